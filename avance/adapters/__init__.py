@@ -1,0 +1,1 @@
+"""I/O adapters: one file per outside system; they translate and never decide."""

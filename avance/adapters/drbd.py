@@ -1,0 +1,108 @@
+"""DRBD and the volumes below it: performs the disk commands and follows `drbdsetup events2`.
+
+It must never decide: whether a volume is fresh, and what follows from it, is the core's business.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+from avance.adapters.process import lines, run, run_all
+from avance.config import Config
+from avance.core.events import DiskChanged, DiskStreamReset
+from avance.core.model import Outcome, VmId, VmSpec
+from avance.files import write_durably
+from avance.ports import Done, Sink
+from avance.wire import drbd
+
+RESOURCE_DIR = Path("/etc/drbd.d")
+_SHORT_S = 20.0
+_ZERO_S = 300.0  # zeroing a volume moves its whole size
+_RESTART_S = 1.0  # pause before the event stream is opened again
+
+
+class DrbdDisks:
+    """The port `Disks` on LVM and DRBD 8.4."""
+
+    def __init__(self, config: Config, sink: Sink) -> None:
+        self._config = config
+        self._sink = sink
+        self._specs: dict[VmId, VmSpec] = {spec.name: spec for spec in config.vms}
+        self._parser = drbd.EventsParser()
+        self._slow = config.dilation
+
+    def add(self, spec: VmSpec) -> None:
+        """Take another VM into care."""
+        self._specs[spec.name] = spec
+        view = self._parser.views.get(spec.name)
+        self._sink(DiskChanged(spec.name, view))
+
+    async def prepare(self, vm: VmId) -> Done:
+        """Create the volume when there is none; detail `fresh` says that it was zeroed just now."""
+        spec = self._specs[vm]
+        text = drbd.resource_file(self._config, spec)
+        await asyncio.to_thread(write_durably, RESOURCE_DIR / f"{vm}.res", text.encode())
+        group = drbd.VOLUME_GROUP
+        volume = await run(["lvs", "--noheadings", "-o", "lv_name", f"{group}/{vm}"], timeout_s=_SHORT_S * self._slow)
+        if volume.outcome is Outcome.OK:
+            return await run_all([["lvchange", "-ay", f"{group}/{vm}"]], timeout_s=_SHORT_S * self._slow)
+        # Made under another name first: a volume that carries the VM's name is complete.
+        part = VmId(f"{vm}.part")
+        await run(["lvremove", "-fq", f"{group}/{part}"], timeout_s=_SHORT_S * self._slow)
+        size = f"{spec.volume_mib + drbd.METADATA_MIB}m"
+        steps = [
+            ["lvcreate", "-q", "-y", "-Wn", "-Zn", "-L", size, "-n", part, group],
+            ["dd", "if=/dev/zero", f"of={drbd.volume_path(part)}", "bs=1M", f"count={size[:-1]}", "oflag=direct"],
+            ["drbdmeta", "--force", str(spec.minor), "v08", drbd.volume_path(part), "internal", "create-md"],
+            ["lvrename", "-q", group, part, vm],
+        ]
+        done = await run_all(steps, timeout_s=_ZERO_S * self._slow)
+        return Done(Outcome.OK, "fresh") if done.outcome is Outcome.OK else done
+
+    async def attach(self, vm: VmId) -> Done:
+        """Bring the resource up on the local disk; a half-raised one is taken down again."""
+        done = await run_all(drbd.attach_argvs(vm), timeout_s=_SHORT_S * self._slow)
+        if done.outcome is not Outcome.OK:
+            await run(drbd.down_argv(vm), timeout_s=_SHORT_S * self._slow)
+        return done
+
+    async def connect(self, vm: VmId) -> Done:
+        """Let the resource connect."""
+        return (await run(drbd.connect_argv(vm), timeout_s=_SHORT_S * self._slow)).done
+
+    async def initialise(self, vm: VmId) -> Done:
+        """Declare two zeroed copies equal."""
+        return (await run(drbd.initialise_argv(vm), timeout_s=_SHORT_S * self._slow)).done
+
+    async def promote(self, vm: VmId) -> Done:
+        """Become the writer; DRBD may ask fence-peer meanwhile."""
+        return (await run(drbd.promote_argv(vm), timeout_s=_SHORT_S * self._slow)).done
+
+    async def demote(self, vm: VmId) -> Done:
+        """Stop being the writer."""
+        return (await run(drbd.demote_argv(vm), timeout_s=_SHORT_S * self._slow)).done
+
+    async def resume(self, vm: VmId) -> Done:
+        """Let frozen I/O go on."""
+        return (await run(drbd.resume_argv(vm), timeout_s=_SHORT_S * self._slow)).done
+
+    async def follow(self) -> None:
+        """Follow the event stream for ever; when it breaks, say so and open it again."""
+        while True:
+            self._parser = drbd.EventsParser()
+            complete = False
+            async for line in lines(drbd.EVENTS_ARGV):
+                changed = self._parser.feed(line)
+                if line.strip() == "exists -":
+                    complete = True
+                    for vm in self._specs:
+                        self._report(vm)
+                elif complete and changed is not None:
+                    self._report(VmId(changed))
+            self._sink(DiskStreamReset())
+            await asyncio.sleep(_RESTART_S)
+
+    def _report(self, vm: VmId) -> None:
+        if vm in self._specs:
+            self._sink(DiskChanged(vm, self._parser.views.get(vm)))

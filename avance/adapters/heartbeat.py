@@ -1,0 +1,95 @@
+"""Heartbeats: one UDP socket per link, bound to the link's device; every datagram is authenticated and new."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Self
+
+from avance.clock import now_s
+from avance.config import Config, Link
+from avance.core.events import HeartbeatSeen
+from avance.core.model import LinkName, PeerView
+from avance.ports import Sink
+from avance.wire.heartbeat import Heartbeat, Receiver, Rejected, encode, link_key
+
+PORT = 7780
+_DATAGRAM_BYTES_MAX = 8192
+_BURST_MAX = 64  # datagrams taken from one socket before others get their turn
+_PRIORITY = 6  # above bulk replication in the queueing discipline (socket(7), SO_PRIORITY)
+
+
+@dataclass(slots=True)
+class _Port:
+    link: Link
+    socket: socket.socket
+    echo: tuple[str, float] | None = None
+
+
+class HeartbeatChannel:
+    """The port `PeerChannel`; a context manager, because it owns sockets."""
+
+    def __init__(self, config: Config, boot: str, sink: Sink) -> None:
+        self._sink = sink
+        self._boot = boot
+        self._key = link_key(config.secret)
+        self._receiver = Receiver(self._key, config.node, config.peer)
+        self._ports = {link.name: _Port(link, _open(link)) for link in config.links}
+        self._seq = 0
+        self.unsent: dict[LinkName, int] = dict.fromkeys(self._ports, 0)
+
+    @property
+    def rejected(self) -> dict[str, int]:
+        """How many datagrams were refused, by reason."""
+        return self._receiver.rejected
+
+    def __enter__(self) -> Self:
+        """Begin to listen on every link."""
+        loop = asyncio.get_running_loop()
+        for port in self._ports.values():
+            loop.add_reader(port.socket, self._readable, port)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Stop listening and close the sockets."""
+        loop = asyncio.get_running_loop()
+        for port in self._ports.values():
+            loop.remove_reader(port.socket)
+            port.socket.close()
+
+    def send(self, view: PeerView) -> None:
+        """Send one heartbeat on every link; a link that cannot carry it is simply silent."""
+        self._seq += 1
+        for name, port in self._ports.items():
+            beat = Heartbeat(name, self._seq, now_s(), port.echo, view)
+            try:
+                port.socket.sendto(encode(self._key, beat), (str(port.link.peer_address), PORT))
+            except OSError:
+                self.unsent[name] += 1  # no address yet, no carrier, full queue: the peer notices the silence
+
+    def _readable(self, port: _Port) -> None:
+        for _ in range(_BURST_MAX):
+            try:
+                datagram = port.socket.recv(_DATAGRAM_BYTES_MAX)
+            except OSError:
+                return  # nothing more, or an asynchronous network error that the next send meets again
+            beat = self._receiver.accept(port.link.name, datagram)
+            if isinstance(beat, Rejected):
+                continue
+            port.echo = (beat.view.boot, beat.sent_s)
+            echoed = beat.echo[1] if beat.echo is not None and beat.echo[0] == self._boot else None
+            self._sink(HeartbeatSeen(port.link.name, beat.view, echoed))
+
+
+def _open(link: Link) -> socket.socket:
+    """Bind to the device, not to the address, which may come later."""
+    sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_PRIORITY, _PRIORITY)
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, link.device.encode())
+    sock.bind(("", PORT))
+    return sock

@@ -1,0 +1,106 @@
+"""Addresses and links through rtnetlink (pyroute2), and gratuitous ARP for the service address.
+
+pyroute2 takes seconds to import under emulation, so it is imported late and in a thread (the only file that may).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import ipaddress
+import socket
+import struct
+from collections.abc import Callable
+from typing import Any
+
+from avance.config import Config
+from avance.core.model import Outcome
+from avance.ports import Done
+
+_ANNOUNCE_S = (0.0, 0.1, 0.2)  # gratuitous ARP after these pauses; well below 10 multicasts per second
+_ETH_P_ARP = 0x0806
+_CALL_S = 20.0
+
+_Untyped = Any  # pyroute2 has no types
+
+
+class NodeNetwork:
+    """The port `Network`."""
+
+    def __init__(self, config: Config) -> None:
+        self._config = config
+        self._ready = asyncio.Event()
+        self._route: _Untyped = None
+
+    async def bring_up(self) -> None:
+        """Import pyroute2 and give every link of this node its address."""
+        self._route = await asyncio.to_thread(_open_route)
+        for link in self._config.links:
+            await asyncio.to_thread(self._add, link.device, link.address)
+        self._ready.set()
+
+    async def hold_address(self) -> Done:
+        """Bring the service address up and announce it."""
+        return await self._perform(self._add, announce=True)
+
+    async def release_address(self) -> Done:
+        """Take the service address down."""
+        return await self._perform(self._remove, announce=False)
+
+    async def _perform(self, act: Callable[[str, ipaddress.IPv4Interface], None], *, announce: bool) -> Done:
+        device, address = self._config.service_device, self._config.service_address
+        try:
+            async with asyncio.timeout(_CALL_S * self._config.dilation):
+                await self._ready.wait()
+                await asyncio.to_thread(act, device, address)
+        except TimeoutError:
+            return Done(Outcome.UNKNOWN, f"rtnetlink did not answer for {address} on {device}")
+        except OSError as error:
+            return Done(Outcome.FAILED, f"{address} on {device}: {error}")
+        if announce:
+            for pause_s in _ANNOUNCE_S:
+                await asyncio.sleep(pause_s)
+                announce_address(device, address.ip)
+        return Done(Outcome.OK)
+
+    def _add(self, device: str, address: ipaddress.IPv4Interface) -> None:
+        self._change("add", device, address, already=errno.EEXIST)
+
+    def _remove(self, device: str, address: ipaddress.IPv4Interface) -> None:
+        self._change("del", device, address, already=errno.EADDRNOTAVAIL)
+
+    def _change(self, verb: str, device: str, address: ipaddress.IPv4Interface, *, already: int) -> None:
+        from pyroute2.netlink.exceptions import NetlinkError  # noqa: PLC0415 - slow import, see the module's docstring
+
+        found = self._route.link_lookup(ifname=device)
+        if not found:
+            raise OSError(errno.ENODEV, f"there is no network device {device}")
+        prefix = address.network.prefixlen
+        try:
+            self._route.addr(verb, index=found[0], address=str(address.ip), prefixlen=prefix)
+        except NetlinkError as error:
+            if error.code != already:
+                raise OSError(error.code, str(error)) from error
+
+
+def _open_route() -> _Untyped:
+    from pyroute2 import IPRoute  # noqa: PLC0415 - slow import, see the module's docstring
+
+    return IPRoute()
+
+
+def gratuitous_arp(mac: bytes, ip: ipaddress.IPv4Address) -> bytes:
+    """Return the broadcast frame that tells everybody who drives this address (RFC 5227, section 3)."""
+    ethernet = b"\xff" * 6 + mac + struct.pack("!H", _ETH_P_ARP)
+    return ethernet + struct.pack("!HHBBH6s4s6s4s", 1, 0x0800, 6, 4, 1, mac, ip.packed, b"\0" * 6, ip.packed)
+
+
+def announce_address(device: str, ip: ipaddress.IPv4Address) -> None:
+    """Send one gratuitous ARP from a device.
+
+    Raises:
+        OSError: the device cannot send.
+    """
+    with socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(_ETH_P_ARP)) as sock:
+        sock.bind((device, _ETH_P_ARP))
+        sock.send(gratuitous_arp(sock.getsockname()[4], ip))

@@ -1,0 +1,70 @@
+"""The durable record: two copies on disk, written one after the other, each complete or not there (fsync, rename).
+
+The disk may hang: writing happens in a thread with a deadline, and a write that missed it has an unknown outcome.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+from avance.core.model import Outcome, Record
+from avance.errors import StoreError
+from avance.files import write_durably
+from avance.ports import Done
+from avance.wire import record as wire
+
+STATE_DIR = Path("/var/lib/avance")
+_NAMES = ("record.a", "record.b")
+_DEADLINE_S = 4.0
+
+
+class RecordStore:
+    """The port `Store` on two files of one directory."""
+
+    def __init__(self, directory: Path, dilation: float) -> None:
+        self._directory = directory
+        self._deadline_s = _DEADLINE_S * dilation
+        self._seq = 0
+        self._writing = asyncio.Lock()
+
+    def load(self) -> Record:
+        """Return the newest valid copy; a node that never had one starts with an empty record.
+
+        Raises:
+            StoreError: there are copies, but none is valid: this node must not start VMs.
+        """
+        present, valid = 0, []
+        for name in _NAMES:
+            try:
+                raw = (self._directory / name).read_bytes()
+            except FileNotFoundError:
+                continue
+            present += 1
+            decoded = wire.decode(raw)
+            if decoded is not None:
+                valid.append(decoded)
+        if not valid and present:
+            raise StoreError(
+                f"both copies of the record in {self._directory} are damaged: this node does not know which epoch is "
+                "valid and starts no VM; restore a copy, or replace the node"
+            )
+        self._seq, record = max(valid, key=lambda pair: pair[0], default=(0, Record()))
+        return record
+
+    async def save(self, record: Record) -> Done:
+        """Make the record durable in both copies."""
+        async with self._writing:
+            self._seq += 1
+            raw = wire.encode(record, self._seq)
+            try:
+                await asyncio.wait_for(asyncio.to_thread(self._write_both, raw), self._deadline_s)
+            except TimeoutError:
+                return Done(Outcome.UNKNOWN, f"the disk did not answer within {self._deadline_s:g} s")
+            except OSError as error:
+                return Done(Outcome.UNKNOWN, f"{self._directory}: {error}")
+            return Done(Outcome.OK)
+
+    def _write_both(self, raw: bytes) -> None:
+        for name in _NAMES:
+            write_durably(self._directory / name, raw)

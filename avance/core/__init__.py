@@ -1,0 +1,1 @@
+"""The pure decision core: (state, event, now) -> commands; no I/O, clock, randomness, logging or asyncio."""

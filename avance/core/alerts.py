@@ -1,0 +1,85 @@
+"""Which happenings the service centre hears of, and in which words. `code` is stable; `text` is for a person."""
+
+from __future__ import annotations
+
+from avance.core.model import Alert, LinkName, NodeId, VmId
+
+
+def link_down(link: LinkName) -> Alert:
+    """A link to the peer carries no heartbeats any more."""
+    return Alert("fault", "link_down", "warning", f"No heartbeat returns on link {link}.")
+
+
+def link_up(link: LinkName) -> Alert:
+    """A link to the peer carries heartbeats again."""
+    return Alert("recovery", "link_up", "info", f"Heartbeats return on link {link} again.")
+
+
+def peer_lost(peer: NodeId, silence_s: float) -> Alert:
+    """Every link to the peer is silent."""
+    text = f"Node {peer} has been silent on every link for {silence_s:.1f} s; not redundant."
+    return Alert("fault", "peer_lost", "critical", text)
+
+
+def peer_returned(peer: NodeId) -> Alert:
+    """The peer is back and agrees on the epoch."""
+    text = f"Node {peer} is back and agrees on the epoch; its copy is updated now."
+    return Alert("recovery", "peer_returned", "info", text)
+
+
+def takeover(epoch: int, means: str) -> Alert:
+    """This node took the next epoch and starts the VMs."""
+    text = f"This node takes over in epoch {epoch} by {means} and starts the VMs."
+    return Alert("recovery", "takeover", "critical", text)
+
+
+def alone(epoch: int, means: str) -> Alert:
+    """This node owned the VMs already and goes on without its peer."""
+    text = f"This node goes on alone in epoch {epoch} by {means}; the VMs keep running."
+    return Alert("recovery", "alone", "warning", text)
+
+
+def takeover_refused(reasons: tuple[str, ...]) -> Alert:
+    """The peer is lost and this node must not replace it."""
+    return Alert("fault", "takeover_refused", "critical", "This node must not take over: " + "; ".join(reasons) + ".")
+
+
+def fenced(reason: str) -> Alert:
+    """This node lost its right to run VMs."""
+    return Alert("fault", "fenced", "critical", f"This node stops its VMs: {reason}. Restart the node to rejoin.")
+
+
+def mismatch(reason: str) -> Alert:
+    """The nodes hear each other but must not be paired."""
+    return Alert("fault", "pair_mismatch", "critical", f"Not paired: {reason}.")
+
+
+def vm_started(vm: VmId) -> Alert:
+    """A VM runs on this node now."""
+    return Alert("recovery", "vm_started", "info", f"VM {vm} runs on this node.")
+
+
+def vm_crashed(vm: VmId) -> Alert:
+    """The domain of a VM vanished while it was wanted."""
+    return Alert("fault", "vm_crashed", "critical", f"The domain of VM {vm} is gone; it is started again.")
+
+
+def command_failed(command: str, vm: VmId, detail: str) -> Alert:
+    """A command for a VM did not succeed; it is tried again after a look."""
+    return Alert("fault", "command_failed", "critical", f"{command} for VM {vm} did not succeed: {detail}")
+
+
+def store_failed(detail: str) -> Alert:
+    """The durable record could not be written; nothing that depends on it has happened."""
+    return Alert("fault", "store_failed", "critical", f"The durable record could not be written: {detail}")
+
+
+def protected() -> Alert:
+    """Both copies of every VM are equal again and both nodes are in service."""
+    return Alert("recovery", "protected", "info", "Every VM is protected: both nodes in service, both copies equal.")
+
+
+def no_good_copy(vm: VmId) -> Alert:
+    """Neither side has a copy that may be used without an operator."""
+    text = f"VM {vm}: both copies are inconsistent; an operator must choose."
+    return Alert("fault", "no_good_copy", "critical", text)

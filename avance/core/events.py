@@ -1,0 +1,90 @@
+"""What the world can tell the core, in the past tense. Their counterpart is `core/commands.py`: each command that has
+an outcome comes back as a CommandDone event that names it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from avance.core.model import DiskView, LinkName, Outcome, PeerView, VmId, VmSpec
+
+
+@dataclass(frozen=True, slots=True)
+class Tick:
+    """Time has passed; silence is noticed by ticks only."""
+
+
+@dataclass(frozen=True, slots=True)
+class HeartbeatSeen:
+    """An authentic, new heartbeat of the peer arrived on a link; `echoed` is the send time that it echoes, if any."""
+
+    link: LinkName
+    view: PeerView
+    echoed_sent_s: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class LinkChanged:
+    """The carrier of a local network device went up or down."""
+
+    link: LinkName
+    carrier: bool
+
+
+@dataclass(frozen=True, slots=True)
+class DiskChanged:
+    """DRBD reported the state of one VM's resource; None means that the resource does not exist on this node."""
+
+    vm: VmId
+    view: DiskView | None
+
+
+@dataclass(frozen=True, slots=True)
+class DiskStreamReset:
+    """The DRBD event stream broke; what it said before is no longer known."""
+
+
+@dataclass(frozen=True, slots=True)
+class DomainChanged:
+    """Xen reported whether the domain of a VM exists on this node."""
+
+    vm: VmId
+    running: bool
+
+
+@dataclass(frozen=True, slots=True)
+class CommandDone:
+    """A command ended; `command` is the class name, `vm` the VM that it was for, if any."""
+
+    command: str
+    vm: VmId | None
+    outcome: Outcome
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class FencePeerAsked:
+    """DRBD froze the I/O of a resource, or wants to promote it alone, and asks whether the peer is out of the way."""
+
+    vm: VmId
+    ask: int
+
+
+@dataclass(frozen=True, slots=True)
+class VmAdded:
+    """An operator asked for a VM to be protected; the definition is already durable on this node."""
+
+    spec: VmSpec
+    config_hash: str
+
+
+Event = (
+    Tick
+    | HeartbeatSeen
+    | LinkChanged
+    | DiskChanged
+    | DiskStreamReset
+    | DomainChanged
+    | CommandDone
+    | FencePeerAsked
+    | VmAdded
+)

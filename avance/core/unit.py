@@ -1,0 +1,149 @@
+"""One VM with its replicated disk on this node: what is known of it, and the next single command it needs.
+
+At most one command per VM is in flight (`busy`); its outcome is the next event. The state table is `core/vm.py`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from avance.core import commands as c
+from avance.core import vm as table
+from avance.core.model import DiskRole, DiskState, DiskView, Outcome, PairState, VmSpec, VmState
+
+
+class Goal(StrEnum):
+    """What the pair wants of the VMs on this node."""
+
+    RUN = "RUN"
+    STOP = "STOP"
+    HOLD = "HOLD"
+
+
+@dataclass(frozen=True, slots=True)
+class Circumstances:
+    """What a unit must know of the pair to choose its next command."""
+
+    goal: Goal
+    pair: PairState
+    both_fresh: bool
+    i_am_owner: bool
+    retry_s: float
+
+
+_RETRY_FACTOR_MAX = 16  # a broken VM is tried again at least every 16 retry times
+
+_BY_ASK: dict[table.Ask, type[c.ReadDomain | c.PromoteDisk | c.DemoteDisk | c.StartDomain | c.DestroyDomain]] = {
+    table.Ask.READ_DOMAIN: c.ReadDomain,
+    table.Ask.PROMOTE: c.PromoteDisk,
+    table.Ask.DEMOTE: c.DemoteDisk,
+    table.Ask.START: c.StartDomain,
+    table.Ask.DESTROY: c.DestroyDomain,
+}
+_STATE_COMMANDS = frozenset(command.__name__ for command in _BY_ASK.values())
+
+
+@dataclass(slots=True)
+class VmUnit:
+    """Knowledge and state of one VM on this node; only the engine changes it."""
+
+    spec: VmSpec
+    state: VmState = VmState.CHECKING
+    busy: str | None = None
+    disk: DiskView | None = None
+    disk_known: bool = False
+    domain_running: bool = False
+    prepared: bool = False
+    attach_tried: bool = False
+    retry_at: float = 0.0
+    failures: int = 0
+
+    @property
+    def may_write(self) -> bool:
+        """This node may be writing the volume: a rule that must stop writers has to count it."""
+        if self.disk is not None and self.disk.role is DiskRole.PRIMARY:
+            return True
+        return self.state not in (VmState.STANDBY, VmState.CHECKING) or self.domain_running
+
+    def next_command(self, around: Circumstances, now: float) -> c.VmCommand | None:
+        """Return the one command that this VM needs now, and mark it as in flight; None when there is nothing to do."""
+        if self.busy is not None or now < self.retry_at:
+            return None
+        command = self._disk_duty(around) or self._state_duty(around)
+        if command is not None:
+            self.busy = type(command).__name__
+        return command
+
+    def _disk_duty(self, around: Circumstances) -> c.VmCommand | None:
+        name, disk = self.spec.name, self.disk
+        if not self.prepared:
+            return c.PrepareVolume(name)
+        if not self.disk_known:
+            return None
+        if disk is None or (disk.disk is DiskState.DISKLESS and not self.attach_tried):
+            return c.AttachDisk(name)
+        if around.pair is PairState.PAIRED and disk.connection == "StandAlone":
+            return c.ConnectDisk(name)
+        both_blank = disk.disk is disk.peer_disk is DiskState.INCONSISTENT and disk.connection == "Connected"
+        if both_blank and around.both_fresh and around.i_am_owner and around.pair is PairState.PAIRED:
+            return c.InitialiseDisk(name)
+        if disk.suspended and around.pair is PairState.ALONE and disk.role is DiskRole.PRIMARY:
+            return c.ResumeDisk(name)
+        return None
+
+    def _state_duty(self, around: Circumstances) -> c.VmCommand | None:
+        if self.state is VmState.CHECKING:
+            return c.ReadDomain(self.spec.name)
+        if self.state is VmState.FAILED:
+            return self._take(table.Trigger.RETRY)
+        disk = self.disk
+        if around.goal is Goal.RUN and self.state is VmState.STANDBY:
+            usable = disk is not None and disk.disk is DiskState.UP_TO_DATE and disk.peer_role is not DiskRole.PRIMARY
+            return self._take(table.Trigger.RUN) if usable else None
+        if around.goal is Goal.STOP:
+            writer = disk is not None and disk.role is DiskRole.PRIMARY
+            if self.state is VmState.RUNNING or (self.state is VmState.STANDBY and writer):
+                return self._take(table.Trigger.STOP)
+        return None
+
+    def _take(self, trigger: table.Trigger) -> c.VmCommand | None:
+        self.state, ask = table.step(self.state, trigger)
+        return None if ask is table.Ask.NOTHING else _BY_ASK[ask](self.spec.name)
+
+    def command_done(self, done: str, outcome: Outcome, around: Circumstances, now: float) -> c.VmCommand | None:
+        """Note an outcome; returns the command that follows at once from the state table, already in flight."""
+        assert self.busy == done, f"{done} ended for {self.spec.name}, but {self.busy} was in flight"
+        self.busy = None
+        if outcome is Outcome.OK:
+            self.failures = 0
+        else:
+            self.failures += 1
+            self.retry_at = now + around.retry_s * min(2 ** (self.failures - 1), _RETRY_FACTOR_MAX)
+        if done == "AttachDisk":
+            self.attach_tried = True
+        if done == "PrepareVolume":
+            self.prepared = outcome is Outcome.OK
+        if done not in _STATE_COMMANDS:
+            return None
+        command = self._take(self._outcome_trigger(done, outcome, around))
+        if command is not None:
+            self.busy = type(command).__name__
+        return command
+
+    def _outcome_trigger(self, done: str, outcome: Outcome, around: Circumstances) -> table.Trigger:
+        if outcome is not Outcome.OK:
+            return table.Trigger.NOT_DONE
+        if done == "ReadDomain":
+            return table.Trigger.FOUND_RUNNING if self.domain_running else table.Trigger.FOUND_GONE
+        # A domain is created only while the right lasts; one that exists is stopped only on a clear STOP.
+        wanted = around.goal is Goal.RUN if done == "PromoteDisk" else around.goal is not Goal.STOP
+        return table.Trigger.DONE if wanted else table.Trigger.DONE_UNWANTED
+
+    def domain_changed(self, *, running: bool) -> bool:
+        """Note what Xen says; true when a running VM was lost."""
+        self.domain_running = running
+        if running or self.busy is not None or self.state is not VmState.RUNNING:
+            return False
+        self._take(table.Trigger.DOMAIN_GONE)
+        return True

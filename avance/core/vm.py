@@ -1,0 +1,100 @@
+"""The life of one VM on this node, as one table; the diagram in docs/ is this table drawn.
+
+`step` is total: every (state, trigger) pair is either a row or listed in IGNORED with the reason; anything else is a
+programmer error and stops the daemon.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+from avance.core.model import VmState
+
+
+class Trigger(StrEnum):
+    """What can move a VM from one state to another."""
+
+    RUN = "RUN"
+    STOP = "STOP"
+    DONE = "DONE"
+    DONE_UNWANTED = "DONE_UNWANTED"
+    NOT_DONE = "NOT_DONE"
+    FOUND_RUNNING = "FOUND_RUNNING"
+    FOUND_GONE = "FOUND_GONE"
+    DOMAIN_GONE = "DOMAIN_GONE"
+    RETRY = "RETRY"
+
+
+class Ask(StrEnum):
+    """The command that belongs to a row; the names are those of the command classes."""
+
+    NOTHING = "Nothing"
+    READ_DOMAIN = "ReadDomain"
+    PROMOTE = "PromoteDisk"
+    DEMOTE = "DemoteDisk"
+    START = "StartDomain"
+    DESTROY = "DestroyDomain"
+
+
+S = VmState
+T = Trigger
+
+ROWS: dict[tuple[VmState, Trigger], tuple[VmState, Ask]] = {
+    # A daemon that has just started, or whose last command failed, looks before it acts.
+    (S.CHECKING, T.FOUND_RUNNING): (S.RUNNING, Ask.NOTHING),
+    (S.CHECKING, T.FOUND_GONE): (S.STANDBY, Ask.NOTHING),
+    (S.CHECKING, T.NOT_DONE): (S.FAILED, Ask.NOTHING),
+    # The way up: become the writer, then create the domain.
+    (S.STANDBY, T.RUN): (S.PROMOTING, Ask.PROMOTE),
+    (S.PROMOTING, T.DONE): (S.STARTING, Ask.START),
+    (S.PROMOTING, T.DONE_UNWANTED): (S.DEMOTING, Ask.DEMOTE),
+    (S.PROMOTING, T.NOT_DONE): (S.FAILED, Ask.NOTHING),
+    (S.STARTING, T.DONE): (S.RUNNING, Ask.NOTHING),
+    (S.STARTING, T.DONE_UNWANTED): (S.STOPPING, Ask.DESTROY),
+    (S.STARTING, T.NOT_DONE): (S.FAILED, Ask.NOTHING),
+    (S.RUNNING, T.DOMAIN_GONE): (S.STANDBY, Ask.NOTHING),
+    # The way down: the domain first, then the right to write.
+    (S.RUNNING, T.STOP): (S.STOPPING, Ask.DESTROY),
+    (S.STANDBY, T.STOP): (S.DEMOTING, Ask.DEMOTE),
+    (S.STOPPING, T.DONE): (S.DEMOTING, Ask.DEMOTE),
+    (S.STOPPING, T.DONE_UNWANTED): (S.DEMOTING, Ask.DEMOTE),
+    (S.STOPPING, T.NOT_DONE): (S.FAILED, Ask.NOTHING),
+    (S.DEMOTING, T.DONE): (S.STANDBY, Ask.NOTHING),
+    (S.DEMOTING, T.DONE_UNWANTED): (S.STANDBY, Ask.NOTHING),
+    (S.DEMOTING, T.NOT_DONE): (S.FAILED, Ask.NOTHING),
+    (S.FAILED, T.RETRY): (S.CHECKING, Ask.READ_DOMAIN),
+}
+
+_IN_FLIGHT = "a command is in flight; its outcome decides"
+
+IGNORED: dict[tuple[VmState, Trigger], str] = {
+    **{
+        (state, trigger): _IN_FLIGHT
+        for state in (S.CHECKING, S.PROMOTING, S.STARTING, S.STOPPING, S.DEMOTING)
+        for trigger in (T.RUN, T.STOP, T.DOMAIN_GONE, T.RETRY)
+    },
+    **{(S.RUNNING, trigger): "it runs already" for trigger in (T.RUN, T.RETRY)},
+    **{(S.STANDBY, trigger): "there is no domain to lose and nothing to retry" for trigger in (T.DOMAIN_GONE, T.RETRY)},
+    **{(S.FAILED, trigger): "the retry looks first" for trigger in (T.RUN, T.STOP, T.DOMAIN_GONE)},
+}
+
+
+def step(state: VmState, trigger: Trigger) -> tuple[VmState, Ask]:
+    """Return the next state and the command to give; an ignored pair stays where it is.
+
+    Raises:
+        AssertionError: the pair is neither a row nor ignored: a programmer error.
+    """
+    if (state, trigger) in IGNORED:
+        return state, Ask.NOTHING
+    assert (state, trigger) in ROWS, f"no row for {state} + {trigger}"
+    return ROWS[state, trigger]
+
+
+def diagram() -> str:
+    """Draw the table as a Mermaid state diagram."""
+    lines = ["stateDiagram-v2", "    [*] --> CHECKING: ReadDomain"]
+    for (before, trigger), (after, ask) in ROWS.items():
+        label = trigger if ask is Ask.NOTHING else f"{trigger} / {ask}"
+        lines.append(f"    {before} --> {after}: {label}")
+    return "\n".join(lines) + "\n"

@@ -1,0 +1,321 @@
+"""The composition root and the only loop: event -> core -> perform -> event.
+
+It wires the adapters to the engine and holds no rule of its own. Any unexpected exception ends the process; the
+supervisor starts it again and the state is read anew.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import socket
+import uuid
+from collections.abc import Awaitable
+from typing import Any, assert_never
+
+import avance
+from avance.adapters.callhome import QUEUE_DIR, AlertQueue
+from avance.adapters.control import SOCKET_PATH, serve
+from avance.adapters.drbd import DrbdDisks
+from avance.adapters.heartbeat import HeartbeatChannel
+from avance.adapters.netlink import NodeNetwork
+from avance.adapters.store import STATE_DIR, RecordStore
+from avance.adapters.xen import XenHypervisor
+from avance.clock import now_s, tick
+from avance.config import CONFIG_PATH, Config, parse
+from avance.core import commands as c
+from avance.core.engine import Engine, Setup
+from avance.core.events import CommandDone, Event, FencePeerAsked, VmAdded
+from avance.core.model import LinkName, VmId
+from avance.errors import AvanceError, ConfigError
+from avance.files import write_durably
+from avance.journal import JOURNAL_PATH, Before, Journal
+from avance.parsed import Json
+from avance.ports import Done
+
+_FENCE_ANSWER_S = 20.0  # deadline of the fence-peer handler, times the dilation
+_EVENTS_MAX = 10_000  # waiting events; more would mean that the loop has stood still for minutes
+
+
+class Node:
+    """A paired node: the engine, its adapters and the loop between them."""
+
+    def __init__(self, config: Config, raw: dict[str, Any]) -> None:
+        """Build everything; nothing outside is touched yet.
+
+        Raises:
+            StoreError: the durable record is damaged.
+        """
+        self.config = config
+        self._raw = raw
+        self._boot = uuid.uuid4().hex
+        self._events: asyncio.Queue[Event] = asyncio.Queue(_EVENTS_MAX)
+        sink = self._events.put_nowait
+        self._store = RecordStore(STATE_DIR, config.dilation)
+        self._disks = DrbdDisks(config, sink)
+        self._hypervisor = XenHypervisor(config, sink)
+        self._network = NodeNetwork(config)
+        self._alerts = AlertQueue(QUEUE_DIR, config.node)
+        self._journal = Journal(JOURNAL_PATH, config.node, self._boot)
+        self._asks: dict[int, asyncio.Future[int]] = {}
+        self.engine = Engine(_setup(config, self._boot), self._store.load())
+
+    async def run(self) -> None:
+        """Serve until the process ends."""
+        self._journal.milestone("daemon_started", now_s(), f"epoch {self.engine.record.epoch} was durable")
+        with HeartbeatChannel(self.config, self._boot, self._events.put_nowait) as channel:
+            async with asyncio.TaskGroup() as tasks:
+                for forever in (self._journal.write(), self._alerts.write(), tick(self._events.put_nowait)):
+                    tasks.create_task(forever)
+                tasks.create_task(self._disks.follow())
+                tasks.create_task(self._hypervisor.follow())
+                tasks.create_task(self._network.bring_up())
+                while True:
+                    await self._turn(channel, tasks)
+
+    async def _turn(self, channel: HeartbeatChannel, tasks: asyncio.TaskGroup) -> None:
+        event = await self._events.get()
+        now, before = now_s(), Before.of(self.engine)
+        decision = self.engine.handle(event, now)
+        self._journal.decision(event, before, self.engine, decision, now)
+        for command in decision.commands:
+            if isinstance(command, c.SendHeartbeat):
+                channel.send(command.view)
+            elif isinstance(command, c.SendAlert):
+                self._alerts.put(command.alert, command.epoch)
+            elif isinstance(command, c.AnswerFencePeer):
+                self._answer_fence_peer(command)
+            else:
+                tasks.create_task(self._perform(command))
+
+    async def _perform(self, command: c.SaveRecord | c.VmCommand | c.HoldAddress | c.ReleaseAddress) -> None:
+        done = await self._work(command)
+        vm = getattr(command, "vm", None)
+        self._events.put_nowait(CommandDone(type(command).__name__, vm, done.outcome, done.detail))
+
+    def _work(self, command: c.SaveRecord | c.VmCommand | c.HoldAddress | c.ReleaseAddress) -> Awaitable[Done]:
+        match command:
+            case c.SaveRecord(record):
+                return self._store.save(record)
+            case c.HoldAddress():
+                return self._network.hold_address()
+            case c.ReleaseAddress():
+                return self._network.release_address()
+            case c.StartDomain(vm):
+                return self._hypervisor.start(vm)
+            case c.DestroyDomain(vm):
+                return self._hypervisor.destroy(vm)
+            case c.ReadDomain(vm):
+                return self._hypervisor.read(vm)
+            case _:
+                return self._disk_work(command)
+
+    def _disk_work(
+        self,
+        command: c.PrepareVolume
+        | c.AttachDisk
+        | c.ConnectDisk
+        | c.InitialiseDisk
+        | c.PromoteDisk
+        | c.DemoteDisk
+        | c.ResumeDisk,
+    ) -> Awaitable[Done]:
+        match command:
+            case c.PrepareVolume(vm):
+                return self._disks.prepare(vm)
+            case c.AttachDisk(vm):
+                return self._disks.attach(vm)
+            case c.ConnectDisk(vm):
+                return self._disks.connect(vm)
+            case c.InitialiseDisk(vm):
+                return self._disks.initialise(vm)
+            case c.PromoteDisk(vm):
+                return self._disks.promote(vm)
+            case c.DemoteDisk(vm):
+                return self._disks.demote(vm)
+            case c.ResumeDisk(vm):
+                return self._disks.resume(vm)
+            case _:
+                assert_never(command)
+
+    # ---------------------------------------------------------------- requests from the control socket
+
+    async def fence_peer(self, resource: str) -> dict[str, Any]:
+        """Let the core answer DRBD's question; no answer within the deadline is a denial."""
+        if VmId(resource) not in self.engine.units:
+            return {"error": f"there is no VM {resource!r} on this node"}
+        ask = max(self._asks, default=0) + 1
+        answer: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+        self._asks[ask] = answer
+        self._events.put_nowait(FencePeerAsked(VmId(resource), ask))
+        try:
+            return {"code": await asyncio.wait_for(answer, _FENCE_ANSWER_S * self.config.dilation)}
+        except TimeoutError:
+            return {"error": f"no right to go on without the peer within {_FENCE_ANSWER_S * self.config.dilation:g} s"}
+        finally:
+            del self._asks[ask]
+
+    def _answer_fence_peer(self, command: c.AnswerFencePeer) -> None:
+        answer = self._asks.get(command.ask)
+        if answer is not None and not answer.done():
+            answer.set_result(command.code)
+
+    async def protect(self, definition: Json) -> dict[str, Any]:
+        """Add a VM: check it, make the configuration durable, then tell the core.
+
+        Raises:
+            ConfigError: the definition is refused; nothing was changed.
+        """
+        raw = {**self._raw, "vms": [*self._raw["vms"], definition]}
+        config = parse(self.config.node, raw["site"], raw["vms"])
+        await asyncio.to_thread(write_durably, CONFIG_PATH, json.dumps(raw, indent=1).encode())
+        self.config, self._raw, spec = config, raw, config.vms[-1]
+        self._events.put_nowait(VmAdded(spec, config.config_hash))
+        self._hypervisor.add(spec)
+        self._disks.add(spec)
+        return {"ok": f"VM {spec.name} is to be protected"}
+
+    def status(self) -> dict[str, Any]:
+        """Return the status document (schema `avance/schema/status.json`)."""
+        engine = self.engine
+        owner = engine.record.owner
+        return {
+            "schema": "avance.status/1",
+            "node": self.config.node,
+            "boot": self._boot,
+            "mono_s": now_s(),
+            "epoch": engine.record.epoch,
+            "pair": engine.pair,
+            "role": "none" if owner is None else "primary" if owner == self.config.node else "backup",
+            "protected": engine.protected,
+            "dilation": self.config.dilation,
+            "vms": {name: _vm_status(engine, name) for name in engine.units},
+            "links": engine.liveness.states,
+            "service_address": {"address": str(self.config.service_address), "held": engine.address_held},
+            "call_home": {"queued": self._alerts.queued, "dropped": self._alerts.dropped},
+            "versions": {"avance": avance.__version__},
+        }
+
+
+def _vm_status(engine: Engine, name: VmId) -> dict[str, Any]:
+    unit = engine.units[name]
+    status: dict[str, Any] = {"state": unit.state, "busy": unit.busy, "failures": unit.failures}
+    if unit.disk is not None:
+        disk = unit.disk
+        status |= {
+            "disk": disk.disk,
+            "peer_disk": disk.peer_disk,
+            "connection": disk.connection,
+            "disk_role": disk.role,
+            "replication": disk.replication,
+        }
+    return status
+
+
+def _setup(config: Config, boot: str) -> Setup:
+    return Setup(
+        me=config.node,
+        peer_id=config.peer,
+        boot=boot,
+        config_hash=config.config_hash,
+        dilation=config.dilation,
+        policy=config.policy,
+        timers=config.timers,
+        links=tuple(LinkName(link.name) for link in config.links),
+        vms=config.vms,
+    )
+
+
+class Daemon:
+    """The process: unpaired until a site is known, then a Node."""
+
+    def __init__(self) -> None:
+        self._node: Node | None = None
+        self._paired = asyncio.Event()
+
+    async def run(self) -> None:
+        """Run until the process is ended from outside."""
+        STATE_DIR.mkdir(parents=True, exist_ok=True)
+        if CONFIG_PATH.exists():
+            self._adopt(json.loads(CONFIG_PATH.read_text()))
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(serve(SOCKET_PATH, self._request))
+            _notify_ready()
+            await self._paired.wait()
+            assert self._node is not None
+            await self._node.run()
+
+    def _adopt(self, raw: dict[str, Any]) -> None:
+        self._node = Node(parse(raw["node"], raw["site"], raw["vms"]), raw)
+        self._paired.set()
+
+    async def _request(self, request: dict[str, Any]) -> dict[str, Any]:
+        try:
+            return await self._dispatch(request)
+        except AvanceError as error:
+            return {"error": str(error)}
+
+    async def _dispatch(self, request: dict[str, Any]) -> dict[str, Any]:
+        op = request["op"]
+        if op == "status":
+            return self._node.status() if self._node is not None else _unpaired_status()
+        if op == "pair":
+            return await self._pair(request)
+        if op == "protect":
+            return await self._paired_node().protect(request.get("vm"))
+        if op == "fence-peer":
+            return await self._paired_node().fence_peer(str(request.get("resource")))
+        return {"error": f"unknown request {op!r}; possible are status, pair, protect, fence-peer"}
+
+    def _paired_node(self) -> Node:
+        if self._node is None:
+            raise ConfigError("this node is not paired yet; run `avance pair` first")
+        return self._node
+
+    async def _pair(self, request: dict[str, Any]) -> dict[str, Any]:
+        if self._node is not None:
+            raise ConfigError(f"this node is paired already, as {self._node.config.node}; nothing was changed")
+        raw: dict[str, Any] = {"node": request.get("node"), "site": request.get("site"), "vms": []}
+        config = parse(str(raw["node"]), raw["site"], raw["vms"])
+        _check_devices(config)
+        await asyncio.to_thread(write_durably, CONFIG_PATH, json.dumps(raw, indent=1).encode())
+        self._adopt(raw)
+        return {"ok": f"this node is {config.node}; its peer is {config.peer}"}
+
+
+def _check_devices(config: Config) -> None:
+    present = {name for _, name in socket.if_nameindex()}
+    for link in config.links:
+        if link.device not in present:
+            raise ConfigError(f"link {link.name} names the device {link.device}, but this node has {sorted(present)}")
+
+
+def _unpaired_status() -> dict[str, Any]:
+    return {
+        "schema": "avance.status/1",
+        "node": None,
+        "boot": None,
+        "mono_s": now_s(),
+        "epoch": 0,
+        "pair": "UNPAIRED",
+        "role": "none",
+        "protected": False,
+        "dilation": 1.0,
+        "vms": {},
+        "links": {},
+        "service_address": {"address": None, "held": False},
+        "call_home": {"queued": 0, "dropped": 0},
+        "versions": {"avance": avance.__version__},
+    }
+
+
+def _notify_ready() -> None:
+    print(f"avance {avance.__version__} listens on {SOCKET_PATH}", flush=True)
+
+
+def main() -> int:
+    """Run the daemon."""
+    os.umask(0o077)
+    asyncio.run(Daemon().run())
+    return 1  # reached only when the loop was ended from outside

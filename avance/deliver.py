@@ -1,0 +1,37 @@
+"""The Call Home process: delivers the queue in order, with back-off; it touches nothing else of the product."""
+
+from __future__ import annotations
+
+import json
+import time
+
+from avance.adapters.callhome import QUEUE_DIR, deliver, oldest
+from avance.config import CONFIG_PATH, CallHome, parse
+
+_IDLE_S = 0.5
+_BACK_OFF_MAX_S = 60.0
+
+
+def _target() -> CallHome | None:
+    raw = json.loads(CONFIG_PATH.read_text())
+    return parse(raw["node"], raw["site"], []).call_home
+
+
+def main() -> int:
+    """Deliver for ever; waits until the node is paired, and for ever when the site refuses Call Home."""
+    target: CallHome | None = None
+    pause_s = _IDLE_S
+    while True:
+        time.sleep(pause_s)  # noqa: TID251 - this process does nothing else; nobody waits for it
+        path = oldest(QUEUE_DIR) if QUEUE_DIR.exists() else None
+        if path is None:
+            pause_s = _IDLE_S
+            continue
+        target = target or _target()
+        if target is None:
+            pause_s = _BACK_OFF_MAX_S
+            continue
+        failure = deliver(target, path)
+        pause_s = 0.0 if failure is None else min(max(1.0, pause_s * 2), _BACK_OFF_MAX_S)
+        if failure is not None:
+            print(f"call home: {path.name} not delivered, next try in {pause_s:g} s: {failure}", flush=True)

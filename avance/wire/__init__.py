@@ -1,0 +1,1 @@
+"""Pure translation: bytes and text to values and back; argument vectors for outside programs."""

@@ -1,0 +1,38 @@
+"""Call Home: an alert as the body of a request (schema `avance/schema/alert.json`)."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+
+from avance.core.model import Alert, NodeId
+
+SCHEMA = "avance.alert/1"
+
+
+@dataclass(frozen=True, slots=True)
+class Envelope:
+    """What belongs to an alert beside its text; `id` stays the same over every retry."""
+
+    id: str
+    node: NodeId
+    seq: int
+    epoch: int
+    wall: str
+
+
+def body(alert: Alert, envelope: Envelope) -> bytes:
+    """Return the JSON body of the request."""
+    fields = {
+        "schema": SCHEMA,
+        "id": envelope.id,
+        "node": envelope.node,
+        "seq": envelope.seq,
+        "kind": alert.kind,
+        "code": alert.code,
+        "severity": alert.severity,
+        "text": alert.text,
+        "epoch": envelope.epoch,
+        "wall": envelope.wall,
+    }
+    return json.dumps(fields).encode()

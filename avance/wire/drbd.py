@@ -1,0 +1,152 @@
+"""DRBD 8.4: resource file, argument vectors, and the parser of `drbdsetup events2` (drbd-utils 9.22, kernel 8.4.11).
+
+The settings are those of the arbitration design, section 6; times that depend on the dilation are scaled with it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+
+from avance.config import Config
+from avance.core.model import DiskRole, DiskState, DiskView, VmId, VmSpec
+
+VOLUME_GROUP = "vg0"
+METADATA_MIB = 4  # internal metadata; 1 MiB serves 32 GiB (DRBD 8.4 guide, 'Estimating metadata size')
+EVENTS_ARGV = ("drbdsetup", "events2", "all")
+FENCE_HANDLER = "/usr/lib/avance/fence-peer"
+
+_TIMEOUT_MAX = 600  # in 0.1 s; drbd.conf(5)
+_PING_TIMEOUT_MAX = 300  # in 0.1 s
+
+
+def volume_path(vm: VmId) -> str:
+    """Return the block device of the local copy of a VM's volume."""
+    return f"/dev/{VOLUME_GROUP}/{vm}"
+
+
+def device_path(spec: VmSpec) -> str:
+    """Return the replicated block device that the VM uses."""
+    return f"/dev/drbd{spec.minor}"
+
+
+def resource_file(config: Config, spec: VmSpec) -> str:
+    """Return the text of /etc/drbd.d/<vm>.res; the same on both nodes."""
+    link = config.link(config.replication_link)
+    scale = config.dilation
+    timeout = min(round(15 * scale), _TIMEOUT_MAX)
+    ping_timeout = min(round(35 * scale), _PING_TIMEOUT_MAX)
+    seconds = max(2, round(2 * scale))
+    # `floating` finds this host by its own address, so the name of the host does not matter (drbd.conf(5)).
+    addresses = sorted([str(link.address.ip), str(link.peer_address)])
+    hosts = "\n".join(f"  floating {address}:{spec.port};" for address in addresses)
+    return f"""resource {spec.name} {{
+  options  {{ on-no-data-accessible suspend-io; }}
+  disk     {{ on-io-error detach; fencing resource-and-stonith; disk-timeout {min(round(40 * scale), _TIMEOUT_MAX)};
+             disk-flushes yes; md-flushes yes; disk-barrier no; resync-rate 40M; c-plan-ahead 0; }}
+  net      {{ protocol C; allow-two-primaries no; cram-hmac-alg sha256; shared-secret "{config.secret.hex()[:60]}";
+             verify-alg sha256; timeout {timeout}; ko-count 4; ping-int {seconds}; ping-timeout {ping_timeout};
+             connect-int {seconds}; after-sb-0pri disconnect; after-sb-1pri disconnect; after-sb-2pri disconnect;
+             rr-conflict disconnect; }}
+  handlers {{ fence-peer {FENCE_HANDLER}; }}
+  device {device_path(spec)} minor {spec.minor};
+  disk {volume_path(spec.name)};
+  meta-disk internal;
+{hosts}
+}}
+"""
+
+
+def attach_argvs(vm: VmId) -> list[list[str]]:
+    """Bring a resource up on its local disk without a connection (drbdadm(8))."""
+    return [["drbdadm", step, vm] for step in ("new-resource", "new-minor", "attach")]
+
+
+def down_argv(vm: VmId) -> list[str]:
+    """Take a half-raised resource down again."""
+    return ["drbdadm", "down", vm]
+
+
+def connect_argv(vm: VmId) -> list[str]:
+    """Let the resource connect."""
+    return ["drbdadm", "connect", vm]
+
+
+def initialise_argv(vm: VmId) -> list[str]:
+    """Declare both zeroed copies equal (DRBD 8.4 guide, 'Skipping initial resynchronization')."""
+    return ["drbdadm", "--", "--clear-bitmap", "new-current-uuid", vm]
+
+
+def promote_argv(vm: VmId) -> list[str]:
+    """Become the writer; never forced."""
+    return ["drbdadm", "primary", vm]
+
+
+def demote_argv(vm: VmId) -> list[str]:
+    """Stop being the writer."""
+    return ["drbdadm", "secondary", vm]
+
+
+def resume_argv(vm: VmId) -> list[str]:
+    """Let frozen I/O go on."""
+    return ["drbdadm", "resume-io", vm]
+
+
+@dataclass(slots=True)
+class EventsParser:
+    """Folds the lines of `drbdsetup events2` into one DiskView per resource."""
+
+    views: dict[str, DiskView] = field(default_factory=dict)
+
+    def feed(self, line: str) -> str | None:
+        """Take one line; returns the name of the resource whose view changed, or None.
+
+        Raises:
+            ValueError: DRBD used a word that this version does not know; guessing would be unsafe.
+        """
+        words = line.split()
+        if len(words) < 3 or words[0] not in ("exists", "create", "change", "destroy"):
+            return None
+        what, pairs = words[1], _pairs(words[2:])
+        name = pairs.get("name")
+        if name is None or what not in ("resource", "device", "connection", "peer-device"):
+            return None
+        before = self.views.get(name)
+        if words[0] == "destroy":
+            return self._destroyed(what, name, before)
+        after = _fold(what, pairs, before or DiskView())
+        self.views[name] = after
+        return name if after != before else None
+
+    def _destroyed(self, what: str, name: str, before: DiskView | None) -> str | None:
+        if before is None:
+            return None
+        if what in ("resource", "device"):
+            del self.views[name]
+        else:
+            self.views[name] = replace(
+                before,
+                connection="StandAlone",
+                peer_role=DiskRole.UNKNOWN,
+                peer_disk=DiskState.UNKNOWN,
+                replication="Off",
+            )
+        return name
+
+
+def _pairs(words: Sequence[str]) -> dict[str, str]:
+    return dict(word.split(":", 1) for word in words if ":" in word)
+
+
+def _fold(what: str, pairs: dict[str, str], view: DiskView) -> DiskView:
+    if what == "resource":
+        role = DiskRole(pairs["role"]) if "role" in pairs else view.role
+        suspended = pairs["suspended"] != "no" if "suspended" in pairs else view.suspended
+        return replace(view, role=role, suspended=suspended)
+    if what == "device":
+        return replace(view, disk=DiskState(pairs["disk"])) if "disk" in pairs else view
+    if what == "connection":
+        peer_role = DiskRole(pairs["role"]) if "role" in pairs else view.peer_role
+        return replace(view, connection=pairs.get("connection", view.connection), peer_role=peer_role)
+    peer_disk = DiskState(pairs["peer-disk"]) if "peer-disk" in pairs else view.peer_disk
+    return replace(view, peer_disk=peer_disk, replication=pairs.get("replication", view.replication))

@@ -1,0 +1,135 @@
+"""Heartbeat datagrams: encode, authenticate, refuse what is forged, replayed or old.
+
+Layout: b"AVH1", 32 bytes HMAC-SHA256 over the rest, then compact JSON (schema `avance/schema/heartbeat.json`). Each
+datagram names its link, so one that was recorded on one link is worth nothing on another. Per link and boot the
+sequence number only rises; a boot id that was replaced by a newer one never comes back.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import json
+from dataclasses import dataclass, field
+
+from avance.core.model import LinkName, NodeId, PairState, PeerView, Record, VmId, VmState
+from avance.parsed import Json
+
+MAGIC = b"AVH1"
+_MAC_BYTES = 32
+_RETIRED_BOOTS_MAX = 64  # far more restarts than a node survives without quarantine
+
+
+@dataclass(frozen=True, slots=True)
+class Heartbeat:
+    """One heartbeat on one link; `sent_s` is the sender's monotonic time, `echo` the (boot, sent_s) last heard there."""
+
+    link: LinkName
+    seq: int
+    sent_s: float
+    echo: tuple[str, float] | None
+    view: PeerView
+
+
+@dataclass(frozen=True, slots=True)
+class Rejected:
+    """A datagram that must not be believed, and why."""
+
+    reason: str
+
+
+def link_key(secret: bytes) -> bytes:
+    """Derive the heartbeat key, so that the site secret itself signs nothing on the wire."""
+    return hmac.new(secret, b"avance heartbeat 1", hashlib.sha256).digest()
+
+
+def encode(key: bytes, beat: Heartbeat) -> bytes:
+    """Return the datagram of a heartbeat."""
+    view, record = beat.view, beat.view.record
+    body = {
+        "l": beat.link,
+        "q": beat.seq,
+        "s": round(beat.sent_s, 6),
+        "e": beat.echo,
+        "n": view.node,
+        "b": view.boot,
+        "c": view.config_hash,
+        "d": view.dilation,
+        "p": view.pair,
+        "r": [record.epoch, record.owner, record.peer_outdated, record.fresh],
+        "v": view.vms,
+    }
+    data = json.dumps(body, separators=(",", ":")).encode()
+    return MAGIC + hmac.new(key, data, hashlib.sha256).digest() + data
+
+
+def decode(key: bytes, datagram: bytes) -> Heartbeat | Rejected:
+    """Return the heartbeat of a datagram, or why it must not be believed; never raises on outside data."""
+    head = len(MAGIC) + _MAC_BYTES
+    if datagram[: len(MAGIC)] != MAGIC or len(datagram) <= head:
+        return Rejected("not a heartbeat")
+    data = datagram[head:]
+    if not hmac.compare_digest(datagram[len(MAGIC) : head], hmac.new(key, data, hashlib.sha256).digest()):
+        return Rejected("wrong authentication code")
+    try:
+        return _parse(json.loads(data))
+    except (ValueError, KeyError, TypeError) as error:
+        return Rejected(f"authentic but not understood ({error!r}): does the peer run another version?")
+
+
+def _parse(body: Json) -> Heartbeat:
+    epoch, owner, peer_outdated, fresh = body["r"]
+    record = Record(
+        int(epoch), None if owner is None else NodeId(owner), bool(peer_outdated), tuple(VmId(vm) for vm in fresh)
+    )
+    view = PeerView(
+        node=NodeId(body["n"]),
+        boot=str(body["b"]),
+        config_hash=str(body["c"]),
+        dilation=float(body["d"]),
+        pair=PairState(body["p"]),
+        record=record,
+        vms={VmId(name): VmState(state) for name, state in body["v"].items()},
+    )
+    echo = None if body["e"] is None else (str(body["e"][0]), float(body["e"][1]))
+    return Heartbeat(LinkName(body["l"]), int(body["q"]), float(body["s"]), echo, view)
+
+
+@dataclass(slots=True)
+class Receiver:
+    """Believes each authentic heartbeat of the peer once; what it refuses is counted by reason."""
+
+    key: bytes
+    me: NodeId
+    peer: NodeId
+    rejected: dict[str, int] = field(default_factory=dict)
+    _boot: str | None = None
+    _retired: list[str] = field(default_factory=list)
+    _last_seq: dict[LinkName, int] = field(default_factory=dict)
+
+    def accept(self, link: LinkName, datagram: bytes) -> Heartbeat | Rejected:
+        """Judge one datagram that arrived on a link."""
+        beat = decode(self.key, datagram)
+        if isinstance(beat, Heartbeat):
+            beat = self._judge(link, beat)
+        if isinstance(beat, Rejected):
+            self.rejected[beat.reason] = self.rejected.get(beat.reason, 0) + 1
+        return beat
+
+    def _judge(self, link: LinkName, beat: Heartbeat) -> Heartbeat | Rejected:
+        if beat.view.node == self.me:
+            return Rejected("another node uses this node's name")
+        if beat.view.node != self.peer:
+            return Rejected("not from the peer")
+        if beat.link != link:
+            return Rejected("recorded on another link")
+        if beat.view.boot in self._retired:
+            return Rejected("from an earlier boot of the peer")
+        if beat.view.boot != self._boot:
+            if self._boot is not None:
+                self._retired = [*self._retired, self._boot][-_RETIRED_BOOTS_MAX:]
+            self._boot, self._last_seq = beat.view.boot, {}
+        if beat.seq <= self._last_seq.get(link, -1):
+            return Rejected("replayed or out of order")
+        self._last_seq[link] = beat.seq
+        return beat

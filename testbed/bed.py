@@ -1,0 +1,354 @@
+"""The bed: two nodes, their switch, their disks and the outside world, brought to a named stage.
+
+`async with Bed(...)` starts the world around the nodes; `reach(stage)` boots, pairs and protects. Leaving the context
+ends every process, whatever happened. The bed must never look into the product beyond its published contract (image
+manifest, status, journal), and never repair it: a stage that is not reached is an error with the last thing seen.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import shutil
+from collections.abc import Awaitable, Callable, Iterable
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, field
+from enum import IntEnum
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from testbed import site
+from testbed.endpoint import Endpoint
+from testbed.errors import SnapshotError, TestbedError
+from testbed.history import History, Record
+from testbed.host import Accelerator, host_lock, socket_dir, sweep_socket_dirs
+from testbed.image import Image
+from testbed.node import Node, Place
+from testbed.outside import Outside
+from testbed.probe import Probe
+from testbed.progress import Progress
+from testbed.service_centre.server import ServiceCentre
+from testbed.snapshot import Snapshot, SnapshotStore, snapshot_key
+from testbed.switch_client import Switch
+from testbed.tls import Credentials, ensure_credentials
+from testbed.wait import wait_for_record, wait_until
+
+BOOT_TIMEOUT_S = 240.0
+PAIR_TIMEOUT_S = 90.0
+PROTECT_TIMEOUT_S = 120.0
+RESTORE_GATE_S = 60.0
+COMMAND_TIMEOUT_S = 60.0
+KIB_PER_MIB = 1024
+
+
+class Stage(IntEnum):
+    """How far the bed has come; each stage includes the ones before it."""
+
+    COLD = 0
+    BOOTED = 1
+    PAIRED = 2
+    PROTECTED = 3
+
+
+@dataclass(frozen=True)
+class BedOptions:
+    """What a run chooses."""
+
+    artefacts: Path
+    cache: Path
+    site: site.SiteOptions = field(default_factory=site.SiteOptions)
+    keep_disks: bool = False
+
+
+class Bed:
+    """The running bed as an async context manager."""
+
+    switch: Switch
+    outside: Outside
+    centre: ServiceCentre
+    client: Endpoint
+    nodes: dict[str, Node]
+    credentials: Credentials
+
+    def __init__(
+        self, image: Image, options: BedOptions, *, accelerator: Accelerator, history: History, progress: Progress
+    ) -> None:
+        site.check_schema(image.product.site_schema)
+        self.image = image
+        self.options = options
+        self.accelerator = accelerator
+        self.history = history
+        self.progress = progress
+        self.stage = Stage.COLD
+        self.restore_failures = 0
+        self._secret, self._token = secrets.token_hex(32), secrets.token_hex(16)
+        self._stack = AsyncExitStack()
+
+    async def __aenter__(self) -> Self:
+        async with AsyncExitStack() as stack:
+            stack.enter_context(host_lock("testbed"))
+            sweep_socket_dirs()
+            self.sockets = stack.enter_context(socket_dir())
+            self.options.artefacts.mkdir(parents=True, exist_ok=True)
+            if not self.options.keep_disks:
+                stack.callback(shutil.rmtree, self.options.artefacts / "disks", ignore_errors=True)
+            self.credentials = await ensure_credentials(self.options.cache, say=self.progress.say)
+            await self._start_world(stack)
+            self._stack = stack.pop_all()
+        return self
+
+    async def _start_world(self, stack: AsyncExitStack) -> None:
+        artefacts = self.options.artefacts
+        self.switch = await stack.enter_async_context(
+            Switch(self.sockets, site.SEGMENTS, history=self.history, log=artefacts / "switch.log")
+        )
+        await self.switch.watch(macs=[site.VM_MAC], ips=[site.SERVICE, site.VM_ADDRESS])
+        await self._start_centre(stack)
+        local, remote = self.switch.device_sockets(site.OUTSIDE_PORT)
+        self.outside = await stack.enter_async_context(
+            Outside(
+                local=local, remote=remote, centre=self.sockets / "centre", log=artefacts / "outside.log",
+                history=self.history,
+            )
+        )  # fmt: skip
+        self.client = await stack.enter_async_context(
+            Endpoint(
+                self.sockets, site.CLIENT_PORT, site.CLIENT_MAC, site.CLIENT, site.PREFIX, site.GATEWAY,
+                history=self.history,
+            )
+        )  # fmt: skip
+        place = Place(self.sockets, artefacts, artefacts / "disks")
+        self.nodes = {
+            name: Node(name, self.image, place, self.switch, self.history, accel=self.accelerator.name)
+            for name in site.NODES
+        }
+        for node in self.nodes.values():
+            stack.push_async_callback(node.close)
+
+    async def _start_centre(self, stack: AsyncExitStack) -> None:
+        self._centre_stack = await stack.enter_async_context(AsyncExitStack())
+        self.centre = await self._centre_stack.enter_async_context(
+            ServiceCentre(
+                socket=self.sockets / "centre", tls=self.credentials.server_context(),
+                store=self.options.artefacts / "alerts.jsonl", token=self._token, history=self.history,
+            )
+        )  # fmt: skip
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._stack.aclose()
+
+    # ---------------------------------------------------------------- stages
+
+    async def reach(self, stage: Stage, *, use_snapshot: bool = False) -> None:
+        """Bring the bed from cold to a stage; with `use_snapshot`, `PROTECTED` is restored, or saved for the next time.
+
+        A restore that fails its health gate falls back to a cold boot; it is counted in `restore_failures` and said.
+        """
+        assert self.stage is Stage.COLD, "a bed goes up once; make a new one"
+        if stage is Stage.PROTECTED and use_snapshot:
+            await self._reach_protected_by_snapshot()
+        else:
+            await self._boot_to(stage)
+
+    async def _reach_protected_by_snapshot(self) -> None:
+        store = SnapshotStore(self.options.cache / "snapshots")
+        key = snapshot_key(self.image, self.accelerator.name, self.options.site, self.credentials.fingerprint)
+        snapshot = store.find(key)
+        if snapshot is None:
+            await self._boot_to(Stage.PROTECTED)
+            async with self.progress.step("save the snapshot of the protected pair"):
+                snapshot = await self.save(store, key)
+        try:
+            await self.restore(snapshot)
+        except TestbedError as error:
+            self.restore_failures += 1
+            self.history.record("bed", "restore_failed", reason=str(error))
+            self.progress.say(f"the snapshot could not be used, so the pair is booted cold: {error}")
+            store.discard(snapshot)
+            await self._power_off()
+            await self._boot_to(Stage.PROTECTED)
+
+    async def _boot_to(self, stage: Stage) -> None:
+        steps: list[tuple[Stage, str, Callable[[], Awaitable[None]]]] = [
+            (Stage.BOOTED, "boot both nodes", self._boot),
+            (Stage.PAIRED, "pair the nodes", self._pair),
+            (Stage.PROTECTED, "protect the VM and bring both disks in sync", self._protect),
+        ]
+        for reached, text, step in steps:
+            if reached <= stage:
+                async with self.progress.step(text):
+                    await step()
+                self.stage = reached
+                self.history.record("bed", "stage", stage=reached.name)
+
+    async def _boot(self) -> None:
+        await self.each(Node.make_disks)
+        await self.each(Node.power_on)
+        await self.each(lambda node: node.wait_booted(BOOT_TIMEOUT_S))
+
+    async def _pair(self) -> None:
+        mark = self.history.mark()
+        document = site.avance_site(
+            self.options.site, secret=self._secret, token=self._token,
+            authority_pem=self.credentials.authority.read_text(encoding="ascii"),
+        )  # fmt: skip
+        template = self.image.product.pair
+        await self.each(lambda node: node.command(template, document, timeout_s=COMMAND_TIMEOUT_S))
+        for name in self.nodes:
+            await self.wait_milestone("paired", node=name, after=mark, timeout_s=PAIR_TIMEOUT_S)
+
+    async def _protect(self) -> None:
+        mark = self.history.mark()
+        workload = self.image.workload
+        document = site.avance_vm(
+            self.options.site, kernel=workload.kernel, ramdisk=workload.ramdisk, memory_mib=workload.memory_mib,
+            volume_mib=workload.volume_mib,
+        )  # fmt: skip
+        template = self.image.product.protect
+        await self.each(lambda node: node.command(template, document, timeout_s=COMMAND_TIMEOUT_S))
+        for name in self.nodes:
+            await self.wait_milestone("protected", node=name, after=mark, timeout_s=PROTECT_TIMEOUT_S)
+        await self.wait_served(PROTECT_TIMEOUT_S)
+
+    async def wait_served(self, timeout_s: float) -> None:
+        """Wait until the VM answers the client."""
+        async with self.probe("gate", ledger=None) as probe:
+            await probe.wait_first_ok(timeout_s)
+
+    def probe(self, run: str, *, ledger: Any, record: bool = False) -> Probe:  # noqa: ANN401 - a Ledger or None
+        """Make a probe of the VM's service from the client port."""
+        return Probe(
+            self.client, site.VM_ADDRESS, self.image.workload.udp_port, run, ledger=ledger,
+            history=self.history if record else None,
+        )  # fmt: skip
+
+    async def wait_milestone(
+        self, milestone: str, *, node: str, after: int, timeout_s: float, forbidden: Iterable[str] = ()
+    ) -> Record:
+        """Wait for a milestone in the product's journal of a node."""
+        source, bad = f"journal.{node}", frozenset(forbidden)
+        return await wait_for_record(
+            self.history,
+            lambda entry: entry.source == source and milestone_of(entry) == milestone,
+            what=f"milestone {milestone!r} of node {node}",
+            timeout_s=timeout_s,
+            after=after,
+            forbidden=lambda entry: entry.source == source and milestone_of(entry) in bad,
+            relevant=lambda entry: entry.source == source,
+        )
+
+    async def primary(self) -> tuple[Node, Node]:
+        """Return (primary, backup) as both nodes' status documents say; raises when they do not agree."""
+        roles = {name: (await node.status())["role"] for name, node in self.nodes.items()}
+        if sorted(roles.values()) != ["backup", "primary"]:
+            raise TestbedError(f"the pair has no primary and backup: the nodes say {roles}")
+        first = next(name for name, role in roles.items() if role == "primary")
+        second = next(name for name in self.nodes if name != first)
+        return self.nodes[first], self.nodes[second]
+
+    async def each(self, act: Callable[[Node], Awaitable[object]]) -> None:
+        """Do the same on both nodes at the same time; the first error is the result."""
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                for node in self.nodes.values():
+                    tasks.create_task(_as_coroutine(act(node)))
+        except BaseExceptionGroup as errors:
+            raise _first(errors) from errors
+
+    # ---------------------------------------------------------------- snapshots
+
+    async def save(self, store: SnapshotStore, key: str) -> Snapshot:
+        """Save the protected pair on one barrier; afterwards both nodes are off and their disks belong to the store."""
+        assert self.stage is Stage.PROTECTED
+        with store.new(key) as building:
+            await self.switch.hold()
+            await self.each(lambda node: node.machine.stop())
+            await self.each(lambda node: node.machine.save_memory(building.memory(node.name)))
+            await self.switch.save(building.switch)
+            await self.each(lambda node: node.machine.quit())
+            await self._power_off()
+            for node in self.nodes.values():
+                for name, path in building.disks(node.name).items():
+                    shutil.move(node.disk(name), path)
+            snapshot = building.finish(secret=self._secret, token=self._token)
+        await self.switch.release()
+        return snapshot
+
+    async def restore(self, snapshot: Snapshot) -> None:
+        """Restore the pair in fresh QEMU processes and pass the health gate; raises SnapshotError or WaitTimeout."""
+        async with self.progress.step("restore the protected pair from its snapshot"):
+            self._secret, self._token = snapshot.secret, snapshot.token
+            await self._centre_stack.aclose()
+            await self._start_centre(self._stack)
+            await self.each(lambda node: node.make_disks(snapshot.disks(node.name)))
+            await self.switch.load(snapshot.switch)
+            await self.each(lambda node: node.start(snapshot.memory(node.name)))
+            await self.each(lambda node: node.machine.cont())
+            await self.switch.release()
+            await self._gate()
+        self.stage = Stage.PROTECTED
+        self.history.record("bed", "stage", stage="PROTECTED", restored=True)
+
+    async def _gate(self) -> None:
+        """The health gate: both nodes say that the VM is protected, and the client is answered."""
+
+        async def healthy(node: Node) -> None:
+            async def protected() -> bool:
+                return bool((await node.status())["protected"])
+
+            await wait_until(protected, what=f"node {node.name} protected", timeout_s=RESTORE_GATE_S, poll_s=0.2)
+
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                tasks.create_task(self.wait_served(RESTORE_GATE_S))
+                for node in self.nodes.values():
+                    tasks.create_task(healthy(node))
+        except BaseExceptionGroup as errors:
+            raise SnapshotError(f"The restored pair failed its health gate: {_first(errors)}") from errors
+
+    async def _power_off(self) -> None:
+        for node in self.nodes.values():
+            await node.close()
+        self.stage = Stage.COLD
+
+    # ---------------------------------------------------------------- figures
+
+    def peak_memory_mib(self) -> int:
+        """The highest resident memory so far of every process of the bed, added up (VmHWM of proc(5))."""
+        pids = [node.machine.pid for node in self.nodes.values() if node.is_on]
+        pids.append(self.switch.pid)
+        if self.outside.alive:
+            pids.append(self.outside.pid)
+        return sum(_peak_kib(pid) for pid in pids) // KIB_PER_MIB
+
+
+def milestone_of(entry: Record) -> str | None:
+    """Return the milestone that a journal record published, if any."""
+    line = entry.fields.get("entry")
+    value = line.get("milestone") if isinstance(line, dict) else None
+    return value if isinstance(value, str) else None
+
+
+def _peak_kib(pid: int) -> int:
+    try:
+        status = Path(f"/proc/{pid}/status").read_text(encoding="ascii")
+    except FileNotFoundError:
+        return 0
+    return next((int(line.split()[1]) for line in status.splitlines() if line.startswith("VmHWM:")), 0)
+
+
+async def _as_coroutine(work: Awaitable[object]) -> None:
+    await work
+
+
+def _first(errors: BaseExceptionGroup[BaseException]) -> BaseException:
+    error: BaseException = errors
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return error
+
+
+__all__ = ["Bed", "BedOptions", "Stage", "milestone_of"]

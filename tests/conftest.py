@@ -1,0 +1,28 @@
+"""Settings of all tests: what is a system test, and the promise that every test states.
+
+It must never start anything: fixtures of the bed come from testbed.fixtures.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+
+import pytest
+
+HERE = Path(__file__).parent
+
+# The bed's fixtures belong to testbed; unit tests run without them as well.
+pytest_plugins = ["testbed.fixtures"] if importlib.util.find_spec("testbed.fixtures") else []
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    """Names the seed of the order even in a quiet run: with it the same order comes again."""
+    terminalreporter.write_line(f"order of this run: --randomly-seed={config.getoption('randomly_seed', None)}")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Marks everything below tests/system as a system test."""
+    for item in items:
+        if item.path.is_relative_to(HERE / "system"):
+            item.add_marker("system")

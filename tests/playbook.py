@@ -1,0 +1,167 @@
+"""Conversation-style tests of the decision core: say one event, expect the commands, read the whole as a dialogue.
+
+Heartbeats are left out of the conversation, because they are sent by the clock and would drown it. A playbook must
+never answer for the world by itself: every outcome is said by the test.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from avance.core import commands as c
+from avance.core import events as e
+from avance.core.engine import Decision, Engine, Setup
+from avance.core.model import (
+    DiskRole,
+    DiskState,
+    DiskView,
+    LinkName,
+    NodeId,
+    Outcome,
+    PairState,
+    PeerView,
+    Record,
+    Timers,
+    VmId,
+    VmSpec,
+    VmState,
+)
+
+A, B = NodeId("a"), NodeId("b")
+PRIV, BIZ = LinkName("priv0"), LinkName("biz0")
+WEB = VmId("web")
+TICK_S = 0.1
+
+
+def spec(name: VmId = WEB, index: int = 0) -> VmSpec:
+    """Return a VM as a site would define it."""
+    mac, address = f"00:16:3e:77:00:{32 + index:02x}", f"10.77.0.{20 + index}"
+    return VmSpec(name, 96, 32, "/k", "/r", "quiet", mac, "biz0", address, minor=index, port=7789 + index)
+
+
+def setup(me: NodeId = A, **changes: object) -> Setup:
+    """Return the set-up of one node of a pair with one VM; `changes` replace single fields."""
+    base = Setup(
+        me=me,
+        peer_id=B if me == A else A,
+        boot=f"{me}-boot-1",
+        config_hash="c0ffee",
+        dilation=1.0,
+        policy="availability",
+        timers=Timers(),
+        links=(PRIV, BIZ),
+        vms=(spec(),),
+    )
+    return replace(base, **changes)  # type: ignore[arg-type]  # a test names the fields that it changes
+
+
+def in_sync(role: DiskRole, *, peer_role: DiskRole = DiskRole.SECONDARY) -> DiskView:
+    """Return the view of a connected resource with two good copies."""
+    good = DiskState.UP_TO_DATE
+    return DiskView(role, good, "Connected", peer_role, good, "Established")
+
+
+def peer_gone(role: DiskRole, *, suspended: bool = False, disk: DiskState = DiskState.UP_TO_DATE) -> DiskView:
+    """Return the view of a resource whose peer does not answer."""
+    return DiskView(role, disk, "Connecting", DiskRole.UNKNOWN, DiskState.UNKNOWN, "Off", suspended)
+
+
+class Playbook:
+    """One engine, talked to in order of time; `now` only rises."""
+
+    def __init__(self, engine: Engine, now: float = 100.0) -> None:
+        self.engine = engine
+        self.now = now
+        self.said: list[Decision] = []
+        self.peer = PeerView(
+            engine.setup.peer_id,
+            f"{engine.setup.peer_id}-boot-1",
+            engine.setup.config_hash,
+            engine.setup.dilation,
+            PairState.PAIRED,
+            engine.record,
+            dict.fromkeys(engine.units, VmState.STANDBY),
+        )
+
+    def hears(self, event: e.Event) -> list[c.Command]:
+        """Tell the engine one event now; returns what it commands, without heartbeats."""
+        decision = self.engine.handle(event, self.now)
+        self.said.append(decision)
+        return [command for command in decision.commands if not isinstance(command, c.SendHeartbeat)]
+
+    def expect(self, event: e.Event, *expected: c.Command) -> None:
+        """Tell one event and expect exactly these commands, alerts left aside."""
+        given = acts(self.hears(event))
+        assert given == list(expected), f"{event}\n  commanded {given}\n  expected  {list(expected)}"
+
+    def done(
+        self, command: c.Command, *expected: c.Command, outcome: Outcome = Outcome.OK, detail: str = ""
+    ) -> None:
+        """Say how a command ended and expect exactly these commands to follow, alerts left aside."""
+        vm = getattr(command, "vm", None)
+        self.expect(e.CommandDone(type(command).__name__, vm, outcome, detail), *expected)
+
+    def peer_says(self, **changes: object) -> list[c.Command]:
+        """Let the peer be heard on every link, with an echo of what was sent just before."""
+        self.peer = replace(self.peer, **changes)  # type: ignore[arg-type]  # a test names the fields that it changes
+        commands = []
+        for link in self.engine.setup.links:
+            commands += self.hears(e.HeartbeatSeen(link, self.peer, self.now))
+        return commands
+
+    def pass_time(self, seconds: float, *, peer_alive: bool = False) -> list[c.Command]:
+        """Let time pass in ticks, in silence or with the peer being heard; returns all that was commanded."""
+        commands = []
+        end = self.now + seconds
+        while self.now < end - 1e-9:
+            self.now = min(round(self.now + TICK_S, 6), end)
+            commands += self.peer_says() if peer_alive else self.hears(e.Tick())
+        return commands
+
+    @property
+    def reasons(self) -> str:
+        """Everything that the engine gave as a reason so far."""
+        return "\n".join(reason for decision in self.said for reason in decision.reasons)
+
+    @property
+    def milestones(self) -> list[str]:
+        """Every milestone that was passed so far."""
+        return [name for decision in self.said for name in decision.milestones]
+
+
+def acts(commands: Sequence[c.Command]) -> list[c.Command]:
+    """Return the commands without alerts and heartbeats."""
+    return [command for command in commands if not isinstance(command, c.SendAlert | c.SendHeartbeat)]
+
+
+def alerts(commands: Sequence[c.Command]) -> list[str]:
+    """Return the codes of the alerts among the commands."""
+    return [command.alert.code for command in commands if isinstance(command, c.SendAlert)]
+
+
+def paired(me: NodeId, *, owner: NodeId = A, **changes: object) -> Playbook:
+    """Return a pair in full service in epoch 3: the owner runs the VM, the other node stands by."""
+    record = Record(3, owner)
+    book = Playbook(Engine(setup(me, **changes), record))
+    mine = me == owner
+    book.peer = replace(book.peer, vms={WEB: VmState.STANDBY if mine else VmState.RUNNING})
+    for event in (
+        e.CommandDone("PrepareVolume", WEB, Outcome.OK),
+        e.DiskChanged(WEB, in_sync(DiskRole.PRIMARY if mine else DiskRole.SECONDARY)),
+        e.DomainChanged(WEB, running=mine),
+        e.CommandDone("ReadDomain", WEB, Outcome.OK),
+    ):
+        if isinstance(event, e.CommandDone) and event.command == "PrepareVolume":
+            book.hears(e.Tick())
+        book.hears(event)
+    assert book.engine.units[WEB].state is (VmState.RUNNING if mine else VmState.STANDBY)
+    book.peer_says()
+    assert book.engine.pair is PairState.PAIRED
+    address = "HoldAddress" if mine else "ReleaseAddress"
+    if book.engine.address_busy:
+        book.hears(e.CommandDone(address, None, Outcome.OK))
+    assert book.engine.protected
+    book.said.clear()
+    return book
+

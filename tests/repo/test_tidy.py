@@ -1,0 +1,139 @@
+"""The tree keeps its own rules, and each rule is proved to bite on a planted violation."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.repo import tidy
+
+ROOT = Path(__file__).resolve().parents[2]
+RULES = {"tests/repo/tidy.py", "tests/repo/test_tidy.py"}  # these name what they forbid
+OWNED_TASK = '''
+"""D."""
+import asyncio
+class A:
+    async def __aenter__(self):
+        self._t = asyncio.create_task(f())
+    async def __aexit__(self, *e):
+        self._t.cancel()
+'''
+
+
+def test_python_files_keep_the_rules() -> None:
+    """Layers, walls, banned calls, sizes and docstrings hold in every Python file."""
+    complaints = [c for path, source in tidy.modules(ROOT).items() for c in tidy.source_complaints(path, source)]
+    assert not complaints, "\n".join(complaints)
+
+
+def test_every_module_has_its_unit_test() -> None:
+    """A reader finds the test of a module by its path."""
+    complaints = tidy.mirror_complaints(tidy.modules(ROOT), tidy.UNMIRRORED)
+    assert not complaints, "\n".join(complaints)
+
+
+def test_tree_names_no_machine_and_no_registry() -> None:
+    """The tree works wherever it is cloned."""
+    texts = {path: text for path, text in tidy.tracked_files(ROOT).items() if path not in RULES}
+    complaints = [c for path, text in texts.items() for c in tidy.text_complaints(path, text)]
+    assert not complaints, "\n".join(complaints)
+
+
+def test_links_in_documents_resolve() -> None:
+    """Every link of the README and of docs leads to a file."""
+    texts = {path: text for path, text in tidy.tracked_files(ROOT).items() if path.endswith(".md")}
+    complaints = [c for path, text in texts.items() for c in tidy.link_complaints(path, text, ROOT)]
+    assert not complaints, "\n".join(complaints)
+
+
+@pytest.mark.parametrize(
+    ("path", "code", "expected"),
+    [
+        ("avance/core/x.py", "import asyncio", "not pure"),
+        ("avance/core/x.py", "import time", "not pure"),
+        ("avance/core/x.py", "from avance.wire import drbd", "avance.core only"),
+        ("avance/core/x.py", "def f():\n    import socket", "not pure"),
+        ("avance/wire/x.py", "from avance.adapters import xen", "avance/wire imports avance.core, avance.wire"),
+        ("avance/adapters/x.py", "from avance.adapters import xen", "an adapter imports"),
+        ("avance/adapters/x.py", "import avance.daemon", "an adapter imports"),
+        ("testbed/x.py", "import avance.core.model", "must not import avance"),
+        ("testbed/x.py", "from faults import plan", "must not import faults"),
+        ("faults/x.py", "import avance", "must not import avance"),
+        ("images/x.py", "import testbed.process", "must not import testbed"),
+        ("tests/system/test_x.py", "import avance.core", "published schema"),
+        ("testbed/x.py", "from qemu.qmp import QMPClient", "walled"),
+        ("tests/unit/testbed/test_x.py", "import allure", "walled"),
+        ("testbed/x.py", "import subprocess", "process.py"),
+        ("testbed/x.py", "import asyncio\nasync def f():\n    await asyncio.create_subprocess_exec('x')", "process.py"),
+        ("testbed/x.py", "import time\ntime.time()", "time.monotonic"),
+        ("testbed/x.py", "from time import sleep", "time.sleep"),
+        ("testbed/x.py", "import asyncio\nx = asyncio.create_task(f())", "TaskGroup"),
+        ("testbed/x.py", "import random\nrandom.choice([1])", "seeded"),
+        ("testbed/x.py", "from random import choice", "seeded"),
+        ("tests/unit/x.py", "from unittest.mock import Mock", "fake"),
+        ("testbed/x.py", "try:\n    f()\nexcept Exception:\n    pass", "too broad"),
+        ("testbed/x.py", "try:\n    f()\nexcept:\n    pass", "too broad"),
+        ("testbed/x.py", "try:\n    f()\nexcept (OSError, Exception):\n    pass", "too broad"),
+        ("testbed/x.py", "x = 1\n" * 501, "the limit is 500"),
+        ("testbed/x.py", "def f():\n" + "    x = 1\n" * 70, "f has 71 lines"),
+        ("testbed/x.py", "x = 1", "no module docstring"),
+        ("tests/unit/test_x.py", "def test_a():\n    assert f()", "test_a does not state"),
+        ("tests/unit/test_x.py", "import pytest\n@pytest.mark.skip\ndef test_a(): ...", "skip needs a reason"),
+        ("tests/unit/test_x.py", "import pytest\npytest.skip()", "skip needs a reason"),
+        ("tests/unit/test_x.py", "import pytest\npytest.skip('')", "skip needs a reason"),
+        ("tests/unit/test_x.py", "import pytest\nm = pytest.mark.skipif(x)", "skip needs a reason"),
+    ],
+)  # fmt: skip
+def test_planted_violation_is_found(path: str, code: str, expected: str) -> None:
+    """Each rule complains about a file that breaks it."""
+    complaints = tidy.source_complaints(path, code)
+    assert any(expected in complaint for complaint in complaints), complaints
+
+
+@pytest.mark.parametrize(
+    ("path", "code"),
+    [
+        ("avance/core/x.py", '"""D."""\nfrom avance.core import model\nimport enum'),
+        ("avance/adapters/x.py", '"""D."""\nfrom avance import clock\nfrom avance.adapters import process'),
+        ("faults/x.py", '"""D."""\nimport testbed.switch\nimport random\nr = random.Random(3)'),
+        ("testbed/qmp.py", '"""D."""\nimport qemu.qmp'),
+        ("testbed/x.py", OWNED_TASK),
+        ("testbed/x.py", '"""D."""\ntry:\n    f()\nexcept BaseException:\n    g()\n    raise'),
+        ("tests/unit/test_x.py", '"""D."""\nimport pytest\nm = pytest.mark.skipif(x, reason="no KVM")'),
+    ],
+)  # fmt: skip
+def test_good_file_has_no_complaint(path: str, code: str) -> None:
+    """The rules leave correct files alone."""
+    assert tidy.source_complaints(path, code) == []
+
+
+def test_missing_mirror_is_found() -> None:
+    """A module with a function needs a unit test of its name."""
+    code = "def f(): return 1"
+    assert "no unit test at tests/unit/testbed/test_x.py" in tidy.mirror_complaints({"testbed/x.py": code}, {})[0]
+    assert tidy.mirror_complaints({"testbed/x.py": code, "tests/unit/testbed/test_x.py": ""}, {}) == []
+    assert tidy.mirror_complaints({"testbed/x.py": "X = 1"}, {}) == []
+    assert tidy.mirror_complaints({"testbed/x.py": 'def f():\n    """Port."""\n    ...'}, {}) == []
+
+
+def test_stale_exemption_is_found() -> None:
+    """An exemption that is not needed any more must go."""
+    code = "def f(): return 1"
+    both = {"testbed/x.py": code, "tests/unit/testbed/test_x.py": ""}
+    assert tidy.mirror_complaints({"testbed/x.py": code}, {"testbed/x.py": "why"}) == []
+    assert "has one" in tidy.mirror_complaints(both, {"testbed/x.py": "why"})[0]
+    assert "does not exist" in tidy.mirror_complaints({}, {"testbed/x.py": "why"})[0]
+
+
+@pytest.mark.parametrize("text", ["open('/wor" "k/main/x')", "cd /tmp/x", "https://pypi.example/simple", '"resolved": "x"'])
+def test_machine_text_is_found(text: str) -> None:
+    """A path of one machine or a registry is found in any file."""
+    assert tidy.text_complaints("docs/x.md", f"fine\n{text}\n")[0].startswith("docs/x.md:2")
+
+
+def test_broken_link_is_found(tmp_path: Path) -> None:
+    """A link to a missing file is reported, one to a present file, a heading or the web is not."""
+    (tmp_path / "there.md").write_text("x")
+    text = "[a](there.md#part) [b](gone.md) [c](https://example.org) [d](#here)"
+    assert tidy.link_complaints("README.md", text, tmp_path) == ["README.md: broken link gone.md"]

@@ -1,0 +1,283 @@
+"""The rules of docs/style that a machine can check: functions from source text to complaints.
+
+Pure apart from `modules` and `tracked_files`, which read the tree. It must never import the code it looks at.
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+PACKAGES = ("avance", "testbed", "faults", "images")
+FILE_LINES_MAX = 500
+FUNCTION_LINES_MAX = 70
+
+# Third-party modules and the only files that may import them.
+WALLED = {
+    "qemu": {"testbed/qmp.py"},
+    "scapy": {"testbed/packets.py"},
+    "allure": {"testbed/report.py"},
+    "allure_commons": {"testbed/report.py"},
+    "matplotlib": {"testbed/picture.py"},
+    "pyroute2": {"avance/adapters/netlink.py"},
+    "testcontainers": {"testbed/containers.py"},
+    "pytest": {"testbed/fixtures.py", "faults/fixtures.py"},
+}
+# Files that may start processes, each for a reason.
+PROCESS_FILES = {
+    "avance/adapters/process.py",  # the product
+    "testbed/process.py",  # the bed
+    "images/process.py",  # the image builder
+    "testbed/setup_host.py",  # runs before anything is installed
+}
+# What the pure layers may use of the standard library: nothing that reads a clock, a file, a socket or chance.
+PURE_STANDARD = {
+    "__future__", "abc", "base64", "bisect", "collections", "copy", "dataclasses", "enum", "functools", "hashlib",
+    "heapq", "hmac", "ipaddress", "itertools", "json", "math", "operator", "re", "shlex", "string", "struct",
+    "textwrap", "types", "typing", "zlib",
+}  # fmt: skip
+# The last two are as pure: the error tree, and the name of the type of unchecked JSON.
+WIRE_MAY_IMPORT = ("avance.core", "avance.wire", "avance.errors", "avance.parsed")
+BANNED_CALLS = {
+    "time.time": "decide with time.monotonic",
+    "time.sleep": "wait for an event with a deadline",
+    "asyncio.create_task": "use a TaskGroup, or a class that owns and cancels its one reader task",
+    "asyncio.ensure_future": "use a TaskGroup",
+    "os.system": "use process.py",
+    "os.popen": "use process.py",
+}
+RANDOM_ALLOWED = {"Random", "SystemRandom"}
+# Modules without a mirrored unit test, each with the reason.
+UNMIRRORED: dict[str, str] = {}
+# The second alternative: a fixed name in a directory that everybody shares.
+MACHINE_PATH = re.compile(r"(?<![\w.])(/wor[k]/|/tmp/(?!\{)[\w.])")
+REGISTRY = re.compile(
+    r"((?<!emit-)index-url|https?://[^\s/]*(?:pypi|npm|debian)|\"resolved\": )"
+)
+
+
+def dotted(node: ast.expr) -> str:
+    """The dotted name of an expression such as `a.b.c`, or the empty text."""
+    match node:
+        case ast.Name(id=name):
+            return name
+        case ast.Attribute(value=value, attr=attr):
+            left = dotted(value)
+            return f"{left}.{attr}" if left else ""
+    return ""
+
+
+def imports(tree: ast.Module) -> Iterator[tuple[int, str]]:
+    """Each imported module with its line, also inside functions; `from a import b` counts as a.b."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from ((node.lineno, alias.name) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.level == 0 and node.module:
+            yield from ((node.lineno, f"{node.module}.{alias.name}") for alias in node.names)
+
+
+def layer_complaint(path: str, imported: str) -> str:
+    """Why this file may not import this module, or the empty text."""
+    own, top = path.split("/", maxsplit=1)[0], imported.split(".", maxsplit=1)[0]
+    allowed = {
+        "avance": {"avance"},
+        "testbed": {"testbed"},
+        "faults": {"faults", "testbed"},
+        "images": {"images"},
+    }
+    if own in allowed and top in PACKAGES and top not in allowed[own]:
+        return f"{own} must not import {top}"
+    if path.startswith("tests/system/") and top == "avance" and not imported.startswith("avance.schema"):
+        return "system tests know the product only by its published schema"
+    if top in WALLED and path not in WALLED[top] and not (top == "pytest" and path.startswith("tests/")):
+        return f"{top} is walled behind {', '.join(sorted(WALLED[top]))}"
+    if path.startswith(("avance/core/", "avance/wire/")):
+        return pure_complaint(path, imported, top)
+    if path.startswith("avance/adapters/") and imported.startswith("avance."):
+        other = ".".join(imported.split(".")[:3])
+        outer = imported.startswith(("avance.daemon", "avance.__main__"))
+        if outer or (other.startswith("avance.adapters") and other not in ("avance.adapters.process", own_name(path))):
+            return "an adapter imports core, wire, ports and process only"
+    return ""
+
+
+def pure_complaint(path: str, imported: str, top: str) -> str:
+    """Why a pure module may not import this, or the empty text."""
+    inner = ("avance.core",) if path.startswith("avance/core/") else WIRE_MAY_IMPORT
+    if top == "avance":
+        layer = path.rsplit("/", maxsplit=1)[0]
+        return "" if imported.startswith(inner) else f"{layer} imports {', '.join(inner)} only"
+    return "" if top in PURE_STANDARD else f"{top} is not pure"
+
+
+def own_name(path: str) -> str:
+    """The dotted name of a module, from its path."""
+    return path.removesuffix(".py").replace("/", ".")
+
+
+def import_complaints(path: str, tree: ast.Module) -> Iterator[str]:
+    """Layers, walls and banned modules."""
+    for line, imported in imports(tree):
+        complaint = layer_complaint(path, imported)
+        if complaint:
+            yield f"{path}:{line}: {complaint} (imports {imported})"
+        if imported.split(".")[0] == "subprocess" and path not in PROCESS_FILES:
+            yield f"{path}:{line}: subprocess belongs into process.py"
+        if imported.startswith("unittest.mock"):
+            yield f"{path}:{line}: unittest.mock is not used: write a fake"
+        if imported.startswith("random.") and imported.split(".")[1] not in RANDOM_ALLOWED:
+            yield f"{path}:{line}: module-level random: use a seeded random.Random"
+        if imported in BANNED_CALLS:
+            yield f"{path}:{line}: {imported}: {BANNED_CALLS[imported]}"
+
+
+def call_complaints(path: str, tree: ast.Module) -> Iterator[str]:
+    """Banned calls, too broad excepts, and skips without a reason."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Call):
+            name = dotted(node.func)
+            if name in BANNED_CALLS and not (name == "asyncio.create_task" and is_owned_task(tree, node)):
+                yield f"{path}:{node.lineno}: {name}: {BANNED_CALLS[name]}"
+            if name.startswith("random.") and name.split(".")[1] not in RANDOM_ALLOWED:
+                yield f"{path}:{node.lineno}: {name}: use a seeded random.Random"
+            if name.startswith("asyncio.create_subprocess") and path not in PROCESS_FILES:
+                yield f"{path}:{node.lineno}: {name} belongs into process.py"
+            if name in ("pytest.skip", "pytest.mark.skip", "pytest.mark.skipif") and not has_reason(node, name):
+                yield f"{path}:{node.lineno}: a skip needs a reason"
+        elif isinstance(node, ast.Attribute) and dotted(node) == "pytest.mark.skip" and not is_called(tree, node):
+            yield f"{path}:{node.lineno}: a skip needs a reason"
+        elif isinstance(node, ast.ExceptHandler):
+            caught = node.type.elts if isinstance(node.type, ast.Tuple) else [node.type]
+            broad = any(kind is None or dotted(kind) in ("Exception", "BaseException") for kind in caught)
+            if broad and not re_raises(node):
+                yield f"{path}:{node.lineno}: except {'Exception' if node.type else ''} is too broad".replace("  ", " ")
+
+
+def re_raises(handler: ast.ExceptHandler) -> bool:
+    """Says whether a handler ends by raising what it caught: cleaning up after anything is allowed."""
+    last = handler.body[-1]
+    return isinstance(last, ast.Raise) and last.exc is None
+
+
+def is_owned_task(tree: ast.Module, call: ast.Call) -> bool:
+    """The one exception to the rule: `self._x = asyncio.create_task(...)` in a class with `__aexit__`."""
+    for owner in ast.walk(tree):
+        if isinstance(owner, ast.ClassDef) and any(
+            isinstance(part, ast.AsyncFunctionDef) and part.name == "__aexit__" for part in owner.body
+        ):
+            for node in ast.walk(owner):
+                if isinstance(node, ast.Assign) and node.value is call and dotted(node.targets[0]).startswith("self."):
+                    return True
+    return False
+
+
+def is_called(tree: ast.Module, attribute: ast.Attribute) -> bool:
+    """Says whether this expression is the function of some call."""
+    return any(isinstance(node, ast.Call) and node.func is attribute for node in ast.walk(tree))
+
+
+def has_reason(call: ast.Call, name: str) -> bool:
+    """Says whether a skip states a reason that is not empty."""
+    given = [k.value for k in call.keywords if k.arg == "reason"] or ([] if name.endswith("skipif") else call.args[:1])
+    return bool(given) and not (isinstance(given[0], ast.Constant) and not given[0].value)
+
+
+def size_complaints(path: str, source: str, tree: ast.Module) -> Iterator[str]:
+    """Files and functions that are too long to be read."""
+    lines = source.count("\n")
+    if lines > FILE_LINES_MAX:
+        yield f"{path}: {lines} lines, the limit is {FILE_LINES_MAX}"
+    for node in ast.walk(tree):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            length = (node.end_lineno or node.lineno) - node.lineno + 1
+            if length > FUNCTION_LINES_MAX:
+                yield f"{path}:{node.lineno}: {node.name} has {length} lines, the limit is {FUNCTION_LINES_MAX}"
+
+
+def docstring_complaints(path: str, tree: ast.Module) -> Iterator[str]:
+    """Modules and tests without a sentence that says what they are for."""
+    if tree.body and not ast.get_docstring(tree):
+        yield f"{path}: no module docstring"
+    functions = (n for n in ast.walk(tree) if isinstance(n, ast.FunctionDef | ast.AsyncFunctionDef))
+    for function in functions if path.startswith("tests/") else ():
+        if function.name.startswith("test_") and not ast.get_docstring(function):
+            yield f"{path}:{function.lineno}: {function.name} does not state its promise"
+
+
+def source_complaints(path: str, source: str) -> list[str]:
+    """Everything there is to say about one Python file."""
+    tree = ast.parse(source, path)
+    return [
+        *import_complaints(path, tree),
+        *call_complaints(path, tree),
+        *size_complaints(path, source, tree),
+        *docstring_complaints(path, tree),
+    ]
+
+
+def mirror_of(path: str) -> str:
+    """Where the unit test of a module stands."""
+    folder, _, name = path.rpartition("/")
+    return f"tests/unit/{folder}/test_{name.lstrip('_')}"
+
+
+def has_code(source: str) -> bool:
+    """Says whether a module does something: has a function that is more than a docstring or `...`."""
+    functions = (n for n in ast.walk(ast.parse(source)) if isinstance(n, ast.FunctionDef | ast.AsyncFunctionDef))
+    return any(
+        not (isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Constant))
+        for function in functions
+        for statement in function.body
+    )
+
+
+def mirror_complaints(sources: dict[str, str], exempt: dict[str, str]) -> list[str]:
+    """Modules with code but no unit test, and exemptions that are no longer needed."""
+    complaints: list[str] = []
+    for path, source in sources.items():
+        if path.startswith(PACKAGES) and has_code(source):
+            present = mirror_of(path) in sources or mirror_of(path).replace("__.py", ".py") in sources
+            if not present and path not in exempt:
+                complaints.append(f"{path}: no unit test at {mirror_of(path)}")
+            if present and path in exempt:
+                complaints.append(f"{path}: is exempt from having a unit test but has one")
+    return complaints + [f"{path}: exempt, but does not exist" for path in exempt if path not in sources]
+
+
+def text_complaints(path: str, text: str) -> list[str]:
+    """Paths of one machine and names of registries, which make a tree work in one place only."""
+    found = [(n, line) for n, line in enumerate(text.splitlines(), 1)]
+    rules = (("a path of one machine", MACHINE_PATH), ("a registry host", REGISTRY))
+    return [f"{path}:{n}: {name}: {m[0]}" for n, line in found for name, rule in rules if (m := rule.search(line))]
+
+
+def link_complaints(path: str, text: str, root: Path) -> list[str]:
+    """Links of a Markdown file to files that do not exist."""
+    outside = ("http://", "https://", "mailto:", "#")
+    prose = re.sub(r"```[\s\S]*?```", "", text)
+    links = [link for link in re.findall(r"\]\(([^)\s]+)\)", prose) if not link.startswith(outside)]
+    folder = (root / path).parent
+    return [f"{path}: broken link {link}" for link in links if not (folder / link.split("#")[0]).exists()]
+
+
+def modules(root: Path) -> dict[str, str]:
+    """The Python files of the project, by path."""
+    found: Iterable[Path] = (p for top in (*PACKAGES, "tests") for p in sorted((root / top).rglob("*.py")))
+    return {p.relative_to(root).as_posix(): p.read_text(encoding="utf-8") for p in found}
+
+
+def tracked_files(root: Path) -> dict[str, str]:
+    """The text files of the tree that a commit would carry, by path."""
+    ignored = {".git", ".venv", "build", "node_modules", "__pycache__"}
+    ignored |= {".mypy_cache", ".ruff_cache", ".pytest_cache", ".hypothesis"}
+    texts: dict[str, str] = {}
+    for path in sorted(root.rglob("*")):
+        parts = path.relative_to(root).parts
+        if ignored.intersection(parts) or any(part.endswith(".egg-info") for part in parts) or not path.is_file():
+            continue
+        data = path.read_bytes()
+        if b"\0" not in data:
+            texts["/".join(parts)] = data.decode(errors="replace")
+    return texts

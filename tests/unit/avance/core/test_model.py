@@ -1,0 +1,71 @@
+"""Unsafe timers are refused, and the small claims of the values are true."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import fields, replace
+
+import pytest
+
+from avance.core.model import DiskRole, DiskState, NodeId, PairState, PeerView, Record, Timers, VmState
+from tests.playbook import WEB, in_sync, peer_gone
+
+
+def test_default_timers_are_safe() -> None:
+    """The published defaults satisfy the inequality."""
+    assert Timers().unsafe_reason() is None
+
+
+@pytest.mark.parametrize("factor", [1.0, 1.5, 10.0, 40.0])
+def test_dilation_keeps_safety(factor: float) -> None:
+    """Multiplying all times by one factor keeps a safe set safe."""
+    times = {field.name: getattr(Timers(), field.name) * factor for field in fields(Timers)}
+    assert Timers(**times).unsafe_reason() is None
+
+
+def test_inequality_is_exact() -> None:
+    """The wait may be exactly as long as lease, watchdog and margin, and not a moment shorter."""
+    assert Timers(takeover_wait_s=12.0).unsafe_reason() is None
+    assert "shorter" in str(Timers(takeover_wait_s=11.99).unsafe_reason())
+    assert "shorter" in str(Timers(watchdog_s=10.01).unsafe_reason())
+    assert "shorter" in str(Timers(margin_s=1.01).unsafe_reason())
+
+
+@pytest.mark.parametrize("name", [field.name for field in fields(Timers)])
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf, 0.0, -1.0, -100.0])
+def test_senseless_time_is_unsafe(name: str, value: float) -> None:
+    """A time that is zero, negative, endless or no number is refused, whichever it is."""
+    assert replace(Timers(), **{name: value}).unsafe_reason() is not None
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"heartbeat_s": 2.0},
+        {"suspect_s": 3.0},
+        {"link_down_s": 5.0},
+        {"peer_lost_s": 6.0, "takeover_wait_s": 30.0},
+        {"lease_s": 5.0},
+    ],
+)
+def test_times_must_rise(changes: dict[str, float]) -> None:
+    """Each judgement of silence comes strictly after the one before it."""
+    assert "rise" in str(replace(Timers(), **changes).unsafe_reason())
+
+
+def test_in_sync_needs_everything() -> None:
+    """Copies are equal only if both are good and the connection stands."""
+    good = in_sync(DiskRole.PRIMARY)
+    assert good.in_sync
+    assert not replace(good, connection="Connecting").in_sync
+    assert not replace(good, disk=DiskState.INCONSISTENT).in_sync
+    assert not replace(good, peer_disk=DiskState.OUTDATED).in_sync
+    assert not peer_gone(DiskRole.PRIMARY).in_sync
+
+
+def test_peer_runs_vms_unless_all_stand_by() -> None:
+    """A VM that is not standing by may be running."""
+    view = PeerView(NodeId("b"), "boot", "hash", 1.0, PairState.PAIRED, Record())
+    assert not view.runs_vms
+    assert not replace(view, vms={WEB: VmState.STANDBY}).runs_vms
+    assert replace(view, vms={WEB: VmState.FAILED}).runs_vms

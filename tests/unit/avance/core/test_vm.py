@@ -1,0 +1,86 @@
+"""The table of a VM's life is complete, has no contradiction, and its picture in docs/ is up to date."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from avance.core.model import VmState
+from avance.core.vm import IGNORED, ROWS, Ask, Trigger, diagram, step
+
+PICTURE = Path(__file__).resolve().parents[4] / "docs" / "vm-states.md"
+EVER_ASKED = {
+    # What can happen at all in a state: outcomes only where a command can be in flight.
+    VmState.CHECKING: {Trigger.FOUND_RUNNING, Trigger.FOUND_GONE, Trigger.NOT_DONE},
+    VmState.PROMOTING: {Trigger.DONE, Trigger.DONE_UNWANTED, Trigger.NOT_DONE},
+    VmState.STARTING: {Trigger.DONE, Trigger.DONE_UNWANTED, Trigger.NOT_DONE},
+    VmState.STOPPING: {Trigger.DONE, Trigger.DONE_UNWANTED, Trigger.NOT_DONE},
+    VmState.DEMOTING: {Trigger.DONE, Trigger.DONE_UNWANTED, Trigger.NOT_DONE},
+    VmState.STANDBY: set(),
+    VmState.RUNNING: set(),
+    VmState.FAILED: set(),
+}
+ALWAYS_POSSIBLE = {Trigger.RUN, Trigger.STOP, Trigger.DOMAIN_GONE, Trigger.RETRY}
+
+
+def page() -> str:
+    """Return the text of docs/vm-states.md as it must be."""
+    return (
+        "# The life of a VM on one node\n\n"
+        "Generated from the table in `avance/core/vm.py`; `tests/unit/avance/core/test_vm.py` keeps it up to date\n"
+        "(run that test with `AVANCE_REGENERATE=1` after a change). An arrow is labelled `trigger / command`.\n\n"
+        f"```mermaid\n{diagram()}```\n"
+    )
+
+
+@pytest.mark.parametrize("state", list(VmState))
+def test_every_possible_pair_is_a_row_or_ignored(state: VmState) -> None:
+    """Whatever can happen in a state has a row or a reason to be ignored."""
+    for trigger in EVER_ASKED[state] | ALWAYS_POSSIBLE:
+        assert ((state, trigger) in ROWS) is not ((state, trigger) in IGNORED), f"{state} + {trigger}"
+
+
+def test_no_pair_is_both_row_and_ignored() -> None:
+    """A row is never hidden by an entry that ignores it."""
+    assert ROWS.keys().isdisjoint(IGNORED)
+
+
+def test_an_impossible_pair_is_a_programmer_error() -> None:
+    """An outcome without a command in flight stops the daemon and changes nothing."""
+    impossible = [(s, t) for s in VmState for t in Trigger if t not in EVER_ASKED[s] | ALWAYS_POSSIBLE]
+    assert impossible
+    for state, trigger in impossible:
+        with pytest.raises(AssertionError, match="no row"):
+            step(state, trigger)
+
+
+def test_every_reason_to_ignore_is_a_sentence() -> None:
+    """Nothing is ignored without a reason."""
+    assert all(len(reason) > 10 for reason in IGNORED.values())
+
+
+def test_a_domain_is_started_only_by_a_writer() -> None:
+    """StartDomain follows PromoteDisk and nothing else."""
+    assert [pair for pair, (_, ask) in ROWS.items() if ask is Ask.START] == [(VmState.PROMOTING, Trigger.DONE)]
+
+
+def test_a_disk_is_demoted_only_without_a_domain() -> None:
+    """DemoteDisk comes only where no domain can be running: never from RUNNING or STARTING."""
+    before = {state for (state, _), (_, ask) in ROWS.items() if ask is Ask.DEMOTE}
+    assert before == {VmState.STANDBY, VmState.PROMOTING, VmState.STOPPING}
+
+
+def test_every_failure_leads_to_a_look() -> None:
+    """A command that did not succeed is followed by ReadDomain before anything else is done."""
+    failures = [after for (_, trigger), (after, ask) in ROWS.items() if trigger is Trigger.NOT_DONE]
+    assert set(failures) == {VmState.FAILED}
+    assert ROWS[VmState.FAILED, Trigger.RETRY] == (VmState.CHECKING, Ask.READ_DOMAIN)
+
+
+def test_picture_is_up_to_date() -> None:
+    """The diagram in docs/ is the table drawn."""
+    if os.environ.get("AVANCE_REGENERATE"):
+        PICTURE.write_text(page())
+    assert PICTURE.read_text() == page()

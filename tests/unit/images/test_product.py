@@ -1,0 +1,62 @@
+"""Tests of what goes into a node; they must never import the product."""
+
+import re
+from pathlib import Path, PurePosixPath
+
+import pytest
+
+from images import ext4, process, product
+
+
+def placed(tmp_path: Path) -> dict[str, ext4.Placed]:
+    """Return what is placed in a node by its path there."""
+    return {str(item.target): item for item in product.placed(tmp_path) if isinstance(item, ext4.Placed)}
+
+
+def test_every_source_of_the_product_comes_with_its_bytecode(tmp_path: Path) -> None:
+    """A node never compiles the product."""
+    items = placed(tmp_path)
+    sources = [path for path in items if path.startswith(str(product.PACKAGE)) and path.endswith(".py")]
+    assert sources
+    for path in map(PurePosixPath, sources):
+        assert f"{path.parent}/__pycache__/{path.stem}.cpython-311.pyc" in items
+
+
+def test_caches_and_hidden_files_stay_out(tmp_path: Path) -> None:
+    """Only sources are taken from a tree."""
+    for name in ("a.py", "__pycache__/a.pyc", ".hidden", "sub/b.py"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text("")
+    assert [path.name for path in product.files_below(tmp_path)] == ["a.py", "b.py"]
+
+
+def test_programs_of_the_node_are_executable(tmp_path: Path) -> None:
+    """runit and libxl start these by name; one without its mode would stop the node."""
+    items = placed(tmp_path)
+    programs = [
+        path for path, item in items.items() if not path.startswith(str(product.PACKAGE)) and item.mode == 0o755
+    ]
+    assert {"/etc/runit/1", "/etc/runit/2", "/etc/runit/3", "/etc/xen/scripts/block", "/usr/bin/avance"} <= set(
+        programs
+    )
+    assert all(item.mode == 0o755 for path, item in items.items() if path.endswith("/run"))
+
+
+def test_scripts_of_the_node_have_no_syntax_error() -> None:
+    """Every shell script of the node and of the recipes is accepted by sh."""
+    scripts = [path for path in product.files_below(product.NODE_FILES) if path.read_text().startswith("#!/bin/sh")]
+    scripts += sorted((product.NODE_FILES.parent / "recipes").glob("*.sh"))
+    assert len(scripts) > 12
+    for path in scripts:
+        process.output_of(["sh", "-n", str(path)])
+
+
+def test_the_version_is_read_from_the_source() -> None:
+    """The manifest states the version that the product's package states."""
+    assert re.fullmatch(r"\d[\w.+-]*", product.version())
+
+
+@pytest.mark.parametrize("name", ["avance/__init__.py", "node/etc/runit/1"])
+def test_inputs_name_product_and_node_files(name: str) -> None:
+    """A change of either makes another image."""
+    assert name in product.sources()

@@ -1,0 +1,125 @@
+"""The set-up of a host knows what is missing, asks for root the right way, and does nothing twice."""
+
+from __future__ import annotations
+
+import io
+import sys
+from pathlib import Path
+
+import pytest
+
+from testbed import setup_host
+from testbed.errors import HostError
+from testbed.setup_host import HostPackage
+
+
+def test_only_fully_installed_packages_count() -> None:
+    """A package that was removed or half configured is installed again."""
+    output = "gcc installed\ncpio config-files\nmake half-configured\nunknown\n"
+    assert setup_host.installed_packages(output) == {"gcc"}
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ('ID=debian\nVERSION_ID="12"\n', True),
+        ('ID=debian\nVERSION_ID="13"\n', False),
+        ('ID=ubuntu\nVERSION_ID="12"\nID_LIKE=debian\n', False),
+        ("", False),
+    ],
+)
+def test_only_debian_12_is_debian_12(text: str, expected: bool) -> None:
+    """Packages are installed automatically only on the system they were chosen for."""
+    assert setup_host.is_debian_12(text) is expected
+
+
+def test_missing_commands_are_named(tmp_path: Path) -> None:
+    """Elsewhere than on Debian 12 a person learns which commands are needed."""
+    (tmp_path / "have").write_text("#!/bin/sh\n")
+    (tmp_path / "have").chmod(0o755)
+    packages = [HostPackage("one", "why", ("have", "lack")), HostPackage("two", "why")]
+    assert setup_host.missing_commands(packages, str(tmp_path)) == ["lack"]
+
+
+def test_apt_runs_without_questions() -> None:
+    """The lists are fetched first, nothing is asked, and nothing unnecessary is installed."""
+    update, install = setup_host.apt_commands(["sudo", "-n"], ["cpio"])
+    assert update[:4] == ["sudo", "-n", "env", "DEBIAN_FRONTEND=noninteractive"]
+    assert update[-1] == "update"
+    assert install[-4:] == ["install", "-y", "--no-install-recommends", "cpio"]
+
+
+@pytest.mark.parametrize(
+    ("euid", "sudo_present", "sudo_without_password", "terminal", "expected"),
+    [
+        (0, False, False, False, []),
+        (1000, True, True, False, ["sudo", "-n"]),
+        (1000, True, False, True, ["sudo"]),
+    ],
+)
+def test_root_is_reached_the_quietest_way(
+    *, euid: int, sudo_present: bool, sudo_without_password: bool, terminal: bool, expected: list[str]
+) -> None:
+    """Root needs no sudo, a password-free sudo asks nothing, a terminal may be asked."""
+    assert expected == setup_host.privilege_prefix(
+        euid=euid, sudo_present=sudo_present, sudo_without_password=sudo_without_password, terminal=terminal
+    )
+
+
+@pytest.mark.parametrize("sudo_present", [False, True])
+def test_no_way_to_root_is_an_error(*, sudo_present: bool) -> None:
+    """Without root and without a usable sudo a person is told so."""
+    with pytest.raises(HostError, match="cannot be installed"):
+        setup_host.privilege_prefix(euid=1000, sudo_present=sudo_present, sudo_without_password=False, terminal=False)
+
+
+def test_stamp_changes_with_each_input(tmp_path: Path) -> None:
+    """A step runs again when any of its inputs changed, and not otherwise."""
+    stamp = tmp_path / "stamp"
+    first = setup_host.digest({"lock": "a", "python": "b"})
+    assert not setup_host.is_current(stamp, first)
+    stamp.write_text(first)
+    assert setup_host.is_current(stamp, setup_host.digest({"python": "b", "lock": "a"}))
+    assert not setup_host.is_current(stamp, setup_host.digest({"lock": "ab", "python": ""}))
+
+
+def test_linter_settings_do_not_reinstall_the_project() -> None:
+    """Only the tables that change the installed project count."""
+    base = '[build-system]\nrequires = []\n[project]\nname = "x"\n'
+    same = base + "[tool.ruff]\nline-length = 99\n"
+    other = base + '[project.scripts]\na = "b:c"\n'
+    assert setup_host.project_tables(base) == setup_host.project_tables(same)
+    assert setup_host.project_tables(base) != setup_host.project_tables(other)
+
+
+def test_every_package_has_a_reason() -> None:
+    """Nothing is installed on somebody's host without saying why, and nothing twice."""
+    assert all(package.reason for package in setup_host.PACKAGES)
+    assert len({package.name for package in setup_host.PACKAGES}) == len(setup_host.PACKAGES)
+
+
+def test_failed_command_shows_its_last_line() -> None:
+    """A failing step names its exit code and last words, and its output is in the log."""
+    log = io.StringIO()
+    argv = [sys.executable, "-c", "print('working'); print('no space left'); raise SystemExit(3)"]
+    with pytest.raises(HostError, match=r"exit code 3: 'no space left'"):
+        setup_host.run_logged(argv, what="step", log=log)
+    assert "working\nno space left" in log.getvalue()
+
+
+def test_silent_command_is_reported_and_stopped(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A command that says nothing still yields signs of life, and ends at its limit."""
+    monkeypatch.setattr(setup_host, "HEARTBEAT_S", 0.1)
+    argv = [sys.executable, "-c", "import sys; sys.stdin.read(); import signal; signal.pause()"]
+    with pytest.raises(HostError, match="stopped after"):
+        setup_host.run_logged(argv, what="step", log=io.StringIO(), limit_s=0.5)
+    assert "..." in capsys.readouterr().out
+
+
+def test_second_setup_does_not_start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two set-ups of one tree at the same time are refused."""
+    monkeypatch.setattr(setup_host, "LOG", tmp_path / "setup.log")
+    with setup_host.only_setup(), pytest.raises(HostError, match="another set-up"), setup_host.only_setup():
+        raise AssertionError("a second set-up was let in")
