@@ -174,6 +174,9 @@ def _timers(dilation: Json, overrides: Json) -> tuple[float, Timers]:
         raise ConfigError(f"site.dilation is {dilation!r}; it must be a number from 1 to 40")
     if not isinstance(overrides, dict) or not overrides.keys() <= _TIMER_NAMES:
         raise ConfigError(f"site.timers may only set {', '.join(sorted(_TIMER_NAMES))}")
+    numbers = [value for value in overrides.values() if isinstance(value, int | float) and not isinstance(value, bool)]
+    if len(numbers) < len(overrides):
+        raise ConfigError("site.timers are numbers of seconds, before the dilation")
     base = Timers()
     values = {name: float(overrides.get(name, getattr(base, name))) * dilation for name in sorted(_TIMER_NAMES)}
     timers = Timers(**values)

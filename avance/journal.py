@@ -82,7 +82,10 @@ class Journal:
         with self._path.open("a") as file:
             while True:
                 text = await self._lines.get()
-                await asyncio.to_thread(_append, file, text)
+                try:
+                    await asyncio.to_thread(_append, file, text)
+                except OSError:
+                    self.dropped += 1  # a full or dying disk must not stop the decisions
 
 
 def _append(file: TextIO, text: str) -> None:

@@ -76,6 +76,8 @@ def arguments(tree: Tree, listing: Path) -> Sequence[str]:
         "mmdebstrap",
         f"--variant={tree.variant}",
         "--format=null",
+        # The tree is thrown away, and a hook has taken what is wanted: nothing is left to clean.
+        "--skip=cleanup",
         "--aptopt=APT::Install-Recommends false",
         f"--include={','.join(tree.packages)}",
         *(f"--dpkgopt=path-exclude={pattern}" for pattern in tree.excludes),

@@ -40,7 +40,7 @@ PHASES = {
 }
 NODE_ENDING_FAULTS = ("power", "kill", "crash", "reset", "panic")  # words in names of faults after which a node is down
 MACHINE_EVENTS = ("SHUTDOWN", "RESET", "STOP", "RESUME", "GUEST_PANICKED", "WATCHDOG", "POWERDOWN", "SUSPEND", "WAKEUP")
-MACHINE_ENDS = {"killed": "lost its power", "died": "died", "quit": "was switched off"}
+MACHINE_ENDS = {"killed": "was killed", "died": "died", "quit": "was switched off"}
 WORKING_STATES = ("booting", "CLAIMING", "PROMOTING", "STARTING")
 
 

@@ -57,7 +57,10 @@ class AlertQueue:
                 self.dropped += 1
                 continue
             raw = body(alert, Envelope(uuid.uuid4().hex, self._node, seq, epoch, wall))
-            await asyncio.to_thread(write_durably, self._directory / f"{seq:012}.json", raw)
+            try:
+                await asyncio.to_thread(write_durably, self._directory / f"{seq:012}.json", raw)
+            except OSError:
+                self.dropped += 1  # a full or dying disk: counted in the status, and no reason to stop the daemon
 
 
 def oldest(directory: Path) -> Path | None:
@@ -80,7 +83,8 @@ def deliver(target: CallHome, path: Path) -> str | None:
         return f"{type(error).__name__}: {error}"
     finally:
         connection.close()
-    if response.status != http.client.OK or answer.get("ack") != json.loads(raw)["id"]:
+    ack = answer.get("ack") if isinstance(answer, dict) else None
+    if response.status != http.client.OK or ack != json.loads(raw)["id"]:
         return f"status {response.status}, answer {answer}"
     path.unlink()
     return None

@@ -53,14 +53,13 @@ class NodeNetwork:
             async with asyncio.timeout(_CALL_S * self._config.dilation):
                 await self._ready.wait()
                 await asyncio.to_thread(act, device, address)
+                for pause_s in _ANNOUNCE_S if announce else ():
+                    await asyncio.sleep(pause_s)
+                    announce_address(device, address.ip)
         except TimeoutError:
             return Done(Outcome.UNKNOWN, f"rtnetlink did not answer for {address} on {device}")
         except OSError as error:
             return Done(Outcome.FAILED, f"{address} on {device}: {error}")
-        if announce:
-            for pause_s in _ANNOUNCE_S:
-                await asyncio.sleep(pause_s)
-                announce_address(device, address.ip)
         return Done(Outcome.OK)
 
     def _add(self, device: str, address: ipaddress.IPv4Interface) -> None:

@@ -1,6 +1,7 @@
 """The durable record: two copies on disk, written one after the other, each complete or not there (fsync, rename).
 
-The disk may hang: writing happens in a thread with a deadline, and a write that missed it has an unknown outcome.
+The disk may hang: writing happens in a thread with a deadline, and a write that missed it has an unknown outcome. A
+new write never begins before that one has ended, so an old record can never come late and replace a newer one.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ class RecordStore:
         self._deadline_s = _DEADLINE_S * dilation
         self._seq = 0
         self._writing = asyncio.Lock()
+        self._late: asyncio.Future[None] | None = None
 
     def load(self) -> Record:
         """Return the newest valid copy; a node that never had one starts with an empty record.
@@ -55,14 +57,23 @@ class RecordStore:
     async def save(self, record: Record) -> Done:
         """Make the record durable in both copies."""
         async with self._writing:
+            if self._late is not None:
+                await asyncio.wait({self._late}, timeout=self._deadline_s)
+                if not self._late.done():
+                    return Done(Outcome.UNKNOWN, "an earlier write still hangs, this one was not begun")
+                self._late.exception()  # its outcome was reported as unknown already
+                self._late = None
             self._seq += 1
             raw = wire.encode(record, self._seq)
-            try:
-                await asyncio.wait_for(asyncio.to_thread(self._write_both, raw), self._deadline_s)
-            except TimeoutError:
+            write = asyncio.get_running_loop().run_in_executor(None, self._write_both, raw)
+            await asyncio.wait({write}, timeout=self._deadline_s)
+            if not write.done():
+                self._late = write
                 return Done(Outcome.UNKNOWN, f"the disk did not answer within {self._deadline_s:g} s")
-            except OSError as error:
+            error = write.exception()
+            if isinstance(error, OSError):
                 return Done(Outcome.UNKNOWN, f"{self._directory}: {error}")
+            write.result()
             return Done(Outcome.OK)
 
     def _write_both(self, raw: bytes) -> None:

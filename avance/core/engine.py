@@ -89,10 +89,13 @@ class Engine:
         self.zeroed: set[VmId] = set()
         self.address_held = False
         self.address_busy = False
+        self.address_down = False  # an earlier run of the daemon may have left it up
+        self.address_retry_at = 0.0
         self.granted: takeover.Allowed | None = None
         self.asks: dict[int, VmId] = {}
         self.protected = False
         self._next_heartbeat_at = 0.0
+        self._mismatch_from_s: float | None = None
         self._told: set[str] = set()
         self._draft = _Draft()
 
@@ -106,7 +109,7 @@ class Engine:
         self._judge_pair(now)
         self._judge_takeover(now)
         self._drive_units(now)
-        self._drive_address()
+        self._drive_address(now)
         self._judge_protection()
         self._answer_asks()
         if now >= self._next_heartbeat_at or self._draft.milestones:
@@ -169,6 +172,10 @@ class Engine:
         elif done in ("HoldAddress", "ReleaseAddress"):
             self.address_busy = False
             self.address_held = ok if done == "HoldAddress" else self.address_held and not ok
+            self.address_down = ok and done == "ReleaseAddress"
+            if not ok:
+                self.address_retry_at = now + self.setup.timers.retry_s
+                self._say(f"{done} ended {event.outcome}: {event.detail}")
             if ok and done == "HoldAddress":
                 self._say("the service address is up here", milestone="service_address_up")
         else:
@@ -239,6 +246,7 @@ class Engine:
                 self._become(judgement.state, judgement.reason)
                 self._after_pair_change(judgement.state, judgement.reason, now)
             else:
+                self._judge_mismatch(now)
                 self._tidy_record()
                 return
 
@@ -271,11 +279,18 @@ class Engine:
             if returned:
                 self._alert(alerts.peer_returned(self.setup.peer_id))
 
+    def _judge_mismatch(self, now: float) -> None:
+        """Tell of different configurations only when they last: an operator changes one node after the other."""
+        reason = mismatch(self._pair_facts(now)) if self.liveness.peer_alive() else None
+        if reason is None:
+            self._mismatch_from_s = None
+            return
+        self._mismatch_from_s = now if self._mismatch_from_s is None else self._mismatch_from_s
+        if now - self._mismatch_from_s >= self.setup.timers.peer_lost_s:
+            self._tell_once("mismatch", alerts.mismatch(reason))
+
     def _tidy_record(self) -> None:
         """Note durably that the peer's copy is good again, and which volumes are zeroed and unwritten."""
-        reason = mismatch(self._pair_facts(0.0)) if self.liveness.peer_alive() else None
-        if reason is not None:
-            self._tell_once("mismatch", alerts.mismatch(reason))
         synced = {name for name, unit in self.units.items() if unit.disk is not None and unit.disk.in_sync}
         zeroed, self.zeroed = self.zeroed - {*self.record.fresh}, set()
         worn = tuple(name for name in (*self.record.fresh, *sorted(zeroed)) if name not in synced)
@@ -347,21 +362,21 @@ class Engine:
             if command is not None:
                 self._command(command)
 
-    def _drive_address(self) -> None:
-        if self.address_busy:
+    def _drive_address(self, now: float) -> None:
+        if self.address_busy or now < self.address_retry_at:
             return
         owner = self.record.owner == self.setup.me
         gone = self.pair is PairState.FENCED or (self.pair is PairState.PAIRED and not owner)
         if self.entitled and not self.address_held:
             self.address_busy = True
             self._command(c.HoldAddress())
-        elif self.address_held and gone:
+        elif gone and not self.address_down:
             self.address_busy = True
             self._command(c.ReleaseAddress())
 
     def _answer_asks(self) -> None:
         """Answer fence-peer only with the durable lone right; a fenced or re-paired node denies."""
-        if self.pair is PairState.ALONE and self.granted is not None:
+        if self.pair is PairState.ALONE and self.entitled and self.granted is not None:
             code = self.granted.fence_code
         elif self.pair is PairState.FENCED:
             code = _NOT_FENCED_CODE

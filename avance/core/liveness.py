@@ -2,7 +2,8 @@
 
 The intuition: a link is only as good as the *echo* of our own heartbeats on it, so a one-way fault counts as a fault.
 But the peer counts as lost only by the absence of *any* receipt, because the take-over wait is counted from the last
-thing that it said (arbitration design, section 5).
+thing that it said (arbitration design, section 5). A peer that hears us no more goes on to repeat its last echo, so
+only an echo newer than the last one counts. Silence while this node itself stood still is no evidence either.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ class _Link:
     state: LinkState = LinkState.DOWN
     echo_at: float | None = None
     receipt_at: float | None = None
+    echoed_sent_s: float | None = None
 
 
 @dataclass(slots=True)
@@ -27,6 +29,7 @@ class Liveness:
     names: tuple[LinkName, ...]
     _links: dict[LinkName, _Link] = field(init=False)
     lease_from_s: float | None = field(init=False, default=None)
+    _updated_at: float | None = field(init=False, default=None)
 
     def __post_init__(self) -> None:
         assert self.names, "a pair needs at least one link"
@@ -38,11 +41,17 @@ class Liveness:
         entry.receipt_at = now
         if echoed_sent_s is not None:
             assert echoed_sent_s <= now, "an echo cannot precede its heartbeat"
-            entry.echo_at = now
+            if entry.echoed_sent_s is None or echoed_sent_s > entry.echoed_sent_s:
+                entry.echo_at, entry.echoed_sent_s = now, echoed_sent_s
             self.lease_from_s = max(echoed_sent_s, self.lease_from_s or echoed_sent_s)
 
     def update(self, now: float) -> list[tuple[LinkName, LinkState, LinkState]]:
         """Re-judge every link; returns (link, before, after) of those that changed."""
+        if self._updated_at is not None and now - self._updated_at >= self.timers.suspect_s:
+            # The daemon or the whole node stood still: what the peer said meanwhile is still waiting to be read.
+            for entry in self._links.values():
+                entry.receipt_at = None if entry.receipt_at is None else now
+        self._updated_at = now
         changes = []
         for name, entry in self._links.items():
             before, entry.state = entry.state, self._judge(entry, now)
@@ -64,7 +73,7 @@ class Liveness:
 
     @property
     def last_receipt_at(self) -> float | None:
-        """When the peer was last heard on any link; None means never in this boot."""
+        """When the peer was last heard on any link, or could have been; None means never in this boot."""
         receipts = [entry.receipt_at for entry in self._links.values() if entry.receipt_at is not None]
         return max(receipts, default=None)
 

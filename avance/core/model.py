@@ -5,8 +5,9 @@ This module must never import anything but pure standard-library modules.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from enum import StrEnum
+from math import inf
 from typing import NewType
 
 NodeId = NewType("NodeId", str)
@@ -95,6 +96,10 @@ class Timers:
         With r the last receipt from the old primary and s <= r the send time of its last echoed heartbeat, it is
         reset by s + lease + watchdog, and the backup acts at r + peer_lost + takeover_wait.
         """
+        for name in fields(self):
+            value = getattr(self, name.name)
+            if not 0 < value < inf:
+                return f"{name.name} is {value:g}; it must be a positive, finite number of seconds"
         wait_s = self.peer_lost_s + self.takeover_wait_s
         stop_s = self.lease_s + self.watchdog_s + self.margin_s
         if wait_s < stop_s:
@@ -102,7 +107,7 @@ class Timers:
                 f"peer_lost {self.peer_lost_s:g} + takeover_wait {self.takeover_wait_s:g} = {wait_s:g} s is shorter "
                 f"than lease {self.lease_s:g} + watchdog {self.watchdog_s:g} + margin {self.margin_s:g} = {stop_s:g} s"
             )
-        if not 0 < self.heartbeat_s < self.suspect_s < self.link_down_s < self.peer_lost_s < self.lease_s:
+        if not self.heartbeat_s < self.suspect_s < self.link_down_s < self.peer_lost_s < self.lease_s:
             return "the times must rise: heartbeat < suspect < link_down < peer_lost < lease"
         return None
 

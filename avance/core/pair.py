@@ -73,14 +73,19 @@ def judge(state: PairState, facts: PairFacts) -> Judgement:
     """Judge the pair once; the engine calls it again after each change until it says Stay."""
     if state is PairState.FENCED:
         return Stay()  # only a restart of the node, which forgets every right, leads out
-    if facts.peer is not None and facts.peer_alive:
-        return _with_peer(state, facts, facts.peer)
+    if facts.peer is not None:
+        newer = _newer(facts, facts.peer)
+        if newer is not None:
+            return newer
+        if facts.peer_alive:
+            return _with_peer(state, facts, facts.peer)
     if state is PairState.PAIRED and facts.peer_lost:
         return Become(PairState.WAITING, "no word from the peer on any link")
     return Stay()
 
 
-def _with_peer(state: PairState, facts: PairFacts, peer: PeerView) -> Judgement:
+def _newer(facts: PairFacts, peer: PeerView) -> Judgement | None:
+    """Act on a record that beats ours; it stays true however long ago it was said, because epochs only grow."""
     mine, theirs = facts.record, peer.record
     if theirs.epoch == mine.epoch and theirs.owner != mine.owner and None not in (mine.owner, theirs.owner):
         return Become(PairState.FENCED, f"both nodes claim epoch {mine.epoch}: {mine.owner} and {theirs.owner}")
@@ -88,11 +93,18 @@ def _with_peer(state: PairState, facts: PairFacts, peer: PeerView) -> Judgement:
         if facts.may_write:
             return Become(PairState.FENCED, f"the peer owns epoch {theirs.epoch}, newer than ours ({mine.epoch})")
         return Save(_adopted(mine, theirs), f"the peer knows epoch {theirs.epoch} of owner {theirs.owner}")
+    return None
+
+
+def _with_peer(state: PairState, facts: PairFacts, peer: PeerView) -> Judgement:
+    mine, theirs = facts.record, peer.record
     if mismatch(facts) is not None:
         return Stay()
     if mine.epoch == theirs.epoch == 0 and mine.owner is None and facts.me < facts.peer_id:
         return Save(replace(mine, epoch=1, owner=facts.me), "first election: the lower node name owns epoch 1")
     if _same(mine, theirs):
+        if state is PairState.STARTING and peer.pair is PairState.WAITING:
+            return Stay()  # it may be saving its right to the next epoch just now; it pairs first, or tells us of it
         if state is not PairState.PAIRED:
             return Become(PairState.PAIRED, f"both nodes hold epoch {mine.epoch} of owner {mine.owner}")
         if mine.owner != facts.me and mine.peer_outdated != theirs.peer_outdated:

@@ -80,9 +80,12 @@ def decide(facts: Facts, timers: Timers, now: float) -> Verdict:
         return Refused(reasons)
     if facts.policy != "availability":
         return Refused((f"site policy {facts.policy} gives no right without consent, witness or power fence",))
+    lost_at = facts.last_receipt_at + timers.peer_lost_s
     if facts.record.owner == facts.me:
+        if now < lost_at:
+            return Wait(lost_at, "the peer was heard again")
         return Allowed("policy availability", _ASSUMED_DEAD, "this node owns the running VMs and the peer is silent")
-    until_s = facts.last_receipt_at + timers.peer_lost_s + timers.takeover_wait_s
+    until_s = lost_at + timers.takeover_wait_s
     if now < until_s:
         return Wait(until_s, "the old primary may still be running until its lease and watchdog have ended")
     return Allowed(

@@ -41,6 +41,7 @@ _BY_ASK: dict[table.Ask, type[c.ReadDomain | c.PromoteDisk | c.DemoteDisk | c.St
     table.Ask.START: c.StartDomain,
     table.Ask.DESTROY: c.DestroyDomain,
 }
+_STEPS = ("ReadDomain", "PromoteDisk")
 _STATE_COMMANDS = frozenset(command.__name__ for command in _BY_ASK.values())
 
 
@@ -56,8 +57,11 @@ class VmUnit:
     domain_running: bool = False
     prepared: bool = False
     attach_tried: bool = False
-    retry_at: float = 0.0
     failures: int = 0
+    failing: str = ""
+    failed_at: float = 0.0
+    settled: tuple[str, DiskView | None] = ("", None)
+    settled_at: float = 0.0
 
     @property
     def may_write(self) -> bool:
@@ -68,12 +72,23 @@ class VmUnit:
 
     def next_command(self, around: Circumstances, now: float) -> c.VmCommand | None:
         """Return the one command that this VM needs now, and mark it as in flight; None when there is nothing to do."""
-        if self.busy is not None or now < self.retry_at:
+        if self.busy is not None or self._rests(around, now):
             return None
-        command = self._disk_duty(around) or self._state_duty(around)
+        command = self._disk_duty(around)
+        if command is not None and (type(command).__name__, self.disk) == self.settled:
+            if now < self.settled_at + around.retry_s:
+                return None  # it was done just now, and DRBD has not reported yet what it changed
+        command = command or self._state_duty(around)
         if command is not None:
             self.busy = type(command).__name__
         return command
+
+    def _rests(self, around: Circumstances, now: float) -> bool:
+        """Say whether the last failure is too recent; what must stop is tried again without growing pauses."""
+        if self.failures == 0:
+            return False
+        factor = 1 if around.goal is Goal.STOP else min(2 ** (self.failures - 1), _RETRY_FACTOR_MAX)
+        return now < self.failed_at + around.retry_s * factor
 
     def _disk_duty(self, around: Circumstances) -> c.VmCommand | None:
         name, disk = self.spec.name, self.disk
@@ -88,7 +103,8 @@ class VmUnit:
         both_blank = disk.disk is disk.peer_disk is DiskState.INCONSISTENT and disk.connection == "Connected"
         if both_blank and around.both_fresh and around.i_am_owner and around.pair is PairState.PAIRED:
             return c.InitialiseDisk(name)
-        if disk.suspended and around.pair is PairState.ALONE and disk.role is DiskRole.PRIMARY:
+        alone = around.pair is PairState.ALONE and around.i_am_owner
+        if disk.suspended and alone and disk.role is DiskRole.PRIMARY:
             return c.ResumeDisk(name)
         return None
 
@@ -115,11 +131,12 @@ class VmUnit:
         """Note an outcome; returns the command that follows at once from the state table, already in flight."""
         assert self.busy == done, f"{done} ended for {self.spec.name}, but {self.busy} was in flight"
         self.busy = None
-        if outcome is Outcome.OK:
-            self.failures = 0
-        else:
-            self.failures += 1
-            self.retry_at = now + around.retry_s * min(2 ** (self.failures - 1), _RETRY_FACTOR_MAX)
+        if outcome is not Outcome.OK:
+            self.failures, self.failing, self.failed_at = self.failures + 1, done, now
+        elif done == self.failing or done not in _STEPS:
+            self.failures = 0  # the steps before a command that always fails do not make it better
+        if outcome is Outcome.OK and done not in _STATE_COMMANDS:
+            self.settled, self.settled_at = (done, self.disk), now
         if done == "AttachDisk":
             self.attach_tried = True
         if done == "PrepareVolume":

@@ -73,7 +73,7 @@ def decode(key: bytes, datagram: bytes) -> Heartbeat | Rejected:
         return Rejected("wrong authentication code")
     try:
         return _parse(json.loads(data))
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
         return Rejected(f"authentic but not understood ({error!r}): does the peer run another version?")
 
 

@@ -35,8 +35,10 @@ modinfo -k "$kernel" -F version drbd > /out/drbd
 
 python3 -m compileall -q /usr/lib/python3.11 /usr/lib/python3/dist-packages > /dev/null || true
 
+# /tmp stays as it is: mmdebstrap keeps its apt configuration there until it ends. Without that file its own last
+# steps would work on the package lists of the host.
 apt-get clean
-rm -rf /var/lib/apt/lists/* /var/cache/apt/* /var/cache/debconf/* /var/log/* /tmp/* /boot/* /etc/runit/* /etc/sv/* \
+rm -rf /var/lib/apt/lists/* /var/cache/apt/* /var/cache/debconf/* /var/log/* /boot/* /etc/runit/* /etc/sv/* \
     /etc/rc?.d /etc/service /usr/lib/x86_64-linux-gnu/perl /usr/share/perl /usr/share/initramfs-tools \
     /var/lib/dpkg/info /usr/lib/python3.11/pydoc_data /usr/lib/python3.11/lib2to3 /usr/lib/udev/hwdb.bin /etc/lvm/archive /etc/lvm/backup /etc/drbd.d/*
 mkdir -p /etc/runit /etc/sv /etc/service /etc/avance /var/lib/avance /var/log/avance /var/log/xen/console /run/avance \

@@ -1,0 +1,117 @@
+"""The verbs that fault injection adds to the `testbed` command: `run`, `demo` and `bench`."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+from testbed.errors import UsageError
+from testbed.process import Child
+from testbed.result import Result, Verdict
+
+SCENARIOS = ("primary-crash",)
+ROOT = Path(__file__).resolve().parent.parent
+DEMO_TEST = "tests/system/test_primary_crash.py::test_service_survives_the_crash_of_the_primary"
+CODES = {Verdict.PASS: 0, Verdict.FAIL: 1, Verdict.INCONCLUSIVE: 3, Verdict.INVALID_HOST: 4}
+
+
+def register(verbs: Any) -> None:  # noqa: ANN401 - argparse does not publish the type of its sub-parsers
+    """Add the verbs."""
+    run = verbs.add_parser("run", help="run a scenario; exit code 0 pass, 1 fail, 3 inconclusive, 4 invalid host")
+    run.add_argument("scenario", help=f"one of {', '.join(SCENARIOS)}")
+    run.add_argument("--out", type=Path, default=Path("build/run"), help="directory for everything that the run leaves")
+    run.add_argument("--seed", type=lambda text: int(text, 0), default=None, help="repeats the plan of another run")
+    run.add_argument("--cold", action="store_true", help="boot the pair instead of using its snapshot")
+    run.set_defaults(act=_run)
+    demo = verbs.add_parser("demo", help="the crash of the primary on a freshly booted pair, with a report")
+    demo.add_argument("--out", type=Path, default=Path("build/demo"))
+    demo.set_defaults(act=_demo)
+    bench = verbs.add_parser("bench", help="measure boot, restore, takeover, image build and memory; prints a table")
+    bench.add_argument("--runs", type=int, default=5)
+    bench.add_argument("--out", type=Path, default=Path("build/bench"))
+    bench.set_defaults(act=_bench)
+
+
+def _run(args: argparse.Namespace) -> int:
+    if args.scenario not in SCENARIOS:
+        raise UsageError(f"There is no scenario {args.scenario!r}; possible are {', '.join(SCENARIOS)}.")
+    result = asyncio.run(crash_once(args.out, seed=args.seed, cold=args.cold))
+    print(summary(args.out, result))
+    return CODES[result.verdict]
+
+
+async def crash_once(out: Path, *, seed: int | None = None, cold: bool = False) -> Result:
+    """Make a session, protect the pair and crash its primary."""
+    from faults.power import NodeKill  # noqa: PLC0415 - these import scapy and matplotlib: `testbed doctor` must not
+    from faults.scenario import Plan, primary_crash  # noqa: PLC0415
+    from testbed.session import Session  # noqa: PLC0415
+    from testbed.site import SiteOptions  # noqa: PLC0415
+
+    chosen = seed if seed is not None else int.from_bytes(os.urandom(4))
+    async with Session(out, SiteOptions()) as session:
+        await session.protect(cold=cold)
+        return await primary_crash(session.bed, Plan("primary-crash", out, chosen, NodeKill))
+
+
+def summary(out: Path, result: Result) -> str:
+    """Return timeline and verdict for the terminal."""
+    story = (out / "timeline.txt").read_text(encoding="utf-8").rstrip()
+    phases = ", ".join(f"{name} {'-' if at is None else f'{at:.1f} s'}" for name, at in result.phases_s.items())
+    ledger = result.ledger
+    lines = [
+        story,
+        "",
+        f"phases after the fault: {phases}",
+        f"outage seen by the client: {result.outage_s} s (resolution {result.outage_resolution_s} s)",
+        f"writes: {ledger['acknowledged']} acknowledged, {ledger['lost']} lost, {ledger['stale']} stale",
+        f"two nodes active at once: {result.dual_active}",
+        f"accelerator {result.accel}, dilation {result.dilation:g}, seed {result.seed:#x}",
+        f"verdict: {result.verdict}" + "".join(f"\n  because {reason}" for reason in result.reasons),
+    ]
+    return "\n".join(lines)
+
+
+def _demo(args: argparse.Namespace) -> int:
+    return asyncio.run(_demo_run(args.out))
+
+
+async def _demo_run(out: Path) -> int:
+    """Run the crash test under Allure, print its story, make the report; the report's path is the last line."""
+    from testbed.report import generate  # noqa: PLC0415 - imports allure
+
+    results = out.with_name(out.name + "-allure")
+    argv = [
+        sys.executable, "-m", "pytest", "-q", "-s", "--run-dir", str(out), "--cold-bed", "--alluredir", str(results),
+        "--clean-alluredir", "-p", "no:randomly", "-p", "no:cacheprovider", DEMO_TEST,
+    ]  # fmt: skip
+    out.parent.mkdir(parents=True, exist_ok=True)
+    code = await _live(argv)
+    result_path = out / "result.json"
+    if not result_path.exists():
+        print("testbed: the demo ended before there was a result; see the lines above", file=sys.stderr)
+        return code or 1
+    fields = json.loads(result_path.read_text(encoding="utf-8"))
+    environment = {key: fields[key] for key in ("accel", "dilation", "seed", "verdict")} | fields["versions"]
+    page = await generate(results, out / "report", environment=environment)
+    print(f"result: {result_path.resolve()}")
+    print(page.resolve())
+    return code
+
+
+async def _live(argv: list[str]) -> int:
+    """Run a command whose output goes straight to the terminal."""
+    async with Child(argv, name="pytest", log=Path("/dev/stderr"), cwd=ROOT) as child:
+        return await child.wait()
+
+
+def _bench(args: argparse.Namespace) -> int:
+    from faults.bench import main  # noqa: PLC0415 - imports the whole bed
+
+    if args.runs < 1:
+        raise UsageError("--runs must be at least 1; 5 make a median worth reading.")
+    return asyncio.run(main(args.out, args.runs))

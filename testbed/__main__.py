@@ -1,0 +1,65 @@
+"""The `testbed` command: look at the host, bring a bed up, and whatever verbs other packages add.
+
+Verbs of other packages come through the entry point group `testbed.verbs`: each names a function that takes the
+sub-parsers and adds its own; so this package never imports them.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import signal
+import sys
+from importlib.metadata import entry_points
+from pathlib import Path
+
+from testbed import doctor
+from testbed.errors import HostError, TestbedError, UsageError
+from testbed.session import Session, describe
+from testbed.site import SiteOptions
+
+EXIT_FAILED, EXIT_REFUSED, EXIT_INTERRUPTED = 1, 2, 130
+RUN_DIR = Path("build/bed")
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run one verb; returns 0 when it did what it says, 1 when it failed, 2 when it was refused."""
+    parser = argparse.ArgumentParser(prog="testbed", description="Two Xen nodes in QEMU, their wires and their world.")
+    verbs = parser.add_subparsers(dest="verb", required=True)
+    check = verbs.add_parser("doctor", help="look whether this host can run the bed, and say what is missing")
+    check.set_defaults(act=lambda _args: doctor.main(RUN_DIR))
+    up = verbs.add_parser("up", help="bring a protected pair up and keep it until Ctrl-C")
+    up.add_argument("--out", type=Path, default=RUN_DIR, help="directory for consoles, journals and the history")
+    up.add_argument("--cold", action="store_true", help="boot it instead of using the snapshot")
+    up.set_defaults(act=_up)
+    for entry in entry_points(group="testbed.verbs"):
+        entry.load()(verbs)
+    args = parser.parse_args(argv)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends children in order, as Ctrl-C does
+    try:
+        code: int = args.act(args)
+    except (HostError, UsageError) as error:
+        print(f"testbed: {error}", file=sys.stderr)
+        return EXIT_REFUSED
+    except TestbedError as error:
+        print(f"testbed: {error}", file=sys.stderr)
+        return EXIT_FAILED
+    except KeyboardInterrupt:
+        print("testbed: interrupted; every process of the bed is ended", file=sys.stderr)
+        return EXIT_INTERRUPTED
+    return code
+
+
+def _up(args: argparse.Namespace) -> int:
+    async def stay() -> None:
+        async with Session(args.out, SiteOptions()) as session:
+            await session.protect(cold=args.cold)
+            print(await describe(session.bed), flush=True)
+            await asyncio.Event().wait()
+
+    asyncio.run(stay())
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

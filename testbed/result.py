@@ -1,0 +1,120 @@
+"""The result of a run: what happened, in fixed keys, and the one pure judgement over it.
+
+The order of the judgement is the order of what is sacred: a violation of safety is a failure whatever else happened;
+a fault that is not proven makes the run worthless for everything else; a noisy host makes its times worthless.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from enum import StrEnum
+from pathlib import Path
+
+PHASES = ("detect", "decide", "promote", "vm_start", "service_up", "redundancy")
+LATENESS_MAX_S = 0.5  # a probe that was later than this in 1 of 100 requests measured the host, not the product
+
+
+class Verdict(StrEnum):
+    """What a run says."""
+
+    PASS = "pass"  # noqa: S105 - not a password
+    FAIL = "fail"
+    INCONCLUSIVE = "inconclusive"
+    INVALID_HOST = "invalid-host"
+
+
+@dataclass(frozen=True)
+class FaultResult:
+    """One fault: its name, where, whether it was really there, since when, and what proves it."""
+
+    name: str
+    target: str
+    verdict: str
+    injected_at_s: float | None
+    evidence: Mapping[str, object]
+
+
+@dataclass
+class Result:
+    """Everything that goes into result.json; times named `_s` count from the start of the run, phases from the fault.
+
+    A value that has no source is None, never 0.
+    """
+
+    scenario: str
+    accel: str
+    dilation: float
+    seed: int
+    started_wall: str
+    faults: list[FaultResult] = field(default_factory=list)
+    phases_s: dict[str, float | None] = field(default_factory=lambda: dict.fromkeys(PHASES))
+    outage_s: float | None = None
+    outage_resolution_s: float | None = None
+    ledger: dict[str, object] = field(default_factory=lambda: {"acknowledged": 0, "lost": None, "stale": None})
+    dual_active: int | None = None
+    call_home: list[dict[str, object]] = field(default_factory=list)
+    host: dict[str, object] = field(default_factory=dict)
+    versions: dict[str, object] = field(default_factory=dict)
+    problems: list[str] = field(default_factory=list)
+    restore_failures: int = 0
+    files: dict[str, object] = field(default_factory=dict)
+    verdict: Verdict = Verdict.INCONCLUSIVE
+    reasons: list[str] = field(default_factory=list)
+
+    def write(self, path: Path) -> None:
+        """Write result.json whole or not at all."""
+        part = path.with_suffix(".partial")
+        part.write_text(json.dumps(asdict(self), indent=1, default=str) + "\n", encoding="utf-8")
+        part.replace(path)
+
+
+def judge(result: Result, *, alerts_wanted: tuple[str, ...]) -> tuple[Verdict, list[str]]:
+    """Return the verdict and every reason for it that is not "all is well"."""
+    violations = _violations(result)
+    if violations:
+        return Verdict.FAIL, violations
+    unproven = [f"fault {f.name} on {f.target}: {f.verdict}" for f in result.faults if f.verdict != "confirmed"]
+    if unproven or not result.faults:
+        return Verdict.INCONCLUSIVE, unproven or ["no fault was injected"]
+    lateness = result.host.get("probe_lateness_p99_s")
+    if not isinstance(lateness, float) or lateness > LATENESS_MAX_S:
+        return Verdict.INVALID_HOST, [f"the probe itself was late: p99 {lateness} s, limit {LATENESS_MAX_S} s"]
+    missing = _missing(result, alerts_wanted)
+    if missing:
+        return Verdict.FAIL, missing
+    blind = _blind(result)
+    return (Verdict.INCONCLUSIVE, blind) if blind else (Verdict.PASS, [])
+
+
+def _violations(result: Result) -> list[str]:
+    found = []
+    for key, text in (("lost", "acknowledged writes were lost"), ("stale", "acknowledged writes were stale")):
+        count = result.ledger.get(key)
+        if isinstance(count, int) and count > 0:
+            found.append(f"{count} {text}")
+    if result.dual_active:
+        found.append(f"two nodes were active at once, {result.dual_active} times")
+    return found
+
+
+def _missing(result: Result, alerts_wanted: tuple[str, ...]) -> list[str]:
+    missing = list(result.problems)
+    missing += [f"phase {name} was never reached" for name in PHASES if result.phases_s.get(name) is None]
+    if result.outage_s is None:
+        missing.append("no outage with a beginning and an end was seen by the client")
+    codes = {alert["code"] for alert in result.call_home}
+    missing += [f"Call Home never reported {code}" for code in alerts_wanted if code not in codes]
+    return missing
+
+
+def _blind(result: Result) -> list[str]:
+    blind = []
+    if result.ledger.get("lost") is None:
+        blind.append("the writes could not be read back, so nobody knows whether one was lost")
+    if not result.ledger.get("acknowledged"):
+        blind.append("not one write was acknowledged, so nothing could have been lost")
+    if result.dual_active is None:
+        blind.append("the switch lost observations, so nobody knows whether two nodes were active")
+    return blind

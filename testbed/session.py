@@ -1,0 +1,102 @@
+"""One run from the outside in: check the host, find image and accelerator, open the history, make the bed.
+
+Everything that uses a bed (commands, tests, benchmarks) begins here, so that all of them refuse the same things.
+"""
+
+from __future__ import annotations
+
+import shutil
+from contextlib import AsyncExitStack
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from testbed import doctor, image
+from testbed.bed import Bed, BedOptions, Stage
+from testbed.errors import HostError
+from testbed.history import History
+from testbed.host import choose_accelerator, find_qemu
+from testbed.progress import Progress
+from testbed.site import SERVICE, VM_ADDRESS, SiteOptions
+
+MEMORY_MIN_BYTES = 4 << 30
+DISK_MIN_BYTES = 3 << 30
+
+
+class Session:
+    """A bed with its image, accelerator and history, as an async context manager; the bed is still cold."""
+
+    bed: Bed
+    history: History
+
+    def __init__(self, out: Path, site: SiteOptions, *, progress: Progress | None = None) -> None:
+        self.out = out
+        self._site = site
+        self.progress = progress or Progress()
+        self._stack = AsyncExitStack()
+
+    async def __aenter__(self) -> Self:
+        async with AsyncExitStack() as stack:
+            cache = doctor.cache_directory()
+            await find_qemu()
+            _require_room(cache, self.out)
+            async with self.progress.step("look for the node image, and build what is missing"):
+                found = await image.ensure()
+            accelerator = await choose_accelerator(cache, boot=found.boot, image_hash=found.hash)
+            self.progress.say(f"accelerator {accelerator.name}: {accelerator.reason}")
+            _clear(self.out)
+            self.history = stack.enter_context(History(self.out / "history.jsonl"))
+            options = BedOptions(self.out, cache, self._site)
+            self.bed = await stack.enter_async_context(
+                Bed(found, options, accelerator=accelerator, history=self.history, progress=self.progress)
+            )
+            self._stack = stack.pop_all()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._stack.aclose()
+
+    async def protect(self, *, cold: bool = False) -> None:
+        """Bring the bed to `protected`, from its snapshot unless a cold boot is wanted."""
+        await self.bed.reach(Stage.PROTECTED, use_snapshot=not cold)
+
+
+def _clear(out: Path) -> None:
+    """Remove an earlier run's files, but only from a directory that a run made."""
+    if out.exists() and any(out.iterdir()):
+        if not (out / "history.jsonl").exists():
+            raise HostError(f"{out} is not empty and no run made it; choose another directory, or empty it.")
+        shutil.rmtree(out)
+    out.mkdir(parents=True, exist_ok=True)
+
+
+def _require_room(cache: Path, out: Path) -> None:
+    available = _available_memory_bytes()
+    if available < MEMORY_MIN_BYTES:
+        raise HostError(
+            f"Only {available >> 20} MiB of memory are available; a pair needs {MEMORY_MIN_BYTES >> 20} MiB. "
+            "End something else first."
+        )
+    for path in (cache, out):
+        there = next(parent for parent in (path, *path.resolve().parents) if parent.exists())
+        free = shutil.disk_usage(there).free
+        if free < DISK_MIN_BYTES:
+            wanted = DISK_MIN_BYTES >> 20
+            raise HostError(f"Only {free >> 20} MiB are free under {there}; a run needs {wanted} MiB. Make room first.")
+
+
+def _available_memory_bytes() -> int:
+    lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
+    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:"))
+
+
+async def describe(bed: Bed) -> str:
+    """Return what a person needs to use a bed that is up."""
+    lines = [f"protected: VM {VM_ADDRESS}, service address {SERVICE}; sockets in {bed.sockets}"]
+    for name, node in bed.nodes.items():
+        status = await node.status()
+        lines.append(f"  node {name}: {status['role']}, epoch {status['epoch']}, QEMU pid {node.machine.pid}")
+    lines.append(f"  consoles and journals: {bed.options.artefacts}; end it with Ctrl-C")
+    return "\n".join(lines)

@@ -1,0 +1,86 @@
+"""The main promise on the real pair: the primary dies, the service comes back, nothing is lost; and the test is proven
+to fail when the product, the workload or the fault is broken."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from faults.power import NodeKill
+from faults.scenario import Plan, primary_crash
+from faults.verbs import summary
+from testbed import report
+from testbed.bed import Bed
+from testbed.result import Result, Verdict
+from testbed.session import Session
+from testbed.site import SiteOptions
+
+# What these tests wait for has its own deadlines; this one only ends a hung harness.
+pytestmark = pytest.mark.timeout(1200)
+
+
+async def _crash(
+    out: Path, *, site: SiteOptions, fault: type[NodeKill] = NodeKill, cold: bool = False, limit_s: float = 60.0
+) -> Result:
+    seed = random.Random().getrandbits(32)
+    async with Session(out, site) as session:
+        with report.step("a protected pair"):
+            await session.protect(cold=cold)
+        plan = Plan("primary-crash", out, seed, fault, step=report.step, takeover_limit_s=limit_s)
+        return await primary_crash(session.bed, plan)
+
+
+def _attach(out: Path, result: Result) -> None:
+    report.label("fault", "node.kill")
+    report.show_picture(out / "timeline.png", f"Verdict {result.verdict}: outage {result.outage_s} s.")
+    report.attach_file(out / "result.json", "result.json")
+    for name in ("timeline.txt", "switch.json", "console-a.log", "console-b.log", "journal-a.jsonl", "journal-b.jsonl"):
+        report.attach_file(out / name, name)
+
+
+def test_service_survives_the_crash_of_the_primary(run_dir: Path, cold_bed: bool) -> None:
+    """After the crash of the primary the VM answers from the other node, no acknowledged write is lost, two nodes are
+    never active at once, redundancy returns and Call Home tells of it."""
+    result = asyncio.run(_crash(run_dir, site=SiteOptions(), cold=cold_bed))
+    _attach(run_dir, result)
+    print(summary(run_dir, result))
+    assert result.verdict is Verdict.PASS, result.reasons
+
+
+def test_a_product_that_does_not_take_over_fails_the_run(tmp_path: Path) -> None:
+    """With takeover disabled (site policy `safety`, no other means) the verdict is fail, and says what is missing."""
+    result = asyncio.run(_crash(tmp_path / "run", site=SiteOptions(policy="safety"), limit_s=30.0))
+    assert result.verdict is Verdict.FAIL
+    assert result.phases_s["detect"] is not None
+    assert result.phases_s["vm_start"] is None
+    assert any("epoch_saved" in reason for reason in result.reasons)
+
+
+def test_a_vm_that_does_not_sync_before_it_acknowledges_fails_the_run(tmp_path: Path) -> None:
+    """Acknowledged writes that were only in the guest's memory are found to be lost, and the verdict is fail."""
+    result = asyncio.run(_crash(tmp_path / "run", site=SiteOptions(workload_args="nosync=1")))
+    assert result.verdict is Verdict.FAIL
+    lost = result.ledger["lost"]
+    assert isinstance(lost, int)
+    assert lost > 0
+
+
+@dataclass
+class _KillThatDoesNothing(NodeKill):
+    """A sabotaged injector: it says that it killed the node, and did not."""
+
+    async def inject(self, bed: Bed) -> None:
+        """Do nothing."""
+
+
+def test_a_fault_that_did_not_happen_is_never_green(tmp_path: Path) -> None:
+    """When the node was not really killed, the fault's verdict is mismatch and the run does not pass."""
+    result = asyncio.run(
+        _crash(tmp_path / "run", site=SiteOptions(), fault=_KillThatDoesNothing, limit_s=10.0)
+    )
+    assert [fault.verdict for fault in result.faults] == ["mismatch"]
+    assert result.verdict is Verdict.INCONCLUSIVE

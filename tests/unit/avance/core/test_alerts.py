@@ -1,0 +1,39 @@
+"""Alerts are what the service centre can rely on: fixed words, one sentence for a person."""
+
+from __future__ import annotations
+
+import pytest
+
+from avance.core import alerts
+from avance.core.model import Alert, LinkName
+from tests.playbook import PRIV, WEB, A
+
+EVERY = [
+    alerts.link_down(PRIV), alerts.link_up(LinkName("biz0")), alerts.peer_lost(A, 5.04), alerts.peer_returned(A),
+    alerts.takeover(4, "policy availability"), alerts.alone(4, "policy availability"),
+    alerts.takeover_refused(("no good copy", "no right")), alerts.fenced("the peer owns epoch 5"),
+    alerts.mismatch("the configurations differ"), alerts.vm_started(WEB), alerts.vm_crashed(WEB),
+    alerts.command_failed("StartDomain", WEB, "no memory"), alerts.store_failed("disk hangs"), alerts.protected(),
+    alerts.no_good_copy(WEB),
+]  # fmt: skip
+
+
+def test_codes_are_unique() -> None:
+    """Each alert has its own stable word."""
+    assert len({alert.code for alert in EVERY}) == len(EVERY)
+
+
+@pytest.mark.parametrize("alert", EVERY, ids=[alert.code for alert in EVERY])
+def test_words_are_those_of_the_contract(alert: Alert) -> None:
+    """Kind and severity are words of the published contract, and the text is a sentence."""
+    assert alert.kind in ("fault", "recovery", "warning")
+    assert alert.severity in ("critical", "warning", "info")
+    assert alert.code.replace("_", "").islower()
+    assert alert.text[0].isupper()
+
+
+def test_texts_carry_the_evidence() -> None:
+    """A person reads what happened without looking into a log."""
+    assert "5.0 s" in alerts.peer_lost(A, 5.04).text
+    assert "no good copy; no right" in alerts.takeover_refused(("no good copy", "no right")).text
+    assert "no memory" in alerts.command_failed("StartDomain", WEB, "no memory").text
