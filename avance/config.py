@@ -22,6 +22,7 @@ SITE_SCHEMA = "avance.site/1"
 POLICIES = ("availability", "safety")
 VMS_MAX = 8
 FIRST_DRBD_PORT = 7789
+TIMER_S_MAX = 3600  # a longer wait would switch the takeover off in silence
 _NAME = re.compile(r"[a-z][a-z0-9-]{0,31}")
 _MAC = re.compile(r"[0-9a-f]{2}(:[0-9a-f]{2}){5}")
 _TIMER_NAMES = frozenset(field.name for field in fields(Timers))
@@ -147,13 +148,15 @@ def _links(node: str, nodes: Json) -> tuple[Link, ...]:
         own, peer = _interface(place, entry["address"]), _interface(place, theirs[name]["address"])
         if own.network != peer.network or own.ip == peer.ip:
             raise ConfigError(f"{place}: {own} and {peer} must be two addresses of one network")
-        links.append(Link(LinkName(name), str(entry["device"]), own, peer.ip))
+        if not isinstance(entry["device"], str) or not entry["device"]:
+            raise ConfigError(f"{place}.device must be the name of a network device")
+        links.append(Link(LinkName(name), entry["device"], own, peer.ip))
     return tuple(links)
 
 
 def _interface(place: str, text: Json) -> ipaddress.IPv4Interface:
     try:
-        return ipaddress.IPv4Interface(text)
+        return ipaddress.IPv4Interface(text if isinstance(text, str) else "")
     except ValueError as error:
         raise ConfigError(f"{place}: {text!r} is not an IPv4 address with prefix length") from error
 
@@ -174,9 +177,11 @@ def _timers(dilation: Json, overrides: Json) -> tuple[float, Timers]:
         raise ConfigError(f"site.dilation is {dilation!r}; it must be a number from 1 to 40")
     if not isinstance(overrides, dict) or not overrides.keys() <= _TIMER_NAMES:
         raise ConfigError(f"site.timers may only set {', '.join(sorted(_TIMER_NAMES))}")
-    numbers = [value for value in overrides.values() if isinstance(value, int | float) and not isinstance(value, bool)]
-    if len(numbers) < len(overrides):
-        raise ConfigError("site.timers are numbers of seconds, before the dilation")
+    for name, value in overrides.items():
+        if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value <= TIMER_S_MAX:
+            raise ConfigError(
+                f"site.timers.{name} must be a number above 0 and up to {TIMER_S_MAX}, before the dilation"
+            )
     base = Timers()
     values = {name: float(overrides.get(name, getattr(base, name))) * dilation for name in sorted(_TIMER_NAMES)}
     timers = Timers(**values)
@@ -190,9 +195,9 @@ def _call_home(value: Json) -> CallHome | None:
     if value is None:
         return None
     _keys("site.call_home", value, needed={"url", "ca_pem", "token"}, optional=set())
-    if not str(value["url"]).startswith("https://"):
-        raise ConfigError("site.call_home.url must begin with https://")
-    return CallHome(str(value["url"]), str(value["ca_pem"]), str(value["token"]))
+    if not all(isinstance(text, str) for text in value.values()) or not value["url"].startswith("https://"):
+        raise ConfigError("site.call_home consists of texts, and its url must begin with https://")
+    return CallHome(value["url"], value["ca_pem"], value["token"])
 
 
 def _vms(value: Json, links: list[LinkName]) -> tuple[VmSpec, ...]:

@@ -19,7 +19,7 @@ from avance.adapters.callhome import QUEUE_DIR, AlertQueue
 from avance.adapters.control import SOCKET_PATH, serve
 from avance.adapters.drbd import DrbdDisks
 from avance.adapters.heartbeat import HeartbeatChannel
-from avance.adapters.netlink import NodeNetwork
+from avance.adapters.netlink import NodeNetwork, warm_up
 from avance.adapters.store import STATE_DIR, RecordStore
 from avance.adapters.xen import XenHypervisor
 from avance.clock import now_s, tick
@@ -27,7 +27,7 @@ from avance.config import CONFIG_PATH, Config, parse
 from avance.core import commands as c
 from avance.core.engine import Engine, Setup
 from avance.core.events import CommandDone, Event, FencePeerAsked, VmAdded
-from avance.core.model import LinkName, VmId
+from avance.core.model import LinkName, Outcome, VmId
 from avance.errors import AvanceError, ConfigError
 from avance.files import write_durably
 from avance.journal import JOURNAL_PATH, Before, Journal
@@ -36,6 +36,10 @@ from avance.ports import Done
 
 _FENCE_ANSWER_S = 20.0  # deadline of the fence-peer handler, times the dilation
 _EVENTS_MAX = 10_000  # waiting events; more would mean that the loop has stood still for minutes
+
+_DiskCommand = (
+    c.PrepareVolume | c.AttachDisk | c.ConnectDisk | c.InitialiseDisk | c.PromoteDisk | c.DemoteDisk | c.ResumeDisk
+)
 
 
 class Node:
@@ -109,17 +113,15 @@ class Node:
             case c.ReadDomain(vm):
                 return self._hypervisor.read(vm)
             case _:
-                return self._disk_work(command)
+                return self._disk_work_when_up(command)
+
+    async def _disk_work_when_up(self, command: _DiskCommand) -> Done:
+        up = await self._network.wait_up()
+        return await self._disk_work(command) if up.outcome is Outcome.OK else up
 
     def _disk_work(
         self,
-        command: c.PrepareVolume
-        | c.AttachDisk
-        | c.ConnectDisk
-        | c.InitialiseDisk
-        | c.PromoteDisk
-        | c.DemoteDisk
-        | c.ResumeDisk,
+        command: _DiskCommand,
     ) -> Awaitable[Done]:
         match command:
             case c.PrepareVolume(vm):
@@ -242,6 +244,7 @@ class Daemon:
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(serve(SOCKET_PATH, self._request))
             _notify_ready()
+            tasks.create_task(asyncio.to_thread(warm_up))
             await self._paired.wait()
             assert self._node is not None
             await self._node.run()

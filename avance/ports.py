@@ -79,6 +79,10 @@ class Hypervisor(Protocol):
 class Network(Protocol):
     """Addresses of this node and the service address."""
 
+    def wait_up(self) -> Awaitable[Done]:
+        """Wait until every link of this node has its address."""
+        ...
+
     def hold_address(self) -> Awaitable[Done]:
         """Bring the service address up and announce it."""
         ...

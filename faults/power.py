@@ -85,5 +85,5 @@ def _is_kill(source: str, kind: str, target: str) -> bool:
 def _runs_qemu(pid: int) -> bool:
     try:
         return b"qemu" in Path(f"/proc/{pid}/cmdline").read_bytes()
-    except FileNotFoundError:
+    except (FileNotFoundError, ProcessLookupError):  # the second: it ended between open and read
         return False

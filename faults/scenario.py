@@ -223,14 +223,14 @@ def _observe(bed: Bed, result: Result) -> None:
 async def _write(bed: Bed, plan: Plan, result: Result, injected_s: float) -> None:
     """Write timeline, picture, counters and, last, result.json."""
     out = plan.out
-    zero_s = bed.history.zero_at_s
     (out / "timeline.jsonl").write_text("".join(as_json(entry) + "\n" for entry in bed.history), encoding="utf-8")
     counters = {name: asdict(state) for name, state in (await bed.switch.ports()).items()}
     (out / "switch.json").write_text(json.dumps(counters, indent=1), encoding="utf-8")
-    records = timeline.flat(entry for entry in bed.history if entry.t_s >= zero_s)
+    records = timeline.flat(bed.history)  # from the beginning, so that the states before the fault are known
     fields = asdict(result)
     draw_timeline(fields, records, out / "timeline.png", zero_at_s=injected_s)
-    rows = "\n".join(str(row) for row in timeline.rows(records, injected_s))
+    told = timeline.rows([item for item in records if timeline.at(item) >= bed.history.zero_at_s], injected_s)
+    rows = "\n".join(str(row) for row in told)
     (out / "timeline.txt").write_text(rows + "\n", encoding="utf-8")
     result.files = {
         "timeline_jsonl": "timeline.jsonl",

@@ -90,9 +90,10 @@ async def _demo_run(out: Path) -> int:
         "--clean-alluredir", "-p", "no:randomly", "-p", "no:cacheprovider", DEMO_TEST,
     ]  # fmt: skip
     out.parent.mkdir(parents=True, exist_ok=True)
-    code = await _live(argv)
     result_path = out / "result.json"
-    if not result_path.exists():
+    before = _written_ns(result_path)
+    code = await _live(argv)
+    if _written_ns(result_path) in (None, before):  # an earlier demo's result must not be taken for this one's
         print("testbed: the demo ended before there was a result; see the lines above", file=sys.stderr)
         return code or 1
     fields = json.loads(result_path.read_text(encoding="utf-8"))
@@ -101,6 +102,10 @@ async def _demo_run(out: Path) -> int:
     print(f"result: {result_path.resolve()}")
     print(page.resolve())
     return code
+
+
+def _written_ns(path: Path) -> int | None:
+    return path.stat().st_mtime_ns if path.exists() else None
 
 
 async def _live(argv: list[str]) -> int:
@@ -114,4 +119,5 @@ def _bench(args: argparse.Namespace) -> int:
 
     if args.runs < 1:
         raise UsageError("--runs must be at least 1; 5 make a median worth reading.")
-    return asyncio.run(main(args.out, args.runs))
+    code: int = asyncio.run(main(args.out, args.runs))
+    return code

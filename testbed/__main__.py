@@ -35,7 +35,8 @@ def main(argv: list[str] | None = None) -> int:
     for entry in entry_points(group="testbed.verbs"):
         entry.load()(verbs)
     args = parser.parse_args(argv)
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends children in order, as Ctrl-C does
+    # Through asyncio's own handler of SIGINT, which cancels the run and so ends children in order, as Ctrl-C does.
+    signal.signal(signal.SIGTERM, lambda _number, _frame: signal.raise_signal(signal.SIGINT))
     try:
         code: int = args.act(args)
     except (HostError, UsageError) as error:

@@ -154,8 +154,7 @@ class Bed:
             await self._boot_to(stage)
 
     async def _reach_protected_by_snapshot(self) -> None:
-        store = SnapshotStore(self.options.cache / "snapshots")
-        key = snapshot_key(self.image, self.accelerator.name, self.options.site, self.credentials.fingerprint)
+        store, key = self._snapshot_store(), self._snapshot_key()
         snapshot = store.find(key)
         if snapshot is None:
             await self._boot_to(Stage.PROTECTED)
@@ -169,7 +168,18 @@ class Bed:
             self.progress.say(f"the snapshot could not be used, so the pair is booted cold: {error}")
             store.discard(snapshot)
             await self._power_off()
+            await self.switch.release()  # a restore that failed half-way left it holding every frame
             await self._boot_to(Stage.PROTECTED)
+
+    def find_snapshot(self) -> Snapshot | None:
+        """Return the snapshot that `reach(PROTECTED, use_snapshot=True)` would use now, or None."""
+        return self._snapshot_store().find(self._snapshot_key())
+
+    def _snapshot_store(self) -> SnapshotStore:
+        return SnapshotStore(self.options.cache / "snapshots")
+
+    def _snapshot_key(self) -> str:
+        return snapshot_key(self.image, self.accelerator.name, self.options.site, self.credentials.fingerprint)
 
     async def _boot_to(self, stage: Stage) -> None:
         steps: list[tuple[Stage, str, Callable[[], Awaitable[None]]]] = [
@@ -335,7 +345,7 @@ def milestone_of(entry: Record) -> str | None:
 def _peak_kib(pid: int) -> int:
     try:
         status = Path(f"/proc/{pid}/status").read_text(encoding="ascii")
-    except FileNotFoundError:
+    except (FileNotFoundError, ProcessLookupError):  # the second: it ended between open and read
         return 0
     return next((int(line.split()[1]) for line in status.splitlines() if line.startswith("VmHWM:")), 0)
 

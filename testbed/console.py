@@ -133,6 +133,7 @@ class JournalReader:
         self._source = f"journal.{node}"
         self._file = self.log.open("ab", buffering=0)
         self._reader = _LineReader(socket_path, self._line, name=f"journal-{node}")
+        self._seen = _lines_of(self.log)
 
     async def __aenter__(self) -> Self:
         try:
@@ -154,6 +155,9 @@ class JournalReader:
         line = raw.strip(b"\r\x00")
         if not line:
             return
+        if line in self._seen:
+            return  # a restarted node sends its journal from the beginning: what was seen before did not happen again
+        self._seen.add(line)
         self._file.write(line + b"\n")
         try:
             entry = json.loads(line)
@@ -166,3 +170,8 @@ class JournalReader:
     async def finish(self) -> None:
         """Read the tail that a process left when it ended."""
         await self._reader.finish()
+
+
+def _lines_of(path: Path) -> set[bytes]:
+    """The lines that were read before, from this node's earlier processes; each carries its boot and number."""
+    return set(path.read_bytes().splitlines())

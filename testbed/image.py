@@ -82,7 +82,7 @@ def load(manifest: Path) -> Image:
             product=Product(**product),
             workload=Workload(**document["workload"]),
         )
-    except (OSError, KeyError, TypeError, ValueError) as error:
+    except (OSError, AttributeError, KeyError, TypeError, ValueError) as error:
         raise ImageError(f"The image manifest {manifest} cannot be used ({error!r}). Run `make image`.") from error
 
 
@@ -101,4 +101,7 @@ async def ensure() -> Image:
     """Build what is missing (nothing, usually) and return the image of this checkout; raises ImageError."""
     argv = [sys.executable, "-m", "images", "build"]
     done = await run(argv, timeout_s=BUILD_TIMEOUT_S, cwd=ROOT, error=ImageError)
-    return load(Path(done.stdout.strip().splitlines()[-1]))
+    lines = done.stdout.strip().splitlines()
+    if not lines:
+        raise ImageError("The image build ended well but named no manifest. Run `make image` and read what it says.")
+    return load(Path(lines[-1]))

@@ -12,11 +12,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from testbed.errors import GuestCommandError, MachineError
+from testbed.errors import GuestCommandError, MachineError, WaitTimeout
 from testbed.history import History
 from testbed.image import Image
 from testbed.machine import DiskSpec, Machine, MachineSpec, NicSpec
-from testbed.process import run
+from testbed.process import run, tail
 from testbed.site import NODE_MACS, PRIVATE, PUBLIC
 from testbed.switch_client import Switch
 from testbed.wait import wait_until
@@ -26,6 +26,7 @@ DATA_DISK_MIB = 512
 DOCUMENT_DIR = "/run"
 STATUS_TIMEOUT_S = 30.0
 IMG_TIMEOUT_S = 30.0
+AGENT_TIMEOUT_S = 5.0  # then it is looked whether QEMU still runs, and the agent is asked again
 
 
 @dataclass(frozen=True)
@@ -121,16 +122,33 @@ class Node:
     async def status(self, *, timeout_s: float = STATUS_TIMEOUT_S) -> dict[str, Any]:
         """Ask the product on this node for its status document."""
         text = await self.machine.guest.must_succeed(list(self.image.product.status), timeout_s=timeout_s)
-        document: dict[str, Any] = json.loads(text)
+        try:
+            document: dict[str, Any] = json.loads(text)
+        except ValueError as error:
+            raise GuestCommandError(
+                f"The product on node {self.name} answered its status with no JSON: {text[:200]!r}"
+            ) from error
         return document
 
     async def wait_booted(self, timeout_s: float) -> None:
-        """Wait until the product on this node answers."""
-        await self.machine.guest.connect(timeout_s)
+        """Wait until the product on this node answers; raises MachineError when QEMU ends before."""
+
+        async def answers() -> dict[str, Any]:
+            if not self.is_on:
+                raise MachineError(f"Node {self.name} cannot boot: {self._why_off()}")
+            await self.machine.guest.connect(AGENT_TIMEOUT_S)
+            return await self.status()
+
         await wait_until(
-            self.status, what=f"node {self.name} booted", timeout_s=timeout_s, poll_s=0.25,
-            tolerate=(GuestCommandError, MachineError),
+            answers, what=f"node {self.name} booted", timeout_s=timeout_s, poll_s=0.25,
+            tolerate=(GuestCommandError, WaitTimeout),
         )  # fmt: skip
+
+    def _why_off(self) -> str:
+        if self._machine is None:
+            return "it was not started."
+        log = self._machine.spec.qemu_log
+        return f"its QEMU has ended. The last words ({log.name}):\n{tail(log)}"
 
     async def command(self, template: tuple[str, ...], document: dict[str, Any], *, timeout_s: float) -> None:
         """Give the product a document by one of its published commands."""

@@ -15,7 +15,7 @@ from testbed import doctor, image
 from testbed.bed import Bed, BedOptions, Stage
 from testbed.errors import HostError
 from testbed.history import History
-from testbed.host import choose_accelerator, find_qemu
+from testbed.host import choose_accelerator, find_qemu, host_lock
 from testbed.progress import Progress
 from testbed.site import SERVICE, VM_ADDRESS, SiteOptions
 
@@ -44,7 +44,8 @@ class Session:
                 found = await image.ensure()
             accelerator = await choose_accelerator(cache, boot=found.boot, image_hash=found.hash)
             self.progress.say(f"accelerator {accelerator.name}: {accelerator.reason}")
-            _clear(self.out)
+            with host_lock("testbed"):  # refuses here: a running bed may be writing into this very directory
+                _clear(self.out)
             self.history = stack.enter_context(History(self.out / "history.jsonl"))
             options = BedOptions(self.out, cache, self._site)
             self.bed = await stack.enter_async_context(
@@ -65,6 +66,8 @@ class Session:
 
 def _clear(out: Path) -> None:
     """Remove an earlier run's files, but only from a directory that a run made."""
+    if out.exists() and not out.is_dir():
+        raise HostError(f"{out} is a file; choose another directory for the run.")
     if out.exists() and any(out.iterdir()):
         if not (out / "history.jsonl").exists():
             raise HostError(f"{out} is not empty and no run made it; choose another directory, or empty it.")

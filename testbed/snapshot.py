@@ -18,10 +18,10 @@ from pathlib import Path
 from testbed.errors import SnapshotError
 from testbed.image import Image
 from testbed.machine import ACCEL, CPU
-from testbed.site import NODES, SiteOptions
+from testbed.site import NODE_MACS, NODES, SiteOptions, avance_site, avance_vm
 
 FORMAT = 1
-KEPT = 3  # snapshots of other keys that are kept; each takes some hundred MiB
+KEPT = 3  # snapshots that are kept, the newest included; each takes some hundred MiB
 DISK_NAMES = ("vda", "vdb", "vdc")
 
 
@@ -32,7 +32,11 @@ def snapshot_key(image: Image, accel: str, options: SiteOptions, fingerprint: st
         raise SnapshotError("qemu-system-x86_64 is not installed, so there is nothing that a snapshot could belong to.")
     stat = Path(qemu).resolve().stat()
     binary = f"{Path(qemu).resolve()} {stat.st_size} {stat.st_mtime_ns}"
-    parts = [FORMAT, image.hash, binary, accel, ACCEL[accel], CPU[accel], asdict(options), fingerprint]
+    documents = [
+        avance_site(options, secret="", token="", authority_pem=fingerprint),
+        avance_vm(options, **{key: value for key, value in asdict(image.workload).items() if key != "udp_port"}),
+    ]
+    parts = [FORMAT, image.hash, binary, accel, ACCEL[accel], CPU[accel], documents, NODE_MACS]
     return hashlib.sha256(json.dumps(parts, default=str).encode()).hexdigest()[:20]
 
 
@@ -88,10 +92,11 @@ class SnapshotStore:
         directory = self._root / key
         try:
             meta = json.loads((directory / "meta.json").read_text(encoding="ascii"))
-        except (OSError, ValueError):
+            snapshot = Snapshot(directory, str(meta["secret"]), str(meta["token"]))
+            os.utime(directory)
+        except (OSError, ValueError, TypeError, KeyError):  # damaged is the same as not there
             return None
-        os.utime(directory)
-        return Snapshot(directory, meta["secret"], meta["token"])
+        return snapshot
 
     @contextlib.contextmanager
     def new(self, key: str) -> Iterator[Building]:
@@ -99,9 +104,12 @@ class SnapshotStore:
         self._root.mkdir(parents=True, exist_ok=True)
         self._sweep()
         directory = self._root / f"{key}.partial-{os.getpid()}"
+        shutil.rmtree(directory, ignore_errors=True)  # of a dead run that had the same pid, as in a new container
         directory.mkdir(mode=0o700)
         try:
             yield Building(directory, "", "")
+        except OSError as error:
+            raise SnapshotError(f"The snapshot could not be written ({error}); nothing of it was kept.") from error
         finally:
             shutil.rmtree(directory, ignore_errors=True)
 
@@ -114,7 +122,7 @@ class SnapshotStore:
         for path in self._root.glob("*.partial-*"):
             if not Path(f"/proc/{path.name.rpartition('-')[2]}").exists():
                 shutil.rmtree(path, ignore_errors=True)
-        complete = [path for path in self._root.iterdir() if (path / "meta.json").exists()]
+        complete = [p for p in self._root.iterdir() if ".partial-" not in p.name and (p / "meta.json").exists()]
         whole = sorted(complete, key=lambda path: path.stat().st_mtime)
         for path in whole[: max(0, len(whole) - KEPT + 1)]:
             shutil.rmtree(path, ignore_errors=True)

@@ -39,6 +39,14 @@ class NodeNetwork:
             await asyncio.to_thread(self._add, link.device, link.address)
         self._ready.set()
 
+    async def wait_up(self) -> Done:
+        """Wait until every link has its address, which DRBD needs to find itself in its configuration."""
+        try:
+            await asyncio.wait_for(self._ready.wait(), _CALL_S * self._config.dilation)
+        except TimeoutError:
+            return Done(Outcome.FAILED, "the links of this node have no addresses yet")
+        return Done(Outcome.OK)
+
     async def hold_address(self) -> Done:
         """Bring the service address up and announce it."""
         return await self._perform(self._add, announce=True)
@@ -80,6 +88,11 @@ class NodeNetwork:
         except NetlinkError as error:
             if error.code != already:
                 raise OSError(error.code, str(error)) from error
+
+
+def warm_up() -> None:
+    """Import pyroute2 ahead of its first use; takes seconds, so it belongs into a thread."""
+    import pyroute2  # noqa: F401, PLC0415 - slow import, see the module's docstring
 
 
 def _open_route() -> _Untyped:

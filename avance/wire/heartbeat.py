@@ -22,7 +22,7 @@ _RETIRED_BOOTS_MAX = 64  # far more restarts than a node survives without quaran
 
 @dataclass(frozen=True, slots=True)
 class Heartbeat:
-    """One heartbeat on one link; `sent_s` is the sender's monotonic time, `echo` the (boot, sent_s) last heard there."""
+    """One heartbeat on one link; `sent_s` is the sender's clock, `echo` the (boot, sent_s) last heard there."""
 
     link: LinkName
     seq: int
@@ -73,7 +73,7 @@ def decode(key: bytes, datagram: bytes) -> Heartbeat | Rejected:
         return Rejected("wrong authentication code")
     try:
         return _parse(json.loads(data))
-    except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
+    except (ValueError, LookupError, TypeError, AttributeError, OverflowError, RecursionError) as error:
         return Rejected(f"authentic but not understood ({error!r}): does the peer run another version?")
 
 

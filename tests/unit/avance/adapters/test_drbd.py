@@ -1,0 +1,113 @@
+"""The disk adapter on stand-ins of LVM and DRBD: what it calls, and what it reports."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import pytest
+
+from avance.adapters import drbd as module
+from avance.adapters.drbd import DrbdDisks
+from avance.core.events import DiskChanged, DiskStreamReset, Event
+from avance.core.model import DiskRole, Outcome
+from avance.ports import Done
+from tests.playbook import WEB, in_sync, spec
+from tests.unit.avance.adapters.tools import Tools, beside, until
+from tests.unit.avance.site import config
+
+CAPTURE = Path(__file__).parents[1] / "wire" / "data" / "events2-9.22-8.4.11-a.txt"
+
+
+@pytest.fixture
+def tools(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Tools:
+    """All programs that the adapter uses."""
+    monkeypatch.setattr(module, "RESOURCE_DIR", tmp_path)
+    names = ("lvs", "lvchange", "lvremove", "lvcreate", "lvrename", "dd", "drbdmeta", "drbdadm", "drbdsetup")
+    return Tools(tmp_path, monkeypatch, *names)
+
+
+def disks(events: list[Event] | None = None) -> DrbdDisks:
+    """Return the adapter of node a."""
+    return DrbdDisks(config(), ([] if events is None else events).append)
+
+
+def test_missing_volume_is_made_and_called_fresh(tools: Tools, tmp_path: Path) -> None:
+    """A new volume gets its name only after it was zeroed and described."""
+    tools.ends("lvs", 5)
+    assert asyncio.run(disks().prepare(WEB)) == Done(Outcome.OK, "fresh")
+    assert [call.split()[0] for call in tools.calls] == ["lvs", "lvremove", "lvcreate", "dd", "drbdmeta", "lvrename"]
+    assert "of=/dev/vg0/web.part" in tools.calls[3]
+    assert (tmp_path / "web.res").read_text().startswith("resource web {")
+
+
+def test_existing_volume_is_never_touched(tools: Tools) -> None:
+    """A volume that is there is only activated: nothing is created, zeroed or described anew."""
+    assert asyncio.run(disks().prepare(WEB)) == Done(Outcome.OK)
+    assert [call.split()[0] for call in tools.calls] == ["lvs", "lvchange"]
+
+
+def test_failed_zeroing_is_not_fresh(tools: Tools) -> None:
+    """A volume that could not be zeroed gets no name and is not called fresh."""
+    tools.ends("lvs", 5)
+    tools.ends("dd", 1)
+    done = asyncio.run(disks().prepare(WEB))
+    assert done.outcome is Outcome.FAILED
+    assert not any(call.startswith("lvrename") for call in tools.calls)
+
+
+def test_half_raised_resource_is_taken_down(tools: Tools) -> None:
+    """An attach that fails in the middle leaves nothing behind."""
+    tools.ends("drbdadm.attach", 1)
+    assert asyncio.run(disks().attach(WEB)).outcome is Outcome.FAILED
+    assert tools.calls[-1] == "drbdadm down web"
+
+
+def test_each_command_is_one_call(tools: Tools) -> None:
+    """Promotion, demotion, connection, resumption and initialisation each call drbdadm once, without force."""
+    async def story() -> None:
+        adapter = disks()
+        for act in (adapter.connect, adapter.initialise, adapter.promote, adapter.demote, adapter.resume):
+            assert (await act(WEB)).outcome is Outcome.OK
+
+    asyncio.run(story())
+    assert tools.calls == [
+        "drbdadm connect web",
+        "drbdadm -- --clear-bitmap new-current-uuid web",
+        "drbdadm primary web",
+        "drbdadm secondary web",
+        "drbdadm resume-io web",
+    ]
+
+
+def test_stream_is_reported_and_its_break_too(tools: Tools) -> None:
+    """Every VM is reported once the initial state is complete, then each change, then the break of the stream."""
+    tools.says("drbdsetup", CAPTURE.read_text())
+    events: list[Event] = []
+
+    async def story() -> None:
+        await until(lambda: DiskStreamReset() in events)
+
+    beside(disks(events).follow(), story)
+    assert events[0] == DiskChanged(WEB, None), "the resource did not exist when the capture began"
+    assert events[events.index(DiskStreamReset()) - 1] == DiskChanged(WEB, in_sync(DiskRole.PRIMARY))
+
+
+def test_incomplete_state_is_not_reported(tools: Tools) -> None:
+    """Before the end mark of the initial state nothing is said: half a state would be a wrong one."""
+    tools.says("drbdsetup", CAPTURE.read_text().replace("exists -\n", ""))
+    events: list[Event] = []
+
+    async def story() -> None:
+        await until(lambda: bool(events))
+
+    beside(disks(events).follow(), story)
+    assert events == [DiskStreamReset()]
+
+
+def test_added_vm_is_reported(tools: Tools) -> None:
+    """A VM that is added later is known to have no resource yet."""
+    events: list[Event] = []
+    db = type(WEB)("db")
+    disks(events).add(spec(db, 1))
+    assert events == [DiskChanged(db, None)]

@@ -1,0 +1,110 @@
+"""Heartbeats over real sockets on the loopback device: believed once, echoed, and refused when forged."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import Iterator
+
+import pytest
+
+from avance.adapters import heartbeat as module
+from avance.adapters.heartbeat import HeartbeatChannel
+from avance.config import parse
+from avance.core.events import Event, HeartbeatSeen
+from avance.core.model import PairState, PeerView, Record
+from avance.wire.heartbeat import Heartbeat, Rejected, decode, encode, link_key
+from tests.playbook import PRIV, A, B
+from tests.unit.avance.adapters.tools import until
+from tests.unit.avance.site import site
+
+ADDRESSES = {
+    "a": {"links": {"priv0": {"device": "lo", "address": "127.0.0.1/8"}}},
+    "b": {"links": {"priv0": {"device": "lo", "address": "127.0.0.2/8"}}},
+}
+VIEW = PeerView(B, "b-boot", "c0ffee", 1.0, PairState.PAIRED, Record(3, A))
+KEY = link_key(bytes.fromhex("5e" * 32))
+
+
+@pytest.fixture
+def peer(monkeypatch: pytest.MonkeyPatch) -> Iterator[socket.socket]:
+    """The peer's socket on 127.0.0.2, at a port that only this test uses."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, b"lo")
+        except PermissionError:
+            pytest.skip("binding to a device is not permitted here")
+        sock.bind(("127.0.0.2", 0))
+        sock.setblocking(False)
+        monkeypatch.setattr(module, "PORT", sock.getsockname()[1])
+        yield sock
+
+
+def channel(events: list[Event]) -> HeartbeatChannel:
+    """Return the channel of node a on the loopback device."""
+    service = {"network": "priv0", "address": "127.0.0.3/8"}
+    return HeartbeatChannel(parse("a", site(nodes=ADDRESSES, service_address=service), []), "a-boot", events.append)
+
+
+def test_heartbeat_is_believed_and_echoed(peer: socket.socket) -> None:
+    """What the peer sends arrives as an event, and our next heartbeat echoes it."""
+    events: list[Event] = []
+
+    async def story() -> None:
+        with channel(events) as mine:
+            beat = Heartbeat(PRIV, 1, 50.0, ("a-boot", 41.5), VIEW)
+            peer.sendto(encode(KEY, beat), ("127.0.0.1", module.PORT))
+            async with asyncio.timeout(5.0):
+                await until(lambda: bool(events))
+                mine.send(VIEW)
+                raw = await asyncio.get_running_loop().sock_recv(peer, 8192)
+            sent = decode(KEY, raw)
+            assert not isinstance(sent, Rejected)
+            assert sent.echo == ("b-boot", 50.0)
+
+    asyncio.run(story())
+    assert events == [HeartbeatSeen(PRIV, VIEW, 41.5)]
+
+
+def test_echo_of_an_earlier_boot_is_none(peer: socket.socket) -> None:
+    """An echo of what a former run of this daemon sent renews nothing."""
+    events: list[Event] = []
+
+    async def story() -> None:
+        with channel(events):
+            peer.sendto(encode(KEY, Heartbeat(PRIV, 1, 50.0, ("old", 41.5), VIEW)), ("127.0.0.1", module.PORT))
+            async with asyncio.timeout(5.0):
+                await until(lambda: bool(events))
+
+    asyncio.run(story())
+    assert events == [HeartbeatSeen(PRIV, VIEW, None)]
+
+
+def test_forged_and_replayed_datagrams_are_counted(peer: socket.socket) -> None:
+    """What is not authentic or not new makes no event, but shows in the counters."""
+    events: list[Event] = []
+
+    async def story() -> None:
+        with channel(events) as mine:
+            good = encode(KEY, Heartbeat(PRIV, 1, 50.0, None, VIEW))
+            for raw in (b"noise", good, good, good[:-1]):
+                peer.sendto(raw, ("127.0.0.1", module.PORT))
+            async with asyncio.timeout(5.0):
+                await until(lambda: sum(mine.rejected.values()) == 3)
+            assert set(mine.rejected) == {"not a heartbeat", "replayed or out of order", "wrong authentication code"}
+
+    asyncio.run(story())
+    assert len(events) == 1
+
+
+def test_unsendable_heartbeat_is_counted(peer: socket.socket, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A link that cannot carry a heartbeat is silent and counted; nothing is raised."""
+
+    async def story() -> None:
+        with channel([]) as mine:
+            monkeypatch.setattr(module, "encode", lambda _key, _beat: b"x" * 70_000)
+            mine.send(VIEW)
+            assert mine.unsent == {PRIV: 1}
+
+    asyncio.run(story())

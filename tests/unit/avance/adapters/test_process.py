@@ -1,0 +1,69 @@
+"""A subprocess ends in one of three ways, and never outlives its deadline."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+from avance.adapters.process import lines, run, run_all
+from avance.core.model import Outcome
+from avance.ports import Done
+from tests.unit.avance.adapters.tools import until
+
+
+def test_success_carries_the_output() -> None:
+    """A command that ends with 0 is OK."""
+    completed = asyncio.run(run(["echo", "hello"], timeout_s=10.0))
+    assert (completed.outcome, completed.stdout) == (Outcome.OK, "hello\n")
+
+
+def test_failure_carries_the_evidence() -> None:
+    """A command that ends with another code is FAILED, with its code and what it said."""
+    completed = asyncio.run(run(["sh", "-c", "echo out; echo no such disk >&2; exit 3"], timeout_s=10.0))
+    assert completed.outcome is Outcome.FAILED
+    assert "ended with 3: no such disk" in completed.detail
+
+
+def test_deadline_is_unknown_and_kills(tmp_path: Path) -> None:
+    """A command that misses its deadline is UNKNOWN, because it may have acted, and it is killed."""
+    note = tmp_path / "pid"
+
+    async def story() -> None:
+        completed = await run(["sh", "-c", f"echo $$ > {note}.part; mv {note}.part {note}; exec sleep 600"], timeout_s=0.5)
+        assert completed.outcome is Outcome.UNKNOWN
+        assert "whether it acted is unknown" in completed.detail
+        process = Path("/proc") / note.read_text().strip()
+        async with asyncio.timeout(10.0):
+            await until(lambda: not process.exists())
+
+    asyncio.run(story())
+
+
+def test_steps_stop_at_the_first_failure(tmp_path: Path) -> None:
+    """Of several commands none runs after one that did not end OK."""
+    never = tmp_path / "never"
+    done = asyncio.run(run_all([["true"], ["false"], ["touch", str(never)]], timeout_s=10.0))
+    assert done.outcome is Outcome.FAILED
+    assert not never.exists()
+    assert asyncio.run(run_all([["true"], ["true"]], timeout_s=10.0)) == Done(Outcome.OK)
+
+
+def test_lines_come_as_they_are_printed() -> None:
+    """A long-running command's lines arrive before it ends, and it is killed when nobody listens any more."""
+
+    async def story() -> list[str]:
+        stream = lines(["sh", "-c", "echo one; echo two; exec sleep 600"])
+        seen = [await anext(stream), await anext(stream)]
+        await stream.aclose()  # type: ignore[attr-defined]  # an async generator, declared by its narrow interface
+        return seen
+
+    assert asyncio.run(asyncio.wait_for(story(), 10.0)) == ["one", "two"]
+
+
+def test_lines_end_with_the_command() -> None:
+    """A stream that breaks simply ends."""
+
+    async def story() -> list[str]:
+        return [line async for line in lines(["printf", "one\\ntwo\\n"])]
+
+    assert asyncio.run(story()) == ["one", "two"]

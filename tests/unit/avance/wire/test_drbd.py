@@ -1,0 +1,147 @@
+"""DRBD's words: the resource file as settled, and its event stream as captured on real nodes.
+
+The captures were taken with drbd-utils 9.22 on kernel module 8.4.11: both nodes from the creation of a resource to
+the first write, and the backup on through the death of its peer and its own promotion.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from avance.core.model import DiskRole, DiskState, DiskView
+from avance.wire import drbd
+from tests.playbook import WEB, in_sync
+from tests.unit.avance.site import config
+
+DATA = Path(__file__).parent / "data"
+GOLDEN = """resource web {
+  options  { on-no-data-accessible suspend-io; }
+  disk     { on-io-error detach; fencing resource-and-stonith; disk-timeout 40;
+             disk-flushes yes; md-flushes yes; disk-barrier no; resync-rate 40M; c-plan-ahead 0; }
+  net      { protocol C; allow-two-primaries no; cram-hmac-alg sha256; shared-secret "SECRET";
+             verify-alg sha256; timeout 15; ko-count 4; ping-int 2; ping-timeout 35;
+             connect-int 2; after-sb-0pri disconnect; after-sb-1pri disconnect; after-sb-2pri disconnect;
+             rr-conflict disconnect; }
+  handlers { fence-peer /usr/lib/avance/fence-peer; }
+  device /dev/drbd0 minor 0;
+  disk /dev/vg0/web;
+  meta-disk internal;
+  floating 10.9.0.1:7789;
+  floating 10.9.0.2:7789;
+}
+"""
+
+
+def read(name: str) -> list[str]:
+    """Return the lines of a capture."""
+    return (DATA / f"events2-9.22-8.4.11-{name}.txt").read_text().splitlines()
+
+
+def fed(lines: list[str]) -> drbd.EventsParser:
+    """Return a parser that has seen these lines."""
+    parser = drbd.EventsParser()
+    for line in lines:
+        parser.feed(line)
+    return parser
+
+
+def text(node: str = "a", dilation: float = 1.0) -> str:
+    """Return the resource file of a node."""
+    whole = config(node, dilation=dilation)
+    return drbd.resource_file(whole, whole.vms[0])
+
+
+def test_resource_file_is_as_settled() -> None:
+    """The file is exactly the reviewed one: protocol C, frozen I/O, no automatic repair of a split brain."""
+    assert text() == GOLDEN.replace("SECRET", "5e" * 30)
+
+
+def test_both_nodes_have_the_same_file() -> None:
+    """DRBD gets the same text on both nodes."""
+    assert text("a") == text("b")
+
+
+@pytest.mark.parametrize(("dilation", "timeout", "ping"), [(2.0, 30, 70), (10.0, 150, 300), (40.0, 600, 300)])
+def test_times_follow_the_dilation_up_to_the_caps(dilation: float, timeout: int, ping: int) -> None:
+    """DRBD's times are multiplied like all others, and stay at DRBD's own limits."""
+    assert f" timeout {timeout};" in text(dilation=dilation)
+    assert f" ping-timeout {ping};" in text(dilation=dilation)
+
+
+def test_nothing_is_ever_forced() -> None:
+    """No command line forces a promotion or discards data."""
+    argvs = [drbd.promote_argv(WEB), drbd.connect_argv(WEB), *drbd.attach_argvs(WEB), drbd.resume_argv(WEB)]
+    argvs += [drbd.demote_argv(WEB), drbd.down_argv(WEB), drbd.initialise_argv(WEB)]
+    assert not [argv for argv in argvs if any("force" in word or "discard" in word for word in argv)]
+    assert all(argv[0] == "drbdadm" for argv in argvs)
+    assert all(argv[-1] == WEB for argv in argvs)
+
+
+def test_capture_of_the_primary() -> None:
+    """The first node's stream ends as connected primary with two good copies."""
+    assert fed(read("a")).views == {"web": in_sync(DiskRole.PRIMARY)}
+
+
+def test_capture_of_the_backup() -> None:
+    """The second node's stream ends as connected secondary of a primary."""
+    assert fed(read("b")).views == {"web": in_sync(DiskRole.SECONDARY, peer_role=DiskRole.PRIMARY)}
+
+
+def test_capture_of_a_takeover() -> None:
+    """After the peer's death and the own promotion, the peer's copy counts as outdated."""
+    assert fed(read("b-takeover")).views["web"] == DiskView(
+        DiskRole.PRIMARY, DiskState.UP_TO_DATE, "Connecting", DiskRole.UNKNOWN, DiskState.OUTDATED, "Off"
+    )
+
+
+def test_only_changes_are_reported() -> None:
+    """A line that changes nothing, or is no state, is passed over."""
+    lines = read("b-takeover")
+    parser = drbd.EventsParser()
+    silent = [line for line in lines if parser.feed(line) is None]
+    assert not [line for line in silent if line.startswith("change") and ("role:" in line or "disk:" in line)]
+    assert [line.split()[0] for line in silent if line[:6] not in ("change", "create")] == ["exists", "call", "response"]
+    assert "change connection name:web peer-node-id:0 conn-name:peer" in silent
+
+
+def test_destroyed_connection_stands_alone() -> None:
+    """A resource whose connection is removed keeps its disk and stands alone."""
+    parser = fed(read("b"))
+    assert parser.feed("destroy connection name:web peer-node-id:0 conn-name:peer") == "web"
+    assert parser.views["web"] == DiskView(DiskRole.SECONDARY, DiskState.UP_TO_DATE)
+
+
+def test_destroyed_resource_is_forgotten() -> None:
+    """A resource that was taken down is not known any more."""
+    parser = fed(read("b"))
+    assert parser.feed("destroy device name:web volume:0 minor:0") == "web"
+    assert parser.views == {}
+    assert parser.feed("destroy resource name:web") is None
+
+
+def test_suspended_io_is_seen() -> None:
+    """Frozen I/O is part of the view, whatever the reason that DRBD names."""
+    parser = fed(read("a"))
+    parser.feed("change resource name:web suspended:fencing")
+    assert parser.views["web"].suspended
+    parser.feed("change resource name:web suspended:no")
+    assert not parser.views["web"].suspended
+
+
+@pytest.mark.parametrize(
+    "line", ["change resource name:web role:Chief", "change device name:web volume:0 minor:0 disk:Fine"]
+)
+def test_unknown_word_is_an_error(line: str) -> None:
+    """A state that this version does not know is never guessed."""
+    with pytest.raises(ValueError, match="is not a valid"):
+        fed(read("a")).feed(line)
+
+
+def test_every_prefix_of_a_capture_is_readable() -> None:
+    """A stream may break anywhere, also within a line."""
+    whole = "\n".join(read("b-takeover"))
+    for end in range(0, len(whole), 7):
+        complete = whole[:end].splitlines()[:-1]
+        assert set(fed(complete).views) <= {"web"}

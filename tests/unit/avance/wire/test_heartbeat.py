@@ -1,0 +1,130 @@
+"""Heartbeats survive the wire unchanged, and what is forged, replayed or old is refused and counted."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import json
+from dataclasses import replace
+
+import pytest
+
+from avance.core.model import LinkName, NodeId, PairState, PeerView, Record, VmState
+from avance.wire.heartbeat import MAGIC, Heartbeat, Receiver, Rejected, decode, encode, link_key
+from tests.playbook import BIZ, PRIV, WEB, A, B
+from tests.unit.avance.schema_check import complaints
+
+KEY = link_key(b"s" * 32)
+VIEW = PeerView(
+    A, "boot-1", "c0ffee", 1.5, PairState.ALONE, Record(7, A, peer_outdated=True, fresh=(WEB,)), {WEB: VmState.RUNNING}
+)
+BEAT = Heartbeat(PRIV, 5, 81.25, ("b-boot", 80.5), VIEW)
+
+
+def receiver() -> Receiver:
+    """Return the receiver of node b."""
+    return Receiver(KEY, me=B, peer=A)
+
+
+def sign(body: bytes) -> bytes:
+    """Return an authentic datagram with any body."""
+    return MAGIC + hmac.new(KEY, body, hashlib.sha256).digest() + body
+
+
+def reason(answer: Heartbeat | Rejected) -> str:
+    """Return why a datagram was refused; the test fails if it was not."""
+    assert isinstance(answer, Rejected), answer
+    return answer.reason
+
+
+@pytest.mark.parametrize("echo", [None, ("b-boot", 80.5)])
+@pytest.mark.parametrize("record", [Record(), Record(7, A, peer_outdated=True, fresh=(WEB,))])
+def test_round_trip(echo: tuple[str, float] | None, record: Record) -> None:
+    """What was sent is what is read."""
+    beat = replace(BEAT, echo=echo, view=replace(VIEW, record=record))
+    assert decode(KEY, encode(KEY, beat)) == beat
+
+
+def test_body_matches_its_schema() -> None:
+    """The datagram is laid out as published."""
+    assert complaints("heartbeat", json.loads(encode(KEY, BEAT)[36:])) == []
+
+
+def test_every_changed_byte_is_noticed() -> None:
+    """A datagram with any one byte changed, or cut short anywhere, is refused."""
+    whole = encode(KEY, BEAT)
+    for index in range(len(whole)):
+        changed = whole[:index] + bytes([whole[index] ^ 1]) + whole[index + 1 :]
+        assert isinstance(decode(KEY, changed), Rejected), index
+        assert isinstance(decode(KEY, whole[:index]), Rejected), index
+
+
+def test_other_secret_is_refused() -> None:
+    """A heartbeat of another site is not believed."""
+    assert reason(decode(link_key(b"t" * 32), encode(KEY, BEAT))) == "wrong authentication code"
+
+
+@pytest.mark.parametrize(
+    "body",
+    [b"", b"x", b"null", b"[]", b"{}", b"1", b'"x"', b"\xff", b"[" * 100000],
+)
+def test_authentic_nonsense_is_refused(body: bytes) -> None:
+    """Even an authentic datagram never raises an error: another version may have sent it."""
+    assert isinstance(decode(KEY, sign(body)), Rejected)
+
+
+@pytest.mark.parametrize("key", list("lqsenbcdprv"))
+@pytest.mark.parametrize("odd", [None, [], {}, "x", 1, True, 1e400, [1, 2, 3, 4]])
+def test_authentic_odd_field_never_raises(key: str, odd: object) -> None:
+    """A field of an unexpected kind gives a heartbeat or a refusal, never an error."""
+    body = json.loads(encode(KEY, BEAT)[36:]) | {key: odd}
+    assert isinstance(decode(KEY, sign(json.dumps(body).encode())), Rejected | Heartbeat)
+
+
+def test_replay_is_refused_and_counted() -> None:
+    """The same datagram counts once; a later one with a lower number does not count at all."""
+    side = receiver()
+    datagram = encode(KEY, BEAT)
+    assert side.accept(PRIV, datagram) == BEAT
+    assert reason(side.accept(PRIV, datagram)) == "replayed or out of order"
+    assert reason(side.accept(PRIV, encode(KEY, replace(BEAT, seq=4)))) == "replayed or out of order"
+    assert isinstance(side.accept(PRIV, encode(KEY, replace(BEAT, seq=6))), Heartbeat)
+    assert side.rejected == {"replayed or out of order": 2}
+
+
+def test_heartbeat_of_another_link_is_refused() -> None:
+    """A datagram recorded on one link is worth nothing on another, and does not disturb that link."""
+    side = receiver()
+    assert reason(side.accept(BIZ, encode(KEY, BEAT))) == "recorded on another link"
+    assert isinstance(side.accept(PRIV, encode(KEY, BEAT)), Heartbeat)
+
+
+def test_links_count_apart() -> None:
+    """The same number on each link is new on each link."""
+    side = receiver()
+    assert isinstance(side.accept(PRIV, encode(KEY, BEAT)), Heartbeat)
+    assert isinstance(side.accept(BIZ, encode(KEY, replace(BEAT, link=BIZ))), Heartbeat)
+
+
+def test_earlier_boot_never_comes_back() -> None:
+    """After a restart of the peer its old datagrams are refused, whatever their number, and the new ones count."""
+    side = receiver()
+    side.accept(PRIV, encode(KEY, BEAT))
+    reborn = replace(BEAT, seq=0, view=replace(VIEW, boot="boot-2"))
+    assert side.accept(PRIV, encode(KEY, reborn)) == reborn
+    assert reason(side.accept(PRIV, encode(KEY, replace(BEAT, seq=99)))) == "from an earlier boot of the peer"
+    assert isinstance(side.accept(PRIV, encode(KEY, replace(reborn, seq=1))), Heartbeat)
+
+
+@pytest.mark.parametrize(("name", "word"), [("b", "this node's name"), ("c", "not from the peer")])
+def test_foreign_sender_is_refused(name: str, word: str) -> None:
+    """Only the peer is believed, and a second node with our own name is noticed."""
+    beat = replace(BEAT, view=replace(VIEW, node=NodeId(name)))
+    assert word in reason(receiver().accept(PRIV, encode(KEY, beat)))
+
+
+def test_eight_vms_fit_into_one_datagram() -> None:
+    """The largest view stays below the size of a datagram on an ordinary Ethernet."""
+    vms = {type(WEB)(f"vm-with-a-name-of-32-characters-{n}"[:32]): VmState.PROMOTING for n in range(8)}
+    view = replace(VIEW, vms=vms, record=replace(VIEW.record, fresh=tuple(vms)))
+    assert len(encode(KEY, replace(BEAT, link=LinkName("priv0"), view=view))) < 1400
