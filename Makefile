@@ -30,14 +30,16 @@ types: setup
 unit: setup
 	@echo "== pytest"; time $(V) -m pytest -q tests/unit tests/repo
 
-test: check image ## everything: check, then the system tests on the real bed
-	@$(V) -m pytest -v tests/system
+test: ## everything: check, then the system tests on the real bed
+	@$(PYTHON) -m testbed.setup_host --tests
+	@$(MAKE) --no-print-directory check image
+	@$(V) -m pytest -v -s tests/system
 
 bench: image ## measure what a takeover costs, repeatedly
 	@$(V) -m testbed bench
 
 report: setup ## make the report again from the last recorded results
-	@$(V) -m testbed.report build/demo/allure-results build/demo/report
+	@$(V) -m testbed.report build/demo-allure build/demo/report
 
 lock: setup ## resolve pyproject.toml and package.json again into the two lock files
 	@$(PYTHON) -m venv build/lock && build/lock/bin/pip install -q pip-tools

@@ -78,14 +78,14 @@ def _read_json(path: Path) -> Json:
         raise ValueError(f"{path} is not JSON ({error}); nothing was changed") from error
 
 
-def ask(request: dict[str, Any], path: str = SOCKET_PATH) -> dict[str, Any]:
+def ask(request: dict[str, Any], path: str = SOCKET_PATH, *, timeout_s: float = _ANSWER_S) -> dict[str, Any]:
     """Put one request to the daemon and return its answer.
 
     Raises:
         OSError: the daemon does not answer; whether it acted on the request is unknown.
     """
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as sock:
-        sock.settimeout(_ANSWER_S)
+        sock.settimeout(timeout_s)
         try:
             sock.connect(path)
         except OSError as error:

@@ -80,7 +80,7 @@ def parse(node: str, site: Json, vms: Json) -> Config:
         "site",
         site,
         needed={"schema", "secret", "nodes", "service_address", "replication_link"},
-        optional={"policy", "timers", "dilation", "call_home", "gateway"},
+        optional={"policy", "timers", "dilation", "call_home"},
     )
     if site["schema"] != SITE_SCHEMA:
         raise ConfigError(f"site.schema is {site['schema']!r}; this version understands {SITE_SCHEMA} only")

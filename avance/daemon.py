@@ -53,13 +53,14 @@ class Node:
         """
         self.config = config
         self._raw = raw
+        self._configuring = asyncio.Lock()
         self._boot = uuid.uuid4().hex
         self._events: asyncio.Queue[Event] = asyncio.Queue(_EVENTS_MAX)
         sink = self._events.put_nowait
         self._store = RecordStore(STATE_DIR, config.dilation)
         self._disks = DrbdDisks(config, sink)
         self._hypervisor = XenHypervisor(config, sink)
-        self._network = NodeNetwork(config)
+        self._network = NodeNetwork(config, sink)
         self._alerts = AlertQueue(QUEUE_DIR, config.node)
         self._journal = Journal(JOURNAL_PATH, config.node, self._boot)
         self._asks: dict[int, asyncio.Future[int]] = {}
@@ -74,7 +75,7 @@ class Node:
                     tasks.create_task(forever)
                 tasks.create_task(self._disks.follow())
                 tasks.create_task(self._hypervisor.follow())
-                tasks.create_task(self._network.bring_up())
+                tasks.create_task(self._network.run())
                 while True:
                     await self._turn(channel, tasks)
 
@@ -169,6 +170,10 @@ class Node:
         Raises:
             ConfigError: the definition is refused; nothing was changed.
         """
+        async with self._configuring:
+            return await self._protect(definition)
+
+    async def _protect(self, definition: Json) -> dict[str, Any]:
         raw = {**self._raw, "vms": [*self._raw["vms"], definition]}
         config = parse(self.config.node, raw["site"], raw["vms"])
         await asyncio.to_thread(write_durably, CONFIG_PATH, json.dumps(raw, indent=1).encode())
@@ -235,6 +240,7 @@ class Daemon:
     def __init__(self) -> None:
         self._node: Node | None = None
         self._paired = asyncio.Event()
+        self._pairing = asyncio.Lock()
 
     async def run(self) -> None:
         """Run until the process is ended from outside."""
@@ -264,7 +270,8 @@ class Daemon:
         if op == "status":
             return self._node.status() if self._node is not None else _unpaired_status()
         if op == "pair":
-            return await self._pair(request)
+            async with self._pairing:
+                return await self._pair(request)
         if op == "protect":
             return await self._paired_node().protect(request.get("vm"))
         if op == "fence-peer":

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
-import time
+import signal
+import threading
+from collections.abc import Callable
 
 from avance.adapters.callhome import QUEUE_DIR, deliver, oldest
 from avance.config import CONFIG_PATH, CallHome, parse
@@ -17,12 +19,14 @@ def _target() -> CallHome | None:
     return parse(raw["node"], raw["site"], []).call_home
 
 
-def main() -> int:
-    """Deliver for ever; waits until the node is paired, and for ever when the site refuses Call Home."""
+def deliver_all(wait: Callable[[float], bool]) -> int:
+    """Deliver until `wait(seconds)` says that it is time to stop.
+
+    It waits until the node is paired, and for ever when the site refuses Call Home.
+    """
     target: CallHome | None = None
     pause_s = _IDLE_S
-    while True:
-        time.sleep(pause_s)  # noqa: TID251 - this process does nothing else; nobody waits for it
+    while not wait(pause_s):
         path = oldest(QUEUE_DIR) if QUEUE_DIR.exists() else None
         if path is None:
             pause_s = _IDLE_S
@@ -35,3 +39,11 @@ def main() -> int:
         pause_s = 0.0 if failure is None else min(max(1.0, pause_s * 2), _BACK_OFF_MAX_S)
         if failure is not None:
             print(f"call home: {path.name} not delivered, next try in {pause_s:g} s: {failure}", flush=True)
+    return 0
+
+
+def main() -> int:
+    """Deliver until SIGTERM."""
+    stopped = threading.Event()
+    signal.signal(signal.SIGTERM, lambda _number, _frame: stopped.set())
+    return deliver_all(stopped.wait)

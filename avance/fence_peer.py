@@ -11,12 +11,13 @@ import sys
 from avance.__main__ import ask
 
 _DENIED = 1
+_ANSWER_S = 900.0  # longer than the daemon's own deadline at the highest dilation (20 s x 40): the daemon decides
 
 
 def main() -> int:
     """Ask for the resource that DRBD names in the environment."""
     try:
-        answer = ask({"op": "fence-peer", "resource": os.environ.get("DRBD_RESOURCE", "")})
+        answer = ask({"op": "fence-peer", "resource": os.environ.get("DRBD_RESOURCE", "")}, timeout_s=_ANSWER_S)
     except (OSError, ValueError):
         return _DENIED
     code = answer.get("code", _DENIED)

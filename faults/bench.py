@@ -177,10 +177,10 @@ def table(rows: list[Row]) -> str:
     def number(value: float | None) -> str:
         return "-" if value is None else f"{value:.1f}"
 
-    lines = [f"{'what':<48} {'unit':<5} {'n':>2} {'median':>8} {'min':>8} {'max':>8} {'target':>8}"]
+    lines = [f"{'what':<48} {'unit':<5} {'n':>2} {'median':>8} {'min':>8} {'max':>8} {'target':>10}"]
     lines += [
         f"{row.name:<48} {row.unit:<5} {row.n:>2} {number(row.median):>8} {number(row.min):>8} {number(row.max):>8} "
-        f"{'<= ' + number(row.target):>8}"
+        f"{'<= ' + number(row.target):>10}"
         for row in rows
     ]
     return "\n".join([*lines, rows[0].note])

@@ -60,6 +60,7 @@ class Plan:
     make_fault: Callable[[str], Fault]
     step: StepMaker = contextlib.nullcontext
     takeover_limit_s: float = TAKEOVER_LIMIT_S
+    capture: bool = False
 
 
 async def primary_crash(bed: Bed, plan: Plan) -> Result:
@@ -69,6 +70,8 @@ async def primary_crash(bed: Bed, plan: Plan) -> Result:
     began_s, sample = time.monotonic(), HostSample.take()
     bed.history.zero_at_s = began_s
     result = _new_result(bed, plan)
+    if plan.capture:
+        await bed.switch.capture_start(plan.out / "wire.pcapng")
     with Ledger(plan.out / "ledger.jsonl") as ledger:
         async with bed.probe(f"w{plan.seed:x}", ledger=ledger, record=True) as probe:
             await probe.wait_first_ok(SERVICE_LIMIT_S)
@@ -88,6 +91,9 @@ async def primary_crash(bed: Bed, plan: Plan) -> Result:
             result.ledger = dict(book.as_fields(book.judge(ledger.entries(), read)))
     await _call_home(bed, result, began_s)
     _observe(bed, result)
+    if plan.capture:
+        await bed.switch.capture_stop()
+        result.files["wire"] = "wire.pcapng"
     result.host = {**between(sample, HostSample.take()), "probe_lateness_p99_s": summary.lateness_p99_s}
     result.host["memory_peak_mib"] = bed.peak_memory_mib()
     result.outage_resolution_s = summary.resolution_s
@@ -232,7 +238,7 @@ async def _write(bed: Bed, plan: Plan, result: Result, injected_s: float) -> Non
     told = timeline.rows([item for item in records if timeline.at(item) >= bed.history.zero_at_s], injected_s)
     rows = "\n".join(str(row) for row in told)
     (out / "timeline.txt").write_text(rows + "\n", encoding="utf-8")
-    result.files = {
+    result.files |= {
         "timeline_jsonl": "timeline.jsonl",
         "timeline_png": "timeline.png",
         "timeline_txt": "timeline.txt",

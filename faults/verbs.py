@@ -27,6 +27,7 @@ def register(verbs: Any) -> None:  # noqa: ANN401 - argparse does not publish th
     run.add_argument("--out", type=Path, default=Path("build/run"), help="directory for everything that the run leaves")
     run.add_argument("--seed", type=lambda text: int(text, 0), default=None, help="repeats the plan of another run")
     run.add_argument("--cold", action="store_true", help="boot the pair instead of using its snapshot")
+    run.add_argument("--capture", action="store_true", help="keep every frame in wire.pcapng")
     run.set_defaults(act=_run)
     demo = verbs.add_parser("demo", help="the crash of the primary on a freshly booted pair, with a report")
     demo.add_argument("--out", type=Path, default=Path("build/demo"))
@@ -40,12 +41,12 @@ def register(verbs: Any) -> None:  # noqa: ANN401 - argparse does not publish th
 def _run(args: argparse.Namespace) -> int:
     if args.scenario not in SCENARIOS:
         raise UsageError(f"There is no scenario {args.scenario!r}; possible are {', '.join(SCENARIOS)}.")
-    result = asyncio.run(crash_once(args.out, seed=args.seed, cold=args.cold))
+    result = asyncio.run(crash_once(args.out, seed=args.seed, cold=args.cold, capture=args.capture))
     print(summary(args.out, result))
     return CODES[result.verdict]
 
 
-async def crash_once(out: Path, *, seed: int | None = None, cold: bool = False) -> Result:
+async def crash_once(out: Path, *, seed: int | None = None, cold: bool = False, capture: bool = False) -> Result:
     """Make a session, protect the pair and crash its primary."""
     from faults.power import NodeKill  # noqa: PLC0415 - these import scapy and matplotlib: `testbed doctor` must not
     from faults.scenario import Plan, primary_crash  # noqa: PLC0415
@@ -55,7 +56,7 @@ async def crash_once(out: Path, *, seed: int | None = None, cold: bool = False) 
     chosen = seed if seed is not None else int.from_bytes(os.urandom(4))
     async with Session(out, SiteOptions()) as session:
         await session.protect(cold=cold)
-        return await primary_crash(session.bed, Plan("primary-crash", out, chosen, NodeKill))
+        return await primary_crash(session.bed, Plan("primary-crash", out, chosen, NodeKill, capture=capture))
 
 
 def summary(out: Path, result: Result) -> str:

@@ -107,7 +107,7 @@ async def _accelerator(cache_dir: Path) -> Check:
         return Check("accelerator", False, "not usable", str(error))
     if chosen.name == "kvm":
         return Check("accelerator", True, f"KVM ({chosen.reason})")
-    return Check("accelerator", True, f"TCG will be used, times are dilated: {chosen.reason}")
+    return Check("accelerator", True, f"TCG will be used: {chosen.reason}")
 
 
 async def _node(root: Path) -> list[Check]:

@@ -26,6 +26,7 @@ DATA_DISK_MIB = 512
 DOCUMENT_DIR = "/run"
 STATUS_TIMEOUT_S = 30.0
 IMG_TIMEOUT_S = 30.0
+BOOT_POLL_S = 0.25
 AGENT_TIMEOUT_S = 5.0  # then it is looked whether QEMU still runs, and the agent is asked again
 
 
@@ -140,7 +141,7 @@ class Node:
             return await self.status()
 
         await wait_until(
-            answers, what=f"node {self.name} booted", timeout_s=timeout_s, poll_s=0.25,
+            answers, what=f"node {self.name} booted", timeout_s=timeout_s, poll_s=BOOT_POLL_S,
             tolerate=(GuestCommandError, WaitTimeout),
         )  # fmt: skip
 

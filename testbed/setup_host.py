@@ -4,7 +4,7 @@ It exists so that one command works on a bare machine, and therefore uses the st
 system's python3 before anything is installed. It must never change a package that is already there, install without
 saying so, or stay silent for a minute.
 
-    python3 -m testbed.setup_host
+    python3 -m testbed.setup_host [--tests]
 """
 
 from __future__ import annotations
@@ -47,14 +47,17 @@ PACKAGES = (
     HostPackage("mmdebstrap", "builds the root file system of a node", ("mmdebstrap",)),
     HostPackage("e2fsprogs", "puts the root file system into an image without mounting", ("mke2fs", "debugfs")),
     HostPackage("uidmap", "lets mmdebstrap work without root", ("newuidmap",)),
-    HostPackage("busybox-static", "the only program in the initial ramdisk of a node", ("busybox",)),
-    HostPackage("cpio", "packs the initial ramdisks", ("cpio",)),
     HostPackage("openssl", "makes the certificate of the service centre", ("openssl",)),
     HostPackage("python3-venv", "makes the virtual environment"),
     HostPackage("ca-certificates", "lets pip and npm check who they talk to"),
-    HostPackage("gcc", "compiles the workload guest", ("gcc",)),
-    HostPackage("libc6-dev", "the C library the workload is linked with"),
     HostPackage("make", "runs the targets", ("make",)),
+)
+# What only the tests need: they compile the guest for the host, read its ramdisk, and look at the report as a person.
+TEST_PACKAGES = (
+    HostPackage("gcc", "compiles the workload for the host, to test it", ("gcc",)),
+    HostPackage("libc6-dev", "the C library the workload is linked with"),
+    HostPackage("cpio", "lists a ramdisk that the tests have packed", ("cpio",)),
+    HostPackage("chromium", "shows the report, to test it", ("chromium",)),
 )
 
 
@@ -171,23 +174,23 @@ def only_setup() -> Iterator[TextIO]:
         yield log
 
 
-def set_up_packages(log: TextIO) -> bool:
-    """Installs what is missing of the Debian packages; says True when there was something to do."""
+def set_up_packages(log: TextIO, packages: Sequence[HostPackage]) -> bool:
+    """Installs what is missing of these Debian packages; says True when there was something to do."""
     search_path = os.environ.get("PATH", "") + ":/usr/sbin:/sbin"
     release = Path("/etc/os-release")
     if not (release.is_file() and is_debian_12(release.read_text())):
-        lacking = missing_commands(PACKAGES, search_path)
+        lacking = missing_commands(packages, search_path)
         if lacking:
             raise HostError(
                 f"this is not Debian 12, where packages are installed automatically; missing commands: "
                 f"{', '.join(lacking)}; install them and start again (the Debian packages are: "
-                f"{', '.join(p.name for p in PACKAGES)})"
+                f"{', '.join(p.name for p in packages)})"
             )
         return False
-    query = ["dpkg-query", "-W", "-f", "${Package} ${db:Status-Status}\\n", *(p.name for p in PACKAGES)]
+    query = ["dpkg-query", "-W", "-f", "${Package} ${db:Status-Status}\\n", *(p.name for p in packages)]
     # dpkg-query ends with 1 when it does not know a package at all; its output is complete all the same.
     output = subprocess.run(query, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, check=False).stdout
-    missing = [p for p in PACKAGES if p.name not in installed_packages(output)]
+    missing = [p for p in packages if p.name not in installed_packages(output)]
     if not missing:
         return False
     try:
@@ -259,14 +262,15 @@ def set_up_report_tool(log: TextIO) -> bool:
     return True
 
 
-def main() -> int:
+def main(argv: Sequence[str] = ()) -> int:
     """Brings the host up to date; exit code 0 when all is ready, 2 when something is missing that a person must do."""
     if sys.version_info < (3, 11):  # noqa: UP036 -- this file runs before any Python is chosen
         print(f"setup: Python 3.11 or newer is needed, this is {sys.version.split()[0]}", file=sys.stderr)
         return 2
     try:
         with only_setup() as log:
-            changed = [step(log) for step in (set_up_packages, set_up_venv, set_up_report_tool)]
+            packages = PACKAGES + (TEST_PACKAGES if "--tests" in argv else ())
+            changed = [set_up_packages(log, packages), set_up_venv(log), set_up_report_tool(log)]
     except HostError as error:
         print(f"setup: {error}", file=sys.stderr)
         return 2
@@ -275,4 +279,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(sys.argv[1:]))

@@ -56,7 +56,6 @@ def avance_site(options: SiteOptions, *, secret: str, token: str, authority_pem:
         "nodes": nodes,
         "service_address": {"network": PUBLIC, "address": f"{SERVICE}/{PREFIX}"},
         "replication_link": PRIVATE,
-        "gateway": {PUBLIC: GATEWAY},
         "policy": options.policy,
         "dilation": options.dilation,
         "call_home": {"url": f"https://{CENTRE}/v1/alerts", "ca_pem": authority_pem, "token": token},

@@ -34,7 +34,7 @@ class AlertQueue:
         self._waiting: asyncio.Queue[tuple[int, Alert, int, str]] = asyncio.Queue(QUEUE_MAX)
         self.dropped = 0
         directory.mkdir(parents=True, exist_ok=True)
-        self._seq = max((int(path.stem) for path in directory.glob("*.json")), default=0)
+        self._seq = max((int(path.stem) for path in directory.glob("*.json") if path.stem.isdigit()), default=0)
 
     @property
     def queued(self) -> int:

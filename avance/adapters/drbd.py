@@ -18,7 +18,7 @@ from avance.wire import drbd
 
 RESOURCE_DIR = Path("/etc/drbd.d")
 _SHORT_S = 20.0
-_ZERO_S = 300.0  # zeroing a volume moves its whole size
+_ZERO_MIB_PER_S = 2.0  # the slowest disk that is worth waiting for, when a volume is zeroed
 _RESTART_S = 1.0  # pause before the event stream is opened again
 
 
@@ -26,7 +26,9 @@ class DrbdDisks:
     """The port `Disks` on LVM and DRBD 8.4."""
 
     def __init__(self, config: Config, sink: Sink) -> None:
-        self._config = config
+        link = config.link(config.replication_link)
+        addresses = (str(link.address.ip), str(link.peer_address))
+        self._shared = drbd.Replication(addresses, config.secret, config.dilation)
         self._sink = sink
         self._specs: dict[VmId, VmSpec] = {spec.name: spec for spec in config.vms}
         self._parser = drbd.EventsParser()
@@ -41,12 +43,17 @@ class DrbdDisks:
     async def prepare(self, vm: VmId) -> Done:
         """Create the volume when there is none; detail `fresh` says that it was zeroed just now."""
         spec = self._specs[vm]
-        text = drbd.resource_file(self._config, spec)
-        await asyncio.to_thread(write_durably, RESOURCE_DIR / f"{vm}.res", text.encode())
+        text = drbd.resource_file(self._shared, spec)
+        try:
+            await asyncio.to_thread(write_durably, RESOURCE_DIR / f"{vm}.res", text.encode())
+        except OSError as error:
+            return Done(Outcome.FAILED, f"{RESOURCE_DIR / vm}.res: {error}")
         group = drbd.VOLUME_GROUP
         volume = await run(["lvs", "--noheadings", "-o", "lv_name", f"{group}/{vm}"], timeout_s=_SHORT_S * self._slow)
         if volume.outcome is Outcome.OK:
             return await run_all([["lvchange", "-ay", f"{group}/{vm}"]], timeout_s=_SHORT_S * self._slow)
+        if volume.outcome is Outcome.UNKNOWN:
+            return volume.done
         # Made under another name first: a volume that carries the VM's name is complete.
         part = VmId(f"{vm}.part")
         await run(["lvremove", "-fq", f"{group}/{part}"], timeout_s=_SHORT_S * self._slow)
@@ -57,7 +64,7 @@ class DrbdDisks:
             ["drbdmeta", "--force", str(spec.minor), "v08", drbd.volume_path(part), "internal", "create-md"],
             ["lvrename", "-q", group, part, vm],
         ]
-        done = await run_all(steps, timeout_s=_ZERO_S * self._slow)
+        done = await run_all(steps, timeout_s=(_SHORT_S + spec.volume_mib / _ZERO_MIB_PER_S) * self._slow)
         return Done(Outcome.OK, "fresh") if done.outcome is Outcome.OK else done
 
     async def attach(self, vm: VmId) -> Done:

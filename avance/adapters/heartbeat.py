@@ -13,7 +13,7 @@ from avance.config import Config, Link
 from avance.core.events import HeartbeatSeen
 from avance.core.model import LinkName, PeerView
 from avance.ports import Sink
-from avance.wire.heartbeat import Heartbeat, Receiver, Rejected, encode, link_key
+from avance.wire.heartbeat import Heartbeat, Receiver, Rejected, Unproven, encode, link_key
 
 PORT = 7780
 _DATAGRAM_BYTES_MAX = 8192
@@ -35,7 +35,7 @@ class HeartbeatChannel:
         self._sink = sink
         self._boot = boot
         self._key = link_key(config.secret)
-        self._receiver = Receiver(self._key, config.node, config.peer)
+        self._receiver = Receiver(self._key, config.node, config.peer, boot)
         self._ports = {link.name: _Port(link, _open(link)) for link in config.links}
         self._seq = 0
         self.unsent: dict[LinkName, int] = dict.fromkeys(self._ports, 0)
@@ -79,6 +79,9 @@ class HeartbeatChannel:
                 return  # nothing more, or an asynchronous network error that the next send meets again
             beat = self._receiver.accept(port.link.name, datagram)
             if isinstance(beat, Rejected):
+                continue
+            if isinstance(beat, Unproven):
+                port.echo = (beat.beat.view.boot, beat.beat.sent_s)
                 continue
             port.echo = (beat.view.boot, beat.sent_s)
             echoed = beat.echo[1] if beat.echo is not None and beat.echo[0] == self._boot else None

@@ -11,15 +11,20 @@ import ipaddress
 import socket
 import struct
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from avance.config import Config
+from avance.core.events import LinkChanged
 from avance.core.model import Outcome
-from avance.ports import Done
+from avance.ports import Done, Sink
 
 _ANNOUNCE_S = (0.0, 0.1, 0.2)  # gratuitous ARP after these pauses; well below 10 multicasts per second
 _ETH_P_ARP = 0x0806
 _CALL_S = 20.0
+_RTMGRP_LINK = 1  # linux/rtnetlink.h
+_MESSAGE_BYTES_MAX = 65536
+_MESSAGES_MAX = 1000  # messages taken at once; more come at the next turn of the loop
 
 _Untyped = Any  # pyroute2 has no types
 
@@ -27,17 +32,42 @@ _Untyped = Any  # pyroute2 has no types
 class NodeNetwork:
     """The port `Network`."""
 
-    def __init__(self, config: Config) -> None:
+    def __init__(self, config: Config, sink: Sink) -> None:
         self._config = config
+        self._sink = sink
         self._ready = asyncio.Event()
         self._route: _Untyped = None
 
-    async def bring_up(self) -> None:
-        """Import pyroute2 and give every link of this node its address."""
+    async def run(self) -> None:
+        """Give every link of this node its address, then report each change of a carrier, for ever."""
+        await self._bring_up()
+        await self._follow()
+
+    async def _bring_up(self) -> None:
         self._route = await asyncio.to_thread(_open_route)
         for link in self._config.links:
             await asyncio.to_thread(self._add, link.device, link.address)
         self._ready.set()
+
+    async def _follow(self) -> None:
+        """Wake at each rtnetlink message about a link, and look at the carriers; the messages only ring the bell."""
+        loop, news = asyncio.get_running_loop(), asyncio.Event()
+        carriers = {link.name: read_carrier(link.device) for link in self._config.links}
+        with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_NONBLOCK, socket.NETLINK_ROUTE) as bell:
+            bell.bind((0, _RTMGRP_LINK))
+            loop.add_reader(bell, news.set)
+            try:
+                while True:
+                    await news.wait()
+                    _drain(bell)
+                    news.clear()
+                    for link in self._config.links:
+                        carrier = read_carrier(link.device)
+                        if carrier is not carriers[link.name]:
+                            carriers[link.name] = carrier
+                            self._sink(LinkChanged(link.name, carrier=carrier))
+            finally:
+                loop.remove_reader(bell)
 
     async def wait_up(self) -> Done:
         """Wait until every link has its address, which DRBD needs to find itself in its configuration."""
@@ -88,6 +118,24 @@ class NodeNetwork:
         except NetlinkError as error:
             if error.code != already:
                 raise OSError(error.code, str(error)) from error
+
+
+def read_carrier(device: str, root: Path = Path("/sys/class/net")) -> bool:
+    """Say whether a device has a carrier; one that is absent or down has none (sysfs-class-net)."""
+    try:
+        return (root / device / "carrier").read_text().strip() == "1"
+    except OSError:
+        return False
+
+
+def _drain(bell: socket.socket) -> None:
+    for _ in range(_MESSAGES_MAX):
+        try:
+            bell.recv(_MESSAGE_BYTES_MAX)
+        except BlockingIOError:
+            return
+        except OSError:
+            continue  # the kernel dropped messages (ENOBUFS): the look at the carriers makes up for it
 
 
 def warm_up() -> None:

@@ -150,8 +150,10 @@ class Engine:
                 self.units[spec.name] = VmUnit(spec)
                 self.config_hash = config_hash
                 self._say(f"VM {spec.name} is to be protected")
-            case e.Tick() | e.LinkChanged():
-                pass  # time is looked at below; a carrier alone decides nothing, the echo does
+            case e.LinkChanged(link, carrier):
+                self._say(f"carrier of {link} is {'up' if carrier else 'down'}")  # decides nothing: the echo does
+            case e.Tick():
+                pass  # time is looked at below
 
     def _disk_changed(self, vm: VmId, view: DiskView | None) -> None:
         unit = self.units[vm]

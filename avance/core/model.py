@@ -178,11 +178,6 @@ class PeerView:
     record: Record
     vms: dict[VmId, VmState] = field(default_factory=dict)
 
-    @property
-    def runs_vms(self) -> bool:
-        """The peer has, or may have, a VM that is not standing by."""
-        return any(state is not VmState.STANDBY for state in self.vms.values())
-
 
 @dataclass(frozen=True, slots=True)
 class Alert:

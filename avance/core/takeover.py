@@ -87,9 +87,9 @@ def decide(facts: Facts, timers: Timers, now: float) -> Verdict:
         return Allowed("policy availability", _ASSUMED_DEAD, "this node owns the running VMs and the peer is silent")
     until_s = lost_at + timers.takeover_wait_s
     if now < until_s:
-        return Wait(until_s, "the old primary may still be running until its lease and watchdog have ended")
+        return Wait(until_s, "the old primary may still be running; the take-over wait is not over")
     return Allowed(
         "policy availability",
         _ASSUMED_DEAD,
-        f"the peer has been silent on every link for {now - facts.last_receipt_at:.1f} s, longer than it can still run",
+        f"the peer has been silent on every link for {now - facts.last_receipt_at:.1f} s, the whole take-over wait",
     )

@@ -75,9 +75,9 @@ class VmUnit:
         if self.busy is not None or self._rests(around, now):
             return None
         command = self._disk_duty(around)
-        if command is not None and (type(command).__name__, self.disk) == self.settled:
-            if now < self.settled_at + around.retry_s:
-                return None  # it was done just now, and DRBD has not reported yet what it changed
+        settling = now < self.settled_at + around.retry_s
+        if command is not None and settling and (type(command).__name__, self.disk) == self.settled:
+            return None  # it was done just now, and DRBD has not reported yet what it changed
         command = command or self._state_duty(around)
         if command is not None:
             self.busy = type(command).__name__

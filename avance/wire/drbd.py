@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
-from avance.config import Config
 from avance.core.model import DiskRole, DiskState, DiskView, VmId, VmSpec
 
 VOLUME_GROUP = "vg0"
@@ -30,21 +29,28 @@ def device_path(spec: VmSpec) -> str:
     return f"/dev/drbd{spec.minor}"
 
 
-def resource_file(config: Config, spec: VmSpec) -> str:
+@dataclass(frozen=True, slots=True)
+class Replication:
+    """What the nodes agree on for all resources: both addresses of the private link, the secret, the dilation."""
+
+    addresses: tuple[str, str]
+    secret: bytes
+    dilation: float
+
+
+def resource_file(shared: Replication, spec: VmSpec) -> str:
     """Return the text of /etc/drbd.d/<vm>.res; the same on both nodes."""
-    link = config.link(config.replication_link)
-    scale = config.dilation
+    scale = shared.dilation
     timeout = min(round(15 * scale), _TIMEOUT_MAX)
     ping_timeout = min(round(35 * scale), _PING_TIMEOUT_MAX)
     seconds = max(2, round(2 * scale))
     # `floating` finds this host by its own address, so the name of the host does not matter (drbd.conf(5)).
-    addresses = sorted([str(link.address.ip), str(link.peer_address)])
-    hosts = "\n".join(f"  floating {address}:{spec.port};" for address in addresses)
+    hosts = "\n".join(f"  floating {address}:{spec.port};" for address in sorted(shared.addresses))
     return f"""resource {spec.name} {{
   options  {{ on-no-data-accessible suspend-io; }}
   disk     {{ on-io-error detach; fencing resource-and-stonith; disk-timeout {min(round(40 * scale), _TIMEOUT_MAX)};
              disk-flushes yes; md-flushes yes; disk-barrier no; resync-rate 40M; c-plan-ahead 0; }}
-  net      {{ protocol C; allow-two-primaries no; cram-hmac-alg sha256; shared-secret "{config.secret.hex()[:60]}";
+  net      {{ protocol C; allow-two-primaries no; cram-hmac-alg sha256; shared-secret "{shared.secret.hex()[:60]}";
              verify-alg sha256; timeout {timeout}; ko-count 4; ping-int {seconds}; ping-timeout {ping_timeout};
              connect-int {seconds}; after-sb-0pri disconnect; after-sb-1pri disconnect; after-sb-2pri disconnect;
              rr-conflict disconnect; }}

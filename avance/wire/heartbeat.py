@@ -2,7 +2,8 @@
 
 Layout: b"AVH1", 32 bytes HMAC-SHA256 over the rest, then compact JSON (schema `avance/schema/heartbeat.json`). Each
 datagram names its link, so one that was recorded on one link is worth nothing on another. Per link and boot the
-sequence number only rises; a boot id that was replaced by a newer one never comes back.
+sequence number only rises; a boot id that was replaced by a newer one never comes back. A boot id is believed only
+after a datagram of it echoed the receiver's own boot id, so nothing that was recorded earlier can begin a conversation.
 """
 
 from __future__ import annotations
@@ -95,6 +96,13 @@ def _parse(body: Json) -> Heartbeat:
     return Heartbeat(LinkName(body["l"]), int(body["q"]), float(body["s"]), echo, view)
 
 
+@dataclass(frozen=True, slots=True)
+class Unproven:
+    """An authentic datagram of a boot that has not shown yet that it hears us: to be echoed, not to be believed."""
+
+    beat: Heartbeat
+
+
 @dataclass(slots=True)
 class Receiver:
     """Believes each authentic heartbeat of the peer once; what it refuses is counted by reason."""
@@ -102,21 +110,21 @@ class Receiver:
     key: bytes
     me: NodeId
     peer: NodeId
+    my_boot: str
     rejected: dict[str, int] = field(default_factory=dict)
     _boot: str | None = None
     _retired: list[str] = field(default_factory=list)
     _last_seq: dict[LinkName, int] = field(default_factory=dict)
 
-    def accept(self, link: LinkName, datagram: bytes) -> Heartbeat | Rejected:
+    def accept(self, link: LinkName, datagram: bytes) -> Heartbeat | Unproven | Rejected:
         """Judge one datagram that arrived on a link."""
-        beat = decode(self.key, datagram)
-        if isinstance(beat, Heartbeat):
-            beat = self._judge(link, beat)
-        if isinstance(beat, Rejected):
-            self.rejected[beat.reason] = self.rejected.get(beat.reason, 0) + 1
-        return beat
+        decoded = decode(self.key, datagram)
+        judged = self._judge(link, decoded) if isinstance(decoded, Heartbeat) else decoded
+        if isinstance(judged, Rejected):
+            self.rejected[judged.reason] = self.rejected.get(judged.reason, 0) + 1
+        return judged
 
-    def _judge(self, link: LinkName, beat: Heartbeat) -> Heartbeat | Rejected:
+    def _judge(self, link: LinkName, beat: Heartbeat) -> Heartbeat | Unproven | Rejected:
         if beat.view.node == self.me:
             return Rejected("another node uses this node's name")
         if beat.view.node != self.peer:
@@ -126,6 +134,8 @@ class Receiver:
         if beat.view.boot in self._retired:
             return Rejected("from an earlier boot of the peer")
         if beat.view.boot != self._boot:
+            if beat.echo is None or beat.echo[0] != self.my_boot:
+                return Unproven(beat) if self._boot is None else Rejected("a new boot that does not echo ours yet")
             if self._boot is not None:
                 self._retired = [*self._retired, self._boot][-_RETIRED_BOOTS_MAX:]
             self._boot, self._last_seq = beat.view.boot, {}

@@ -6,6 +6,7 @@ Pure apart from `modules` and `tracked_files`, which read the tree. It must neve
 from __future__ import annotations
 
 import ast
+import os
 import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -273,11 +274,10 @@ def tracked_files(root: Path) -> dict[str, str]:
     ignored = {".git", ".venv", "build", "node_modules", "__pycache__"}
     ignored |= {".mypy_cache", ".ruff_cache", ".pytest_cache", ".hypothesis"}
     texts: dict[str, str] = {}
-    for path in sorted(root.rglob("*")):
-        parts = path.relative_to(root).parts
-        if ignored.intersection(parts) or any(part.endswith(".egg-info") for part in parts) or not path.is_file():
-            continue
-        data = path.read_bytes()
-        if b"\0" not in data:
-            texts["/".join(parts)] = data.decode(errors="replace")
+    for folder, folders, names in os.walk(root):
+        folders[:] = sorted(name for name in folders if name not in ignored and not name.endswith(".egg-info"))
+        for path in (Path(folder) / name for name in sorted(names)):
+            data = path.read_bytes() if path.is_file() else b"\0"
+            if b"\0" not in data:
+                texts[path.relative_to(root).as_posix()] = data.decode(errors="replace")
     return texts

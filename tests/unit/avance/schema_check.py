@@ -43,7 +43,7 @@ def _check(root: Json, schema: Json, value: Json, place: str) -> list[str]:
     return found
 
 
-def _fits(  # noqa: PLR0917 - private: one branch per keyword
+def _fits(
     root: Json, schema: Json, word: str, wanted: Json, value: Json, place: str, found: list[str]
 ) -> bool:
     match word:
@@ -69,7 +69,7 @@ def _fits(  # noqa: PLR0917 - private: one branch per keyword
     return _fits_inside(root, schema, word, wanted, value, place, found)
 
 
-def _fits_inside(  # noqa: PLR0917 - private: one branch per keyword
+def _fits_inside(
     root: Json, schema: Json, word: str, wanted: Json, value: Json, place: str, found: list[str]
 ) -> bool:
     if value is None:
@@ -85,14 +85,12 @@ def _fits_inside(  # noqa: PLR0917 - private: one branch per keyword
             for key in more:
                 found += _check(root, wanted, value[key], f"{place}.{key}")
         case "propertyNames":
-            for key in value:
-                found += _check(root, wanted, key, f"{place} name")
+            found += [text for key in value for text in _check(root, wanted, key, f"{place} name")]
         case "items":
-            for index, item in enumerate(value):
-                found += _check(root, wanted, item, f"{place}[{index}]")
+            found += [text for i, item in enumerate(value) for text in _check(root, wanted, item, f"{place}[{i}]")]
         case "prefixItems":
-            for index, (part, item) in enumerate(zip(wanted, value, strict=False)):
-                found += _check(root, part, item, f"{place}[{index}]")
+            pairs = enumerate(zip(wanted, value, strict=False))
+            found += [text for i, (part, item) in pairs for text in _check(root, part, item, f"{place}[{i}]")]
         case _:
             raise ValueError(f"the check does not know the keyword {word!r}")
     return True

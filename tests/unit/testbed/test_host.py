@@ -72,7 +72,7 @@ def test_the_probe_passes_where_the_accelerator_works() -> None:
 def test_a_guest_that_hangs_fails_the_probe(monkeypatch: pytest.MonkeyPatch) -> None:
     """A sector that loops for ever is a verdict at the deadline, as is a kernel that hangs in the boot ROM."""
     monkeypatch.setattr(host, "BOOT_SECTOR", bytes.fromhex("ebfe").ljust(510, b"\0") + b"\x55\xaa")
-    monkeypatch.setattr(host, "PROBE_TIMEOUT_S", 0.6)
+    monkeypatch.setattr(host, "PROBE_TIMEOUT_S", 0.2)
 
     async def scenario() -> host.Accelerator:
         return await probe_kvm(await find_qemu(), None, accel="tcg")

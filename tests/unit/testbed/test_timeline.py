@@ -99,7 +99,7 @@ def test_story_of_a_crash_reads_in_order() -> None:
         "+14.3 s  client  writes are acknowledged again",
         "b       pair state is now SUSPECT",
         "a       machine reports shutdown",
-        "a       machine lost its power",
+        "a       machine was killed",
         "+16.0 s  a       machine started",
     ):
         assert expected in text

@@ -77,17 +77,19 @@ def open_key(directory: Path) -> None:
     ("spoil", "reason"),
     [(cut_key, "did not work"), (remove_authority, "authority.pem was missing"), (open_key, "read by other users")],
 )
-def test_spoilt_files_are_made_again_with_a_message(tmp_path: Path, spoil: Callable[[Path], None], reason: str) -> None:
+def test_spoilt_files_are_made_again_with_a_message(
+    credentials_cache: Path, spoil: Callable[[Path], None], reason: str
+) -> None:
     """The set is replaced as a whole, the reason is told and the fingerprint is new."""
-    old = ensure(tmp_path)
+    old = ensure(credentials_cache)
     spoil(old.directory)
     said: list[str] = []
-    new = ensure(tmp_path, said)
+    new = ensure(credentials_cache, said)
     assert len(said) == 1
     assert reason in said[0]
     assert new.fingerprint != old.fingerprint
-    assert ensure(tmp_path) == new
-    assert {path.name for path in tmp_path.iterdir()} == {"service-centre"}
+    assert ensure(credentials_cache) == new
+    assert {path.name for path in credentials_cache.iterdir()} == {"service-centre"}
 
 
 def test_another_address_needs_another_certificate(tmp_path: Path) -> None:

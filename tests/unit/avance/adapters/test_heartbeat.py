@@ -73,12 +73,37 @@ def test_echo_of_an_earlier_boot_is_none(peer: socket.socket) -> None:
 
     async def story() -> None:
         with channel(events):
-            peer.sendto(encode(KEY, Heartbeat(PRIV, 1, 50.0, ("old", 41.5), VIEW)), ("127.0.0.1", module.PORT))
+            for seq, boot in ((1, "a-boot"), (2, "old")):
+                beat = Heartbeat(PRIV, seq, 50.0, (boot, 41.5), VIEW)
+                peer.sendto(encode(KEY, beat), ("127.0.0.1", module.PORT))
             async with asyncio.timeout(5.0):
-                await until(lambda: bool(events))
+                await until(lambda: len(events) == 2)
 
     asyncio.run(story())
-    assert events == [HeartbeatSeen(PRIV, VIEW, None)]
+    assert events == [HeartbeatSeen(PRIV, VIEW, 41.5), HeartbeatSeen(PRIV, VIEW, None)]
+
+
+def test_unproven_boot_is_echoed_but_not_believed(peer: socket.socket) -> None:
+    """A peer that has not shown that it hears us gets an echo, which lets it show that, and makes no event."""
+    events: list[Event] = []
+
+    async def story() -> None:
+        with channel(events) as mine:
+            peer.sendto(encode(KEY, Heartbeat(PRIV, 1, 50.0, None, VIEW)), ("127.0.0.1", module.PORT))
+
+            async def echoed() -> None:
+                while True:
+                    mine.send(VIEW)
+                    sent = decode(KEY, await asyncio.get_running_loop().sock_recv(peer, 8192))
+                    assert not isinstance(sent, Rejected)
+                    if sent.echo == ("b-boot", 50.0):
+                        return
+                    await asyncio.sleep(0.01)
+
+            await asyncio.wait_for(echoed(), 5.0)
+
+    asyncio.run(story())
+    assert events == []
 
 
 def test_forged_and_replayed_datagrams_are_counted(peer: socket.socket) -> None:
@@ -87,7 +112,7 @@ def test_forged_and_replayed_datagrams_are_counted(peer: socket.socket) -> None:
 
     async def story() -> None:
         with channel(events) as mine:
-            good = encode(KEY, Heartbeat(PRIV, 1, 50.0, None, VIEW))
+            good = encode(KEY, Heartbeat(PRIV, 1, 50.0, ("a-boot", 1.0), VIEW))
             for raw in (b"noise", good, good, good[:-1]):
                 peer.sendto(raw, ("127.0.0.1", module.PORT))
             async with asyncio.timeout(5.0):

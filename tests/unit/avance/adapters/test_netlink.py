@@ -6,10 +6,12 @@ import asyncio
 import errno
 import ipaddress
 import socket
+from pathlib import Path
 
 import pytest
 
-from avance.adapters.netlink import NodeNetwork, announce_address, gratuitous_arp
+from avance.adapters.netlink import NodeNetwork, announce_address, gratuitous_arp, read_carrier
+from avance.core.events import Event
 from avance.core.model import Outcome
 from tests.unit.avance.site import config
 
@@ -35,7 +37,8 @@ class Route:
 
 def network(route: Route) -> NodeNetwork:
     """Return the adapter on a stand-in of rtnetlink (white box: the real one would change this machine)."""
-    made = NodeNetwork(config())
+    events: list[Event] = []
+    made = NodeNetwork(config(), events.append)
     made._route = route
     made._ready.set()
     return made
@@ -43,11 +46,11 @@ def network(route: Route) -> NodeNetwork:
 
 def test_gratuitous_arp_is_as_rfc_5227_says() -> None:
     """A broadcast request whose sender and target are the announced address."""
-    expected = (
-        "ffffffffffff" "525400770001" "0806"
-        "0001" "0800" "06" "04" "0001" "525400770001" "0a4d000a" "000000000000" "0a4d000a"
-    )  # fmt: skip
-    assert gratuitous_arp(MAC, IP).hex() == expected
+    expected = """
+        ffffffffffff 525400770001 0806
+        0001 0800 06 04 0001 525400770001 0a4d000a 000000000000 0a4d000a
+    """
+    assert gratuitous_arp(MAC, IP) == bytes.fromhex(expected)
 
 
 def test_missing_device_cannot_announce() -> None:
@@ -81,3 +84,11 @@ def test_failed_announcement_is_a_failure_and_no_crash() -> None:
     done = asyncio.run(network(route).hold_address())
     assert done.outcome is Outcome.FAILED
     assert route.calls == [("add", 7, "10.77.0.10", 24)]
+
+
+def test_carrier_is_read_from_sysfs(tmp_path: Path) -> None:
+    """A device has a carrier only when the kernel says so; one that is down or absent has none."""
+    for name, text in (("eth0", "1\n"), ("eth1", "0\n")):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "carrier").write_text(text)
+    assert [read_carrier(name, tmp_path) for name in ("eth0", "eth1", "eth2")] == [True, False, False]

@@ -29,7 +29,8 @@ def test_deadline_is_unknown_and_kills(tmp_path: Path) -> None:
     note = tmp_path / "pid"
 
     async def story() -> None:
-        completed = await run(["sh", "-c", f"echo $$ > {note}.part; mv {note}.part {note}; exec sleep 600"], timeout_s=0.5)
+        script = f"echo $$ > {note}.part; mv {note}.part {note}; exec sleep 600"
+        completed = await run(["sh", "-c", script], timeout_s=0.5)
         assert completed.outcome is Outcome.UNKNOWN
         assert "whether it acted is unknown" in completed.detail
         process = Path("/proc") / note.read_text().strip()

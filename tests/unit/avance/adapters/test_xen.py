@@ -72,7 +72,7 @@ def test_listed_domain_is_not_destroyed_yet(tools: Tools, state: str) -> None:
 
 
 @pytest.mark.parametrize(("state", "running"), [("-b----", True), ("---s--", False)])
-def test_read_reports_before_it_ends(tools: Tools, state: str, running: bool) -> None:  # noqa: FBT001 - test parameter
+def test_read_reports_before_it_ends(tools: Tools, state: str, running: bool) -> None:
     """A look reports what it saw as an event."""
     tools.says("xl", listed(state))
     events: list[Event] = []

@@ -1,4 +1,4 @@
-"""Stand-ins for the programs of a node: small scripts on PATH that note how they were called and say what they are told.
+"""Stand-ins for the programs of a node: scripts on PATH that note how they were called and say what they are told.
 
 They must never do anything else, so that a test can run the real adapters on any machine.
 """
@@ -61,5 +61,5 @@ def beside(forever: Coroutine[Any, Any, None], body: Callable[[], Awaitable[None
 
 async def until(what: Callable[[], bool]) -> None:
     """Wait until something holds; the caller's deadline ends it."""
-    while not what():
+    while not what():  # noqa: ASYNC110 - the code under test has no event to wait for
         await asyncio.sleep(0.005)

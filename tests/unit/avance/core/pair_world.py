@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import heapq
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from avance.core import commands as c
 from avance.core import events as e
 from avance.core.engine import Engine
-from avance.core.model import DiskRole, DiskState, DiskView, LinkName, NodeId, Outcome, Record, VmState
+from avance.core.model import DiskRole, DiskState, DiskView, LinkName, NodeId, Outcome, Record, VmId, VmState
 from tests.playbook import BIZ, PRIV, WEB, A, B, setup
 
 LATENCY_S = 0.002
@@ -187,13 +187,13 @@ class World:
             elif not isinstance(command, c.SendAlert):
                 self._begin(machine, command)
 
-    def _note(  # noqa: PLR0917 - private, and each argument is a column of the line
+    def _note(
         self,
         machine: Machine,
         event: e.Event,
         pair: str,
-        vms: dict[c.VmId, VmState],
-        acted: list[c.Command],
+        vms: dict[VmId, VmState],
+        acted: Sequence[c.Command],
         reasons: tuple[str, ...],
     ) -> None:
         engine = machine.engine

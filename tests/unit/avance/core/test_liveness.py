@@ -1,4 +1,4 @@
-"""Silence is judged as designed: links by echo, the peer by any receipt, and never while this node itself stood still."""
+"""Silence is judged as designed: links by echo, the peer by any receipt, and not while this node stood still."""
 
 from __future__ import annotations
 

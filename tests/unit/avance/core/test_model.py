@@ -7,8 +7,8 @@ from dataclasses import fields, replace
 
 import pytest
 
-from avance.core.model import DiskRole, DiskState, NodeId, PairState, PeerView, Record, Timers, VmState
-from tests.playbook import WEB, in_sync, peer_gone
+from avance.core.model import DiskRole, DiskState, Timers
+from tests.playbook import in_sync, peer_gone
 
 
 def test_default_timers_are_safe() -> None:
@@ -61,11 +61,3 @@ def test_in_sync_needs_everything() -> None:
     assert not replace(good, disk=DiskState.INCONSISTENT).in_sync
     assert not replace(good, peer_disk=DiskState.OUTDATED).in_sync
     assert not peer_gone(DiskRole.PRIMARY).in_sync
-
-
-def test_peer_runs_vms_unless_all_stand_by() -> None:
-    """A VM that is not standing by may be running."""
-    view = PeerView(NodeId("b"), "boot", "hash", 1.0, PairState.PAIRED, Record())
-    assert not view.runs_vms
-    assert not replace(view, vms={WEB: VmState.STANDBY}).runs_vms
-    assert replace(view, vms={WEB: VmState.FAILED}).runs_vms

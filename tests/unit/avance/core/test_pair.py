@@ -32,7 +32,7 @@ def test_first_election_is_the_lower_name() -> None:
 
 @pytest.mark.parametrize("state", [PairState.STARTING, PairState.WAITING, PairState.ALONE, PairState.PAIRED])
 @pytest.mark.parametrize("alive", [True, False])
-def test_newer_epoch_is_adopted_or_fences(state: PairState, alive: bool) -> None:  # noqa: FBT001 - test parameter
+def test_newer_epoch_is_adopted_or_fences(state: PairState, alive: bool) -> None:
     """A newer record of the peer is adopted by a node that writes nothing, and stops one that may write."""
     newer = facts(theirs=Record(4, B, peer_outdated=True), peer_alive=alive, peer_lost=not alive)
     judgement = judge(state, newer)

@@ -13,7 +13,7 @@ from tests.playbook import BIZ, PRIV, A, B
 from tests.unit.avance.core.pair_world import World
 
 TRANSCRIPT = Path(__file__).resolve().parents[4] / "tests" / "transcripts" / "heartbeat_loss.txt"
-HISTORIES = 300
+HISTORIES = 200
 
 
 def in_service(seed: int = 0, tick_s: float = 0.25) -> World:

@@ -97,7 +97,7 @@ def test_stop_is_retried_without_growing_pauses() -> None:
     ],
 )
 def test_what_counts_as_writer(
-    state: VmState, disk: DiskView | None, running: bool, writer: bool  # noqa: FBT001 - parameters of a test
+    state: VmState, disk: DiskView | None, running: bool, writer: bool
 ) -> None:
     """Whatever may be writing is counted as writing."""
     one = unit(state, disk)

@@ -50,7 +50,9 @@ def fed(lines: list[str]) -> drbd.EventsParser:
 def text(node: str = "a", dilation: float = 1.0) -> str:
     """Return the resource file of a node."""
     whole = config(node, dilation=dilation)
-    return drbd.resource_file(whole, whole.vms[0])
+    link = whole.link(whole.replication_link)
+    shared = drbd.Replication((str(link.address.ip), str(link.peer_address)), whole.secret, whole.dilation)
+    return drbd.resource_file(shared, whole.vms[0])
 
 
 def test_resource_file_is_as_settled() -> None:
@@ -102,7 +104,8 @@ def test_only_changes_are_reported() -> None:
     parser = drbd.EventsParser()
     silent = [line for line in lines if parser.feed(line) is None]
     assert not [line for line in silent if line.startswith("change") and ("role:" in line or "disk:" in line)]
-    assert [line.split()[0] for line in silent if line[:6] not in ("change", "create")] == ["exists", "call", "response"]
+    others = [line.split()[0] for line in silent if line[:6] not in ("change", "create")]
+    assert others == ["exists", "call", "response"]
     assert "change connection name:web peer-node-id:0 conn-name:peer" in silent
 
 

@@ -10,7 +10,7 @@ from dataclasses import replace
 import pytest
 
 from avance.core.model import LinkName, NodeId, PairState, PeerView, Record, VmState
-from avance.wire.heartbeat import MAGIC, Heartbeat, Receiver, Rejected, decode, encode, link_key
+from avance.wire.heartbeat import MAGIC, Heartbeat, Receiver, Rejected, Unproven, decode, encode, link_key
 from tests.playbook import BIZ, PRIV, WEB, A, B
 from tests.unit.avance.schema_check import complaints
 
@@ -23,7 +23,7 @@ BEAT = Heartbeat(PRIV, 5, 81.25, ("b-boot", 80.5), VIEW)
 
 def receiver() -> Receiver:
     """Return the receiver of node b."""
-    return Receiver(KEY, me=B, peer=A)
+    return Receiver(KEY, me=B, peer=A, my_boot="b-boot")
 
 
 def sign(body: bytes) -> bytes:
@@ -31,7 +31,7 @@ def sign(body: bytes) -> bytes:
     return MAGIC + hmac.new(KEY, body, hashlib.sha256).digest() + body
 
 
-def reason(answer: Heartbeat | Rejected) -> str:
+def reason(answer: Heartbeat | Unproven | Rejected) -> str:
     """Return why a datagram was refused; the test fails if it was not."""
     assert isinstance(answer, Rejected), answer
     return answer.reason
@@ -114,6 +114,26 @@ def test_earlier_boot_never_comes_back() -> None:
     assert side.accept(PRIV, encode(KEY, reborn)) == reborn
     assert reason(side.accept(PRIV, encode(KEY, replace(BEAT, seq=99)))) == "from an earlier boot of the peer"
     assert isinstance(side.accept(PRIV, encode(KEY, replace(reborn, seq=1))), Heartbeat)
+
+
+@pytest.mark.parametrize("echo", [None, ("an-earlier-boot-of-b", 3.0)])
+def test_a_recorded_datagram_cannot_begin_a_conversation(echo: tuple[str, float] | None) -> None:
+    """After a restart of ours, an old datagram is only echoed, and does not keep the living peer out."""
+    side = receiver()
+    old = replace(BEAT, echo=echo, view=replace(VIEW, boot="boot-0"))
+    assert side.accept(PRIV, encode(KEY, old)) == Unproven(old)
+    assert side.accept(PRIV, encode(KEY, BEAT)) == BEAT
+    assert reason(side.accept(PRIV, encode(KEY, old))) == "a new boot that does not echo ours yet"
+    assert isinstance(side.accept(PRIV, encode(KEY, replace(BEAT, seq=6))), Heartbeat)
+
+
+def test_two_fresh_nodes_come_to_believe_each_other() -> None:
+    """Each echoes the other's unproven boot, and so proves its own."""
+    side = receiver()
+    first = replace(BEAT, echo=None)
+    answer = side.accept(PRIV, encode(KEY, first))
+    assert isinstance(answer, Unproven)
+    assert side.accept(PRIV, encode(KEY, replace(BEAT, seq=6, echo=("b-boot", 0.5)))) != answer
 
 
 @pytest.mark.parametrize(("name", "word"), [("b", "this node's name"), ("c", "not from the peer")])

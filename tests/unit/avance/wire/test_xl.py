@@ -27,12 +27,14 @@ def test_captured_list() -> None:
     [("r-----", True), ("-b----", True), ("------", True), ("--p---", True),
      ("---s--", False), ("----c-", False), ("-----d", False), ("---sc-", False)],
 )  # fmt: skip
-def test_dead_domain_does_not_run(state: str, running: bool) -> None:  # noqa: FBT001 - a parameter of the test
+def test_dead_domain_does_not_run(state: str, running: bool) -> None:
     """A domain that is shut down, crashed or dying is listed but does not run; a paused one does."""
     assert xl.parse_list(f"{HEAD}\n{DOM0}\n{line(state)}\n")[1] == xl.Domain("web", running=running)
 
 
-@pytest.mark.parametrize("text", ["", "\n", "xl: cannot connect", f"{HEAD}\nweb 3 96\n", f"{HEAD}\nweb 3 96 1 run 0.1\n"])
+@pytest.mark.parametrize(
+    "text", ["", "\n", "xl: cannot connect", f"{HEAD}\nweb 3 96\n", f"{HEAD}\nweb 3 96 1 run 0.1\n"]
+)
 def test_other_text_is_an_error(text: str) -> None:
     """A list of another shape is never read as `no domain`."""
     with pytest.raises(ValueError, match="domain list"):

@@ -1,0 +1,188 @@
+"""The composition root: requests are answered, nothing is half done, and a decision reaches disk and peer."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import socket
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from avance import daemon as module
+from avance.clock import now_s
+from avance.config import parse
+from avance.core import commands as c
+from avance.core.events import CommandDone, FencePeerAsked, HeartbeatSeen, VmAdded
+from avance.core.model import Outcome, PairState, PeerView, Record
+from avance.daemon import Daemon, Node
+from avance.errors import ConfigError
+from tests.playbook import PRIV, A, B
+from tests.unit.avance.schema_check import complaints
+from tests.unit.avance.site import site, vm
+
+
+@pytest.fixture(autouse=True)
+def directories(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """All paths of the daemon in a temporary directory."""
+    monkeypatch.setattr(module, "STATE_DIR", tmp_path)
+    monkeypatch.setattr(module, "QUEUE_DIR", tmp_path / "callhome")
+    monkeypatch.setattr(module, "JOURNAL_PATH", tmp_path / "journal.jsonl")
+    monkeypatch.setattr(module, "CONFIG_PATH", tmp_path / "config.json")
+    return tmp_path
+
+
+def node(*vms: dict[str, Any]) -> Node:
+    """Return node a of the site."""
+    raw = {"node": "a", "site": site(), "vms": list(vms)}
+    return Node(parse("a", raw["site"], raw["vms"]), raw)
+
+
+def answers(daemon: Daemon, *requests: dict[str, Any]) -> list[dict[str, Any]]:
+    """Put requests to a daemon one after the other."""
+
+    async def story() -> list[dict[str, Any]]:
+        return [await daemon._request(request) for request in requests]
+
+    return asyncio.run(story())
+
+
+class Channel:
+    """Stands for the heartbeat channel; keeps what was sent."""
+
+    def __init__(self) -> None:
+        self.sent: list[PeerView] = []
+
+    def send(self, view: PeerView) -> None:
+        """Keep a view."""
+        self.sent.append(view)
+
+
+def test_status_matches_its_schema() -> None:
+    """The status is as published: unpaired, paired without a VM, and with one."""
+    statuses = [answers(Daemon(), {"op": "status"})[0], node().status(), node(vm()).status()]
+    assert [complaints("status", status) for status in statuses] == [[], [], []]
+    assert [status["pair"] for status in statuses] == ["UNPAIRED", "STARTING", "STARTING"]
+
+
+def test_unpaired_node_refuses_to_act() -> None:
+    """Before a site is known there is nothing to protect and nobody to fence."""
+    given = answers(Daemon(), {"op": "protect", "vm": vm()}, {"op": "fence-peer", "resource": "web"}, {"op": "dance"})
+    assert ["not paired yet" in answer["error"] for answer in given] == [True, True, False]
+    assert "unknown request" in given[2]["error"]
+
+
+def test_pairing_is_durable_and_happens_once(directories: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A good site is kept for the next start; a second one is refused."""
+    monkeypatch.setattr(socket, "if_nameindex", lambda: [(1, "eth0"), (2, "biz0")])
+    request = {"op": "pair", "node": "a", "site": site()}
+    given = answers(Daemon(), request, request)
+    assert "ok" in given[0]
+    assert "paired already" in given[1]["error"]
+    assert json.loads((directories / "config.json").read_text())["node"] == "a"
+
+
+@pytest.mark.parametrize("change", [{"policy": "x"}, {"nodes": {}}, {"timers": {"retry_s": None}}])
+def test_bad_site_changes_nothing(directories: Path, change: dict[str, Any]) -> None:
+    """A refused site leaves the node unpaired and writes nothing."""
+    daemon = Daemon()
+    given = answers(daemon, {"op": "pair", "node": "a", "site": site(**change)}, {"op": "status"})
+    assert "error" in given[0]
+    assert given[1]["pair"] == "UNPAIRED"
+    assert not (directories / "config.json").exists()
+
+
+def test_missing_device_is_refused() -> None:
+    """A site that names a device which this node lacks is refused before anything is kept."""
+    request = {"op": "pair", "node": "a", "site": site()}
+    absent = json.loads(json.dumps(request).replace('"eth0"', '"no-such-dev0"'))
+    assert "no-such-dev0" in answers(Daemon(), absent)[0]["error"]
+
+
+def test_protected_vm_is_durable_before_the_core_hears_of_it(directories: Path) -> None:
+    """The definition is on disk when the event is sent."""
+
+    async def story() -> None:
+        one = node()
+        assert "ok" in await one.protect(vm())
+        assert json.loads((directories / "config.json").read_text())["vms"] == [vm()]
+        event = one._events.get_nowait()
+        assert isinstance(event, VmAdded)
+        assert event.spec == one.config.vms[0]
+
+    asyncio.run(story())
+
+
+def test_refused_vm_changes_nothing(directories: Path) -> None:
+    """A second VM of the same name is refused, and the first stays as it is."""
+
+    async def story() -> None:
+        one = node(vm())
+        with pytest.raises(ConfigError, match="same name"):
+            await one.protect(vm())
+        assert one._events.empty()
+
+    asyncio.run(story())
+    assert not (directories / "config.json").exists()
+
+
+def test_question_of_drbd_reaches_the_core_and_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The handler gets the core's code, an error for a foreign resource, and an error after the deadline."""
+
+    async def story() -> None:
+        one = node(vm())
+        assert "no VM 'db'" in (await one.fence_peer("db"))["error"]
+
+        async def answer() -> None:
+            event = await one._events.get()
+            assert isinstance(event, FencePeerAsked)
+            one._answer_fence_peer(c.AnswerFencePeer(event.ask, 5))
+
+        async with asyncio.TaskGroup() as tasks:
+            asked = tasks.create_task(one.fence_peer("web"))
+            tasks.create_task(answer())
+        assert asked.result() == {"code": 5}
+        monkeypatch.setattr(module, "_FENCE_ANSWER_S", 0.01)
+        assert "error" in await one.fence_peer("web")
+        one._answer_fence_peer(c.AnswerFencePeer(99, 5))
+
+    asyncio.run(story())
+
+
+def test_decision_reaches_disk_and_peer(directories: Path) -> None:
+    """A first election is decided, made durable by the real store, and told to the peer."""
+    channel = Channel()
+
+    async def story() -> None:
+        one = node()
+        view = PeerView(B, "b-boot", one.config.config_hash, 1.0, PairState.STARTING, Record())
+        one._events.put_nowait(HeartbeatSeen(PRIV, view, now_s()))
+        async with asyncio.timeout(10.0), asyncio.TaskGroup() as tasks:
+            await one._turn(channel, tasks)  # type: ignore[arg-type]  # a stand-in with the one method that is used
+        done = one._events.get_nowait()
+        assert done == CommandDone("SaveRecord", None, Outcome.OK)
+        assert one._store.load() == Record(1, A)
+
+    asyncio.run(story())
+    assert [view.node for view in channel.sent] == [A]
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [("PrepareVolume", "prepare"), ("AttachDisk", "attach"), ("ConnectDisk", "connect"),
+     ("InitialiseDisk", "initialise"), ("PromoteDisk", "promote"), ("DemoteDisk", "demote"), ("ResumeDisk", "resume")],
+)  # fmt: skip
+def test_each_disk_command_calls_its_adapter(name: str, expected: str) -> None:
+    """Every disk command reaches the method that is named for it."""
+    called: list[str] = []
+
+    class Disks:
+        def __getattr__(self, method: str) -> Callable[[str], None]:
+            return lambda _vm: called.append(method)
+
+    one = node(vm())
+    one._disks = Disks()  # type: ignore[assignment]  # a stand-in that notes the method
+    one._disk_work(getattr(c, name)("web"))
+    assert called == [expected]

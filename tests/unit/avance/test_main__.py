@@ -1,0 +1,94 @@
+"""The command line puts the right request, and says in words and code how it ended."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from avance import __main__ as module
+from avance.daemon import _unpaired_status
+from tests.unit.avance.site import site, vm
+
+
+@pytest.fixture
+def asked(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
+    """The requests that reach the daemon, which says ok."""
+    requests: list[dict[str, Any]] = []
+
+    def ask(request: dict[str, Any]) -> dict[str, Any]:
+        requests.append(request)
+        return _unpaired_status() if request["op"] == "status" else {"ok": "done"}
+
+    monkeypatch.setattr(module, "ask", ask)
+    return requests
+
+
+def test_pair_sends_the_site(asked: list[dict[str, Any]], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """`avance pair` hands the file over as it is."""
+    path = tmp_path / "site.json"
+    path.write_text(json.dumps(site()))
+    assert module.main(["pair", "--node", "a", "--site", str(path)]) == 0
+    assert asked == [{"op": "pair", "node": "a", "site": site()}]
+    assert capsys.readouterr().out == "done\n"
+
+
+def test_protect_sends_the_definition(asked: list[dict[str, Any]], tmp_path: Path) -> None:
+    """`avance vm protect` hands the definition over as it is."""
+    path = tmp_path / "vm.json"
+    path.write_text(json.dumps(vm()))
+    assert module.main(["vm", "protect", "--file", str(path)]) == 0
+    assert asked == [{"op": "protect", "vm": vm()}]
+
+
+def test_status_for_programs_is_json(asked: list[dict[str, Any]], capsys: pytest.CaptureFixture[str]) -> None:
+    """`avance status --json` prints one JSON document."""
+    assert module.main(["status", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["schema"] == "avance.status/1"
+
+
+def test_status_for_people_begins_with_what_matters(capsys: pytest.CaptureFixture[str]) -> None:
+    """The first word says whether the site is protected."""
+    status = _unpaired_status() | {
+        "pair": "PAIRED", "node": "a", "role": "primary", "epoch": 3, "dilation": 2.0, "links": {"priv0": "UP"},
+        "service_address": {"address": "10.77.0.10/24", "held": True}, "vms": {"web": {"state": "RUNNING"}},
+    }  # fmt: skip
+    assert module.status_text(status).startswith("NOT PROTECTED: node a is primary")
+    text = module.status_text(status | {"protected": True})
+    assert text.startswith("PROTECTED")
+    for word in ("priv0 UP", "10.77.0.10/24 (here)", "vm web: RUNNING", "multiplied by 2"):
+        assert word in text
+    assert "avance pair" in module.status_text(_unpaired_status())
+
+
+def test_refusal_is_code_2(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What the daemon refuses ends with 2 and its reason."""
+    monkeypatch.setattr(module, "ask", lambda _: {"error": "this node is paired already"})
+    path = tmp_path / "vm.json"
+    path.write_text("{}")
+    assert module.main(["vm", "protect", "--file", str(path)]) == 2
+    assert "paired already" in capsys.readouterr().err
+
+
+def test_bad_file_changes_nothing(
+    asked: list[dict[str, Any]], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A file that is missing or no JSON ends with 1, and the daemon is not asked."""
+    path = tmp_path / "site.json"
+    assert module.main(["pair", "--node", "a", "--site", str(path)]) == 1
+    path.write_text("nonsense")
+    assert module.main(["pair", "--node", "a", "--site", str(path)]) == 1
+    assert "nothing was changed" in capsys.readouterr().err
+    assert asked == []
+
+
+def test_silent_daemon_is_told_apart(tmp_path: Path) -> None:
+    """Without a daemon the message names the service that should be running."""
+    with pytest.raises(OSError, match="is the service `avance` running"):
+        module.ask({"op": "status"}, str(tmp_path / "no.sock"))
+
+

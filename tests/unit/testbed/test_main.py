@@ -1,0 +1,138 @@
+"""Proves the `testbed` command: its verbs, its exit codes, and one sentence for a person instead of a traceback."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import pytest
+
+from testbed import __main__ as command
+from testbed.errors import HostError, MachineError, UsageError
+from testbed.site import SiteOptions
+from tests.unit.testbed.small_image import own_host
+
+
+@pytest.fixture(autouse=True)
+def as_before(tmp_path: Path) -> Iterator[None]:
+    """Give the signal handlers back, which the command sets for its process."""
+    before = signal.getsignal(signal.SIGTERM)
+    with own_host(tmp_path):
+        yield
+    signal.signal(signal.SIGTERM, before)
+
+
+class FakeSession:
+    """Stands for a session that ends as the test wants; `ended` shows that its end was reached."""
+
+    ends_with: BaseException | None = None
+    ended = False
+    arguments: tuple[Path, SiteOptions, bool] | None = None
+    bed = None
+
+    def __init__(self, out: Path, site: SiteOptions) -> None:
+        self.out, self.site = out, site
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await asyncio.sleep(0)  # an orderly end has to be able to wait
+        FakeSession.ended = True
+
+    async def protect(self, *, cold: bool) -> None:
+        """End as planned, or get the bed up."""
+        FakeSession.arguments = (self.out, self.site, cold)
+        if FakeSession.ends_with is not None:
+            raise FakeSession.ends_with
+
+
+def up(monkeypatch: pytest.MonkeyPatch, error: BaseException | None, *arguments: str) -> int:
+    """Run `testbed up` with a session that ends with this error."""
+
+    async def describe(_bed: object) -> str:
+        signal.raise_signal(signal.SIGTERM)  # nobody stops a bed that is up, but a person
+        return "protected"
+
+    monkeypatch.setattr(FakeSession, "ends_with", error)
+    monkeypatch.setattr(FakeSession, "ended", False)
+    monkeypatch.setattr(command, "Session", FakeSession)
+    monkeypatch.setattr(command, "describe", describe)
+    return command.main(["up", *arguments])
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "sentence"),
+    [
+        (HostError("QEMU is missing. Install it."), 2, "testbed: QEMU is missing. Install it.\n"),
+        (UsageError("There is no such thing."), 2, "testbed: There is no such thing.\n"),
+        (MachineError("Node a died."), 1, "testbed: Node a died.\n"),
+        (KeyboardInterrupt(), 130, "testbed: interrupted; every process of the bed is ended\n"),
+    ],
+    ids=["host", "usage", "failed", "interrupted"],
+)
+def test_an_error_is_a_sentence_and_an_exit_code(
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    error: BaseException,
+    code: int,
+    sentence: str,
+) -> None:
+    """2 is refused, 1 is failed, 130 is interrupted; the session was ended in each case."""
+    assert up(monkeypatch, error) == code
+    assert capsys.readouterr().err == sentence
+    assert FakeSession.ended
+
+
+def test_sigterm_ends_a_bed_as_ctrl_c_does(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A polite kill runs the orderly end, and the exit code says that it was interrupted."""
+    assert up(monkeypatch, None) == 130
+    assert FakeSession.ended
+    assert "every process of the bed is ended" in capsys.readouterr().err
+
+
+def test_up_takes_directory_and_cold_boot(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The options reach the session; the site is the product's default."""
+    up(monkeypatch, None, "--out", "somewhere", "--cold")
+    assert FakeSession.arguments == (Path("somewhere"), SiteOptions(), True)
+
+
+def test_a_programming_error_is_not_hidden(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What no person is meant to read keeps its traceback."""
+    with pytest.raises(ZeroDivisionError):
+        up(monkeypatch, ZeroDivisionError())
+
+
+def test_help_names_the_verbs_of_all_packages(capsys: pytest.CaptureFixture[str]) -> None:
+    """The verbs of fault injection come through the entry point."""
+    with pytest.raises(SystemExit) as ended:
+        command.main(["--help"])
+    assert ended.value.code == 0
+    text = capsys.readouterr().out
+    for verb in ("doctor", "up", "run", "demo", "bench"):
+        assert f"\n    {verb} " in text
+
+
+@pytest.mark.parametrize("arguments", [[], ["fly"]], ids=["none", "unknown"])
+def test_without_a_known_verb_it_is_refused(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    """The exit code is 2 and the possible verbs are shown."""
+    with pytest.raises(SystemExit) as ended:
+        command.main(arguments)
+    assert ended.value.code == 2
+    assert "doctor" in capsys.readouterr().err
+
+
+def test_doctor_prints_a_verdict_that_is_its_exit_code(capsys: pytest.CaptureFixture[str]) -> None:
+    """The last line says whether this host can run the bed, and so does the code."""
+    code = command.main(["doctor"])
+    lines = capsys.readouterr().out.splitlines()
+    assert any("QEMU" in line for line in lines)
+    assert code == (0 if lines[-1] == "This host can run the bed." else 2)

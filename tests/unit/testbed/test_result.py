@@ -1,0 +1,143 @@
+"""Proves the judgement: safety first, nothing passes unproven, and every reason is named."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from testbed.result import PHASES, FaultResult, Result, Verdict, judge
+
+KILL = FaultResult("node.kill", "a", "confirmed", 4.2, {"process_gone": True})
+ALERTS = ("peer_lost", "takeover")
+
+
+def good() -> Result:
+    """A run in which everything went well."""
+    return Result(
+        scenario="primary-crash",
+        accel="tcg",
+        dilation=1.0,
+        seed=7,
+        started_wall="2026-01-01T00:00:00+00:00",
+        faults=[KILL],
+        phases_s=dict.fromkeys(PHASES, 5.0),
+        outage_s=14.2,
+        ledger={"acknowledged": 100, "lost": 0, "stale": 0},
+        dual_active=0,
+        call_home=[{"code": code, "node": "b"} for code in ALERTS],
+        host={"probe_lateness_p99_s": 0.01},
+    )
+
+
+def unproven(verdict: str) -> list[FaultResult]:
+    """The fault with another verdict."""
+    return [replace(KILL, verdict=verdict)]
+
+
+def test_a_run_in_which_all_is_well_passes() -> None:
+    """A pass has no reasons."""
+    assert judge(good(), alerts_wanted=ALERTS) == (Verdict.PASS, [])
+
+
+CASES: list[tuple[str, dict[str, object], Verdict, str]] = [
+    ("lost", {"ledger": {"acknowledged": 9, "lost": 2, "stale": 0}}, Verdict.FAIL, "2 acknowledged writes were lost"),
+    ("stale", {"ledger": {"acknowledged": 9, "lost": 0, "stale": 1}}, Verdict.FAIL, "1 acknowledged writes were stale"),
+    ("two active", {"dual_active": 1}, Verdict.FAIL, "two nodes were active at once, 1 times"),
+    ("mismatch", {"faults": unproven("mismatch")}, Verdict.INCONCLUSIVE, "fault node.kill on a: mismatch"),
+    ("inconclusive", {"faults": unproven("inconclusive")}, Verdict.INCONCLUSIVE, "fault node.kill on a: inconclusive"),
+    ("one of two", {"faults": [KILL, *unproven("mismatch")]}, Verdict.INCONCLUSIVE, "fault node.kill on a: mismatch"),
+    ("no fault", {"faults": []}, Verdict.INCONCLUSIVE, "no fault was injected"),
+    ("late", {"host": {"probe_lateness_p99_s": 0.51}}, Verdict.INVALID_HOST, "the probe itself was late: p99 0.51 s"),
+    ("not measured", {"host": {}}, Verdict.INVALID_HOST, "the probe itself was late: p99 None s"),
+    ("no outage", {"outage_s": None}, Verdict.FAIL, "no outage with a beginning and an end was seen by the client"),
+    ("no alert", {"call_home": [{"code": "takeover"}]}, Verdict.FAIL, "Call Home never reported peer_lost"),
+    ("problem", {"problems": ["heal failed"]}, Verdict.FAIL, "heal failed"),
+    ("unread", {"ledger": {"acknowledged": 9, "lost": None, "stale": 0}}, Verdict.INCONCLUSIVE, "could not be read"),
+    ("idle", {"ledger": {"acknowledged": 0, "lost": 0, "stale": 0}}, Verdict.INCONCLUSIVE, "not one write was ackn"),
+    ("blind oracle", {"dual_active": None}, Verdict.INCONCLUSIVE, "the switch lost observations"),
+]
+
+
+@pytest.mark.parametrize(("change", "verdict", "reason"), [case[1:] for case in CASES], ids=[case[0] for case in CASES])
+def test_one_thing_that_is_wrong_decides(change: dict[str, object], verdict: Verdict, reason: str) -> None:
+    """Each defect of an otherwise good run gives its verdict and is the only reason."""
+    result = good()
+    for name, value in change.items():
+        setattr(result, name, value)
+    found, reasons = judge(result, alerts_wanted=ALERTS)
+    assert found is verdict
+    assert len(reasons) == 1
+    assert reason in reasons[0]
+
+
+@pytest.mark.parametrize("phase", PHASES)
+def test_a_phase_that_was_never_reached_is_named(phase: str) -> None:
+    """The verdict is fail, and the text says which phase is missing."""
+    result = good()
+    result.phases_s[phase] = None
+    assert judge(result, alerts_wanted=ALERTS) == (Verdict.FAIL, [f"phase {phase} was never reached"])
+
+
+@pytest.mark.parametrize("verdict", ["mismatch", "inconclusive", "anything else"])
+@pytest.mark.parametrize("lost", [0, None])
+def test_a_fault_that_is_not_confirmed_never_passes(verdict: str, lost: int | None) -> None:
+    """Whatever else the run shows, an unproven fault proves nothing."""
+    result = good()
+    result.faults, result.ledger["lost"] = unproven(verdict), lost
+    assert judge(result, alerts_wanted=ALERTS)[0] is Verdict.INCONCLUSIVE
+
+
+@pytest.mark.parametrize("change", [{"faults": []}, {"faults": unproven("mismatch")}, {"host": {}}, {"outage_s": None}])
+def test_a_lost_write_is_a_failure_whatever_else_happened(change: dict[str, object]) -> None:
+    """Neither an unproven fault nor a noisy host excuses a violation of safety, which is named first."""
+    result = good()
+    result.ledger["lost"] = 1
+    for name, value in change.items():
+        setattr(result, name, value)
+    found, reasons = judge(result, alerts_wanted=ALERTS)
+    assert found is Verdict.FAIL
+    assert reasons[0] == "1 acknowledged writes were lost"
+
+
+def test_all_that_is_missing_is_told_at_once() -> None:
+    """A person does not have to run again to learn the second reason."""
+    result = good()
+    result.phases_s["redundancy"], result.outage_s, result.call_home = None, None, []
+    assert len(judge(result, alerts_wanted=ALERTS)[1]) == 4
+
+
+def test_a_new_result_is_inconclusive_and_knows_nothing() -> None:
+    """What has no source is None, never 0."""
+    result = Result("x", "tcg", 1.0, 1, "")
+    assert result.verdict is Verdict.INCONCLUSIVE
+    assert set(result.phases_s.values()) == {None}
+    assert (result.ledger["lost"], result.dual_active, result.outage_s) == (None, None, None)
+    assert judge(result, alerts_wanted=())[0] is Verdict.INCONCLUSIVE
+
+
+def test_the_file_holds_every_key_in_plain_words(tmp_path: Path) -> None:
+    """Verdict and faults are readable without this package."""
+    result = good()
+    result.verdict, result.reasons = judge(result, alerts_wanted=ALERTS)
+    result.write(tmp_path / "result.json")
+    read = json.loads((tmp_path / "result.json").read_text(encoding="utf-8"))
+    assert read["verdict"] == "pass"
+    assert read["faults"] == [
+        {"name": "node.kill", "target": "a", "verdict": "confirmed", "injected_at_s": 4.2,
+         "evidence": {"process_gone": True}}
+    ]  # fmt: skip
+    assert [path.name for path in tmp_path.iterdir()] == ["result.json"]
+
+
+def test_a_result_that_cannot_be_written_leaves_the_old_one(tmp_path: Path) -> None:
+    """The file is whole or not there: an error half-way does not touch it."""
+    path = tmp_path / "result.json"
+    path.write_text("old", encoding="utf-8")
+    result = good()
+    result.files["loop"] = result.files
+    with pytest.raises((ValueError, RecursionError)):
+        result.write(path)
+    assert path.read_text(encoding="utf-8") == "old"
