@@ -78,11 +78,12 @@ class FakeBed:
     history: History
     nodes: dict[str, FakeNode]
     devices: dict[str, Device]
+    is_mute: bool = False
 
     async def talk(self, ports: Iterable[str], *, also_dead: bool) -> None:
         """Send from these ports while the node lives, or for ever."""
         while also_dead or self.nodes["a"].is_on:
-            for port in ports:
+            for port in () if self.is_mute else ports:
                 self.devices[port].send(ether(EVERYBODY, MAC_A))
             await asyncio.sleep(0.005)
 
@@ -147,6 +148,26 @@ def test_a_node_that_still_runs_is_a_mismatch() -> None:
     proof = asyncio.run(scenario())
     assert (proof.verdict, proof.injected_at_s) == (FaultVerdict.MISMATCH, None)
     assert proof.evidence["process_gone"] is False
+
+
+class Mutes(NodeKill):
+    """An injector that takes the node's voice and not its life."""
+
+    async def inject(self, bed: Bed) -> None:
+        """Let it fall silent."""
+        cast("FakeBed", bed).is_mute = True
+
+
+def test_a_silent_node_that_still_runs_is_a_mismatch() -> None:
+    """Silence alone is no death: cut wires look the same."""
+
+    async def scenario() -> Proof:
+        async with fake_bed(BOTH) as fake:
+            return await prove(Mutes("a"), fake)
+
+    proof = asyncio.run(scenario())
+    assert (proof.verdict, proof.injected_at_s) == (FaultVerdict.MISMATCH, None)
+    assert proof.evidence["frames_in_2_s_after"] == {"a.priv0": 0, "a.biz0": 0}
 
 
 def test_a_node_that_still_talks_is_a_mismatch() -> None:
