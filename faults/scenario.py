@@ -227,17 +227,11 @@ def _observe(bed: Bed, result: Result) -> None:
 
 
 async def _write(bed: Bed, plan: Plan, result: Result, injected_s: float) -> None:
-    """Write timeline, picture, counters and, last, result.json."""
+    """Write history and result.json first, then what is made of them for people."""
     out = plan.out
     (out / "timeline.jsonl").write_text("".join(as_json(entry) + "\n" for entry in bed.history), encoding="utf-8")
     counters = {name: asdict(state) for name, state in (await bed.switch.ports()).items()}
     (out / "switch.json").write_text(json.dumps(counters, indent=1), encoding="utf-8")
-    records = timeline.flat(bed.history)  # from the beginning, so that the states before the fault are known
-    fields = asdict(result)
-    draw_timeline(fields, records, out / "timeline.png", zero_at_s=injected_s)
-    told = timeline.rows([item for item in records if timeline.at(item) >= bed.history.zero_at_s], injected_s)
-    rows = "\n".join(str(row) for row in told)
-    (out / "timeline.txt").write_text(rows + "\n", encoding="utf-8")
     result.files |= {
         "timeline_jsonl": "timeline.jsonl",
         "timeline_png": "timeline.png",
@@ -248,3 +242,7 @@ async def _write(bed: Bed, plan: Plan, result: Result, injected_s: float) -> Non
         "journals": [f"journal-{name}.jsonl" for name in bed.nodes],
     }
     result.write(out / "result.json")
+    records = timeline.flat(bed.history)  # from the beginning, so that the states before the fault are known
+    told = timeline.rows([item for item in records if timeline.at(item) >= bed.history.zero_at_s], injected_s)
+    (out / "timeline.txt").write_text("\n".join(str(row) for row in told) + "\n", encoding="utf-8")
+    draw_timeline(asdict(result), records, out / "timeline.png", zero_at_s=injected_s)

@@ -158,17 +158,19 @@ class Bed:
         snapshot = store.find(key)
         if snapshot is None:
             await self._boot_to(Stage.PROTECTED)
-            async with self.progress.step("save the snapshot of the protected pair"):
-                snapshot = await self.save(store, key)
         try:
+            if snapshot is None:
+                async with self.progress.step("save the snapshot of the protected pair"):
+                    snapshot = await self.save(store, key)
             await self.restore(snapshot)
         except TestbedError as error:
             self.restore_failures += 1
             self.history.record("bed", "restore_failed", reason=str(error))
             self.progress.say(f"the snapshot could not be used, so the pair is booted cold: {error}")
-            store.discard(snapshot)
+            if snapshot is not None:
+                store.discard(snapshot)
             await self._power_off()
-            await self.switch.release()  # a restore that failed half-way left it holding every frame
+            await self.switch.release()  # what failed half-way left it holding every frame
             await self._boot_to(Stage.PROTECTED)
 
     def find_snapshot(self) -> Snapshot | None:
