@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import sys
 
-from avance.__main__ import ask
+from avance.client import ask
 
 _DENIED = 1
 _ANSWER_S = 900.0  # longer than the daemon's own deadline at the highest dilation (20 s x 40): the daemon decides

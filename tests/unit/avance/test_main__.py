@@ -84,11 +84,3 @@ def test_bad_file_changes_nothing(
     assert module.main(["pair", "--node", "a", "--site", str(path)]) == 1
     assert "nothing was changed" in capsys.readouterr().err
     assert asked == []
-
-
-def test_silent_daemon_is_told_apart(tmp_path: Path) -> None:
-    """Without a daemon the message names the service that should be running."""
-    with pytest.raises(OSError, match="is the service `avance` running"):
-        module.ask({"op": "status"}, str(tmp_path / "no.sock"))
-
-

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from avance.__main__ import ask
 from avance.adapters.control import serve
+from avance.client import ask
 from tests.unit.avance.adapters.tools import beside, until
 
 
