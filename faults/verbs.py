@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from testbed.errors import UsageError
-from testbed.process import Child
+from testbed.process import run_live
 from testbed.result import Result, Verdict
 
 SCENARIOS = ("primary-crash",)
@@ -93,7 +93,7 @@ async def _demo_run(out: Path) -> int:
     out.parent.mkdir(parents=True, exist_ok=True)
     result_path = out / "result.json"
     before = _written_ns(result_path)
-    code = await _live(argv)
+    code = await run_live(argv, cwd=ROOT)
     if _written_ns(result_path) in (None, before):  # an earlier demo's result must not be taken for this one's
         print("testbed: the demo ended before there was a result; see the lines above", file=sys.stderr)
         return code or 1
@@ -107,12 +107,6 @@ async def _demo_run(out: Path) -> int:
 
 def _written_ns(path: Path) -> int | None:
     return path.stat().st_mtime_ns if path.exists() else None
-
-
-async def _live(argv: list[str]) -> int:
-    """Run a command whose output goes straight to the terminal."""
-    async with Child(argv, name="pytest", log=Path("/dev/stderr"), cwd=ROOT) as child:
-        return await child.wait()
 
 
 def _bench(args: argparse.Namespace) -> int:

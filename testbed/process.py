@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from types import TracebackType
 
 PR_SET_PDEATHSIG = 1  # linux/prctl.h
+LIVE_END_S = 30.0  # a test run ends its machines and writes its artefacts
 TAIL_LINES = 12  # enough for QEMU's and qemu-img's last words, short enough for an error message
 
 # Loaded before any fork: the code between fork and exec must not take the import lock or load a library.
@@ -185,3 +186,25 @@ async def run(
         )
         raise error(f"`{shown}` failed with code {done.returncode}; its last words:\n{words}")
     return done
+
+
+async def run_live(argv: Sequence[str], *, cwd: Path | None = None) -> int:
+    """Run a command whose output goes where ours goes, and return its exit code; a caller that leaves ends it first.
+
+    It stays in our process group, so that Ctrl-C reaches it as well, and is given time to clean up.
+    """
+    process = await asyncio.create_subprocess_exec(
+        *argv, stdin=asyncio.subprocess.DEVNULL, cwd=cwd, preexec_fn=_die_with_parent()
+    )
+    try:
+        return await process.wait()
+    finally:
+        if process.returncode is None:
+            process.send_signal(signal.SIGINT)
+            try:
+                async with asyncio.timeout(LIVE_END_S):
+                    await process.wait()
+            finally:
+                if process.returncode is None:
+                    process.kill()
+                    await process.wait()

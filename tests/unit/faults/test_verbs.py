@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import asyncio
 import json
 from collections.abc import Callable
 from dataclasses import asdict
@@ -98,7 +97,7 @@ def test_the_summary_tells_story_figures_and_reasons(tmp_path: Path) -> None:
 def play(monkeypatch: pytest.MonkeyPatch, out: Path, act: Callable[[], int]) -> int:
     """Run the demo with this in place of the test on the real pair, and without the report tool."""
 
-    async def live(argv: list[str]) -> int:
+    async def live(argv: list[str], *, cwd: Path) -> int:
         assert str(out) in argv
         return act()
 
@@ -106,7 +105,7 @@ def play(monkeypatch: pytest.MonkeyPatch, out: Path, act: Callable[[], int]) -> 
         assert environment["seed"] == 0xBEEF
         return page / "index.html"
 
-    monkeypatch.setattr(verbs, "_live", live)
+    monkeypatch.setattr(verbs, "run_live", live)
     monkeypatch.setattr(report, "generate", generate)
     args = parse("demo", "--out", str(out))
     code = args.act(args)
@@ -147,9 +146,3 @@ def test_a_demo_that_ended_early_shows_no_report(
     told = capsys.readouterr()
     assert told.out == ""
     assert "ended before there was a result" in told.err
-
-
-def test_the_output_of_the_demo_is_live(capfd: pytest.CaptureFixture[str]) -> None:
-    """What the test prints is seen, and its exit code is returned."""
-    assert asyncio.run(verbs._live(["sh", "-c", "echo under way; exit 7"])) == 7
-    assert "under way" in capfd.readouterr().err

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from testbed.errors import HostError, MachineError
-from testbed.process import Child, run
+from testbed.process import Child, run, run_live
 from testbed.wait import wait_until
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -137,3 +137,28 @@ def test_a_child_dies_with_a_parent_that_was_killed(tmp_path: Path) -> None:
             return before, _gone(grandchild)
 
     assert asyncio.run(scenario()) == (False, True)
+
+
+def test_a_live_command_writes_where_we_write_and_returns_its_code(capfd: pytest.CaptureFixture[str]) -> None:
+    """Its output is not collected but passed through, and its exit code is the result."""
+    code = asyncio.run(run_live([sys.executable, "-c", "import sys; print('to be seen'); sys.exit(7)"]))
+    assert code == 7
+    assert "to be seen" in capfd.readouterr().out
+
+
+def test_a_live_command_ends_with_its_caller(tmp_path: Path) -> None:
+    """When the caller is cancelled, the command is asked to end, and is gone afterwards."""
+    mark = tmp_path / "pid"
+    program = f"import os,pathlib,time; pathlib.Path({str(mark)!r}).write_text(str(os.getpid())); time.sleep(600)"
+
+    async def story() -> int:
+        async with asyncio.TaskGroup() as tasks:
+            task = tasks.create_task(run_live([sys.executable, "-c", program]))
+            async with asyncio.timeout(20):
+                while not (mark.exists() and mark.read_text()):
+                    await asyncio.sleep(0.02)
+            task.cancel()
+        return int(mark.read_text())
+
+    pid = asyncio.run(story())
+    assert not Path(f"/proc/{pid}").exists()
