@@ -151,12 +151,13 @@ def test_a_live_command_ends_with_its_caller(tmp_path: Path) -> None:
     mark = tmp_path / "pid"
     program = f"import os,pathlib,time; pathlib.Path({str(mark)!r}).write_text(str(os.getpid())); time.sleep(600)"
 
+    async def started() -> bool:
+        return mark.exists() and mark.read_text() != ""
+
     async def story() -> int:
         async with asyncio.TaskGroup() as tasks:
             task = tasks.create_task(run_live([sys.executable, "-c", program]))
-            async with asyncio.timeout(20):
-                while not (mark.exists() and mark.read_text()):
-                    await asyncio.sleep(0.02)
+            await wait_until(started, what="the command started", timeout_s=20, poll_s=0.02)
             task.cancel()
         return int(mark.read_text())
 
