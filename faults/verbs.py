@@ -83,8 +83,9 @@ def _demo(args: argparse.Namespace) -> int:
 
 async def _demo_run(out: Path) -> int:
     """Run the crash test under Allure, print its story, make the report; the report's path is the last line."""
-    from testbed.report import generate  # noqa: PLC0415 - imports allure
+    from testbed.report import generate, tool_argv  # noqa: PLC0415 - imports allure
 
+    tool_argv()  # refuses at once, instead of after the run, when the report tool is missing
     results = out.with_name(out.name + "-allure")
     argv = [
         sys.executable, "-m", "pytest", "-q", "-s", "--run-dir", str(out), "--cold-bed", "--alluredir", str(results),
