@@ -25,7 +25,7 @@ def register(verbs: Any) -> None:  # noqa: ANN401 - argparse does not publish th
     run = verbs.add_parser("run", help="run a scenario; exit code 0 pass, 1 fail, 3 inconclusive, 4 invalid host")
     run.add_argument("scenario", help=f"one of {', '.join(SCENARIOS)}")
     run.add_argument("--out", type=Path, default=Path("build/run"), help="directory for everything that the run leaves")
-    run.add_argument("--seed", type=lambda text: int(text, 0), default=None, help="repeats the plan of another run")
+    run.add_argument("--seed", type=_seed, default=None, help="repeats the plan of another run")
     run.add_argument("--cold", action="store_true", help="boot the pair instead of using its snapshot")
     run.add_argument("--capture", action="store_true", help="keep every frame in wire.pcapng")
     run.set_defaults(act=_run)
@@ -36,6 +36,14 @@ def register(verbs: Any) -> None:  # noqa: ANN401 - argparse does not publish th
     bench.add_argument("--runs", type=int, default=5)
     bench.add_argument("--out", type=Path, default=Path("build/bench"))
     bench.set_defaults(act=_bench)
+
+
+def _seed(text: str) -> int:
+    """A seed as it is printed: decimal, or hexadecimal with 0x."""
+    try:
+        return int(text, 0)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is no seed; give a whole number such as 0xbeef") from None
 
 
 def _run(args: argparse.Namespace) -> int:

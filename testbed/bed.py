@@ -334,7 +334,7 @@ class Bed:
         pids.append(self.switch.pid)
         if self.outside.alive:
             pids.append(self.outside.pid)
-        return sum(_peak_kib(pid) for pid in pids) // KIB_PER_MIB
+        return round(sum(_peak_kib(pid) for pid in pids) / KIB_PER_MIB)
 
 
 def milestone_of(entry: Record) -> str | None:

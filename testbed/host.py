@@ -80,7 +80,7 @@ async def find_qemu(program: str = QEMU) -> Qemu:
         raise HostError(f"{found} --version answered {done.stdout!r}, which is no version. Is it QEMU?")
     version = (int(match[1]), int(match[2]), int(match[3]))
     if version[:2] < QEMU_VERSION_MIN:
-        raise HostError(f"{found} is version {match[0]}; the bed needs 7.2 or newer (unix datagram networks).")
+        raise HostError(f"{found} is {match[0]}; the bed needs 7.2 or newer (unix datagram networks).")
     return Qemu(Path(found), version)
 
 
