@@ -1,0 +1,48 @@
+"""Silence proves something only of a node that talked before."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import cast
+
+import pytest
+
+from faults import silence
+from faults.silence import PortSilence
+from testbed.bed import Bed
+from tests.unit.faults.test_power import BOTH, fake_bed
+
+
+@pytest.fixture(autouse=True)
+def short_window(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The senders here are busier than a node, so that its two seconds can be shorter."""
+    monkeypatch.setattr(silence, "WINDOW_S", 0.1)
+
+
+@pytest.mark.parametrize(("talking", "busy"), [(BOTH, True), (("a.priv0",), False), ((), False)])
+def test_a_node_was_busy_only_when_each_of_its_ports_was(talking: tuple[str, ...], busy: bool) -> None:
+    """One silent port before the fault is enough to prove nothing."""
+
+    async def story() -> PortSilence:
+        async with fake_bed(talking) as fake:
+            ports = PortSilence("a")
+            await ports.note_healthy(cast("Bed", fake))
+            return ports
+
+    assert asyncio.run(story()).was_busy is busy
+
+
+def test_a_port_that_goes_on_is_counted_afterwards() -> None:
+    """The second window counts its own frames, not those of the first."""
+
+    async def story() -> tuple[dict[str, int], dict[str, int]]:
+        async with fake_bed(BOTH) as fake:
+            ports = PortSilence("a")
+            await ports.note_healthy(cast("Bed", fake))
+            fake.is_mute = True
+            await asyncio.sleep(0.05)
+            return ports.before, await ports.count(cast("Bed", fake))
+
+    before, after = asyncio.run(story())
+    assert all(before.values())
+    assert after == {"a.priv0": 0, "a.biz0": 0}
