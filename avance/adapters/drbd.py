@@ -51,7 +51,7 @@ class DrbdDisks:
         group = drbd.VOLUME_GROUP
         volume = await run(["lvs", "--noheadings", "-o", "lv_name", f"{group}/{vm}"], timeout_s=_SHORT_S * self._slow)
         if volume.outcome is Outcome.OK:
-            return await run_all([["lvchange", "-ay", f"{group}/{vm}"]], timeout_s=_SHORT_S * self._slow)
+            return await self._existing(spec)
         if volume.outcome is Outcome.UNKNOWN:
             return volume.done
         # Made under another name first: a volume that carries the VM's name is complete.
@@ -66,6 +66,18 @@ class DrbdDisks:
         ]
         done = await run_all(steps, timeout_s=(_SHORT_S + spec.volume_mib / _ZERO_MIB_PER_S) * self._slow)
         return Done(Outcome.OK, "fresh") if done.outcome is Outcome.OK else done
+
+    async def _existing(self, spec: VmSpec) -> Done:
+        """Activate a volume; one that was zeroed and never used since, by a daemon that died then, is still fresh."""
+        limit_s = _SHORT_S * self._slow
+        done = await run_all([["lvchange", "-ay", f"{drbd.VOLUME_GROUP}/{spec.name}"]], timeout_s=limit_s)
+        if done.outcome is not Outcome.OK:
+            return done
+        dump = await run(drbd.metadata_argv(spec), timeout_s=limit_s)
+        if dump.outcome is Outcome.UNKNOWN:
+            return dump.done
+        # It also fails when the volume is attached already: then it is in use, and not fresh.
+        return Done(Outcome.OK, "fresh" if dump.outcome is Outcome.OK and drbd.is_just_created(dump.stdout) else "")
 
     async def attach(self, vm: VmId) -> Done:
         """Bring the resource up on the local disk; a half-raised one is taken down again."""

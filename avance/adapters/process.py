@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 
@@ -10,6 +11,7 @@ from avance.core.model import Outcome
 from avance.ports import Done
 
 _OUTPUT_BYTES_MAX = 4000
+_REAP_S = 1.0  # a killed process is gone at once, unless it waits for a dying disk
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +45,10 @@ async def run(argv: Sequence[str], *, timeout_s: float) -> Completed:
     finally:
         if process.returncode is None:
             process.kill()
+            # A process that hangs in the kernel cannot be reaped yet; it must not take us with it.
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(_REAP_S):
+                    await process.communicate()
     text = stdout.decode(errors="replace")
     if process.returncode == 0:
         return Completed(Outcome.OK, text, "")

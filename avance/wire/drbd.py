@@ -15,6 +15,7 @@ METADATA_MIB = 4  # internal metadata; 1 MiB serves 32 GiB (DRBD 8.4 guide, 'Est
 EVENTS_ARGV = ("drbdsetup", "events2", "all")
 FENCE_HANDLER = "/usr/lib/avance/fence-peer"
 
+_JUST_CREATED = "0x0000000000000004"
 _TIMEOUT_MAX = 600  # in 0.1 s; drbd.conf(5)
 _PING_TIMEOUT_MAX = 300  # in 0.1 s
 
@@ -61,6 +62,21 @@ def resource_file(shared: Replication, spec: VmSpec) -> str:
 {hosts}
 }}
 """
+
+
+def metadata_argv(spec: VmSpec) -> list[str]:
+    """Print the metadata of a volume that is not attached (drbdmeta(8))."""
+    return ["drbdmeta", str(spec.minor), "v08", volume_path(spec.name), "internal", "dump-md"]
+
+
+def is_just_created(dump: str) -> bool:
+    """Say whether the metadata was never part of a pair: its data generation is still the one of `create-md`.
+
+    linux/drbd.h, UUID_JUST_CREATED; the first identifier in the `uuid` block is the current generation.
+    """
+    _, _, block = dump.partition("uuid {")
+    current, _, _ = block.strip().partition(";")
+    return current == _JUST_CREATED
 
 
 def attach_argvs(vm: VmId) -> list[list[str]]:

@@ -44,7 +44,22 @@ def test_missing_volume_is_made_and_called_fresh(tools: Tools, tmp_path: Path) -
 def test_existing_volume_is_never_touched(tools: Tools) -> None:
     """A volume that is there is only activated: nothing is created, zeroed or described anew."""
     assert asyncio.run(disks().prepare(WEB)) == Done(Outcome.OK)
-    assert [call.split()[0] for call in tools.calls] == ["lvs", "lvchange"]
+    assert [call.split()[0] for call in tools.calls] == ["lvs", "lvchange", "drbdmeta"]
+    assert tools.calls[-1].endswith("dump-md")
+
+
+@pytest.mark.parametrize(
+    ("code", "generation", "detail"),
+    [(0, "0x0000000000000004", "fresh"), (0, "0x7A0F5C8B1D2E3F40", ""), (20, "0x0000000000000004", "")],
+    ids=["never used", "used", "attached"],
+)
+def test_a_volume_whose_daemon_died_before_it_was_used_is_still_fresh(
+    tools: Tools, code: int, generation: str, detail: str
+) -> None:
+    """Its metadata says that no pair ever wrote it; what is attached or was used is never called fresh."""
+    tools.says("drbdmeta", f'version "v08";\n\nuuid {{\n    {generation}; 0x0000000000000000;\n}}\n')
+    tools.ends("drbdmeta", code)
+    assert asyncio.run(disks().prepare(WEB)) == Done(Outcome.OK, detail)
 
 
 def test_failed_zeroing_is_not_fresh(tools: Tools) -> None:

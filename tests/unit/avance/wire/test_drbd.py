@@ -148,3 +148,11 @@ def test_every_prefix_of_a_capture_is_readable() -> None:
     for end in range(0, len(whole), 7):
         complete = whole[:end].splitlines()[:-1]
         assert set(fed(complete).views) <= {"web"}
+
+
+def test_metadata_tells_whether_a_volume_was_ever_used() -> None:
+    """Real output of drbdmeta 9.22: the generation of `create-md` means never used; no block means not known."""
+    dump = (DATA / "dump-md-9.22-just-created.txt").read_text()
+    assert drbd.is_just_created(dump)
+    assert not drbd.is_just_created(dump.replace("0x0000000000000004", "0x0000000000000005"))
+    assert not drbd.is_just_created("")
