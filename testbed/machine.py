@@ -73,6 +73,19 @@ class DiskSpec:
 
 
 @dataclass(frozen=True)
+class NbdDiskSpec(DiskSpec):
+    """One virtio disk behind a disk server; `path` is its socket. A lost server is awaited so long, then I/O fails."""
+
+    format: str = "raw"
+    reconnect_delay_s: int = 0
+
+    @property
+    def block_node(self) -> str:
+        """The block node to yank when the server hangs."""
+        return f"nbd-{self.name}"
+
+
+@dataclass(frozen=True)
 class NicSpec:
     """One virtio NIC on a pair of datagram sockets; the first in the list is eth0."""
 
@@ -129,12 +142,24 @@ def _boot_args(boot: DirectBoot | None) -> list[str]:
     return ["-kernel", str(boot.hypervisor), "-append", boot.hypervisor_args, "-initrd", modules]
 
 
+def _backend_args(disk: DiskSpec) -> list[str]:
+    if not isinstance(disk, NbdDiskSpec):
+        image = f"file={_escape(disk.path)},format={disk.format},cache={disk.cache}"
+        return ["-drive", f"if=none,id=drive-{disk.name},{image}"]
+    server = f"{_unix('server', disk.path)},reconnect-delay={disk.reconnect_delay_s}"
+    return [
+        "-blockdev",
+        f"driver=nbd,node-name={disk.block_node},{server}",
+        "-blockdev",
+        f"driver=raw,node-name=drive-{disk.name},file={disk.block_node}",
+    ]
+
+
 def _device_args(spec: MachineSpec) -> list[str]:
     argv: list[str] = []
     for slot, disk in enumerate(spec.disks, start=FIRST_DISK_SLOT):
         argv += [
-            "-drive",
-            f"if=none,id=drive-{disk.name},file={_escape(disk.path)},format={disk.format},cache={disk.cache}",
+            *_backend_args(disk),
             "-device",
             f"virtio-blk-pci,id={disk.name},drive=drive-{disk.name},addr={slot:#x},{ERRORS}",
         ]

@@ -44,6 +44,8 @@ class HostPackage:
 PACKAGES = (
     HostPackage("qemu-system-x86", "runs the two nodes", ("qemu-system-x86_64",)),
     HostPackage("qemu-utils", "makes disk images", ("qemu-img",)),
+    HostPackage("nbdkit", "serves the disks that can be broken", ("nbdkit",)),
+    HostPackage("nbdkit-plugin-python", "lets nbdkit run our disk"),
     HostPackage("mmdebstrap", "builds the root file system of a node", ("mmdebstrap",)),
     HostPackage("e2fsprogs", "puts the root file system into an image without mounting", ("mke2fs", "debugfs")),
     HostPackage("uidmap", "lets mmdebstrap work without root", ("newuidmap",)),

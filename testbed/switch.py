@@ -17,10 +17,13 @@ import sys
 import time
 from collections import deque
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 from testbed.pcapng import PcapngWriter
 from testbed.switch_control import Control
+from testbed.switch_inject import Injections
+from testbed.switch_rules import Engine, Lane
 from testbed.switch_watch import SEEN_PERIOD_S, Watch
 
 QUEUE_FRAMES_MAX = 256  # the size of a virtio ring: a network card overflows there too
@@ -53,6 +56,8 @@ class Port:
         self.segment = segment
         self.number = number
         self.in_open = self.out_open = True
+        self.in_lane: Lane | None = None  # None while no rule is there: then frames take the short way
+        self.out_lane: Lane | None = None
         self.counted_in, self.counted_out = Counters(), Counters()
         self.queue: deque[bytes] = deque()
         self.waits_for_room = False
@@ -95,6 +100,8 @@ class SwitchCore:
         self.holding = False
         self.held: deque[tuple[Port, bytes]] = deque()
         self.stopping = False
+        self.engine = Engine()
+        self.injections = Injections(self.engine, self._inject)
         self.queue_frames = queue_frames
         self._epoll = select.epoll()
         self._handlers: dict[int, Handler] = {}
@@ -125,12 +132,20 @@ class SwitchCore:
 
     def turn(self, timeout_s: float) -> int:
         """Handle what is ready, waiting at most this long for the first; returns how many descriptors were ready."""
-        ready = self._epoll.poll(timeout_s)
+        due_ns = None if self.holding else self.engine.next_due_ns
+        if due_ns is None:
+            ready = self._epoll.poll(timeout_s)
+        else:  # epoll counts in milliseconds, which would make every delayed frame late; select in microseconds
+            left_s = min(timeout_s, max((due_ns - time.monotonic_ns()) / 1e9, 0.0))
+            select.select([self._epoll], [], [], left_s)
+            ready = self._epoll.poll(0)
         for fd, mask in ready:
             handler = self._handlers.get(fd)
             if handler is not None:
                 handler(mask)
         now_ns = time.monotonic_ns()
+        if due_ns is not None and due_ns <= now_ns and not self.holding:
+            self.engine.fire(now_ns)
         if now_ns >= self._next_tick_ns:
             self._next_tick_ns = now_ns + _TICK_NS
             self.tick()
@@ -142,6 +157,27 @@ class SwitchCore:
             watch.flush()
         if self.capture is not None:
             self.capture.flush()
+
+    def lane(self, port: Port, direction: str) -> Lane:
+        """The lane of a directed port, made when the first rule needs it."""
+        inbound = direction == "in"
+        lane = port.in_lane if inbound else port.out_lane
+        if lane is None:
+            emit, drop = (self._enter, self._lost_in) if inbound else (self._depart, self._lost_out)
+            lane = Lane(port.name, direction, partial(emit, port), partial(drop, port))
+            if inbound:
+                port.in_lane = lane
+            else:
+                port.out_lane = lane
+        return lane
+
+    def forget_lanes(self) -> None:
+        """Let ports whose last rule has gone forward on the short way again."""
+        for port in self.ports.values():
+            if port.in_lane is not None and not port.in_lane.rules:
+                port.in_lane = None
+            if port.out_lane is not None and not port.out_lane.rules:
+                port.out_lane = None
 
     def release(self) -> int:
         """End a hold: forward the held frames in their order and empty the queues; returns how many were held."""
@@ -205,7 +241,40 @@ class SwitchCore:
         if not passes:
             counted.dropped_rule += 1
             self._record(port, frame, now_ns, inbound=True, comment=f"dropped: cut in at {port.name}")
-            return
+        elif port.in_lane is not None:
+            self.engine.run(port.in_lane, frame, now_ns)
+        else:
+            self._pass(port, frame, now_ns)
+
+    def _enter(self, port: Port, frame: bytes) -> None:
+        """Take in a frame that has come through the rules of its port."""
+        if port.in_open:
+            self._pass(port, frame, time.monotonic_ns())
+        else:
+            self._lost_in(port, frame, f"dropped: cut in at {port.name}")
+
+    def _lost_in(self, port: Port, frame: bytes, comment: str) -> None:
+        port.counted_in.dropped_rule += 1
+        self._record(port, frame, time.monotonic_ns(), inbound=True, comment=comment)
+
+    def _lost_out(self, port: Port, frame: bytes, comment: str) -> None:
+        port.counted_out.dropped_rule += 1
+        self._drop(port, frame, comment)
+
+    def _inject(self, port: str, direction: str, frame: bytes) -> None:
+        """Deal with a made frame as if a device had sent it; watches report only what devices really say."""
+        target, now_ns = self.ports[port], time.monotonic_ns()
+        if direction == "out":
+            self._leave(target, frame)
+        elif not target.in_open:
+            self._lost_in(target, frame, f"dropped: cut in at {port}")
+        elif target.in_lane is not None:
+            self.engine.run(target.in_lane, frame, now_ns)
+        else:
+            self._pass(target, frame, now_ns)
+
+    def _pass(self, port: Port, frame: bytes, now_ns: int) -> None:
+        counted = port.counted_in
         counted.frames += 1
         counted.bytes += len(frame)
         counted.last_ns = now_ns
@@ -234,9 +303,20 @@ class SwitchCore:
         if not port.out_open:
             port.counted_out.dropped_rule += 1
             self._drop(port, frame, f"dropped: cut out at {port.name}")
-        elif not port.queue and self._send(port, frame):
-            return
-        elif len(port.queue) >= self.queue_frames:
+        elif port.out_lane is not None:
+            self.engine.run(port.out_lane, frame, time.monotonic_ns())
+        elif port.queue or not self._send(port, frame):
+            self._queue(port, frame)
+
+    def _depart(self, port: Port, frame: bytes) -> None:
+        """Send a frame that has come through the rules of its port."""
+        if not port.out_open:
+            self._lost_out(port, frame, f"dropped: cut out at {port.name}")
+        elif port.queue or not self._send(port, frame):
+            self._queue(port, frame)
+
+    def _queue(self, port: Port, frame: bytes) -> None:
+        if len(port.queue) >= self.queue_frames:
             port.counted_out.dropped_queue += 1
             self._drop(port, frame, f"dropped: queue full at {port.name}")
         else:

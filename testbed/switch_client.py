@@ -150,6 +150,47 @@ class Switch:
         """Let frames pass again in this direction (the op `pass`); returns the monotonic time from which it held."""
         return await self._rule("pass", port, direction)
 
+    async def rule_add(
+        self, port: str, direction: Direction, kind: str, *, settings: Mapping[str, object] | None = None,
+        match: Mapping[str, object] | None = None, seed: int = 0,
+    ) -> tuple[int, float]:  # fmt: skip
+        """Add a rule of a kind of `testbed.switch_rule_kinds` to a port; returns its number and the monotonic time."""
+        fields = {"port": port, "direction": direction.value, "kind": kind, "seed": seed}
+        reply = await self.call("rule_add", **fields, settings=dict(settings or {}), match=dict(match or {}))
+        text = f"{kind} {direction.value} at {port}"
+        self._history.record_at(float(reply["t_s"]), "switch", "rule", rule=kind, number=reply["rule"], text=text)
+        return int(reply["rule"]), float(reply["t_s"])
+
+    async def rule_remove(self, number: int) -> dict[str, Any]:
+        """Remove a rule; what it kept leaves now, in order; returns its counters and how many frames it `released`."""
+        reply = await self.call("rule_remove", rule=number)
+        text = f"rule {number} ({reply['kind']}) removed"
+        self._history.record_at(float(reply["t_s"]), "switch", "rule", rule="remove", number=number, text=text)
+        return reply
+
+    async def rules(self) -> dict[str, Any]:
+        """All rules and injections with their counters, and the switch's own lateness."""
+        return await self.call("rules")
+
+    async def observe(self, taps: Sequence[int], *, reset: bool = False) -> dict[str, Any]:
+        """What these taps saw since their last reset, and the counters of all ports at the same instant."""
+        return await self.call("observe", taps=list(taps), reset=reset)
+
+    async def inject(
+        self, port: str, direction: Direction, frames: Sequence[bytes], *, interval_s: float = 0.001, count: int = 1
+    ) -> tuple[int, float]:
+        """Send made frames as if the device (in) or the wire (out) had; returns a number and the monotonic time."""
+        texts = [frame.hex() for frame in frames]
+        fields = {"port": port, "direction": direction.value, "interval_s": interval_s, "count": count}
+        reply = await self.call("inject", **fields, frames=texts)
+        text = f"{count} frames {direction.value} at {port}"
+        self._history.record_at(float(reply["t_s"]), "switch", "inject", number=reply["injection"], text=text)
+        return int(reply["injection"]), float(reply["t_s"])
+
+    async def inject_stop(self, number: int) -> int:
+        """End an injection early; returns how many frames it sent; raises SwitchError when it is over."""
+        return int((await self.call("inject_stop", injection=number))["sent"])
+
     async def hold(self) -> None:
         """Stop forwarding on the whole switch; frames that arrive are kept in their order."""
         await self.call("hold")

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from testbed.pcapng import PcapngWriter
+from testbed.switch_rule_kinds import Tap, make_rule
 from testbed.switch_watch import Watch, format_mac, parse_mac
 
 if TYPE_CHECKING:
@@ -166,6 +167,7 @@ def _ports(core: SwitchCore, _connection: Connection, _request: Request) -> Repl
         "holding": core.holding,
         "held": len(core.held),
         "capturing": core.capture is not None,
+        "lateness": core.engine.lateness.as_json(),
         "ports": {
             port.name: {
                 "segment": port.segment,
@@ -190,9 +192,7 @@ def _counters(counters: Counters, *, is_open: bool) -> Reply:
 
 
 def _set_rule(core: SwitchCore, request: Request, *, is_open: bool) -> Reply:
-    port = core.ports.get(str(request.get("port")))
-    if port is None:
-        raise BadRequest(f"there is no port {request.get('port')!r}; possible are {', '.join(core.ports)}")
+    port = _port(core, request)
     direction = request.get("direction")
     if direction not in {"in", "out", "both"}:
         raise BadRequest(f"there is no direction {direction!r}; possible are in (from the device), out and both")
@@ -202,6 +202,85 @@ def _set_rule(core: SwitchCore, request: Request, *, is_open: bool) -> Reply:
         port.out_open = is_open
         core.drain(port)
     return {"t_s": time.monotonic()}
+
+
+def _port(core: SwitchCore, request: Request) -> Port:
+    port = core.ports.get(str(request.get("port")))
+    if port is None:
+        raise BadRequest(f"there is no port {request.get('port')!r}; possible are {', '.join(core.ports)}")
+    return port
+
+
+def _one_direction(request: Request) -> str:
+    direction = request.get("direction")
+    if direction not in {"in", "out"}:
+        raise BadRequest(f"there is no direction {direction!r} for this; possible are in (from the device) and out")
+    return str(direction)
+
+
+def _rule_add(core: SwitchCore, _connection: Connection, request: Request) -> Reply:
+    port, direction = _port(core, request), _one_direction(request)
+    rule = make_rule(request.get("kind"), request.get("settings", {}), request.get("match", {}), request.get("seed", 0))
+    return {"rule": core.engine.add(core.lane(port, direction), rule), "t_s": time.monotonic()}
+
+
+def _rule_remove(core: SwitchCore, _connection: Connection, request: Request) -> Reply:
+    number = request.get("rule")
+    if not isinstance(number, int) or number not in core.engine.rules:
+        raise BadRequest(f"there is no rule {number!r}; there are {sorted(core.engine.rules) or 'none'}")
+    _, rule = core.engine.rules[number]
+    waiting = core.engine.remove(number, time.monotonic_ns())
+    core.forget_lanes()
+    return rule.as_json() | {"released": waiting, "t_s": time.monotonic()}
+
+
+def _rules(core: SwitchCore, _connection: Connection, _request: Request) -> Reply:
+    core.forget_lanes()
+    listed = [
+        rule.as_json() | {"port": lane.port, "direction": lane.direction} for lane, rule in core.engine.rules.values()
+    ]
+    running = [
+        {"injection": made.number, "port": made.port, "direction": made.direction, "sent": made.sent, "left": made.left}
+        for made in core.injections.running.values()
+    ]
+    lateness = core.engine.lateness.as_json()
+    return {"rules": listed, "injections": running, "lateness": lateness, "t_s": time.monotonic()}
+
+
+def _observe(core: SwitchCore, connection: Connection, request: Request) -> Reply:
+    """What taps have seen, with the counters of all ports at the same instant; `reset` begins a new window."""
+    numbers = request.get("taps")
+    if not isinstance(numbers, list):
+        raise BadRequest("taps must be a list of rule numbers")
+    taps = {}
+    for number in numbers:
+        _, rule = core.engine.rules.get(number, (None, None))
+        if not isinstance(rule, Tap):
+            raise BadRequest(f"rule {number!r} is no tap")
+        taps[str(number)] = rule
+    seen = {number: tap.observed() for number, tap in taps.items()}
+    if request.get("reset"):
+        for tap in taps.values():
+            tap.reset()
+    return _ports(core, connection, request) | {"taps": seen}
+
+
+def _inject(core: SwitchCore, _connection: Connection, request: Request) -> Reply:
+    port, direction = _port(core, request), _one_direction(request)
+    interval_s, count = request.get("interval_s", 0.001), request.get("count", 1)
+    if not isinstance(interval_s, (int, float)) or not isinstance(count, int):
+        raise BadRequest("interval_s and count are numbers")
+    frames = [bytes.fromhex(text) for text in _texts(request, "frames")]
+    now_ns = time.monotonic_ns()
+    number = core.injections.start(port.name, direction, frames, interval_s=interval_s, count=count, now_ns=now_ns)
+    return {"injection": number, "t_s": now_ns / 1e9}
+
+
+def _inject_stop(core: SwitchCore, _connection: Connection, request: Request) -> Reply:
+    number = request.get("injection")
+    if not isinstance(number, int):
+        raise BadRequest(f"injection is {number!r}; the number that inject returned is needed")
+    return {"sent": core.injections.stop(number), "t_s": time.monotonic()}
 
 
 def _cut(core: SwitchCore, _connection: Connection, request: Request) -> Reply:
@@ -247,6 +326,8 @@ def _watch(core: SwitchCore, connection: Connection, request: Request) -> Reply:
 
 
 def _save(core: SwitchCore, _connection: Connection, request: Request) -> Reply:
+    if core.engine.rules or core.injections.running:
+        raise BadRequest("rules or injections are at work and cannot be saved; remove them first")
     core.read_all()  # what machines sent before they stopped may still be in the kernel
     state = {
         "schema": STATE_SCHEMA,
@@ -264,6 +345,8 @@ def _save(core: SwitchCore, _connection: Connection, request: Request) -> Reply:
 
 
 def _load(core: SwitchCore, _connection: Connection, request: Request) -> Reply:
+    if core.engine.rules or core.injections.running:
+        raise BadRequest("rules or injections are at work, and a saved state knows none; remove them first")
     path = _path(request)
     try:
         apply = _parse_state(core, json.loads(path.read_text(encoding="utf-8")))
@@ -331,6 +414,12 @@ _OPERATIONS: dict[str, Callable[[SwitchCore, Connection, Request], Reply]] = {
     "ports": _ports,
     "cut": _cut,
     "pass": _pass,
+    "rule_add": _rule_add,
+    "rule_remove": _rule_remove,
+    "rules": _rules,
+    "observe": _observe,
+    "inject": _inject,
+    "inject_stop": _inject_stop,
     "hold": _hold,
     "release": _release,
     "capture_start": _capture_start,

@@ -15,7 +15,7 @@ import pytest
 
 from testbed.errors import MachineError, SnapshotError, TestbedError
 from testbed.history import History, Record
-from testbed.machine import DirectBoot, DiskSpec, Machine, MachineSpec, NicSpec, qemu_argv
+from testbed.machine import DirectBoot, DiskSpec, Machine, MachineSpec, NbdDiskSpec, NicSpec, qemu_argv
 from testbed.wait import wait_for_record
 
 QEMU = shutil.which("qemu-system-x86_64")
@@ -110,6 +110,20 @@ def test_disk_errors_reach_the_guest(tmp_path: Path) -> None:
     """Neither read nor write errors nor a full host pause the machine."""
     disk = next(device for device in option(qemu_argv(node(tmp_path)), "-device") if "id=root" in device)
     assert "rerror=report,werror=report" in disk
+
+
+def test_a_disk_behind_a_server_is_reached_by_its_socket(tmp_path: Path) -> None:
+    """A raw node over a network block node, with the same errors to the guest; a file beside it stays what it was."""
+    spec = node(tmp_path)
+    both = replace(spec, disks=(*spec.disks, NbdDiskSpec("vdb", tmp_path / "n-vdb", reconnect_delay_s=5)))
+    argv = qemu_argv(both)
+    assert option(argv, "-blockdev") == [
+        f"driver=nbd,node-name=nbd-vdb,server.type=unix,server.path={tmp_path}/n-vdb,reconnect-delay=5",
+        "driver=raw,node-name=drive-vdb,file=nbd-vdb",
+    ]
+    assert option(argv, "-drive") == option(qemu_argv(spec), "-drive")
+    device = next(device for device in option(argv, "-device") if "id=vdb" in device)
+    assert device.startswith("virtio-blk-pci,id=vdb,drive=drive-vdb,addr=0x5,rerror=report,werror=report")
 
 
 def test_the_watchdog_is_absent_unless_asked_for(tmp_path: Path) -> None:

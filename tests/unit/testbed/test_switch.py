@@ -192,6 +192,72 @@ def test_a_runt_is_dropped_and_counted(bench: Bench) -> None:
     assert bench.counters("a.priv0", "in")["dropped_rule"] == 1
 
 
+def test_a_rule_acts_on_its_directed_port_and_on_the_capture(bench: Bench) -> None:
+    """What a rule takes is counted at the port, commented in the capture, and the other direction is free."""
+    path = bench.directory / "wire.pcapng"
+    bench.ask("capture_start", path=str(path))
+    number = bench.ask("rule_add", port="a.priv0", direction="in", kind="match_drop")["rule"]
+    bench.send("a.priv0", ether(EVERYBODY, MAC_A))
+    bench.send("b.priv0", ether(EVERYBODY, MAC_B))
+    assert [len(bench.got("a.priv0")), len(bench.got("b.priv0"))] == [1, 0]
+    counters = bench.counters("a.priv0", "in")
+    assert (counters["frames"], counters["dropped_rule"], counters["pass"]) == (0, 1, True)
+    bench.ask("capture_stop")
+    assert [item.comment for item in packets.read_capture(path)] == [f"dropped: rule {number} match_drop", ""]
+
+
+def test_a_rule_towards_the_device_acts_there_only(bench: Bench) -> None:
+    """Others on the segment get the flooded frame untouched; without rules the port is on its short way again."""
+    always: dict[str, object] = {"probability": 1}
+    number = bench.ask("rule_add", port="b.biz0", direction="out", kind="duplicate", settings=always)["rule"]
+    bench.send("a.biz0", ether(EVERYBODY, MAC_A))
+    assert [len(bench.got("b.biz0")), len(bench.got("client.biz0"))] == [2, 1]
+    assert bench.core.ports["b.biz0"].out_lane is not None
+    assert bench.ask("rule_remove", rule=number)["changed"] == 1
+    assert bench.core.ports["b.biz0"].out_lane is None
+
+
+def test_a_delayed_frame_that_meets_a_cut_is_lost(bench: Bench) -> None:
+    """What is under way when the cable is cut does not arrive."""
+    for port, direction in (("a.priv0", "in"), ("b.priv0", "out")):
+        number = bench.ask("rule_add", port=port, direction=direction, kind="jam")["rule"]
+        bench.send("a.priv0", ether(EVERYBODY, MAC_A))
+        bench.ask("cut", port=port, direction=direction)
+        assert bench.ask("rule_remove", rule=number)["released"] == 1
+        bench.core.turn(0.01)
+        assert bench.got("b.priv0") == []
+        assert bench.counters(port, direction)["dropped_rule"] == 1
+        bench.ask("pass", port=port, direction=direction)
+
+
+def test_a_held_switch_sends_nothing_that_comes_due(bench: Bench) -> None:
+    """A snapshot's barrier also holds delayed frames; they leave after it."""
+    bench.ask("rule_add", port="b.priv0", direction="out", kind="delay", settings={"delay_s": 0})
+    bench.devices["a.priv0"].send(ether(EVERYBODY, MAC_A))
+    bench.ask("hold")
+    bench.core.turn(0.01)
+    assert bench.got("b.priv0") == []
+    bench.ask("release")
+    bench.core.turn(0.01)
+    assert len(bench.got("b.priv0")) == 1
+
+
+def test_injected_frames_come_from_the_port_or_the_wire(bench: Bench) -> None:
+    """In: the others hear it and the cut of the port stops it; out: only the device hears it; watches hear neither."""
+    bench.ask("watch", macs=[MAC_VM])
+    frame = ether(EVERYBODY, MAC_VM)
+    for direction, heard in (("in", [0, 1]), ("out", [1, 0])):
+        bench.ask("inject", port="a.priv0", direction=direction, frames=[frame.hex()])
+        bench.core.turn(0.01)
+        assert [len(bench.got("a.priv0")), len(bench.got("b.priv0"))] == heard
+    bench.ask("cut", port="a.priv0", direction="in")
+    bench.ask("inject", port="a.priv0", direction="in", frames=[frame.hex()])
+    bench.core.turn(0.01)
+    assert bench.got("b.priv0") == []
+    bench.core.tick()
+    assert bench.messages() == []
+
+
 def test_closing_removes_the_sockets() -> None:
     """A switch that ended leaves no names behind that a device could still send to."""
     with tempfile.TemporaryDirectory(prefix="tb-") as name:

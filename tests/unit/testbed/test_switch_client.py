@@ -66,6 +66,31 @@ def test_rules_counters_capture_and_state_through_the_process() -> None:
     with_switch(scenario)
 
 
+def test_rules_taps_and_injections_through_the_process() -> None:
+    """A made frame is doubled by a rule, seen by a tap, and the history tells of each step."""
+
+    async def scenario(switch: Switch, history: History, directory: Path) -> None:
+        right = Device(directory, "b.priv0")
+        double, _ = await switch.rule_add("b.priv0", Direction.OUT, "duplicate", settings={"probability": 1}, seed=3)
+        tap, _ = await switch.rule_add("b.priv0", Direction.OUT, "tap", settings={"behind": True})
+        number, _ = await switch.inject("a.priv0", Direction.IN, [ether(EVERYBODY, MAC_A)], interval_s=3600, count=2)
+        loop = asyncio.get_running_loop()
+        async with asyncio.timeout(10):
+            assert [await loop.sock_recv(right.socket, 100) for _ in range(2)] == [ether(EVERYBODY, MAC_A)] * 2
+        assert (await switch.observe([tap]))["taps"][str(tap)]["matched"] == 2
+        assert len((await switch.rules())["rules"]) == 2
+        assert await switch.inject_stop(number) == 1
+        assert (await switch.rule_remove(double))["changed"] == 1
+        right.socket.close()
+        texts = [record.fields["text"] for record in history if record.kind in {"rule", "inject"}]
+        assert texts == [
+            "duplicate out at b.priv0", "tap out at b.priv0", "2 frames in at a.priv0",
+            f"rule {double} (duplicate) removed",
+        ]  # fmt: skip
+
+    with_switch(scenario)
+
+
 def test_events_reach_the_history_with_the_time_of_the_switch() -> None:
     """A watched address is recorded as claim, as moved when it moves, and as seen while it is used."""
 

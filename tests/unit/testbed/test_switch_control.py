@@ -34,6 +34,16 @@ def bench() -> Iterator[Bench]:
         ("capture_stop", {}, "no capture is running"),
         ("load", {"path": "/dev/null"}, "not a saved state"),
         ("save", {"path": "/nowhere/state"}, "No such file"),
+        ("rule_add", {"port": "c", "direction": "in", "kind": "jam"}, "possible are a.priv0"),
+        ("rule_add", {"port": "a.priv0", "direction": "both", "kind": "jam"}, "possible are in"),
+        ("rule_add", {"port": "a.priv0", "direction": "in", "kind": "x"}, "possible are loss"),
+        ("rule_remove", {"rule": 9}, "there are none"),
+        ("observe", {"taps": 1}, "list of rule numbers"),
+        ("observe", {"taps": [1]}, "no tap"),
+        ("inject", {"port": "a.priv0", "direction": "in", "frames": ["xyz"]}, "hexadecimal"),
+        ("inject", {"port": "a.priv0", "direction": "in", "frames": [], "count": "x"}, "are numbers"),
+        ("inject_stop", {"injection": 3}, "may be over"),
+        ("inject_stop", {}, "number that inject returned"),
     ],
 )
 def test_a_bad_request_is_refused_with_what_is_possible(
@@ -118,6 +128,35 @@ def test_a_state_of_another_switch_is_refused_whole(bench: Bench) -> None:
     path.write_text(json.dumps(state))
     assert "nothing was changed" in bench.ask("load", path=str(path))["error"]
     assert bench.counters("a.priv0", "in")["pass"] is True
+
+
+def test_a_switch_with_rules_is_neither_saved_nor_overwritten(bench: Bench) -> None:
+    """A snapshot holds no rule, so it is refused with the way out."""
+    path = str(bench.directory / "state")
+    assert bench.ask("save", path=path)["ok"]
+    number = bench.ask("rule_add", port="a.priv0", direction="in", kind="jam")["rule"]
+    for operation in ("save", "load"):
+        assert "remove them first" in bench.ask(operation, path=path)["error"]
+    bench.ask("rule_remove", rule=number)
+    assert bench.ask("save", path=path)["ok"]
+
+
+def test_rules_taps_and_injections_are_told(bench: Bench) -> None:
+    """Counters, lateness, what a tap saw with the counters of the same instant, and what is still to be injected."""
+    tap = bench.ask("rule_add", port="b.priv0", direction="out", kind="tap")["rule"]
+    late = bench.ask("rule_add", port="a.priv0", direction="in", kind="delay", settings={"delay_s": 0})["rule"]
+    bench.send("a.priv0", ether(EVERYBODY, MAC_A))
+    bench.core.turn(0.01)
+    frames = ["00" * 60]
+    made = bench.ask("inject", port="a.biz0", direction="out", frames=frames, interval_s=3600, count=5)["injection"]
+    told = bench.ask("rules")
+    assert {rule["rule"]: rule["matched"] for rule in told["rules"]} == {tap: 1, late: 1}
+    assert told["lateness"]["count"] == bench.ask("ports")["lateness"]["count"] == 1
+    assert [(item["injection"], item["sent"] + item["left"]) for item in told["injections"]] == [(made, 5)]
+    seen = bench.ask("observe", taps=[tap], reset=True)
+    assert seen["taps"][str(tap)]["matched"] == seen["ports"]["b.priv0"]["out"]["frames"] == 1
+    assert bench.ask("observe", taps=[tap])["taps"][str(tap)]["records"] == []
+    assert bench.ask("inject_stop", injection=made)["sent"] == 1
 
 
 def test_a_watched_address_is_reported_when_it_moves(bench: Bench) -> None:
