@@ -126,7 +126,9 @@ def test_stale_exemption_is_found() -> None:
     assert "does not exist" in tidy.mirror_complaints({}, {"testbed/x.py": "why"})[0]
 
 
-@pytest.mark.parametrize("text", ["open('/wor" "k/main/x')", "cd /tmp/x", "https://pypi.example/simple", '"resolved": "x"'])
+@pytest.mark.parametrize(
+    "text", [f"open('{ROOT.root}work/main/x')", "cd /tmp/x", "https://pypi.example/simple", '"resolved": "x"']
+)
 def test_machine_text_is_found(text: str) -> None:
     """A path of one machine or a registry is found in any file."""
     assert tidy.text_complaints("docs/x.md", f"fine\n{text}\n")[0].startswith("docs/x.md:2")

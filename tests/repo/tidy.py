@@ -54,9 +54,7 @@ RANDOM_ALLOWED = {"Random", "SystemRandom"}
 UNMIRRORED: dict[str, str] = {}
 # The second alternative: a fixed name in a directory that everybody shares.
 MACHINE_PATH = re.compile(r"(?<![\w.])(/wor[k]/|/tmp/(?!\{)[\w.])")
-REGISTRY = re.compile(
-    r"((?<!emit-)index-url|https?://[^\s/]*(?:pypi|npm|debian)|\"resolved\": )"
-)
+REGISTRY = re.compile(r"((?<!emit-)index-url|https?://[^\s/]*(?:pypi|npm|debian)|\"resolved\": )")
 
 
 def dotted(node: ast.expr) -> str:
