@@ -484,3 +484,9 @@ class DiskWrong(DiskFault):
             same = await client.read(self._differs_at, count) == self._other(self._differs_at, count)
         evidence["reads_as_the_other_disk"], evidence["compared_at"] = same, self._differs_at
         return same
+
+
+FAULTS = (
+    DiskGone, DiskReadError, DiskWriteError, DiskMetadataError, DiskFull, DiskHang, DiskSlow, DiskSlowHeavyTailed,
+    DiskBitRot, DiskLostWrite, DiskTornWrite, DiskReturnAfterAbsence, DiskWrong,
+)  # fmt: skip
