@@ -39,6 +39,14 @@ async def capability(
     return [await _look(need, questions) for need in dict.fromkeys(needs)]
 
 
+async def require(steps: Mapping[str, Iterable[str]]) -> None:
+    """Raise HostError naming the first step (with its needs as values) that this host cannot do, and why."""
+    for step, needs in steps.items():
+        for found in await capability(needs):
+            if not found.there:
+                raise HostError(f"{step} cannot be done on this host: {found.reason}. `testbed list` shows what can.")
+
+
 async def _look(need: str, questions: Mapping[str, tuple[tuple[str, ...], str]]) -> Capability:
     if need.startswith("/"):
         there = Path(need).exists()

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from faults.capability import Capability, capability
+from faults.capability import Capability, capability, require
+from testbed.errors import HostError
 
 
 def look(*needs: str, questions: Mapping[str, tuple[tuple[str, ...], str]] | None = None) -> list[Capability]:
@@ -58,3 +59,10 @@ def test_a_program_that_lacks_a_part_is_not_enough(tmp_path: Path, monkeypatch: 
     assert good.there
     assert not bad.there
     assert "bad is installed, but it has no teeth" in bad.reason
+
+
+def test_a_step_that_the_host_cannot_do_is_refused(tmp_path: Path) -> None:
+    """The sentence names the step and what is missing; steps that can be done are no trouble."""
+    asyncio.run(require({"step cut1 (link.cut)": (), "step d (disk.gone)": (str(tmp_path),)}))
+    with pytest.raises(HostError, match=r"step x \(y.z\) cannot be done on this host: the program no-such-program"):
+        asyncio.run(require({"step d": (str(tmp_path),), "step x (y.z)": ("no-such-program",)}))
