@@ -44,3 +44,17 @@ def test_an_example_is_drawn_anew_by_each_seed(path: Path) -> None:
     schedule = load(path)
     assert expand(1, schedule) == expand(1, schedule)
     assert expand(1, schedule).steps[0].when != expand(2, schedule).steps[0].when
+
+
+def test_the_example_in_the_documentation_is_the_file() -> None:
+    """What a newcomer reads and tries is what was tested; only the sentence about it is left out."""
+    text = (FILES[0].parents[2] / "docs" / "testing.md").read_text(encoding="utf-8")
+    shown = text[text.index('{"schema": "testbed.schedule/1"') :].partition("\n```")[0]
+    decoder, objects, at = json.JSONDecoder(), [], 0
+    while at < len(shown):
+        found, at = decoder.raw_decode(shown, at)
+        objects.append(found)
+        at += len(shown[at:]) - len(shown[at:].lstrip())
+    path = next(path for path in FILES if path.stem == "cut_during_resync")
+    real = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    assert objects == [{**real[0], "about": "..."}, *real[1:]]
