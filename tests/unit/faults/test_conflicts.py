@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 import pytest
 
@@ -64,6 +65,7 @@ NOT_TOGETHER = [
     (KILL, step("x", "link.cut", "b.biz0", Trigger(5.0))),
     (step("k", "node.kill", until=EVENT), step("x", "link.cut", "a.priv0", after("k"))),
     (step("k", "node.kill", until=EVENT), step("x", "link.cut", "a.priv0", EVENT)),
+    (step("k", "node.kill", until=replace(EVENT, of=Anchor("k"))), step("x", "link.cut", "a.priv0", Trigger(5.0))),
     (HANG, step("x", "node.pause", when=after("h"))),
     (HANG, step("x", "node.pause", "b", Trigger(4.0))),
     (HANG, step("x", "node.freeze", when=Trigger(4.0))),
@@ -114,6 +116,25 @@ def test_a_chain_of_waits_counts() -> None:
     assert first_conflict([HANG, middle, step("x", "node.pause", when=after("m", moment=Moment.INJECTED))]) is None
     follower = step("m", "link.cut", "b.biz0", after("h", moment=Moment.INJECTED), for_s("m", 1.0))
     assert first_conflict([HANG, follower, step("x", "node.pause", when=after("m"))]) is not None
+
+
+def test_who_waits_for_a_heal_comes_after_the_beginning_too() -> None:
+    """Without any known time, the chain alone says that the node is off by then."""
+    kill = step("k", "node.kill", when=EVENT)
+    middle = step("m", "link.cut", "b.biz0", after("k", moment=Moment.INJECTED), for_s("m", 1.0))
+    reason = first_conflict([kill, middle, step("x", "link.cut", "a.priv0", after("m"))])
+    assert reason is not None
+    assert "while a is off for ever" in reason
+
+
+def test_nobody_knows_how_long_a_proof_takes() -> None:
+    """What counts from the proof of a fault may be later than its times say."""
+    first = step("f", "link.cut", "b.biz0")
+    proved = step("p", "link.cut", "a.priv0", after("f", moment=Moment.CONFIRMED), for_s("p", 1.0))
+    timed = step("p", "link.cut", "a.priv0", Trigger(1.0, Anchor("f"), None, 60.0), for_s("p", 1.0))
+    later = step("x", "link.loss", "a.priv0", Trigger(100.0))
+    assert first_conflict([first, proved, later]) is not None
+    assert first_conflict([first, timed, later]) is None
 
 
 def test_a_heal_that_waits_for_another_heal_counts() -> None:

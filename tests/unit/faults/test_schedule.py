@@ -219,6 +219,10 @@ def test_expanding_writes_the_seeds_of_the_faults() -> None:
     assert both.seed == 5
     assert both.steps[0] == alone.steps[0]
     assert both.steps[1].parameters == {"seed": 4}
+    twin = loss.replace('"l"', '"t"').replace("a.biz0", "b.priv0")
+    twins = expand(5, parse(f"{HEADER}\n{loss}\n{twin}\n")).steps
+    assert twins[0].when != twins[1].when
+    assert twins[0].parameters != twins[1].parameters
     assert both.steps[0] != expand(6, parse(f"{HEADER}\n{loss}\n")).steps[0]
 
 

@@ -236,6 +236,14 @@ def test_shrinking_what_does_not_fail_says_nothing(
     assert not (tmp_path / "out" / "shrunk.jsonl").exists()
 
 
+def test_luck_is_no_success(plan: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A smallest schedule that never failed again is left for inspection, and the code says that nobody knows."""
+    passes = [a_result(Verdict.PASS) for _ in range(40)]
+    direct(monkeypatch, World(a_result(Verdict.FAIL, "x"), *passes))
+    assert command.main(["shrink", str(plan), "--out", str(tmp_path / "out")]) == SAID_NOTHING
+    assert (tmp_path / "out" / "shrunk.jsonl").exists()
+
+
 @pytest.mark.parametrize("argv", [["replay", "--times", "0"], ["shrink", "--budget", "5"], ["shrink", "--tries", "0"]])
 def test_senseless_numbers_are_refused(
     argv: list[str], plan: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
