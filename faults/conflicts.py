@@ -21,9 +21,12 @@ HANGING_DISK = "disk.hang"
 # QEMU waits for its disks in these: with a disk that never answers, its main loop waits for ever.
 DRAINS_DISKS = frozenset({"node.pause", "power.shutdown", "power.reset"})
 RELEASES_DISKS = frozenset({"power.cut", "power.cut_both", "power.flicker"})
-# Ordered over QMP, which is dead while the process is stopped.
-NEEDS_QMP = frozenset({"node.pause", "node.nmi", "power.shutdown", "power.reset", "link.carrier_loss"})
-NEEDS_INSIDE = frozenset({"process", "clock", "load"})
+# What the host does to the node's process: the end of one would be the end of the other.
+HOLDS_NODE = STANDS_STILL | {"node.slow", "node.stale_burst"}
+# What needs no help of a node that stands still; everything else does.
+POSSIBLE_FAMILIES = frozenset({"link", "disk", "hardware"})
+POSSIBLE_FAULTS = frozenset({"node.kill", "power.cut", "power.cut_both", "power.flicker"})
+NEEDS_QMP = frozenset({"link.carrier_loss"})  # of these; QMP is dead while the process is stopped
 
 
 @dataclass(frozen=True)
@@ -136,7 +139,7 @@ def _released(first: Step, second: Step, order: Order) -> str | None:
 
 def _still_twice(first: Step, second: Step, order: Order) -> str | None:
     faults = {first.fault, second.fault}
-    if not faults <= STANDS_STILL or not _same_node(first, second) or order.apart(first, second):
+    if not faults <= HOLDS_NODE or not _same_node(first, second) or order.apart(first, second):
         return None
     return (
         f"{first.name} ({first.fault}) and {second.name} ({second.fault}) may hold {first.target} at once, and the "
@@ -147,12 +150,12 @@ def _still_twice(first: Step, second: Step, order: Order) -> str | None:
 def _not_reachable(first: Step, second: Step, order: Order) -> str | None:
     if first.fault not in STANDS_STILL or not _same_node(first, second) or not order.during(first, second):
         return None
-    if find(second.fault).family in NEEDS_INSIDE:
-        why = "nothing can be done inside a node that stands still"
-    elif first.fault == "node.freeze" and second.fault in NEEDS_QMP:
+    if first.fault == "node.freeze" and second.fault in NEEDS_QMP:
         why = "its machine cannot be commanded while its process is stopped"
-    else:
+    elif find(second.fault).family in POSSIBLE_FAMILIES or second.fault in POSSIBLE_FAULTS:
         return None
+    else:
+        why = "a node that stands still cannot take part in it"
     return (
         f"{second.name} ({second.fault} on {second.target}) comes while {first.name} ({first.fault}) holds the node: "
         f"{why}. Begin {second.name} before, or after {first.name}.healed."

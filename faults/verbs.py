@@ -1,4 +1,4 @@
-"""The verbs that fault injection adds to the `testbed` command: `run`, `demo` and `bench`."""
+"""The verbs that fault injection adds to the `testbed` command: `run`, `demo` and `bench`, and those of schedules."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from faults import verbs_schedule
 from testbed.errors import UsageError
 from testbed.process import run_live
 from testbed.result import Expect, Result, Verdict
@@ -36,6 +37,7 @@ def register(verbs: Any) -> None:  # noqa: ANN401 - argparse does not publish th
     bench.add_argument("--runs", type=int, default=5)
     bench.add_argument("--out", type=Path, default=Path("build/bench"))
     bench.set_defaults(act=_bench)
+    verbs_schedule.register(verbs)
 
 
 def _seed(text: str) -> int:
