@@ -59,7 +59,6 @@ class Plan:
 
     schedule: Schedule
     out: Path
-    expect: Expect = Expect.ANY
     make_fault: Callable[[str], Fault] | None = None  # in place of the schedule's, for tests that plant a bad injector
     step: StepMaker = contextlib.nullcontext
     takeover_limit_s: float = TAKEOVER_LIMIT_S
@@ -77,7 +76,7 @@ async def run_schedule(given: Schedule, out: Path, *, cold: bool = False, **choi
 def primary_crash(seed: int) -> Schedule:
     """The schedule that every project of this kind begins with: the primary is killed under write load."""
     step = Step("crash", "node.kill", "primary", Trigger(STEADY_S))
-    return schedule.expand(seed, Schedule("primary-crash", seed, (step,)))
+    return schedule.expand(seed, Schedule("primary-crash", seed, (step,), expect=Expect.TAKEOVER))
 
 
 async def run(bed: Bed, plan: Plan) -> Result:
@@ -117,7 +116,7 @@ async def run(bed: Bed, plan: Plan) -> Result:
     result.host = {**between(sample, HostSample.take()), "probe_lateness_p99_s": summary.lateness_p99_s}
     result.host["memory_peak_mib"] = bed.peak_memory_mib()
     result.outage_resolution_s = summary.resolution_s
-    wanted = ALERTS_OF_A_TAKEOVER if plan.expect is Expect.TAKEOVER else ()
+    wanted = ALERTS_OF_A_TAKEOVER if plan.schedule.expect is Expect.TAKEOVER else ()
     result.verdict, result.reasons = judge(result, alerts_wanted=wanted)
     if all(fault.injected_at_s is None for fault in result.faults):
         result.reasons.append("phases count from the command, because no fault itself is proven")
@@ -132,7 +131,7 @@ def _new_result(bed: Bed, plan: Plan) -> Result:
         dilation=bed.options.site.dilation,
         seed=plan.schedule.seed,
         started_wall=dt.datetime.now(dt.UTC).isoformat(timespec="seconds"),
-        expect=plan.expect,
+        expect=plan.schedule.expect,
         versions={**bed.image.versions, bed.image.product.name: bed.image.product.version, "image": bed.image.hash},
         restore_failures=bed.restore_failures,
     )
@@ -170,7 +169,7 @@ class _Run:
                 result.problems += await leader.heal_all()
             result.faults = leader.results(began_s)
         zero_s = began_s if zero_s is None else zero_s
-        if plan.expect is Expect.TAKEOVER and "vm_start" not in self._stamps(zero_s):
+        if plan.schedule.expect is Expect.TAKEOVER and "vm_start" not in self._stamps(zero_s):
             self._stamp(zero_s)
             return zero_s  # nothing that could serve was started: waiting longer would tell nothing new
         with plan.step("the client is served, and both copies become equal again"):

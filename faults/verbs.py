@@ -13,7 +13,7 @@ from typing import Any
 from faults import verbs_schedule
 from testbed.errors import UsageError
 from testbed.process import run_live
-from testbed.result import Expect, Result, Verdict
+from testbed.result import Result, Verdict
 
 SCENARIOS = ("primary-crash",)
 ROOT = Path(__file__).resolve().parent.parent
@@ -61,7 +61,7 @@ async def crash_once(out: Path, *, seed: int | None = None, cold: bool = False, 
     from faults.scenario import primary_crash, run_schedule  # noqa: PLC0415 - scapy and matplotlib: not for `doctor`
 
     chosen = seed if seed is not None else int.from_bytes(os.urandom(4))
-    return await run_schedule(primary_crash(chosen), out, cold=cold, capture=capture, expect=Expect.TAKEOVER)
+    return await run_schedule(primary_crash(chosen), out, cold=cold, capture=capture)
 
 
 def summary(out: Path, result: Result) -> str:

@@ -15,7 +15,7 @@ from faults.scenario import Plan, primary_crash, run
 from faults.verbs import summary
 from testbed import report
 from testbed.bed import Bed
-from testbed.result import Expect, Result, Verdict
+from testbed.result import Result, Verdict
 from testbed.session import Session
 from testbed.site import SiteOptions
 
@@ -30,7 +30,7 @@ async def _crash(
     async with Session(out, site) as session:
         with report.step("a protected pair"):
             await session.protect(cold=cold)
-        plan = Plan(crash, out, Expect.TAKEOVER, make_fault=fault, step=report.step, takeover_limit_s=limit_s)
+        plan = Plan(crash, out, make_fault=fault, step=report.step, takeover_limit_s=limit_s)
         return await run(session.bed, plan)
 
 
