@@ -18,8 +18,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from faults.fault import Fault, Proof
+from testbed import host_gate, site, timeline
 from testbed import ledger as book
-from testbed import site, timeline
 from testbed.bed import Bed
 from testbed.errors import TestbedError, WaitTimeout
 from testbed.history import as_json
@@ -28,7 +28,7 @@ from testbed.ledger import Ledger
 from testbed.oracle import dual_active, is_complete, sightings
 from testbed.picture import draw_timeline
 from testbed.probe import Probe
-from testbed.result import FaultResult, Result, judge
+from testbed.result import PHASES, FaultResult, Result, judge, not_reached
 
 StepMaker = Callable[[str], AbstractContextManager[object]]
 
@@ -80,10 +80,17 @@ async def primary_crash(bed: Bed, plan: Plan) -> Result:
             await _steady_load(bed, plan)
             proof, injected_s = await _inject(bed, plan, fault, result, began_s)
             await _takeover(bed, plan, survivor.name, injected_s, result)
+            # What follows is only waited for when the VM was started: without that, all of it is later than now.
+            started = result.phases_s["vm_start"] is not None
+            not_reached(result, time.monotonic() - injected_s, tuple(JOURNAL_PHASES)[:4] if started else PHASES)
             await _service(plan, probe, injected_s, result)
+            not_reached(result, time.monotonic() - injected_s, ["service_up"])
             await _redundancy(bed, plan, fault, survivor.name, injected_s, result)
+            not_reached(result, time.monotonic() - injected_s)
             await probe.stop()
             summary = probe.summary(since_s=injected_s)
+            if result.outage_s is None and summary.outage is not None and summary.outage.ended_at_s is None:
+                result.limits_s["outage"] = round(summary.outage.at_least_s, 3)
         with plan.step("read back every acknowledged write"):
             read = await book.read_back(
                 bed.client, site.VM_ADDRESS, bed.image.workload.udp_port, timeout_s=READ_BACK_S
@@ -95,6 +102,7 @@ async def primary_crash(bed: Bed, plan: Plan) -> Result:
         await bed.switch.capture_stop()
         result.files["wire"] = "wire.pcapng"
     result.host = {**between(sample, HostSample.take()), "probe_lateness_p99_s": summary.lateness_p99_s}
+    result.host |= host_gate.lateness_fields((await bed.switch.rules())["lateness"])
     result.host["memory_peak_mib"] = bed.peak_memory_mib()
     result.outage_resolution_s = summary.resolution_s
     result.verdict, result.reasons = judge(result, alerts_wanted=ALERTS_WANTED)

@@ -7,13 +7,14 @@ a fault that is not proven makes the run worthless for everything else; a noisy 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from pathlib import Path
 
+from testbed import host_gate
+
 PHASES = ("detect", "decide", "promote", "vm_start", "service_up", "redundancy")
-LATENESS_MAX_S = 0.5  # a probe that was later than this in 1 of 100 requests measured the host, not the product
 
 
 class Verdict(StrEnum):
@@ -50,6 +51,7 @@ class Result:
     started_wall: str
     faults: list[FaultResult] = field(default_factory=list)
     phases_s: dict[str, float | None] = field(default_factory=lambda: dict.fromkeys(PHASES))
+    limits_s: dict[str, float] = field(default_factory=dict)  # how long was waited for what did not come
     outage_s: float | None = None
     outage_resolution_s: float | None = None
     ledger: dict[str, object] = field(default_factory=lambda: {"acknowledged": 0, "lost": None, "stale": None})
@@ -70,6 +72,13 @@ class Result:
         part.replace(path)
 
 
+def not_reached(result: Result, at_s: float, names: Iterable[str] = PHASES) -> None:
+    """Note for the phases without a time that they were not reached until then: their values are "greater than"."""
+    for name in names:
+        if result.phases_s.get(name) is None:
+            result.limits_s.setdefault(name, round(at_s, 3))
+
+
 def judge(result: Result, *, alerts_wanted: tuple[str, ...]) -> tuple[Verdict, list[str]]:
     """Return the verdict and every reason for it that is not "all is well"."""
     violations = _violations(result)
@@ -78,9 +87,9 @@ def judge(result: Result, *, alerts_wanted: tuple[str, ...]) -> tuple[Verdict, l
     unproven = [f"fault {f.name} on {f.target}: {f.verdict}" for f in result.faults if f.verdict != "confirmed"]
     if unproven or not result.faults:
         return Verdict.INCONCLUSIVE, unproven or ["no fault was injected"]
-    lateness = result.host.get("probe_lateness_p99_s")
-    if not isinstance(lateness, float) or lateness > LATENESS_MAX_S:
-        return Verdict.INVALID_HOST, [f"the probe itself was late: p99 {lateness} s, limit {LATENESS_MAX_S} s"]
+    noisy = host_gate.reasons(result.host)
+    if noisy:
+        return Verdict.INVALID_HOST, noisy
     missing = _missing(result, alerts_wanted)
     if missing:
         return Verdict.FAIL, missing
