@@ -27,7 +27,7 @@ def run_of(image: str, seed: int, *, verdict: str = "pass", accelerator: str = "
     return Run(scenario, "node.kill", image, "rev-" + image[:2], "{}", accelerator, 1.0, seed, started, verdict, usable)
 
 
-def fill(path: Path, *, factor: float = 1.1, n: int = 5, accelerator: str = "tcg") -> Path:
+def fill(path: Path, *, factor: float = 1.1, n: int = 7, accelerator: str = "tcg") -> Path:
     """Two versions, the new one slower by a factor, with one run too late and one on a noisy host each."""
     chance = Random("planted")
     with Store(path) as store:
@@ -70,23 +70,23 @@ def test_the_list_shows_each_version_and_what_was_not_counted(
     path = fill(tmp_path / "m")
     heading, runs, old, new, *rest = told(capsys, path)
     assert heading == "crash (node.kill), accelerator tcg, dilation 1"
-    assert runs == "  passed: 10 of 12 [55-95 %]; stored but not compared: 2 invalid-host"
+    assert runs == "  passed: 14 of 16 [64-97 %]; stored but not compared: 2 invalid-host"
     assert old.split()[:2] == ["phase.vm_start", OLD[:12]]
-    assert "n=6]" in old
+    assert "n=8]" in old
     assert old.endswith("max > 60.00")
     assert new.split()[1] == NEW
     assert [line.split()[0] for line in rest] == ["ledger.lost", "ledger.lost"]
-    assert rest[0].endswith("always 0 [n=5]")
+    assert rest[0].endswith("always 0 [n=7]")
     assert any("host.steal" in line for line in told(capsys, path, "--metric", "host."))
 
 
 def test_a_planted_slowdown_is_found(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """A tenth in six runs each, one of them beyond the limit: different, by so much, with what could be seen."""
+    """A tenth in eight runs each, one of them beyond the limit: different, by so much, with what could be seen."""
     lines = told(capsys, fill(tmp_path / "m"), "--compare", "0123", "rev-89")
     assert lines[:2] == [f"old {OLD}", f"new {NEW}"]
     (verdict,) = [line for line in lines if "p = " in line]
     assert verdict.startswith("    DIFFERENT: +1.")
-    assert "the smallest that 6 and 6 such runs could show is 0." in verdict
+    assert "the smallest that 8 and 8 such runs could show is 0." in verdict
     assert verdict.endswith("values beyond 60 s count as equal")
     assert "  ledger.lost: always 0" in lines
     assert not any("host." in line for line in lines)
@@ -165,8 +165,8 @@ def test_runs_that_say_nothing_still_show_that_they_were_made(tmp_path: Path) ->
         (Comparison(0.5, False, 0.001, True, 0.25, None),
          "DIFFERENT: +0.50 s, p = 0.001; the smallest that 9 and 9 such runs could show is 0.25 s"),
         (Comparison(38.0, True, 0.008, True, 4.0, 60.0),
-         "DIFFERENT: more than +38.00 s, p = 0.008; the smallest that 9 and 9 such runs could show is 4.00 s;"
-          " values beyond 60 s count as equal"),
+         ("DIFFERENT: more than +38.00 s, p = 0.008; the smallest that 9 and 9 such runs could show is 4.00 s;"
+          " values beyond 60 s count as equal")),
         (Comparison(0.5, False, 0.1, True, None, None),
          "no difference shown: +0.50 s, p = 0.1; with 9 and 9 runs no difference, however large, could be shown"),
     ],
