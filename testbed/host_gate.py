@@ -45,11 +45,6 @@ def reasons(host: Mapping[str, object], limits: tuple[Limit, ...] = LIMITS) -> l
     return found
 
 
-def unknown(host: Mapping[str, object], limits: tuple[Limit, ...] = LIMITS) -> list[str]:
-    """Return the figures that this host or run did not give, so that nobody takes their silence for quiet."""
-    return [limit.key for limit in limits if host.get(limit.key) is None]
-
-
 def lateness_fields(lateness: Mapping[str, object]) -> dict[str, object]:
     """Return the switch's own lateness as fields of a result's `host`; None when it held no frame back."""
     return {f"switch_lateness_{key}": lateness.get(key) for key in ("median_s", "max_s")}

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import os
 import shutil
 import sqlite3
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -221,6 +223,21 @@ def test_two_writers_wait_for_each_other(path: Path, tmp_path: Path) -> None:
         ((_, points),) = store.series().items()
     found = {(point.run.image, point.run.seed) for point in points}
     assert found == {(name, seed) for name in ("one", "two") for seed in range(20)}
+
+
+class _Overtaken(Store):
+    """A store whose file another writer makes at the last moment."""
+
+    @contextlib.contextmanager
+    def _transaction(self) -> Iterator[None]:
+        with Store(self.path), super()._transaction():
+            yield
+
+
+def test_two_makers_of_a_file_make_it_once(path: Path) -> None:
+    """Between the look at a new file and its lock another writer made the tables: they are used."""
+    with _Overtaken(path) as store:
+        assert store.record(result())
 
 
 def test_a_store_of_its_own_lies_in_the_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
