@@ -169,8 +169,7 @@ def _difference(key: Series, old: Sequence[Value], new: Sequence[Value]) -> list
 
 def judgement(test: Comparison, old: int, new: int, unit: str, digits: int = 2) -> str:
     """Return the outcome of a comparison as a sentence that says what these runs could have shown."""
-    sign = ("more than " if test.difference >= 0 else "") if test.at_least else ""
-    size = f"{sign}{test.difference:+.{digits}f} {unit}".rstrip()
+    size = f"{test.difference:+.{digits}f} {unit}".rstrip() + (" or beyond" if test.at_least else "")
     if test.smallest is None:
         reach = f"with {old} and {new} runs no difference, however large, could be shown"
     else:

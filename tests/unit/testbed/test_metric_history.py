@@ -165,7 +165,7 @@ def test_runs_that_say_nothing_still_show_that_they_were_made(tmp_path: Path) ->
         (Comparison(0.5, False, 0.001, True, 0.25, None),
          "DIFFERENT: +0.50 s, p = 0.001; the smallest that 9 and 9 such runs could show is 0.25 s"),
         (Comparison(38.0, True, 0.008, True, 4.0, 60.0),
-         ("DIFFERENT: more than +38.00 s, p = 0.008; the smallest that 9 and 9 such runs could show is 4.00 s;"
+         ("DIFFERENT: +38.00 s or beyond, p = 0.008; the smallest that 9 and 9 such runs could show is 4.00 s;"
           " values beyond 60 s count as equal")),
         (Comparison(0.5, False, 0.1, True, None, None),
          "no difference shown: +0.50 s, p = 0.1; with 9 and 9 runs no difference, however large, could be shown"),
