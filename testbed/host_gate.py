@@ -25,8 +25,8 @@ class Limit:
 
 LIMITS = (
     Limit("probe_lateness_p99_s", 0.1, "s", "the probe itself was late: p99", required=True),
-    Limit("switch_lateness_median_s", 0.02, "s", "the switch sent held frames late: median"),
-    Limit("switch_lateness_max_s", 0.5, "s", "the switch sent a held frame late: worst"),
+    Limit("switch_lateness_median_s", 0.005, "s", "the switch sent held frames late: median"),
+    Limit("switch_lateness_max_s", 0.1, "s", "the switch sent a held frame late: worst"),
     Limit("steal", 0.05, "of the time", "another machine took this one's processors: steal"),
     Limit("cpu_pressure_some", 0.3, "of the time", "processes waited for a processor: pressure"),
 )

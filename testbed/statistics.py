@@ -229,7 +229,9 @@ def _p_value(before: list[float], after: list[float], seed: int, rounds: int) ->
     tolerance = TOLERANCE * max(1.0, observed)
     exact = math.comb(n, first) <= SPLITS_MAX
     splits: Iterable[Sequence[int]] = itertools.combinations(range(n), first)
-    if not exact:
+    if exact and 2 * first == n:  # the other half are the same splits with the names of the samples exchanged
+        splits = ((0, *chosen) for chosen in itertools.combinations(range(1, n), first - 1))
+    elif not exact:
         chance = Random(seed)
         splits = (sorted(chance.sample(range(n), first)) for _ in range(rounds))
     hits = tried = 0

@@ -206,7 +206,7 @@ def test_two_writers_wait_for_each_other(path: Path, tmp_path: Path) -> None:
         "import pathlib, sys\n"
         "from testbed.metrics import Run, Sample, Store\n"
         "from testbed.statistics import Value\n"
-        "for seed in range(20):\n"
+        "for seed in range(8):\n"
         f"    with Store(pathlib.Path({str(path)!r})) as store:\n"
         "        run = Run('s', '', sys.argv[1], '', '{}', 'tcg', 1.0, seed, '', 'pass', True)\n"
         "        store.add(run, [Sample('m', 's', Value(float(seed)))])\n"
@@ -222,7 +222,7 @@ def test_two_writers_wait_for_each_other(path: Path, tmp_path: Path) -> None:
     with Store(path) as store:
         ((_, points),) = store.series().items()
     found = {(point.run.image, point.run.seed) for point in points}
-    assert found == {(name, seed) for name in ("one", "two") for seed in range(20)}
+    assert found == {(name, seed) for name in ("one", "two") for seed in range(8)}
 
 
 class _Overtaken(Store):
