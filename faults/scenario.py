@@ -23,8 +23,8 @@ from faults.fault import Fault
 from faults.schedule import Schedule
 from faults.step import Step
 from faults.trigger import Range, Trigger
+from testbed import host_gate, site, timeline
 from testbed import ledger as book
-from testbed import site, timeline
 from testbed.bed import Bed
 from testbed.errors import MachineError, WaitTimeout
 from testbed.history import as_json
@@ -34,7 +34,7 @@ from testbed.oracle import dual_active, is_complete, sightings
 from testbed.phases import Recovery, milestone_of, stamp
 from testbed.picture import draw_timeline
 from testbed.probe import Probe
-from testbed.result import Expect, Result, judge
+from testbed.result import Expect, Result, judge, not_reached
 from testbed.session import Session
 from testbed.wait import wait_for_record, wait_until
 
@@ -103,6 +103,8 @@ async def run(bed: Bed, plan: Plan) -> Result:
             zero_s = await stage.play()
             await probe.stop()
             summary = probe.summary(since_s=zero_s)
+            if result.outage_s is None and summary.outage is not None and summary.outage.ended_at_s is None:
+                result.limits_s["outage"] = round(summary.outage.at_least_s, 3)
         with plan.step("read back every acknowledged write"):
             read = await book.read_back(
                 bed.client, site.VM_ADDRESS, bed.image.workload.udp_port, timeout_s=READ_BACK_S
@@ -114,6 +116,7 @@ async def run(bed: Bed, plan: Plan) -> Result:
         await bed.switch.capture_stop()
         result.files["wire"] = "wire.pcapng"
     result.host = {**between(sample, HostSample.take()), "probe_lateness_p99_s": summary.lateness_p99_s}
+    result.host |= host_gate.lateness_fields((await bed.switch.rules())["lateness"])
     result.host["memory_peak_mib"] = bed.peak_memory_mib()
     result.outage_resolution_s = summary.resolution_s
     wanted = ALERTS_OF_A_TAKEOVER if plan.schedule.expect is Expect.TAKEOVER else ()
@@ -171,10 +174,15 @@ class _Run:
         zero_s = began_s if zero_s is None else zero_s
         if plan.schedule.expect is Expect.TAKEOVER and "vm_start" not in self._stamps(zero_s):
             self._stamp(zero_s)
+            not_reached(result, time.monotonic() - zero_s)
             return zero_s  # nothing that could serve was started: waiting longer would tell nothing new
         with plan.step("the client is served, and both copies become equal again"):
             await self._recover(zero_s)
         self._stamp(zero_s)
+        if plan.schedule.expect is Expect.TAKEOVER:
+            not_reached(result, time.monotonic() - zero_s)
+        elif not result.is_redundant:
+            not_reached(result, time.monotonic() - zero_s, ["redundancy"])
         return zero_s
 
     async def _observe_until(self, last_s: float | None) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from faults import verbs_schedule
-from testbed.errors import UsageError
+from testbed.errors import TestbedError, UsageError
 from testbed.process import run_live
 from testbed.result import Result, Verdict
 
@@ -53,7 +53,19 @@ def _run(args: argparse.Namespace) -> int:
         raise UsageError(f"There is no scenario {args.scenario!r}; possible are {', '.join(SCENARIOS)}.")
     result = asyncio.run(crash_once(args.out, seed=args.seed, cold=args.cold, capture=args.capture))
     print(summary(args.out, result))
+    asyncio.run(_store(result))
     return CODES[result.verdict]
+
+
+async def _store(result: Result | dict[str, Any]) -> None:
+    """Keep what was measured for `testbed history`; a store that cannot be written changes no verdict."""
+    from testbed.metrics import Store, git_revision  # noqa: PLC0415 - only what ran has something to store
+
+    try:
+        with Store() as store:
+            store.record(result, revision=await git_revision(ROOT))
+    except TestbedError as error:
+        print(f"testbed: {error}", file=sys.stderr)
 
 
 async def crash_once(out: Path, *, seed: int | None = None, cold: bool = False, capture: bool = False) -> Result:
@@ -105,6 +117,7 @@ async def _demo_run(out: Path) -> int:
         return code or 1
     fields = json.loads(result_path.read_text(encoding="utf-8"))
     environment = {key: fields[key] for key in ("accel", "dilation", "seed", "verdict")} | fields["versions"]
+    await _store(fields)
     page = await generate(results, out / "report", environment=environment)
     print(f"result: {result_path.resolve()}")
     print(page.resolve())

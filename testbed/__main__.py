@@ -13,7 +13,7 @@ import sys
 from importlib.metadata import entry_points
 from pathlib import Path
 
-from testbed import doctor
+from testbed import doctor, metric_history
 from testbed.errors import HostError, TestbedError, UsageError
 from testbed.session import Session, describe
 from testbed.site import SiteOptions
@@ -32,6 +32,7 @@ def main(argv: list[str] | None = None) -> int:
     up.add_argument("--out", type=Path, default=RUN_DIR, help="directory for consoles, journals and the history")
     up.add_argument("--cold", action="store_true", help="boot it instead of using the snapshot")
     up.set_defaults(act=_up)
+    metric_history.register(verbs)
     for entry in entry_points(group="testbed.verbs"):
         entry.load()(verbs)
     args = parser.parse_args(argv)

@@ -7,14 +7,13 @@ a fault that is not proven makes the run worthless for everything else; a noisy 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from pathlib import Path
 
+from testbed import host_gate
 from testbed.phases import PHASES, TAKEOVER
-
-LATENESS_MAX_S = 0.5  # a probe that was later than this in 1 of 100 requests measured the host, not the product
 
 
 class Verdict(StrEnum):
@@ -69,6 +68,7 @@ class Result:
     phases_s: dict[str, float | None] = field(default_factory=lambda: dict.fromkeys(PHASES))
     is_redundant: bool | None = None
     failovers: int | None = None
+    limits_s: dict[str, float] = field(default_factory=dict)  # how long was waited for what did not come
     outage_s: float | None = None
     outage_resolution_s: float | None = None
     ledger: dict[str, object] = field(default_factory=lambda: {"acknowledged": 0, "lost": None, "stale": None})
@@ -89,6 +89,13 @@ class Result:
         part.replace(path)
 
 
+def not_reached(result: Result, at_s: float, names: Iterable[str] = PHASES) -> None:
+    """Note for the phases without a time that they were not reached until then: their values are "greater than"."""
+    for name in names:
+        if result.phases_s.get(name) is None:
+            result.limits_s.setdefault(name, round(at_s, 3))
+
+
 def judge(result: Result, *, alerts_wanted: tuple[str, ...]) -> tuple[Verdict, list[str]]:
     """Return the verdict and every reason for it that is not "all is well"."""
     violations = _violations(result)
@@ -101,9 +108,9 @@ def judge(result: Result, *, alerts_wanted: tuple[str, ...]) -> tuple[Verdict, l
     ]
     if unproven or not result.faults:
         return Verdict.INCONCLUSIVE, unproven or ["no fault was injected"]
-    lateness = result.host.get("probe_lateness_p99_s")
-    if not isinstance(lateness, float) or lateness > LATENESS_MAX_S:
-        return Verdict.INVALID_HOST, [f"the probe itself was late: p99 {lateness} s, limit {LATENESS_MAX_S} s"]
+    noisy = host_gate.reasons(result.host)
+    if noisy:
+        return Verdict.INVALID_HOST, noisy
     missing = _missing(result, alerts_wanted)
     if missing:
         return Verdict.FAIL, missing

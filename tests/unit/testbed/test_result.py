@@ -9,10 +9,11 @@ from pathlib import Path
 import pytest
 
 from testbed.phases import PHASES, TAKEOVER
-from testbed.result import Expect, FaultResult, Result, Verdict, judge
+from testbed.result import Expect, FaultResult, Result, Verdict, judge, not_reached
 
 KILL = FaultResult("node.kill", "a", "confirmed", 4.2, {"process_gone": True})
 ALERTS = ("peer_lost", "takeover")
+HOST = {"probe_lateness_p99_s": 0.01}
 
 
 def good() -> Result:
@@ -32,7 +33,7 @@ def good() -> Result:
         ledger={"acknowledged": 100, "lost": 0, "stale": 0},
         dual_active=0,
         call_home=[{"code": code, "node": "b"} for code in ALERTS],
-        host={"probe_lateness_p99_s": 0.01},
+        host=dict(HOST),
     )
 
 
@@ -56,6 +57,8 @@ CASES: list[tuple[str, dict[str, object], Verdict, str]] = [
     ("no fault", {"faults": []}, Verdict.INCONCLUSIVE, "no fault was injected"),
     ("late", {"host": {"probe_lateness_p99_s": 0.51}}, Verdict.INVALID_HOST, "the probe itself was late: p99 0.51 s"),
     ("not measured", {"host": {}}, Verdict.INVALID_HOST, "the probe itself was late: p99 None s"),
+    ("pressed", {"host": {**HOST, "cpu_pressure_some": 0.9}}, Verdict.INVALID_HOST, "pressure 0.9"),
+    ("stolen", {"host": {**HOST, "steal": 0.3}}, Verdict.INVALID_HOST, "steal 0.3"),
     ("no outage", {"outage_s": None}, Verdict.FAIL, "no outage with a beginning and an end was seen by the client"),
     ("no alert", {"call_home": [{"code": "takeover"}]}, Verdict.FAIL, "Call Home never reported peer_lost"),
     ("problem", {"problems": ["heal failed"]}, Verdict.FAIL, "heal failed"),
@@ -123,6 +126,29 @@ def test_a_lost_write_is_a_failure_whatever_else_happened(change: dict[str, obje
     found, reasons = judge(result, alerts_wanted=ALERTS)
     assert found is Verdict.FAIL
     assert reasons[0] == "1 acknowledged writes were lost"
+
+
+NOISY: dict[str, object] = {"probe_lateness_p99_s": 9.0, "cpu_pressure_some": 0.9}
+
+
+def test_a_noisy_host_is_neither_a_pass_nor_a_failure_of_the_product() -> None:
+    """A step that was not reached may be the host's fault; an unproven fault is said first."""
+    result = good()
+    result.host, result.phases_s["redundancy"] = NOISY, None
+    found, reasons = judge(result, alerts_wanted=ALERTS)
+    assert found is Verdict.INVALID_HOST
+    assert len(reasons) == 2
+    result.faults = unproven("inconclusive")
+    assert judge(result, alerts_wanted=ALERTS)[0] is Verdict.INCONCLUSIVE
+
+
+def test_what_was_not_reached_is_later_than_it_was_waited_for() -> None:
+    """The first limit of a phase stays; a phase with a time has none."""
+    result = good()
+    result.phases_s |= {"service_up": None, "redundancy": None}
+    not_reached(result, 120.0, ["service_up", "detect"])
+    not_reached(result, 240.0004)
+    assert result.limits_s == {"service_up": 120.0, "redundancy": 240.0}
 
 
 def test_all_that_is_missing_is_told_at_once() -> None:
