@@ -176,7 +176,7 @@ def test_the_file_holds_every_key_in_plain_words(tmp_path: Path) -> None:
     assert read["verdict"] == "pass"
     assert read["faults"] == [
         {"name": "node.kill", "target": "a", "verdict": "confirmed", "injected_at_s": 4.2,
-         "evidence": {"process_gone": True}}
+         "evidence": {"process_gone": True}, "step": "", "late_s": None, "healed_at_s": None, "problem": None}
     ]  # fmt: skip
     assert [path.name for path in tmp_path.iterdir()] == ["result.json"]
 
