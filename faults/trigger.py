@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TypeAlias, assert_never
 
-from testbed.bed import milestone_of
 from testbed.history import Record
+from testbed.phases import milestone_of
 
 RESYNC_KIND = "progress"  # a record `resync.<node> progress percent=...`: how much of its copy is equal again
 

@@ -68,7 +68,7 @@ def _seed(text: str) -> int:
 
 def director() -> Run:
     """Return the function that runs a schedule on the bed; imported late, because it imports the whole bed."""
-    return cast("Run", importlib.import_module("faults.director").run_file)  # its own module types it
+    return cast("Run", importlib.import_module("faults.scenario").run_schedule)  # its own module types it
 
 
 def _list(args: argparse.Namespace) -> int:

@@ -14,6 +14,7 @@ from faults.step import Step
 from faults.trigger import Anchor, Event, MachineEvent, Milestone, Moment, Range, Resync, ServiceChange, Trigger
 from faults.trigger import Change as ServiceWord
 from testbed.errors import UsageError
+from testbed.result import Expect
 from testbed.site import SiteOptions
 
 HEADER = json.dumps({"schema": SCHEMA, "scenario": "x", "seed": 7})
@@ -239,3 +240,14 @@ def test_roles_become_nodes_everywhere() -> None:
     with pytest.raises(UsageError, match=r"line 3: .* are both on b.priv0"):
         resolve(mixed, roles)
     assert resolve(mixed, {"primary": "a", "backup": "b"}).steps[0].target == "a.priv0"
+
+
+def test_what_is_expected_is_one_of_the_known_words() -> None:
+    """A schedule may say that the VM is to be taken over, or to stay; another word is refused with those there are."""
+    text = '{"schema": "testbed.schedule/1", "scenario": "x", "seed": 1, "expect": "stay"}\n'
+    step = '{"fault": "link.cut", "target": "a.priv0", "when": {"after_s": 1}}'
+    found = parse(text + step)
+    assert found.expect is Expect.STAY
+    assert parse(dump(found)) == found
+    with pytest.raises(UsageError, match=r"line 1: expect must be one of takeover, stay, any, not 'luck'"):
+        parse(text.replace("stay", "luck") + step)

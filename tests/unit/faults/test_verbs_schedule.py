@@ -51,7 +51,7 @@ class World:
         self._answers: Iterator[Result | Exception] = iter(answers)
         self.ran: list[tuple[Schedule, Path]] = []
 
-    async def run_file(self, schedule: Schedule, out: Path) -> Result:
+    async def run_schedule(self, schedule: Schedule, out: Path) -> Result:
         """Answer with the next one."""
         self.ran.append((schedule, out))
         answer = next(self._answers)
@@ -70,7 +70,7 @@ def plan(tmp_path: Path) -> Path:
 
 def direct(monkeypatch: pytest.MonkeyPatch, world: World) -> None:
     """Put a world in the director's place."""
-    monkeypatch.setattr(verbs_schedule, "director", lambda: world.run_file)
+    monkeypatch.setattr(verbs_schedule, "director", lambda: world.run_schedule)
 
 
 def parse(*argv: str) -> argparse.Namespace:
@@ -210,7 +210,7 @@ def test_shrinking_leaves_the_smallest_schedule_and_the_way_to_run_it(
     """A planted cause is found, written, and confirmed by runs of its own."""
 
     class Planted(World):
-        async def run_file(self, schedule: Schedule, out: Path) -> Result:
+        async def run_schedule(self, schedule: Schedule, out: Path) -> Result:
             self.ran.append((schedule, out))
             if any(step.name == "two" for step in schedule.steps):
                 return a_result(Verdict.FAIL, f"{len(self.ran)} acknowledged writes were lost")
@@ -262,7 +262,7 @@ def test_only_the_same_failure_counts(plan: Path, tmp_path: Path) -> None:
         a_result(Verdict.FAIL, "17 acknowledged writes were lost"), a_result(Verdict.FAIL, "the moon is full"),
         a_result(Verdict.PASS), a_result(Verdict.INVALID_HOST, "late"), MachineError("gone"),
     ]  # fmt: skip
-    judge, schedule = FailsAlike(tmp_path, World(*answers).run_file), load(plan)
+    judge, schedule = FailsAlike(tmp_path, World(*answers).run_schedule), load(plan)
 
     async def ask() -> list[bool | None]:
         return [await judge(schedule) for _ in answers]
@@ -281,5 +281,5 @@ def test_the_director_is_imported_late(monkeypatch: pytest.MonkeyPatch) -> None:
         return world
 
     monkeypatch.setattr(importlib, "import_module", load_module)
-    assert verbs_schedule.director() == world.run_file
-    assert asked == ["faults.director"]
+    assert verbs_schedule.director() == world.run_schedule
+    assert asked == ["faults.scenario"]
