@@ -15,7 +15,9 @@ from faults.step import Step
 from faults.targets import nodes_of
 from faults.trigger import Anchor, Moment, Range, Time, Trigger
 
-NODE_OFF = frozenset({"node.kill", "power.cut", "power.cut_both", "power.shutdown"})
+NODE_OFF = frozenset({"node.kill", "power.cut", "power.cut_both", "power.shutdown", "bmc.dead_with_node"})
+STANDBY_POWER = frozenset({"bmc", "hardware"})  # works while its node is off
+MET_AT_RETURN = frozenset({"link", "disk"})  # what a node meets when it is switched on again
 STANDS_STILL = frozenset({"node.pause", "node.freeze"})
 HANGING_DISK = "disk.hang"
 # QEMU waits for its disks in these: with a disk that never answers, its main loop waits for ever.
@@ -24,7 +26,7 @@ RELEASES_DISKS = frozenset({"power.cut", "power.cut_both", "power.flicker"})
 # What the host does to the node's process: the end of one would be the end of the other.
 HOLDS_NODE = STANDS_STILL | {"node.slow", "node.stale_burst"}
 # What needs no help of a node that stands still; everything else does.
-POSSIBLE_FAMILIES = frozenset({"link", "disk", "hardware"})
+POSSIBLE_FAMILIES = MET_AT_RETURN | STANDBY_POWER
 POSSIBLE_FAULTS = frozenset({"node.kill", "power.cut", "power.cut_both", "power.flicker"})
 NEEDS_QMP = frozenset({"link.carrier_loss"})  # of these; QMP is dead while the process is stopped
 
@@ -106,6 +108,9 @@ def first_conflict(steps: Sequence[Step]) -> str | None:
 def _off_for_ever(first: Step, second: Step, order: Order) -> str | None:
     shared = nodes_of(first.target) & nodes_of(second.target)
     if not shared or first.fault not in NODE_OFF or not order.during(first, second):
+        return None
+    family = find(second.fault).family
+    if family in STANDBY_POWER or (family in MET_AT_RETURN and first.until is not None):
         return None
     where = " and ".join(sorted(shared))
     how = "for ever, because it has no until" if first.until is None else "until it is healed"

@@ -80,7 +80,7 @@ def possible(schedule: Schedule) -> None:
         assume(False)
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.filter_too_much])
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.filter_too_much])
 @given(schedules())
 def test_what_is_written_is_read_again(schedule: Schedule) -> None:
     """A round trip changes nothing, whatever stands in the texts."""
@@ -89,7 +89,7 @@ def test_what_is_written_is_read_again(schedule: Schedule) -> None:
     assert dump(parse(dump(schedule))) == dump(schedule)
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.filter_too_much])
+@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.filter_too_much])
 @given(schedules(), some.integers(0, 99))
 def test_expanding_fixes_every_number(schedule: Schedule, seed: int) -> None:
     """Nothing is left to draw, each number lies in its range, and a second time changes nothing."""

@@ -59,7 +59,7 @@ def names(schedule: Schedule) -> list[str]:
     return [step.name for step in schedule.steps]
 
 
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=5, deadline=None)
 @given(some.sets(some.sampled_from([f"s{number}" for number in range(6)]), min_size=1, max_size=4))
 def test_any_planted_cause_is_found(cause: set[str]) -> None:
     """Exactly the steps that are needed are left, with no parameter but the seed and the shortest times."""

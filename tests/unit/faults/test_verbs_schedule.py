@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import importlib
+import inspect
 import json
 from collections.abc import Iterator
 from dataclasses import replace
@@ -283,3 +284,10 @@ def test_the_director_is_imported_late(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(importlib, "import_module", load_module)
     assert verbs_schedule.director() == world.run_schedule
     assert asked == ["faults.scenario"]
+
+
+def test_the_director_is_there() -> None:
+    """What runs a schedule takes one and a directory, and is awaited."""
+    run = verbs_schedule.director()
+    assert inspect.iscoroutinefunction(run)
+    inspect.signature(run).bind(Schedule("x", 1, ()), Path("x"))
