@@ -8,6 +8,7 @@ in the reverse order of injection. This module must never judge the product: it 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import re
 import time
 from collections.abc import Sequence
@@ -124,6 +125,8 @@ class Director:
             raise  # it cannot be done there, as nobody could know before
         except TestbedError as error:
             act.problem = f"not armed: {error}"
+            with contextlib.suppress(TestbedError):
+                await fault.heal(bed)  # what it prepared to look with is taken away; the fault itself was never there
             self._tell(act, "not_armed", reason=str(error))
             act.changed.set()
             return

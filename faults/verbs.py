@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from faults import verbs_schedule
+from faults import verbs_live, verbs_schedule
 from testbed.errors import TestbedError, UsageError
 from testbed.process import run_live
 from testbed.result import Result, Verdict
@@ -38,6 +38,7 @@ def register(verbs: Any) -> None:  # noqa: ANN401 - argparse does not publish th
     bench.add_argument("--out", type=Path, default=Path("build/bench"))
     bench.set_defaults(act=_bench)
     verbs_schedule.register(verbs)
+    verbs_live.register(verbs)
 
 
 def _seed(text: str) -> int:

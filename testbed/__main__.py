@@ -1,7 +1,8 @@
 """The `testbed` command: look at the host, bring a bed up, and whatever verbs other packages add.
 
 Verbs of other packages come through the entry point group `testbed.verbs`: each names a function that takes the
-sub-parsers and adds its own; so this package never imports them.
+sub-parsers and adds its own; so this package never imports them. In the same way `testbed.up` names context managers
+that take the bed while it is up.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import argparse
 import asyncio
 import signal
 import sys
+from contextlib import AsyncExitStack
 from importlib.metadata import entry_points
 from pathlib import Path
 
@@ -56,8 +58,11 @@ def _up(args: argparse.Namespace) -> int:
     async def stay() -> None:
         async with Session(args.out, SiteOptions()) as session:
             await session.protect(cold=args.cold)
-            print(await describe(session.bed), flush=True)
-            await asyncio.Event().wait()
+            async with AsyncExitStack() as stack:
+                for entry in entry_points(group="testbed.up"):
+                    await stack.enter_async_context(entry.load()(session.bed))
+                print(await describe(session.bed), flush=True)
+                await asyncio.Event().wait()
 
     asyncio.run(stay())
     return 0

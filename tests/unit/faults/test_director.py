@@ -115,10 +115,11 @@ def test_steps_come_when_they_are_due_and_are_healed_when_their_end_comes() -> N
 
 
 def test_a_step_whose_event_does_not_come_is_not_injected_and_says_so() -> None:
-    """Its verdict is no confirmation, it is not healed, and the reason names what was awaited."""
+    """Its verdict is no confirmation, what it prepared is taken away, and the reason names what was awaited."""
     world = World(cut("one", '{"event": "outage_began", "within_s": 0.05}'))
+    world.faults["one"].errors["heal"] = TestbedError("it was never down")
     world.run()
-    assert world.diary == ["prepare one"]
+    assert world.diary == ["prepare one", "heal one"]
     (result,) = world.director.results(0.0)
     assert (result.verdict, result.injected_at_s, result.healed_at_s) == (NOT_INJECTED, None, None)
     assert result.problem is not None
