@@ -273,18 +273,18 @@ class Bed:
     # ---------------------------------------------------------------- snapshots
 
     async def save(self, store: SnapshotStore, key: str) -> Snapshot:
-        """Save the protected pair on one barrier; afterwards both nodes are off and their disks belong to the store."""
+        """Save the protected pair on one barrier, on which nothing runs; afterwards both nodes are off."""
         assert self.stage is Stage.PROTECTED
         with store.new(key) as building:
             await self.switch.hold()
             await self.each(lambda node: node.machine.stop())
             await self.each(lambda node: node.machine.save_memory(building.memory(node.name)))
             await self.switch.save(building.switch)
-            await self.each(lambda node: node.machine.quit())
-            await self._power_off()
             for node in self.nodes.values():
                 for name, path in building.disks(node.name).items():
-                    shutil.move(node.disk(name), path)
+                    await node.storage[name].save(path)
+            await self.each(lambda node: node.machine.quit())
+            await self._power_off()
             snapshot = building.finish(secret=self._secret, token=self._token)
         await self.switch.release()
         return snapshot
@@ -331,6 +331,7 @@ class Bed:
     def peak_memory_mib(self) -> int:
         """The highest resident memory so far of every process of the bed, added up (VmHWM of proc(5))."""
         pids = [node.machine.pid for node in self.nodes.values() if node.is_on]
+        pids += [disk.pid for node in self.nodes.values() for disk in node.storage.values() if disk.alive]
         pids.append(self.switch.pid)
         if self.outside.alive:
             pids.append(self.outside.pid)

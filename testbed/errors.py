@@ -8,6 +8,7 @@ TestbedError
 │   └── GuestCommandError    a command inside a node failed or its outcome is unknown
 ├── WaitTimeout          a deadline passed; says what was awaited and the last thing seen
 ├── SwitchError          the user-space switch died or refused a request
+├── DiskServerError      a disk server died, does not answer, or refused a command
 └── SnapshotError        a snapshot could not be saved or restored
 """
 
@@ -46,6 +47,10 @@ class WaitTimeout(TestbedError):
 
 class SwitchError(TestbedError):
     """The user-space Ethernet switch died or refused a request."""
+
+
+class DiskServerError(TestbedError):
+    """A disk server died, does not answer, or refused a command."""
 
 
 class SnapshotError(TestbedError):
