@@ -42,11 +42,13 @@ def judge_history(
     writes: SetFull | str,
 ) -> tuple[Finding, ...]:
     """Run every oracle over a part of a history; `replicas` and `writes` are a sentence why there are none, if so."""
-    seen = [record for record in records if since_s <= record.t_s <= until_s]
+    seen = [record for record in records if since_s <= record.t_s and _began(record) <= until_s]
     claims = [claim for claim in oracle.sightings(seen) if claim.last_s >= since_s]
+    ever = [claim for claim in oracle.sightings(records) if claim.first_s <= until_s]  # who had it before is known
     unwatched = _why_unwatched(records, claims, scene, since_s, until_s)
     lists = [look for look in oracle_twice.domains_of(records, scene.vm) if since_s <= look.answered_s <= until_s]
-    happened = [*oracle_failover.moves(claims, scene.client_ports), *oracle_failover.starts(records, since_s)]
+    moved = [move for move in oracle_failover.moves(ever, scene.client_ports) if move.t_s >= since_s]
+    happened = [*moved, *(start for start in oracle_failover.starts(records, since_s) if start.t_s <= until_s)]
     return (
         _dual_active(claims, scene, overlap_allowed_s, unwatched),
         oracle_twice.judge_domains(
@@ -67,6 +69,12 @@ def judge_history(
     )  # fmt: skip
 
 
+def _began(record: Entry) -> float:
+    """When what a record tells began: an aggregate that ends behind the time that is judged still belongs to it."""
+    first_s = record.fields.get("first_s")
+    return first_s if isinstance(first_s, float) else record.t_s
+
+
 def away(records: Sequence[Entry], node: str, until_s: float) -> list[tuple[float, float]]:
     """The times in which nothing can run on a node: no process of it, booting, paused, or held still by a fault."""
     gone: dict[str, float] = {"off": float("-inf")}
@@ -77,7 +85,7 @@ def away(records: Sequence[Entry], node: str, until_s: float) -> list[tuple[floa
             gone.setdefault(why, record.t_s)
         elif why and why in gone:
             times.append((gone.pop(why), record.t_s))
-        if why == "off" and not is_gone:
+        if why == "off" and not is_gone and not record.fields.get("incoming"):  # a restored one does not boot
             times.append((record.t_s, _booted_at(records, node, record.t_s)))
     return times + [(from_s, until_s) for from_s in gone.values()]
 

@@ -121,7 +121,7 @@ def _md_checksum(head: bytes) -> int:
     total = sum(struct.unpack_from(f"<{len(words) // 4}I", words))
     if len(words) % 4:
         total += int.from_bytes(words[-2:], "little")
-    return ((total & 0xFFFFFFFF) + (total >> 32)) & 0xFFFFFFFF
+    return int((total & 0xFFFFFFFF) + (total >> 32)) & 0xFFFFFFFF
 
 
 def parse_lvm_label(head: bytes, where: str) -> Extent:
