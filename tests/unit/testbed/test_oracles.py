@@ -132,6 +132,14 @@ def test_eleven_multicasts_in_a_second_are_caught() -> None:
     assert not_holding(story.judged()) == {"multicasts": State.VIOLATED}
 
 
+def test_an_address_that_only_its_first_user_had_before_is_known_to_have_moved() -> None:
+    """The service address is claimed once for each owner: the first time may be before what is judged."""
+    story = Story()
+    for t_s, port in ((0.5, "a.biz0"), (10.0, "b.biz0")):
+        story.add(t_s, "switch", "claim", ip="10.77.0.10", port=port)
+    assert not_holding(story.judged()) == {"failovers": State.VIOLATED}
+
+
 def test_a_burst_that_is_told_after_the_end_still_counts() -> None:
     """An aggregate is stamped with its last frame, which may come after what is judged."""
     story = Story()
