@@ -15,7 +15,7 @@ from contextlib import AsyncExitStack
 from importlib.metadata import entry_points
 from pathlib import Path
 
-from testbed import doctor, metric_history
+from testbed import doctor, metric_history, replica_look
 from testbed.errors import HostError, TestbedError, UsageError
 from testbed.session import Session, describe
 from testbed.site import SiteOptions
@@ -35,6 +35,9 @@ def main(argv: list[str] | None = None) -> int:
     up.add_argument("--cold", action="store_true", help="boot it instead of using the snapshot")
     up.set_defaults(act=_up)
     metric_history.register(verbs)
+    look = verbs.add_parser("replicas", help="compare the nodes' copies of the VM's disk; exit code 0 equal, 1 not")
+    look.add_argument("directory", type=Path, help="where the disks are: as files, or as sockets of a bed that is up")
+    look.set_defaults(act=lambda args: replica_look.main(args.directory))
     for entry in entry_points(group="testbed.verbs"):
         entry.load()(verbs)
     args = parser.parse_args(argv)
