@@ -32,10 +32,8 @@ def snapshot_key(image: Image, accel: str, options: SiteOptions, fingerprint: st
         raise SnapshotError("qemu-system-x86_64 is not installed, so there is nothing that a snapshot could belong to.")
     stat = Path(qemu).resolve().stat()
     binary = f"{Path(qemu).resolve()} {stat.st_size} {stat.st_mtime_ns}"
-    documents = [
-        avance_site(options, secret="", token="", authority_pem=fingerprint),
-        avance_vm(options, **{key: value for key, value in asdict(image.workload).items() if not key.endswith("_port")}),
-    ]
+    vm = {key: value for key, value in asdict(image.workload).items() if not key.endswith("_port")}
+    documents = [avance_site(options, secret="", token="", authority_pem=fingerprint), avance_vm(options, **vm)]
     parts = [FORMAT, image.hash, binary, accel, ACCEL[accel], CPU[accel], documents, NODE_MACS, SEGMENTS]
     return hashlib.sha256(json.dumps(parts, default=str).encode()).hexdigest()[:20]
 
