@@ -14,6 +14,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import os
 import socket
 import sys
 import time
@@ -21,6 +22,8 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from types import TracebackType
+from typing import Self
 
 from testbed import private_net
 from testbed.attempts import keep_schedule
@@ -62,11 +65,19 @@ class Pump:
         Path(own).unlink(missing_ok=True)
         self._port.bind(own)
 
-    def start(self) -> None:
+    def __enter__(self) -> Self:
         """Begin; the loop does the rest."""
         loop = asyncio.get_running_loop()
         loop.add_reader(self._port.fileno(), self._carry, self._port, self._frames.send)
         loop.add_reader(self._frames.fileno(), self._carry, self._frames, self._out)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for source in (self._port, self._frames):
+            asyncio.get_running_loop().remove_reader(source.fileno())
+        self._port.close()
 
     def _out(self, frame: bytes) -> int:
         return self._port.sendto(frame, self._switch)
@@ -181,8 +192,9 @@ class LongConnection:
 
 
 def _why(error: Exception) -> str:
-    text = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-    return (text or type(error).__name__).lower()
+    """The kernel's words for an error: asyncio has its own, which name the address again."""
+    code = error.errno if isinstance(error, OSError) else None
+    return (os.strerror(code) if code else str(error) or type(error).__name__).lower()
 
 
 async def work(orders: Orders, frames: socket.socket | None, problem: str) -> None:
@@ -197,18 +209,23 @@ async def work(orders: Orders, frames: socket.socket | None, problem: str) -> No
             say(unavailable=problem)
             await writer.drain()
             return
-        Pump(frames, orders.own, orders.switch).start()
-        say(ready=True)
-        async with asyncio.TaskGroup() as tasks:
-            new, long = NewConnections(orders, say, tasks), LongConnection(orders, say)
-            own = [
-                tasks.create_task(keep_schedule(orders.new_interval_s, new.attempt)),
-                tasks.create_task(keep_schedule(orders.long_interval_s, long.attempt)),
-                tasks.create_task(long.stay_connected()),
-            ]
-            await reader.read()  # the end of the testbed, or of its need
-            for task in own:
-                task.cancel()
+        with Pump(frames, orders.own, orders.switch):
+            say(ready=True)
+            await _measure(orders, say, reader)
+
+
+async def _measure(orders: Orders, say: Say, reader: asyncio.StreamReader) -> None:
+    """Run both clients until the testbed closes its connection."""
+    async with asyncio.TaskGroup() as tasks:
+        new, long = NewConnections(orders, say, tasks), LongConnection(orders, say)
+        own = [
+            tasks.create_task(keep_schedule(orders.new_interval_s, new.attempt)),
+            tasks.create_task(keep_schedule(orders.long_interval_s, long.attempt)),
+            tasks.create_task(long.stay_connected()),
+        ]
+        await reader.read()  # the end of the testbed, or of its need
+        for task in own:
+            task.cancel()
 
 
 def main(text: str) -> None:

@@ -14,6 +14,7 @@ import socket
 import sys
 import time
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import TracebackType
@@ -52,7 +53,7 @@ class TcpProbe:
     """The running TCP probe as an async context manager; `problem` is None while it measures."""
 
     def __init__(
-        self, orders: Orders, *, log: Path, changes: dict[str, OnChange], history: Recorder | None = None
+        self, orders: Orders, *, log: Path, changes: Mapping[str, OnChange], history: Recorder | None = None
     ) -> None:
         self.problem: str | None = "it has not said a word"
         self.attempts = {

@@ -81,7 +81,7 @@ def with_world(story: Callable[[World], Awaitable[None]]) -> None:
             ):
 
                 async def begun() -> bool:
-                    return log.exists() and "\n" in log.read_text() or not child.alive
+                    return (log.exists() and "\n" in log.read_text()) or not child.alive
 
                 await wait_until(begun, what="the server", timeout_s=20, poll_s=0.02)
                 first = log.read_text()
@@ -92,7 +92,7 @@ def with_world(story: Callable[[World], Awaitable[None]]) -> None:
                     Probe(client, server.IP, server.PORT, "u", ledger=None, history=history) as udp,
                     ProbeLevels(
                         client, targets, udp=udp, history=history, scale=0.2,
-                        tcp=lambda changes: TcpProbe(orders, log=directory / "tcp.log", changes=changes, history=history),
+                        tcp=lambda changes: TcpProbe(orders, log=directory / "tcp", changes=changes, history=history),
                     ) as levels,
                 ):  # fmt: skip
                     assert levels.tcp_problem is None
@@ -129,8 +129,11 @@ def test_a_hung_service_is_an_outage_above_its_kernel_only() -> None:
 
     async def story(world: World) -> None:
         mark = world.history.mark()
+        good = world.levels.summary()["tcp_new"].good
         os.kill(world.service, signal.SIGSTOP)
         await world.change("down", *ABOVE, after=mark)
+        # The kernel of the hung service takes a hundred connections more: none of them is an answer.
+        assert world.levels.summary()["tcp_new"].good - good < 30
         await world.are_up(*BELOW)
         os.kill(world.service, signal.SIGCONT)
         await world.are_up(*BELOW, *ABOVE)
@@ -179,5 +182,62 @@ def test_a_dead_service_ends_the_long_connection() -> None:
             return connection["tries_in_vain"] > 0 and "connection refused" in fields["tcp_new"]["bad_because"]
 
         await wait_until(refused, what="a connection that is refused", timeout_s=20, poll_s=0.02)
+
+    with_world(story)
+
+
+def test_a_slow_link_is_slow_service_on_every_level() -> None:
+    """Frames that are 0.7 s late make every level slow, those below the service too."""
+
+    async def story(world: World) -> None:
+        began_s = world.history.record("test", "slow").t_s
+        rule, _ = await world.switch.rule_add("a.biz0", Direction.OUT, "delay", settings={"delay_s": 0.7})
+
+        async def served_slowly() -> bool:
+            found = world.levels.summary(since_s=began_s)
+            return all(found[name].slow >= 5 for name in (*BELOW, "tcp_long", "udp"))
+
+        await wait_until(served_slowly, what="slow answers", timeout_s=20)
+        await world.switch.rule_remove(rule)
+        await world.are_up(*BELOW, *ABOVE)
+
+    with_world(story)
+
+
+def test_a_flapping_link_is_one_outage_with_flaps() -> None:
+    """What works for less than five answers in a row does not end the outage, and each time is counted."""
+
+    async def story(world: World) -> None:
+        mark = world.history.mark()
+        settings = {"down_s": 0.6, "up_s": 0.1}
+        rule, began_s = await world.switch.rule_add("a.biz0", Direction.OUT, "flap", settings=settings)
+        await world.change("down", *BELOW, after=mark)
+
+        async def flapped() -> bool:
+            return sum(world.levels.summary(since_s=began_s)[name].flaps for name in BELOW) > 0
+
+        await wait_until(flapped, what="a flap", timeout_s=20)
+        await world.switch.rule_remove(rule)
+        await world.are_up(*BELOW, *ABOVE)
+
+    with_world(story)
+
+
+def test_a_lossy_link_costs_answers_below_tcp_and_time_above() -> None:
+    """A lost echo is lost, a lost segment comes again: the long connection loses nothing."""
+
+    async def story(world: World) -> None:
+        settings = {"probability": 0.4}
+        rule, began_s = await world.switch.rule_add("a.biz0", Direction.OUT, "loss", settings=settings, seed=7)
+
+        async def lost() -> bool:
+            return world.levels.summary(since_s=began_s)["l3"].failed_total_s > 0
+
+        await wait_until(lost, what="a lost echo", timeout_s=20)
+        await world.switch.rule_remove(rule)
+        await world.are_up(*BELOW, *ABOVE)
+        fields: dict[str, Any] = world.levels.fields(since_s=began_s, zero_at_s=began_s)
+        assert fields["tcp_long"]["connection"] == {"fate": "survived"}
+        assert fields["tcp_long"]["bad_because"].keys() <= {"not connected"}
 
     with_world(story)

@@ -1,4 +1,4 @@
-"""A stand-in for the VM with a real kernel: a private network on a switch port, and the service as a process of its own.
+"""A stand-in for the VM with a real kernel: a private network on a switch port, and the service as another process.
 
 Run as a program: `python -m tests.unit.testbed.netns_server OWN SWITCH DELAY_FILE`. It prints the process id of the
 service, which a test may stop while the kernel goes on answering; each answer waits for the seconds in the file. A
@@ -59,8 +59,8 @@ async def serve(delay: Path) -> None:
 
 async def carry(pump: Pump) -> None:
     """The network, as long as the process lives."""
-    pump.start()
-    await asyncio.Event().wait()
+    with pump:
+        await asyncio.Event().wait()
 
 
 def main(own: str, switch: str, delay: str) -> None:
