@@ -81,15 +81,17 @@ class Attempts:
         return found
 
     def expire(self, now_s: float) -> None:
-        """Give up what had no answer in time, and say whether the service went down."""
+        """Give up what had no answer in time, and say whether the service went down; nothing any more after the end."""
+        if self._ended_at_s is not None:
+            return
         for number in self.overdue(now_s):
             self.settle(number, Outcome.INFO, None, now_s)
         self.overdue(now_s)  # moves on behind what was settled
         self.decide(now_s)
 
     def end(self) -> list[int]:
-        """Nobody waits any more; returns the attempts in flight, which count neither way from now on."""
-        self._ended_at_s = time.monotonic()
+        """Nobody waits any more; returns the attempts in flight, which count neither way; the first end counts."""
+        self._ended_at_s = self._ended_at_s or time.monotonic()
         return [attempt.number for attempt in self._all[self._first_open :] if attempt.outcome is None]
 
     def summary(self, *, since_s: float = float("-inf")) -> Summary:

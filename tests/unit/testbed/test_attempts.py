@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import time
 
 from testbed.attempts import Attempts, keep_schedule
 from testbed.outage import Outcome
@@ -64,9 +65,15 @@ def test_what_has_no_answer_in_time_is_given_up_and_may_still_come() -> None:
 def test_what_is_in_flight_at_the_end_counts_neither_way() -> None:
     """A probe that was stopped did not see an outage."""
     told = Told()
-    told.attempts("ooooo.")
+    now_s = time.monotonic()
+    for number in range(5):
+        told.book.settle(told.book.open(now_s, now_s), Outcome.OK, now_s, now_s)
+        assert told.book[number].outcome is Outcome.OK
+    told.book.open(now_s, now_s)
     assert told.book.end() == [5]
-    assert told.book.summary().attempts == 6
+    told.book.expire(now_s + 9.0)
+    assert told.said == ["up"]
+    assert told.book.summary().outages == ()
 
 
 def test_an_answer_that_names_a_slot_means_its_newest_attempt() -> None:

@@ -48,3 +48,10 @@ def test_what_the_host_refuses_is_named_with_its_step() -> None:
     done = enter("03:77:00:00:01:01")
     assert done.returncode != 0
     assert "refused: this host does not give a" in done.stderr
+
+
+def test_the_doctor_is_told_whether_the_host_gives_one() -> None:
+    """The module as a program tries it, and ends with 0 or with a sentence."""
+    argv = [sys.executable, "-m", "testbed.private_net"]
+    done = asyncio.run(process.run(argv, timeout_s=30, check=False, cwd=ROOT))
+    assert (done.returncode == 0) == (done.stderr == "")
