@@ -16,7 +16,7 @@ from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 
-from faults.power import NodeKill
+from faults import scenario
 from faults.scenario import Plan, primary_crash
 from testbed.errors import ImageError, TestbedError
 from testbed.process import run
@@ -143,7 +143,7 @@ async def _cold(bench: Bench, number: int) -> None:
         began_s = time.monotonic()
         await session.protect(cold=True)
         bench.add("cold boot to protected", time.monotonic() - began_s)
-        result = await primary_crash(session.bed, Plan("primary-crash", out, number, NodeKill))
+        result = await scenario.run(session.bed, Plan(primary_crash(number), out))
     _crash_values(bench, result)
 
 

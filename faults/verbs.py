@@ -1,4 +1,4 @@
-"""The verbs that fault injection adds to the `testbed` command: `run`, `demo` and `bench`."""
+"""The verbs that fault injection adds to the `testbed` command: `run`, `demo` and `bench`, and those of schedules."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from faults import verbs_schedule
 from testbed.errors import UsageError
 from testbed.process import run_live
 from testbed.result import Result, Verdict
@@ -36,6 +37,7 @@ def register(verbs: Any) -> None:  # noqa: ANN401 - argparse does not publish th
     bench.add_argument("--runs", type=int, default=5)
     bench.add_argument("--out", type=Path, default=Path("build/bench"))
     bench.set_defaults(act=_bench)
+    verbs_schedule.register(verbs)
 
 
 def _seed(text: str) -> int:
@@ -56,15 +58,10 @@ def _run(args: argparse.Namespace) -> int:
 
 async def crash_once(out: Path, *, seed: int | None = None, cold: bool = False, capture: bool = False) -> Result:
     """Make a session, protect the pair and crash its primary."""
-    from faults.power import NodeKill  # noqa: PLC0415 - these import scapy and matplotlib: `testbed doctor` must not
-    from faults.scenario import Plan, primary_crash  # noqa: PLC0415
-    from testbed.session import Session  # noqa: PLC0415
-    from testbed.site import SiteOptions  # noqa: PLC0415
+    from faults.scenario import primary_crash, run_schedule  # noqa: PLC0415 - scapy and matplotlib: not for `doctor`
 
     chosen = seed if seed is not None else int.from_bytes(os.urandom(4))
-    async with Session(out, SiteOptions()) as session:
-        await session.protect(cold=cold)
-        return await primary_crash(session.bed, Plan("primary-crash", out, chosen, NodeKill, capture=capture))
+    return await run_schedule(primary_crash(chosen), out, cold=cold, capture=capture)
 
 
 def summary(out: Path, result: Result) -> str:

@@ -20,13 +20,14 @@ from typing import Any, Self
 
 from testbed import site
 from testbed.endpoint import Endpoint
-from testbed.errors import SnapshotError, TestbedError
+from testbed.errors import SnapshotError, TestbedError, first_error
 from testbed.history import History, Record
 from testbed.host import Accelerator, host_lock, socket_dir, sweep_socket_dirs
 from testbed.image import Image
 from testbed.levels import ProbeLevels, Targets, tcp_orders
 from testbed.node import Node, Place
 from testbed.outside import Outside
+from testbed.phases import milestone_of
 from testbed.probe import Probe
 from testbed.progress import Progress
 from testbed.service_centre.server import ServiceCentre
@@ -283,23 +284,24 @@ class Bed:
                 for node in self.nodes.values():
                     tasks.create_task(_as_coroutine(act(node)))
         except BaseExceptionGroup as errors:
-            raise _first(errors) from errors
+            raise first_error(errors) from errors
 
     # ---------------------------------------------------------------- snapshots
 
     async def save(self, store: SnapshotStore, key: str) -> Snapshot:
-        """Save the protected pair on one barrier; afterwards both nodes are off and their disks belong to the store."""
+        """Save the protected pair on one barrier, on which nothing runs; afterwards both nodes are off."""
         assert self.stage is Stage.PROTECTED
         with store.new(key) as building:
             await self.switch.hold()
             await self.each(lambda node: node.machine.stop())
             await self.each(lambda node: node.machine.save_memory(building.memory(node.name)))
             await self.switch.save(building.switch)
-            await self.each(lambda node: node.machine.quit())
-            await self._power_off()
             for node in self.nodes.values():
                 for name, path in building.disks(node.name).items():
-                    shutil.move(node.disk(name), path)
+                    await node.storage[name].save(path)
+                shutil.copy(node.journal_log, building.journal(node.name))
+            await self.each(lambda node: node.machine.quit())
+            await self._power_off()
             snapshot = building.finish(secret=self._secret, token=self._token)
         await self.switch.release()
         return snapshot
@@ -311,6 +313,8 @@ class Bed:
             await self._centre_stack.aclose()
             await self._start_centre(self._stack)
             await self.each(lambda node: node.make_disks(snapshot.disks(node.name)))
+            for node in self.nodes.values():
+                shutil.copy(snapshot.journal(node.name), node.journal_log)
             await self.switch.load(snapshot.switch)
             await self.each(lambda node: node.start(snapshot.memory(node.name)))
             await self.each(lambda node: node.machine.cont())
@@ -334,7 +338,7 @@ class Bed:
                 for node in self.nodes.values():
                     tasks.create_task(healthy(node))
         except BaseExceptionGroup as errors:
-            raise SnapshotError(f"The restored pair failed its health gate: {_first(errors)}") from errors
+            raise SnapshotError(f"The restored pair failed its health gate: {first_error(errors)}") from errors
 
     async def _power_off(self) -> None:
         for node in self.nodes.values():
@@ -346,17 +350,11 @@ class Bed:
     def peak_memory_mib(self) -> int:
         """The highest resident memory so far of every process of the bed, added up (VmHWM of proc(5))."""
         pids = [node.machine.pid for node in self.nodes.values() if node.is_on]
+        pids += [disk.pid for node in self.nodes.values() for disk in node.storage.values() if disk.alive]
         pids.append(self.switch.pid)
         if self.outside.alive:
             pids.append(self.outside.pid)
         return round(sum(_peak_kib(pid) for pid in pids) / KIB_PER_MIB)
-
-
-def milestone_of(entry: Record) -> str | None:
-    """Return the milestone that a journal record published, if any."""
-    line = entry.fields.get("entry")
-    value = line.get("milestone") if isinstance(line, dict) else None
-    return value if isinstance(value, str) else None
 
 
 def _peak_kib(pid: int) -> int:
@@ -371,11 +369,4 @@ async def _as_coroutine(work: Awaitable[object]) -> None:
     await work
 
 
-def _first(errors: BaseExceptionGroup[BaseException]) -> BaseException:
-    error: BaseException = errors
-    while isinstance(error, BaseExceptionGroup):
-        error = error.exceptions[0]
-    return error
-
-
-__all__ = ["Bed", "BedOptions", "Stage", "milestone_of"]
+__all__ = ["Bed", "BedOptions", "Stage"]

@@ -85,6 +85,11 @@ class Probe:
         """All requests so far, in the order of the schedule."""
         return self._attempts.all
 
+    @property
+    def is_up(self) -> bool | None:
+        """True after K good answers in a row, False from the first bad one on, None before either."""
+        return self._is_up
+
     async def stop(self) -> None:
         """Send no more requests and wait until each one was answered or its time has run out."""
         self._stopping = True

@@ -12,7 +12,8 @@ from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from pathlib import Path
 
-PHASES = ("detect", "decide", "promote", "vm_start", "service_up", "redundancy")
+from testbed.phases import PHASES, TAKEOVER
+
 LATENESS_MAX_S = 0.5  # a probe that was later than this in 1 of 100 requests measured the host, not the product
 
 
@@ -25,15 +26,30 @@ class Verdict(StrEnum):
     INVALID_HOST = "invalid-host"
 
 
+class Expect(StrEnum):
+    """What the run is to show of the product, beyond that it is safe, serves again and is redundant again."""
+
+    TAKEOVER = "takeover"  # the backup starts the VM, once, and the service centre hears of it
+    STAY = "stay"  # the VM runs on where it is
+    ANY = "any"
+
+
 @dataclass(frozen=True)
 class FaultResult:
-    """One fault: its name, where, whether it was really there, since when, and what proves it."""
+    """One fault: its name, where, whether it was really there, since when, and what proves it.
+
+    `late_s` is how long after its due time the injection began; `healed_at_s` is None when it was never taken back.
+    """
 
     name: str
     target: str
     verdict: str
     injected_at_s: float | None
     evidence: Mapping[str, object]
+    step: str = ""
+    late_s: float | None = None
+    healed_at_s: float | None = None
+    problem: str | None = None
 
 
 @dataclass
@@ -49,7 +65,10 @@ class Result:
     seed: int
     started_wall: str
     faults: list[FaultResult] = field(default_factory=list)
+    expect: Expect = Expect.ANY
     phases_s: dict[str, float | None] = field(default_factory=lambda: dict.fromkeys(PHASES))
+    is_redundant: bool | None = None
+    failovers: int | None = None
     outage_s: float | None = None
     outage_resolution_s: float | None = None
     ledger: dict[str, object] = field(default_factory=lambda: {"acknowledged": 0, "lost": None, "stale": None})
@@ -75,7 +94,11 @@ def judge(result: Result, *, alerts_wanted: tuple[str, ...]) -> tuple[Verdict, l
     violations = _violations(result)
     if violations:
         return Verdict.FAIL, violations
-    unproven = [f"fault {f.name} on {f.target}: {f.verdict}" for f in result.faults if f.verdict != "confirmed"]
+    unproven = [
+        f"fault {f.name} on {f.target}: {f.verdict}" + (f" ({f.problem})" if f.problem else "")
+        for f in result.faults
+        if f.verdict != "confirmed"
+    ]
     if unproven or not result.faults:
         return Verdict.INCONCLUSIVE, unproven or ["no fault was injected"]
     lateness = result.host.get("probe_lateness_p99_s")
@@ -94,6 +117,8 @@ def _violations(result: Result) -> list[str]:
         count = result.ledger.get(key)
         if isinstance(count, int) and count > 0:
             found.append(f"{count} {text}")
+    if result.failovers is not None and result.failovers > max(1, len(result.faults)):
+        found.append(f"{result.failovers} failovers for {len(result.faults)} faults")
     if result.dual_active:
         found.append(f"two nodes were active at once, {result.dual_active} times")
     return found
@@ -101,9 +126,15 @@ def _violations(result: Result) -> list[str]:
 
 def _missing(result: Result, alerts_wanted: tuple[str, ...]) -> list[str]:
     missing = list(result.problems)
-    missing += [f"phase {name} was never reached" for name in PHASES if result.phases_s.get(name) is None]
-    if result.outage_s is None:
-        missing.append("no outage with a beginning and an end was seen by the client")
+    if result.expect is Expect.TAKEOVER:
+        phases = (*TAKEOVER, "redundancy")
+        missing += [f"phase {name} was never reached" for name in phases if result.phases_s.get(name) is None]
+        if result.outage_s is None:
+            missing.append("no outage with a beginning and an end was seen by the client")
+    elif not result.is_redundant:
+        missing.append("the pair was not redundant again after the heal")
+    if result.expect is Expect.STAY and result.failovers:
+        missing.append(f"the VM was to stay where it was, and moved {result.failovers} times")
     codes = {alert["code"] for alert in result.call_home}
     missing += [f"Call Home never reported {code}" for code in alerts_wanted if code not in codes]
     return missing

@@ -30,12 +30,13 @@ MILESTONES = {
     "resync_started": "resynchronisation of the disks started",
     "protected": "protected: both disks hold the same data",
 }
-PHASES = {
+PHASES = {  # those that follow each other in a takeover; the fencing of the old node may come at any time
     "detect": "detect",
     "decide": "decide",
     "promote": "promote disk",
     "vm_start": "start VM",
-    "service_up": "guest boot, service",
+    "guest_up": "guest boot",
+    "service_up": "service",
     "redundancy": "redundancy restored",
 }
 NODE_ENDING_FAULTS = ("power", "kill", "crash", "reset", "panic")  # words in names of faults after which a node is down

@@ -223,7 +223,7 @@ class OnlyCutsDisks(PowerCut):
 
     async def inject(self, bed: Bed) -> None:
         """Cut the disks."""
-        for disk in bed.nodes[self.target].storage.values():  # type: ignore[attr-defined]
+        for disk in bed.nodes[self.target].storage.values():
             await disk.command("cut", seed=1)
 
 

@@ -10,7 +10,8 @@ import pytest
 from faults import bench
 from faults.bench import TARGETS, Bench
 from testbed.errors import WaitTimeout
-from testbed.result import PHASES, Result, Verdict
+from testbed.phases import PHASES
+from testbed.result import Result, Verdict
 
 NAME = "cold boot to protected"
 

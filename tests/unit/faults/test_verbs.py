@@ -13,7 +13,8 @@ import pytest
 from faults import verbs
 from testbed import report
 from testbed.errors import UsageError
-from testbed.result import PHASES, Result, Verdict
+from testbed.phases import PHASES
+from testbed.result import Result, Verdict
 
 
 def parse(*argv: str) -> argparse.Namespace:

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from testbed.result import PHASES, FaultResult, Result, Verdict, judge
+from testbed.phases import PHASES, TAKEOVER
+from testbed.result import Expect, FaultResult, Result, Verdict, judge
 
 KILL = FaultResult("node.kill", "a", "confirmed", 4.2, {"process_gone": True})
 ALERTS = ("peer_lost", "takeover")
@@ -22,7 +23,10 @@ def good() -> Result:
         dilation=1.0,
         seed=7,
         started_wall="2026-01-01T00:00:00+00:00",
+        expect=Expect.TAKEOVER,
         faults=[KILL],
+        failovers=1,
+        is_redundant=True,
         phases_s=dict.fromkeys(PHASES, 5.0),
         outage_s=14.2,
         ledger={"acknowledged": 100, "lost": 0, "stale": 0},
@@ -57,6 +61,7 @@ CASES: list[tuple[str, dict[str, object], Verdict, str]] = [
     ("problem", {"problems": ["heal failed"]}, Verdict.FAIL, "heal failed"),
     ("unread", {"ledger": {"acknowledged": 9, "lost": None, "stale": 0}}, Verdict.INCONCLUSIVE, "could not be read"),
     ("idle", {"ledger": {"acknowledged": 0, "lost": 0, "stale": 0}}, Verdict.INCONCLUSIVE, "not one write was ackn"),
+    ("two failovers", {"failovers": 2}, Verdict.FAIL, "2 failovers for 1 faults"),
     ("blind oracle", {"dual_active": None}, Verdict.INCONCLUSIVE, "the switch lost observations"),
 ]
 
@@ -73,12 +78,30 @@ def test_one_thing_that_is_wrong_decides(change: dict[str, object], verdict: Ver
     assert reason in reasons[0]
 
 
-@pytest.mark.parametrize("phase", PHASES)
+@pytest.mark.parametrize("phase", [*TAKEOVER, "redundancy"])
 def test_a_phase_that_was_never_reached_is_named(phase: str) -> None:
     """The verdict is fail, and the text says which phase is missing."""
     result = good()
     result.phases_s[phase] = None
     assert judge(result, alerts_wanted=ALERTS) == (Verdict.FAIL, [f"phase {phase} was never reached"])
+
+
+def test_a_vm_that_was_to_stay_must_not_move() -> None:
+    """Without a takeover no phase is missed; a move, and a pair that is not redundant again, are."""
+    result = good()
+    result.expect, result.phases_s, result.outage_s = Expect.STAY, dict.fromkeys(PHASES), None
+    assert "was to stay" in judge(result, alerts_wanted=())[1][0]
+    result.failovers = 0
+    assert judge(result, alerts_wanted=()) == (Verdict.PASS, [])
+    result.is_redundant = False
+    assert judge(result, alerts_wanted=()) == (Verdict.FAIL, ["the pair was not redundant again after the heal"])
+
+
+def test_an_unproven_fault_tells_its_problem() -> None:
+    """What hindered the injection stands in the reason."""
+    result = good()
+    result.faults = [replace(KILL, verdict="not injected", problem="not armed: no such milestone")]
+    assert "(not armed: no such milestone)" in judge(result, alerts_wanted=ALERTS)[1][0]
 
 
 @pytest.mark.parametrize("verdict", ["mismatch", "inconclusive", "anything else"])
