@@ -88,7 +88,7 @@ class Probe:
     @property
     def is_up(self) -> bool | None:
         """True after K good answers in a row, False from the first bad one on, None before either."""
-        return self._is_up
+        return self._attempts.is_up
 
     async def stop(self) -> None:
         """Send no more requests and wait until each one was answered or its time has run out."""
