@@ -24,6 +24,7 @@ from testbed.errors import SnapshotError, TestbedError, first_error
 from testbed.history import History, Record
 from testbed.host import Accelerator, host_lock, socket_dir, sweep_socket_dirs
 from testbed.image import Image
+from testbed.levels import ProbeLevels, Targets, tcp_orders
 from testbed.node import Node, Place
 from testbed.outside import Outside
 from testbed.phases import milestone_of
@@ -32,6 +33,7 @@ from testbed.progress import Progress
 from testbed.service_centre.server import ServiceCentre
 from testbed.snapshot import Snapshot, SnapshotStore, snapshot_key
 from testbed.switch_client import Switch
+from testbed.tcp_probe import TcpProbe
 from testbed.tls import Credentials, ensure_credentials
 from testbed.wait import wait_for_record, wait_until
 
@@ -236,6 +238,19 @@ class Bed:
         return Probe(
             self.client, site.VM_ADDRESS, self.image.workload.udp_port, run, ledger=ledger,
             history=self.history if record else None,
+        )  # fmt: skip
+
+    def probe_levels(self, udp: Probe | None, *, record: bool = False) -> ProbeLevels:
+        """Make the probe of the VM's service on every other level, to run beside the UDP probe."""
+        history = self.history if record else None
+        orders = tcp_orders(
+            self.sockets, site.TCP_CLIENT_PORT, mac=site.TCP_CLIENT_MAC, ip=site.TCP_CLIENT, prefix=site.PREFIX,
+            target=site.VM_ADDRESS, port=self.image.workload.tcp_port,
+        )  # fmt: skip
+        log = self.options.artefacts / "tcp-probe.log"
+        return ProbeLevels(
+            self.client, Targets(site.VM_ADDRESS, site.SERVICE, site.FIRST_OBSERVER), udp=udp, history=history,
+            tcp=lambda changes: TcpProbe(orders, log=log, changes=changes, history=history),
         )  # fmt: skip
 
     async def wait_milestone(

@@ -69,6 +69,8 @@ class Result:
     is_redundant: bool | None = None
     failovers: int | None = None
     limits_s: dict[str, float] = field(default_factory=dict)  # how long was waited for what did not come
+    levels: dict[str, object] = field(default_factory=dict)
+    findings: list[dict[str, object]] = field(default_factory=list)
     outage_s: float | None = None
     outage_resolution_s: float | None = None
     ledger: dict[str, object] = field(default_factory=lambda: {"acknowledged": 0, "lost": None, "stale": None})

@@ -19,7 +19,7 @@ from pathlib import Path
 from testbed.errors import SnapshotError
 from testbed.image import Image
 from testbed.machine import ACCEL, CPU
-from testbed.site import NODE_MACS, NODES, SiteOptions, avance_site, avance_vm
+from testbed.site import NODE_MACS, NODES, SEGMENTS, SiteOptions, avance_site, avance_vm
 
 FORMAT = 3
 KEPT = 3  # snapshots that are kept, the newest included; each takes some hundred MiB
@@ -33,11 +33,9 @@ def snapshot_key(image: Image, accel: str, options: SiteOptions, fingerprint: st
         raise SnapshotError("qemu-system-x86_64 is not installed, so there is nothing that a snapshot could belong to.")
     stat = Path(qemu).resolve().stat()
     binary = f"{Path(qemu).resolve()} {stat.st_size} {stat.st_mtime_ns}"
-    documents = [
-        avance_site(options, secret="", token="", authority_pem=fingerprint),
-        avance_vm(options, **{key: value for key, value in asdict(image.workload).items() if key != "udp_port"}),
-    ]
-    parts = [FORMAT, image.hash, binary, accel, ACCEL[accel], CPU[accel], documents, NODE_MACS]
+    vm = {key: value for key, value in asdict(image.workload).items() if not key.endswith("_port")}
+    documents = [avance_site(options, secret="", token="", authority_pem=fingerprint), avance_vm(options, **vm)]
+    parts = [FORMAT, image.hash, binary, accel, ACCEL[accel], CPU[accel], documents, NODE_MACS, SEGMENTS]
     return hashlib.sha256(json.dumps(parts, default=str).encode()).hexdigest()[:20]
 
 
