@@ -201,7 +201,7 @@ def picture(found: Found, out: Path) -> Path:
                          f"and --metric. Metrics are {names}.")  # fmt: skip
     panels = {
         (key.text(), key.unit): [
-            HistoryPoint(p.run.version[:VERSION_SHOWN], p.value, p.run.comparable, p.run.verdict) for p in points
+            HistoryPoint(point.run.version[:VERSION_SHOWN], point.value, point.run.comparable) for point in points
         ]
         for key, points in found.items()
     }

@@ -29,6 +29,7 @@ LANE_IN = 0.72  # inches of one lane unit
 LEGEND = "nodes: green runs the VM, blue stands by, amber is in transition, grey is down"
 BAR = 0.5  # height of a lane's bar
 PANEL_IN = 3.0  # inches of one series of a history
+VERSION_LEVELS = 4  # more versions than that on one spot are not readable anyway
 LATE_REDUNDANCY = 2.5  # when redundancy took this much longer than service, the axis ends earlier and says so
 
 
@@ -246,7 +247,6 @@ class HistoryPoint:
     version: str
     value: Value
     comparable: bool
-    verdict: str
 
 
 def draw_history(panels: Mapping[tuple[str, str], Sequence[HistoryPoint]], out_png: Path) -> Path:
@@ -258,11 +258,19 @@ def draw_history(panels: Mapping[tuple[str, str], Sequence[HistoryPoint]], out_p
         axes.set_title(heading, loc="left", fontsize=11.5, fontweight="bold")
         axes.set_ylabel(unit or "count", fontsize=11)
         axes.set_xlim(0.4, max(len(points), 6) + 0.6)
+        labels = version_labels(points, unit)
         top = max(point.value.at for point in points)
         low = min(point.value.at for point in points)
         room = (top - low) or abs(top) or 1.0
-        axes.set_ylim(low - 0.15 * room, top + 0.45 * room)  # room above for arrows and for what the versions say
-        draw_versions(axes, points, unit)
+        levels = 1 + max(label.level for label in labels)
+        axes.set_ylim(low - 0.15 * room, top + (0.15 + 0.33 * levels) * room)  # room for arrows and for the words
+        draw_versions(axes, points)
+        for label in labels:
+            axes.annotate(
+                label.text, (label.t_s, 1.0), xycoords=("data", "axes fraction"), textcoords="offset points",
+                xytext=(2, -3 - 3.6 * FONT * (levels - 1 - label.level)), ha="left", va="top", fontsize=FONT - 1,
+                color=INK,
+            )  # fmt: skip
         draw_points(axes, points)
         axes.xaxis.get_major_locator().set_params(integer=True)
         axes.grid(axis="y", color="#e6e9ee")
@@ -276,28 +284,40 @@ def draw_history(panels: Mapping[tuple[str, str], Sequence[HistoryPoint]], out_p
     return out_png
 
 
-def draw_versions(axes: Axes, points: Sequence[HistoryPoint], unit: str) -> None:
-    """For each stretch of runs of one version its median, the interval of the median as a band, and both in words."""
+def stretches(points: Sequence[HistoryPoint]) -> list[tuple[int, Sequence[HistoryPoint]]]:
+    """The runs cut where the version changes, each piece with the place of its first run."""
     starts = [index for index, p in enumerate(points) if index == 0 or p.version != points[index - 1].version]
-    for start, end in zip(starts, [*starts[1:], len(points)], strict=True):
-        left, right = start + 0.6, end + 0.4
+    return [(start, points[start:end]) for start, end in zip(starts, [*starts[1:], len(points)], strict=True)]
+
+
+def version_labels(points: Sequence[HistoryPoint], unit: str) -> list[Label]:
+    """What is said of each version, at the place of its first run, on one of a few levels so that texts stay apart."""
+    texts: dict[float, str] = {}
+    for start, runs in stretches(points):
+        values = [point.value for point in runs if point.comparable]
+        said = summarise(values).text(unit, 2).replace(", p90", "\np90", 1) if values else "no comparable run"
+        texts[start + 0.6] = f"{runs[0].version}\n{said}"
+    widest = [Marker(left, max(text.split("\n"), key=len)) for left, text in texts.items()]
+    placed = place_labels(widest, 0.4, max(len(points), 6) + 0.6)
+    return [Label(label.t_s, texts[label.t_s], label.level % VERSION_LEVELS) for label in placed]
+
+
+def draw_versions(axes: Axes, points: Sequence[HistoryPoint]) -> None:
+    """For each stretch of runs of one version its median, and the interval of the median as a band."""
+    for start, runs in stretches(points):
+        left, right = start + 0.6, start + len(runs) + 0.4
         if start:
             axes.axvline(start + 0.5, color="#8a929c", linewidth=0.8, linestyle=(0, (3, 3)))
-        values = [point.value for point in points[start:end] if point.comparable]
-        text = f"{points[start].version}\n"
-        if values:
-            summary = summarise(values)
-            style = (0, (2, 1)) if summary.median.censored else "solid"
-            axes.plot([left, right], [summary.median.at] * 2, color=BLUE, linewidth=2, linestyle=style)
-            if summary.interval is not None:
-                low, high = summary.interval
-                top = axes.get_ylim()[1] if high.censored else high.at
-                axes.fill_between([left, right], low.at, max(top, low.at), color=BLUE, alpha=0.25, linewidth=0)
-            text += summary.text(unit, 2).replace(", p90", "\np90")
-        axes.annotate(
-            text + ("" if values else "no comparable run"), (left, 1.0), xycoords=("data", "axes fraction"),
-            xytext=(2, -3), textcoords="offset points", ha="left", va="top", fontsize=FONT - 1, color=INK,
-        )  # fmt: skip
+        values = [point.value for point in runs if point.comparable]
+        if not values:
+            continue
+        summary = summarise(values)
+        style = (0, (2, 1)) if summary.median.censored else "solid"
+        axes.plot([left, right], [summary.median.at] * 2, color=BLUE, linewidth=2, linestyle=style)
+        if summary.interval is not None:
+            low, high = summary.interval
+            top = axes.get_ylim()[1] if high.censored else high.at
+            axes.fill_between([left, right], low.at, max(top, low.at), color=BLUE, alpha=0.25, linewidth=0)
 
 
 def draw_points(axes: Axes, points: Sequence[HistoryPoint]) -> None:

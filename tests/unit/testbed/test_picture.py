@@ -85,7 +85,7 @@ def test_fault_stands_at_its_confirmation() -> None:
 
 def history_point(version: str, at: float, *, censored: bool = False, comparable: bool = True) -> HistoryPoint:
     """One run in a history."""
-    return HistoryPoint(version, Value(at, censored), comparable, "pass")
+    return HistoryPoint(version, Value(at, censored), comparable)
 
 
 def test_history_is_drawn_with_a_panel_for_each_series(tmp_path: Path) -> None:
@@ -105,6 +105,14 @@ def test_history_is_drawn_with_a_panel_for_each_series(tmp_path: Path) -> None:
 def test_history_of_one_run_is_drawn(point: HistoryPoint, tmp_path: Path) -> None:
     """One value has no spread and one that does not count has no median; neither breaks the picture."""
     assert picture.draw_history({("series", ""): [point]}, tmp_path / "h.png").read_bytes().startswith(PNG_START)
+
+
+def test_words_of_short_lived_versions_stand_on_different_levels() -> None:
+    """Three versions with one run each beside each other stay readable; a long one is at the bottom."""
+    points = [history_point(version, 20.0) for version in ("a", "b", "c", *["d"] * 30)]
+    labels = picture.version_labels(points, "s")
+    assert [label.text.split("\n")[0] for label in labels] == ["a", "b", "c", "d"]
+    assert [label.level for label in labels] == [3, 2, 1, 0]
 
 
 def test_a_bound_is_an_arrow_and_what_does_not_count_is_hollow() -> None:
