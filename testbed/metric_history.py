@@ -193,7 +193,7 @@ def write_csv(found: Found, out: TextIO) -> None:
 
 def picture(found: Found, out: Path) -> Path:
     """Draw the series into a PNG and return its path; raises UsageError when there are too many for one picture."""
-    from testbed.picture import HistoryPoint, draw_history  # noqa: PLC0415 - matplotlib takes a second to import
+    from testbed.picture_history import HistoryPoint, draw_history  # noqa: PLC0415 - matplotlib takes a second to import
 
     if len(found) > PANELS_MAX:
         names = ", ".join(dict.fromkeys(key.metric for key in found))

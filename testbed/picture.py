@@ -1,70 +1,71 @@
-"""Draws the timeline of a run (what the client saw, what each node did, the phases, the latency of each write), and the
-history of a metric over many runs.
+"""Draws the timeline of a run: its faults, what the client and each level of the probe saw, what each node did, the
+phases of a takeover, the latency of each write.
 
-The only file that imports matplotlib. A person should see in five seconds when it broke, for how long, and which step
-took the time. It must never smooth, interpolate or hide a sample; what was not recorded is not drawn.
+It and `testbed.picture_history` are the only files that import matplotlib. A person should see in five seconds when it
+broke, for how long, and which step took the time. It must never smooth, interpolate or hide a sample; what was not
+recorded is not drawn.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import textwrap
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from testbed import timeline
-from testbed.statistics import Value, summarise
+from testbed import story, timeline
+from testbed.picture_labels import (
+    AMBER,
+    BLUE,
+    CHARACTER_SHARE,
+    DPI,
+    FAINT,
+    FONT,
+    GREEN,
+    GREY,
+    INK,
+    QUIET,
+    RED,
+    WIDTH_IN,
+    Label,
+    beside_bar,
+    place_labels,
+    with_room,
+)
+from testbed.story import FaultBar, LevelRow
 from testbed.timeline import Item, Marker, Span
 
-GREEN, RED, AMBER, BLUE, GREY, INK = "#3a9d5d", "#d9423a", "#efaa3c", "#6f9fd8", "#c9ced6", "#20252c"
-PHASE_COLOURS = ("#8e6bbf", "#5d78c9", "#3f9bb5", "#efaa3c", "#58a55c", "#9aa3ad")
+PHASE_COLOURS = {
+    "detect": "#8e6bbf", "decide": "#5d78c9", "promote": "#3f9bb5", "vm_start": "#d98a2b", "guest_up": "#efaa3c",
+    "service_up": "#58a55c", "redundancy": "#9aa3ad",
+}  # fmt: skip
 VERDICT_COLOURS = {"pass": GREEN, "fail": RED}
-WIDTH_IN, DPI = 15.0, 110
-FONT = 9.5
-CHARACTER_SHARE = 0.0063  # width of a character of a label as a share of the time axis; measured at FONT and WIDTH_IN
-LEVEL = 0.36  # distance of two levels of labels, in lane units
+FAULT_COLOURS = {"confirmed": "#4b4453", "mismatch": RED, "inconclusive": AMBER}  # any other was not injected: hollow
+LEVEL_COLOURS = {"up": GREEN, "down": RED}
+LIFT = 0.36  # distance of two levels of labels, in lane units
 LANE_IN = 0.72  # inches of one lane unit
-LEGEND = "nodes: green runs the VM, blue stands by, amber is in transition, grey is down"
+LEGEND = "nodes: green runs the VM, blue stands by, amber is in transition, grey is down or paused"
 BAR = 0.5  # height of a lane's bar
-PANEL_IN = 3.0  # inches of one series of a history
-VERSION_LEVELS = 4  # more versions than that on one spot are not readable anyway
+FAULT_ROW, LEVEL_ROW = 0.44, 0.27  # heights of a row in the lanes that have several
 LATE_REDUNDANCY = 2.5  # when redundancy took this much longer than service, the axis ends earlier and says so
+REASONS_SHOWN, REASON_LENGTH_MAX = 2, 170
 
 
 @dataclass(frozen=True)
 class Lane:
-    """One row of the picture: a bar of spans with moments above it."""
+    """A stripe of the picture: the names of its rows with their heights above its base, and how it is drawn."""
 
-    name: str
-    spans: Sequence[Span]
-    markers: Sequence[Marker]
-
-
-@dataclass(frozen=True)
-class Label:
-    """A text at a time, lifted to a level on which it overlaps no other."""
-
-    t_s: float
-    text: str
-    level: int
-
-
-def place_labels(markers: Sequence[Marker], start_s: float, end_s: float) -> list[Label]:
-    """Lifts each label above all later ones that begin under it, so that neither texts nor their lines down cross."""
-    character_s = CHARACTER_SHARE * (end_s - start_s)
-    labels: list[Label] = []
-    for marker in sorted(markers, key=lambda m: m.t_s, reverse=True):
-        right = marker.t_s + (len(marker.text) + 2) * character_s
-        level = max((label.level + 1 for label in labels if label.t_s < right), default=0)
-        labels.append(Label(marker.t_s, marker.text, level))
-    return labels[::-1]
+    rows: Mapping[str, float]
+    height: float
+    draw: Callable[[Axes, float], None]
 
 
 def state_colour(state: str) -> str:
-    """The colour of a node's state: green serves, amber works on it, blue stands by, grey is down."""
-    if state == "down":
+    """The colour of a node's state: green serves, amber works on it, blue stands by, grey is down or paused."""
+    if state in ("down", "paused"):
         return GREY
     if "RUNNING" in state or state == "served":
         return GREEN
@@ -75,60 +76,204 @@ def state_colour(state: str) -> str:
     return BLUE
 
 
-def shown_range(result: Item, spans: Sequence[Span]) -> tuple[float, float]:
-    """The stretch of time that is drawn, in seconds from the injection."""
+def shown_range(result: Item, spans: Sequence[Span], bars: Sequence[FaultBar] = ()) -> tuple[float, float]:
+    """The stretch of time that is drawn, in seconds from the injection: all faults, all outages, as a rule all of it."""
     phases = timeline.phase_spans(result.get("phases_s"))
     service = max((p.end_s for p in phases if timeline.PHASES["redundancy"] not in p.state), default=0.0)
-    outage = max((s.end_s for s in spans if s.state == "outage"), default=0.0)
-    core = max(service, outage, 1.0)
+    outage = max((s.end_s for s in spans if s.state in ("outage", "down")), default=0.0)
+    moments = [at for bar in bars for at in (bar.start_s, bar.end_s) if at is not None]
+    core = max(service, outage, *moments, 1.0)
     last = max((p.end_s for p in phases), default=0.0)
     end = last if last <= LATE_REDUNDANCY * core else 1.6 * core
-    return -max(0.14 * end, 1.0), max(end, core) * 1.08
+    return min(-max(0.14 * end, 1.0), *moments, 0.0), max(end, core) * 1.08
 
 
 def draw_timeline(result: Item, records: Sequence[Item], out_png: Path, *, zero_at_s: float) -> Path:
     """Draws one run into a PNG and returns its path; `zero_at_s` is the injection on the clock of the records."""
     client = timeline.client_spans(records, zero_at_s)
-    start_s, end_s = shown = shown_range(result, client)
+    bars = story.fault_bars(result, records, zero_at_s)
+    asked_s = client[-1].end_s if client else max((timeline.at(r) - zero_at_s for r in records), default=0.0)
+    levels = story.level_rows(records, zero_at_s, asked_s)
+    start_s, end_s = shown_range(
+        result, [*client, *(s for row in levels for s in row.spans if s.end_s < asked_s)], bars
+    )
     phases = timeline.phase_spans(result.get("phases_s"))
-    lanes = [Lane("phases", phases, phase_markers(phases, end_s))]
-    for node in ("b", "a"):
-        spans = timeline.node_spans(records, node, zero_at_s, end_s)
-        lanes.append(Lane(f"node {node}", spans, timeline.node_markers(records, node, zero_at_s)))
-    lanes.append(Lane("client", client, fault_markers(result, records, zero_at_s)))
-    placed = [place_labels([m for m in lane.markers if start_s <= m.t_s <= end_s], start_s, end_s) for lane in lanes]
-    heights = [1.0 + LEVEL * (1 + max((label.level for label in labels), default=0)) for labels in placed]
-    figure = Figure(figsize=(WIDTH_IN, 3.2 + LANE_IN * sum(heights)), dpi=DPI, layout="constrained")
-    story, latency = figure.subplots(2, 1, sharex=True, height_ratios=[LANE_IN * sum(heights), 2.1])
-    bases = [sum(heights[:index]) for index in range(len(lanes))]
-    for lane, labels, base in zip(lanes, placed, bases, strict=True):
-        if lane.name == "phases":
-            draw_phases(story, lane.spans, base, shown)
-        else:
-            draw_states(story, lane.spans, base, shown)
-        draw_labels(story, labels, base, marker=None if lane.name == "phases" else "v")
-    story.set_yticks(bases, [lane.name for lane in lanes], fontsize=12, fontweight="bold")
-    story.set_ylim(-0.5, sum(heights) - 0.25)
-    story.tick_params(length=0, labelbottom=False)
-    story.text(end_s, sum(heights) - 0.3, LEGEND, ha="right", va="top", fontsize=FONT, color="#5d6672")
+    markers = {node: timeline.node_markers(records, node, zero_at_s) for node in ("a", "b")}
+    steps = phase_markers(phases, end_s)
+    start_s = max(start_s, client[0].start_s) if client and client[0].start_s < 0 else start_s
+    end_s = with_room([*markers["a"], *markers["b"], *steps], start_s, end_s)
+    drawn_s = min(end_s, max([timeline.at(r) - zero_at_s for r in records] or [end_s]))
+    shown = (start_s, end_s)
+    lanes = [fault_lane(bars, shown, drawn_s), client_lane(client, shown), *level_lanes(levels, shown)]
+    for node in ("a", "b"):
+        spans = timeline.node_spans(records, node, zero_at_s, drawn_s)
+        lanes.append(node_lane(node, spans, markers[node], shown))
+    lanes.append(phase_lane(result, phases, steps, (start_s, drawn_s), shown))
+    height_in = LANE_IN * sum(lane.height for lane in lanes)
+    figure = Figure(figsize=(WIDTH_IN, 3.4 + height_in), dpi=DPI, layout="constrained")
+    upper, latency = figure.subplots(2, 1, sharex=True, height_ratios=[height_in, 2.1])
+    draw_lanes(upper, lanes)
     draw_latency(latency, records, zero_at_s)
-    for axes in (story, latency):
+    for axes in (upper, latency):
         draw_frame(axes, shown)
-    latency.set_xlabel("seconds since the confirmed injection", fontsize=11)
-    draw_title(figure, result)
+        draw_moments(axes, bars)
+    latency.set_xlabel(f"seconds since the {'first fault' if bars else 'start'}", fontsize=11)
+    draw_title(figure, upper, result)
     out_png.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(out_png)
     return out_png
 
 
+def draw_lanes(axes: Axes, lanes: Sequence[Lane]) -> None:
+    """All lanes below each other, with the names of their rows at the left."""
+    total = base = sum(lane.height for lane in lanes)
+    names: list[tuple[float, str, bool]] = []
+    for lane in lanes:
+        base -= lane.height
+        lane.draw(axes, base)
+        names += [(base + offset, name, len(lane.rows) == 1) for name, offset in lane.rows.items()]
+    axes.set_yticks([y for y, _, _ in names], [name for _, name, _ in names])
+    for text, (_, _, is_alone) in zip(axes.get_yticklabels(), names, strict=True):
+        text.set_fontsize(12 if is_alone else FONT)
+        text.set_fontweight("bold" if is_alone else "normal")
+    axes.set_ylim(-0.15, total)
+    axes.tick_params(length=0, labelbottom=False)
+
+
+def fault_lane(bars: Sequence[FaultBar], shown: tuple[float, float], drawn_s: float) -> Lane:
+    """A row for each fault, from its injection to its heal; one that was not injected has its words only."""
+    names = [bar.step or str(number) for number, bar in enumerate(bars, start=1)]
+    count = max(len(bars), 1)
+    offsets = [FAULT_ROW * (count - index - 0.5) + 0.2 for index in range(count)]
+
+    def draw(axes: Axes, base: float) -> None:
+        for bar, offset in zip(bars, offsets, strict=False):
+            draw_fault(axes, bar, base + offset, shown, drawn_s)
+        if not bars:
+            axes.text(shown[0], base + offsets[0], " no fault is in the result", va="center", fontsize=FONT, color=RED)
+
+    if len(bars) < 2:  # noqa: PLR2004 - one row is the lane itself
+        return Lane({"fault": offsets[0]}, FAULT_ROW + 0.3, draw)
+    rows = {f"fault {name}": offset for name, offset in zip(names, offsets, strict=True)}
+    return Lane(rows, FAULT_ROW * count + 0.3, draw)
+
+
+def draw_fault(axes: Axes, bar: FaultBar, y: float, shown: tuple[float, float], drawn_s: float) -> None:
+    """One fault's bar, coloured by its verdict, with its words inside, behind or before it."""
+    colour = FAULT_COLOURS.get(bar.verdict, "none")
+    if bar.start_s is None:
+        axes.text(0, y, f" {bar.text}", va="center", fontsize=FONT, color=RED, weight="bold")
+        return
+    end_s = drawn_s if bar.end_s is None else bar.end_s
+    least_s = 0.003 * (shown[1] - shown[0])  # a fault of a moment is still seen
+    width = max(end_s - bar.start_s, least_s)
+    edge = INK if colour == "none" else colour
+    axes.barh(y, width, left=bar.start_s, height=0.34, color=colour, edgecolor=edge, zorder=3)
+    length = "" if bar.end_s is None else f", {bar.end_s - bar.start_s:.1f} s"
+    text = f"{bar.text}{length}"
+    x, side = beside_bar(bar.start_s, bar.start_s + width, text, *shown)
+    ink = "white" if side == "center" and colour not in (AMBER, "none") else INK
+    space = "" if side == "center" else " "
+    axes.text(
+        x, y, f"{space}{text}{space}", ha=side, va="center", fontsize=FONT, color=ink, weight="bold", zorder=4,
+    )  # fmt: skip
+
+
+def client_lane(spans: Sequence[Span], shown: tuple[float, float]) -> Lane:
+    """What the client's writes saw."""
+    return Lane({"client": 0.45}, 0.85, lambda axes, base: draw_states(axes, spans, base + 0.45, shown))
+
+
+def level_lanes(rows: Sequence[LevelRow], shown: tuple[float, float]) -> list[Lane]:
+    """The levels of the probe as thin rows; none when nothing of them was recorded but the client's own."""
+    if {row.level for row in rows} <= {"udp"}:
+        return []
+    offsets = {row.level: LEVEL_ROW * (len(rows) - index - 0.5) + 0.15 for index, row in enumerate(rows)}
+
+    def draw(axes: Axes, base: float) -> None:
+        for row in rows:
+            draw_level(axes, row, base + offsets[row.level], shown)
+
+    return [Lane(offsets, LEVEL_ROW * len(rows) + 0.25, draw)]
+
+
+def draw_level(axes: Axes, row: LevelRow, y: float, shown: tuple[float, float]) -> None:
+    """One level: green while it answers, red while it does not, and how its long connection ended."""
+    start_s, end_s = shown
+    for span in row.spans:
+        left, right = max(span.start_s, start_s), min(span.end_s, end_s)
+        if right > left:
+            axes.barh(y, right - left, left=left, height=0.18, color=LEVEL_COLOURS[span.state], zorder=2)
+        length = f"{span.end_s - span.start_s:.1f} s"
+        if span.state == "down" and right - left > (len(length) + 2) * CHARACTER_SHARE * (end_s - start_s):
+            style = {"fontsize": FONT - 1.5, "color": "white", "weight": "bold"}
+            axes.text((left + right) / 2, y, length, ha="center", va="center", zorder=4, **style)
+    for marker in row.markers:
+        if start_s <= marker.t_s <= end_s:
+            axes.plot([marker.t_s], [y], marker="x", color=INK, markersize=6, zorder=4)
+            axes.text(marker.t_s, y, f"  {marker.text}", va="center", fontsize=FONT - 1.5, color=INK, zorder=4)
+    if row.why_not:
+        axes.text(start_s, y, f" not measured: {row.why_not}", va="center", fontsize=FONT - 1, color=RED)
+
+
+def labelled_height(labels: Sequence[Label]) -> float:
+    """The height of a lane that has one bar with labels above it."""
+    return 0.9 + LIFT * (1 + max((label.level for label in labels), default=-1))
+
+
+def node_lane(node: str, spans: Sequence[Span], markers: Sequence[Marker], shown: tuple[float, float]) -> Lane:
+    """The states of a node with the milestones of its journal."""
+    labels = place_labels([m for m in markers if shown[0] <= m.t_s <= shown[1]], *shown)
+
+    def draw(axes: Axes, base: float) -> None:
+        draw_states(axes, spans, base + 0.4, shown)
+        draw_labels(axes, labels, base + 0.4, marker="v")
+        if node == "b":
+            axes.text(shown[0], base - 0.02, LEGEND, va="center", fontsize=FONT - 1, color="#5d6672")
+
+    return Lane({f"node {node}": 0.4}, labelled_height(labels), draw)
+
+
+def phase_lane(
+    result: Item,
+    phases: Sequence[Span],
+    steps: Sequence[Marker],
+    drawn: tuple[float, float],
+    shown: tuple[float, float],
+) -> Lane:
+    """The steps of the takeover one after the other, and when the old node's machine ended, which may be any time."""
+    labels = place_labels([step for step in steps if step.t_s <= drawn[1]], *shown)
+    known = result.get("phases_s")
+    fence_s = timeline.number(known, "fence") if isinstance(known, Mapping) else None
+
+    def draw(axes: Axes, base: float) -> None:
+        y = base + 0.45
+        draw_phases(axes, phases, y, drawn, expected=timeline.word(result, "expect") in ("", "takeover"))
+        draw_labels(axes, labels, y, marker=None)
+        if fence_s is not None and shown[0] <= fence_s <= drawn[1]:
+            axes.plot([fence_s], [y - BAR / 2], marker="D", color=INK, markersize=6, zorder=5, clip_on=False)
+            note = f"  old node ended {fence_s:.1f}"
+            axes.text(fence_s, y - BAR / 2 - 0.17, note, va="center", fontsize=FONT - 1, color=INK)
+
+    return Lane({"phases": 0.45}, labelled_height(labels) + 0.1, draw)
+
+
 def draw_frame(axes: Axes, shown: tuple[float, float]) -> None:
-    """The grid, and the dashed line at the injection, both behind everything else."""
+    """The grid behind everything else."""
     axes.set_xlim(*shown)
     axes.axvline(0, color=RED, linewidth=1.4, linestyle=(0, (4, 2)), zorder=1)
-    axes.grid(axis="x", color="#e6e9ee", zorder=0)
+    axes.grid(axis="x", color=FAINT, zorder=0)
     axes.set_axisbelow(True)
     for side in ("top", "right", "left"):
         axes.spines[side].set_visible(False)
+
+
+def draw_moments(axes: Axes, bars: Sequence[FaultBar]) -> None:
+    """A thin red line down at each injection and a thin grey one at each heal, behind everything else."""
+    for bar in bars:
+        for at_s, colour in ((bar.start_s, RED), (bar.end_s, QUIET)):
+            if at_s is not None and at_s != 0:
+                axes.axvline(at_s, color=colour, linewidth=1.0, linestyle=(0, (1, 2)), zorder=1)
 
 
 def draw_states(axes: Axes, spans: Sequence[Span], base: float, shown: tuple[float, float]) -> None:
@@ -138,7 +283,7 @@ def draw_states(axes: Axes, spans: Sequence[Span], base: float, shown: tuple[flo
         left, right = max(span.start_s, start_s), min(span.end_s, end_s)
         if right <= left:
             continue
-        colour, down = state_colour(span.state), span.state == "down"
+        colour, down = state_colour(span.state), span.state in ("down", "paused")
         bar = axes.barh(base, right - left, left=left, height=BAR, color=colour, edgecolor="white", zorder=2)
         if down:
             bar.patches[0].set_hatch("///")
@@ -155,8 +300,8 @@ def draw_states(axes: Axes, spans: Sequence[Span], base: float, shown: tuple[flo
 def draw_labels(axes: Axes, labels: Sequence[Label], base: float, *, marker: str | None) -> None:
     """The texts above a bar, each with a thin line down to its moment."""
     for label in labels:
-        y = base + BAR / 2 + LEVEL * (label.level + 0.62)
-        axes.plot([label.t_s, label.t_s], [base + BAR / 2, y + 0.1], color="#8a929c", linewidth=0.8, zorder=2)
+        y = base + BAR / 2 + LIFT * (label.level + 0.62)
+        axes.plot([label.t_s, label.t_s], [base + BAR / 2, y + 0.1], color=QUIET, linewidth=0.8, zorder=2)
         if marker:
             axes.plot([label.t_s], [base + BAR / 2], marker=marker, color=INK, markersize=5, zorder=3)
         axes.text(label.t_s, y, f" {label.text}", ha="left", va="center", fontsize=FONT, color=INK)
@@ -167,39 +312,21 @@ def phase_markers(phases: Sequence[Span], end_s: float) -> list[Marker]:
     return [Marker(p.start_s, f"{p.state} {p.end_s - p.start_s:.1f} s") for p in phases if p.start_s < end_s]
 
 
-def draw_phases(axes: Axes, phases: Sequence[Span], base: float, shown: tuple[float, float]) -> None:
+def draw_phases(axes: Axes, phases: Sequence[Span], base: float, drawn: tuple[float, float], *, expected: bool) -> None:
     """The phases as one bar of consecutive pieces."""
-    for colour, phase in zip(PHASE_COLOURS, phases, strict=False):
-        right = min(phase.end_s, shown[1])
+    names = {text: key for key, text in timeline.PHASES.items()}
+    for phase in phases:
+        colour = PHASE_COLOURS[names[phase.state.rpartition(" + ")[2]]]
+        right = min(phase.end_s, drawn[1])
         if right > phase.start_s:
             length = right - phase.start_s
             axes.barh(base, length, left=phase.start_s, height=BAR, color=colour, edgecolor="white", zorder=2)
-        if phase.end_s > shown[1] > phase.start_s:
+        if phase.end_s > drawn[1] > phase.start_s:
             note = f"until +{phase.end_s:.0f} s \N{RIGHTWARDS ARROW} "
-            axes.text(shown[1], base, note, ha="right", va="center", fontsize=FONT, color="white", weight="bold")
+            axes.text(drawn[1], base, note, ha="right", va="center", fontsize=FONT, color="white", weight="bold")
     if not phases:
-        axes.text(0, base, " no phase was stamped: durations unknown", va="center", fontsize=FONT, color=RED)
-
-
-def fault_markers(result: Item, records: Sequence[Item], zero_at_s: float) -> list[Marker]:
-    """The faults with their verdicts, at the time of their first record, else at the injection."""
-    faults = result.get("faults")
-    markers: list[Marker] = []
-    for fault in faults if isinstance(faults, Sequence) else ():
-        if not isinstance(fault, Mapping):
-            continue
-        name = timeline.word(fault, "name")
-        times = [
-            timeline.at(r) - zero_at_s
-            for r in records
-            if timeline.word(r, "source") == "fault"
-            and name in (timeline.word(r, "name"), timeline.word(r, "fault"))
-            and timeline.word(r, "kind") in ("injected", "confirmed")
-        ]
-        target, verdict = timeline.word(fault, "target"), timeline.word(fault, "verdict") or "no verdict"
-        text = f"FAULT: {name.replace('_', ' ')} on {target} ({verdict})"
-        markers.append(Marker(max(times, default=0.0), text))
-    return markers
+        text = " no phase was stamped: durations unknown" if expected else " no takeover in this run"
+        axes.text(0, base, text, va="center", fontsize=FONT, color=RED if expected else INK)
 
 
 def draw_latency(axes: Axes, records: Sequence[Item], zero_at_s: float) -> None:
@@ -219,124 +346,28 @@ def draw_latency(axes: Axes, records: Sequence[Item], zero_at_s: float) -> None:
     if silent:
         axes.plot(silent, [top * 3] * len(silent), "x", color=RED, markersize=4, label=f"no answer ({len(silent)})")
     axes.set_ylabel("write latency, ms", fontsize=11)
-    axes.grid(axis="y", color="#e6e9ee")
+    axes.grid(axis="y", color=FAINT)
     if probes:
         axes.legend(loc="upper right", fontsize=FONT, framealpha=0.9, ncols=2)
         axes.set_ylim(top=top * 12)
 
 
-def draw_title(figure: Figure, result: Item) -> None:
-    """The verdict and the numbers that qualify it, above everything."""
-    verdict = timeline.word(result, "verdict") or "no verdict"
-    outage, ledger = timeline.number(result, "outage_s"), result.get("ledger")
+def draw_title(figure: Figure, axes: Axes, result: Item) -> None:
+    """The verdict and the numbers that qualify it, above everything; below it the reasons, when there are any."""
+    verdict, ledger = timeline.word(result, "verdict") or "no verdict", result.get("ledger")
     lost = timeline.number(ledger, "lost") if isinstance(ledger, Mapping) else None
     facts = [
-        f"outage {outage:.1f} s" if outage is not None else "outage unknown",
+        story.outage(result),
         f"{lost:.0f} acknowledged writes lost" if lost is not None else "lost writes unknown",
         f"accelerator {timeline.word(result, 'accel') or 'unknown'}",
         f"time dilation {timeline.number(result, 'dilation') or 'unknown'}",
     ]
+    colour = VERDICT_COLOURS.get(verdict, "#a86400")
     heading = f"{timeline.word(result, 'scenario') or 'run'}:  {verdict.upper()}      {'   |   '.join(facts)}"
-    figure.suptitle(heading, fontsize=14.5, fontweight="bold", color=VERDICT_COLOURS.get(verdict, "#a86400"))
-
-
-@dataclass(frozen=True)
-class HistoryPoint:
-    """One run in the history of a metric; a run that is not comparable is shown and not counted."""
-
-    version: str
-    value: Value
-    comparable: bool
-
-
-def draw_history(panels: Mapping[tuple[str, str], Sequence[HistoryPoint]], out_png: Path) -> Path:
-    """Draws one panel per series, by heading and unit, with its runs in their order; returns the path of the PNG."""
-    figure = Figure(figsize=(WIDTH_IN, 0.6 + PANEL_IN * len(panels)), dpi=DPI, layout="constrained")
-    grid = figure.subplots(len(panels), 1, squeeze=False)
-    for (heading, unit), axes in zip(panels, grid[:, 0], strict=True):
-        points = panels[heading, unit]
-        axes.set_title(heading, loc="left", fontsize=11.5, fontweight="bold")
-        axes.set_ylabel(unit or "count", fontsize=11)
-        axes.set_xlim(0.4, max(len(points), 6) + 0.6)
-        labels = version_labels(points, unit)
-        top = max(point.value.at for point in points)
-        low = min(point.value.at for point in points)
-        room = (top - low) or abs(top) or 1.0
-        levels = 1 + max(label.level for label in labels)
-        axes.set_ylim(low - 0.15 * room, top + (0.15 + 0.33 * levels) * room)  # room for arrows and for the words
-        draw_versions(axes, points)
-        for label in labels:
-            axes.annotate(
-                label.text, (label.t_s, 1.0), xycoords=("data", "axes fraction"), textcoords="offset points",
-                xytext=(2, -3 - 3.6 * FONT * (levels - 1 - label.level)), ha="left", va="top", fontsize=FONT - 1,
-                color=INK,
-            )  # fmt: skip
-        draw_points(axes, points)
-        axes.xaxis.get_major_locator().set_params(integer=True)
-        axes.grid(axis="y", color="#e6e9ee")
-        axes.set_axisbelow(True)
-        for side in ("top", "right"):
-            axes.spines[side].set_visible(False)
-        axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), fontsize=FONT, frameon=False)
-    grid[-1, 0].set_xlabel("runs in the order in which they were made", fontsize=11)
-    out_png.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(out_png, format="png")
-    return out_png
-
-
-def stretches(points: Sequence[HistoryPoint]) -> list[tuple[int, Sequence[HistoryPoint]]]:
-    """The runs cut where the version changes, each piece with the place of its first run."""
-    starts = [index for index, p in enumerate(points) if index == 0 or p.version != points[index - 1].version]
-    return [(start, points[start:end]) for start, end in zip(starts, [*starts[1:], len(points)], strict=True)]
-
-
-def version_labels(points: Sequence[HistoryPoint], unit: str) -> list[Label]:
-    """What is said of each version, at the place of its first run, on one of a few levels so that texts stay apart."""
-    texts: dict[float, str] = {}
-    for start, runs in stretches(points):
-        values = [point.value for point in runs if point.comparable]
-        said = summarise(values).text(unit, 2).replace(", p90", "\np90", 1) if values else "no comparable run"
-        texts[start + 0.6] = f"{runs[0].version}\n{said}"
-    widest = [Marker(left, max(text.split("\n"), key=len)) for left, text in texts.items()]
-    placed = place_labels(widest, 0.4, max(len(points), 6) + 0.6)
-    return [Label(label.t_s, texts[label.t_s], label.level % VERSION_LEVELS) for label in placed]
-
-
-def draw_versions(axes: Axes, points: Sequence[HistoryPoint]) -> None:
-    """For each stretch of runs of one version its median, and the interval of the median as a band."""
-    for start, runs in stretches(points):
-        left, right = start + 0.6, start + len(runs) + 0.4
-        if start:
-            axes.axvline(start + 0.5, color="#8a929c", linewidth=0.8, linestyle=(0, (3, 3)))
-        values = [point.value for point in runs if point.comparable]
-        if not values:
-            continue
-        summary = summarise(values)
-        style = (0, (2, 1)) if summary.median.censored else "solid"
-        axes.plot([left, right], [summary.median.at] * 2, color=BLUE, linewidth=2, linestyle=style)
-        if summary.interval is not None:
-            low, high = summary.interval
-            top = axes.get_ylim()[1] if high.censored else high.at
-            axes.fill_between([left, right], low.at, max(top, low.at), color=BLUE, alpha=0.25, linewidth=0)
-
-
-def draw_points(axes: Axes, points: Sequence[HistoryPoint]) -> None:
-    """Each run as a dot, as an arrow upwards when it is only known to be more, hollow when it is not comparable."""
-    kinds = {
-        (True, False): ("o", GREEN, "measured"),
-        (True, True): ("$\\uparrow$", RED, "at least (not reached in time)"),
-        (False, False): ("o", "none", "not comparable"),
-        (False, True): ("$\\uparrow$", GREY, "at least, not comparable"),
-    }
-    for (comparable, censored), (marker, colour, label) in kinds.items():
-        chosen = [
-            (number, point.value.at)
-            for number, point in enumerate(points, 1)
-            if (point.comparable, point.value.censored) == (comparable, censored)
-        ]
-        if chosen:
-            edge = "#8a929c" if colour == "none" else colour
-            axes.plot(
-                *zip(*chosen, strict=True), linestyle="none", marker=marker, markersize=15 if censored else 6,
-                markerfacecolor=colour, markeredgecolor=edge, label=label,
-            )  # fmt: skip
+    figure.suptitle(heading, fontsize=14.5, fontweight="bold", color=colour)
+    given = result.get("reasons")
+    reasons = [str(one) for one in given] if isinstance(given, Sequence) and not isinstance(given, str) else []
+    lines = [textwrap.shorten(f"because {one}", REASON_LENGTH_MAX, placeholder=" ...") for one in reasons]
+    more = [f"and {len(lines) - REASONS_SHOWN} more reasons"] if len(lines) > REASONS_SHOWN else []
+    if lines:
+        axes.set_title("\n".join(lines[:REASONS_SHOWN] + more), loc="left", fontsize=FONT + 0.5, color=colour)

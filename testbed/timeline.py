@@ -39,6 +39,7 @@ PHASES = {  # those that follow each other in a takeover; the fencing of the old
     "service_up": "service",
     "redundancy": "redundancy restored",
 }
+TAKEOVER_STEPS = ("decide", "promote", "vm_start", "guest_up")
 NODE_ENDING_FAULTS = ("power", "kill", "crash", "reset", "panic")  # words in names of faults after which a node is down
 MACHINE_EVENTS = ("SHUTDOWN", "RESET", "STOP", "RESUME", "GUEST_PANICKED", "WATCHDOG", "POWERDOWN", "SUSPEND", "WAKEUP")
 MACHINE_ENDS = {"killed": "was killed", "died": "died", "quit": "was switched off"}
@@ -125,22 +126,38 @@ def client_spans(records: Iterable[Item], zero_at_s: float) -> list[Span]:
 
 
 def node_spans(records: Iterable[Item], node: str, zero_at_s: float, end_s: float) -> list[Span]:
-    """The states of a node as "PAIR VM" words from its journal, and "down" after a fault that ends it."""
+    """The states of a node as "PAIR VM" words from its journal, "down" after a fault that ends it, "paused" while its
+    machine is; a node that was restored has the state in which it was saved until it speaks."""
     changes: list[tuple[float, str]] = []
-    pair, vm = "", ""
+    pair, vm, holder, was = "", "", "", ""
     for item in told(records):
-        time_s = at(item) - zero_at_s
+        time_s, source, kind = at(item) - zero_at_s, word(item, "source"), word(item, "kind")
         if ends_node(item, node):
             pair, vm = "", ""
             changes.append((time_s, "down"))
-        elif word(item, "source") == f"machine.{node}" and word(item, "kind") == "started":
-            changes.append((time_s, "booting"))
-        elif word(item, "source") == f"journal.{node}":
+        elif source == f"machine.{node}" and kind == "started":
+            changes.append((time_s, "restored" if item.get("incoming") else "booting"))
+        elif source == "switch" and kind == "claim" and "mac" in item:
+            holder = word(item, "port").partition(".")[0]
+        elif source == "bed" and item.get("restored") is True and changes and changes[-1][1] == "restored":
+            vm = ("RUNNING" if holder == node else "STANDBY") if holder else ""
+            changes.append((time_s, f"{word(item, 'stage')} {vm}".strip()))
+        elif source == f"qmp.{node}" and word(item, "event") == "STOP" and changes:
+            was = changes[-1][1]
+            changes.append((time_s, "paused"))
+        elif source == f"qmp.{node}" and word(item, "event") == "RESUME" and changes and changes[-1][1] == "paused":
+            changes.append((time_s, was))
+        elif source == f"journal.{node}":
             pair = after(item.get("pair")) or pair
             vms = item.get("vms")
             if isinstance(vms, Mapping) and vms:
                 vm = after(next(iter(vms.values()))) or vm
             changes.append((time_s, f"{pair} {vm}".strip() or "started"))
+    return joined(changes, end_s)
+
+
+def joined(changes: Sequence[tuple[float, str]], end_s: float) -> list[Span]:
+    """Spans from the moments at which a state began; equal neighbours are one."""
     spans: list[Span] = []
     for index, (start, state) in enumerate(changes):
         stop = changes[index + 1][0] if index + 1 < len(changes) else max(end_s, start)
@@ -177,12 +194,17 @@ def node_markers(records: Iterable[Item], node: str, zero_at_s: float) -> list[M
 
 
 def phase_spans(phases_s: object) -> list[Span]:
-    """The phases of a recovery one after the other; one that nobody stamped is joined to the next known."""
+    """The phases of a recovery one after the other; one that nobody stamped is joined to the next known.
+
+    Without any step of a takeover there was none, and nothing is joined to the return of service and redundancy.
+    """
     known = phases_s if isinstance(phases_s, Mapping) else {}
+    is_takeover = any(number(known, key) is not None for key in TAKEOVER_STEPS)
     spans: list[Span] = []
-    start, names = 0.0, []
+    start = 0.0
+    names: list[str] = []
     for key, text in PHASES.items():
-        names.append(text)
+        names = [*names, text] if is_takeover else [text]
         end = number(known, key)
         if end is not None:
             spans.append(Span(start, max(start, end), " + ".join(names)))
@@ -219,7 +241,9 @@ def tell(item: Item, zero_at_s: float) -> Row | None:
         return Row(time_s, node, f"pair state is now {after(pair)}") if changed else None
     if area == "fault":
         name, target = word(item, "name") or word(item, "fault") or "fault", word(item, "target")
-        return Row(time_s, "fault", f"{name}{f' on {target}' if target else ''} {kind}")
+        return Row(
+            time_s, "fault", f"{name}{f' on {target}' if target else ''} {kind.replace('_', ' ')}{details(item)}"
+        )
     if area == "machine" and kind in ("started", *MACHINE_ENDS):
         return Row(time_s, node, f"machine {MACHINE_ENDS.get(kind, kind)}")
     if area == "qmp" and word(item, "event") in MACHINE_EVENTS:
@@ -232,6 +256,14 @@ def tell(item: Item, zero_at_s: float) -> Row | None:
         code = f"{word(item, 'code')} ({word(item, 'severity')})"
         return Row(time_s, "centre", f"alert from {word(item, 'node')}: {code}")
     return None
+
+
+def details(item: Item) -> str:
+    """What a record of a fault says beside its name: the step, how late it was, why it was not done."""
+    step, late_s, reason = word(item, "step"), number(item, "late_s"), word(item, "reason")
+    known = [f"step {step}" if step else "", "" if late_s is None else f"{late_s * 1000:.1f} ms late"]
+    noted = ", ".join(part for part in known if part)
+    return (f" ({noted})" if noted else "") + (f": {reason[:REASON_LENGTH_MAX]}" if reason else "")
 
 
 def tell_level(level: str, item: Item, zero_at_s: float) -> Row | None:

@@ -21,7 +21,7 @@ WALLED = {
     "scapy": {"testbed/packets.py"},
     "allure": {"testbed/report.py"},
     "allure_commons": {"testbed/report.py"},
-    "matplotlib": {"testbed/picture.py"},
+    "matplotlib": {"testbed/picture.py", "testbed/picture_history.py"},
     "pyroute2": {"avance/adapters/netlink.py"},
     "testcontainers": {"testbed/containers.py"},
     "pytest": {"testbed/fixtures.py", "faults/fixtures.py"},
