@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from faults import verbs_live, verbs_schedule
+from faults.summary import summary
 from testbed.errors import TestbedError, UsageError
 from testbed.process import run_live
 from testbed.result import Result, Verdict
@@ -75,24 +76,6 @@ async def crash_once(out: Path, *, seed: int | None = None, cold: bool = False, 
 
     chosen = seed if seed is not None else int.from_bytes(os.urandom(4))
     return await run_schedule(primary_crash(chosen), out, cold=cold, capture=capture)
-
-
-def summary(out: Path, result: Result) -> str:
-    """Return timeline and verdict for the terminal."""
-    story = (out / "timeline.txt").read_text(encoding="utf-8").rstrip()
-    phases = ", ".join(f"{name} {'-' if at is None else f'{at:.1f} s'}" for name, at in result.phases_s.items())
-    ledger = result.ledger
-    lines = [
-        story,
-        "",
-        f"phases after the fault: {phases}",
-        f"outage seen by the client: {result.outage_s} s (resolution {result.outage_resolution_s} s)",
-        f"writes: {ledger['acknowledged']} acknowledged, {ledger['lost']} lost, {ledger['stale']} stale",
-        f"two nodes active at once: {result.dual_active}",
-        f"accelerator {result.accel}, dilation {result.dilation:g}, seed {result.seed:#x}",
-        f"verdict: {result.verdict}" + "".join(f"\n  because {reason}" for reason in result.reasons),
-    ]
-    return "\n".join(lines)
 
 
 def _demo(args: argparse.Namespace) -> int:

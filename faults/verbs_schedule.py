@@ -19,8 +19,10 @@ from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
+from faults.summary import summary
 from testbed.errors import HostError, TestbedError, UsageError
 from testbed.result import Result, Verdict
+from testbed.story import again
 
 if TYPE_CHECKING:
     from faults.capability import Capability
@@ -174,23 +176,31 @@ def _replay(args: argparse.Namespace) -> int:
     require(schedule)
     _keep(args.out, PLAN_FILE, schedule)
     outcomes = asyncio.run(replay(schedule, args.out, args.times, director()))
-    print(tally(schedule.scenario, outcomes))
+    if args.times > 1:
+        print(f"again: {again(args.out)} --times {args.times}")
+        print(tally(schedule.scenario, outcomes))
     return exit_code(outcomes)
 
 
 async def replay(schedule: Schedule, out: Path, times: int, run: Run) -> list[Outcome]:
-    """Run a schedule so many times; a bed that breaks is noted, and the next run begins with a new one."""
+    """Run a schedule so many times and print each; a bed that breaks is noted, and the next run begins with a new one.
+
+    A single run is printed with its whole story.
+    """
     outcomes: list[Outcome] = []
     for number in range(1, times + 1):
         directory = f"run-{number}"
         try:
             result = await run(schedule, out / directory)
             outcomes.append(Outcome(directory, result.verdict.value, result.reasons))
+            if times == 1:
+                print(summary(out / directory, result), flush=True)
         except (HostError, UsageError):
             raise
         except TestbedError as error:
             outcomes.append(Outcome(directory, BROKEN, [str(error)]))
-        print(f"run {number} of {times}: {_told(outcomes[-1])}", flush=True)
+        if times > 1 or outcomes[-1].verdict == BROKEN:
+            print(f"run {number} of {times}: {_told(outcomes[-1])}", flush=True)
         made = {"schedule": PLAN_FILE, "runs": [vars(outcome) for outcome in outcomes]}
         (out / REPLAY_FILE).write_text(json.dumps(made, indent=1) + "\n", encoding="utf-8")
     return outcomes

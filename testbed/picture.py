@@ -77,7 +77,7 @@ def state_colour(state: str) -> str:
 
 
 def shown_range(result: Item, spans: Sequence[Span], bars: Sequence[FaultBar] = ()) -> tuple[float, float]:
-    """The stretch of time that is drawn, in seconds from the injection: all faults, all outages, as a rule all of it."""
+    """The stretch of time that is drawn, in seconds from the injection: all faults and outages, mostly all of it."""
     phases = timeline.phase_spans(result.get("phases_s"))
     service = max((p.end_s for p in phases if timeline.PHASES["redundancy"] not in p.state), default=0.0)
     outage = max((s.end_s for s in spans if s.state in ("outage", "down")), default=0.0)
@@ -152,7 +152,7 @@ def fault_lane(bars: Sequence[FaultBar], shown: tuple[float, float], drawn_s: fl
         if not bars:
             axes.text(shown[0], base + offsets[0], " no fault is in the result", va="center", fontsize=FONT, color=RED)
 
-    if len(bars) < 2:  # noqa: PLR2004 - one row is the lane itself
+    if len(bars) < 2:
         return Lane({"fault": offsets[0]}, FAULT_ROW + 0.3, draw)
     rows = {f"fault {name}": offset for name, offset in zip(names, offsets, strict=True)}
     return Lane(rows, FAULT_ROW * count + 0.3, draw)
@@ -168,14 +168,24 @@ def draw_fault(axes: Axes, bar: FaultBar, y: float, shown: tuple[float, float], 
     least_s = 0.003 * (shown[1] - shown[0])  # a fault of a moment is still seen
     width = max(end_s - bar.start_s, least_s)
     edge = INK if colour == "none" else colour
-    axes.barh(y, width, left=bar.start_s, height=0.34, color=colour, edgecolor=edge, zorder=3)
+    is_sure = bar.verdict == "confirmed"  # what nobody saw is drawn hollow
+    axes.barh(
+        y, width, left=bar.start_s, height=0.34, color=colour if is_sure else "white", edgecolor=edge, zorder=3,
+        hatch=None if is_sure else "////",
+    )  # fmt: skip
     length = "" if bar.end_s is None else f", {bar.end_s - bar.start_s:.1f} s"
     text = f"{bar.text}{length}"
     x, side = beside_bar(bar.start_s, bar.start_s + width, text, *shown)
-    ink = "white" if side == "center" and colour not in (AMBER, "none") else INK
+    ink = "white" if side == "center" and is_sure else INK
+    box = (
+        {"boxstyle": "round,pad=0.1", "facecolor": "white", "linewidth": 0}
+        if side == "center" and not is_sure
+        else None
+    )
     space = "" if side == "center" else " "
     axes.text(
         x, y, f"{space}{text}{space}", ha=side, va="center", fontsize=FONT, color=ink, weight="bold", zorder=4,
+        bbox=box,
     )  # fmt: skip
 
 
@@ -206,8 +216,10 @@ def draw_level(axes: Axes, row: LevelRow, y: float, shown: tuple[float, float]) 
             axes.barh(y, right - left, left=left, height=0.18, color=LEVEL_COLOURS[span.state], zorder=2)
         length = f"{span.end_s - span.start_s:.1f} s"
         if span.state == "down" and right - left > (len(length) + 2) * CHARACTER_SHARE * (end_s - start_s):
-            style = {"fontsize": FONT - 1.5, "color": "white", "weight": "bold"}
-            axes.text((left + right) / 2, y, length, ha="center", va="center", zorder=4, **style)
+            axes.text(
+                (left + right) / 2, y, length,
+                ha="center", va="center", zorder=4, fontsize=FONT - 1.5, color="white", weight="bold",
+            )  # fmt: skip
     for marker in row.markers:
         if start_s <= marker.t_s <= end_s:
             axes.plot([marker.t_s], [y], marker="x", color=INK, markersize=6, zorder=4)
@@ -368,6 +380,6 @@ def draw_title(figure: Figure, axes: Axes, result: Item) -> None:
     given = result.get("reasons")
     reasons = [str(one) for one in given] if isinstance(given, Sequence) and not isinstance(given, str) else []
     lines = [textwrap.shorten(f"because {one}", REASON_LENGTH_MAX, placeholder=" ...") for one in reasons]
-    more = [f"and {len(lines) - REASONS_SHOWN} more reasons"] if len(lines) > REASONS_SHOWN else []
+    more = [f"and {len(lines) - REASONS_SHOWN} more"] if len(lines) > REASONS_SHOWN else []
     if lines:
         axes.set_title("\n".join(lines[:REASONS_SHOWN] + more), loc="left", fontsize=FONT + 0.5, color=colour)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import contextlib
 import html
 import json
 import re
@@ -17,13 +18,15 @@ import shutil
 import sys
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import allure
 
-from testbed import process
+from testbed import process, story
 from testbed.errors import HostError, TestbedError
+from testbed.result import FaultResult, Result
+from testbed.story import FaultBar
 
 ROOT = Path(__file__).resolve().parent.parent
 GENERATE_LIMIT_S = 120  # 1000 results take 5 s
@@ -37,6 +40,15 @@ ATTACHMENT_TYPES = {
     ".html": "text/html",
     ".pcapng": "application/vnd.tcpdump.pcap",
 }
+
+
+# What a run leaves for people, in the order of its usefulness; what a run has not left is not attached.
+RUN_FILES = (
+    story.SCHEDULE, "result.json", "timeline.txt", "timeline.png", "switch.json", "console-a.log", "console-b.log",
+    "journal-a.jsonl", "journal-b.jsonl",
+)  # fmt: skip
+
+SEEN_VERDICTS = ("confirmed", "mismatch", "inconclusive")  # of a fault that was ordered; any other never was
 
 
 @dataclass(frozen=True)
@@ -104,6 +116,49 @@ def attach_json(value: object, name: str) -> None:
     allure.attach(json.dumps(value, indent=2), name=name, attachment_type="application/json", extension="json")
 
 
+def attach_run(out: Path, result: Result) -> None:
+    """Shows a run in the report of the running test: its picture, a step for each fault, tables, files and labels."""
+    fields = asdict(result)
+    bars = story.fault_bars(fields)
+    for fault in result.faults:
+        label("fault", fault.name)
+        label("family", fault.name.partition(".")[0])
+    reasons = "".join(f" Because {reason}." for reason in result.reasons)
+    text = f"Verdict {result.verdict}: {story.outage(fields)}.{reasons} Again: {story.again(out)}"
+    if (out / "timeline.png").is_file():
+        show_picture(out / "timeline.png", text)
+    for fault, bar in zip(result.faults, bars, strict=True):
+        _attach_fault(fault, bar)
+    attach_text(story.tables(fields), "faults, levels and oracles")
+    attach_json(fields["findings"], "findings of the oracles")
+    for name in RUN_FILES:
+        if (out / name).is_file():
+            attach_file(out / name, name)
+
+
+def _attach_fault(fault: FaultResult, bar: FaultBar) -> None:
+    """A step of one fault with its moments as steps of their own; a moment that never came is a failed step."""
+    is_proven = fault.verdict == "confirmed"
+    with _passing_on(), step(f"fault {bar.text}"):
+        if fault.verdict not in SEEN_VERDICTS:
+            with step(bar.problem or "it was never due"):
+                raise AssertionError(f"the fault was {fault.verdict}")
+        late = "" if bar.late_s is None else f", {story.lateness(bar.late_s)} after it was due"
+        with step(f"injection ordered{late}"):
+            pass
+        with _passing_on(), step(f"confirmed at {story.moment(bar.start_s)}" if is_proven else fault.verdict):
+            attach_json(dict(fault.evidence), "evidence")
+            assert is_proven, f"the fault is {fault.verdict}; {bar.problem}"
+        with step(f"healed: {story.healed(bar)}"):
+            assert fault.healed_at_s is not None, bar.problem or "it was not taken back"
+        assert is_proven, f"the fault is {fault.verdict}"
+
+
+def _passing_on() -> AbstractContextManager[None]:
+    """Lets a step be shown as failed and the test go on: what the run is worth is for its verdict to say."""
+    return contextlib.suppress(AssertionError)
+
+
 def environment_properties(environment: Mapping[str, object]) -> str:
     """The environment as a Java properties file, which is what the report tool reads."""
     escaped = (
@@ -130,9 +185,7 @@ def tool_config(name: str, out_dir: Path, categories: Sequence[Category] = CATEG
                 }
             }
         },
-        "categories": [
-            {"name": c.name, "matchedStatuses": [c.status], "messageRegex": c.message} for c in categories
-        ],
+        "categories": [{"name": c.name, "matchedStatuses": [c.status], "messageRegex": c.message} for c in categories],
     }
 
 

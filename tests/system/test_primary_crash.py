@@ -12,7 +12,7 @@ import pytest
 
 from faults.power import NodeKill
 from faults.scenario import Plan, primary_crash, run
-from faults.verbs import summary
+from faults.summary import summary
 from testbed import report
 from testbed.bed import Bed
 from testbed.result import Result, Verdict
@@ -34,19 +34,11 @@ async def _crash(
         return await run(session.bed, plan)
 
 
-def _attach(out: Path, result: Result) -> None:
-    report.label("fault", "node.kill")
-    report.show_picture(out / "timeline.png", f"Verdict {result.verdict}: outage {result.outage_s} s.")
-    report.attach_file(out / "result.json", "result.json")
-    for name in ("timeline.txt", "switch.json", "console-a.log", "console-b.log", "journal-a.jsonl", "journal-b.jsonl"):
-        report.attach_file(out / name, name)
-
-
 def test_service_survives_the_crash_of_the_primary(run_dir: Path, cold_bed: bool) -> None:
     """After the crash of the primary the VM answers from the other node, no acknowledged write is lost, two nodes are
     never active at once, redundancy returns and Call Home tells of it."""
     result = asyncio.run(_crash(run_dir, site=SiteOptions(), cold=cold_bed))
-    _attach(run_dir, result)
+    report.attach_run(run_dir, result)
     print(summary(run_dir, result))
     assert result.verdict is Verdict.PASS, result.reasons
 

@@ -110,19 +110,6 @@ def test_a_store_that_cannot_be_written_changes_no_verdict(
     assert "cannot be used" in capsys.readouterr().err
 
 
-def test_the_summary_tells_story_figures_and_reasons(tmp_path: Path) -> None:
-    """What was never reached is a dash and not a number."""
-    (tmp_path / "timeline.txt").write_text("the story\n\n", encoding="utf-8")
-    lines = verbs.summary(tmp_path, a_result(Verdict.FAIL)).splitlines()
-    assert lines[0] == "the story"
-    assert "detect 6.2 s" in lines[2]
-    assert "redundancy -" in lines[2]
-    assert lines[3] == "outage seen by the client: 14.2 s (resolution 0.05 s)"
-    assert lines[4] == "writes: 120 acknowledged, 0 lost, 0 stale"
-    assert "seed 0xbeef" in lines[6]
-    assert lines[7:] == ["verdict: fail", "  because phase redundancy was never reached"]
-
-
 def play(monkeypatch: pytest.MonkeyPatch, out: Path, act: Callable[[], int]) -> int:
     """Run the demo with this in place of the test on the real pair, and without the report tool."""
 

@@ -177,6 +177,29 @@ def test_a_replay_says_how_often_it_failed(
     assert [run["verdict"] for run in runs] == ["fail", "pass", "broken bed", "fail", "inconclusive"]
 
 
+def test_a_single_replay_shows_its_story_and_its_schedule(
+    plan: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The summary of `testbed run`, with the line that runs it again; several runs have theirs, too."""
+    direct(monkeypatch, World(a_result(Verdict.FAIL, "x"), a_result(Verdict.PASS), a_result(Verdict.PASS)))
+    out = tmp_path / "out"
+    assert command.main(["replay", str(plan), "--out", str(out)]) == FAILED
+    told = capsys.readouterr().out
+    assert "verdict: fail\n  because x\n" in told
+    assert told.splitlines()[-1] == f"again: testbed replay {out / 'run-1' / 'schedule.jsonl'}"
+    assert command.main(["replay", str(plan), "--times", "2", "--out", str(out)]) == PASSED
+    assert f"again: testbed replay {out / 'schedule.jsonl'} --times 2" in capsys.readouterr().out
+
+
+def test_a_single_replay_on_a_broken_bed_says_what_broke(
+    plan: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """There is no result, and so no summary."""
+    direct(monkeypatch, World(MachineError("QEMU is gone")))
+    assert command.main(["replay", str(plan), "--out", str(tmp_path / "out")]) == FAILED
+    assert "run 1 of 1: broken bed\n  because QEMU is gone" in capsys.readouterr().out
+
+
 def test_a_refusal_of_the_host_ends_a_replay(plan: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A host that cannot run the bed is not tried again."""
     world = World(HostError("no memory"), a_result(Verdict.PASS))

@@ -6,10 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from testbed import picture
-from testbed.picture import HistoryPoint
-from testbed.statistics import Value
-from testbed.timeline import Marker, Span
+from testbed import picture, picture_labels, story
+from testbed.timeline import Span
 from tests.unit.testbed import crash_story
 
 PNG_START = b"\x89PNG\r\n\x1a\n"
@@ -23,7 +21,7 @@ def test_crash_is_drawn(tmp_path: Path) -> None:
     data = out.read_bytes()
     assert data.startswith(PNG_START)
     width, height = (int.from_bytes(data[at : at + 4], "big") for at in (16, 20))
-    assert width == round(picture.WIDTH_IN * picture.DPI)
+    assert width == round(picture_labels.WIDTH_IN * picture_labels.DPI)
     assert 600 < height < 2000
 
 
@@ -46,12 +44,12 @@ def test_late_redundancy_shortens_the_axis() -> None:
 @pytest.mark.parametrize(
     ("state", "colour"),
     [
-        ("down", picture.GREY),
-        ("ALONE RUNNING", picture.GREEN),
-        ("ALONE PROMOTING", picture.AMBER),
-        ("PAIRED STANDBY", picture.BLUE),
-        ("ISOLATED STANDBY", picture.RED),
-        ("outage", picture.RED),
+        ("down", picture_labels.GREY),
+        ("ALONE RUNNING", picture_labels.GREEN),
+        ("ALONE PROMOTING", picture_labels.AMBER),
+        ("PAIRED STANDBY", picture_labels.BLUE),
+        ("ISOLATED STANDBY", picture_labels.RED),
+        ("outage", picture_labels.RED),
     ],
 )
 def test_state_has_its_colour(state: str, colour: str) -> None:
@@ -59,7 +57,50 @@ def test_state_has_its_colour(state: str, colour: str) -> None:
     assert picture.state_colour(state) == colour
 
 
-def test_fault_stands_at_its_confirmation() -> None:
-    """The marker of a fault is where it took effect and shows its verdict."""
-    (marker,) = picture.fault_markers(crash_story.RESULT, crash_story.records(), crash_story.ZERO_AT_S)
-    assert marker == Marker(0.0, "FAULT: power cut on a (confirmed)")
+def test_every_fault_is_within_the_shown_range() -> None:
+    """A fault long after the takeover, and a level that was down longer than the client, are not cut off."""
+    bars = story.fault_bars(crash_story.MANY, crash_story.many_records(), crash_story.ZERO_AT_S)
+    start, end = picture.shown_range({"phases_s": {"service_up": 14.0, "redundancy": 300.0}}, [], bars)
+    assert start <= 0
+    assert 28.5 < end < 100
+    assert picture.shown_range({}, [Span(0, 50, "down"), Span(50, 400, "up")])[1] > 50
+
+
+@pytest.mark.parametrize("count", range(5))
+def test_faults_and_levels_are_drawn(count: int, tmp_path: Path) -> None:
+    """From no fault to four, with verdicts of all kinds, levels and reasons; each fault makes the picture higher."""
+    result = {**crash_story.MANY, "faults": crash_story.FAULTS[:count]}
+    data = picture.draw_timeline(
+        result, crash_story.many_records(), tmp_path / "t.png", zero_at_s=crash_story.ZERO_AT_S
+    ).read_bytes()
+    assert data.startswith(PNG_START)
+    rows = max(count - 1, 0) * picture.FAULT_ROW * picture.LANE_IN * picture_labels.DPI
+    assert 1100 + rows < int.from_bytes(data[20:24], "big") < 1500
+
+
+def test_words_stand_in_the_lanes_of_their_story() -> None:
+    """Each fault has a row with its name, target and verdict; a level that was not measured says why."""
+    axes = picture.Figure().subplots()  # type: ignore[attr-defined]  # matplotlib is walled behind that module
+    records = [*crash_story.many_records(), {"t_s": 0.0, "source": "probe.tcp", "kind": "not_available", "why": "no"}]
+    bars = story.fault_bars(crash_story.MANY, records, crash_story.ZERO_AT_S)
+    levels = story.level_rows(records, crash_story.ZERO_AT_S, 34.0)
+    shown = (-5.0, 40.0)
+    picture.draw_lanes(axes, [picture.fault_lane(bars, shown, 34.0), *picture.level_lanes(levels, shown)])
+    names = [label.get_text() for label in axes.get_yticklabels()]
+    assert names == [
+        "fault dead", "fault daemon", "fault slow", "fault cut", "l2", "l3", "udp", "tcp_new", "tcp_long", "tcp",
+    ]  # fmt: skip
+    words = [text.get_text().strip() for text in axes.texts]
+    for expected in ("node.kill on a: confirmed, 16.0 s", "disk.slow on b: confirmed, not healed",
+                     "link.cut on b.priv0: not injected", "not measured: no", "reset"):  # fmt: skip
+        assert expected in words
+
+
+def test_a_run_without_a_takeover_says_so() -> None:
+    """No phases are an error where a takeover was to come, and nothing to complain about where none was."""
+    texts = []
+    for expect in ("takeover", "stay"):
+        axes = picture.Figure().subplots()  # type: ignore[attr-defined]  # matplotlib is walled behind that module
+        picture.draw_lanes(axes, [picture.phase_lane({"expect": expect}, [], [], (0.0, 9.0), (0.0, 9.0))])
+        texts.append(axes.texts[0].get_text().strip())
+    assert texts == ["no phase was stamped: durations unknown", "no takeover in this run"]

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from testbed import picture_history as picture
+from testbed import picture_labels
 from testbed.picture_history import HistoryPoint
 from testbed.statistics import Value
 
@@ -28,7 +29,7 @@ def test_history_is_drawn_with_a_panel_for_each_series(tmp_path: Path) -> None:
         data = picture.draw_history(panels, tmp_path / "new" / "history").read_bytes()
         assert data.startswith(PNG_START)
         heights.append(int.from_bytes(data[20:24], "big"))
-    assert heights[1] - heights[0] == round(picture.PANEL_IN * picture.DPI)
+    assert heights[1] - heights[0] == round(picture.PANEL_IN * picture_labels.DPI)
 
 
 @pytest.mark.parametrize("point", [history_point("x", 0.0), history_point("x", 9.0, censored=True, comparable=False)])

@@ -24,3 +24,30 @@ def test_labels_never_overlap() -> None:
         for right in labels[index + 1 :]:
             if right.t_s < left.t_s + len(left.text) * width:
                 assert right.level < left.level
+
+
+def test_the_axis_grows_for_words_at_its_end() -> None:
+    """The last label ends on the axis; one that begins behind it, or ends before its end, changes nothing."""
+    assert picture.with_room([Marker(1.0, "a"), Marker(101.0, "late")], 0.0, 100.0) == 100.0
+    end = picture.with_room([Marker(98.0, "resync started 98.0")], 0.0, 100.0)
+    assert end > 100.0
+    assert 98.0 + picture.share("resync started 98.0") * end == pytest.approx(end)
+
+
+@pytest.mark.parametrize(
+    ("left", "right", "found"),
+    [
+        (10.0, 90.0, (50.0, "center")),
+        (10.0, 12.0, (12.0, "left")),
+        (95.0, 97.0, (95.0, "right")),
+        (2.0, 9.0, (9.0, "left")),
+    ],
+)
+def test_words_of_a_bar_go_where_there_is_room(left: float, right: float, found: tuple[float, str]) -> None:
+    """Inside, else behind, else before."""
+    assert picture.beside_bar(left, right, "x" * 40, 0.0, 100.0) == found
+
+
+def test_words_that_fit_nowhere_begin_at_the_axis() -> None:
+    """They are never left out."""
+    assert picture.beside_bar(40.0, 60.0, "x" * 120, 0.0, 100.0) == (0.0, "left")

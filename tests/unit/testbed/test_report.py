@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -10,6 +12,7 @@ import pytest
 from testbed import report
 from testbed.errors import HostError, TestbedError
 from testbed.report import Category
+from testbed.result import FaultResult, Result, Verdict
 
 # As written by Allure 3.18.0 into a single-file report.
 ANALYTICS = """<script async src="https://www.googletagmanager.com/gtag/js?id=G-LNDJ3J7WT0"></script>
@@ -106,3 +109,70 @@ def test_wrong_arguments_are_explained(capsys: pytest.CaptureFixture[str]) -> No
     """The command explains itself and ends with the code for misuse."""
     assert report.main([]) == 2
     assert "RESULTS_DIR" in capsys.readouterr().err
+
+
+class Recorder:
+    """Stands where the report tool's own functions are, and notes what is asked of it with its place in the steps."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.path: list[str] = []
+        self.failed: list[str] = []
+        self.noted: list[tuple[str, ...]] = []
+        monkeypatch.setattr(report, "step", self.step)
+        monkeypatch.setattr(report, "label", lambda name, value: self.noted.append(("label", name, value)))
+        monkeypatch.setattr(report, "attach_file", lambda _path, name: self.noted.append((*self.path, "file", name)))
+        monkeypatch.setattr(report, "attach_text", lambda text, name: self.noted.append((*self.path, name, text)))
+        monkeypatch.setattr(report, "attach_json", lambda v, name: self.noted.append((*self.path, name, str(v))))
+        monkeypatch.setattr(report, "show_picture", lambda _path, text: self.noted.append(("picture", text)))
+
+    @contextlib.contextmanager
+    def step(self, name: str) -> Iterator[None]:
+        """A step that fails as the tool's own does."""
+        self.path.append(name)
+        try:
+            yield
+        except AssertionError:
+            self.failed.append(name)
+            raise
+        finally:
+            self.path.pop()
+
+
+def a_run(out: Path) -> Result:
+    """A run with a proven fault and one that never came, and some of its files."""
+    out.mkdir()
+    for name in ("schedule.jsonl", "timeline.png", "result.json"):
+        (out / name).write_text("x", encoding="utf-8")
+    result = Result("cut", "tcg", 1.0, 7, "2026-01-01T00:00:00+00:00", verdict=Verdict.INCONCLUSIVE, outage_s=3.0)
+    result.faults = [
+        FaultResult("node.kill", "a", "confirmed", 4.0, {"gone": True}, "dead", 0.001, 20.0),
+        FaultResult("link.cut", "b.priv0", "not injected", None, {}, "cut", problem="waited in vain"),
+    ]
+    result.reasons = ["fault link.cut on b.priv0: not injected"]
+    return result
+
+
+def test_a_run_is_shown_with_a_step_for_each_fault(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Labels, picture, steps with evidence, tables and those files that are there; a missing one is no error."""
+    recorder, out = Recorder(monkeypatch), tmp_path / "run"
+    report.attach_run(out, a_run(out))
+    noted = recorder.noted
+    assert [note[1:] for note in noted if note[0] == "label"] == [
+        ("fault", "node.kill"), ("family", "node"), ("fault", "link.cut"), ("family", "link"),
+    ]  # fmt: skip
+    (picture,) = [note[1] for note in noted if note[0] == "picture"]
+    assert picture.startswith("Verdict inconclusive: outage 3.0 s. Because fault link.cut")
+    assert picture.endswith(f"Again: testbed replay {out / 'schedule.jsonl'}")
+    dead = "fault node.kill on a: confirmed"
+    assert (dead, "confirmed at +0.0 s", "evidence", "{'gone': True}") in noted
+    assert [note[1] for note in noted if note[0] == "file"] == ["schedule.jsonl", "result.json", "timeline.png"]
+    assert any(note[0] == "faults, levels and oracles" for note in noted)
+
+
+def test_a_fault_that_never_came_is_a_failed_step_and_no_failed_test(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What the run is worth is for its verdict to say; the proven fault's steps all pass."""
+    recorder, out = Recorder(monkeypatch), tmp_path / "run"
+    report.attach_run(out, a_run(out))
+    assert recorder.failed == ["waited in vain", "fault link.cut on b.priv0: not injected"]

@@ -143,3 +143,49 @@ def test_a_level_is_told_at_the_answer_that_shows_it() -> None:
         Row(4.0, "client", "l2 answers"),
         Row(5.5, "client", "the long connection has ended: reset"),
     ]
+
+
+def test_a_fault_is_told_with_its_step_and_lateness() -> None:
+    """Why one was not armed is told as well."""
+    base = {"t_s": 1.0, "source": "fault", "name": "link.cut", "target": "b.priv0", "step": "cut"}
+    records: list[timeline.Item] = [
+        {**base, "kind": "injected", "late_s": 0.0104},
+        {**base, "kind": "not_armed", "reason": "waited 240 s"},
+    ]
+    assert timeline.rows(records, 0.0) == [
+        Row(1.0, "fault", "link.cut on b.priv0 injected (step cut, 10.4 ms late)"),
+        Row(1.0, "fault", "link.cut on b.priv0 not armed (step cut): waited 240 s"),
+    ]
+
+
+def test_a_restored_node_has_the_state_in_which_it_was_saved() -> None:
+    """It does not boot; who has the VM is what the switch saw."""
+    records: list[timeline.Item] = [
+        {"t_s": 0.0, "source": "machine.a", "kind": "started", "incoming": "a.memory"},
+        {"t_s": 1.0, "source": "switch", "kind": "claim", "mac": "00:16:3e:77:00:20", "port": "a.biz0"},
+        {"t_s": 2.0, "source": "bed", "kind": "stage", "stage": "PROTECTED", "restored": True},
+    ]
+    assert timeline.node_spans(records, "a", 0.0, 9.0) == [Span(0, 2, "restored"), Span(2, 9, "PROTECTED RUNNING")]
+    other = [{**records[0], "source": "machine.b"}, *records[1:]]
+    assert timeline.node_spans(other, "b", 0.0, 9.0)[-1] == Span(2, 9, "PROTECTED STANDBY")
+    unseen = [records[0], records[2]]
+    assert timeline.node_spans(unseen, "a", 0.0, 9.0)[-1] == Span(2, 9, "PROTECTED")
+
+
+def test_a_paused_machine_goes_on_in_its_former_state() -> None:
+    """What its journal said before is not shown while it stands still."""
+    records: list[timeline.Item] = [
+        {"t_s": 0.0, "source": "journal.a", "kind": "entry", "pair": ["PAIRED", "PAIRED"]},
+        {"t_s": 2.0, "source": "qmp.a", "kind": "event", "event": "STOP"},
+        {"t_s": 5.0, "source": "qmp.a", "kind": "event", "event": "RESUME"},
+    ]
+    assert timeline.node_spans(records, "a", 0.0, 9.0) == [
+        Span(0, 2, "PAIRED"), Span(2, 5, "paused"), Span(5, 9, "PAIRED"),
+    ]  # fmt: skip
+
+
+def test_without_a_takeover_its_phases_are_not_named() -> None:
+    """Service and redundancy that returned by themselves are not a takeover whose steps nobody saw."""
+    assert timeline.phase_spans({"detect": None, "service_up": 5.0, "redundancy": 40.0}) == [
+        Span(0, 5, "service"), Span(5, 40, "redundancy restored"),
+    ]  # fmt: skip

@@ -1,0 +1,41 @@
+"""What the terminal shows of one run: its story, its faults, what the client saw on each level, what the oracles say.
+
+It must never hide the reasons of a verdict, and always names the line with which the run can be run again.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+
+from testbed import story
+from testbed.result import Result
+
+STORY = "timeline.txt"
+
+
+def summary(out: Path, result: Result) -> str:
+    """Return timeline, tables and verdict for the terminal."""
+    path, fields = out / STORY, asdict(result)
+    told = path.read_text(encoding="utf-8").rstrip() if path.exists() else f"no story was written: {path} is not there"
+    return "\n".join([told, "", story.tables(fields), "", *figures(result), f"again: {story.again(out)}"])
+
+
+def figures(result: Result) -> list[str]:
+    """The figures of a run and its verdict, one line each."""
+    phases = ", ".join(f"{name} {'-' if at is None else f'{at:.1f} s'}" for name, at in result.phases_s.items())
+    ledger = result.ledger
+    lost, stale = _known(ledger["lost"]), _known(ledger["stale"])
+    resolution = "" if result.outage_resolution_s is None else f" (resolution {result.outage_resolution_s:g} s)"
+    return [
+        f"phases after the first fault: {phases}",
+        f"seen by the client: {story.outage(asdict(result))}{resolution}",
+        f"writes: {ledger['acknowledged']} acknowledged, {lost} lost, {stale} stale",
+        f"two nodes active at once: {_known(result.dual_active)}",
+        f"accelerator {result.accel}, dilation {result.dilation:g}, seed {result.seed:#x}",
+        f"verdict: {result.verdict}" + "".join(f"\n  because {reason}" for reason in result.reasons),
+    ]
+
+
+def _known(value: object) -> object:
+    return "unknown" if value is None else value
