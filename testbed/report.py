@@ -92,11 +92,12 @@ def label(name: str, value: str) -> None:
     allure.dynamic.label(name, value)
 
 
-def show_picture(path: Path, text: str) -> None:
-    """Puts a PNG and a sentence into the overview of the running test, where it is seen without a click."""
+def show_picture(path: Path, text: str, tables: str = "") -> None:
+    """Puts a PNG, a sentence and tables into the overview of the running test, where they are seen without a click."""
     data = base64.b64encode(path.read_bytes()).decode("ascii")
     image = f'<img alt="{html.escape(text)}" style="max-width:100%" src="data:image/png;base64,{data}">'
-    allure.dynamic.description_html(f"<p>{html.escape(text)}</p><p>{image}</p>")
+    below = f"<pre>{html.escape(tables)}</pre>" if tables else ""
+    allure.dynamic.description_html(f"<p>{html.escape(text)}</p><p>{image}</p>{below}")
 
 
 def attach_file(path: Path, name: str) -> None:
@@ -120,13 +121,14 @@ def attach_run(out: Path, result: Result) -> None:
     """Shows a run in the report of the running test: its picture, a step for each fault, tables, files and labels."""
     fields = asdict(result)
     bars = story.fault_bars(fields)
-    for fault in result.faults:
-        label("fault", fault.name)
-        label("family", fault.name.partition(".")[0])
+    for name in dict.fromkeys(fault.name for fault in result.faults):
+        label("fault", name)
+    for family in dict.fromkeys(fault.name.partition(".")[0] for fault in result.faults):
+        label("family", family)
     reasons = "".join(f" Because {reason}." for reason in result.reasons)
     text = f"Verdict {result.verdict}: {story.outage(fields)}.{reasons} Again: {story.again(out)}"
     if (out / "timeline.png").is_file():
-        show_picture(out / "timeline.png", text)
+        show_picture(out / "timeline.png", text, story.tables(fields))
     for fault, bar in zip(result.faults, bars, strict=True):
         _attach_fault(fault, bar)
     attach_text(story.tables(fields), "faults, levels and oracles")
@@ -148,7 +150,7 @@ def _attach_fault(fault: FaultResult, bar: FaultBar) -> None:
             pass
         with _passing_on(), step(f"confirmed at {story.moment(bar.start_s)}" if is_proven else fault.verdict):
             attach_json(dict(fault.evidence), "evidence")
-            assert is_proven, f"the fault is {fault.verdict}; {bar.problem}"
+            assert is_proven, bar.problem or "what was seen from outside does not prove the fault; see the evidence"
         with step(f"healed: {story.healed(bar)}"):
             assert fault.healed_at_s is not None, bar.problem or "it was not taken back"
         assert is_proven, f"the fault is {fault.verdict}"

@@ -123,7 +123,7 @@ class Recorder:
         monkeypatch.setattr(report, "attach_file", lambda _path, name: self.noted.append((*self.path, "file", name)))
         monkeypatch.setattr(report, "attach_text", lambda text, name: self.noted.append((*self.path, name, text)))
         monkeypatch.setattr(report, "attach_json", lambda v, name: self.noted.append((*self.path, name, str(v))))
-        monkeypatch.setattr(report, "show_picture", lambda _path, text: self.noted.append(("picture", text)))
+        monkeypatch.setattr(report, "show_picture", lambda _path, *texts: self.noted.append(("picture", *texts)))
 
     @contextlib.contextmanager
     def step(self, name: str) -> Iterator[None]:
@@ -158,9 +158,10 @@ def test_a_run_is_shown_with_a_step_for_each_fault(tmp_path: Path, monkeypatch: 
     report.attach_run(out, a_run(out))
     noted = recorder.noted
     assert [note[1:] for note in noted if note[0] == "label"] == [
-        ("fault", "node.kill"), ("family", "node"), ("fault", "link.cut"), ("family", "link"),
+        ("fault", "node.kill"), ("fault", "link.cut"), ("family", "node"), ("family", "link"),
     ]  # fmt: skip
-    (picture,) = [note[1] for note in noted if note[0] == "picture"]
+    ((picture, tables),) = [note[1:] for note in noted if note[0] == "picture"]
+    assert "link.cut   b.priv0  cut   not injected" in tables
     assert picture.startswith("Verdict inconclusive: outage 3.0 s. Because fault link.cut")
     assert picture.endswith(f"Again: testbed replay {out / 'schedule.jsonl'}")
     dead = "fault node.kill on a: confirmed"
