@@ -16,7 +16,7 @@ from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 
-from faults.power import NodeKill
+from faults.node import NodeKill
 from faults.scenario import Plan, primary_crash
 from testbed.errors import ImageError, TestbedError
 from testbed.process import run

@@ -56,7 +56,7 @@ def _run(args: argparse.Namespace) -> int:
 
 async def crash_once(out: Path, *, seed: int | None = None, cold: bool = False, capture: bool = False) -> Result:
     """Make a session, protect the pair and crash its primary."""
-    from faults.power import NodeKill  # noqa: PLC0415 - these import scapy and matplotlib: `testbed doctor` must not
+    from faults.node import NodeKill  # noqa: PLC0415 - these import scapy and matplotlib: `testbed doctor` must not
     from faults.scenario import Plan, primary_crash  # noqa: PLC0415
     from testbed.session import Session  # noqa: PLC0415
     from testbed.site import SiteOptions  # noqa: PLC0415

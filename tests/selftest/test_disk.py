@@ -29,7 +29,7 @@ from faults.disk import (
     try_read,
 )
 from faults.fault import FaultVerdict, Proof
-from faults.power_cut import cut_power
+from faults.power import cut_power
 from testbed.bed import Bed
 from testbed.history import History
 from testbed.machine import DiskSpec, Machine, MachineSpec, NbdDiskSpec

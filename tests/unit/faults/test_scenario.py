@@ -10,7 +10,7 @@ from typing import cast
 import pytest
 
 from faults import scenario
-from faults.power import NodeKill
+from faults.node import NodeKill
 from faults.scenario import Plan
 from testbed import site
 from testbed.bed import Bed

@@ -10,7 +10,7 @@ import pytest
 from faults import silence
 from faults.silence import PortSilence
 from testbed.bed import Bed
-from tests.unit.faults.test_power import BOTH, fake_bed
+from tests.unit.faults.node_bed import BOTH, fake_bed
 
 
 @pytest.fixture(autouse=True)
