@@ -9,6 +9,7 @@ is what the node's console said, what its ports sent, and what the kernel says o
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import re
 import time
 from abc import abstractmethod
@@ -23,12 +24,14 @@ from testbed.errors import TestbedError, UsageError, WaitTimeout
 from testbed.gdbstub import Where, attach
 from testbed.history import Record
 from testbed.qmp import QmpLost
-from testbed.wait import wait_for_record
+from testbed.wait import wait_for_record, wait_until
 
 SAYS_TIMEOUT_S = 10.0  # Linux and Xen say that they panic within 0.1 s
 IN_NODE_TIMEOUT_S = 20.0
 LOOKS_MAX = 500  # an idle node is in its hypervisor at the first look; one that computes, at about each tenth
 BETWEEN_LOOKS_S = 0.003
+LOOP_TIMEOUT_S = 5.0  # a hypervisor has a timer that wakes it many times a second
+INTERRUPTS = 1 << 9  # the interrupt flag of the processor
 UNDEFINED = b"\x0f\x0b"  # ud2
 SPIN = b"\xfa\xeb\xfe"  # cli; jmp to itself
 HALT = b"\xfa\xf4\xeb\xfd"  # cli; hlt; jmp to hlt
@@ -213,8 +216,15 @@ class NodeHypervisorHang(_Broken):
         self._hung_at_s: float | None = None
 
     async def inject(self, bed: Bed) -> None:
-        """Overwrite its next instructions by a loop."""
-        await overwrite_hypervisor(bed, self.target, HALT if self.halted else SPIN)
+        """Overwrite its next instructions by a loop, and wait until it is there: a processor that sleeps wakes first."""
+        where = await overwrite_hypervisor(bed, self.target, HALT if self.halted else SPIN)
+
+        async def in_loop() -> bool:
+            rip, flags = await registers(bed, self.target)
+            return abs(rip - where.rip) <= len(HALT) and not flags & INTERRUPTS
+
+        with contextlib.suppress(WaitTimeout):  # then the evidence will say so
+            await wait_until(in_loop, what="the loop", timeout_s=LOOP_TIMEOUT_S, poll_s=BETWEEN_LOOKS_S)
         self._hung_at_s = time.monotonic()
 
     async def confirm(self, bed: Bed) -> Proof:
@@ -233,7 +243,7 @@ class NodeHypervisorHang(_Broken):
             "frames_in_2_s_after": after,
             "console_lines_in_2_s": len(self._said(bed)) - lines,
             "processor_at": [hex(first[0]), hex(last[0])],
-            "interrupts_on": [bool(flags >> 9 & 1) for _, flags in (first, last)],
+            "interrupts_on": [bool(flags & INTERRUPTS) for _, flags in (first, last)],
             "processor_share": round(busy, 2),
             "run_state": await machine.status(),
             "clock_went_on_s": (await clock_s(bed, self.target) - clock) % 86400,
@@ -241,7 +251,7 @@ class NodeHypervisorHang(_Broken):
         }
         if not self._silence.was_busy:
             return Proof(FaultVerdict.INCONCLUSIVE, None, evidence)
-        stands = abs(first[0] - last[0]) <= len(HALT) and not any(flags >> 9 & 1 for _, flags in (first, last))
+        stands = abs(first[0] - last[0]) <= len(HALT) and not any(flags & INTERRUPTS for _, flags in (first, last))
         works_as_asked = busy <= HALTED_MAX if self.halted else busy >= SPINS_MIN
         silent = not any(after.values()) and not evidence["console_lines_in_2_s"]
         if stands and works_as_asked and silent and evidence["run_state"] == "running":

@@ -36,8 +36,8 @@ FAULTS: dict[str, Callable[[], Fault]] = {
 
 @pytest.fixture(autouse=True)
 def short_windows(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The guest is busier than a node, so that windows can be shorter; its clock counts whole seconds."""
-    monkeypatch.setattr(silence, "WINDOW_S", 1.2)
+    """The guest is busier than a node, so that windows can be shorter."""
+    monkeypatch.setattr(silence, "WINDOW_S", 0.6)
     monkeypatch.setattr(hypervisor, "SAYS_TIMEOUT_S", 2.0)
 
 

@@ -67,9 +67,9 @@ class FakeBed:
     devices: dict[str, Device]
     is_mute: bool = False
 
-    async def talk(self, ports: Iterable[str], *, also_dead: bool) -> None:
-        """Send from these ports while the node lives, or for ever."""
-        while also_dead or self.nodes["a"].is_on:
+    async def talk(self, ports: Iterable[str]) -> None:
+        """Send from these ports while the node lives."""
+        while self.nodes["a"].is_on:
             for port in () if self.is_mute else ports:
                 self.devices[port].send(ether(EVERYBODY, MAC_A))
             await asyncio.sleep(0.005)
@@ -80,13 +80,14 @@ class CountingSwitch:
     """A switch without a process: each look at it finds that the node's ports which talk sent another frame."""
 
     talking: Iterable[str]
+    also_dead: bool = False
     bed: FakeBed | None = None
     frames: dict[str, int] = field(default_factory=lambda: dict.fromkeys(BOTH, 0))
 
     async def ports(self) -> dict[str, PortState]:
         """The counters."""
         assert self.bed is not None
-        if self.bed.nodes["a"].is_on and not self.bed.is_mute:
+        if (self.also_dead or self.bed.nodes["a"].is_on) and not self.bed.is_mute:
             for port in self.talking:
                 self.frames[port] += 1
         nothing = DirectionCounters(True, 0, 0, 0, 0, 0, None)
@@ -97,19 +98,19 @@ class CountingSwitch:
 
 
 @asynccontextmanager
-async def counted_bed(talking: Iterable[str]) -> AsyncIterator[FakeBed]:
+async def counted_bed(talking: Iterable[str], *, also_dead: bool = False) -> AsyncIterator[FakeBed]:
     """The same bed without a switch process, for what needs no real frames: it is there at once."""
     with tempfile.TemporaryDirectory(prefix="tb-") as name, History() as history:
         child = Child(["sh", "-c", "sleep 60; true", "qemu"], name="qemu", log=Path(name) / "qemu.log")
         async with child:
-            switch = CountingSwitch(talking)
+            switch = CountingSwitch(talking, also_dead=also_dead)
             nodes = {"a": FakeNode(FakeMachine(child, history))}
             switch.bed = FakeBed(cast("Switch", switch), history, nodes, {})
             yield switch.bed
 
 
 @asynccontextmanager
-async def fake_bed(talking: Iterable[str], *, also_dead: bool = False) -> AsyncIterator[FakeBed]:
+async def fake_bed(talking: Iterable[str]) -> AsyncIterator[FakeBed]:
     """A bed whose node a talks on these ports."""
     async with AsyncExitStack() as stack:
         directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="tb-")))
@@ -121,5 +122,5 @@ async def fake_bed(talking: Iterable[str], *, also_dead: bool = False) -> AsyncI
         for device in devices.values():
             stack.callback(device.socket.close)
         bed = FakeBed(switch, history, {"a": FakeNode(FakeMachine(child, history))}, devices)
-        await stack.enter_async_context(OwnedTask(bed.talk(talking, also_dead=also_dead), name="node a"))
+        await stack.enter_async_context(OwnedTask(bed.talk(talking), name="node a"))
         yield bed

@@ -28,6 +28,7 @@ def short_times(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(silence, "WINDOW_S", 0.01)
     monkeypatch.setattr(hypervisor, "SAYS_TIMEOUT_S", 0.02)
     monkeypatch.setattr(hypervisor, "BETWEEN_LOOKS_S", 0.0)
+    monkeypatch.setattr(hypervisor, "LOOP_TIMEOUT_S", 0.02)
 
 
 @dataclass

@@ -16,19 +16,19 @@ from faults.qemu_process import process_state
 from testbed.bed import Bed
 from testbed.errors import TestbedError
 from testbed.wait import OwnedTask
-from tests.unit.faults.node_bed import BOTH, FakeBed, fake_bed
+from tests.unit.faults.node_bed import BOTH, FakeBed, counted_bed
 
 
 @pytest.fixture(autouse=True)
 def short_window(monkeypatch: pytest.MonkeyPatch) -> None:
     """The senders here are busier than a node, so that its two seconds can be shorter."""
-    monkeypatch.setattr(silence, "WINDOW_S", 0.1)
+    monkeypatch.setattr(silence, "WINDOW_S", 0.02)
 
 
 @asynccontextmanager
 async def living_bed() -> AsyncIterator[FakeBed]:
     """A bed whose node talks exactly while its process is not stopped."""
-    async with fake_bed(BOTH) as fake:
+    async with counted_bed(BOTH) as fake:
 
         async def follow() -> None:
             while True:
@@ -86,7 +86,7 @@ def test_a_node_that_stays_silent_is_not_healed() -> None:
     """Heal looks whether the node talks, and says so when it does not."""
 
     async def story() -> None:
-        async with fake_bed(BOTH) as fake:
+        async with counted_bed(BOTH) as fake:
             fault = NodeFreeze("a")
             await fault.prepare(cast("Bed", fake))
             fake.is_mute = True
@@ -115,7 +115,7 @@ def test_a_dead_process_and_silent_ports_confirm_the_kill() -> None:
     """The time of the fault is that of the kill, and the evidence shows both sources."""
 
     async def scenario() -> tuple[Proof, list[float]]:
-        async with fake_bed(BOTH) as fake:
+        async with counted_bed(BOTH) as fake:
             proof = await prove(NodeKill("a"), fake)
             return proof, [entry.t_s for entry in fake.history if entry.kind == "killed"]
 
@@ -133,7 +133,7 @@ def test_a_node_that_still_runs_is_a_mismatch() -> None:
     """The command said yes and the world says no: the fault has no time."""
 
     async def scenario() -> Proof:
-        async with fake_bed(BOTH) as fake:
+        async with counted_bed(BOTH) as fake:
             return await prove(KillsNothing("a"), fake)
 
     proof = asyncio.run(scenario())
@@ -153,7 +153,7 @@ def test_a_silent_node_that_still_runs_is_a_mismatch() -> None:
     """Silence alone is no death: cut wires look the same."""
 
     async def scenario() -> Proof:
-        async with fake_bed(BOTH) as fake:
+        async with counted_bed(BOTH) as fake:
             return await prove(Mutes("a"), fake)
 
     proof = asyncio.run(scenario())
@@ -165,7 +165,7 @@ def test_a_node_that_still_talks_is_a_mismatch() -> None:
     """A process that is gone does not prove it when frames still come from the node's ports."""
 
     async def scenario() -> Proof:
-        async with fake_bed(BOTH, also_dead=True) as fake:
+        async with counted_bed(BOTH, also_dead=True) as fake:
             return await prove(NodeKill("a"), fake)
 
     proof = asyncio.run(scenario())
@@ -177,7 +177,7 @@ def test_a_port_that_was_silent_before_proves_nothing() -> None:
     """Silence after the kill means something only when each port was heard before."""
 
     async def scenario() -> Proof:
-        async with fake_bed(["a.priv0"]) as fake:
+        async with counted_bed(["a.priv0"]) as fake:
             return await prove(NodeKill("a"), fake)
 
     assert asyncio.run(scenario()).verdict is FaultVerdict.INCONCLUSIVE
@@ -187,7 +187,7 @@ def test_healing_switches_a_dead_node_on_and_refuses_a_living_one() -> None:
     """A node that was never down cannot be healed, and the error says so."""
 
     async def scenario() -> None:
-        async with fake_bed(()) as fake:
+        async with counted_bed(()) as fake:
             node, bed = fake.nodes["a"], cast("Bed", fake)
             with pytest.raises(TestbedError, match="Node a was to be switched on again, but it is running"):
                 await NodeKill("a").heal(bed)
