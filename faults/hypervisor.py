@@ -99,10 +99,14 @@ class _Broken:
         """Do it."""
 
     async def heal(self, bed: Bed) -> None:
-        """Press the reset button, or switch on a node that is off; raises when it does not come back."""
+        """Wait for a node that goes on or comes back by itself, else press its reset button; raises when it does not."""
         node = bed.nodes[self.target]
         again = [entry.t_s for entry in self._events(bed, "RESET") if _by_guest(entry)]
         bed.history.record("fault", "aftermath", name=self.name, target=self.target, reset_itself_at_s=again)
+        if node.is_on and (again or all((await self._silence.count(bed)).values())):
+            with contextlib.suppress(WaitTimeout):
+                await node.wait_booted(BOOT_TIMEOUT_S)
+                return
         if node.is_on:
             try:
                 await node.machine.reset()
@@ -216,7 +220,7 @@ class NodeHypervisorHang(_Broken):
         self._hung_at_s: float | None = None
 
     async def inject(self, bed: Bed) -> None:
-        """Overwrite its next instructions by a loop, and wait until it is there: a processor that sleeps wakes first."""
+        """Overwrite its next instructions by a loop, and wait until it is there: one that sleeps wakes first."""
         where = await overwrite_hypervisor(bed, self.target, HALT if self.halted else SPIN)
 
         async def in_loop() -> bool:
@@ -286,12 +290,6 @@ class NodeNmi(_Told):
             "node_goes_on": any(after.values()),
         }
         return Proof(FaultVerdict.CONFIRMED, said.t_s, evidence)
-
-    async def heal(self, bed: Bed) -> None:
-        """Look whether the node goes on; one that the NMI has stopped is reset, and must come back."""
-        if bed.nodes[self.target].is_on and any((await self._silence.count(bed)).values()):
-            return
-        await super().heal(bed)
 
 
 FAULTS = (NodePanic, NodeHypervisorPanic, NodeHypervisorHang, NodeNmi)

@@ -284,3 +284,6 @@ def _is_event(source: str, fields: Mapping[str, Any], node: str, event: str) -> 
 def _is_reset_from_outside(source: str, fields: Mapping[str, Any], node: str) -> bool:
     data = fields.get("data")
     return _is_event(source, fields, node, "RESET") and isinstance(data, dict) and data.get("guest") is False
+
+
+FAULTS = (PowerCut, PowerCutBoth, PowerFlicker, PowerReset, PowerShutdown)

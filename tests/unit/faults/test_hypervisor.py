@@ -232,9 +232,20 @@ def test_a_hang_stands_in_one_place_without_interrupts(
     assert proof.verdict is verdict, proof.evidence
 
 
-@pytest.mark.parametrize("wedged", [False, True])
-def test_a_broken_node_is_reset_and_a_wedged_one_gets_a_new_process(wedged: bool) -> None:
-    """Whatever the fault left, the node answers after the heal, and what it did by itself is on record."""
+@pytest.mark.parametrize(
+    ("wedged", "reset_itself", "talks", "expected"),
+    [
+        (False, False, False, (["reset"], False, [[]])),
+        (True, False, False, (["reset"], True, [[]])),
+        (False, True, False, ([], False, [[5.0]])),
+        (False, False, True, ([], False, [[]])),
+    ],
+    ids=["stands", "wedged", "came back", "goes on"],
+)
+def test_a_broken_node_is_reset_unless_it_came_back_by_itself(
+    wedged: bool, reset_itself: bool, talks: bool, expected: tuple[list[str], bool, list[object]]
+) -> None:
+    """A wedged one gets a new process; one that goes on is not broken once more; what it did is on record."""
 
     async def story() -> tuple[list[str], bool, list[object]]:
         did: list[str] = []
@@ -244,14 +255,15 @@ def test_a_broken_node_is_reset_and_a_wedged_one_gets_a_new_process(wedged: bool
             if wedged:
                 raise QmpLost("no answer")
 
-        async with counted_bed(()) as fake:
+        async with counted_bed(BOTH if talks else ()) as fake:
             node = fake.nodes["a"]
             vars(node.machine)["reset"] = reset
             fault = NodePanic("a")
             await fault.prepare(cast("Bed", fake))
-            fake.history.record_at(5.0, "qmp.a", "event", event="RESET", data={"guest": True})
+            if reset_itself:
+                fake.history.record_at(5.0, "qmp.a", "event", event="RESET", data={"guest": True})
             await fault.heal(cast("Bed", fake))
             told = [entry.fields["reset_itself_at_s"] for entry in fake.history if entry.kind == "aftermath"]
             return did, node.was_healed, told
 
-    assert asyncio.run(story()) == (["reset"], wedged, [[5.0]])
+    assert asyncio.run(story()) == expected
