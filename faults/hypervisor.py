@@ -99,7 +99,7 @@ class _Broken:
         """Do it."""
 
     async def heal(self, bed: Bed) -> None:
-        """Wait for a node that goes on or comes back by itself, else press its reset button; raises when it does not."""
+        """Wait for a node that is there or comes by itself, else press its reset button; raises when it stays away."""
         node = bed.nodes[self.target]
         again = [entry.t_s for entry in self._events(bed, "RESET") if _by_guest(entry)]
         bed.history.record("fault", "aftermath", name=self.name, target=self.target, reset_itself_at_s=again)
