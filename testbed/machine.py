@@ -47,6 +47,8 @@ START_TIMEOUT_S = 30.0  # QMP answers 0.1 s after the start on an idle host
 SAVE_TIMEOUT_S = 120.0
 RESTORE_TIMEOUT_S = 120.0
 REAP_TIMEOUT_S = 5.0
+STOP_TIMEOUT_S = 10.0
+YANK_TIMEOUT_S = 2.0  # out of band it takes some milliseconds
 DEATH_NOTICE_S = 1.0
 MIGRATION_BYTES_PER_S = 16 * 2**30  # the default of 128 MiB/s would be the bottleneck of a local file
 
@@ -255,7 +257,11 @@ class Machine:
         self._end_expected = True
         if hasattr(self, "qmp"):
             self.qmp.expect_disconnect()
-        await self._stack.aclose()
+        try:
+            await self._child.kill()  # first, because a wedged QEMU answers nobody; then its last output is read
+            await self._drain()
+        finally:
+            await self._stack.aclose()
 
     async def _start(self) -> None:
         spec = self.spec
@@ -345,9 +351,36 @@ class Machine:
         """Let the machine run."""
         await self.execute("cont")
 
-    async def stop(self) -> None:
-        """Pause the machine: its clock stands still, and its disks are drained and flushed."""
-        await self.execute("stop")
+    async def stop(self, *, timeout_s: float = STOP_TIMEOUT_S) -> None:
+        """Pause the machine: its clock stands still, and its disks are drained and flushed.
+
+        When that wedges QEMU, its disks behind servers are yanked: what they owe fails. When that does not help it is
+        killed, and MachineError says so.
+        """
+        try:
+            await self.execute("stop", timeout_s=timeout_s)
+        except QmpLost as error:
+            if await self._yank():
+                with contextlib.suppress(MachineError, WaitTimeout):
+                    await self._wait_paused("paused after its disks were yanked")
+                    return
+            await self.kill()
+            raise MachineError(
+                f"Node {self.name} did not stop in {timeout_s:g} s and was killed; the node is off, its console and "
+                "journal until then are kept."
+            ) from error
+
+    async def _yank(self) -> list[str]:
+        """Break the connections to the disk servers, past a wedged main loop, and return those that were broken."""
+        broken = []
+        for disk in self.spec.disks:
+            if isinstance(disk, NbdDiskSpec):
+                victim = {"type": "block-node", "node-name": disk.block_node}
+                with contextlib.suppress(MachineError):
+                    await self.qmp.execute("yank", {"instances": [victim]}, timeout_s=YANK_TIMEOUT_S, oob=True)
+                    broken.append(disk.name)
+        self._history.record(self._source, "yanked", disks=broken)
+        return broken
 
     async def reset(self) -> None:
         """Press the reset button: memory content survives, the node boots again."""
@@ -361,11 +394,13 @@ class Machine:
         await self._drain()
 
     async def quit(self) -> None:
-        """End QEMU in an orderly way (disks are flushed); falls back to a kill when it does not go."""
+        """End QEMU in an orderly way, its disks flushed; when it does not go, they are yanked, then it is killed."""
         self._expect_end()
         with contextlib.suppress(QmpLost):  # the end of the stream may come before the answer, and is the success sign
             await self.qmp.execute("quit", timeout_s=REAP_TIMEOUT_S)
         orderly = await self._reaped(REAP_TIMEOUT_S)
+        if not orderly and await self._yank():
+            await self._reaped(REAP_TIMEOUT_S)
         returncode = await self._child.kill()
         self._history.record(self._source, "quit", pid=self._child.pid, returncode=returncode, orderly=orderly)
         await self._drain()
@@ -424,13 +459,14 @@ class Machine:
         except WaitTimeout as error:
             raise SnapshotError(f"Node {self.name} was not restored. {error}") from error
 
+        await self._wait_paused("paused after its restore")
+        self._history.record(self._source, "memory_loaded", path=path)
+
+    async def _wait_paused(self, what: str) -> None:
         async def paused() -> bool:
             return await self.status() == "paused"
 
-        await wait_until(
-            paused, what=f"node {self.name} paused after its restore", timeout_s=REAP_TIMEOUT_S, poll_s=0.02
-        )
-        self._history.record(self._source, "memory_loaded", path=path)
+        await wait_until(paused, what=f"node {self.name} {what}", timeout_s=REAP_TIMEOUT_S, poll_s=0.02)
 
     async def _migrated(self, what: str, mark: int, timeout_s: float) -> None:
         """Wait for QEMU's event that the transfer is complete; a failure or the end of QEMU ends the wait at once."""

@@ -54,9 +54,10 @@ PACKAGES = (
     HostPackage("ca-certificates", "lets pip and npm check who they talk to"),
     HostPackage("make", "runs the targets", ("make",)),
 )
-# What only the tests need: they compile the guest for the host, read its ramdisk, and look at the report as a person.
+# What only the tests need: they compile guests, read a ramdisk, and look at the report as a person.
 TEST_PACKAGES = (
     HostPackage("gcc", "compiles the workload for the host, to test it", ("gcc",)),
+    HostPackage("binutils", "assembles the tiny guest of the self-tests", ("as", "ld")),
     HostPackage("libc6-dev", "the C library the workload is linked with"),
     HostPackage("cpio", "lists a ramdisk that the tests have packed", ("cpio",)),
     HostPackage("chromium", "shows the report, to test it", ("chromium",)),

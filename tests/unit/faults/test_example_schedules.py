@@ -9,7 +9,7 @@ import pytest
 
 import faults
 from faults import registry
-from faults.power import NodeKill
+from faults.node import NodeKill
 from faults.registry import FaultKind
 from faults.schedule import expand, load, resolve
 
