@@ -17,7 +17,7 @@ from typing import ClassVar
 from faults.fault import FaultVerdict, Proof
 from testbed import guests, site
 from testbed.bed import Bed
-from testbed.errors import MachineError, TestbedError, UsageError, WaitTimeout
+from testbed.errors import TestbedError, UsageError, WaitTimeout
 from testbed.guests import Domain
 from testbed.ledger import Datagram
 from testbed.wait import wait_until
@@ -167,7 +167,9 @@ class _End(GuestFault):
             return next(((code,) for code in seen if code is not None), None)
 
         try:
-            found = await wait_until(reason, what="the end", timeout_s=SEEN_TIMEOUT_S, poll_s=POLL_S)
+            found = await wait_until(
+                reason, what="the end", timeout_s=SEEN_TIMEOUT_S, poll_s=POLL_S, tolerate=(TestbedError,)
+            )
         except WaitTimeout:
             return None
         return None if found is None else found[0]
@@ -198,7 +200,7 @@ class _End(GuestFault):
         """End the witnesses."""
         for name, node in bed.nodes.items():
             if node.is_on:
-                with contextlib.suppress(MachineError):
+                with contextlib.suppress(TestbedError):  # it may be starting; the witness ends by itself then
                     await shell(bed, name, f"{_UNWATCH}; true")
 
 
@@ -316,9 +318,9 @@ class GuestHang(GuestFault):
         before = self._load_before
         if self._boot_before is None or before is None or before >= SPINNING_MIN:
             return Proof(FaultVerdict.INCONCLUSIVE, None, evidence)
-        if load is None and boot is None:
+        if load is None:
             return Proof(FaultVerdict.INCONCLUSIVE, None, evidence)  # the domain ended: nobody can say whether it hung
-        if boot is None and load is not None and load >= SPINNING_MIN:
+        if boot is None and load >= SPINNING_MIN:
             return Proof(FaultVerdict.CONFIRMED, self._injected_at_s, evidence)
         return Proof(FaultVerdict.MISMATCH, None, evidence)
 
@@ -356,9 +358,18 @@ class GuestRefusesToDie(GuestFault):
         return Proof(FaultVerdict.MISMATCH, None, evidence)
 
     async def undo(self, bed: Bed) -> None:
-        """Let the store go on."""
-        if self._node and bed.nodes[self._node].is_on:
-            await shell(bed, self._node, "kill -CONT $(pidof xenstored)")
+        """Let the store go on; a node that is starting is waited for."""
+
+        async def goes_on() -> bool:
+            if bed.nodes[self._node].is_on:
+                await shell(bed, self._node, "kill -CONT $(pidof xenstored)")
+            return True
+
+        if self._node:
+            await wait_until(
+                goes_on, what=f"xenstored of node {self._node} to go on", timeout_s=SERVED_TIMEOUT_S, poll_s=POLL_S,
+                tolerate=(TestbedError,),
+            )  # fmt: skip
 
 
 FAULTS = (GuestCrash, GuestHang, GuestCrashLoop, GuestShutdown, GuestRefusesToDie)
