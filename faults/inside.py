@@ -29,8 +29,15 @@ _END = """
 kill -KILL -- "-$(cat "$1")" 2> /dev/null
 rm -f "$1" "$1.log"
 """
-_MEMBERS = '[ -e "$1" ] || exit 0; g=$(cat "$1"); for s in /proc/[0-9]*/stat; do cat "$s" 2> /dev/null; done | while \
-read -r line; do set -- ${line##*) }; [ "$3" = "$g" ] && [ "$1" != Z ] && echo member; done; true'
+_MEMBERS = """
+[ -e "$1" ] || exit 0
+group=$(cat "$1")
+cat /proc/[0-9]*/stat 2> /dev/null | while read -r line; do
+    set -- ${line##*) }
+    [ "$3" = "$group" ] && [ "$1" != Z ] && echo member
+done
+true
+"""
 
 
 def check_node(bed: Bed, node: str) -> None:
