@@ -39,6 +39,7 @@ ACCEL = {"tcg": "tcg,tb-size=256", "kvm": "kvm"}
 ERRORS = "rerror=report,werror=report,write-cache=on"
 PORTS = ("org.qemu.guest_agent.0", "testbed.journal.0")
 
+IPMI_PORT, IPMI_INTERRUPT = 0xCA2, 5  # of the KCS interface, which has no slot; what most real machines use
 SERIAL_SLOT, FIRST_DISK_SLOT, FIRST_NIC_SLOT, WATCHDOG_SLOT = 0x03, 0x04, 0x10, 0x1E
 DISKS_MAX, NICS_MAX = FIRST_NIC_SLOT - FIRST_DISK_SLOT, WATCHDOG_SLOT - FIRST_NIC_SLOT
 SOCKET_PATH_BYTES_MAX = 107  # sockaddr_un holds 108 with the final zero
@@ -109,11 +110,12 @@ class MachineSpec:
     nics: tuple[NicSpec, ...] = ()
     incoming: Path | None = None
     watchdog: bool = False
+    bmc: bool = False
     qemu: str = "qemu-system-x86_64"
     extra_args: tuple[str, ...] = ()
 
     def socket(self, purpose: str) -> Path:
-        """The path of this node's socket for `qmp`, `console`, `agent` or `journal`."""
+        """The path of this node's socket for `qmp`, `console`, `agent`, `journal` or `ipmi`."""
         return self.socket_dir / f"{self.name}-{purpose}"
 
     @property
@@ -176,6 +178,10 @@ def _device_args(spec: MachineSpec) -> list[str]:
         argv += ["-device", f"virtserialport,bus=ports.0,nr={number},chardev={purpose},name={port}"]
     if spec.watchdog:
         argv += ["-device", f"i6300esb,id=watchdog,addr={WATCHDOG_SLOT:#x}"]
+    if spec.bmc:  # connected again and again: the BMC may lose its power, and a restored node meets a fresh one
+        argv += ["-chardev", f"socket,id=ipmi,path={_escape(spec.socket('ipmi'))},reconnect=1"]
+        argv += ["-device", "ipmi-bmc-extern,id=bmc,chardev=ipmi"]
+        argv += ["-device", f"isa-ipmi-kcs,id=kcs,bmc=bmc,ioport={IPMI_PORT:#x},irq={IPMI_INTERRUPT}"]
     return argv
 
 
