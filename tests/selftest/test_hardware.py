@@ -22,7 +22,7 @@ from testbed.bed import Bed
 from testbed.bmc import Bmc, NodePower
 from testbed.endpoint import Endpoint
 from testbed.history import History
-from testbed.ipmi_client import IpmiClient
+from testbed.ipmi_client import IpmiClient, IpmiFailed
 from testbed.machine import DiskSpec, Machine, MachineSpec
 from testbed.switch_client import Switch
 from testbed.wait import wait_until
@@ -190,6 +190,22 @@ def test_the_power_commands_of_a_bmc_reach_a_real_machine() -> None:
             asked = [entry.fields["question"] for entry in small.history if entry.kind == "power_asked"]
             assert asked == [["set", "power", "0"], ["set", "power", "1"], ["set", "reset", "1"]]
             assert bmc.has_power
+
+    asyncio.run(scenario())
+
+
+def test_who_has_no_password_gets_nothing() -> None:
+    """A wrong password is refused by the BMC, none at all (cipher suite 0) before ipmi_sim would let it in."""
+
+    async def scenario() -> None:
+        async with hardware_bed() as small:
+            node, bmc = small.nodes["a"], small.bmcs["a"]
+            async with IpmiClient(small.client, bmc.address, user=bmc.user, password="wrong") as stranger:
+                for suite in ("3", "0"):
+                    with pytest.raises(IpmiFailed, match="Unable to establish"):
+                        await stranger.command("-C", suite, "chassis", "power", "off", patience_s=1, retries=1)
+            assert bmc.lan.counters.refused > 0
+            assert node.is_on
 
     asyncio.run(scenario())
 
