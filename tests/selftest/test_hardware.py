@@ -68,13 +68,13 @@ class TrivialNode:
         """True while it runs."""
         return bool(self.machines) and self.machine.alive
 
-    async def power_on(self) -> None:
+    async def power_on(self, incoming: Path | None = None) -> None:
         """Make a QEMU with a wire to its BMC, and let it run."""
         disk = self.directory / "root.img"
         disk.write_bytes(SECTOR.ljust(1 << 20, b"\0"))
         spec = MachineSpec(
             name="a", socket_dir=self.directory, artefact_dir=self.directory, memory_mib=32, accel="tcg", boot=None,
-            disks=(DiskSpec("vda", disk, "raw"),), bmc=True,
+            disks=(DiskSpec("vda", disk, "raw"),), bmc=True, incoming=incoming,
         )  # fmt: skip
         self.machines.append(await self.stack.enter_async_context(Machine(spec, self.history)))
         await self.machine.cont()
@@ -214,6 +214,32 @@ def bench_client(small: HardwareBed) -> IpmiClient:
     """A client of the BMC."""
     bmc = small.bmcs["a"]
     return IpmiClient(small.client, bmc.address, user=bmc.user, password=bmc.password)
+
+
+def test_a_restored_machine_finds_the_bmc_of_its_new_run() -> None:
+    """Its memory is saved beside one BMC and loaded beside a fresh one, to which its interface connects."""
+
+    async def scenario() -> tuple[int, int]:
+        async with hardware_bed() as small:
+            node, bmc = small.nodes["a"], small.bmcs["a"]
+            first, memory = bmc.pid, node.directory / "memory"
+            await node.machine.stop()
+            await node.machine.save_memory(memory)
+            await node.machine.quit()
+            await bmc.lose_power()
+            await bmc.get_power()
+            known = bmc.wire.bytes_from_node
+            await node.power_on(memory)
+            assert await node.machine.status() == "running"
+
+            async def spoke() -> bool:
+                return bmc.wire.connected and bmc.wire.bytes_from_node > known
+
+            await wait_until(spoke, what="the restored node on the wire of its BMC", timeout_s=10, poll_s=0.05)
+            return first or 0, bmc.pid or 0
+
+    first, second = asyncio.run(scenario())
+    assert 0 < first != second > 0
 
 
 def test_a_bmc_that_lost_its_power_keeps_its_log_and_finds_its_node_again() -> None:

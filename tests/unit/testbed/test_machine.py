@@ -65,6 +65,14 @@ def test_every_pci_device_has_an_address_of_its_own(tmp_path: Path) -> None:
     assert len({match[1] for match in addresses if match}) == len(on_pci)
 
 
+def test_the_interface_to_the_bmc_has_a_fixed_address(tmp_path: Path) -> None:
+    """Port and interrupt are said, and QEMU connects again when the BMC comes back; without a BMC there is none."""
+    argv = qemu_argv(replace(node(tmp_path), bmc=True))
+    assert "isa-ipmi-kcs,id=kcs,bmc=bmc,ioport=0xca2,irq=5" in option(argv, "-device")
+    assert f"socket,id=ipmi,path={tmp_path}/a-ipmi,reconnect=1" in option(argv, "-chardev")
+    assert "ipmi" not in " ".join(qemu_argv(node(tmp_path)))
+
+
 def test_networks_are_datagram_sockets_with_both_ends(tmp_path: Path) -> None:
     """Each NIC has its MAC and the paths of its own end and the switch's."""
     argv = qemu_argv(node(tmp_path))
