@@ -84,6 +84,7 @@ class Node:
             disks=tuple(DiskSpec(name, self.disk(name)) for name in DISK_NAMES),
             nics=tuple(nics),
             incoming=incoming,
+            bmc=True,
         )
 
     async def make_disks(self, backing: dict[str, Path] | None = None) -> None:

@@ -20,7 +20,7 @@ from testbed.image import Image
 from testbed.machine import ACCEL, CPU
 from testbed.site import NODE_MACS, NODES, SiteOptions, avance_site, avance_vm
 
-FORMAT = 1
+FORMAT = 2  # of what is saved, and of the hardware and the ports of the switch that it belongs to
 KEPT = 3  # snapshots that are kept, the newest included; each takes some hundred MiB
 DISK_NAMES = ("vda", "vdb", "vdc")
 
