@@ -13,7 +13,7 @@ from functools import cache
 from random import Random
 from typing import Any
 
-from faults import disk, hypervisor, link, node, node_late, power
+from faults import bmc, clock, disk, guest, hardware, hypervisor, link, load, node, node_late, power, process
 from faults.fault import Fault
 from faults.parameters import Parameter, converted, nearest, parameters_of
 from testbed.errors import UsageError
@@ -25,6 +25,12 @@ FAMILIES: tuple[tuple[Callable[..., Any], ...], ...] = (
     node.FAULTS,
     hypervisor.FAULTS,
     node_late.FAULTS,
+    process.FAULTS,
+    guest.FAULTS,
+    clock.FAULTS,
+    hardware.FAULTS,
+    bmc.FAULTS,
+    load.FAULTS,
 )
 # What a target is, by family; a family that is not named here breaks a node.
 TARGETS = {

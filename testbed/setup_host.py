@@ -46,6 +46,8 @@ PACKAGES = (
     HostPackage("qemu-utils", "makes disk images", ("qemu-img",)),
     HostPackage("nbdkit", "serves the disks that can be broken", ("nbdkit",)),
     HostPackage("nbdkit-plugin-python", "lets nbdkit run our disk"),
+    HostPackage("openipmi", "is the BMC of each node", ("ipmi_sim",)),
+    HostPackage("ipmitool", "asks the BMCs from outside", ("ipmitool",)),
     HostPackage("mmdebstrap", "builds the root file system of a node", ("mmdebstrap",)),
     HostPackage("e2fsprogs", "puts the root file system into an image without mounting", ("mke2fs", "debugfs")),
     HostPackage("uidmap", "lets mmdebstrap work without root", ("newuidmap",)),

@@ -36,7 +36,8 @@ from testbed import machine as machine_module
 from testbed.bed import Bed
 from testbed.errors import MachineError
 from testbed.history import History
-from testbed.machine import DiskSpec, Machine, MachineSpec, NbdDiskSpec
+from testbed.machine import Machine
+from testbed.machine_spec import DiskSpec, MachineSpec, NbdDiskSpec
 from testbed.qmp import QmpLost
 from testbed.storage import NbdClient, NbdDisk
 from testbed.wait import wait_for_record

@@ -17,7 +17,8 @@ from faults.fault import FaultVerdict, Proof
 from faults.power import PowerCut, PowerCutBoth, PowerFlicker, PowerReset, PowerShutdown, cut_power
 from testbed.bed import Bed
 from testbed.history import History
-from testbed.machine import DiskSpec, Machine, MachineSpec
+from testbed.machine import Machine
+from testbed.machine_spec import DiskSpec, MachineSpec
 from testbed.process import Child
 from testbed.storage import NbdClient, NbdDisk
 from testbed.wait import OwnedTask, wait_for_record, wait_until

@@ -15,7 +15,8 @@ import pytest
 from testbed.bed import Bed
 from testbed.errors import MachineError
 from testbed.history import History
-from testbed.machine import DirectBoot, DiskSpec, Machine, MachineSpec, NicSpec
+from testbed.machine import Machine
+from testbed.machine_spec import DirectBoot, DiskSpec, MachineSpec, NicSpec
 from testbed.process import run
 from testbed.switch_client import Switch
 from testbed.wait import wait_for_record, wait_until
