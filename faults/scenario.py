@@ -23,7 +23,7 @@ from faults.fault import Fault
 from faults.schedule import Schedule
 from faults.step import Step
 from faults.trigger import Range, Trigger
-from testbed import finding, guests, host_gate, oracle_failover, oracles, replica_look, set_full, site, timeline
+from testbed import finding, guests, host_gate, oracle_failover, oracles, replica_look, set_full, site, story, timeline
 from testbed import ledger as book
 from testbed.bed import Bed
 from testbed.errors import MachineError, WaitTimeout
@@ -350,7 +350,9 @@ async def _write(bed: Bed, plan: Plan, result: Result, zero_s: float) -> None:
     result.write(out / "result.json")
     records = timeline.flat(bed.history)  # from the beginning, so that the states before the fault are known
     told = timeline.rows([item for item in records if timeline.at(item) >= bed.history.zero_at_s], zero_s)
-    (out / "timeline.txt").write_text("\n".join(str(row) for row in told) + "\n", encoding="utf-8")
-    draw_timeline(asdict(result), records, out / "timeline.png", zero_at_s=zero_s)
+    fields = asdict(result)
+    text = "\n".join(str(row) for row in told) + "\n\n" + story.tables(fields, records, zero_s) + "\n"
+    (out / "timeline.txt").write_text(text, encoding="utf-8")
+    draw_timeline(fields, records, out / "timeline.png", zero_at_s=zero_s)
 
 

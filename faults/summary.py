@@ -15,10 +15,10 @@ STORY = "timeline.txt"
 
 
 def summary(out: Path, result: Result) -> str:
-    """Return timeline, tables and verdict for the terminal."""
-    path, fields = out / STORY, asdict(result)
+    """Return the timeline with its tables, the figures and the verdict for the terminal."""
+    path = out / STORY
     told = path.read_text(encoding="utf-8").rstrip() if path.exists() else f"no story was written: {path} is not there"
-    return "\n".join([told, "", story.tables(fields), "", *figures(result), f"again: {story.again(out)}"])
+    return "\n".join([told, "", *figures(result), f"again: {story.again(out)}"])
 
 
 def figures(result: Result) -> list[str]:

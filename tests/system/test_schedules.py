@@ -16,7 +16,7 @@ import pytest
 import faults
 from faults.scenario import Plan, run
 from faults.schedule import expand, load
-from faults.verbs import summary
+from faults.summary import summary
 from testbed import report
 from testbed.result import NEEDED_ORACLES, Result, Verdict
 from testbed.session import Session
@@ -50,6 +50,7 @@ def test_a_schedule_runs_end_to_end(name: str, tmp_path: Path) -> None:
     """Every fault is confirmed and healed, no oracle that is needed was blind, and the verdict is the expected one."""
     out = tmp_path / "run"
     result = asyncio.run(_play(name, out))
+    report.attach_run(out, result)
     print(summary(out, result))
     assert [fault.verdict for fault in result.faults] == ["confirmed"] * len(result.faults), result.reasons
     assert all(fault.healed_at_s is not None for fault in result.faults)

@@ -1,4 +1,4 @@
-"""The summary of a run shows its story, its tables, its figures, every reason and how to run it again."""
+"""The summary of a run shows its story, its figures, every reason and how to run it again."""
 
 from __future__ import annotations
 
@@ -20,13 +20,12 @@ def a_result() -> Result:
     return result
 
 
-def test_the_summary_is_story_tables_verdict_and_the_way_back(tmp_path: Path) -> None:
+def test_the_summary_is_story_verdict_and_the_way_back(tmp_path: Path) -> None:
     """In this order, each part apart."""
     (tmp_path / "timeline.txt").write_text("the story\n\n", encoding="utf-8")
     lines = summary(tmp_path, a_result()).splitlines()
     assert lines[:2] == ["the story", ""]
-    assert "node.kill  a       dead  confirmed  +0.0 s    1.0 ms  +16.0 s" in lines
-    assert "oracles: none was asked" in lines
+    assert lines[2].startswith("phases after the first fault:")
     assert lines[-1] == f"again: testbed replay {tmp_path / 'schedule.jsonl'}"
 
 
