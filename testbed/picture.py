@@ -51,6 +51,7 @@ LEGEND = "nodes: green runs the VM, blue stands by, amber is in transition, grey
 BAR = 0.5  # height of a lane's bar
 FAULT_ROW, LEVEL_ROW = 0.44, 0.27  # heights of a row in the lanes that have several
 LATE_REDUNDANCY = 2.5  # when redundancy took this much longer than service, the axis ends earlier and says so
+NARROW_OUTAGES_SHOWN = 4  # a service that flaps would fill the picture with words
 REASONS_SHOWN, REASON_LENGTH_MAX = 2, 170
 
 
@@ -83,9 +84,10 @@ def shown_range(result: Item, spans: Sequence[Span], bars: Sequence[FaultBar] = 
     outage = max((s.end_s for s in spans if s.state in ("outage", "down")), default=0.0)
     moments = [at for bar in bars for at in (bar.start_s, bar.end_s) if at is not None]
     core = max(service, outage, *moments, 1.0)
-    last = max((p.end_s for p in phases), default=0.0)
-    end = last if last <= LATE_REDUNDANCY * core else 1.6 * core
-    return min(-max(0.14 * end, 1.0), *moments, 0.0), max(end, core) * 1.08
+    last = max([p.end_s for p in phases] + [s.end_s for s in spans], default=0.0)
+    is_late = last > LATE_REDUNDANCY * core and core > 1.0
+    end = 1.6 * core if is_late else last
+    return min(-max(0.14 * end, 1.0), *moments, 0.0), max(end, core) * (1.08 if end > last or is_late else 1.02)
 
 
 def draw_timeline(result: Item, records: Sequence[Item], out_png: Path, *, zero_at_s: float) -> Path:
@@ -190,8 +192,27 @@ def draw_fault(axes: Axes, bar: FaultBar, y: float, shown: tuple[float, float], 
 
 
 def client_lane(spans: Sequence[Span], shown: tuple[float, float]) -> Lane:
-    """What the client's writes saw."""
-    return Lane({"client": 0.45}, 0.85, lambda axes, base: draw_states(axes, spans, base + 0.45, shown))
+    """What the client's writes saw; the longest outages that are too short for words inside have them above."""
+    narrow = [s for s in spans if s.state == "outage" and not fits(outage_text(s), s.end_s - s.start_s, shown)]
+    longest = sorted(narrow, key=lambda s: s.start_s - s.end_s)[:NARROW_OUTAGES_SHOWN]
+    markers = [Marker(s.start_s, outage_text(s)) for s in longest if shown[0] <= s.start_s <= shown[1]]
+    labels = place_labels(markers, *shown)
+
+    def draw(axes: Axes, base: float) -> None:
+        draw_states(axes, spans, base + 0.4, shown)
+        draw_labels(axes, labels, base + 0.4, marker=None)
+
+    return Lane({"client": 0.4}, labelled_height(labels), draw)
+
+
+def outage_text(span: Span) -> str:
+    """The words of one outage."""
+    return f"no service {span.end_s - span.start_s:.1f} s"
+
+
+def fits(text: str, length_s: float, shown: tuple[float, float]) -> bool:
+    """Says whether bold words fit into a bar of this length."""
+    return length_s > (len(text) + 1) * CHARACTER_SHARE * 1.15 * (shown[1] - shown[0])
 
 
 def level_lanes(rows: Sequence[LevelRow], shown: tuple[float, float]) -> list[Lane]:
@@ -299,8 +320,8 @@ def draw_states(axes: Axes, spans: Sequence[Span], base: float, shown: tuple[flo
         bar = axes.barh(base, right - left, left=left, height=BAR, color=colour, edgecolor="white", zorder=2)
         if down:
             bar.patches[0].set_hatch("///")
-        text = f"no service {span.end_s - span.start_s:.1f} s" if span.state == "outage" else span.state
-        if right - left > (len(text) + 1) * CHARACTER_SHARE * 1.15 * (end_s - start_s):
+        text = outage_text(span) if span.state == "outage" else span.state
+        if fits(text, right - left, shown):
             ink = INK if colour in (GREY, AMBER) else "white"
             box = {"boxstyle": "round,pad=0.15", "facecolor": GREY, "linewidth": 0} if down else None
             axes.text(
@@ -361,7 +382,7 @@ def draw_latency(axes: Axes, records: Sequence[Item], zero_at_s: float) -> None:
     axes.grid(axis="y", color=FAINT)
     if probes:
         axes.legend(loc="upper right", fontsize=FONT, framealpha=0.9, ncols=2)
-        axes.set_ylim(top=top * 12)
+        axes.set_ylim(bottom=0.5 * min([latency for _, latency in answered] or [10.0]), top=top * 12)
 
 
 def draw_title(figure: Figure, axes: Axes, result: Item) -> None:

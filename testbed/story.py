@@ -163,23 +163,14 @@ def level_of(item: Item) -> str | None:
 
 
 def level_row(records: Sequence[Item], level: str, zero_at_s: float, end_s: float) -> LevelRow:
-    """The spans of one level: each change counts from the answer that shows it, not from when that was certain."""
-    spans: list[Span] = []
-    markers: list[Marker] = []
-    for item in records:
-        if level_of(item) != level:
-            continue
-        kind = word(item, "kind")
-        if kind == "connection_ended":
-            markers.append(Marker(timeline.at(item) - zero_at_s, word(item, "how")))
-        if kind not in ("up", "down"):
-            continue
-        edge_s = number(item, "first_ok_at_s" if kind == "up" else "last_ok_at_s")
-        edge_s = (timeline.at(item) if edge_s is None else edge_s) - zero_at_s
-        if spans:
-            spans[-1] = Span(spans[-1].start_s, edge_s, spans[-1].state)
-        spans.append(Span(edge_s, max(edge_s, end_s), kind))
-    return LevelRow(level, spans, markers)
+    """The spans of one level, and the moments at which its connection ended."""
+    source = "probe" if level == "udp" else f"probe.{level}"
+    markers = [
+        Marker(timeline.at(item) - zero_at_s, word(item, "how"))
+        for item in records
+        if word(item, "source") == source and word(item, "kind") == "connection_ended"
+    ]
+    return LevelRow(level, timeline.level_spans(records, source, zero_at_s, end_s), markers)
 
 
 def level_table(levels: object) -> list[str]:

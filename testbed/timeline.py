@@ -36,7 +36,7 @@ PHASES = {  # those that follow each other in a takeover; the fencing of the old
     "promote": "promote disk",
     "vm_start": "start VM",
     "guest_up": "guest boot",
-    "service_up": "service",
+    "service_up": "service back",
     "redundancy": "redundancy restored",
 }
 TAKEOVER_STEPS = ("decide", "promote", "vm_start", "guest_up")
@@ -109,11 +109,21 @@ def at(item: Item) -> float:
 
 
 def client_spans(records: Iterable[Item], zero_at_s: float) -> list[Span]:
-    """What the client saw, as spans "served" and "outage"; an outage lasts from the last success to the next one."""
+    """What the client saw, as spans "served" and "outage".
+
+    They are what the probe itself called up and down, so that they agree with its figures. Without a word of it an
+    outage lasts from the last success to the next one.
+    """
+    items = list(records)
     probes = sorted(
-        ((intended, word(r, "kind") == "ok") for r in records if word(r, "source") == "probe"
+        ((intended, word(r, "kind") == "ok") for r in items if word(r, "source") == "probe"
          if (intended := number(r, "intended_s")) is not None),
     )  # fmt: skip
+    if probes:
+        names = {"up": "served", "down": "outage"}
+        found = level_spans(items, "probe", zero_at_s, probes[-1][0] - zero_at_s)
+        if found:
+            return [Span(span.start_s, span.end_s, names[span.state]) for span in found]
     spans: list[Span] = []
     for good, group in itertools.groupby(probes, key=lambda probe: probe[1]):
         times = [intended - zero_at_s for intended, _ in group]
@@ -122,6 +132,21 @@ def client_spans(records: Iterable[Item], zero_at_s: float) -> list[Span]:
             spans[-1] = Span(spans[-1].start_s, times[0], "outage")
             start = times[0]
         spans.append(Span(start, times[-1], "served" if good else "outage"))
+    return spans
+
+
+def level_spans(records: Iterable[Item], source: str, zero_at_s: float, end_s: float) -> list[Span]:
+    """The spans "up" and "down" of one level: each change counts from the answer that shows it, not from its record."""
+    spans: list[Span] = []
+    for item in records:
+        kind = word(item, "kind")
+        if word(item, "source") != source or kind not in ("up", "down"):
+            continue
+        edge_s = number(item, "first_ok_at_s" if kind == "up" else "last_ok_at_s")
+        edge_s = (at(item) if edge_s is None else edge_s) - zero_at_s
+        if spans:
+            spans[-1] = Span(spans[-1].start_s, edge_s, spans[-1].state)
+        spans.append(Span(edge_s, max(edge_s, end_s), kind))
     return spans
 
 

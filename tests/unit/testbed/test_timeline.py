@@ -28,6 +28,17 @@ def test_outage_without_end_reaches_the_last_probe() -> None:
     assert timeline.client_spans(records, 0.0)[-1] == Span(1, 9, "outage")
 
 
+def test_the_probes_own_word_dates_the_outage() -> None:
+    """The picture and the printed story name the length that the result has; single lost writes are no outage."""
+    story = [probe(step, "ok" if step != 3 else "fail") for step in range(1, 20)]
+    up = {"t_s": 2.0, "source": "probe", "kind": "up", "first_ok_at_s": 1.1}
+    down = {"t_s": 9.0, "source": "probe", "kind": "down", "last_ok_at_s": 7.2}
+    assert timeline.client_spans([*story, up], 1.0) == [Span(1.1 - 1, 18, "served")]
+    assert timeline.client_spans([*story, up, down, {**up, "first_ok_at_s": 14.5}], 1.0) == [
+        Span(1.1 - 1, 6.2, "served"), Span(6.2, 13.5, "outage"), Span(13.5, 18, "served"),
+    ]  # fmt: skip
+
+
 def test_no_probe_means_no_span() -> None:
     """Without samples nothing is claimed about the service."""
     assert timeline.client_spans([{"t_s": 1.0, "source": "switch", "kind": "x"}], 0.0) == []
@@ -187,5 +198,5 @@ def test_a_paused_machine_goes_on_in_its_former_state() -> None:
 def test_without_a_takeover_its_phases_are_not_named() -> None:
     """Service and redundancy that returned by themselves are not a takeover whose steps nobody saw."""
     assert timeline.phase_spans({"detect": None, "service_up": 5.0, "redundancy": 40.0}) == [
-        Span(0, 5, "service"), Span(5, 40, "redundancy restored"),
+        Span(0, 5, "service back"), Span(5, 40, "redundancy restored"),
     ]  # fmt: skip
