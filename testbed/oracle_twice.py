@@ -18,6 +18,8 @@ from testbed.oracle import Entry
 DOMAINS, BOOTS = "vm_twice.domains", "vm_twice.boots"
 GAP_MAX_S = 5.0  # a living node that was not looked at for longer than this could have hidden a VM
 
+BOOT_SOURCES = ("lookout", "probe")
+
 Window = tuple[float, float]
 
 
@@ -79,11 +81,11 @@ def domains_of(records: Iterable[Entry], vm: str) -> list[Domains]:
 
 
 def boots_of(records: Iterable[Entry]) -> list[Alive]:
-    """The answers in a history that name a boot: records of the probe with `boot` and `intended_s`."""
+    """The answers in a history that name a boot: records of lookout or probe with `boot` and `intended_s`."""
     found = []
     for record in records:
         boot, asked_s = record.fields.get("boot"), record.fields.get("intended_s")
-        if record.source == "probe" and isinstance(boot, str) and isinstance(asked_s, float):
+        if record.source in BOOT_SOURCES and isinstance(boot, str) and isinstance(asked_s, float):
             found.append(Alive(f"boot {boot}", asked_s, record.t_s))
     return found
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
-from testbed import oracle, oracle_failover, oracle_multicast, oracle_twice
+from testbed import oracle, oracle_failover, oracle_multicast, oracle_twice, site
 from testbed.finding import Finding, blind, holds, violated
 from testbed.ledger import Verdict
 from testbed.oracle import Entry
@@ -29,6 +29,16 @@ class Scene:
     client_ports: Mapping[str, Sequence[str]]
     vm: str
     vm_macs: Collection[str]
+
+
+def bed_scene() -> Scene:
+    """The bed as the oracles must know it."""
+    return Scene(
+        node_ports={node: [f"{node}.{link}" for link in (site.PRIVATE, site.PUBLIC)] for node in site.NODES},
+        client_ports={node: [f"{node}.{site.PUBLIC}"] for node in site.NODES},
+        vm=site.VM_NAME,
+        vm_macs={site.VM_MAC},
+    )
 
 
 def judge_history(

@@ -7,17 +7,11 @@ import pytest
 from testbed.finding import Finding, State, worst
 from testbed.history import History
 from testbed.ledger import Verdict
-from testbed.oracles import BOOT_GRACE_S, Scene, away, judge_halves, judge_history, judge_replicas, judge_writes
+from testbed.oracles import BOOT_GRACE_S, away, bed_scene, judge_halves, judge_history, judge_replicas, judge_writes
 from testbed.replica import Comparison, ReplicaReport
 from testbed.set_full import Fate, SetFull
 
 VM, NODE_B = "00:16:3e:77:00:20", "52:54:00:77:00:02"
-SCENE = Scene(
-    node_ports={"a": ["a.priv0", "a.biz0"], "b": ["b.priv0", "b.biz0"]},
-    client_ports={"a": ["a.biz0"], "b": ["b.biz0"]},
-    vm="web",
-    vm_macs={VM},
-)
 EQUAL = ReplicaReport({"a": "x", "b": "x"}, (Comparison("a", "b", 9, 0),), (Comparison("a on vdb", "on vdc", 9, 0),))
 KEPT = SetFull(Verdict.CLEAN, "all there", dict.fromkeys(Fate, 0), {}, 0, 0, 0, {})
 KILLED_S, TAKEN_S, BACK_S, END_S = 20.0, 30.0, 60.0, 80.0
@@ -81,7 +75,7 @@ class Story:
     ) -> dict[str, Finding]:
         """All findings by oracle."""
         found = judge_history(
-            tuple(self.history), SCENE, since_s=1.0, until_s=END_S, overlap_allowed_s=0.0, replicas=replicas,
+            tuple(self.history), bed_scene(), since_s=1.0, until_s=END_S, overlap_allowed_s=0.0, replicas=replicas,
             writes=writes,
         )  # fmt: skip
         return {finding.oracle: finding for finding in found}
