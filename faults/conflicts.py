@@ -15,15 +15,20 @@ from faults.step import Step
 from faults.targets import nodes_of
 from faults.trigger import Anchor, Moment, Range, Time, Trigger
 
-NODE_OFF = frozenset({"node.kill", "power.cut", "power.cut_both", "power.shutdown"})
+NODE_OFF = frozenset({"node.kill", "power.cut", "power.cut_both", "power.shutdown", "bmc.dead_with_node"})
+STANDBY_POWER = frozenset({"bmc", "hardware"})  # works while its node is off
+MET_AT_RETURN = frozenset({"link", "disk"})  # what a node meets when it is switched on again
 STANDS_STILL = frozenset({"node.pause", "node.freeze"})
 HANGING_DISK = "disk.hang"
 # QEMU waits for its disks in these: with a disk that never answers, its main loop waits for ever.
 DRAINS_DISKS = frozenset({"node.pause", "power.shutdown", "power.reset"})
 RELEASES_DISKS = frozenset({"power.cut", "power.cut_both", "power.flicker"})
-# Ordered over QMP, which is dead while the process is stopped.
-NEEDS_QMP = frozenset({"node.pause", "node.nmi", "power.shutdown", "power.reset", "link.carrier_loss"})
-NEEDS_INSIDE = frozenset({"process", "clock", "load"})
+# What the host does to the node's process: the end of one would be the end of the other.
+HOLDS_NODE = STANDS_STILL | {"node.slow", "node.stale_burst"}
+# What needs no help of a node that stands still; everything else does.
+POSSIBLE_FAMILIES = MET_AT_RETURN | STANDBY_POWER
+POSSIBLE_FAULTS = frozenset({"node.kill", "power.cut", "power.cut_both", "power.flicker"})
+NEEDS_QMP = frozenset({"link.carrier_loss"})  # of these; QMP is dead while the process is stopped
 
 
 @dataclass(frozen=True)
@@ -104,6 +109,9 @@ def _off_for_ever(first: Step, second: Step, order: Order) -> str | None:
     shared = nodes_of(first.target) & nodes_of(second.target)
     if not shared or first.fault not in NODE_OFF or not order.during(first, second):
         return None
+    family = find(second.fault).family
+    if family in STANDBY_POWER or (family in MET_AT_RETURN and first.until is not None):
+        return None
     where = " and ".join(sorted(shared))
     how = "for ever, because it has no until" if first.until is None else "until it is healed"
     return (
@@ -136,7 +144,7 @@ def _released(first: Step, second: Step, order: Order) -> str | None:
 
 def _still_twice(first: Step, second: Step, order: Order) -> str | None:
     faults = {first.fault, second.fault}
-    if not faults <= STANDS_STILL or not _same_node(first, second) or order.apart(first, second):
+    if not faults <= HOLDS_NODE or not _same_node(first, second) or order.apart(first, second):
         return None
     return (
         f"{first.name} ({first.fault}) and {second.name} ({second.fault}) may hold {first.target} at once, and the "
@@ -147,12 +155,12 @@ def _still_twice(first: Step, second: Step, order: Order) -> str | None:
 def _not_reachable(first: Step, second: Step, order: Order) -> str | None:
     if first.fault not in STANDS_STILL or not _same_node(first, second) or not order.during(first, second):
         return None
-    if find(second.fault).family in NEEDS_INSIDE:
-        why = "nothing can be done inside a node that stands still"
-    elif first.fault == "node.freeze" and second.fault in NEEDS_QMP:
+    if first.fault == "node.freeze" and second.fault in NEEDS_QMP:
         why = "its machine cannot be commanded while its process is stopped"
-    else:
+    elif find(second.fault).family in POSSIBLE_FAMILIES or second.fault in POSSIBLE_FAULTS:
         return None
+    else:
+        why = "a node that stands still cannot take part in it"
     return (
         f"{second.name} ({second.fault} on {second.target}) comes while {first.name} ({first.fault}) holds the node: "
         f"{why}. Begin {second.name} before, or after {first.name}.healed."

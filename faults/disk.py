@@ -90,6 +90,7 @@ class DiskFault:
     """What the faults of one disk share: the healthy state, the evidence, and a heal that is verified by a read."""
 
     name: ClassVar[str]
+    needs: ClassVar[tuple[str, ...]] = ("nbdkit",)
 
     def __init__(self, target: str, disk: str = "vdb", *, offset: int = 0) -> None:
         self.target = target

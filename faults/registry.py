@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from random import Random
 from typing import Any
@@ -34,6 +34,7 @@ TARGETS = {
 NODE_TARGET = "node (a, primary)"
 PAIR_TARGET = "pair (a+b)"
 SEED_BITS = 31
+SEED_DEFAULT = "from the schedule"
 
 
 @dataclass(frozen=True)
@@ -78,7 +79,10 @@ def kind_of(make: Callable[..., Any]) -> FaultKind:
     """Return what a fault's class says of itself."""
     name = getattr(make, "name", None)
     assert isinstance(name, str), f"{make} has no name"
-    parameters = parameters_of(make, without=("target",))
+    parameters = tuple(
+        replace(item, required=False, default=SEED_DEFAULT) if item.name == "seed" else item
+        for item in parameters_of(make, without=("target",))
+    )
     needs = tuple(getattr(make, "needs", ()))
     target = inspect.signature(make).parameters["target"].default
     breaks_both = "both" in name or (isinstance(target, str) and "+" in target)

@@ -22,12 +22,13 @@ from faults.targets import check_target, resolve_node, resolve_target
 from faults.trigger import Anchor, MachineEvent, Milestone, Moment, Range, Resync, Time, Trigger
 from faults.trigger_text import STEP_NAME, only, parse_trigger, trigger_fields
 from testbed.errors import UsageError
+from testbed.result import Expect
 from testbed.site import SiteOptions
 
 SCHEMA = "testbed.schedule/1"
 SEED_MAX = 2**64
 STEPS_MAX = 200  # a person reads a schedule, and a shrinker repeats it
-HEADER_KEYS = ("schema", "scenario", "seed", "site", "about")
+HEADER_KEYS = ("schema", "scenario", "seed", "expect", "site", "about")
 STEP_KEYS = ("fault", "target", "with", "when", "until", "name")
 
 
@@ -40,6 +41,7 @@ class Schedule:
     steps: tuple[Step, ...]
     site: SiteOptions = field(default_factory=SiteOptions)
     about: str = ""
+    expect: Expect = Expect.ANY
 
     @property
     def is_fixed(self) -> bool:
@@ -97,6 +99,7 @@ def dump(schedule: Schedule) -> str:
     site = {item.name: getattr(schedule.site, item.name) for item in fields(SiteOptions)}
     site = {key: value for key, value in site.items() if value != getattr(default, key)}
     header: dict[str, object] = {"schema": SCHEMA, "scenario": schedule.scenario, "seed": schedule.seed}
+    header |= {"expect": schedule.expect.value} if schedule.expect is not Expect.ANY else {}
     header |= {"site": site} if site else {}
     header |= {"about": schedule.about} if schedule.about else {}
     lines = [header, *(_step_fields(step) for step in schedule.steps)]
@@ -192,8 +195,11 @@ def _header(given: dict[str, Any]) -> Schedule:
         raise UsageError(f"about must be a text, not {about!r}.")
     if not isinstance(site, dict):
         raise UsageError(f"site must be an object, not {site!r}; possible are {_site_words()}.")
+    expect = given.get("expect", Expect.ANY.value)
+    if expect not in list(Expect):
+        raise UsageError(f"expect must be one of {', '.join(Expect)}, not {expect!r}.")
     options = converted(parameters_of(SiteOptions), site, owner="site")
-    return Schedule(scenario, seed, (), SiteOptions(**options), about)  # type: ignore[arg-type] # types were checked
+    return Schedule(scenario, seed, (), SiteOptions(**options), about, Expect(expect))  # type: ignore[arg-type] # types were checked
 
 
 def _site_words() -> str:

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TypeAlias, assert_never
 
-from testbed.bed import milestone_of
 from testbed.history import Record
+from testbed.phases import milestone_of
 
 RESYNC_KIND = "progress"  # a record `resync.<node> progress percent=...`: how much of its copy is equal again
 
@@ -143,9 +143,9 @@ class Watch:
                 there = area == "resync" and record.kind == RESYNC_KIND and wanted in (None, node)
                 return there and isinstance(share, int | float) and share >= percent
             case ServiceChange(change=Change.BEGAN):
-                return area == "probe" and record.kind == "down"
+                return record.source == "probe" and record.kind == "down"
             case ServiceChange(change=Change.ENDED):  # the first "up" of a run ends no outage
-                return area == "probe" and record.kind == "up" and self._is_down
+                return record.source == "probe" and record.kind == "up" and self._is_down
             case MachineEvent(name=name, node=wanted):
                 is_event = area == "qmp" and record.kind == "event" and wanted in (None, node)
                 return is_event and record.fields.get("event") == name

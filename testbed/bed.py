@@ -20,17 +20,20 @@ from typing import Any, Self
 
 from testbed import site
 from testbed.endpoint import Endpoint
-from testbed.errors import SnapshotError, TestbedError
+from testbed.errors import SnapshotError, TestbedError, first_error
 from testbed.history import History, Record
 from testbed.host import Accelerator, host_lock, socket_dir, sweep_socket_dirs
 from testbed.image import Image
+from testbed.levels import ProbeLevels, Targets, tcp_orders
 from testbed.node import Node, Place
 from testbed.outside import Outside
+from testbed.phases import milestone_of
 from testbed.probe import Probe
 from testbed.progress import Progress
 from testbed.service_centre.server import ServiceCentre
 from testbed.snapshot import Snapshot, SnapshotStore, snapshot_key
 from testbed.switch_client import Switch
+from testbed.tcp_probe import TcpProbe
 from testbed.tls import Credentials, ensure_credentials
 from testbed.wait import wait_for_record, wait_until
 
@@ -237,6 +240,19 @@ class Bed:
             history=self.history if record else None,
         )  # fmt: skip
 
+    def probe_levels(self, udp: Probe | None, *, record: bool = False) -> ProbeLevels:
+        """Make the probe of the VM's service on every other level, to run beside the UDP probe."""
+        history = self.history if record else None
+        orders = tcp_orders(
+            self.sockets, site.TCP_CLIENT_PORT, mac=site.TCP_CLIENT_MAC, ip=site.TCP_CLIENT, prefix=site.PREFIX,
+            target=site.VM_ADDRESS, port=self.image.workload.tcp_port,
+        )  # fmt: skip
+        log = self.options.artefacts / "tcp-probe.log"
+        return ProbeLevels(
+            self.client, Targets(site.VM_ADDRESS, site.SERVICE, site.FIRST_OBSERVER), udp=udp, history=history,
+            tcp=lambda changes: TcpProbe(orders, log=log, changes=changes, history=history),
+        )  # fmt: skip
+
     async def wait_milestone(
         self, milestone: str, *, node: str, after: int, timeout_s: float, forbidden: Iterable[str] = ()
     ) -> Record:
@@ -268,7 +284,7 @@ class Bed:
                 for node in self.nodes.values():
                     tasks.create_task(_as_coroutine(act(node)))
         except BaseExceptionGroup as errors:
-            raise _first(errors) from errors
+            raise first_error(errors) from errors
 
     # ---------------------------------------------------------------- snapshots
 
@@ -283,6 +299,7 @@ class Bed:
             for node in self.nodes.values():
                 for name, path in building.disks(node.name).items():
                     await node.storage[name].save(path)
+                shutil.copy(node.journal_log, building.journal(node.name))
             await self.each(lambda node: node.machine.quit())
             await self._power_off()
             snapshot = building.finish(secret=self._secret, token=self._token)
@@ -296,6 +313,8 @@ class Bed:
             await self._centre_stack.aclose()
             await self._start_centre(self._stack)
             await self.each(lambda node: node.make_disks(snapshot.disks(node.name)))
+            for node in self.nodes.values():
+                shutil.copy(snapshot.journal(node.name), node.journal_log)
             await self.switch.load(snapshot.switch)
             await self.each(lambda node: node.start(snapshot.memory(node.name)))
             await self.each(lambda node: node.machine.cont())
@@ -319,7 +338,7 @@ class Bed:
                 for node in self.nodes.values():
                     tasks.create_task(healthy(node))
         except BaseExceptionGroup as errors:
-            raise SnapshotError(f"The restored pair failed its health gate: {_first(errors)}") from errors
+            raise SnapshotError(f"The restored pair failed its health gate: {first_error(errors)}") from errors
 
     async def _power_off(self) -> None:
         for node in self.nodes.values():
@@ -338,13 +357,6 @@ class Bed:
         return round(sum(_peak_kib(pid) for pid in pids) / KIB_PER_MIB)
 
 
-def milestone_of(entry: Record) -> str | None:
-    """Return the milestone that a journal record published, if any."""
-    line = entry.fields.get("entry")
-    value = line.get("milestone") if isinstance(line, dict) else None
-    return value if isinstance(value, str) else None
-
-
 def _peak_kib(pid: int) -> int:
     try:
         status = Path(f"/proc/{pid}/status").read_text(encoding="ascii")
@@ -357,11 +369,4 @@ async def _as_coroutine(work: Awaitable[object]) -> None:
     await work
 
 
-def _first(errors: BaseExceptionGroup[BaseException]) -> BaseException:
-    error: BaseException = errors
-    while isinstance(error, BaseExceptionGroup):
-        error = error.exceptions[0]
-    return error
-
-
-__all__ = ["Bed", "BedOptions", "Stage", "milestone_of"]
+__all__ = ["Bed", "BedOptions", "Stage"]

@@ -55,3 +55,11 @@ class DiskServerError(TestbedError):
 
 class SnapshotError(TestbedError):
     """A snapshot could not be saved or restored."""
+
+
+def first_error(errors: BaseExceptionGroup[BaseException]) -> BaseException:
+    """Return the first error of a group of tasks, for callers to whom the rest only follows from it."""
+    error: BaseException = errors
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return error

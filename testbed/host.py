@@ -276,6 +276,23 @@ def running_bed(path: Path | None = None) -> str | None:
     return None
 
 
+def bed_sockets(base: Path | None = None, path: Path | None = None) -> Path | None:
+    """Return the socket directory of this user's running bed, or None."""
+    if running_bed(path) is None:
+        return None
+    stale = stale_socket_dirs(base)
+    mine = (base or Path(tempfile.gettempdir())).glob(f"{SOCKET_DIR_PREFIX}*")
+    holder = (path or lock_path()).read_text(encoding="ascii", errors="replace").split()[:1]
+    for directory in sorted(mine):
+        try:
+            owner = (directory / "owner").read_text(encoding="ascii").split()[:1]
+        except OSError:
+            continue
+        if owner == holder and directory not in stale and directory.stat().st_uid == os.getuid():
+            return directory
+    return None
+
+
 def _started_at(pid: int) -> str | None:
     """Return the kernel's start time of a process (field 22 of its stat), which tells a reused pid from the old one."""
     try:

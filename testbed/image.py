@@ -43,6 +43,7 @@ class Workload:
     memory_mib: int
     volume_mib: int
     udp_port: int
+    tcp_port: int
 
 
 @dataclass(frozen=True)

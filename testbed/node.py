@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from testbed.errors import GuestCommandError, ImageError, MachineError, WaitTimeout
+from testbed.errors import GuestCommandError, ImageError, MachineError, WaitTimeout, first_error
 from testbed.history import History
 from testbed.image import Image
 from testbed.machine import Machine, MachineSpec, NbdDiskSpec, NicSpec
@@ -74,6 +74,11 @@ class Node:
         """The file of one of the node's disks in this run; the root's holds only what differs from the image's root."""
         return self._place.disks / f"{self.name}-{name}.raw"
 
+    @property
+    def journal_log(self) -> Path:
+        """Where everything is kept that came of the node's journal, over all its processes."""
+        return self._place.artefacts / f"journal-{self.name}.jsonl"
+
     def spec(self, incoming: Path | None = None) -> MachineSpec:
         """The node's hardware; `make_disks` comes first."""
         nics = []
@@ -104,7 +109,7 @@ class Node:
                 for name in DISK_NAMES:
                     tasks.create_task(self._make_disk(name, None if saved is None else saved[name]))
         except BaseExceptionGroup as errors:
-            raise errors.exceptions[0] from errors
+            raise first_error(errors) from errors
 
     async def _make_disk(self, name: str, saved: Path | None) -> None:
         path = self.disk(name)

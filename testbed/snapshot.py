@@ -19,9 +19,9 @@ from pathlib import Path
 from testbed.errors import SnapshotError
 from testbed.image import Image
 from testbed.machine import ACCEL, CPU
-from testbed.site import NODE_MACS, NODES, SiteOptions, avance_site, avance_vm
+from testbed.site import NODE_MACS, NODES, SEGMENTS, SiteOptions, avance_site, avance_vm
 
-FORMAT = 2
+FORMAT = 3
 KEPT = 3  # snapshots that are kept, the newest included; each takes some hundred MiB
 DISK_NAMES = ("vda", "vdb", "vdc")
 
@@ -33,11 +33,9 @@ def snapshot_key(image: Image, accel: str, options: SiteOptions, fingerprint: st
         raise SnapshotError("qemu-system-x86_64 is not installed, so there is nothing that a snapshot could belong to.")
     stat = Path(qemu).resolve().stat()
     binary = f"{Path(qemu).resolve()} {stat.st_size} {stat.st_mtime_ns}"
-    documents = [
-        avance_site(options, secret="", token="", authority_pem=fingerprint),
-        avance_vm(options, **{key: value for key, value in asdict(image.workload).items() if key != "udp_port"}),
-    ]
-    parts = [FORMAT, image.hash, binary, accel, ACCEL[accel], CPU[accel], documents, NODE_MACS]
+    vm = {key: value for key, value in asdict(image.workload).items() if not key.endswith("_port")}
+    documents = [avance_site(options, secret="", token="", authority_pem=fingerprint), avance_vm(options, **vm)]
+    parts = [FORMAT, image.hash, binary, accel, ACCEL[accel], CPU[accel], documents, NODE_MACS, SEGMENTS]
     return hashlib.sha256(json.dumps(parts, default=str).encode()).hexdigest()[:20]
 
 
@@ -57,6 +55,10 @@ class Snapshot:
         """The directories of a node's disks, each with what its server saved: image and volatile cache."""
         return {name: self.directory / f"{node}-{name}" for name in DISK_NAMES}
 
+    def journal(self, node: str) -> Path:
+        """What the bed had received of a node's journal: a restarted node sends it again from the beginning."""
+        return self.directory / f"{node}.journal"
+
     @property
     def switch(self) -> Path:
         """The switch's tables, queues and held frames."""
@@ -68,7 +70,7 @@ class Building(Snapshot):
 
     def finish(self, *, secret: str, token: str) -> Snapshot:
         """Check that it is whole, mark it complete and give it its name; raises SnapshotError."""
-        expected = [self.switch, *(self.memory(node) for node in NODES)]
+        expected = [self.switch, *(file(node) for node in NODES for file in (self.memory, self.journal))]
         expected += [path / "cache.json" for node in NODES for path in self.disks(node).values()]  # written last
         missing = [str(path.relative_to(self.directory)) for path in expected if not path.exists()]
         if missing:

@@ -17,15 +17,16 @@ from pathlib import Path
 import pytest
 
 from testbed import site
-from testbed.bed import Bed, Stage, milestone_of
+from testbed.bed import Bed, Stage
 from testbed.errors import DiskServerError, GuestCommandError, HostError, MachineError, TestbedError, WaitTimeout
-from testbed.history import History, Record
+from testbed.history import History
 from testbed.node import Node, Place
 from testbed.process import Child
 from testbed.snapshot import SnapshotStore
 from testbed.switch_client import Switch
 from testbed.wait import ForbiddenSeen, wait_until
 from tests.unit.testbed.small_image import all_gone, cold_bed, own_host
+from tests.unit.testbed.test_phases import journal
 
 ROOT = Path(__file__).resolve().parents[3]
 needs_qemu = pytest.mark.skipif(
@@ -57,23 +58,6 @@ def with_bed(tmp_path: Path, cache: Path, scenario: Callable[[Bed], Awaitable[No
             assert not (tmp_path / "run" / "disks").exists()
 
     asyncio.run(whole())
-
-
-def journal(node: str, milestone: object) -> dict[str, object]:
-    """The fields of a line of a node's journal."""
-    return {"entry": {"milestone": milestone, "node": node}}
-
-
-@pytest.mark.parametrize(
-    ("fields", "expected"),
-    [
-        (journal("a", "paired"), "paired"), (journal("a", None), None), (journal("a", 7), None), ({}, None),
-        ({"entry": "half a li"}, None),
-    ],
-)  # fmt: skip
-def test_only_a_text_is_a_milestone(fields: dict[str, object], expected: str | None) -> None:
-    """A line without one, or a line that could not be read, publishes nothing."""
-    assert milestone_of(Record(0, 0.0, "journal.a", "entry", fields)) == expected
 
 
 @needs_qemu
@@ -288,6 +272,7 @@ from pathlib import Path
 from testbed.bed import Bed, Stage
 from testbed.history import History
 from testbed.node import Node
+from tests.unit.testbed.test_phases import journal
 from tests.unit.testbed.small_image import cold_bed
 
 async def booted(*_arguments):
