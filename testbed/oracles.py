@@ -95,7 +95,7 @@ def away(records: Sequence[Entry], node: str, until_s: float) -> list[tuple[floa
             gone.setdefault(why, record.t_s)
         elif why and why in gone:
             times.append((gone.pop(why), record.t_s))
-        if why == "off" and not is_gone and not record.fields.get("incoming"):  # a restored one does not boot
+        if oracle_twice.boots_anew(record) == node and not record.fields.get("incoming"):  # a restored one boots not
             times.append((record.t_s, _booted_at(records, node, record.t_s)))
     return times + [(from_s, until_s) for from_s in gone.values()]
 
