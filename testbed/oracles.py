@@ -93,8 +93,9 @@ def away(records: Sequence[Entry], node: str, until_s: float) -> list[tuple[floa
         why, is_gone = _presence(record, node)
         if why and is_gone:
             gone.setdefault(why, record.t_s)
-        elif why and why in gone:
-            times.append((gone.pop(why), record.t_s))
+        elif why:
+            over = tuple(gone) if why == "off" else (why,)  # a machine that starts is neither paused nor held still
+            times += [(gone.pop(kind), record.t_s) for kind in over if kind in gone]
         if oracle_twice.boots_anew(record) == node and not record.fields.get("incoming"):  # a restored one boots not
             times.append((record.t_s, _booted_at(records, node, record.t_s)))
     return times + [(from_s, until_s) for from_s in gone.values()]

@@ -198,6 +198,7 @@ def test_times_in_which_a_node_cannot_run_anything_are_known() -> None:
         (21.0, "fault", "confirmed", {"name": "node.freeze", "target": "a"}),
         (25.0, "fault", "healed", {"name": "node.freeze", "target": "a"}),
         (26.0, "fault", "injected", {"name": "link.cut", "target": "a"}),
+        (28.0, "qmp.a", "event", {"event": "STOP"}),
         (30.0, "machine.a", "died", {}),
         (31.0, "machine.a", "quit", {}),
         (40.0, "machine.a", "started", {}),
@@ -205,10 +206,10 @@ def test_times_in_which_a_node_cannot_run_anything_are_known() -> None:
     for t_s, source, kind, fields in records:
         history.record_at(t_s, source, kind, **fields)
     assert sorted(away(tuple(history), "a", 200.0)) == [
-        (float("-inf"), 0.2), (0.5, 1.0), (1.0, 9.0), (10.0, 12.0), (13.0, 15.0), (20.0, 25.0), (30.0, 40.0),
-        (40.0, 40.0 + BOOT_GRACE_S),
+        (float("-inf"), 0.2), (0.5, 1.0), (1.0, 9.0), (10.0, 12.0), (13.0, 15.0), (20.0, 25.0), (28.0, 40.0),
+        (30.0, 40.0), (40.0, 40.0 + BOOT_GRACE_S),
     ]  # fmt: skip
-    assert away(tuple(history)[:-2], "a", 200.0)[-1] == (30.0, 200.0)
+    assert away(tuple(history)[:-2], "a", 200.0)[-1] == (30.0, 200.0)  # it died while it was paused, and was not started
 
 
 def unequal(**changes: object) -> ReplicaReport:
