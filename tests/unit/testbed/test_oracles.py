@@ -209,7 +209,7 @@ def test_times_in_which_a_node_cannot_run_anything_are_known() -> None:
         (float("-inf"), 0.2), (0.5, 1.0), (1.0, 9.0), (10.0, 12.0), (13.0, 15.0), (20.0, 25.0), (28.0, 40.0),
         (30.0, 40.0), (40.0, 40.0 + BOOT_GRACE_S),
     ]  # fmt: skip
-    assert away(tuple(history)[:-2], "a", 200.0)[-1] == (30.0, 200.0)  # it died while it was paused, and was not started
+    assert away(tuple(history)[:-2], "a", 200.0)[-1] == (30.0, 200.0)  # not started again
 
 
 def unequal(**changes: object) -> ReplicaReport:
