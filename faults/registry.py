@@ -13,7 +13,7 @@ from functools import cache
 from random import Random
 from typing import Any
 
-from faults import disk, freeze, link, power, power_cut
+from faults import bmc, clock, disk, guest, hardware, hypervisor, link, load, node, node_late, power, process
 from faults.fault import Fault
 from faults.parameters import Parameter, converted, nearest, parameters_of
 from testbed.errors import UsageError
@@ -21,8 +21,16 @@ from testbed.errors import UsageError
 FAMILIES: tuple[tuple[Callable[..., Any], ...], ...] = (
     link.FAULTS,
     disk.FAULTS,
-    power_cut.FAULTS,
-    (power.NodeKill, freeze.NodePause, freeze.NodeFreeze),
+    power.FAULTS,
+    node.FAULTS,
+    hypervisor.FAULTS,
+    node_late.FAULTS,
+    process.FAULTS,
+    guest.FAULTS,
+    clock.FAULTS,
+    hardware.FAULTS,
+    bmc.FAULTS,
+    load.FAULTS,
 )
 # What a target is, by family; a family that is not named here breaks a node.
 TARGETS = {

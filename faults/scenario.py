@@ -11,7 +11,7 @@ import contextlib
 import datetime as dt
 import json
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractContextManager, asynccontextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -23,20 +23,22 @@ from faults.fault import Fault
 from faults.schedule import Schedule
 from faults.step import Step
 from faults.trigger import Range, Trigger
-from testbed import host_gate, site, timeline
+from testbed import finding, guests, host_gate, oracle_failover, oracles, replica_look, set_full, site, timeline
 from testbed import ledger as book
 from testbed.bed import Bed
 from testbed.errors import MachineError, WaitTimeout
 from testbed.history import as_json
 from testbed.host import HostSample, between
 from testbed.ledger import Ledger
-from testbed.oracle import dual_active, is_complete, sightings
+from testbed.oracle import sightings
+from testbed.oracles import Scene
 from testbed.phases import Recovery, milestone_of, stamp
 from testbed.picture import draw_timeline
 from testbed.probe import Probe
+from testbed.replica import ReplicaReport
 from testbed.result import Expect, Result, judge, not_reached
 from testbed.session import Session
-from testbed.wait import wait_for_record, wait_until
+from testbed.wait import OwnedTask, wait_for_record, wait_until
 
 StepMaker = Callable[[str], AbstractContextManager[object]]
 
@@ -50,6 +52,7 @@ READ_BACK_S = 60.0
 ALERT_LIMIT_S = 60.0
 POLL_S = 0.2
 
+REPEATING_FAULTS = ("link.duplicate", "link.replay")  # after these a request may rightly be there twice
 ALERTS_OF_A_TAKEOVER = ("peer_lost", "takeover")
 
 
@@ -91,7 +94,12 @@ async def run(bed: Bed, plan: Plan) -> Result:
     if plan.capture:
         await bed.switch.capture_start(plan.out / "wire.pcapng")
     with Ledger(plan.out / "ledger.jsonl") as ledger:
-        async with bed.probe(f"w{plan.schedule.seed:x}", ledger=ledger, record=True) as probe:
+        async with (
+            bed.probe(f"w{plan.schedule.seed:x}", ledger=ledger, record=True) as probe,
+            bed.probe_levels(probe, record=True) as levels,
+            bed.boot_probe(),
+            OwnedTask(guests.watch(bed.nodes, bed.history), name="guests"),
+        ):
             await probe.wait_first_ok(SERVICE_LIMIT_S)
             old, new = await bed.primary()
             fixed = schedule.resolve(plan.schedule, {"primary": old.name, "backup": new.name})
@@ -103,15 +111,12 @@ async def run(bed: Bed, plan: Plan) -> Result:
             zero_s = await stage.play()
             await probe.stop()
             summary = probe.summary(since_s=zero_s)
+            result.levels = levels.fields(since_s=zero_s, zero_at_s=zero_s)
             if result.outage_s is None and summary.outage is not None and summary.outage.ended_at_s is None:
                 result.limits_s["outage"] = round(summary.outage.at_least_s, 3)
-        with plan.step("read back every acknowledged write"):
-            read = await book.read_back(
-                bed.client, site.VM_ADDRESS, bed.image.workload.udp_port, timeout_s=READ_BACK_S
-            )
-            result.ledger = dict(book.as_fields(book.judge(ledger.entries(), read)))
+        with plan.step("read back every acknowledged write, and compare both copies from outside"):
+            await _examine(bed, result, ledger, began_s)
     await _call_home(bed, result, began_s)
-    _observe(bed, result)
     if plan.capture:
         await bed.switch.capture_stop()
         result.files["wire"] = "wire.pcapng"
@@ -288,12 +293,42 @@ async def _call_home(bed: Bed, result: Result, began_s: float) -> None:
     ]
 
 
-def _observe(bed: Bed, result: Result) -> None:
-    ports = {name: [f"{name}.{site.PUBLIC}"] for name in bed.nodes}
-    since_s = bed.history.zero_at_s
-    seen = [entry for entry in bed.history if entry.t_s >= since_s]
-    if is_complete(bed.history):
-        result.dual_active = len(dual_active(sightings(seen), ports, 0.0))
+async def _examine(bed: Bed, result: Result, ledger: Ledger, began_s: float) -> None:
+    """Nobody writes any more: read everything back from the service and from each copy, and ask every oracle."""
+    read = await book.read_back(bed.client, site.VM_ADDRESS, bed.image.workload.udp_port, timeout_s=READ_BACK_S)
+    result.ledger = dict(book.as_fields(book.judge(ledger.entries(), read)))
+    until_s = time.monotonic()
+    readings = [set_full.from_service("the service", until_s, read)]
+    report: ReplicaReport | str = "the nodes do not both say that they are in sync"
+    if result.is_redundant:
+        disks = {
+            name: {disk: node.storage[disk].socket for disk in replica_look.DATA_DISKS}
+            for name, node in bed.nodes.items()
+        }
+        async with bed.progress.step("compare both copies from outside"):
+            seen = await replica_look.look(disks, site.VM_NAME)
+        readings += seen.readings
+        report = seen.report
+    repeats = any(fault.name in REPEATING_FAULTS for fault in result.faults)
+    writes = set_full.classify(ledger.entries(), readings, duplicates_allowed=repeats)
+    scene = Scene(
+        node_ports={node: [f"{node}.{link}" for link in (site.PRIVATE, site.PUBLIC)] for node in bed.nodes},
+        client_ports={node: [f"{node}.{site.PUBLIC}"] for node in bed.nodes},
+        vm=site.VM_NAME,
+        vm_macs=[site.VM_MAC],
+    )
+    findings = oracles.judge_history(
+        list(bed.history), scene, since_s=began_s, until_s=until_s, overlap_allowed_s=0.0, replicas=report,
+        writes=writes,
+    )  # fmt: skip
+    result.findings = finding.as_fields(findings)
+    told = next(one for one in findings if one.oracle == oracles.DUAL_ACTIVE)
+    overlaps = told.evidence.get("overlaps", ())
+    assert isinstance(overlaps, Sequence), "the oracle lists its overlaps"
+    result.dual_active = None if told.state is finding.State.BLIND else len(overlaps)
+    claims = [claim for claim in sightings(bed.history) if claim.last_s >= began_s]
+    moves = oracle_failover.moves(claims, scene.client_ports)
+    result.failovers = sum(move.what == site.VM_MAC for move in moves)
 
 
 async def _write(bed: Bed, plan: Plan, result: Result, zero_s: float) -> None:

@@ -23,6 +23,7 @@ PRODUCT = {
     "pair": ["avance", "pair", "--node", "{node}", "--site", "{file}"],
     "protect": ["avance", "vm", "protect", "--file", "{file}"],
     "journal": "/var/log/avance/journal.jsonl",
+    "daemon": "/run/service/avance",
     "site_schema": "avance.site/1",
 }
 GUEST_KERNEL = "/usr/lib/workload/vmlinux"

@@ -19,6 +19,8 @@ from types import TracebackType
 from typing import Any, Self
 
 from testbed import site
+from testbed.bmc import PROGRAM as BMC_PROGRAM
+from testbed.bmc import Bmc, NodePower
 from testbed.endpoint import Endpoint
 from testbed.errors import SnapshotError, TestbedError, first_error
 from testbed.history import History, Record
@@ -42,6 +44,7 @@ PAIR_TIMEOUT_S = 90.0
 PROTECT_TIMEOUT_S = 120.0
 RESTORE_GATE_S = 60.0
 COMMAND_TIMEOUT_S = 60.0
+BOOT_PROBE_INTERVAL_S = 0.5
 KIB_PER_MIB = 1024
 
 
@@ -72,6 +75,7 @@ class Bed:
     centre: ServiceCentre
     client: Endpoint
     nodes: dict[str, Node]
+    bmcs: dict[str, Bmc]
     credentials: Credentials
 
     def __init__(
@@ -128,6 +132,22 @@ class Bed:
         }
         for node in self.nodes.values():
             stack.push_async_callback(node.close)
+        self.bmcs = {}
+        if shutil.which(BMC_PROGRAM) is None:
+            self.progress.say(f"{BMC_PROGRAM} is not installed: the nodes have no BMC, and its faults are refused")
+        else:
+            self.bmcs = {name: await self._start_bmc(stack, node) for name, node in self.nodes.items()}
+
+    async def _start_bmc(self, stack: AsyncExitStack, node: Node) -> Bmc:
+        name, artefacts = node.name, self.options.artefacts
+        lan = Endpoint(
+            self.sockets, site.BMC_PORTS[name], site.BMC_MACS[name], site.BMC_ADDRESSES[name], site.PREFIX, site.GATEWAY
+        )
+        endpoint = await stack.enter_async_context(lan)
+        bmc = Bmc(
+            name, NodePower(node), endpoint=endpoint, sockets=self.sockets, artefacts=artefacts, history=self.history
+        )
+        return await stack.enter_async_context(bmc)
 
     async def _start_centre(self, stack: AsyncExitStack) -> None:
         self._centre_stack = await stack.enter_async_context(AsyncExitStack())
@@ -238,6 +258,13 @@ class Bed:
         return Probe(
             self.client, site.VM_ADDRESS, self.image.workload.udp_port, run, ledger=ledger,
             history=self.history if record else None,
+        )  # fmt: skip
+
+    def boot_probe(self) -> Probe:
+        """Make a slow probe that asks the VM which boot of it answers; its records (`boots`) are for the oracles."""
+        return Probe(
+            self.client, site.VM_ADDRESS, self.image.workload.udp_port, "boots", ledger=None, history=self.history,
+            source="boots", interval_s=BOOT_PROBE_INTERVAL_S,
         )  # fmt: skip
 
     def probe_levels(self, udp: Probe | None, *, record: bool = False) -> ProbeLevels:
@@ -352,6 +379,7 @@ class Bed:
         pids = [node.machine.pid for node in self.nodes.values() if node.is_on]
         pids += [disk.pid for node in self.nodes.values() for disk in node.storage.values() if disk.alive]
         pids.append(self.switch.pid)
+        pids += [bmc.pid for bmc in self.bmcs.values() if bmc.pid is not None]
         if self.outside.alive:
             pids.append(self.outside.pid)
         return round(sum(_peak_kib(pid) for pid in pids) / KIB_PER_MIB)

@@ -234,6 +234,13 @@ class GuestAgent:
         finally:
             await self._file("guest-file-close", handle=handle)
 
+    async def wall_clock_s(self) -> float:
+        """Return the node's wall clock in seconds since 1970, as the agent itself reads it."""
+        try:
+            return int(await self._request("guest-get-time", REQUEST_TIMEOUT_S)) / 1e9
+        except _Refused as error:
+            raise GuestCommandError(f"Node {self._node} refused to tell its time: {error}") from error
+
     async def _file(self, command: str, **arguments: object) -> Any:  # noqa: ANN401 - JSON
         try:
             return await self._request(command, REQUEST_TIMEOUT_S, **arguments)

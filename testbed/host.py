@@ -28,7 +28,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from testbed.errors import HostError, UsageError, WaitTimeout
-from testbed.machine import CPU, DirectBoot
+from testbed.machine_spec import CPU, DirectBoot
 from testbed.process import Child, run
 from testbed.wait import wait_until
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from testbed.errors import ImageError
-from testbed.machine import DirectBoot
+from testbed.machine_spec import DirectBoot
 from testbed.process import run
 
 SCHEMA = "testbed.image/1"
@@ -23,7 +23,10 @@ ROOT = Path(__file__).resolve().parent.parent
 
 @dataclass(frozen=True)
 class Product:
-    """How the bed speaks to the product: argument vectors with `{node}` and `{file}` to fill in."""
+    """How the bed speaks to the product: argument vectors with `{node}` and `{file}` to fill in.
+
+    `daemon` is the directory in the node that belongs to the daemon's supervisor (runsv), if there is one.
+    """
 
     name: str
     version: str
@@ -32,6 +35,7 @@ class Product:
     protect: tuple[str, ...]
     journal: str
     site_schema: str
+    daemon: str | None = None
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,8 @@ from typing import Any
 from testbed.errors import GuestCommandError, ImageError, MachineError, WaitTimeout, first_error
 from testbed.history import History
 from testbed.image import Image
-from testbed.machine import Machine, MachineSpec, NbdDiskSpec, NicSpec
+from testbed.machine import Machine
+from testbed.machine_spec import MachineSpec, NbdDiskSpec, NicSpec
 from testbed.process import tail
 from testbed.site import NODE_MACS, PRIVATE, PUBLIC
 from testbed.storage import NbdDisk
@@ -95,6 +96,7 @@ class Node:
             disks=tuple(NbdDiskSpec(name, self.storage[name].socket) for name in DISK_NAMES),
             nics=tuple(nics),
             incoming=incoming,
+            bmc=True,
         )
 
     async def make_disks(self, saved: Mapping[str, Path] | None = None) -> None:

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 from testbed.finding import Finding, blind, holds, violated
 from testbed.oracle import MERGE_GAP_S, Entry, Sighting
-from testbed.oracle_twice import BOOT_SOURCES
+from testbed.oracle_twice import BOOTS_SOURCE
 
 FAILOVERS = "failovers"
 
@@ -97,7 +97,7 @@ def starts(records: Iterable[Entry], since_s: float) -> list[Move]:
     first_seen: dict[str, float] = {}
     for record in records:
         boot = record.fields.get("boot")
-        if record.source in BOOT_SOURCES and isinstance(boot, str):
+        if record.source == BOOTS_SOURCE and isinstance(boot, str):
             first_seen.setdefault(boot, record.t_s)
     order = sorted(first_seen.items(), key=lambda item: item[1])
     return [Move("VM", t_s, f"boot {boot} of the VM answered") for boot, t_s in order[1:] if t_s >= since_s]

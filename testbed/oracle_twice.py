@@ -18,7 +18,7 @@ from testbed.oracle import Entry
 DOMAINS, BOOTS = "vm_twice.domains", "vm_twice.boots"
 GAP_MAX_S = 5.0  # a living node that was not looked at for longer than this could have hidden a VM
 
-BOOT_SOURCES = ("lookout", "probe")
+BOOTS_SOURCE = "boots"  # the slow probe that asks the VM which boot of it answers
 
 Window = tuple[float, float]
 
@@ -91,11 +91,11 @@ def domains_of(records: Iterable[Entry], vm: str) -> list[Domains]:
 
 
 def boots_of(records: Iterable[Entry]) -> list[Alive]:
-    """The answers in a history that name a boot: records of lookout or probe with `boot` and `intended_s`."""
+    """The answers in a history that name a boot: records `boots` of a ping probe with `boot` and `intended_s`."""
     found = []
     for record in records:
         boot, asked_s = record.fields.get("boot"), record.fields.get("intended_s")
-        if record.source in BOOT_SOURCES and isinstance(boot, str) and isinstance(asked_s, float):
+        if record.source == BOOTS_SOURCE and isinstance(boot, str) and isinstance(asked_s, float):
             found.append(Alive(f"boot {boot}", asked_s, record.t_s))
     return found
 

@@ -13,7 +13,11 @@ from enum import StrEnum
 from pathlib import Path
 
 from testbed import host_gate
+from testbed.finding import State
 from testbed.phases import PHASES, TAKEOVER
+
+# A run in which one of these could not see proves nothing; the others tell what they saw, and that they could not.
+NEEDED_ORACLES = ("dual_active", "failovers", "multicasts", "writes", "replicas_equal")
 
 
 class Verdict(StrEnum):
@@ -126,10 +130,7 @@ def _violations(result: Result) -> list[str]:
         count = result.ledger.get(key)
         if isinstance(count, int) and count > 0:
             found.append(f"{count} {text}")
-    if result.failovers is not None and result.failovers > max(1, len(result.faults)):
-        found.append(f"{result.failovers} failovers for {len(result.faults)} faults")
-    if result.dual_active:
-        found.append(f"two nodes were active at once, {result.dual_active} times")
+    found += [f"{one['oracle']}: {one['text']}" for one in result.findings if one["state"] == State.VIOLATED]
     return found
 
 
@@ -155,6 +156,10 @@ def _blind(result: Result) -> list[str]:
         blind.append("the writes could not be read back, so nobody knows whether one was lost")
     if not result.ledger.get("acknowledged"):
         blind.append("not one write was acknowledged, so nothing could have been lost")
-    if result.dual_active is None:
-        blind.append("the switch lost observations, so nobody knows whether two nodes were active")
+    states = {one["oracle"]: one for one in result.findings}
+    for name in NEEDED_ORACLES:
+        if name not in states:
+            blind.append(f"the oracle {name} was not asked")
+        elif states[name]["state"] == State.BLIND:
+            blind.append(f"the oracle {name} could not see: {states[name]['text']}")
     return blind

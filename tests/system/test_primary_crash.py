@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from faults.power import NodeKill
+from faults.node import NodeKill
 from faults.scenario import Plan, primary_crash, run
 from faults.verbs import summary
 from testbed import report

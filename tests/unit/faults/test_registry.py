@@ -9,7 +9,7 @@ import pytest
 from faults import registry
 from faults.link import FAULTS as LINK_FAULTS
 from faults.link import CutOneWay
-from faults.power_cut import PowerCut
+from faults.power import PowerCut
 from faults.registry import build, check, find, kind_of, kinds, step_seed
 from testbed.errors import UsageError
 from testbed.switch_client import Direction

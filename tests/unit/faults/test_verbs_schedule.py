@@ -15,7 +15,7 @@ import pytest
 
 from faults import registry, verbs_schedule
 from faults.capability import Capability
-from faults.power import NodeKill
+from faults.node import NodeKill
 from faults.registry import kind_of
 from faults.schedule import Schedule, load
 from faults.verbs_schedule import (

@@ -36,6 +36,14 @@ def test_the_agreed_keys_are_there(tmp_path: Path) -> None:
     assert set(workload) == {"kernel", "ramdisk", "memory_mib", "volume_mib", "udp_port", "tcp_port"}
 
 
+def test_the_daemons_supervisor_is_named(tmp_path: Path) -> None:
+    """Faults of the daemon find its process by the directory of the node's service."""
+    product = written(tmp_path)["product"]
+    assert isinstance(product, dict)
+    service = Path(product["daemon"]).name
+    assert (Path(manifest.__file__).parent / "node" / "etc" / "sv" / service / "run").is_file()
+
+
 def test_the_arguments_fit_a_multiboot_line(tmp_path: Path) -> None:
     """QEMU takes a comma in the kernel's arguments for the next module."""
     arguments = written(tmp_path)["kernel_args"]

@@ -20,6 +20,7 @@ from testbed import site
 from testbed.bed import Bed, Stage
 from testbed.errors import DiskServerError, GuestCommandError, HostError, MachineError, TestbedError, WaitTimeout
 from testbed.history import History
+from testbed.ipmi_client import IpmiClient
 from testbed.node import Node, Place
 from testbed.process import Child
 from testbed.snapshot import SnapshotStore
@@ -72,6 +73,35 @@ def test_the_world_comes_up_and_goes_away(tmp_path: Path, credentials_cache: Pat
         assert (bed.sockets / "centre").is_socket()
         assert bed.peak_memory_mib() > 0
         assert not any(node.is_on for node in bed.nodes.values())
+
+    with_bed(tmp_path, credentials_cache, scenario)
+
+
+@needs_qemu
+@pytest.mark.skipif(shutil.which("ipmi_sim") is None, reason="ipmi_sim is not installed")
+def test_each_node_has_a_bmc_that_the_client_reaches(tmp_path: Path, credentials_cache: Path) -> None:
+    """Both answer at their own address while the nodes are off."""
+
+    async def scenario(bed: Bed) -> None:
+        for name, bmc in bed.bmcs.items():
+            async with IpmiClient(bed.client, bmc.address, user=bmc.user, password=bmc.password) as client:
+                assert await client.ping(10) is not None
+                assert bmc.address == site.BMC_ADDRESSES[name]
+                assert await bmc.chassis(["get", "power"]) == "ok power:0"
+        assert set(bed.bmcs) == set(bed.nodes)
+
+    with_bed(tmp_path, credentials_cache, scenario)
+
+
+@needs_qemu
+def test_a_host_without_ipmi_sim_has_nodes_without_bmcs(
+    tmp_path: Path, credentials_cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The bed comes up and says so."""
+    monkeypatch.setattr("testbed.bed.BMC_PROGRAM", "no-such-program")
+
+    async def scenario(bed: Bed) -> None:
+        assert bed.bmcs == {}
 
     with_bed(tmp_path, credentials_cache, scenario)
 

@@ -82,6 +82,8 @@ class AgentServer:
                 path, polls = self._running[arguments["pid"]]
                 self._running[arguments["pid"]] = (path, polls - 1)
                 return {"return": {"exited": False} if polls > 0 else {"exited": True, **self.results.get(path, {})}}
+            case "guest-get-time":
+                return {"return": 1_500_000_000}
             case "guest-file-open":
                 if arguments["mode"] == "r" and arguments["path"] not in self.files:
                     return {"error": {"class": "GenericError", "desc": "No such file or directory"}}
@@ -115,6 +117,15 @@ def with_agent(tmp_path: Path, server: AgentServer, talk: Callable[[GuestAgent],
             return await talk(agent)
 
     return asyncio.run(scenario())
+
+
+def test_the_wall_clock_of_the_node_is_told_in_seconds(tmp_path: Path) -> None:
+    """The agent counts in nanoseconds."""
+
+    async def talk(agent: GuestAgent) -> float:
+        return await agent.wall_clock_s()
+
+    assert with_agent(tmp_path, AgentServer(), talk) == 1.5
 
 
 def test_a_command_returns_code_and_both_outputs(tmp_path: Path) -> None:

@@ -32,6 +32,14 @@ def test_a_good_manifest_gives_everything_the_bed_needs(tmp_path: Path) -> None:
     assert found.workload.udp_port == 7000
 
 
+def test_a_product_may_name_the_supervisor_of_its_daemon(tmp_path: Path) -> None:
+    """A product without that field is as good; only its daemon cannot be broken by itself."""
+    manifest = write_image(tmp_path)
+    assert image.load(manifest).product.daemon is None
+    edit(manifest, lambda document: document["product"].update(daemon="/run/service/x"))
+    assert image.load(manifest).product.daemon == "/run/service/x"
+
+
 def test_another_schema_is_refused(tmp_path: Path) -> None:
     """The schema found and the one needed are named."""
     manifest = write_image(tmp_path)

@@ -17,7 +17,7 @@ from testbed import node as node_module
 from testbed.errors import GuestCommandError, ImageError, MachineError, WaitTimeout
 from testbed.guest import GuestAgent
 from testbed.history import History
-from testbed.machine import qemu_argv
+from testbed.machine_spec import qemu_argv
 from testbed.node import Node, Place
 from testbed.site import SEGMENTS
 from testbed.storage import NbdClient

@@ -124,8 +124,8 @@ def test_lists_and_answers_are_found_in_a_history() -> None:
     history.record_at(4.1, "qmp.a", "event", event="RESET", data={"guest": True})
     history.record_at(4.2, "qmp.b", "event", event="RESET")
     history.record_at(4.5, "guests", "domains", node="a", asked_s=4.4, domains=listed)
-    history.record_at(5.0, "probe", "ok", boot="beef", intended_s=4.8)
-    history.record_at(5.0, "probe", "ok", intended_s=4.9)
+    history.record_at(5.0, "boots", "ok", boot="beef", intended_s=4.8)
+    history.record_at(5.0, "boots", "ok", intended_s=4.9)
     assert domains_of(history, "web") == [
         Domains("a", "1", 1.9, 2.0, (4,)), Domains("a", "2", 3.9, 4.0, ()), Domains("a", "3", 4.4, 4.5, (4,)),
     ]  # fmt: skip

@@ -1,0 +1,133 @@
+"""Proves how loads are judged from accounts, and that what starves the host ends; the loads are in the self-tests."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from pathlib import Path
+
+import pytest
+
+from faults import load
+from faults.fault import FaultVerdict, Proof
+from faults.load import Activity, LoadCpu, LoadHost, LoadIo, LoadMemory, NodeLoad, Starved
+from testbed.errors import UsageError
+from tests.unit.faults.inner_bed import HostAgent, InnerBed
+
+
+def activity(*, idle: float = 0.7, available: float = 400, qemu: float = 0.3, requests: float | None = 20) -> Activity:
+    """A node in one window."""
+    return Activity(idle, available, qemu, requests, {"cpu": 0.1})
+
+
+@pytest.mark.parametrize(
+    ("fault", "before", "during", "seen"),
+    [
+        (LoadCpu("a"), activity(), activity(idle=0.01, qemu=0.9), True),
+        (LoadCpu("a"), activity(), activity(), False),
+        (LoadCpu("a"), activity(), activity(idle=0.01, qemu=0.2), False),
+        (LoadCpu("a"), activity(idle=0.1), activity(idle=0.0, qemu=0.9), None),
+        (LoadMemory("a"), activity(), activity(available=40), True),
+        (LoadMemory("a"), activity(), activity(), False),
+        (LoadMemory("a"), activity(available=60), activity(available=30), None),
+        (LoadIo("a"), activity(), activity(requests=500), True),
+        (LoadIo("a"), activity(), activity(requests=30), False),
+        (LoadIo("a"), activity(requests=300), activity(requests=500), False),
+        (LoadIo("a"), activity(requests=None), activity(requests=500), None),
+    ],
+)
+def test_a_load_is_judged_against_the_node_before(
+    fault: NodeLoad, before: Activity, during: Activity, seen: bool | None
+) -> None:
+    """A node that was busy before proves nothing, and QEMU has to agree."""
+    assert fault.judge(before, during) is seen
+    assert "idle_share" in before.shown()
+
+
+def test_processor_times_and_pressure_are_read() -> None:
+    """Idle is idle and waiting for disks; of pressure the total of `some` counts."""
+    assert load.processor_times("cpu  10 0 20 60 5 0 0 5 0 0\nintr 7") == (65, 100)
+    assert load.stalled_us("some avg10=1.00 avg60=0.00 avg300=0.00 total=1234\nfull avg10=0 total=9") == 1234
+    assert load.stalled_us("") == 0
+
+
+def test_a_window_compares_two_looks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the node's files say in between is what it did."""
+    looks = iter(
+        [
+            "cpu 0 0 0 100 0 0 0 0 0\nMemAvailable: 2048 kB\ncpu some avg10=0 total=0\n",
+            "cpu 50 0 0 150 0 0 0 0 0\nMemAvailable: 1024 kB\ncpu some avg10=0 total=7\n",
+        ]
+    )
+    inner = InnerBed(HostAgent(lambda _argv: next(looks)))
+    found = asyncio.run(load.watch(inner.bed, "a", 0.01))
+    assert (found.idle_share, found.available_mib, found.requests_per_s) == (0.5, 1.0, 0.0)
+    assert found.pressure_share["cpu"] > 0
+
+
+@pytest.mark.parametrize("make", [LoadCpu, LoadMemory, LoadIo])
+def test_a_load_of_a_node_is_not_for_the_host_and_the_other_way_round(make: type[NodeLoad]) -> None:
+    """The other fault is named."""
+    with pytest.raises(UsageError, match=r"load\.host"):
+        make("host")
+    with pytest.raises(UsageError, match=r"load\.cpu"):
+        LoadHost("a")
+
+
+def test_settings_that_make_no_sense_are_refused() -> None:
+    """Each says what is possible."""
+    with pytest.raises(UsageError, match="processes is 0"):
+        LoadCpu("a", processes=0)
+    with pytest.raises(UsageError, match="possible is 4 to 65536"):
+        LoadMemory("a", leave_mib=0)
+    with pytest.raises(UsageError, match="possible are root"):
+        LoadIo("a", disks="tape")
+    with pytest.raises(UsageError, match="possible is -20 to 19"):
+        LoadHost(niceness=30)
+
+
+async def starve(out: Path, before: float, during: float) -> tuple[Proof, list[int], list[bool]]:
+    """One small process that has the lowest claim; what is seen of it is given."""
+    fault, bed = LoadHost(processes=1, niceness=19), InnerBed(artefacts=out).bed
+    fault._before = Starved({"a": before}, None)
+    await fault.inject(bed)
+    pids, alive = [hog.pid for hog in fault._hogs], [hog.alive for hog in fault._hogs]
+
+    async def watched(_bed: object) -> Starved:
+        return Starved({"a": during}, 0.5)
+
+    original, load.watch_host = load.watch_host, watched  # type: ignore[assignment] # a shorter look
+    try:
+        proof = await fault.confirm(bed)
+    finally:
+        load.watch_host = original
+        await fault.heal(bed)
+    return proof, pids, alive
+
+
+@pytest.mark.parametrize(
+    ("before", "during", "verdict"),
+    [
+        (0.05, 0.6, FaultVerdict.CONFIRMED),
+        (0.05, 0.06, FaultVerdict.MISMATCH),
+        (0.3, 0.5, FaultVerdict.MISMATCH),
+        (0.6, 0.9, FaultVerdict.INCONCLUSIVE),
+    ],
+)
+def test_a_starved_host_is_judged_by_who_waits_and_ends(
+    tmp_path: Path, before: float, during: float, verdict: FaultVerdict
+) -> None:
+    """The processes run until the heal, and are gone after it."""
+    proof, pids, alive = asyncio.run(starve(tmp_path, before, during))
+    assert proof.verdict is verdict
+    assert alive == [True]
+    assert not Path(f"/proc/{pids[0]}").exists()
+
+
+def test_the_host_is_watched_by_the_waits_of_its_processes() -> None:
+    """This process is the node's machine; nobody can wait more than all of the time, per thread."""
+    found = asyncio.run(load.watch_host(InnerBed().bed, 0.05))
+    assert found.waiting_share.keys() == {"a", "b"}
+    assert found.worst >= 0
+    assert load.waited_ns(os.getpid()) >= 0
+    assert load.waited_ns(2**30) == 0

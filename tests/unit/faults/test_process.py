@@ -1,0 +1,54 @@
+"""Proves what each process fault is for, and that its parameters are checked; their effects are in the self-tests."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import pytest
+
+from faults.process import FAULTS, ProcessStopFor
+from faults.process_target import look
+from faults.qemu_process import process_state
+from testbed.errors import UsageError
+from testbed.process import Child
+from testbed.wait import wait_until
+from tests.unit.faults.inner_bed import InnerBed
+
+
+def test_the_family_is_complete_and_each_refuses_a_target_of_another_form() -> None:
+    """Every name is of the family, once."""
+    names = [fault.name for fault in FAULTS]
+    assert sorted(names) == sorted(
+        f"process.{what}"
+        for what in ("kill", "stop", "stop_for", "slow", "out_of_memory", "no_file_descriptors", "file_system_full")
+    )
+    for fault in FAULTS:
+        with pytest.raises(UsageError):
+            fault("a")
+
+
+def test_a_process_that_is_stopped_for_a_while_goes_on_by_itself(tmp_path: Path) -> None:
+    """The sleeper in the node outlives the order."""
+
+    async def story() -> list[str]:
+        inner, fault = InnerBed(), ProcessStopFor("a/daemon", seconds=0.5)
+        async with Child(["sleep", "60"], name="victim", log=tmp_path / "log") as child:
+            fault.victims = ((await look(inner.bed, "a")).processes[child.pid],)
+            await fault.order(inner.bed)
+            first = process_state(child.pid)
+
+            async def goes_on() -> bool:
+                return process_state(child.pid) != "T"
+
+            await wait_until(goes_on, what="the end of the pause", timeout_s=10, poll_s=0.05)
+            return [first]
+
+    assert asyncio.run(story()) == ["T"]
+
+
+@pytest.mark.parametrize("seconds", [0.0, -1.0, 1e9])
+def test_a_pause_of_no_use_is_refused(seconds: float) -> None:
+    """The limits are named."""
+    with pytest.raises(UsageError, match=r"seconds is .*; possible is 0\.5 to 3600"):
+        ProcessStopFor("a/daemon", seconds=seconds)
