@@ -28,13 +28,12 @@ COMPARED_BYTES = 2**20
 
 
 def disks_of(bed: Bed, node: str) -> Mapping[str, NbdDisk]:
-    """Return the disk servers of a node (its attribute `storage`), by the name of the disk."""
+    """Return the disk servers of a node, by the name of the disk."""
     if node not in bed.nodes:
         raise UsageError(f"there is no node {node!r}; there are: {', '.join(sorted(bed.nodes))}")
-    storage: Mapping[str, NbdDisk] = getattr(bed.nodes[node], "storage", {})
-    if not storage:
-        raise UsageError(f"the disks of node {node} are plain files; a fault of a disk needs disk servers")
-    return storage
+    if not bed.nodes[node].storage:
+        raise UsageError(f"node {node} has no disks yet; a fault of a disk needs a bed that is up")
+    return bed.nodes[node].storage
 
 
 def disk_of(bed: Bed, node: str, disk: str) -> NbdDisk:
@@ -91,6 +90,7 @@ class DiskFault:
     """What the faults of one disk share: the healthy state, the evidence, and a heal that is verified by a read."""
 
     name: ClassVar[str]
+    needs: ClassVar[tuple[str, ...]] = ("nbdkit",)
 
     def __init__(self, target: str, disk: str = "vdb", *, offset: int = 0) -> None:
         self.target = target
@@ -485,3 +485,9 @@ class DiskWrong(DiskFault):
             same = await client.read(self._differs_at, count) == self._other(self._differs_at, count)
         evidence["reads_as_the_other_disk"], evidence["compared_at"] = same, self._differs_at
         return same
+
+
+FAULTS = (
+    DiskGone, DiskReadError, DiskWriteError, DiskMetadataError, DiskFull, DiskHang, DiskSlow, DiskSlowHeavyTailed,
+    DiskBitRot, DiskLostWrite, DiskTornWrite, DiskReturnAfterAbsence, DiskWrong,
+)  # fmt: skip

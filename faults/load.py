@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from faults.fault import FaultVerdict, Proof
-from faults.freeze import cpu_ticks
 from faults.inside import (
     check_node,
     check_number,
@@ -28,6 +27,7 @@ from faults.inside import (
     shell,
     start_lasting,
 )
+from faults.qemu_process import cpu_ticks
 from testbed.bed import Bed
 from testbed.errors import MachineError, TestbedError, UsageError, WaitTimeout
 from testbed.process import Child

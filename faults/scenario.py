@@ -1,71 +1,92 @@
-"""Scenarios: a bed, a client under way, a fault, and what became of it. They record; `testbed.result` judges.
+"""A run: a protected bed, a client under way, the faults of a schedule, and what became of it.
 
-A product that does not recover is a finding, not an error: its missing phases stay None and the verdict says so. Only
-a broken bed raises.
+It records; `testbed.result` judges. A product that does not recover is a finding, not an error: its missing phases stay
+None and the verdict says so. Whatever happens, every fault is taken back, and the run leaves its artefacts. Only a
+broken bed raises.
 """
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import datetime as dt
 import json
-import random
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractContextManager, asynccontextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
-from faults.fault import Fault, Proof
+from faults import director, schedule
+from faults.director import Act, Director
+from faults.fault import Fault
+from faults.schedule import Schedule
+from faults.step import Step
+from faults.trigger import Range, Trigger
+from testbed import finding, host_gate, oracle_failover, oracles, replica_look, set_full, site, timeline
 from testbed import ledger as book
-from testbed import site, timeline
 from testbed.bed import Bed
-from testbed.errors import TestbedError, WaitTimeout
+from testbed.errors import MachineError, WaitTimeout
 from testbed.history import as_json
 from testbed.host import HostSample, between
 from testbed.ledger import Ledger
-from testbed.oracle import dual_active, is_complete, sightings
+from testbed.oracle import sightings
+from testbed.oracles import Scene
+from testbed.phases import Recovery, milestone_of, stamp
 from testbed.picture import draw_timeline
 from testbed.probe import Probe
-from testbed.result import FaultResult, Result, judge
+from testbed.replica import ReplicaReport
+from testbed.result import Expect, Result, judge, not_reached
+from testbed.session import Session
+from testbed.wait import wait_for_record, wait_until
 
 StepMaker = Callable[[str], AbstractContextManager[object]]
 
-STEADY_S = (3.0, 5.0)  # load before the fault; the spread puts the fault at a random heartbeat phase
+STEADY_S = Range(3.0, 5.0)  # load before the fault; the spread puts the fault at a random heartbeat phase
+OBSERVE_MIN_S = 25.0  # a takeover is commanded within 20 s, so that what was not begun then is not coming
 TAKEOVER_LIMIT_S = 60.0  # promised are 20 s; what is later than this is "never" and written down as such
 SERVICE_LIMIT_S = 120.0
 REDUNDANCY_LIMIT_S = 240.0
+STATUS_EVERY_S = 10.0  # asking costs dom0 a second of its CPU, which the resynchronisation needs
 READ_BACK_S = 60.0
 ALERT_LIMIT_S = 60.0
+POLL_S = 0.2
 
-# Phase -> milestone of the surviving node's journal; service_up comes from the client's probe instead.
-JOURNAL_PHASES = {
-    "detect": "peer_lost",
-    "decide": "epoch_saved",
-    "promote": "disk_promoted",
-    "vm_start": "vm_start_commanded",
-    "redundancy": "protected",
-}
-ALERTS_WANTED = ("peer_lost", "takeover")
+REPEATING_FAULTS = ("link.duplicate", "link.replay")  # after these a request may rightly be there twice
+ALERTS_OF_A_TAKEOVER = ("peer_lost", "takeover")
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What a run is told; the same seed gives the same plan, not the same execution."""
+    """What a run is told; the same schedule gives the same plan, not the same execution."""
 
-    name: str
+    schedule: Schedule
     out: Path
-    seed: int
-    make_fault: Callable[[str], Fault]
+    make_fault: Callable[[str], Fault] | None = None  # in place of the schedule's, for tests that plant a bad injector
     step: StepMaker = contextlib.nullcontext
     takeover_limit_s: float = TAKEOVER_LIMIT_S
     capture: bool = False
 
 
-async def primary_crash(bed: Bed, plan: Plan) -> Result:
-    """Crash the primary of a protected pair under write load, wait for the service and for redundancy; returns the
-    judged result, which is also in `result.json` of the run's directory beside timeline, picture and consoles.
+async def run_schedule(given: Schedule, out: Path, *, cold: bool = False, **choices: Any) -> Result:  # noqa: ANN401 - of Plan
+    """Make a session for the schedule's site, protect the pair and run the schedule with these choices of `Plan`."""
+    director.build(schedule.resolve(given, {"primary": "a", "backup": "b"}))  # refuses before anything was started
+    async with Session(out, given.site) as session:
+        await session.protect(cold=cold)
+        return await run(session.bed, Plan(given, out, **choices))
+
+
+def primary_crash(seed: int) -> Schedule:
+    """The schedule that every project of this kind begins with: the primary is killed under write load."""
+    step = Step("crash", "node.kill", "primary", Trigger(STEADY_S))
+    return schedule.expand(seed, Schedule("primary-crash", seed, (step,), expect=Expect.TAKEOVER))
+
+
+async def run(bed: Bed, plan: Plan) -> Result:
+    """Run a schedule on a protected pair under write load, until it is healed and redundant, or its time is up.
+
+    Returns the judged result, which is also in `result.json` of the run's directory beside schedule, timeline, picture
+    and consoles. Raises UsageError when the schedule is not possible on this bed.
     """
     began_s, sample = time.monotonic(), HostSample.take()
     bed.history.zero_at_s = began_s
@@ -73,139 +94,191 @@ async def primary_crash(bed: Bed, plan: Plan) -> Result:
     if plan.capture:
         await bed.switch.capture_start(plan.out / "wire.pcapng")
     with Ledger(plan.out / "ledger.jsonl") as ledger:
-        async with bed.probe(f"w{plan.seed:x}", ledger=ledger, record=True) as probe:
+        async with (
+            bed.probe(f"w{plan.schedule.seed:x}", ledger=ledger, record=True) as probe,
+            bed.probe_levels(probe, record=True) as levels,
+        ):
             await probe.wait_first_ok(SERVICE_LIMIT_S)
-            victim, survivor = await bed.primary()
-            fault = plan.make_fault(victim.name)
-            await _steady_load(bed, plan)
-            proof, injected_s = await _inject(bed, plan, fault, result, began_s)
-            await _takeover(bed, plan, survivor.name, injected_s, result)
-            await _service(plan, probe, injected_s, result)
-            await _redundancy(bed, plan, fault, survivor.name, injected_s, result)
+            old, new = await bed.primary()
+            fixed = schedule.resolve(plan.schedule, {"primary": old.name, "backup": new.name})
+            _keep_schedule(plan, fixed)
+            acts = director.build(fixed)
+            if plan.make_fault is not None:
+                acts = [Act(act.step, plan.make_fault(act.step.target)) for act in acts]
+            stage = _Run(bed, plan, result, Director(bed, acts), probe, Recovery(old.name, new.name, began_s))
+            zero_s = await stage.play()
             await probe.stop()
-            summary = probe.summary(since_s=injected_s)
-        with plan.step("read back every acknowledged write"):
-            read = await book.read_back(
-                bed.client, site.VM_ADDRESS, bed.image.workload.udp_port, timeout_s=READ_BACK_S
-            )
-            result.ledger = dict(book.as_fields(book.judge(ledger.entries(), read)))
+            summary = probe.summary(since_s=zero_s)
+            result.levels = levels.fields(since_s=zero_s, zero_at_s=zero_s)
+            if result.outage_s is None and summary.outage is not None and summary.outage.ended_at_s is None:
+                result.limits_s["outage"] = round(summary.outage.at_least_s, 3)
+        with plan.step("read back every acknowledged write, and compare both copies from outside"):
+            await _examine(bed, result, ledger, began_s)
     await _call_home(bed, result, began_s)
-    _observe(bed, result)
     if plan.capture:
         await bed.switch.capture_stop()
         result.files["wire"] = "wire.pcapng"
     result.host = {**between(sample, HostSample.take()), "probe_lateness_p99_s": summary.lateness_p99_s}
+    result.host |= host_gate.lateness_fields((await bed.switch.rules())["lateness"])
     result.host["memory_peak_mib"] = bed.peak_memory_mib()
     result.outage_resolution_s = summary.resolution_s
-    result.verdict, result.reasons = judge(result, alerts_wanted=ALERTS_WANTED)
-    if proof.injected_at_s is None:
-        result.reasons.append("phases count from the command, because the fault itself is not proven")
-    await _write(bed, plan, result, injected_s)
+    wanted = ALERTS_OF_A_TAKEOVER if plan.schedule.expect is Expect.TAKEOVER else ()
+    result.verdict, result.reasons = judge(result, alerts_wanted=wanted)
+    if all(fault.injected_at_s is None for fault in result.faults):
+        result.reasons.append("phases count from the command, because no fault itself is proven")
+    await _write(bed, plan, result, zero_s)
     return result
 
 
 def _new_result(bed: Bed, plan: Plan) -> Result:
     return Result(
-        scenario=plan.name,
+        scenario=plan.schedule.scenario,
         accel=bed.accelerator.name,
         dilation=bed.options.site.dilation,
-        seed=plan.seed,
+        seed=plan.schedule.seed,
         started_wall=dt.datetime.now(dt.UTC).isoformat(timespec="seconds"),
+        expect=plan.schedule.expect,
         versions={**bed.image.versions, bed.image.product.name: bed.image.product.version, "image": bed.image.hash},
         restore_failures=bed.restore_failures,
     )
 
 
-async def _steady_load(bed: Bed, plan: Plan) -> None:
-    with plan.step("steady load"):
-        steady_s = random.Random(plan.seed).uniform(*STEADY_S)
-        async with bed.progress.step(f"steady write load for {steady_s:.2f} s (seed {plan.seed})"):
-            await asyncio.sleep(steady_s)
+def _keep_schedule(plan: Plan, fixed: Schedule) -> None:
+    """Write what can be run again: the schedule with its numbers, as it was given (by role) and used (by node)."""
+    (plan.out / "schedule.jsonl").write_text(schedule.dump(plan.schedule), encoding="utf-8")
+    (plan.out / "schedule-used.jsonl").write_text(schedule.dump(fixed), encoding="utf-8")
 
 
-async def _inject(
-    bed: Bed, plan: Plan, fault: Fault, result: Result, began_s: float
-) -> tuple[Proof, float]:
-    await fault.prepare(bed)
-    with plan.step(f"inject {fault.name} on node {fault.target}"):
-        commanded_s = time.monotonic()
-        bed.progress.say(f"inject {fault.name} on node {fault.target}, the primary")
-        await fault.inject(bed)
-        bed.history.record("fault", "injected", name=fault.name, target=fault.target)
-    with plan.step("the fault is confirmed from outside"):
-        proof = await fault.confirm(bed)
-        bed.history.record("fault", proof.verdict.value, name=fault.name, target=fault.target, evidence=proof.evidence)
-        bed.progress.say(f"{fault.name} on node {fault.target} is {proof.verdict}")
-    injected_s = proof.injected_at_s if proof.injected_at_s is not None else commanded_s
-    at_s = None if proof.injected_at_s is None else round(proof.injected_at_s - began_s, 3)
-    result.faults.append(FaultResult(fault.name, fault.target, proof.verdict.value, at_s, proof.evidence))
-    return proof, injected_s
+class _Run:
+    """The stages of one run between the first answer to the client and the last."""
 
+    def __init__(
+        self, bed: Bed, plan: Plan, result: Result, leader: Director, probe: Probe, recovery: Recovery
+    ) -> None:
+        self.bed, self.plan, self.result = bed, plan, result
+        self.leader, self.probe = leader, probe
+        self.recovery = recovery
 
-@asynccontextmanager
-async def _finding(result: Result, bed: Bed) -> AsyncIterator[None]:
-    """A wait for the product that times out is a finding about the product."""
-    try:
-        yield
-    except WaitTimeout as error:
-        result.problems.append(str(error))
-        bed.history.record("bed", "not_reached", reason=str(error))
-        bed.progress.say(str(error))
-
-
-async def _takeover(bed: Bed, plan: Plan, survivor: str, injected_s: float, result: Result) -> None:
-    mark = _mark_at(bed, injected_s)
-    with plan.step("the backup detects the loss and starts the VM"):
-        async with _finding(result, bed), bed.progress.step(f"node {survivor} takes over"):
-            for phase in ("detect", "decide", "promote", "vm_start"):
-                entry = await bed.wait_milestone(
-                    JOURNAL_PHASES[phase], node=survivor, after=mark, timeout_s=plan.takeover_limit_s
-                )
-                result.phases_s[phase] = round(entry.t_s - injected_s, 3)
-
-
-async def _service(plan: Plan, probe: Probe, injected_s: float, result: Result) -> None:
-    if result.phases_s["vm_start"] is None:
-        return  # nothing that could serve was started: waiting longer would tell nothing new
-    with plan.step("the client is served again"):
+    async def play(self) -> float:
+        """Inject, observe, heal, wait for redundancy; returns the time from which everything counts."""
+        bed, plan, result, leader = self.bed, self.plan, self.result, self.leader
+        began_s = bed.history.zero_at_s
         try:
-            outage = await probe.wait_recovered(SERVICE_LIMIT_S, since_s=injected_s)
-        except WaitTimeout as error:
-            result.problems.append(str(error))
+            names = ", ".join(f"{act.fault.name} on {act.fault.target}" for act in leader.acts)
+            with plan.step(f"inject {names}, and prove it from outside"):
+                await leader.run()
+            zero_s = director.first_injection_s(leader.acts)
+            with plan.step("observe what the product does"):
+                await self._observe_until(director.last_injection_s(leader.acts))
+        finally:
+            with plan.step("take back every fault, and verify it"):
+                result.problems += await leader.heal_all()
+            result.faults = leader.results(began_s)
+        zero_s = began_s if zero_s is None else zero_s
+        if plan.schedule.expect is Expect.TAKEOVER and "vm_start" not in self._stamps(zero_s):
+            self._stamp(zero_s)
+            not_reached(result, time.monotonic() - zero_s)
+            return zero_s  # nothing that could serve was started: waiting longer would tell nothing new
+        with plan.step("the client is served, and both copies become equal again"):
+            await self._recover(zero_s)
+        self._stamp(zero_s)
+        if plan.schedule.expect is Expect.TAKEOVER:
+            not_reached(result, time.monotonic() - zero_s)
+        elif not result.is_redundant:
+            not_reached(result, time.monotonic() - zero_s, ["redundancy"])
+        return zero_s
+
+    async def _observe_until(self, last_s: float | None) -> None:
+        """Leave the faults in place until the service is back for good, or until it is clear that it will not be."""
+        if last_s is None:
             return
-        if outage.ended_at_s is not None and outage.duration_s is not None:
-            result.phases_s["service_up"] = round(outage.ended_at_s - injected_s, 3)
+        limit_s = self.plan.takeover_limit_s
+        scale = self.bed.options.site.dilation
+
+        async def settled() -> bool:
+            since_s = time.monotonic() - last_s
+            started = "vm_start" in self._stamps(last_s)
+            if self.probe.is_up and since_s > OBSERVE_MIN_S * scale:
+                return True
+            return since_s > (SERVICE_LIMIT_S if started else limit_s) * scale
+
+        async with self.bed.progress.step("observe what the product does"):
+            await wait_until(
+                settled, what="the end of the observation", timeout_s=SERVICE_LIMIT_S * scale + limit_s, poll_s=POLL_S
+            )
+
+    async def _recover(self, zero_s: float) -> None:
+        """Everything is healed: the service has to be there, and both copies equal."""
+        bed, result = self.bed, self.result
+
+        async def served() -> bool:
+            return self.probe.is_up is True
+
+        async with self._finding(), bed.progress.step("the client is served"):
+            await wait_until(served, what="the service, for the client", timeout_s=SERVICE_LIMIT_S, poll_s=POLL_S)
+        async with self._finding(), bed.progress.step("both copies become equal again"):
+            await self._redundant(zero_s)
+            result.is_redundant = True
+        result.is_redundant = bool(result.is_redundant)
+
+    async def _redundant(self, zero_s: float) -> None:
+        """Wait until both nodes say protected; asked at each milestone, and now and then."""
+        history, deadline_s = self.bed.history, time.monotonic() + REDUNDANCY_LIMIT_S
+        mark = history.mark()
+        last: object = None
+        while time.monotonic() < deadline_s:
+            with contextlib.suppress(MachineError, WaitTimeout):  # it boots, or is frozen, and is asked again
+                last = {name: (await node.status())["protected"] for name, node in self.bed.nodes.items()}
+                if set(last.values()) == {True}:
+                    stamps = [
+                        entry.t_s
+                        for entry in history
+                        if entry.t_s >= zero_s
+                        and entry.source.startswith("journal.")
+                        and milestone_of(entry) == "protected"
+                    ]
+                    self.result.phases_s["redundancy"] = round(max(stamps) - zero_s, 3) if stamps else None
+                    return
+            with contextlib.suppress(WaitTimeout):
+                found = await wait_for_record(
+                    history, lambda entry: milestone_of(entry) == "protected", what="protected",
+                    timeout_s=STATUS_EVERY_S, after=mark,
+                )  # fmt: skip
+                mark = found.index + 1
+        raise WaitTimeout(f"Waited {REDUNDANCY_LIMIT_S:g} s for both nodes to say protected. Last thing seen: {last}")
+
+    @asynccontextmanager
+    async def _finding(self) -> AsyncIterator[None]:
+        """A wait for the product that times out is a finding about the product."""
+        try:
+            yield
+        except WaitTimeout as error:
+            self.result.problems.append(str(error))
+            self.bed.history.record("bed", "not_reached", reason=str(error))
+            self.bed.progress.say(str(error))
+
+    def _stamps(self, since_s: float) -> dict[str, float]:
+        return stamp(self.bed.history, Recovery(self.recovery.old, self.recovery.new, since_s))
+
+    def _stamp(self, zero_s: float) -> None:
+        """Date the phases by their sources, from the first fault on."""
+        result = self.result
+        for phase, at_s in self._stamps(zero_s).items():
+            result.phases_s[phase] = round(at_s - zero_s, 3)
+        outage = self.probe.summary(since_s=zero_s).outage
+        if outage is not None and outage.ended_at_s is not None and outage.duration_s is not None:
+            result.phases_s["service_up"] = round(outage.ended_at_s - zero_s, 3)
             result.outage_s = round(outage.duration_s, 3)
 
 
-async def _redundancy(bed: Bed, plan: Plan, fault: Fault, survivor: str, injected_s: float, result: Result) -> None:
-    mark = _mark_at(bed, injected_s)
-    with plan.step("heal the fault and wait for redundancy"):
-        try:
-            async with bed.progress.step(f"heal {fault.name}: switch node {fault.target} on again"):
-                await fault.heal(bed)
-        except TestbedError as error:
-            result.problems.append(f"heal of {fault.name} on {fault.target}: {error}")
-            return
-        bed.history.record("fault", "healed", name=fault.name, target=fault.target)
-        if result.phases_s["vm_start"] is None:
-            return
-        async with _finding(result, bed), bed.progress.step("both copies become equal again"):
-            entry = await bed.wait_milestone(
-                JOURNAL_PHASES["redundancy"], node=survivor, after=mark, timeout_s=REDUNDANCY_LIMIT_S
-            )
-            result.phases_s["redundancy"] = round(entry.t_s - injected_s, 3)
-
-
-def _mark_at(bed: Bed, at_s: float) -> int:
-    """The index of the first record at or after a time, so that nothing between fault and wait is missed."""
-    return next((entry.index for entry in bed.history if entry.t_s >= at_s), bed.history.mark())
-
-
 async def _call_home(bed: Bed, result: Result, began_s: float) -> None:
-    async with _finding(result, bed), bed.progress.step("the service centre hears of it"):
-        for code in ALERTS_WANTED if result.phases_s["vm_start"] is not None else ():
-            await bed.centre.wait_for(code, ALERT_LIMIT_S, since_s=began_s)
+    if result.expect is Expect.TAKEOVER and result.phases_s["vm_start"] is not None:
+        try:
+            async with bed.progress.step("the service centre hears of it"):
+                for code in ALERTS_OF_A_TAKEOVER:
+                    await bed.centre.wait_for(code, ALERT_LIMIT_S, since_s=began_s)
+        except WaitTimeout as error:
+            result.problems.append(str(error))
     result.call_home = [
         {
             "code": received.alert.code,
@@ -218,21 +291,52 @@ async def _call_home(bed: Bed, result: Result, began_s: float) -> None:
     ]
 
 
-def _observe(bed: Bed, result: Result) -> None:
-    ports = {name: [f"{name}.{site.PUBLIC}"] for name in bed.nodes}
-    since_s = bed.history.zero_at_s
-    seen = [entry for entry in bed.history if entry.t_s >= since_s]
-    if is_complete(bed.history):
-        result.dual_active = len(dual_active(sightings(seen), ports, 0.0))
+async def _examine(bed: Bed, result: Result, ledger: Ledger, began_s: float) -> None:
+    """Nobody writes any more: read everything back from the service and from each copy, and ask every oracle."""
+    read = await book.read_back(bed.client, site.VM_ADDRESS, bed.image.workload.udp_port, timeout_s=READ_BACK_S)
+    result.ledger = dict(book.as_fields(book.judge(ledger.entries(), read)))
+    until_s = time.monotonic()
+    readings = [set_full.from_service("the service", until_s, read)]
+    report: ReplicaReport | str = "the nodes do not both say that they are in sync"
+    if result.is_redundant:
+        disks = {
+            name: {disk: node.storage[disk].socket for disk in replica_look.DATA_DISKS}
+            for name, node in bed.nodes.items()
+        }
+        async with bed.progress.step("compare both copies from outside"):
+            seen = await replica_look.look(disks, site.VM_NAME)
+        readings += seen.readings
+        report = seen.report
+    repeats = any(fault.name in REPEATING_FAULTS for fault in result.faults)
+    writes = set_full.classify(ledger.entries(), readings, duplicates_allowed=repeats)
+    scene = Scene(
+        node_ports={node: [f"{node}.{link}" for link in (site.PRIVATE, site.PUBLIC)] for node in bed.nodes},
+        client_ports={node: [f"{node}.{site.PUBLIC}"] for node in bed.nodes},
+        vm=site.VM_NAME,
+        vm_macs=[site.VM_MAC],
+    )
+    findings = oracles.judge_history(
+        list(bed.history), scene, since_s=began_s, until_s=until_s, overlap_allowed_s=0.0, replicas=report,
+        writes=writes,
+    )  # fmt: skip
+    result.findings = finding.as_fields(findings)
+    told = next(one for one in findings if one.oracle == oracles.DUAL_ACTIVE)
+    overlaps = told.evidence.get("overlaps", ())
+    assert isinstance(overlaps, Sequence), "the oracle lists its overlaps"
+    result.dual_active = None if told.state is finding.State.BLIND else len(overlaps)
+    claims = [claim for claim in sightings(bed.history) if claim.last_s >= began_s]
+    moves = oracle_failover.moves(claims, scene.client_ports)
+    result.failovers = sum(move.what == site.VM_MAC for move in moves)
 
 
-async def _write(bed: Bed, plan: Plan, result: Result, injected_s: float) -> None:
+async def _write(bed: Bed, plan: Plan, result: Result, zero_s: float) -> None:
     """Write history and result.json first, then what is made of them for people."""
     out = plan.out
     (out / "timeline.jsonl").write_text("".join(as_json(entry) + "\n" for entry in bed.history), encoding="utf-8")
     counters = {name: asdict(state) for name, state in (await bed.switch.ports()).items()}
     (out / "switch.json").write_text(json.dumps(counters, indent=1), encoding="utf-8")
     result.files |= {
+        "schedule": "schedule.jsonl",
         "timeline_jsonl": "timeline.jsonl",
         "timeline_png": "timeline.png",
         "timeline_txt": "timeline.txt",
@@ -243,6 +347,8 @@ async def _write(bed: Bed, plan: Plan, result: Result, injected_s: float) -> Non
     }
     result.write(out / "result.json")
     records = timeline.flat(bed.history)  # from the beginning, so that the states before the fault are known
-    told = timeline.rows([item for item in records if timeline.at(item) >= bed.history.zero_at_s], injected_s)
+    told = timeline.rows([item for item in records if timeline.at(item) >= bed.history.zero_at_s], zero_s)
     (out / "timeline.txt").write_text("\n".join(str(row) for row in told) + "\n", encoding="utf-8")
-    draw_timeline(asdict(result), records, out / "timeline.png", zero_at_s=injected_s)
+    draw_timeline(asdict(result), records, out / "timeline.png", zero_at_s=zero_s)
+
+

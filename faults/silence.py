@@ -40,6 +40,16 @@ class PortSilence:
         last = await self._frames(bed)
         return {port: last[port] - first[port] for port in first}
 
+    async def last_frames_at_s(self, bed: Bed) -> dict[str, float | None]:
+        """When the last frame entered at each of the node's ports."""
+        states = await bed.switch.ports()
+        return {port: states[port].inward.last_s for port in self.ports}
+
+    @property
+    def ports(self) -> list[str]:
+        """The node's ports at the switch."""
+        return [f"{self.node}.{link}" for link in LINKS]
+
     async def _frames(self, bed: Bed) -> dict[str, int]:
         states = await bed.switch.ports()
-        return {port: states[port].inward.frames for port in (f"{self.node}.{link}" for link in LINKS)}
+        return {port: states[port].inward.frames for port in self.ports}

@@ -1,4 +1,4 @@
-"""The verbs that fault injection adds to the `testbed` command: `run`, `demo` and `bench`."""
+"""The verbs that fault injection adds to the `testbed` command: `run`, `demo` and `bench`, and those of schedules."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from testbed.errors import UsageError
+from faults import verbs_live, verbs_schedule
+from testbed.errors import TestbedError, UsageError
 from testbed.process import run_live
 from testbed.result import Result, Verdict
 
@@ -36,6 +37,8 @@ def register(verbs: Any) -> None:  # noqa: ANN401 - argparse does not publish th
     bench.add_argument("--runs", type=int, default=5)
     bench.add_argument("--out", type=Path, default=Path("build/bench"))
     bench.set_defaults(act=_bench)
+    verbs_schedule.register(verbs)
+    verbs_live.register(verbs)
 
 
 def _seed(text: str) -> int:
@@ -51,20 +54,27 @@ def _run(args: argparse.Namespace) -> int:
         raise UsageError(f"There is no scenario {args.scenario!r}; possible are {', '.join(SCENARIOS)}.")
     result = asyncio.run(crash_once(args.out, seed=args.seed, cold=args.cold, capture=args.capture))
     print(summary(args.out, result))
+    asyncio.run(_store(result))
     return CODES[result.verdict]
+
+
+async def _store(result: Result | dict[str, Any]) -> None:
+    """Keep what was measured for `testbed history`; a store that cannot be written changes no verdict."""
+    from testbed.metrics import Store, git_revision  # noqa: PLC0415 - only what ran has something to store
+
+    try:
+        with Store() as store:
+            store.record(result, revision=await git_revision(ROOT))
+    except TestbedError as error:
+        print(f"testbed: {error}", file=sys.stderr)
 
 
 async def crash_once(out: Path, *, seed: int | None = None, cold: bool = False, capture: bool = False) -> Result:
     """Make a session, protect the pair and crash its primary."""
-    from faults.power import NodeKill  # noqa: PLC0415 - these import scapy and matplotlib: `testbed doctor` must not
-    from faults.scenario import Plan, primary_crash  # noqa: PLC0415
-    from testbed.session import Session  # noqa: PLC0415
-    from testbed.site import SiteOptions  # noqa: PLC0415
+    from faults.scenario import primary_crash, run_schedule  # noqa: PLC0415 - scapy and matplotlib: not for `doctor`
 
     chosen = seed if seed is not None else int.from_bytes(os.urandom(4))
-    async with Session(out, SiteOptions()) as session:
-        await session.protect(cold=cold)
-        return await primary_crash(session.bed, Plan("primary-crash", out, chosen, NodeKill, capture=capture))
+    return await run_schedule(primary_crash(chosen), out, cold=cold, capture=capture)
 
 
 def summary(out: Path, result: Result) -> str:
@@ -108,6 +118,7 @@ async def _demo_run(out: Path) -> int:
         return code or 1
     fields = json.loads(result_path.read_text(encoding="utf-8"))
     environment = {key: fields[key] for key in ("accel", "dilation", "seed", "verdict")} | fields["versions"]
+    await _store(fields)
     page = await generate(results, out / "report", environment=environment)
     print(f"result: {result_path.resolve()}")
     print(page.resolve())

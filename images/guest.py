@@ -10,7 +10,7 @@ from images import cache, cpio, debian
 from images.progress import Progress
 
 SOURCES = Path(__file__).parent / "workload"
-SOURCE_NAMES = ("workload.c", "guest.c", "guest.h", "record.h")
+SOURCE_NAMES = ("workload.c", "guest.c", "stream.c", "guest.h", "record.h", "stream.h")
 COMPILE = ("gcc", "-Os", "-static", "-s", "-Wall", "-Wextra", "-Wno-format-truncation")
 PACKAGES = ("gcc", "libc6-dev")
 _UNREAD = ("/usr/share/doc/*", "/usr/share/man/*", "/usr/share/locale/*")
@@ -25,7 +25,8 @@ def inputs() -> dict[str, str]:
 def fill(directory: Path, progress: Progress) -> dict[str, str]:
     """Compile the service in a throw-away Debian tree and leave the program in `directory`."""
     sources = " ".join(f"'{SOURCES / name}'" for name in SOURCE_NAMES)
-    command = " ".join((*COMPILE, "-o", "/out/workload", "/out/workload.c", "/out/guest.c"))
+    programs = [f"/out/{name}" for name in SOURCE_NAMES if name.endswith(".c")]
+    command = " ".join((*COMPILE, "-o", "/out/workload", *programs))
     hooks = (
         'mkdir "$1/out"',
         f"copy-in {sources} /out",

@@ -34,6 +34,7 @@ WORKLOAD = {
     "memory_mib": 96,
     "volume_mib": 32,
     "udp_port": 7000,
+    "tcp_port": 7000,
 }
 
 

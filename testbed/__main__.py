@@ -1,7 +1,8 @@
 """The `testbed` command: look at the host, bring a bed up, and whatever verbs other packages add.
 
 Verbs of other packages come through the entry point group `testbed.verbs`: each names a function that takes the
-sub-parsers and adds its own; so this package never imports them.
+sub-parsers and adds its own; so this package never imports them. In the same way `testbed.up` names context managers
+that take the bed while it is up.
 """
 
 from __future__ import annotations
@@ -10,10 +11,11 @@ import argparse
 import asyncio
 import signal
 import sys
+from contextlib import AsyncExitStack
 from importlib.metadata import entry_points
 from pathlib import Path
 
-from testbed import doctor
+from testbed import doctor, metric_history, replica_look
 from testbed.errors import HostError, TestbedError, UsageError
 from testbed.session import Session, describe
 from testbed.site import SiteOptions
@@ -32,6 +34,10 @@ def main(argv: list[str] | None = None) -> int:
     up.add_argument("--out", type=Path, default=RUN_DIR, help="directory for consoles, journals and the history")
     up.add_argument("--cold", action="store_true", help="boot it instead of using the snapshot")
     up.set_defaults(act=_up)
+    metric_history.register(verbs)
+    look = verbs.add_parser("replicas", help="compare the nodes' copies of the VM's disk; exit code 0 equal, 1 not")
+    look.add_argument("directory", type=Path, help="where the disks are: as files, or as sockets of a bed that is up")
+    look.set_defaults(act=lambda args: replica_look.main(args.directory))
     for entry in entry_points(group="testbed.verbs"):
         entry.load()(verbs)
     args = parser.parse_args(argv)
@@ -55,8 +61,11 @@ def _up(args: argparse.Namespace) -> int:
     async def stay() -> None:
         async with Session(args.out, SiteOptions()) as session:
             await session.protect(cold=args.cold)
-            print(await describe(session.bed), flush=True)
-            await asyncio.Event().wait()
+            async with AsyncExitStack() as stack:
+                for entry in entry_points(group="testbed.up"):
+                    await stack.enter_async_context(entry.load()(session.bed))
+                print(await describe(session.bed), flush=True)
+                await asyncio.Event().wait()
 
     asyncio.run(stay())
     return 0

@@ -19,18 +19,23 @@ from types import TracebackType
 from typing import Any, Self
 
 from testbed import site
+from testbed.bmc import PROGRAM as BMC_PROGRAM
+from testbed.bmc import Bmc, NodePower
 from testbed.endpoint import Endpoint
-from testbed.errors import SnapshotError, TestbedError
+from testbed.errors import SnapshotError, TestbedError, first_error
 from testbed.history import History, Record
 from testbed.host import Accelerator, host_lock, socket_dir, sweep_socket_dirs
 from testbed.image import Image
+from testbed.levels import ProbeLevels, Targets, tcp_orders
 from testbed.node import Node, Place
 from testbed.outside import Outside
+from testbed.phases import milestone_of
 from testbed.probe import Probe
 from testbed.progress import Progress
 from testbed.service_centre.server import ServiceCentre
 from testbed.snapshot import Snapshot, SnapshotStore, snapshot_key
 from testbed.switch_client import Switch
+from testbed.tcp_probe import TcpProbe
 from testbed.tls import Credentials, ensure_credentials
 from testbed.wait import wait_for_record, wait_until
 
@@ -69,6 +74,7 @@ class Bed:
     centre: ServiceCentre
     client: Endpoint
     nodes: dict[str, Node]
+    bmcs: dict[str, Bmc]
     credentials: Credentials
 
     def __init__(
@@ -125,6 +131,22 @@ class Bed:
         }
         for node in self.nodes.values():
             stack.push_async_callback(node.close)
+        self.bmcs = {}
+        if shutil.which(BMC_PROGRAM) is None:
+            self.progress.say(f"{BMC_PROGRAM} is not installed: the nodes have no BMC, and its faults are refused")
+        else:
+            self.bmcs = {name: await self._start_bmc(stack, node) for name, node in self.nodes.items()}
+
+    async def _start_bmc(self, stack: AsyncExitStack, node: Node) -> Bmc:
+        name, artefacts = node.name, self.options.artefacts
+        lan = Endpoint(
+            self.sockets, site.BMC_PORTS[name], site.BMC_MACS[name], site.BMC_ADDRESSES[name], site.PREFIX, site.GATEWAY
+        )
+        endpoint = await stack.enter_async_context(lan)
+        bmc = Bmc(
+            name, NodePower(node), endpoint=endpoint, sockets=self.sockets, artefacts=artefacts, history=self.history
+        )
+        return await stack.enter_async_context(bmc)
 
     async def _start_centre(self, stack: AsyncExitStack) -> None:
         self._centre_stack = await stack.enter_async_context(AsyncExitStack())
@@ -237,6 +259,19 @@ class Bed:
             history=self.history if record else None,
         )  # fmt: skip
 
+    def probe_levels(self, udp: Probe | None, *, record: bool = False) -> ProbeLevels:
+        """Make the probe of the VM's service on every other level, to run beside the UDP probe."""
+        history = self.history if record else None
+        orders = tcp_orders(
+            self.sockets, site.TCP_CLIENT_PORT, mac=site.TCP_CLIENT_MAC, ip=site.TCP_CLIENT, prefix=site.PREFIX,
+            target=site.VM_ADDRESS, port=self.image.workload.tcp_port,
+        )  # fmt: skip
+        log = self.options.artefacts / "tcp-probe.log"
+        return ProbeLevels(
+            self.client, Targets(site.VM_ADDRESS, site.SERVICE, site.FIRST_OBSERVER), udp=udp, history=history,
+            tcp=lambda changes: TcpProbe(orders, log=log, changes=changes, history=history),
+        )  # fmt: skip
+
     async def wait_milestone(
         self, milestone: str, *, node: str, after: int, timeout_s: float, forbidden: Iterable[str] = ()
     ) -> Record:
@@ -268,23 +303,24 @@ class Bed:
                 for node in self.nodes.values():
                     tasks.create_task(_as_coroutine(act(node)))
         except BaseExceptionGroup as errors:
-            raise _first(errors) from errors
+            raise first_error(errors) from errors
 
     # ---------------------------------------------------------------- snapshots
 
     async def save(self, store: SnapshotStore, key: str) -> Snapshot:
-        """Save the protected pair on one barrier; afterwards both nodes are off and their disks belong to the store."""
+        """Save the protected pair on one barrier, on which nothing runs; afterwards both nodes are off."""
         assert self.stage is Stage.PROTECTED
         with store.new(key) as building:
             await self.switch.hold()
             await self.each(lambda node: node.machine.stop())
             await self.each(lambda node: node.machine.save_memory(building.memory(node.name)))
             await self.switch.save(building.switch)
-            await self.each(lambda node: node.machine.quit())
-            await self._power_off()
             for node in self.nodes.values():
                 for name, path in building.disks(node.name).items():
-                    shutil.move(node.disk(name), path)
+                    await node.storage[name].save(path)
+                shutil.copy(node.journal_log, building.journal(node.name))
+            await self.each(lambda node: node.machine.quit())
+            await self._power_off()
             snapshot = building.finish(secret=self._secret, token=self._token)
         await self.switch.release()
         return snapshot
@@ -296,6 +332,8 @@ class Bed:
             await self._centre_stack.aclose()
             await self._start_centre(self._stack)
             await self.each(lambda node: node.make_disks(snapshot.disks(node.name)))
+            for node in self.nodes.values():
+                shutil.copy(snapshot.journal(node.name), node.journal_log)
             await self.switch.load(snapshot.switch)
             await self.each(lambda node: node.start(snapshot.memory(node.name)))
             await self.each(lambda node: node.machine.cont())
@@ -319,7 +357,7 @@ class Bed:
                 for node in self.nodes.values():
                     tasks.create_task(healthy(node))
         except BaseExceptionGroup as errors:
-            raise SnapshotError(f"The restored pair failed its health gate: {_first(errors)}") from errors
+            raise SnapshotError(f"The restored pair failed its health gate: {first_error(errors)}") from errors
 
     async def _power_off(self) -> None:
         for node in self.nodes.values():
@@ -331,17 +369,12 @@ class Bed:
     def peak_memory_mib(self) -> int:
         """The highest resident memory so far of every process of the bed, added up (VmHWM of proc(5))."""
         pids = [node.machine.pid for node in self.nodes.values() if node.is_on]
+        pids += [disk.pid for node in self.nodes.values() for disk in node.storage.values() if disk.alive]
         pids.append(self.switch.pid)
+        pids += [bmc.pid for bmc in self.bmcs.values() if bmc.pid is not None]
         if self.outside.alive:
             pids.append(self.outside.pid)
         return round(sum(_peak_kib(pid) for pid in pids) / KIB_PER_MIB)
-
-
-def milestone_of(entry: Record) -> str | None:
-    """Return the milestone that a journal record published, if any."""
-    line = entry.fields.get("entry")
-    value = line.get("milestone") if isinstance(line, dict) else None
-    return value if isinstance(value, str) else None
 
 
 def _peak_kib(pid: int) -> int:
@@ -356,11 +389,4 @@ async def _as_coroutine(work: Awaitable[object]) -> None:
     await work
 
 
-def _first(errors: BaseExceptionGroup[BaseException]) -> BaseException:
-    error: BaseException = errors
-    while isinstance(error, BaseExceptionGroup):
-        error = error.exceptions[0]
-    return error
-
-
-__all__ = ["Bed", "BedOptions", "Stage", "milestone_of"]
+__all__ = ["Bed", "BedOptions", "Stage"]

@@ -10,7 +10,6 @@ from __future__ import annotations
 import contextlib
 import errno
 import json
-import os
 import threading
 from collections import deque
 from collections.abc import Iterator
@@ -19,10 +18,11 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
+from testbed.disk_image import DiskImage
+
 SECTOR = 512
 GRANULE = 16 * 1024  # of the index of cached writes
 CACHE_BYTES = 32 * 2**20  # what a large disk may hold in its volatile cache
-COPY_BYTES = 2**20
 EVERYWHERE = 2**62
 OPERATIONS = ("read", "write", "flush")
 WRITE_FAULTS = ("lost", "torn", "misdirected")
@@ -116,33 +116,16 @@ class Counters:
     cut_seeds: list[int] = field(default_factory=list)
 
 
-def copy_sparse(source: int, target: int, size: int) -> None:
-    """Copy the data of one file into an empty one and leave its holes holes."""
-    os.truncate(target, size)
-    at = 0
-    while at < size:
-        try:
-            at = os.lseek(source, at, os.SEEK_DATA)
-        except OSError as error:
-            if error.errno == errno.ENXIO:  # nothing but a hole is left
-                return
-            raise
-        end = os.lseek(source, at, os.SEEK_HOLE)
-        while at < end:
-            chunk = os.pread(source, min(COPY_BYTES, end - at), at)
-            os.pwrite(target, chunk, at)
-            at += len(chunk)
-
-
 class DiskCore:
     """One disk: requests of clients, and the commands that break and mend it; safe to call from any thread."""
 
-    def __init__(self, image: Path, size: int, *, cache_bytes: int = CACHE_BYTES) -> None:
+    def __init__(
+        self, image: Path, size: int, *, backing: Path | None = None, cache_bytes: int = CACHE_BYTES
+    ) -> None:
         self.size = size
         self._cache_bytes = cache_bytes
-        self._image = image
-        self._fd = self._open(image)
-        os.truncate(self._fd, size)
+        self._image = DiskImage(image, size, backing)
+        self._own = (image, backing)
         self._log: deque[Write] = deque()
         self._index: dict[int, list[Write]] = {}
         self._dirty_bytes = 0
@@ -154,10 +137,6 @@ class DiskCore:
         self._delay: Delay | None = None
         self._rotten: list[tuple[int, int, int]] = []  # offset, sound, rotten
         self.counters = Counters()
-
-    @staticmethod
-    def _open(path: Path) -> int:
-        return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
 
     # ---------------------------------------------------------------- requests
 
@@ -253,7 +232,7 @@ class DiskCore:
     def _store(self, write: Write, *, fua: bool) -> None:
         if fua:
             self.counters.fua += 1
-            os.pwrite(self._fd, write.data, write.offset)
+            self._image.write(write.data, write.offset)
             if not self._over(len(write.data), write.offset):
                 return
             write.kept = True  # stays in the list behind the older writes it covers, so that they do not come back
@@ -276,8 +255,7 @@ class DiskCore:
         return [write for write in self._log if id(write) in seen]
 
     def _content(self, count: int, offset: int) -> bytearray:
-        content = bytearray(os.pread(self._fd, count, offset))
-        content.extend(bytes(count - len(content)))  # a smaller disk was put in
+        content = self._image.read(count, offset)
         for write in self._over(count, offset):
             first, end = max(offset, write.offset), min(offset + count, write.end)
             content[first - offset : end - offset] = write.data[first - write.offset : end - write.offset]
@@ -290,12 +268,12 @@ class DiskCore:
             self._index[number].remove(write)
             if not self._index[number]:
                 del self._index[number]
-        os.pwrite(self._fd, write.data, write.offset)
+        self._image.write(write.data, write.offset)
         self.counters.written_back += 1
 
     def _write_all_back(self) -> None:
         for write in self._log:
-            os.pwrite(self._fd, write.data, write.offset)
+            self._image.write(write.data, write.offset)
         self._forget()
 
     def _forget(self) -> None:
@@ -326,7 +304,7 @@ class DiskCore:
             "is_held": self._is_held, "is_gone": self._is_gone, "is_slow": self._delay is not None,
             "waiting": self._waiting, "rules": len(self._rules), "rotten": len(self._rotten),
             "dirty": len(self._log), "dirty_bytes": self._dirty_bytes, "generation": self._generation,
-            "image": str(self._image), "size": self.size,
+            "image": str(self._image.path), "size": self.size,
         }  # fmt: skip
 
     def do_hold(self) -> None:
@@ -347,10 +325,10 @@ class DiskCore:
         torn = chance.choice(victims) if tear and victims and chance.random() < 0.5 else None
         for number, write in enumerate(self._log):
             if survives[number]:
-                os.pwrite(self._fd, write.data, write.offset)
+                self._image.write(write.data, write.offset)
             elif number == torn:
                 sectors = chance.randrange(1, -(-len(write.data) // SECTOR))
-                os.pwrite(self._fd, write.data[: sectors * SECTOR], write.offset)
+                self._image.write(write.data[: sectors * SECTOR], write.offset)
         kept = sum(survive and not write.kept for survive, write in zip(survives, self._log, strict=True))
         lost = len(survives) - sum(survives)  # a torn write counts as lost too
         self._forget()
@@ -402,7 +380,7 @@ class DiskCore:
             at = start + chance.randrange(min(SECTOR, offset + length - start))
             sound = self._content(1, at)[0]
             rotten = sound ^ (1 << chance.randrange(8))
-            os.pwrite(self._fd, bytes([rotten]), at)
+            self._image.write(bytes([rotten]), at)
             self._rotten.append((at, sound, rotten))
         return {"bits": len(self._rotten)}
 
@@ -412,7 +390,7 @@ class DiskCore:
         mended = 0
         for at, sound, rotten in self._rotten:
             if self._content(1, at)[0] == rotten:
-                os.pwrite(self._fd, bytes([sound]), at)
+                self._image.write(bytes([sound]), at)
                 mended += 1
         self._rotten.clear()
         return {"mended": mended}
@@ -425,9 +403,10 @@ class DiskCore:
         """Put another disk in: its content, and an empty cache; the disk that was pulled keeps what it had flushed."""
         if not Path(image).is_file():
             raise BadCommand(f"there is no disk image {image}")
-        fd = self._open(Path(image))
-        os.close(self._fd)
-        self._fd, self._image = fd, Path(image)
+        path, backing = self._own
+        other = DiskImage(Path(image), None, backing if Path(image) == path else None)
+        self._image.close()
+        self._image = other
         self._forget()
         self.counters.swaps += 1
 
@@ -435,11 +414,7 @@ class DiskCore:
         """Save the image and the list of cached writes; nothing of the disk changes."""
         folder = Path(directory)
         folder.mkdir(parents=True, exist_ok=True)
-        target = os.open(folder / "image", os.O_RDWR | os.O_CREAT | os.O_TRUNC, 0o600)
-        try:
-            copy_sparse(self._fd, target, self.size)
-        finally:
-            os.close(target)
+        self._image.save(folder / "image")
         (folder / "cache.bin").write_bytes(b"".join(write.data for write in self._log))
         table = [[write.offset, len(write.data), write.kept] for write in self._log]
         (folder / "cache.json").write_text(json.dumps({"size": self.size, "writes": table}), encoding="ascii")
@@ -450,16 +425,11 @@ class DiskCore:
         try:
             document = json.loads((folder / "cache.json").read_text(encoding="ascii"))
             data = (folder / "cache.bin").read_bytes()
-            source = os.open(folder / "image", os.O_RDONLY)
-        except (OSError, ValueError) as error:
-            raise BadCommand(f"{directory} holds no saved disk: {error}") from error
-        try:
             if document["size"] != self.size:
                 raise BadCommand(f"the saved disk has {document['size']} bytes, this one {self.size}")
-            os.truncate(self._fd, 0)
-            copy_sparse(source, self._fd, self.size)
-        finally:
-            os.close(source)
+            self._image.load(folder / "image")
+        except (OSError, ValueError) as error:
+            raise BadCommand(f"{directory} holds no saved disk: {error}") from error
         self._forget()
         at = 0
         for offset, length, kept in document["writes"]:

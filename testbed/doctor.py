@@ -153,6 +153,14 @@ async def _user_namespaces() -> Check:
     return Check("user namespaces", True, "usable")
 
 
+async def _private_network() -> Check:
+    way_out = "Only the TCP levels of the probe need it; without it a run has the other levels and says so."
+    done = await run([sys.executable, "-m", "testbed.private_net"], timeout_s=COMMAND_TIMEOUT_S, check=False, cwd=ROOT)
+    last = (done.stderr.strip().splitlines() or ["no word of it"])[-1]
+    found = "usable" if done.returncode == 0 else last
+    return Check("private network", done.returncode == 0, found, way_out, optional=True)
+
+
 def _stale() -> Check:
     stale = stale_socket_dirs()
     found = "none" if not stale else f"{len(stale)} left by dead runs; the next start removes them"
@@ -181,6 +189,7 @@ async def checks(cache_dir: Path, run_dir: Path, *, root: Path = ROOT) -> list[C
         await _user_namespaces(),
         *await _node(root),
         await _docker(),
+        await _private_network(),
         _stale(),
         _running(),
     ]

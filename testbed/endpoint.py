@@ -35,6 +35,8 @@ _EPHEMERAL_PORTS = range(40_000, 60_000)
 _ECHO_NUMBER = 0x7462
 
 UdpHandler = Callable[[packets.Udp, float], None]
+ArpHandler = Callable[[packets.Arp, float], None]
+EchoHandler = Callable[[int, float], None]
 
 
 class Recorder(Protocol):
@@ -154,6 +156,9 @@ class Endpoint:
         self._neighbours = Neighbours()
         self._handlers: dict[int, UdpHandler] = {}
         self._echoes: dict[int, asyncio.Future[float]] = {}
+        self._observers: dict[str, ArpHandler] = {}
+        self._questions: dict[tuple[str, str], bytes] = {}
+        self._echo_handlers: dict[int, EchoHandler] = {}
         self._sequences = itertools.count(1)
         self._ephemeral = itertools.cycle(_EPHEMERAL_PORTS)
 
@@ -196,6 +201,36 @@ class Endpoint:
     def udp_send(self, dst_ip: str, dst_port: int, src_port: int, payload: bytes) -> None:
         """Send one datagram, after the address was resolved; nothing says whether it arrived."""
         self._send_ip(packets.Udp(self.mac, self.ip, dst_ip, src_port, dst_port, payload))
+
+    def observe(self, address: str, handler: ArpHandler) -> None:
+        """Call the handler with each ARP answer to this address of nobody, which `arp_ask` asks under."""
+        assert address not in self._observers, f"{address} is in use by another observer"
+        self._observers[address] = handler
+
+    def stop_observing(self, address: str) -> None:
+        """Free the address."""
+        self._observers.pop(address, None)
+
+    def arp_ask(self, ip: str, observer: str) -> None:
+        """Broadcast who-has under an observer's address: the answer never reaches the ARP cache that UDP depends on."""
+        frame = self._questions.get((ip, observer))
+        if frame is None:  # one question never differs from the next, so it is built once
+            frame = self._questions[ip, observer] = packets.arp_request(self.mac, observer, ip)
+        self._transmit(frame)
+
+    def echo_listen(self, number: int, handler: EchoHandler) -> None:
+        """Call the handler with the sequence number of each echo reply of this identifier."""
+        assert number not in self._echo_handlers, f"the ICMP identifier {number} is in use"
+        assert number != _ECHO_NUMBER, "this identifier is that of ping()"
+        self._echo_handlers[number] = handler
+
+    def stop_echo(self, number: int) -> None:
+        """Free the identifier."""
+        self._echo_handlers.pop(number, None)
+
+    def echo_send(self, ip: str, number: int, sequence: int) -> None:
+        """Send one ICMP echo; nothing says whether it arrived."""
+        self._send_ip(packets.Echo(True, self.mac, self.ip, ip, number, sequence, b"testbed"))
 
     def announce(self) -> None:
         """Send a gratuitous ARP for the own address."""
@@ -290,6 +325,11 @@ class Endpoint:
     def _arp(self, arp: packets.Arp, now_s: float) -> None:
         if arp.sender_mac == self.mac or arp.sender_ip == "0.0.0.0":  # noqa: S104 - an ARP probe, not a bind
             return
+        observer = self._observers.get(arp.target_ip)
+        if observer is not None:
+            if not arp.is_request:
+                observer(arp, now_s)
+            return
         for_us = arp.target_ip == self.ip
         is_new, packets_waiting = self._neighbours.learn(arp.sender_ip, arp.sender_mac, now_s, create=for_us)
         if is_new and self._history is not None:
@@ -309,6 +349,10 @@ class Endpoint:
         if echo.is_request:
             answer = packets.Echo(False, self.mac, self.ip, echo.source_ip, echo.number, echo.sequence, echo.payload)
             self._send_ip(answer)
+            return
+        handler = self._echo_handlers.get(echo.number)
+        if handler is not None:
+            handler(echo.sequence, now_s)
             return
         waiting = self._echoes.get(echo.sequence)
         if waiting is not None and not waiting.done() and echo.number == _ECHO_NUMBER:

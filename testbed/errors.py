@@ -8,6 +8,7 @@ TestbedError
 │   └── GuestCommandError    a command inside a node failed or its outcome is unknown
 ├── WaitTimeout          a deadline passed; says what was awaited and the last thing seen
 ├── SwitchError          the user-space switch died or refused a request
+├── DiskServerError      a disk server died, does not answer, or refused a command
 └── SnapshotError        a snapshot could not be saved or restored
 """
 
@@ -48,5 +49,17 @@ class SwitchError(TestbedError):
     """The user-space Ethernet switch died or refused a request."""
 
 
+class DiskServerError(TestbedError):
+    """A disk server died, does not answer, or refused a command."""
+
+
 class SnapshotError(TestbedError):
     """A snapshot could not be saved or restored."""
+
+
+def first_error(errors: BaseExceptionGroup[BaseException]) -> BaseException:
+    """Return the first error of a group of tasks, for callers to whom the rest only follows from it."""
+    error: BaseException = errors
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return error

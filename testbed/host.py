@@ -28,7 +28,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from testbed.errors import HostError, UsageError, WaitTimeout
-from testbed.machine import CPU, DirectBoot
+from testbed.machine_spec import CPU, DirectBoot
 from testbed.process import Child, run
 from testbed.wait import wait_until
 
@@ -273,6 +273,23 @@ def running_bed(path: Path | None = None) -> str | None:
         return _holder(handle)
     finally:
         os.close(handle)
+    return None
+
+
+def bed_sockets(base: Path | None = None, path: Path | None = None) -> Path | None:
+    """Return the socket directory of this user's running bed, or None."""
+    if running_bed(path) is None:
+        return None
+    stale = stale_socket_dirs(base)
+    mine = (base or Path(tempfile.gettempdir())).glob(f"{SOCKET_DIR_PREFIX}*")
+    holder = (path or lock_path()).read_text(encoding="ascii", errors="replace").split()[:1]
+    for directory in sorted(mine):
+        try:
+            owner = (directory / "owner").read_text(encoding="ascii").split()[:1]
+        except OSError:
+            continue
+        if owner == holder and directory not in stale and directory.stat().st_uid == os.getuid():
+            return directory
     return None
 
 

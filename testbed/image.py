@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from testbed.errors import ImageError
-from testbed.machine import DirectBoot
+from testbed.machine_spec import DirectBoot
 from testbed.process import run
 
 SCHEMA = "testbed.image/1"
@@ -47,6 +47,7 @@ class Workload:
     memory_mib: int
     volume_mib: int
     udp_port: int
+    tcp_port: int
 
 
 @dataclass(frozen=True)

@@ -59,6 +59,7 @@ class Entry:
     outcome: Outcome | None = None
     index: int | None = None
     is_late: bool = False
+    acknowledged_at_s: float | None = None
 
 
 @dataclass(frozen=True)
@@ -134,7 +135,10 @@ class Ledger:
     def ok(self, write_id: str, index: int, t_s: float) -> None:
         """The write was acknowledged; one that comes after its time ran out binds the service all the same."""
         entry = self._entries[write_id]
-        self._entries[write_id] = replace(entry, outcome=Outcome.OK, index=index, is_late=entry.outcome is Outcome.INFO)
+        late = entry.outcome is Outcome.INFO
+        self._entries[write_id] = replace(
+            entry, outcome=Outcome.OK, index=index, is_late=late, acknowledged_at_s=round(t_s, 6)
+        )
         self._line(t_s, "ok", write_id, index=index)
 
     def fail(self, write_id: str, text: str, t_s: float) -> None:

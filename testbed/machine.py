@@ -14,12 +14,12 @@ import asyncio
 import contextlib
 import shlex
 import time
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, NoReturn, Self
 
 from testbed.console import ConsoleReader, JournalReader
 from testbed.errors import MachineError, SnapshotError, WaitTimeout
 from testbed.guest import GuestAgent
+from testbed.machine_spec import MachineSpec, NbdDiskSpec, qemu_argv
 from testbed.process import Child
 from testbed.qmp import Qmp, QmpLost
 from testbed.wait import OwnedTask, wait_for_record, wait_until
@@ -31,184 +31,14 @@ if TYPE_CHECKING:
 
     from testbed.history import History, Record
 
-# Xen under TCG corrupts dom0 with XSAVE/AVX, crashes it with SMAP, and cannot use nested SVM (found by trial).
-TCG_CPU = "max,-smap,-la57,-svm,-xsave,-avx,-avx2,-fma,-f16c,-xsaveopt,-xgetbv1"
-CPU = {"tcg": TCG_CPU, "kvm": "host"}
-ACCEL = {"tcg": "tcg,tb-size=256", "kvm": "kvm"}
-# Said explicitly: QEMU's defaults differ for reads and writes, and ENOSPC would pause the machine.
-ERRORS = "rerror=report,werror=report,write-cache=on"
-PORTS = ("org.qemu.guest_agent.0", "testbed.journal.0")
-
-SERIAL_SLOT, FIRST_DISK_SLOT, FIRST_NIC_SLOT, WATCHDOG_SLOT = 0x03, 0x04, 0x10, 0x1E
-DISKS_MAX, NICS_MAX = FIRST_NIC_SLOT - FIRST_DISK_SLOT, WATCHDOG_SLOT - FIRST_NIC_SLOT
-SOCKET_PATH_BYTES_MAX = 107  # sockaddr_un holds 108 with the final zero
-
 START_TIMEOUT_S = 30.0  # QMP answers 0.1 s after the start on an idle host
 SAVE_TIMEOUT_S = 120.0
 RESTORE_TIMEOUT_S = 120.0
 REAP_TIMEOUT_S = 5.0
+STOP_TIMEOUT_S = 10.0
+YANK_TIMEOUT_S = 2.0  # out of band it takes some milliseconds
 DEATH_NOTICE_S = 1.0
 MIGRATION_BYTES_PER_S = 16 * 2**30  # the default of 128 MiB/s would be the bottleneck of a local file
-
-
-@dataclass(frozen=True)
-class DirectBoot:
-    """Boot without a boot loader: the hypervisor as multiboot kernel, dom0's kernel and initrd as its modules."""
-
-    hypervisor: Path
-    hypervisor_args: str
-    kernel: Path
-    kernel_args: str
-    initrd: Path
-
-
-@dataclass(frozen=True)
-class DiskSpec:
-    """One virtio disk; the first in the list is vda."""
-
-    name: str
-    path: Path
-    format: str = "qcow2"
-    cache: str = "writeback"
-
-
-@dataclass(frozen=True)
-class NbdDiskSpec(DiskSpec):
-    """One virtio disk behind a disk server; `path` is its socket. A lost server is awaited so long, then I/O fails."""
-
-    format: str = "raw"
-    reconnect_delay_s: int = 0
-
-    @property
-    def block_node(self) -> str:
-        """The block node to yank when the server hangs."""
-        return f"nbd-{self.name}"
-
-
-@dataclass(frozen=True)
-class NicSpec:
-    """One virtio NIC on a pair of datagram sockets; the first in the list is eth0."""
-
-    name: str
-    mac: str
-    local: Path
-    remote: Path
-
-
-@dataclass(frozen=True)
-class MachineSpec:
-    """The whole hardware of one node and where its sockets and artefacts go."""
-
-    name: str
-    socket_dir: Path
-    artefact_dir: Path
-    memory_mib: int
-    accel: str
-    boot: DirectBoot | None
-    disks: tuple[DiskSpec, ...] = ()
-    nics: tuple[NicSpec, ...] = ()
-    incoming: Path | None = None
-    watchdog: bool = False
-    qemu: str = "qemu-system-x86_64"
-    extra_args: tuple[str, ...] = ()
-
-    def socket(self, purpose: str) -> Path:
-        """The path of this node's socket for `qmp`, `console`, `agent` or `journal`."""
-        return self.socket_dir / f"{self.name}-{purpose}"
-
-    @property
-    def qemu_log(self) -> Path:
-        """Where QEMU's own messages go."""
-        return self.artefact_dir / f"qemu-{self.name}.log"
-
-
-def _escape(value: Path | str) -> str:
-    """Double the commas, as QEMU's option parser wants it."""
-    return str(value).replace(",", ",,")
-
-
-def _unix(side: str, path: Path) -> str:
-    return f"{side}.type=unix,{side}.path={_escape(path)}"
-
-
-def _chardev(spec: MachineSpec, purpose: str, more: str = "") -> list[str]:
-    return ["-chardev", f"socket,id={purpose},path={_escape(spec.socket(purpose))},server=on,wait=off{more}"]
-
-
-def _boot_args(boot: DirectBoot | None) -> list[str]:
-    if boot is None:
-        return []
-    modules = f"{_escape(boot.kernel)} {_escape(boot.kernel_args)},{_escape(boot.initrd)}"
-    return ["-kernel", str(boot.hypervisor), "-append", boot.hypervisor_args, "-initrd", modules]
-
-
-def _backend_args(disk: DiskSpec) -> list[str]:
-    if not isinstance(disk, NbdDiskSpec):
-        image = f"file={_escape(disk.path)},format={disk.format},cache={disk.cache}"
-        return ["-drive", f"if=none,id=drive-{disk.name},{image}"]
-    server = f"{_unix('server', disk.path)},reconnect-delay={disk.reconnect_delay_s}"
-    return [
-        "-blockdev",
-        f"driver=nbd,node-name={disk.block_node},{server}",
-        "-blockdev",
-        f"driver=raw,node-name=drive-{disk.name},file={disk.block_node}",
-    ]
-
-
-def _device_args(spec: MachineSpec) -> list[str]:
-    argv: list[str] = []
-    for slot, disk in enumerate(spec.disks, start=FIRST_DISK_SLOT):
-        argv += [
-            *_backend_args(disk),
-            "-device",
-            f"virtio-blk-pci,id={disk.name},drive=drive-{disk.name},addr={slot:#x},{ERRORS}",
-        ]
-    for slot, nic in enumerate(spec.nics, start=FIRST_NIC_SLOT):
-        argv += [
-            "-netdev",
-            f"dgram,id=net-{nic.name},{_unix('local', nic.local)},{_unix('remote', nic.remote)}",
-            "-device",
-            f"virtio-net-pci,id={nic.name},netdev=net-{nic.name},mac={nic.mac},romfile=,addr={slot:#x}",
-        ]
-    argv += ["-device", f"virtio-serial-pci,id=ports,addr={SERIAL_SLOT:#x}"]
-    for number, (purpose, port) in enumerate(zip(("agent", "journal"), PORTS, strict=True), start=1):
-        argv += _chardev(spec, purpose)
-        argv += ["-device", f"virtserialport,bus=ports.0,nr={number},chardev={purpose},name={port}"]
-    if spec.watchdog:
-        argv += ["-device", f"i6300esb,id=watchdog,addr={WATCHDOG_SLOT:#x}"]
-    return argv
-
-
-def qemu_argv(spec: MachineSpec) -> list[str]:
-    """Return QEMU's command line for this machine.
-
-    The real-time clock runs on the guest's virtual clock: after a restore or a pause it then agrees with Xen's system
-    time instead of jumping, and no periodic interrupts are made up for. HPET stays on, because Xen's clock breaks
-    without it under TCG. A guest that powers off leaves its process paused: the process ends only by `quit` or by a
-    kill, so its death is never the guest's doing.
-    """
-    assert spec.accel in ACCEL, f"unknown accelerator {spec.accel!r}"
-    assert len(spec.disks) <= DISKS_MAX, "too many disks for their address range"
-    assert len(spec.nics) <= NICS_MAX, "too many NICs for their address range"
-    longest = max(
-        (spec.socket("console"), *(path for nic in spec.nics for path in (nic.local, nic.remote))), key=_bytes
-    )
-    assert _bytes(longest) <= SOCKET_PATH_BYTES_MAX, f"socket path too long for the kernel: {longest}"
-    argv = [
-        spec.qemu, "-name", spec.name, "-nodefaults", "-no-user-config", "-display", "none", "-machine", "pc", "-S",
-        "-accel", ACCEL[spec.accel], "-cpu", CPU[spec.accel], "-smp", "1", "-m", f"{spec.memory_mib}M",
-        "-rtc", "base=utc,clock=vm", "-action", "reboot=reset,shutdown=pause,panic=none,watchdog=reset",
-    ]  # fmt: skip
-    argv += [*_chardev(spec, "qmp"), "-mon", "chardev=qmp,mode=control"]
-    raw = spec.artefact_dir / f"console-{spec.name}.raw"
-    argv += [*_chardev(spec, "console", f",logfile={_escape(raw)},logappend=on"), "-serial", "chardev:console"]
-    argv += _boot_args(spec.boot) + _device_args(spec)
-    if spec.incoming is not None:
-        argv += [
-            "-incoming",
-            "defer",
-        ]  # loaded by command, after all sockets are connected: the guest then sees no port close
-    return argv + list(spec.extra_args)
 
 
 def _exists(path: Path) -> bool:
@@ -217,10 +47,6 @@ def _exists(path: Path) -> bool:
 
 def _size_bytes(path: Path) -> int:
     return path.stat().st_size
-
-
-def _bytes(path: Path) -> int:
-    return len(str(path).encode())
 
 
 class Machine:
@@ -255,7 +81,11 @@ class Machine:
         self._end_expected = True
         if hasattr(self, "qmp"):
             self.qmp.expect_disconnect()
-        await self._stack.aclose()
+        try:
+            await self._child.kill()  # first, because a wedged QEMU answers nobody; then its last output is read
+            await self._drain()
+        finally:
+            await self._stack.aclose()
 
     async def _start(self) -> None:
         spec = self.spec
@@ -345,9 +175,36 @@ class Machine:
         """Let the machine run."""
         await self.execute("cont")
 
-    async def stop(self) -> None:
-        """Pause the machine: its clock stands still, and its disks are drained and flushed."""
-        await self.execute("stop")
+    async def stop(self, *, timeout_s: float = STOP_TIMEOUT_S) -> None:
+        """Pause the machine: its clock stands still, and its disks are drained and flushed.
+
+        When that wedges QEMU, its disks behind servers are yanked: what they owe fails. When that does not help it is
+        killed, and MachineError says so.
+        """
+        try:
+            await self.execute("stop", timeout_s=timeout_s)
+        except QmpLost as error:
+            if await self._yank():
+                with contextlib.suppress(MachineError, WaitTimeout):
+                    await self._wait_paused("paused after its disks were yanked")
+                    return
+            await self.kill()
+            raise MachineError(
+                f"Node {self.name} did not stop in {timeout_s:g} s and was killed; the node is off, its console and "
+                "journal until then are kept."
+            ) from error
+
+    async def _yank(self) -> list[str]:
+        """Break the connections to the disk servers, past a wedged main loop, and return those that were broken."""
+        broken = []
+        for disk in self.spec.disks:
+            if isinstance(disk, NbdDiskSpec):
+                victim = {"type": "block-node", "node-name": disk.block_node}
+                with contextlib.suppress(MachineError):
+                    await self.qmp.execute("yank", {"instances": [victim]}, timeout_s=YANK_TIMEOUT_S, oob=True)
+                    broken.append(disk.name)
+        self._history.record(self._source, "yanked", disks=broken)
+        return broken
 
     async def reset(self) -> None:
         """Press the reset button: memory content survives, the node boots again."""
@@ -361,11 +218,13 @@ class Machine:
         await self._drain()
 
     async def quit(self) -> None:
-        """End QEMU in an orderly way (disks are flushed); falls back to a kill when it does not go."""
+        """End QEMU in an orderly way, its disks flushed; when it does not go, they are yanked, then it is killed."""
         self._expect_end()
         with contextlib.suppress(QmpLost):  # the end of the stream may come before the answer, and is the success sign
             await self.qmp.execute("quit", timeout_s=REAP_TIMEOUT_S)
         orderly = await self._reaped(REAP_TIMEOUT_S)
+        if not orderly and await self._yank():
+            await self._reaped(REAP_TIMEOUT_S)
         returncode = await self._child.kill()
         self._history.record(self._source, "quit", pid=self._child.pid, returncode=returncode, orderly=orderly)
         await self._drain()
@@ -424,13 +283,14 @@ class Machine:
         except WaitTimeout as error:
             raise SnapshotError(f"Node {self.name} was not restored. {error}") from error
 
+        await self._wait_paused("paused after its restore")
+        self._history.record(self._source, "memory_loaded", path=path)
+
+    async def _wait_paused(self, what: str) -> None:
         async def paused() -> bool:
             return await self.status() == "paused"
 
-        await wait_until(
-            paused, what=f"node {self.name} paused after its restore", timeout_s=REAP_TIMEOUT_S, poll_s=0.02
-        )
-        self._history.record(self._source, "memory_loaded", path=path)
+        await wait_until(paused, what=f"node {self.name} {what}", timeout_s=REAP_TIMEOUT_S, poll_s=0.02)
 
     async def _migrated(self, what: str, mark: int, timeout_s: float) -> None:
         """Wait for QEMU's event that the transfer is complete; a failure or the end of QEMU ends the wait at once."""

@@ -78,14 +78,18 @@ def thread_model() -> int:
 
 
 def config(key: str, value: str) -> None:
-    """Take `image`, `size`, `control` and `cache` from the command line."""
+    """Take `image`, `size`, `control`, `backing` and `cache` from the command line."""
     _settings[key] = value
 
 
 def after_fork() -> None:
     """Open the disk and its control socket; threads may be started only from here on."""
+    backing = _settings.get("backing")
     core = DiskCore(
-        Path(_settings["image"]), int(_settings["size"]), cache_bytes=int(_settings.get("cache", CACHE_BYTES))
+        Path(_settings["image"]),
+        int(_settings["size"]),
+        backing=None if backing is None else Path(backing),
+        cache_bytes=int(_settings.get("cache", CACHE_BYTES)),
     )
     _disks.append(core)
     Control(Path(_settings["control"]), core).start()

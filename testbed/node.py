@@ -1,31 +1,36 @@
 """One node of the bed: its disks, its current QEMU process and the product's published commands.
 
 A node survives its QEMU: after a kill `start` makes a new process on the same disks, as a machine that is switched on
-again. This module must never look at the product in any other way than through the contract of the image manifest.
+again. The disk servers live as long as the node, so what a killed QEMU had written is there for the next one. This
+module must never look at the product in any other way than through the contract of the image manifest.
 """
 
 from __future__ import annotations
 
+import asyncio
 import json
+from collections.abc import Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from testbed.errors import GuestCommandError, MachineError, WaitTimeout
+from testbed.errors import GuestCommandError, ImageError, MachineError, WaitTimeout, first_error
 from testbed.history import History
 from testbed.image import Image
-from testbed.machine import DiskSpec, Machine, MachineSpec, NicSpec
-from testbed.process import run, tail
+from testbed.machine import Machine
+from testbed.machine_spec import MachineSpec, NbdDiskSpec, NicSpec
+from testbed.process import tail
 from testbed.site import NODE_MACS, PRIVATE, PUBLIC
+from testbed.storage import NbdDisk
 from testbed.switch_client import Switch
 from testbed.wait import wait_until
 
 DISK_NAMES = ("vda", "vdb", "vdc")
-DATA_DISK_MIB = 512
+ROOT_DISK = "vda"
+DATA_DISK_BYTES = 512 << 20
 DOCUMENT_DIR = "/run"
 STATUS_TIMEOUT_S = 30.0
-IMG_TIMEOUT_S = 30.0
 BOOT_POLL_S = 0.25
 AGENT_TIMEOUT_S = 5.0  # then it is looked whether QEMU still runs, and the agent is asked again
 
@@ -40,7 +45,7 @@ class Place:
 
 
 class Node:
-    """One node; `close` ends whatever runs."""
+    """One node; `close` ends whatever runs. `storage` holds its disk servers by the name of the disk."""
 
     def __init__(self, name: str, image: Image, place: Place, switch: Switch, history: History, *, accel: str) -> None:
         self.name = name
@@ -49,8 +54,10 @@ class Node:
         self._switch = switch
         self._history = history
         self._accel = accel
+        self.storage: dict[str, NbdDisk] = {}
         self._machine: Machine | None = None
-        self._stack = AsyncExitStack()
+        self._machine_stack = AsyncExitStack()
+        self._disk_stack = AsyncExitStack()
 
     @property
     def machine(self) -> Machine:
@@ -65,11 +72,16 @@ class Node:
         return self._machine is not None and self._machine.alive
 
     def disk(self, name: str) -> Path:
-        """The image file of one of the node's disks in this run."""
-        return self._place.disks / f"{self.name}-{name}.qcow2"
+        """The file of one of the node's disks in this run; the root's holds only what differs from the image's root."""
+        return self._place.disks / f"{self.name}-{name}.raw"
+
+    @property
+    def journal_log(self) -> Path:
+        """Where everything is kept that came of the node's journal, over all its processes."""
+        return self._place.artefacts / f"journal-{self.name}.jsonl"
 
     def spec(self, incoming: Path | None = None) -> MachineSpec:
-        """The node's hardware."""
+        """The node's hardware; `make_disks` comes first."""
         nics = []
         for link in (PRIVATE, PUBLIC):
             local, remote = self._switch.device_sockets(f"{self.name}.{link}")
@@ -81,33 +93,45 @@ class Node:
             memory_mib=self.image.memory_mib,
             accel=self._accel,
             boot=self.image.boot,
-            disks=tuple(DiskSpec(name, self.disk(name)) for name in DISK_NAMES),
+            disks=tuple(NbdDiskSpec(name, self.storage[name].socket) for name in DISK_NAMES),
             nics=tuple(nics),
             incoming=incoming,
+            bmc=True,
         )
 
-    async def make_disks(self, backing: dict[str, Path] | None = None) -> None:
-        """Make fresh disks: blank data disks and a copy-on-write root, or copy-on-write layers over a snapshot's."""
-        self._place.disks.mkdir(parents=True, exist_ok=True)
-        for name in DISK_NAMES:
-            path = self.disk(name)
-            path.unlink(missing_ok=True)
-            argv = ["qemu-img", "create", "-q", "-f", "qcow2"]
-            if backing is not None:
-                argv += ["-F", "qcow2", "-b", str(backing[name]), str(path)]
-            elif name == "vda":
-                argv += ["-F", "raw", "-b", str(self.image.root), str(path)]
-            else:
-                argv += [str(path), f"{DATA_DISK_MIB}M"]
-            await run(argv, timeout_s=IMG_TIMEOUT_S)
+    async def make_disks(self, saved: Mapping[str, Path] | None = None) -> None:
+        """Make fresh disks behind their servers, blank but for the root, or with the content of saved ones."""
+        await self.close()
+        if not self.image.root.exists():
+            raise ImageError(f"The root image {self.image.root} is gone; no disk was made. Build the image again.")
+        for directory in (self._place.disks, self._place.artefacts):
+            directory.mkdir(parents=True, exist_ok=True)
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                for name in DISK_NAMES:
+                    tasks.create_task(self._make_disk(name, None if saved is None else saved[name]))
+        except BaseExceptionGroup as errors:
+            raise first_error(errors) from errors
+
+    async def _make_disk(self, name: str, saved: Path | None) -> None:
+        path = self.disk(name)
+        for old in (path, path.with_name(path.name + ".map")):
+            old.unlink(missing_ok=True)
+        backing = self.image.root if name == ROOT_DISK else None
+        server = NbdDisk(
+            f"{self.name}-{name}", path, DATA_DISK_BYTES if backing is None else backing.stat().st_size,
+            sockets=self._place.sockets, log=self._place.artefacts / f"disk-{self.name}-{name}.log", backing=backing,
+        )  # fmt: skip
+        self.storage[name] = await self._disk_stack.enter_async_context(server)
+        if saved is not None:
+            await server.load(saved)
 
     async def start(self, incoming: Path | None = None) -> None:
         """Make a QEMU process; it stays paused until `machine.cont()`."""
-        if self._machine is not None:
-            await self.close()
+        await self._end_machine()
         for link in (PRIVATE, PUBLIC):
             self._switch.device_sockets(f"{self.name}.{link}")[0].unlink(missing_ok=True)
-        self._machine = await self._stack.enter_async_context(Machine(self.spec(incoming), self._history))
+        self._machine = await self._machine_stack.enter_async_context(Machine(self.spec(incoming), self._history))
 
     async def power_on(self) -> None:
         """Start the node from its disks and let it run."""
@@ -115,9 +139,17 @@ class Node:
         await self.machine.cont()
 
     async def close(self) -> None:
-        """End the node's process, if there is one."""
+        """End the node's process, if there is one, and its disk servers."""
+        try:
+            await self._end_machine()
+        finally:
+            self.storage.clear()
+            stack, self._disk_stack = self._disk_stack, AsyncExitStack()
+            await stack.aclose()
+
+    async def _end_machine(self) -> None:
         self._machine = None
-        stack, self._stack = self._stack, AsyncExitStack()
+        stack, self._machine_stack = self._machine_stack, AsyncExitStack()
         await stack.aclose()
 
     async def status(self, *, timeout_s: float = STATUS_TIMEOUT_S) -> dict[str, Any]:

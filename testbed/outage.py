@@ -1,8 +1,9 @@
 """Computes from the probe's attempts how long a client was without service; pure, so an old run can be judged again.
 
 An attempt is good when its answer came promptly after its *intended* time. An outage lasts from the last answer before
-the first bad attempt to the first answer of K good attempts in a row. It must never invent an end: a run that did not
-recover is censored.
+the first bad attempt to the first answer of K good attempts in a row. Right answers that came late, but while a client
+still waited, are told apart as slow service: they count as bad, and the summary says how much of it there was. It must
+never invent an end: a run that did not recover is censored.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from enum import StrEnum
 
 RUN_OF_SUCCESSES = 5  # fewer good answers in a row are a flap, not a recovery
 PROMPT_S = 0.5  # an answer later than this is no service; ten probe intervals, far above a healthy answer under TCG
+PATIENCE_S = 2.0  # after so long without an answer a client has given up
 
 
 class Outcome(StrEnum):
@@ -78,6 +80,8 @@ class Summary:
     flaps: int
     attempts: int
     good: int
+    slow: int
+    slow_s: float
     latency_median_s: float | None
     lateness_p99_s: float | None
 
@@ -117,8 +121,13 @@ def summarise(
     since_s: float = float("-inf"),
     run_of_successes: int = RUN_OF_SUCCESSES,
     prompt_s: float = PROMPT_S,
+    patience_s: float = PATIENCE_S,
 ) -> Summary:
-    """Everything that the report shows of the client's view; the gap and the outages are those after `since_s`."""
+    """Everything that the report shows of the client's view; gap, outages and slow service are those after `since_s`.
+
+    Each attempt stands for one interval: so much time was served slowly as attempts were answered between `prompt_s`
+    and `patience_s`. What was answered later was no service to anybody.
+    """
     outages = find_outages(
         attempts, now_s=now_s, since_s=since_s, run_of_successes=run_of_successes, prompt_s=prompt_s
     )
@@ -126,6 +135,7 @@ def summarise(
     gaps = [after - before for before, after in itertools.pairwise(arrivals) if after > since_s]
     latencies = sorted(latency for a in attempts if (latency := a.latency_s) is not None)
     lateness = sorted(a.sent_at_s - a.intended_at_s for a in attempts)
+    slow = sum(a.intended_at_s > since_s and is_slow(a, prompt_s, patience_s) for a in attempts)
     return Summary(
         outage=max(outages, key=_weight, default=None),
         outages=outages,
@@ -135,6 +145,8 @@ def summarise(
         flaps=sum(outage.flaps for outage in outages),
         attempts=len(attempts),
         good=sum(is_good(attempt, now_s, prompt_s) is True for attempt in attempts),
+        slow=slow,
+        slow_s=slow * interval_s,
         latency_median_s=quantile(latencies, 0.5),
         lateness_p99_s=quantile(lateness, 0.99),
     )
@@ -143,6 +155,34 @@ def summarise(
 def quantile(ordered: Sequence[float], share: float) -> float | None:
     """The value below which this share of the ordered values lies (nearest rank), or None without values."""
     return ordered[min(len(ordered) - 1, int(share * len(ordered)))] if ordered else None
+
+
+def as_fields(summary: Summary, zero_at_s: float) -> dict[str, object]:
+    """The summary for result.json; moments count from `zero_at_s`, and what is not known is None."""
+    outage = summary.outage
+    return {
+        "outage_s": None if outage is None else _rounded(outage.duration_s),
+        "outage_at_least_s": 0.0 if outage is None else _rounded(outage.at_least_s),
+        "outage_from_s": None if outage is None else _rounded(outage.started_at_s, zero_at_s),
+        "outage_to_s": None if outage is None else _rounded(outage.ended_at_s, zero_at_s),
+        "outages": len(summary.outages),
+        "failed_total_s": _rounded(summary.failed_total_s),
+        "longest_gap_s": _rounded(summary.longest_gap_s),
+        "flaps": summary.flaps,
+        "slow": summary.slow,
+        "slow_s": _rounded(summary.slow_s),
+        "attempts": summary.attempts,
+        "good": summary.good,
+        "resolution_s": summary.resolution_s,
+        "latency_median_s": _rounded(summary.latency_median_s),
+        "lateness_p99_s": _rounded(summary.lateness_p99_s),
+    }
+
+
+def is_slow(attempt: Attempt, prompt_s: float, patience_s: float) -> bool:
+    """True for a right answer that was late, but came while a client still waited."""
+    latency_s = attempt.latency_s
+    return latency_s is not None and prompt_s < latency_s <= patience_s
 
 
 def is_good(attempt: Attempt, now_s: float, prompt_s: float) -> bool | None:
@@ -183,6 +223,10 @@ def _later(last_success_s: float | None, attempt: Attempt) -> float | None:
     if attempt.outcome is not Outcome.OK or attempt.done_at_s is None:
         return last_success_s
     return attempt.done_at_s if last_success_s is None else max(last_success_s, attempt.done_at_s)
+
+
+def _rounded(value: float | None, zero_at_s: float = 0.0) -> float | None:
+    return None if value is None else round(value - zero_at_s, 4)
 
 
 def _weight(outage: Outage) -> tuple[bool, float]:

@@ -10,29 +10,18 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections import deque
 from collections.abc import Callable
-from dataclasses import replace
 from types import TracebackType
 from typing import Protocol, Self, TypeVar
 
+from testbed.attempts import Attempts
 from testbed.errors import WaitTimeout
 from testbed.ledger import Datagram, Ledger, UdpClient
-from testbed.outage import (
-    PROMPT_S,
-    RUN_OF_SUCCESSES,
-    Attempt,
-    Outage,
-    Outcome,
-    Summary,
-    find_outages,
-    is_good,
-    summarise,
-)
+from testbed.outage import PATIENCE_S, RUN_OF_SUCCESSES, Attempt, Outage, Outcome, Summary, find_outages
 from testbed.wait import OwnedTask
 
 INTERVAL_S = 0.05
-TIMEOUT_S = 2.0
+TIMEOUT_S = PATIENCE_S
 _SLOT_ROUNDS = 3  # a source port is used again only after three time limits, so that a late ERR finds its own request
 
 T = TypeVar("T")
@@ -69,14 +58,8 @@ class Probe:
         self._ip, self._port = ip, port
         self._ledger = ledger
         self._history = history
-        self._attempts: list[Attempt] = []
-        self._first_open = 0  # every attempt before it is settled
-        self._changed = asyncio.Event()
+        self._attempts = Attempts(interval_s, timeout_s, lambda kind, fields: self._record(kind, **fields))
         self._stopping = False
-        self._ended_at_s: float | None = None
-        self._decided = 0  # every attempt before it was good or bad
-        self._run_of_good: deque[Attempt] = deque(maxlen=RUN_OF_SUCCESSES)
-        self._is_up: bool | None = None
         self._sources: list[int] = []
 
     async def __aenter__(self) -> Self:
@@ -100,7 +83,12 @@ class Probe:
     @property
     def attempts(self) -> tuple[Attempt, ...]:
         """All requests so far, in the order of the schedule."""
-        return tuple(self._attempts)
+        return self._attempts.all
+
+    @property
+    def is_up(self) -> bool | None:
+        """True after K good answers in a row, False from the first bad one on, None before either."""
+        return self._attempts.is_up
 
     async def stop(self) -> None:
         """Send no more requests and wait until each one was answered or its time has run out."""
@@ -109,8 +97,7 @@ class Probe:
 
     def summary(self, *, since_s: float = float("-inf")) -> Summary:
         """The client's view until now; the outages and the longest gap are those after `since_s`."""
-        now_s = time.monotonic() if self._ended_at_s is None else self._ended_at_s
-        return summarise(self._attempts, now_s=now_s, interval_s=self.interval_s, since_s=since_s)
+        return self._attempts.summary(since_s=since_s)
 
     async def wait_first_ok(self, timeout_s: float) -> float:
         """Wait until the service answers K requests in a row; returns the time of the first of these answers."""
@@ -124,15 +111,15 @@ class Probe:
         try:
             async with asyncio.timeout(timeout_s):
                 while (found := look()) is None:
-                    self._changed.clear()
-                    await self._changed.wait()
+                    self._attempts.changed.clear()
+                    await self._attempts.changed.wait()
                 return found
         except TimeoutError as error:
             raise WaitTimeout(f"Waited {timeout_s:g} s for {what} of {self._ip}; {self._last_seen()}.") from error
 
     def _first_ok_at(self) -> float | None:
         run: list[float] = []
-        for attempt in self._attempts:
+        for attempt in self._attempts.all:
             if attempt.outcome is Outcome.OK and attempt.done_at_s is not None:
                 run.append(attempt.done_at_s)
                 if len(run) == RUN_OF_SUCCESSES:
@@ -142,13 +129,13 @@ class Probe:
         return None
 
     def _recovered(self, since_s: float) -> Outage | None:
-        for outage in find_outages(self._attempts, now_s=time.monotonic(), since_s=since_s):
+        for outage in find_outages(self._attempts.all, now_s=time.monotonic(), since_s=since_s):
             if outage.ended_at_s is not None:
                 return outage
         return None
 
     def _last_seen(self) -> str:
-        good = [attempt.done_at_s for attempt in self._attempts if attempt.done_at_s is not None]
+        good = [attempt.done_at_s for attempt in self._attempts.all if attempt.done_at_s is not None]
         if not good:
             return f"none of {len(self._attempts)} requests was answered"
         ago_s = time.monotonic() - max(good)
@@ -156,7 +143,7 @@ class Probe:
 
     async def _work(self) -> None:
         start_at_s = time.monotonic()
-        while not self._stopping or self._first_open < len(self._attempts):
+        while not self._stopping or self._attempts.has_open:
             now_s = time.monotonic()
             while not self._stopping and start_at_s + len(self._attempts) * self.interval_s <= now_s:
                 self._send(start_at_s + len(self._attempts) * self.interval_s)
@@ -165,10 +152,9 @@ class Probe:
             await asyncio.sleep(self.interval_s if self._stopping else max(0.0, next_at_s - time.monotonic()))
 
     def _send(self, intended_at_s: float) -> None:
-        number = len(self._attempts)
         verb = "PING" if self._ledger is None else "PUT"
         sent_at_s = time.monotonic()
-        self._attempts.append(Attempt(number, intended_at_s, sent_at_s))
+        number = self._attempts.open(intended_at_s, sent_at_s)
         if self._ledger is not None:
             self._ledger.invoked(self._id(number), sent_at_s)
         source = self._sources[number % len(self._sources)]
@@ -176,22 +162,17 @@ class Probe:
 
     def _abandon(self) -> None:
         """Nobody waits for what is still in flight: unknown to the ledger, and neither good nor bad for the outage."""
-        self._ended_at_s = time.monotonic()
-        for attempt in self._attempts[self._first_open :]:
-            if attempt.outcome is None and self._ledger is not None:
-                self._ledger.info(self._id(attempt.number), self._ended_at_s)
+        for number in self._attempts.end():
+            if self._ledger is not None:
+                self._ledger.info(self._id(number), time.monotonic())
 
     def _expire(self, now_s: float) -> None:
         """Give up what had no answer in time."""
-        for attempt in self._attempts[self._first_open :]:
-            if attempt.outcome is None:
-                if now_s - attempt.sent_at_s <= self.timeout_s:
-                    break
-                self._settle(attempt.number, Outcome.INFO, None)
-                if self._ledger is not None:
-                    self._ledger.info(self._id(attempt.number), now_s)
-            self._first_open = attempt.number + 1
-        self._decide(now_s)
+        for number in self._attempts.overdue(now_s):
+            self._settle(number, Outcome.INFO, None)
+            if self._ledger is not None:
+                self._ledger.info(self._id(number), now_s)
+        self._attempts.expire(now_s)
 
     def _handler(self, slot: int) -> Callable[[Datagram, float], None]:
         def received(datagram: Datagram, t_s: float) -> None:
@@ -205,8 +186,7 @@ class Probe:
     def _number(self, slot: int, words: list[str]) -> int | None:
         """The request that the answer belongs to: by its id, or for an ERR the newest one of its source port."""
         if words[:1] == ["ERR"]:
-            newest = len(self._attempts) - 1
-            return newest - (newest - slot) % len(self._sources)
+            return self._attempts.newest(slot, len(self._sources))
         if len(words) < 2 or not words[1].startswith(f"{self.run}-"):
             return None
         text = words[1].removeprefix(f"{self.run}-")
@@ -238,33 +218,13 @@ class Probe:
 
     def _settle(self, number: int, outcome: Outcome, done_at_s: float | None) -> None:
         before = self._attempts[number]
-        attempt = self._attempts[number] = replace(before, outcome=outcome, done_at_s=done_at_s)
         is_late = before.outcome is Outcome.INFO
+        latency_s = None if done_at_s is None else done_at_s - before.intended_at_s
         self._record(
-            "late" if is_late else outcome.value, number=number, latency_s=attempt.latency_s,
-            **({} if is_late else {"intended_s": attempt.intended_at_s}),
+            "late" if is_late else outcome.value, number=number, latency_s=latency_s,
+            **({} if is_late else {"intended_s": before.intended_at_s}),
         )  # fmt: skip
-        self._decide(time.monotonic())
-        self._changed.set()
-
-    def _decide(self, now_s: float) -> None:
-        """Record when the service goes up or down, in the order of the schedule; the judge counts later."""
-        while self._decided < len(self._attempts):
-            attempt = self._attempts[self._decided]
-            good = is_good(attempt, now_s, PROMPT_S)
-            if good is None:
-                return
-            self._decided += 1
-            if good:
-                self._run_of_good.append(attempt)
-                if self._is_up is not True and len(self._run_of_good) == RUN_OF_SUCCESSES:
-                    self._is_up = True
-                    self._record("up", first_ok_at_s=self._run_of_good[0].done_at_s)
-                continue
-            if self._is_up is True:
-                self._is_up = False
-                self._record("down", last_ok_at_s=self._run_of_good[-1].done_at_s if self._run_of_good else None)
-            self._run_of_good.clear()
+        self._attempts.settle(number, outcome, done_at_s, time.monotonic())
 
     def _record(self, kind: str, **fields: object) -> None:
         if self._history is not None:

@@ -7,13 +7,17 @@ a fault that is not proven makes the run worthless for everything else; a noisy 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from pathlib import Path
 
-PHASES = ("detect", "decide", "promote", "vm_start", "service_up", "redundancy")
-LATENESS_MAX_S = 0.5  # a probe that was later than this in 1 of 100 requests measured the host, not the product
+from testbed import host_gate
+from testbed.finding import State
+from testbed.phases import PHASES, TAKEOVER
+
+# A run in which one of these could not see proves nothing; the others tell what they saw, and that they could not.
+NEEDED_ORACLES = ("dual_active", "failovers", "multicasts", "writes", "replicas_equal")
 
 
 class Verdict(StrEnum):
@@ -25,15 +29,30 @@ class Verdict(StrEnum):
     INVALID_HOST = "invalid-host"
 
 
+class Expect(StrEnum):
+    """What the run is to show of the product, beyond that it is safe, serves again and is redundant again."""
+
+    TAKEOVER = "takeover"  # the backup starts the VM, once, and the service centre hears of it
+    STAY = "stay"  # the VM runs on where it is
+    ANY = "any"
+
+
 @dataclass(frozen=True)
 class FaultResult:
-    """One fault: its name, where, whether it was really there, since when, and what proves it."""
+    """One fault: its name, where, whether it was really there, since when, and what proves it.
+
+    `late_s` is how long after its due time the injection began; `healed_at_s` is None when it was never taken back.
+    """
 
     name: str
     target: str
     verdict: str
     injected_at_s: float | None
     evidence: Mapping[str, object]
+    step: str = ""
+    late_s: float | None = None
+    healed_at_s: float | None = None
+    problem: str | None = None
 
 
 @dataclass
@@ -49,7 +68,13 @@ class Result:
     seed: int
     started_wall: str
     faults: list[FaultResult] = field(default_factory=list)
+    expect: Expect = Expect.ANY
     phases_s: dict[str, float | None] = field(default_factory=lambda: dict.fromkeys(PHASES))
+    is_redundant: bool | None = None
+    failovers: int | None = None
+    limits_s: dict[str, float] = field(default_factory=dict)  # how long was waited for what did not come
+    levels: dict[str, object] = field(default_factory=dict)
+    findings: list[dict[str, object]] = field(default_factory=list)
     outage_s: float | None = None
     outage_resolution_s: float | None = None
     ledger: dict[str, object] = field(default_factory=lambda: {"acknowledged": 0, "lost": None, "stale": None})
@@ -70,17 +95,28 @@ class Result:
         part.replace(path)
 
 
+def not_reached(result: Result, at_s: float, names: Iterable[str] = PHASES) -> None:
+    """Note for the phases without a time that they were not reached until then: their values are "greater than"."""
+    for name in names:
+        if result.phases_s.get(name) is None:
+            result.limits_s.setdefault(name, round(at_s, 3))
+
+
 def judge(result: Result, *, alerts_wanted: tuple[str, ...]) -> tuple[Verdict, list[str]]:
     """Return the verdict and every reason for it that is not "all is well"."""
     violations = _violations(result)
     if violations:
         return Verdict.FAIL, violations
-    unproven = [f"fault {f.name} on {f.target}: {f.verdict}" for f in result.faults if f.verdict != "confirmed"]
+    unproven = [
+        f"fault {f.name} on {f.target}: {f.verdict}" + (f" ({f.problem})" if f.problem else "")
+        for f in result.faults
+        if f.verdict != "confirmed"
+    ]
     if unproven or not result.faults:
         return Verdict.INCONCLUSIVE, unproven or ["no fault was injected"]
-    lateness = result.host.get("probe_lateness_p99_s")
-    if not isinstance(lateness, float) or lateness > LATENESS_MAX_S:
-        return Verdict.INVALID_HOST, [f"the probe itself was late: p99 {lateness} s, limit {LATENESS_MAX_S} s"]
+    noisy = host_gate.reasons(result.host)
+    if noisy:
+        return Verdict.INVALID_HOST, noisy
     missing = _missing(result, alerts_wanted)
     if missing:
         return Verdict.FAIL, missing
@@ -94,16 +130,21 @@ def _violations(result: Result) -> list[str]:
         count = result.ledger.get(key)
         if isinstance(count, int) and count > 0:
             found.append(f"{count} {text}")
-    if result.dual_active:
-        found.append(f"two nodes were active at once, {result.dual_active} times")
+    found += [f"{one['oracle']}: {one['text']}" for one in result.findings if one["state"] == State.VIOLATED]
     return found
 
 
 def _missing(result: Result, alerts_wanted: tuple[str, ...]) -> list[str]:
     missing = list(result.problems)
-    missing += [f"phase {name} was never reached" for name in PHASES if result.phases_s.get(name) is None]
-    if result.outage_s is None:
-        missing.append("no outage with a beginning and an end was seen by the client")
+    if result.expect is Expect.TAKEOVER:
+        phases = (*TAKEOVER, "redundancy")
+        missing += [f"phase {name} was never reached" for name in phases if result.phases_s.get(name) is None]
+        if result.outage_s is None:
+            missing.append("no outage with a beginning and an end was seen by the client")
+    elif not result.is_redundant:
+        missing.append("the pair was not redundant again after the heal")
+    if result.expect is Expect.STAY and result.failovers:
+        missing.append(f"the VM was to stay where it was, and moved {result.failovers} times")
     codes = {alert["code"] for alert in result.call_home}
     missing += [f"Call Home never reported {code}" for code in alerts_wanted if code not in codes]
     return missing
@@ -115,6 +156,10 @@ def _blind(result: Result) -> list[str]:
         blind.append("the writes could not be read back, so nobody knows whether one was lost")
     if not result.ledger.get("acknowledged"):
         blind.append("not one write was acknowledged, so nothing could have been lost")
-    if result.dual_active is None:
-        blind.append("the switch lost observations, so nobody knows whether two nodes were active")
+    states = {one["oracle"]: one for one in result.findings}
+    for name in NEEDED_ORACLES:
+        if name not in states:
+            blind.append(f"the oracle {name} was not asked")
+        elif states[name]["state"] == State.BLIND:
+            blind.append(f"the oracle {name} could not see: {states[name]['text']}")
     return blind

@@ -46,6 +46,8 @@ PACKAGES = (
     HostPackage("qemu-utils", "makes disk images", ("qemu-img",)),
     HostPackage("nbdkit", "serves the disks that can be broken", ("nbdkit",)),
     HostPackage("nbdkit-plugin-python", "lets nbdkit run our disk"),
+    HostPackage("openipmi", "is the BMC of each node", ("ipmi_sim",)),
+    HostPackage("ipmitool", "asks the BMCs from outside", ("ipmitool",)),
     HostPackage("mmdebstrap", "builds the root file system of a node", ("mmdebstrap",)),
     HostPackage("e2fsprogs", "puts the root file system into an image without mounting", ("mke2fs", "debugfs")),
     HostPackage("uidmap", "lets mmdebstrap work without root", ("newuidmap",)),
@@ -54,9 +56,10 @@ PACKAGES = (
     HostPackage("ca-certificates", "lets pip and npm check who they talk to"),
     HostPackage("make", "runs the targets", ("make",)),
 )
-# What only the tests need: they compile the guest for the host, read its ramdisk, and look at the report as a person.
+# What only the tests need: they compile guests, read a ramdisk, and look at the report as a person.
 TEST_PACKAGES = (
     HostPackage("gcc", "compiles the workload for the host, to test it", ("gcc",)),
+    HostPackage("binutils", "assembles the tiny guest of the self-tests", ("as", "ld")),
     HostPackage("libc6-dev", "the C library the workload is linked with"),
     HostPackage("cpio", "lists a ramdisk that the tests have packed", ("cpio",)),
     HostPackage("chromium", "shows the report, to test it", ("chromium",)),

@@ -13,16 +13,25 @@ from testbed.errors import UsageError
 NODES = ("a", "b")
 PRIVATE, PUBLIC = "priv0", "biz0"
 CLIENT_PORT, OUTSIDE_PORT = "client.biz0", "outside.biz0"
+TCP_CLIENT_PORT = "tcp.biz0"  # a client with the TCP of this machine's kernel; silent while no such probe runs
 GATEWAY, CENTRE, CLIENT = "10.77.0.2", "10.77.0.4", "10.77.0.100"
 CLIENT_MAC = "02:77:00:00:01:00"
+FIRST_OBSERVER = "10.77.0.200"  # this and the next ones belong to nobody: ARP is asked for under them
+TCP_CLIENT, TCP_CLIENT_MAC = "10.77.0.101", "02:77:00:00:01:01"
 SERVICE, VM_ADDRESS, VM_MAC, VM_NAME = "10.77.0.10", "10.77.0.20", "00:16:3e:77:00:20", "web"
 PREFIX = 24
+# The BMC of each node: a host of its own on the public segment, for whoever fences the node.
+BMC_PORTS = {node: f"bmc-{node}.{PUBLIC}" for node in NODES}
+BMC_ADDRESSES = {"a": "10.77.0.31", "b": "10.77.0.32"}
+BMC_MACS = {"a": "02:77:00:00:01:31", "b": "02:77:00:00:01:32"}
 # Kernel work that the tiny guest does without; each of these costs seconds under emulation.
 QUICK_BOOT = "rodata=off mitigations=off cryptomgr.notests ipv6.disable=1"
 
 SEGMENTS = {
     PRIVATE: [f"{node}.{PRIVATE}" for node in NODES],
-    PUBLIC: [*(f"{node}.{PUBLIC}" for node in NODES), CLIENT_PORT, OUTSIDE_PORT],
+    PUBLIC: [
+        *(f"{node}.{PUBLIC}" for node in NODES), CLIENT_PORT, TCP_CLIENT_PORT, OUTSIDE_PORT, *BMC_PORTS.values(),
+    ],
 }
 NODE_ADDRESSES = {
     "a": {PRIVATE: "10.9.0.1/24", PUBLIC: "10.77.0.11/24"},

@@ -1,7 +1,8 @@
 """Snapshots of the whole protected pair on disk: memory of both nodes, their disks and the switch, from one barrier.
 
 A snapshot is a directory that is complete or not there. Its key covers everything that went into it, so that a changed
-image, product, QEMU or site can never meet an old memory. Disks are used copy-on-write: a snapshot is never written.
+image, product, QEMU or site can never meet an old memory. Disks are loaded into fresh ones, and a snapshot is never
+written.
 """
 
 from __future__ import annotations
@@ -17,10 +18,10 @@ from pathlib import Path
 
 from testbed.errors import SnapshotError
 from testbed.image import Image
-from testbed.machine import ACCEL, CPU
-from testbed.site import NODE_MACS, NODES, SiteOptions, avance_site, avance_vm
+from testbed.machine_spec import ACCEL, CPU
+from testbed.site import NODE_MACS, NODES, SEGMENTS, SiteOptions, avance_site, avance_vm
 
-FORMAT = 1
+FORMAT = 4  # of what is saved, and of the hardware and the ports of the switch that it belongs to
 KEPT = 3  # snapshots that are kept, the newest included; each takes some hundred MiB
 DISK_NAMES = ("vda", "vdb", "vdc")
 
@@ -32,11 +33,9 @@ def snapshot_key(image: Image, accel: str, options: SiteOptions, fingerprint: st
         raise SnapshotError("qemu-system-x86_64 is not installed, so there is nothing that a snapshot could belong to.")
     stat = Path(qemu).resolve().stat()
     binary = f"{Path(qemu).resolve()} {stat.st_size} {stat.st_mtime_ns}"
-    documents = [
-        avance_site(options, secret="", token="", authority_pem=fingerprint),
-        avance_vm(options, **{key: value for key, value in asdict(image.workload).items() if key != "udp_port"}),
-    ]
-    parts = [FORMAT, image.hash, binary, accel, ACCEL[accel], CPU[accel], documents, NODE_MACS]
+    vm = {key: value for key, value in asdict(image.workload).items() if not key.endswith("_port")}
+    documents = [avance_site(options, secret="", token="", authority_pem=fingerprint), avance_vm(options, **vm)]
+    parts = [FORMAT, image.hash, binary, accel, ACCEL[accel], CPU[accel], documents, NODE_MACS, SEGMENTS]
     return hashlib.sha256(json.dumps(parts, default=str).encode()).hexdigest()[:20]
 
 
@@ -53,8 +52,12 @@ class Snapshot:
         return self.directory / f"{node}.memory"
 
     def disks(self, node: str) -> dict[str, Path]:
-        """The disks of a node, to be used as read-only backing files."""
-        return {name: self.directory / f"{node}-{name}.qcow2" for name in DISK_NAMES}
+        """The directories of a node's disks, each with what its server saved: image and volatile cache."""
+        return {name: self.directory / f"{node}-{name}" for name in DISK_NAMES}
+
+    def journal(self, node: str) -> Path:
+        """What the bed had received of a node's journal: a restarted node sends it again from the beginning."""
+        return self.directory / f"{node}.journal"
 
     @property
     def switch(self) -> Path:
@@ -67,9 +70,9 @@ class Building(Snapshot):
 
     def finish(self, *, secret: str, token: str) -> Snapshot:
         """Check that it is whole, mark it complete and give it its name; raises SnapshotError."""
-        expected = [self.switch, *(self.memory(node) for node in NODES)]
-        expected += [path for node in NODES for path in self.disks(node).values()]
-        missing = [path.name for path in expected if not path.exists()]
+        expected = [self.switch, *(file(node) for node in NODES for file in (self.memory, self.journal))]
+        expected += [path / "cache.json" for node in NODES for path in self.disks(node).values()]  # written last
+        missing = [str(path.relative_to(self.directory)) for path in expected if not path.exists()]
         if missing:
             raise SnapshotError(f"The snapshot lacks {', '.join(missing)}; it is not used.")
         meta = self.directory / "meta.json"

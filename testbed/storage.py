@@ -17,7 +17,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from testbed.errors import TestbedError
+from testbed.errors import DiskServerError
 from testbed.process import Child
 from testbed.wait import wait_until
 
@@ -36,10 +36,6 @@ READ, WRITE, DISCONNECT, FLUSH = 0, 1, 2, 3
 FLAG_FUA = 1
 
 
-class DiskServerError(TestbedError):
-    """A disk server died, does not answer, or refused a command."""
-
-
 class DiskIoError(OSError):
     """The disk answered a request with an error number."""
 
@@ -48,7 +44,15 @@ class NbdDisk:
     """One disk behind nbdkit; a context manager that ends the server, writing its cache back when it still answers."""
 
     def __init__(
-        self, name: str, image: Path, size: int, *, sockets: Path, log: Path, cache: int | None = None
+        self,
+        name: str,
+        image: Path,
+        size: int,
+        *,
+        sockets: Path,
+        log: Path,
+        backing: Path | None = None,
+        cache: int | None = None,
     ) -> None:
         self.name = name
         self.image = image
@@ -59,6 +63,8 @@ class NbdDisk:
             "nbdkit", "--foreground", "--unix", str(self.socket), "python", str(ROOT / "testbed" / "nbd_plugin.py"),
             f"image={image}", f"size={size}", f"control={self._control}",
         ]  # fmt: skip
+        if backing is not None:
+            argv.append(f"backing={backing.resolve()}")
         if cache is not None:
             argv.append(f"cache={cache}")
         environment = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONDONTWRITEBYTECODE": "1"}

@@ -22,6 +22,7 @@ from pathlib import Path
 
 from testbed.pcapng import PcapngWriter
 from testbed.switch_control import Control
+from testbed.switch_groups import Groups
 from testbed.switch_inject import Injections
 from testbed.switch_rules import Engine, Lane
 from testbed.switch_watch import SEEN_PERIOD_S, Watch
@@ -96,6 +97,7 @@ class SwitchCore:
         self.ports: dict[str, Port] = {}
         self.tables: dict[str, dict[bytes, Port]] = {}
         self.watches: list[Watch] = []
+        self.groups: list[Groups] = []
         self.capture: PcapngWriter | None = None
         self.holding = False
         self.held: deque[tuple[Port, bytes]] = deque()
@@ -152,9 +154,11 @@ class SwitchCore:
         return len(ready)
 
     def tick(self) -> None:
-        """Send keep-alive aggregates and flush the capture."""
+        """Send keep-alive aggregates and counts of multicasts, and flush the capture."""
         for watch in self.watches:
             watch.flush()
+        for groups in self.groups:
+            groups.flush(time.monotonic_ns())
         if self.capture is not None:
             self.capture.flush()
 
@@ -235,9 +239,13 @@ class SwitchCore:
     def _arrived(self, port: Port, frame: bytes) -> None:
         now_ns = time.monotonic_ns()
         counted = port.counted_in
-        passes = port.in_open and len(frame) >= _HEADER_BYTES
+        whole = len(frame) >= _HEADER_BYTES
+        passes = port.in_open and whole
         for watch in self.watches:
             watch.frame(port.name, frame, now_ns, cut=not passes)
+        if whole and frame[0] & 1:  # the group bit of the target: broadcast or multicast
+            for groups in self.groups:
+                groups.frame(port.name, frame, now_ns, cut=not passes)
         if not passes:
             counted.dropped_rule += 1
             self._record(port, frame, now_ns, inbound=True, comment=f"dropped: cut in at {port.name}")

@@ -26,7 +26,7 @@ START_TIMEOUT_S = 15.0  # an interpreter starts in 0.1 s; a busy host may take m
 REPLY_TIMEOUT_S = 10.0  # every request is answered within one turn of the switch
 QUIT_TIMEOUT_S = 3.0  # then the process is killed
 _LINE_BYTES_MAX = 1 << 20
-_TIMES = {"claim": "t_s", "seen": "last_s", "lost": "t_s"}
+_TIMES = {"claim": "t_s", "seen": "last_s", "multicast": "last_s", "lost": "t_s"}
 
 
 class Recorder(Protocol):
@@ -216,6 +216,13 @@ class Switch:
         chosen = {"macs": list(macs), "ips": list(ips)}
         await self.call("watch", **chosen)
         self._history.record("switch", "watching", **chosen)
+
+    async def count_multicasts(self) -> None:
+        """Report from now on, in the history, how many frames to many each source sends; call it again to have all
+        that was counted until now in the history.
+        """
+        reply = await self.call("multicasts")
+        self._history.record_at(float(reply["t_s"]), "switch", "counting")
 
     async def save(self, path: Path) -> None:
         """Save tables, rules, queues and held frames for a snapshot of the pair; hold first."""

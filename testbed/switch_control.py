@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from testbed.pcapng import PcapngWriter
+from testbed.switch_groups import Groups
 from testbed.switch_rule_kinds import Tap, make_rule
 from testbed.switch_watch import Watch, format_mac, parse_mac
 
@@ -43,6 +44,7 @@ class Connection:
     def __init__(self, core: SwitchCore, sock: socket.socket, *, owner: bool) -> None:
         self.owner = owner
         self.watch: Watch | None = None
+        self.groups: Groups | None = None
         self.lost_events = 0
         self._core = core
         self._socket = sock
@@ -72,6 +74,9 @@ class Connection:
         if self.watch is not None:
             self._core.watches.remove(self.watch)
             self.watch = None
+        if self.groups is not None:
+            self._core.groups.remove(self.groups)
+            self.groups = None
         self._core.remove(self._socket.fileno())
         self._socket.close()
         if self.owner:
@@ -325,6 +330,16 @@ def _watch(core: SwitchCore, connection: Connection, request: Request) -> Reply:
     return {"t_s": time.monotonic()}
 
 
+def _multicasts(core: SwitchCore, connection: Connection, _request: Request) -> Reply:
+    """Begin to report counts of multicasts; from the second time on, report at once what is counted."""
+    if connection.groups is None:
+        connection.groups = Groups(connection.event)
+        core.groups.append(connection.groups)
+    else:
+        connection.groups.finish()
+    return {"t_s": time.monotonic()}
+
+
 def _save(core: SwitchCore, _connection: Connection, request: Request) -> Reply:
     if core.engine.rules or core.injections.running:
         raise BadRequest("rules or injections are at work and cannot be saved; remove them first")
@@ -425,6 +440,7 @@ _OPERATIONS: dict[str, Callable[[SwitchCore, Connection, Request], Reply]] = {
     "capture_start": _capture_start,
     "capture_stop": _capture_stop,
     "watch": _watch,
+    "multicasts": _multicasts,
     "save": _save,
     "load": _load,
     "quit": _quit,

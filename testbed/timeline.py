@@ -30,12 +30,13 @@ MILESTONES = {
     "resync_started": "resynchronisation of the disks started",
     "protected": "protected: both disks hold the same data",
 }
-PHASES = {
+PHASES = {  # those that follow each other in a takeover; the fencing of the old node may come at any time
     "detect": "detect",
     "decide": "decide",
     "promote": "promote disk",
     "vm_start": "start VM",
-    "service_up": "guest boot, service",
+    "guest_up": "guest boot",
+    "service_up": "service",
     "redundancy": "redundancy restored",
 }
 NODE_ENDING_FAULTS = ("power", "kill", "crash", "reset", "panic")  # words in names of faults after which a node is down
@@ -225,7 +226,24 @@ def tell(item: Item, zero_at_s: float) -> Row | None:
         return Row(time_s, node, f"machine reports {word(item, 'event').lower()}")
     if area == "switch" and kind in ("rule", "moved"):
         return Row(time_s, "switch", word(item, "text") or kind)
+    if area == "probe" and node:
+        return tell_level(node, item, zero_at_s)
     if (area, kind) == ("call_home", "received") and item.get("repeat") is not True:
         code = f"{word(item, 'code')} ({word(item, 'severity')})"
         return Row(time_s, "centre", f"alert from {word(item, 'node')}: {code}")
     return None
+
+
+def tell_level(level: str, item: Item, zero_at_s: float) -> Row | None:
+    """One change of a level of the probe as a row, at the time of the answer that shows it."""
+    kind, how = word(item, "kind"), word(item, "how") or word(item, "why")
+    texts = {
+        "up": f"{level} answers",
+        "down": f"{level}: last answer",
+        "connection_ended": f"the long connection has ended: {how}",
+        "connection_opened": "the long connection is open",
+        "not_available": f"no probe of this level, because {how}",
+        "ended": f"no probe of this level from now on, because {how}",
+    }
+    edge_s = number(item, "first_ok_at_s") or number(item, "last_ok_at_s") or at(item)
+    return Row(edge_s - zero_at_s, "client", texts[kind]) if kind in texts else None

@@ -10,6 +10,7 @@
 #include <net/route.h>
 #include <netinet/if_ether.h>
 #include <netpacket/packet.h>
+#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -21,7 +22,7 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { CARD_WAIT_STEPS = 1000, CARD_WAIT_STEP_NS = 10 * 1000 * 1000 };
+enum { CARD_WAIT_STEPS = 1000, CARD_WAIT_STEP_NS = 10 * 1000 * 1000, ORDER_MAX = 64, SECTOR = 512 };
 
 static const char *const drivers[] = {"/modules/xen-blkfront.ko", "/modules/xen-netfront.ko"};
 static struct in_addr own_address;
@@ -111,6 +112,78 @@ static int set_up_card(char *address_with_prefix, const char *gateway)
     return 0;
 }
 
+static void write_text(const char *path, const char *text)
+{
+    int file = open(path, O_WRONLY | O_CLOEXEC);
+
+    if (file < 0 || write(file, text, strlen(text)) < 0)
+        dprintf(STDOUT_FILENO, "workload: %s: %s\n", path, strerror(errno));
+    if (file >= 0)
+        close(file);
+}
+
+/* Take the only processor for ever, with the card off: the guest lives, and does nothing for anybody. */
+static void hang(void)
+{
+    struct sched_param first = {.sched_priority = sched_get_priority_max(SCHED_FIFO)};
+    struct ifreq card = {.ifr_name = "eth0"};
+    int control = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+
+    ioctl(control, SIOCSIFFLAGS, &card);
+    write_text("/proc/sys/kernel/sched_rt_runtime_us", "-1");
+    if (sched_setscheduler(0, SCHED_FIFO, &first) < 0)
+        dprintf(STDOUT_FILENO, "workload: sched_setscheduler: %s\n", strerror(errno));
+    for (;;)
+        ;
+}
+
+/* Read one sector past every cache: it ends when the disk below has answered. */
+static void read_disk(void)
+{
+    static char sector[SECTOR] __attribute__((aligned(SECTOR)));
+    int file = open("/dev/xvda", O_RDONLY | O_DIRECT | O_CLOEXEC);
+    ssize_t got = file < 0 ? -1 : pread(file, sector, sizeof sector, 0);
+
+    dprintf(STDOUT_FILENO, "workload read %s\n", got == sizeof sector ? "ok" : strerror(errno));
+    if (file >= 0)
+        close(file);
+}
+
+/* Do one order of the console; these are the ways in which a guest can end, for those who test them. */
+static void obey(const char *order)
+{
+    dprintf(STDOUT_FILENO, "workload order %s\n", order);
+    if (strcmp(order, "crash") == 0)
+        write_text("/proc/sysrq-trigger", "c");
+    else if (strcmp(order, "hang") == 0)
+        hang();
+    else if (strcmp(order, "shutdown") == 0)
+        guest_power_command("poweroff");
+    else if (strcmp(order, "read") == 0)
+        read_disk();
+    else
+        dprintf(STDOUT_FILENO, "workload: the orders are crash, hang, shutdown, read\n");
+}
+
+/* A process beside the service reads orders of one line, so that they work while the service waits for its disk. */
+static int start_obeying(void)
+{
+    char line[ORDER_MAX];
+    ssize_t got;
+    pid_t child = fork();
+
+    if (child != 0)
+        return child < 0 ? -1 : 0;
+    while ((got = read(STDIN_FILENO, line, sizeof line - 1)) > 0) {
+        line[got] = '\0';
+        line[strcspn(line, "\r\n")] = '\0';
+        if (line[0])
+            obey(line);
+    }
+    for (;;)
+        pause();
+}
+
 static int failed(struct guest_settings *settings, const char *problem)
 {
     settings->problem = problem;
@@ -130,6 +203,8 @@ int guest_setup(struct guest_settings *settings)
         return failed(settings, "mounting /dev");
     if (mount("proc", "/proc", "proc", 0, NULL) < 0 && errno != EBUSY)
         return failed(settings, "mounting /proc");
+    if (start_obeying() < 0)
+        return failed(settings, "starting the reader of orders");
     for (i = 0; i < sizeof drivers / sizeof drivers[0]; i++)
         if (load_driver(drivers[i]) < 0)
             return failed(settings, drivers[i]);

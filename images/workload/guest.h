@@ -7,7 +7,8 @@ struct guest_settings {
     const char *problem; /* what failed, when guest_setup returns -1 */
 };
 
-/* Mount /dev and /proc, load the front-end drivers, set up eth0 from the kernel's command line. */
+/* Mount /dev and /proc, load the front-end drivers, set up eth0 from the kernel's command line; from the second step on
+ * orders that are written to the console are obeyed: crash, hang, shutdown, read (one sector of the disk). */
 int guest_setup(struct guest_settings *settings);
 
 /* Called as poweroff or reboot (the kernel does so when Xen asks the guest to stop): stop, and do not return. */

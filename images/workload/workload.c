@@ -1,5 +1,5 @@
 /*
- * The workload service: an append-only log of request ids, served over UDP.
+ * The workload service: an append-only log of request ids, served over UDP, and over TCP with one request in a line.
  *
  * An id is acknowledged only after its record is on disk (unless nosync=1 plants that defect). As the first process
  * of a guest it also loads the two Xen front-end drivers and sets up its network card; with --device FILE --port N
@@ -24,12 +24,15 @@
 #include <unistd.h>
 #include "guest.h"
 #include "record.h"
+#include "stream.h"
 
-enum { BATCH_MAX = 256, REQUEST_MAX = 512, REPLY_MAX = 1200, IDS_PER_REPLY = 24, SCAN_RECORDS = 128 };
+enum { DATAGRAMS_MAX = 192, BATCH_MAX = DATAGRAMS_MAX + STREAMS_MAX };
+enum { REQUEST_MAX = 512, REPLY_MAX = 1200, IDS_PER_REPLY = 24, SCAN_RECORDS = 128 };
 enum { ANNOUNCEMENTS = 3, ANNOUNCEMENT_GAP_MS = 200 };
 
 struct request {
     struct sockaddr_in from;
+    int stream; /* the number of its TCP connection, or -1 for a datagram */
     char text[REQUEST_MAX];
     int is_put;
     uint64_t index;
@@ -199,23 +202,38 @@ static int answer(const struct log *log, const struct request *request, char *re
     return snprintf(reply, REPLY_MAX, "ERR the request is none of PUT <id>, GET <first> <n>, PING <token>");
 }
 
-/* Take every request that waits, up to a batch. */
+/* Take every datagram that waits, up to their share of a batch. */
 static int receive(int socket)
 {
     int count = 0;
     ssize_t got;
     socklen_t length;
 
-    while (count < BATCH_MAX) {
+    while (count < DATAGRAMS_MAX) {
         length = sizeof batch[count].from;
         got = recvfrom(socket, batch[count].text, REQUEST_MAX - 1, MSG_DONTWAIT, (struct sockaddr *)&batch[count].from,
                        &length);
         if (got < 0)
             break;
+        batch[count].stream = -1;
         batch[count].text[got] = '\0';
         if (got > 0 && batch[count].text[got - 1] == '\n')
             batch[count].text[got - 1] = '\0';
         count++;
+    }
+    return count;
+}
+
+/* Add at most one request of each TCP connection: a client that sends many cannot hold up the others. */
+static int receive_lines(int count)
+{
+    int i;
+
+    streams_read();
+    for (i = 0; i < STREAMS_MAX; i++) {
+        if (!stream_take(i, batch[count].text, REQUEST_MAX))
+            continue;
+        batch[count++].stream = i;
     }
     return count;
 }
@@ -230,7 +248,7 @@ static long long now_ms(void)
 
 static void serve(struct log *log, int socket, int announce)
 {
-    struct pollfd waiting = {.fd = socket, .events = POLLIN};
+    struct pollfd waiting[1 + STREAM_FDS] = {{.fd = socket, .events = POLLIN}};
     long long next_ms = now_ms() + ANNOUNCEMENT_GAP_MS;
     int left = announce ? ANNOUNCEMENTS - 1 : 0;
     char reply[REPLY_MAX];
@@ -243,25 +261,39 @@ static void serve(struct log *log, int socket, int announce)
             if (timeout_ms < 0)
                 timeout_ms = 0;
         }
-        poll(&waiting, 1, timeout_ms);
+        if (streams_poll(waiting + 1))
+            timeout_ms = 0;
+        poll(waiting, 1 + STREAM_FDS, timeout_ms);
         if (left && now_ms() >= next_ms) {
             guest_announce();
             left--;
             next_ms += ANNOUNCEMENT_GAP_MS;
         }
-        count = receive(socket);
+        count = receive_lines(receive(socket));
         commit(log, count);
         for (i = 0; i < count; i++) {
             length = answer(log, &batch[i], reply);
-            sendto(socket, reply, (size_t)length, 0, (struct sockaddr *)&batch[i].from, sizeof batch[i].from);
+            if (batch[i].stream >= 0)
+                stream_answer(batch[i].stream, reply, (size_t)length);
+            else
+                sendto(socket, reply, (size_t)length, 0, (struct sockaddr *)&batch[i].from, sizeof batch[i].from);
         }
     }
+}
+
+/* Tests let the kernel choose the ports and read them here. */
+static void say_port(const char *name, int opened)
+{
+    struct sockaddr_in here = {0};
+    socklen_t length = sizeof here;
+
+    if (getpid() != 1 && getsockname(opened, (struct sockaddr *)&here, &length) == 0)
+        printf("workload listening %s=%d\n", name, ntohs(here.sin_port));
 }
 
 static int open_socket(uint32_t address, int port)
 {
     struct sockaddr_in here = {.sin_family = AF_INET, .sin_port = htons((uint16_t)port)};
-    socklen_t length = sizeof here;
     int buffer_bytes = 1 << 20;
     int opened = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
 
@@ -269,8 +301,7 @@ static int open_socket(uint32_t address, int port)
     if (opened < 0 || bind(opened, (struct sockaddr *)&here, sizeof here) < 0)
         die("the UDP port");
     setsockopt(opened, SOL_SOCKET, SO_RCVBUF, &buffer_bytes, sizeof buffer_bytes);
-    if (getsockname(opened, (struct sockaddr *)&here, &length) == 0 && getpid() != 1)
-        printf("workload listening port=%d\n", ntohs(here.sin_port));
+    say_port("port", opened);
     return opened;
 }
 
@@ -278,7 +309,7 @@ int main(int argc, char **argv)
 {
     struct log log = {0};
     const char *device = "/dev/xvda";
-    int port = 7000, i, server;
+    int port = 7000, i, server, lines;
     int is_guest = getpid() == 1;
 
     if (!is_guest && argc > 0)
@@ -306,6 +337,10 @@ int main(int argc, char **argv)
     }
     open_log(&log, device);
     server = open_socket(htonl(is_guest ? INADDR_ANY : INADDR_LOOPBACK), port);
+    lines = streams_open(htonl(is_guest ? INADDR_ANY : INADDR_LOOPBACK), port);
+    if (lines < 0)
+        die("the TCP port");
+    say_port("tcp_port", lines);
     if (is_guest)
         guest_announce();
     printf("workload ready total=%llu\n", (unsigned long long)log.total);

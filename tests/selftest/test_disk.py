@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import shutil
+import signal
 from collections.abc import Callable
 from pathlib import Path
 from typing import cast
@@ -29,10 +31,13 @@ from faults.disk import (
     try_read,
 )
 from faults.fault import FaultVerdict, Proof
-from faults.power_cut import cut_power
+from faults.power import cut_power
+from testbed import machine as machine_module
 from testbed.bed import Bed
+from testbed.errors import MachineError
 from testbed.history import History
-from testbed.machine import DiskSpec, Machine, MachineSpec, NbdDiskSpec
+from testbed.machine import Machine
+from testbed.machine_spec import DiskSpec, MachineSpec, NbdDiskSpec
 from testbed.qmp import QmpLost
 from testbed.storage import NbdClient, NbdDisk
 from testbed.wait import wait_for_record
@@ -191,6 +196,61 @@ def test_a_machine_wedged_by_a_hanging_disk_gets_out(way_out: str) -> None:
             assert await machine.status() == "paused"
 
     asyncio.run(scenario())
+
+
+@needs_qemu
+@pytest.mark.parametrize("order", ["quit", "stop"])
+def test_a_wedged_machine_is_yanked_by_the_order_that_it_does_not_obey(
+    order: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Quit ends it and stop pauses it although a disk hangs, and what the node said until then is kept."""
+    monkeypatch.setattr(machine_module, "REAP_TIMEOUT_S", 1.0)
+
+    async def scenario() -> tuple[bool, list[object], str]:
+        async with disk_bed(disks=["vdb"]) as small:
+            async with Machine(_spec(small, small.disk()), small.history) as machine:
+                await machine.cont()
+                await _says(small.history, "w")
+                await small.disk().command("hold")
+                if order == "quit":
+                    await machine.quit()
+                    assert not machine.alive
+                else:
+                    await machine.stop(timeout_s=0.5)
+                    assert await machine.status() == "paused"
+            yanked = [entry.fields["disks"] for entry in small.history if entry.kind == "yanked"]
+            return machine.alive, yanked, machine.console.log.read_text(encoding="utf-8")
+
+    alive, yanked, console = asyncio.run(asyncio.wait_for(scenario(), 30))
+    assert not alive
+    assert yanked == [["vdb"]]
+    assert "] w\n" in console
+
+
+@needs_qemu
+@pytest.mark.parametrize("order", ["quit", "stop", "leave"])
+def test_a_machine_that_a_yank_does_not_reach_is_killed(order: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A QEMU process that the host has stopped answers nobody; the console of its life is kept all the same."""
+    monkeypatch.setattr(machine_module, "REAP_TIMEOUT_S", 0.5)
+    monkeypatch.setattr(machine_module, "YANK_TIMEOUT_S", 0.5)
+
+    async def scenario() -> tuple[int, str]:
+        async with disk_bed(disks=["vdb"]) as small:
+            async with Machine(_spec(small, small.disk()), small.history) as machine:
+                await machine.cont()
+                await _says(small.history, "w")
+                os.kill(machine.pid, signal.SIGSTOP)
+                if order == "quit":
+                    await machine.quit()
+                elif order == "stop":
+                    with pytest.raises(MachineError, match=r"did not stop in 0\.5 s and was killed; the node is off"):
+                        await machine.stop(timeout_s=0.5)
+                assert machine.alive == (order == "leave")
+            return machine.pid, machine.console.log.read_text(encoding="utf-8")
+
+    pid, console = asyncio.run(asyncio.wait_for(scenario(), 30))
+    assert not Path(f"/proc/{pid}").exists()
+    assert "] w\n" in console
 
 
 @needs_qemu

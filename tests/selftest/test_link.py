@@ -22,7 +22,8 @@ from testbed import packets
 from testbed.bed import Bed
 from testbed.errors import TestbedError, UsageError
 from testbed.history import History
-from testbed.machine import Machine, MachineSpec, NicSpec
+from testbed.machine import Machine
+from testbed.machine_spec import MachineSpec, NicSpec
 from testbed.node import Node
 from testbed.switch_client import Direction, Switch
 from tests.selftest.wire_pair import LEFT, LONG_BYTES, RIGHT, SEGMENTS, Heard, run_story, sabotaged

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from faults.fault import FaultVerdict, Proof
-from faults.power import NodeKill
+from faults.node import NodeKill
 from testbed import ledger as book
 from testbed import site
 from testbed.ledger import Ledger, LedgerVerdict, Verdict

@@ -100,6 +100,7 @@ class DiskBed:
     history: History
     nodes: dict[str, SmallNode]
     directory: Path
+    is_mute: bool = False
 
     @property
     def bed(self) -> Bed:
@@ -114,7 +115,7 @@ class DiskBed:
         """Send from each port of a node that is on."""
         while True:
             for node, ports in PORTS.items():
-                for port in ports if node in self.nodes and self.nodes[node].is_on else ():
+                for port in ports if not self.is_mute and node in self.nodes and self.nodes[node].is_on else ():
                     with suppress(BlockingIOError):  # the switch is busy: this frame is not sent
                         devices[port].send(ether(EVERYBODY, MAC_A))
             await asyncio.sleep(0.005)

@@ -10,54 +10,91 @@ import pytest
 from faults import bench
 from faults.bench import TARGETS, Bench
 from testbed.errors import WaitTimeout
-from testbed.result import PHASES, Result, Verdict
+from testbed.metrics import Store
+from testbed.phases import PHASES
+from testbed.result import FaultResult, Result, Verdict
+from testbed.statistics import Value
 
 NAME = "cold boot to protected"
 
 
-def crash(verdict: Verdict) -> Result:
+def crash(verdict: Verdict = Verdict.PASS, *, lateness_s: float = 0.003) -> Result:
     """A judged result in which every phase took ten seconds."""
-    result = Result("primary-crash", "tcg", 1.0, 7, "", verdict=verdict, reasons=["because"])
+    result = Result("primary-crash", "tcg", 1.0, 7, "2026-01-01T00:00:00+00:00", verdict=verdict, reasons=["because"])
+    result.faults = [FaultResult("node.kill", "a", "confirmed", 4.0, {})]
     result.phases_s = dict.fromkeys(PHASES, 10.0)
-    result.host["memory_peak_mib"] = 1500
+    result.host |= {"memory_peak_mib": 1500, "probe_lateness_p99_s": lateness_s}
     return result
 
 
-def test_a_row_is_the_median_with_its_spread(tmp_path: Path) -> None:
+def test_a_row_is_the_median_with_its_spread_and_interval(tmp_path: Path) -> None:
     """Every promised number has a row, and one without values shows none instead of 0."""
     table = Bench(tmp_path, 3)
-    for value in (30.0, 50.0, 31.0):
+    for value in (30.0, 50.0, 31.0, 32.0, 33.0):
         table.add(NAME, value)
-    rows = {row.name: row for row in table.rows()}
+    rows = {row.name: row.as_json() for row in table.rows()}
     assert list(rows) == list(TARGETS)
     row = rows.pop(NAME)
-    assert (row.n, row.median, row.min, row.max, row.target) == (3, 31.0, 30.0, 50.0, TARGETS[NAME][1])
-    assert {(other.n, other.median) for other in rows.values()} == {(0, None)}
+    assert (row["n"], row["median"], row["min"], row["max"], row["target"]) == (5, 32.0, 30.0, 50.0, TARGETS[NAME][1])
+    assert row["median_interval"] == [30.0, 50.0]
+    assert {(other["n"], other["median"], other["median_interval"]) for other in rows.values()} == {(0, None, None)}
 
 
-def test_what_was_not_reached_is_counted_as_left_out(tmp_path: Path) -> None:
-    """A missing time does not become a small one."""
-    table = Bench(tmp_path, 1)
-    table.add(NAME, None)
-    assert table.values[NAME] == []
-    assert table.left_out == [f"{NAME}: not reached"]
-
-
-@pytest.mark.parametrize("verdict", [Verdict.FAIL, Verdict.INCONCLUSIVE, Verdict.INVALID_HOST])
-def test_a_run_that_is_not_valid_gives_no_times(tmp_path: Path, verdict: Verdict) -> None:
+@pytest.mark.parametrize(
+    "result",
+    [crash(Verdict.INCONCLUSIVE), crash(Verdict.INVALID_HOST), crash(Verdict.FAIL, lateness_s=9.0)],
+    ids=["inconclusive", "invalid host", "failed on a noisy host"],
+)
+def test_a_run_that_is_not_valid_gives_no_times(tmp_path: Path, result: Result) -> None:
     """It is left out as a whole, with its verdict and reasons."""
     table = Bench(tmp_path, 1)
-    bench._crash_values(table, crash(verdict))
+    table.add_crash(result)
     assert not any(table.values.values())
-    assert table.left_out == [f"crash run with verdict {verdict}: because"]
+    assert table.left_out == [f"crash run with verdict {result.verdict}: because"]
 
 
 def test_a_valid_run_gives_its_phases_and_memory(tmp_path: Path) -> None:
     """Each phase that is promised goes into its own row."""
     table = Bench(tmp_path, 1)
-    bench._crash_values(table, crash(Verdict.PASS))
+    table.add_crash(crash())
     filled = {name: values for name, values in table.values.items() if values}
-    assert sorted(map(tuple, filled.values())) == [(10.0,), (10.0,), (10.0,), (1500.0,)]
+    assert filled == {name: [Value(1500.0 if "memory" in name else 10.0)] for name in bench.CRASH_ROWS}
+    assert table.left_out == []
+
+
+def test_a_run_that_did_not_get_there_in_time_stays_in(tmp_path: Path) -> None:
+    """Its value is "greater than the limit", and without a limit it is named as unknown."""
+    table, result = Bench(tmp_path, 1), crash(Verdict.FAIL)
+    result.phases_s |= {"redundancy": None, "service_up": None}
+    result.limits_s = {"redundancy": 240.0}
+    table.add_crash(result)
+    assert table.values["primary crash: redundancy restored"] == [Value(240.0, censored=True)]
+    assert table.values["primary crash: client served again"] == []
+    assert table.left_out[-1] == "primary crash: client served again: unknown"
+    assert "> 240.0" in bench.table(table.rows())
+
+
+def test_every_figure_is_stored_with_what_it_was_measured_on(tmp_path: Path) -> None:
+    """Figures of their own and crash runs are there at once; the revision belongs to both."""
+    table = Bench(tmp_path, 1, store=tmp_path / "metrics.sqlite", revision="abc")
+    table.add(NAME, 31.0, image="1a9e", accelerator="tcg")
+    table.add_crash(crash())
+    with Store(tmp_path / "metrics.sqlite") as store:
+        found = store.series()
+    runs = {point.run for points in found.values() for point in points}
+    assert {(run.scenario, run.image, run.accelerator, run.revision) for run in runs} == {
+        ("bench", "1a9e", "tcg", "abc"), ("primary-crash", "", "tcg", "abc"),
+    }  # fmt: skip
+
+
+def test_a_store_that_cannot_be_written_does_not_end_the_bench(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The value counts, and a line says that it was not kept."""
+    table = Bench(tmp_path, 1, store=tmp_path)
+    table.add(NAME, 31.0)
+    assert table.values[NAME] == [Value(31.0)]
+    assert "cannot be used" in capsys.readouterr().err
 
 
 def test_an_error_of_one_run_does_not_end_the_bench(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -79,6 +116,6 @@ def test_the_printed_table_is_aligned_and_names_the_accelerator(tmp_path: Path) 
     table.add(NAME, 30.0)
     lines = bench.table(table.rows()).splitlines()
     assert len({len(line) for line in lines[:-1]}) == 1
-    assert lines[1].split()[-6:-1] == ["1", "30.0", "30.0", "30.0", "<="]
-    assert lines[2].split()[-5:-2] == ["-", "-", "-"]
+    assert lines[1].split()[-8:-1] == ["1", "30.0", "-", "30.0", "30.0", "30.0", "<="]
+    assert lines[2].split()[-7:-2] == ["-", "-", "-", "-", "-"]
     assert "accelerator tcg" in lines[-1]

@@ -43,9 +43,9 @@ def on_a_bed(act: Callable[[DiskBed], Awaitable[Proof]]) -> Proof:
 
 
 def test_a_disk_that_is_not_there_is_named_with_those_that_are() -> None:
-    """Unknown node, unknown disk, and a node whose disks are plain files."""
-    plain = cast("Bed", SimpleNamespace(nodes={"a": SimpleNamespace()}))
-    with pytest.raises(UsageError, match="disks of node a are plain files"):
+    """Unknown node, unknown disk, and a node that has no disks yet."""
+    plain = cast("Bed", SimpleNamespace(nodes={"a": SimpleNamespace(storage={})}))
+    with pytest.raises(UsageError, match="node a has no disks yet"):
         disk_of(plain, "a", "vdb")
     with pytest.raises(UsageError, match="no node 'c'; there are: a"):
         disk_of(plain, "c", "vdb")

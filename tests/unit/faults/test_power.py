@@ -1,214 +1,109 @@
-"""Proves that a node kill is believed only when the process is gone and ports that were busy have fallen silent."""
+"""Proves the order of a power cut and what it leaves when a part of it fails; its effects are in the self-tests."""
 
 from __future__ import annotations
 
 import asyncio
-import tempfile
-from collections.abc import AsyncIterator, Iterable
-from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
-from pathlib import Path
-from typing import cast
+import shutil
+from typing import Any, cast
 
 import pytest
 
-from faults import power
-from faults.fault import FaultVerdict, Proof
-from faults.power import NodeKill
+from faults import silence
+from faults.fault import FaultVerdict
+from faults.power import PowerCut, cut_counts, cut_power, disk_seed
 from testbed.bed import Bed
-from testbed.errors import TestbedError
-from testbed.history import History
-from testbed.process import Child
-from testbed.switch_client import Switch
-from testbed.wait import OwnedTask
-from tests.unit.testbed.wire import EVERYBODY, MAC_A, SEGMENTS, Device, ether
+from testbed.errors import TestbedError, UsageError
+from testbed.storage import NbdDisk
+from tests.unit.faults.disk_bed import disk_bed
 
-BOTH = ("a.priv0", "a.biz0")
+pytestmark = pytest.mark.skipif(shutil.which("nbdkit") is None, reason="nbdkit is not installed")
 
 
-@pytest.fixture(autouse=True)
-def short_silence(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The senders here are busier than a node, so that its two seconds can be shorter."""
-    monkeypatch.setattr(power, "SILENCE_S", 0.1)
+def test_each_disk_has_a_seed_of_its_own() -> None:
+    """The halves of a mirror lose different writes, and the same seed loses the same."""
+    seeds = {disk_seed(1, node, disk) for node in "ab" for disk in ("vdb", "vdc")}
+    assert len(seeds) == 4
+    assert disk_seed(1, "a", "vdb") == disk_seed(1, "a", "vdb") != disk_seed(2, "a", "vdb")
 
 
-@dataclass
-class FakeMachine:
-    """A process that the kernel shows as a QEMU, killed as the real machine kills its own."""
+def test_all_disks_stop_before_the_machine_ends_and_lose_their_caches_after() -> None:
+    """Else something on its way to a disk could still become durable."""
 
-    child: Child
-    history: History
+    async def scenario() -> list[str]:
+        order: list[str] = []
+        async with disk_bed() as small:
+            node = small.nodes["a"]
+            for name, disk in node.storage.items():
+                _note(disk, name, order)
+            kill = node.machine.kill
 
-    @property
-    def pid(self) -> int:
-        """The process id."""
-        return self.child.pid
+            async def noted() -> None:
+                order.append("kill")
+                await kill()
 
-    async def kill(self) -> None:
-        """End and record it."""
-        await self.child.kill()
-        self.history.record("machine.a", "killed", pid=self.child.pid, returncode=-9)
+            vars(node.machine)["kill"] = noted
+            await cut_power(small.bed, ["a"], seed=1, keep=0.5, tear=True)
+        return order
 
-
-@dataclass
-class FakeNode:
-    """A node whose life is that of its machine."""
-
-    machine: FakeMachine
-    was_healed: bool = False
-
-    @property
-    def is_on(self) -> bool:
-        """True while the process runs."""
-        return self.machine.child.alive
-
-    async def power_on(self) -> None:
-        """Note it."""
-        self.was_healed = True
-
-    async def wait_booted(self, _timeout_s: float) -> None:
-        """Be there at once."""
+    order = asyncio.run(scenario())
+    assert sorted(order[:2]) == ["hold vdb", "hold vdc"]
+    assert order[2] == "kill"
+    assert order[3:7] == ["cut vdb", "cut vdc", "release vdb", "release vdc"]
 
 
-@dataclass
-class FakeBed:
-    """The parts of a bed that the fault uses: a real switch and history, and a node."""
+def _note(disk: NbdDisk, name: str, order: list[str]) -> None:
+    command = disk.command
 
-    switch: Switch
-    history: History
-    nodes: dict[str, FakeNode]
-    devices: dict[str, Device]
-    is_mute: bool = False
+    async def noted(what: str, **arguments: Any) -> Any:  # noqa: ANN401 - as the original
+        order.append(f"{what} {name}")
+        return await command(what, **arguments)
 
-    async def talk(self, ports: Iterable[str], *, also_dead: bool) -> None:
-        """Send from these ports while the node lives, or for ever."""
-        while also_dead or self.nodes["a"].is_on:
-            for port in () if self.is_mute else ports:
-                self.devices[port].send(ether(EVERYBODY, MAC_A))
-            await asyncio.sleep(0.005)
+    vars(disk)["command"] = noted
 
 
-@asynccontextmanager
-async def fake_bed(talking: Iterable[str], *, also_dead: bool = False) -> AsyncIterator[FakeBed]:
-    """A bed whose node a talks on these ports."""
-    async with AsyncExitStack() as stack:
-        directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="tb-")))
-        history = stack.enter_context(History())
-        switch = await stack.enter_async_context(Switch(directory, SEGMENTS, history=history, log=directory / "log"))
-        child = Child(["sh", "-c", "sleep 60; true", "qemu"], name="qemu", log=directory / "qemu.log")
-        await stack.enter_async_context(child)
-        devices = {port: Device(directory, port) for port in BOTH}
-        for device in devices.values():
-            stack.callback(device.socket.close)
-        bed = FakeBed(switch, history, {"a": FakeNode(FakeMachine(child, history))}, devices)
-        await stack.enter_async_context(OwnedTask(bed.talk(talking, also_dead=also_dead), name="node a"))
-        yield bed
+def test_a_cut_that_fails_half_way_leaves_no_disk_hanging() -> None:
+    """A dead disk server is named, and the other disk goes on."""
+
+    async def scenario() -> dict[str, Any]:
+        async with disk_bed() as small:
+            await small.disk("vdc").kill()
+            with pytest.raises(TestbedError, match=r"The power of a was not cut: .*vdc"):
+                await cut_power(small.bed, ["a"], seed=1, keep=0.5, tear=True)
+            return await small.disk("vdb").state()
+
+    assert asyncio.run(scenario())["is_held"] is False
 
 
-async def prove(fault: NodeKill, fake: FakeBed) -> Proof:
-    """Prepare, inject and confirm."""
-    bed = cast("Bed", fake)
-    await fault.prepare(bed)
-    await fault.inject(bed)
-    return await fault.confirm(bed)
+def test_a_node_that_was_silent_before_makes_the_cut_inconclusive(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its silence afterwards proves nothing, though the disks did lose their power."""
+    monkeypatch.setattr(silence, "WINDOW_S", 0.1)
+
+    async def scenario() -> tuple[FaultVerdict, dict[str, dict[str, Any]]]:
+        async with disk_bed() as small:
+            small.is_mute = True
+            fault = PowerCut("a", seed=3)
+            await fault.prepare(small.bed)
+            await fault.inject(small.bed)
+            return (await fault.confirm(small.bed)).verdict, await cut_counts(small.bed, ["a"])
+
+    verdict, counts = asyncio.run(scenario())
+    assert verdict is FaultVerdict.INCONCLUSIVE
+    assert counts["a.vdb"]["cut_seeds"] == [disk_seed(3, "a", "vdb")]
 
 
-class DoesNothing(NodeKill):
-    """A sabotaged injector."""
-
-    async def inject(self, bed: Bed) -> None:
-        """Leave the node alone."""
-
-
-def test_a_dead_process_and_silent_ports_confirm_the_kill() -> None:
-    """The time of the fault is that of the kill, and the evidence shows both sources."""
-
-    async def scenario() -> tuple[Proof, list[float]]:
-        async with fake_bed(BOTH) as fake:
-            proof = await prove(NodeKill("a"), fake)
-            return proof, [entry.t_s for entry in fake.history if entry.kind == "killed"]
-
-    proof, killed = asyncio.run(scenario())
-    assert proof.verdict is FaultVerdict.CONFIRMED
-    assert [proof.injected_at_s] == killed
-    assert proof.evidence["process_gone"] is True
-    assert proof.evidence["frames_in_2_s_after"] == {"a.priv0": 0, "a.biz0": 0}
-    before = proof.evidence["frames_in_2_s_before"]
-    assert isinstance(before, dict)
-    assert min(before.values()) > 0
-
-
-def test_a_node_that_still_runs_is_a_mismatch() -> None:
-    """The command said yes and the world says no: the fault has no time."""
-
-    async def scenario() -> Proof:
-        async with fake_bed(BOTH) as fake:
-            return await prove(DoesNothing("a"), fake)
-
-    proof = asyncio.run(scenario())
-    assert (proof.verdict, proof.injected_at_s) == (FaultVerdict.MISMATCH, None)
-    assert proof.evidence["process_gone"] is False
-
-
-class Mutes(NodeKill):
-    """An injector that takes the node's voice and not its life."""
-
-    async def inject(self, bed: Bed) -> None:
-        """Let it fall silent."""
-        cast("FakeBed", bed).is_mute = True
-
-
-def test_a_silent_node_that_still_runs_is_a_mismatch() -> None:
-    """Silence alone is no death: cut wires look the same."""
-
-    async def scenario() -> Proof:
-        async with fake_bed(BOTH) as fake:
-            return await prove(Mutes("a"), fake)
-
-    proof = asyncio.run(scenario())
-    assert (proof.verdict, proof.injected_at_s) == (FaultVerdict.MISMATCH, None)
-    assert proof.evidence["frames_in_2_s_after"] == {"a.priv0": 0, "a.biz0": 0}
-
-
-def test_a_node_that_still_talks_is_a_mismatch() -> None:
-    """A process that is gone does not prove it when frames still come from the node's ports."""
-
-    async def scenario() -> Proof:
-        async with fake_bed(BOTH, also_dead=True) as fake:
-            return await prove(NodeKill("a"), fake)
-
-    proof = asyncio.run(scenario())
-    assert (proof.verdict, proof.injected_at_s) == (FaultVerdict.MISMATCH, None)
-    assert proof.evidence["process_gone"] is True
-
-
-def test_a_port_that_was_silent_before_proves_nothing() -> None:
-    """Silence after the kill means something only when each port was heard before."""
-
-    async def scenario() -> Proof:
-        async with fake_bed(["a.priv0"]) as fake:
-            return await prove(NodeKill("a"), fake)
-
-    assert asyncio.run(scenario()).verdict is FaultVerdict.INCONCLUSIVE
-
-
-def test_healing_switches_a_dead_node_on_and_refuses_a_living_one() -> None:
-    """A node that was never down cannot be healed, and the error says so."""
+def test_a_node_that_is_off_has_no_power_to_lose() -> None:
+    """It is refused before anything is touched."""
 
     async def scenario() -> None:
-        async with fake_bed(()) as fake:
-            node, bed = fake.nodes["a"], cast("Bed", fake)
-            with pytest.raises(TestbedError, match="Node a was to be switched on again, but it is running"):
-                await NodeKill("a").heal(bed)
-            assert not node.was_healed
-            await node.machine.kill()
-            await NodeKill("a").heal(bed)
-            assert node.was_healed
+        async with disk_bed() as small:
+            await small.nodes["a"].machine.kill()
+            await PowerCut("a", seed=3).prepare(small.bed)
 
-    asyncio.run(scenario())
+    with pytest.raises(UsageError, match="node a is off"):
+        asyncio.run(scenario())
 
 
 def test_confirming_without_preparing_is_an_error_of_the_caller() -> None:
     """Without the healthy state there is nothing to compare with."""
     with pytest.raises(AssertionError, match="prepare comes first"):
-        asyncio.run(NodeKill("a").confirm(cast("Bed", None)))
+        asyncio.run(PowerCut("a", seed=1).confirm(cast("Bed", None)))

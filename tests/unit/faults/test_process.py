@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from faults.freeze import process_state
 from faults.process import FAULTS, ProcessStopFor
 from faults.process_target import look
+from faults.qemu_process import process_state
 from testbed.errors import UsageError
 from testbed.process import Child
 from testbed.wait import wait_until

@@ -6,9 +6,9 @@ import asyncio
 from pathlib import Path
 
 from faults.fault import FaultVerdict, Proof
-from faults.freeze import process_state
 from faults.process import ProcessStop
 from faults.process_target import Process, look
+from faults.qemu_process import process_state
 from testbed.process import Child
 from tests.unit.faults.inner_bed import InnerBed, QuietSwitch
 

@@ -13,7 +13,16 @@ import pytest
 from faults import verbs
 from testbed import report
 from testbed.errors import UsageError
-from testbed.result import PHASES, Result, Verdict
+from testbed.metrics import Store
+from testbed.phases import PHASES
+from testbed.result import Result, Verdict
+
+
+@pytest.fixture(autouse=True)
+def own_store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A metric store of the test's own."""
+    monkeypatch.setenv("AVANCE_CACHE", str(tmp_path / "cache"))
+    return tmp_path / "cache" / "metrics.sqlite"
 
 
 def parse(*argv: str) -> argparse.Namespace:
@@ -79,6 +88,26 @@ def test_the_exit_code_is_the_verdict(
     assert args.act(args) == code
     assert f"verdict: {verdict}\n" in capsys.readouterr().out
     assert set(verbs.CODES) == set(Verdict)
+    with Store(tmp_path / "cache" / "metrics.sqlite") as store:
+        ((_, points),) = store.series(metric="outage").items()
+    assert [(point.run.verdict, point.value.at) for point in points] == [(verdict.value, 14.2)]
+
+
+def test_a_store_that_cannot_be_written_changes_no_verdict(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], own_store: Path
+) -> None:
+    """The run ends with its verdict, and a sentence says that no figure was kept."""
+
+    async def crash_once(_out: Path, **_more: object) -> Result:
+        return a_result()
+
+    monkeypatch.setattr(verbs, "crash_once", crash_once)
+    own_store.parent.mkdir()
+    own_store.write_text("this is no database, and longer than its header would be", encoding="ascii")
+    (tmp_path / "timeline.txt").write_text("the story\n", encoding="utf-8")
+    args = parse("run", "primary-crash", "--out", str(tmp_path))
+    assert args.act(args) == 0
+    assert "cannot be used" in capsys.readouterr().err
 
 
 def test_the_summary_tells_story_figures_and_reasons(tmp_path: Path) -> None:

@@ -33,7 +33,7 @@ def test_the_agreed_keys_are_there(tmp_path: Path) -> None:
     assert content["schema"] == "testbed.image/1"
     workload = content["workload"]
     assert isinstance(workload, dict)
-    assert set(workload) == {"kernel", "ramdisk", "memory_mib", "volume_mib", "udp_port"}
+    assert set(workload) == {"kernel", "ramdisk", "memory_mib", "volume_mib", "udp_port", "tcp_port"}
 
 
 def test_the_daemons_supervisor_is_named(tmp_path: Path) -> None:

@@ -39,6 +39,7 @@ class Service:
     pid: int
     output: IO[str]
     port: int
+    tcp_port: int
     ready: str
     client: socket.socket
 
@@ -50,6 +51,10 @@ class Service:
     def send(self, request: str) -> None:
         """Send one request without reading the answer."""
         self.client.sendto(request.encode(), ("127.0.0.1", self.port))
+
+    def connect(self) -> socket.socket:
+        """Open a TCP connection."""
+        return socket.create_connection(("127.0.0.1", self.tcp_port), timeout=20)
 
     def kill(self) -> None:
         """End the service the hard way, as a power cut would."""
@@ -77,11 +82,11 @@ class Starter:
         pid = os.posix_spawn(argv[0], argv, os.environ, file_actions=actions)
         os.close(writer)
         output = os.fdopen(reader, encoding="ascii")
-        port = int(output.readline().strip().rpartition("port=")[2])
+        port, tcp_port = (int(output.readline().strip().rpartition("port=")[2]) for _ in range(2))
         ready = output.readline().strip()
         client = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         client.settimeout(20)
-        service = Service(pid, output, port, ready, client)
+        service = Service(pid, output, port, tcp_port, ready, client)
         self.running.append(service)
         return service
 
@@ -229,3 +234,96 @@ def test_the_longest_id_is_kept_whole(starter: Starter) -> None:
 def test_without_the_flush_it_still_answers(starter: Starter) -> None:
     """The planted defect changes when data is safe, not what the protocol says."""
     assert starter.start("--nosync").ask("PUT a") == "OK a 0"
+
+
+def lines(connection: socket.socket, count: int) -> list[str]:
+    """The next answers of a TCP connection; fewer when the service ends it."""
+    read = b""
+    while read.count(b"\n") < count and (data := connection.recv(4096)):
+        read += data
+    return read.decode().splitlines()
+
+
+def test_tcp_speaks_the_same_protocol_line_by_line(starter: Starter) -> None:
+    """Requests that arrive together or in pieces are answered in order, and both ways lead to one log."""
+    service = starter.start()
+    with service.connect() as connection:
+        connection.sendall(b"PUT a\nPUT b\nPI")
+        assert lines(connection, 2) == ["OK a 0", "OK b 1"]
+        connection.sendall(b"NG t\nHELLO\n")
+        pong, error = lines(connection, 2)
+    assert pong.split()[:2] == ["PONG", "t"]
+    assert pong.split()[3] == "2"
+    assert error.startswith("ERR ")
+    assert service.ask("GET 0 9") == "IDS 2 0 a b"
+
+
+def test_a_client_that_stops_sending_still_gets_its_answers(starter: Starter) -> None:
+    """A half-closed connection is answered to the end and then closed."""
+    service = starter.start()
+    with service.connect() as connection:
+        connection.sendall(b"PUT a\nPUT b\nPING torn")
+        connection.shutdown(socket.SHUT_WR)
+        assert lines(connection, 9) == ["OK a 0", "OK b 1"]
+
+
+def test_one_round_takes_datagrams_and_lines_in_one_flush(starter: Starter) -> None:
+    """What waits together on both ways is one batch: each gets its own place in the log."""
+    service = starter.start()
+    with service.connect() as one, service.connect() as other:
+        os.kill(service.pid, signal.SIGSTOP)
+        service.send("PUT datagram")
+        one.sendall(b"PUT one\n")
+        other.sendall(b"PUT other\n")
+        os.kill(service.pid, signal.SIGCONT)
+        answers = [service.client.recv(2048).decode(), *lines(one, 1), *lines(other, 1)]
+    assert sorted(int(answer.split()[2]) for answer in answers) == [0, 1, 2]
+
+
+def test_a_failed_write_is_never_acknowledged_over_tcp(starter: Starter) -> None:
+    """The rule of the datagrams holds for lines too."""
+    service = starter.start()
+    resource.prlimit(service.pid, resource.RLIMIT_FSIZE, (0, 0))
+    with service.connect() as connection:
+        connection.sendall(b"PUT a\n")
+        assert lines(connection, 1)[0].startswith("ERR ")
+    assert service.ask("GET 0 9") == "IDS 0 0"
+
+
+def test_a_client_that_reads_nothing_holds_up_nobody(starter: Starter) -> None:
+    """It loses its connection when its answers no longer fit, and datagrams are answered meanwhile."""
+    service = starter.start()
+    with service.connect() as deaf:
+        deaf.setblocking(False)
+        request = b"PING " + b"x" * 64 + b"\n"
+        ended = False
+        while not ended:
+            try:
+                deaf.send(request * 200)
+            except BlockingIOError:
+                pass
+            except (BrokenPipeError, ConnectionResetError):
+                ended = True
+            assert service.ask("PING t").startswith("PONG t ")
+
+
+def test_the_client_that_was_silent_for_longest_makes_room(starter: Starter) -> None:
+    """More connections than there are places: the newest work, the oldest silent one is closed."""
+    service = starter.start()
+    connections = [service.connect() for _ in range(65)]
+    try:
+        for number, connection in enumerate(connections[1:]):
+            connection.sendall(f"PUT n{number}\n".encode())
+            assert lines(connection, 1) == [f"OK n{number} {number}"]
+        assert connections[0].recv(100) == b""
+    finally:
+        for connection in connections:
+            connection.close()
+
+
+def test_a_line_without_end_is_refused(starter: Starter) -> None:
+    """A request longer than any valid one gets ERR and ends its connection."""
+    with starter.start().connect() as connection:
+        connection.sendall(b"x" * 512)
+        (answer,) = lines(connection, 9)
+    assert answer.startswith("ERR ")

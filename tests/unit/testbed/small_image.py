@@ -56,7 +56,9 @@ def write_image(directory: Path) -> Path:
             "journal": "/var/log/nothing",
             "site_schema": "avance.site/1",
         },
-        "workload": {"kernel": "/k", "ramdisk": "/r", "memory_mib": 96, "volume_mib": 32, "udp_port": 7000},
+        "workload": {
+            "kernel": "/k", "ramdisk": "/r", "memory_mib": 96, "volume_mib": 32, "udp_port": 7000, "tcp_port": 7000,
+        },
     }  # fmt: skip
     manifest = directory / "manifest.json"
     manifest.write_text(json.dumps(document), encoding="utf-8")

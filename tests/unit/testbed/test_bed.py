@@ -17,15 +17,17 @@ from pathlib import Path
 import pytest
 
 from testbed import site
-from testbed.bed import Bed, Stage, milestone_of
-from testbed.errors import GuestCommandError, HostError, MachineError, SnapshotError, TestbedError, WaitTimeout
-from testbed.history import History, Record
+from testbed.bed import Bed, Stage
+from testbed.errors import DiskServerError, GuestCommandError, HostError, MachineError, TestbedError, WaitTimeout
+from testbed.history import History
+from testbed.ipmi_client import IpmiClient
 from testbed.node import Node, Place
 from testbed.process import Child
 from testbed.snapshot import SnapshotStore
 from testbed.switch_client import Switch
 from testbed.wait import ForbiddenSeen, wait_until
 from tests.unit.testbed.small_image import all_gone, cold_bed, own_host
+from tests.unit.testbed.test_phases import journal
 
 ROOT = Path(__file__).resolve().parents[3]
 needs_qemu = pytest.mark.skipif(
@@ -59,23 +61,6 @@ def with_bed(tmp_path: Path, cache: Path, scenario: Callable[[Bed], Awaitable[No
     asyncio.run(whole())
 
 
-def journal(node: str, milestone: object) -> dict[str, object]:
-    """The fields of a line of a node's journal."""
-    return {"entry": {"milestone": milestone, "node": node}}
-
-
-@pytest.mark.parametrize(
-    ("fields", "expected"),
-    [
-        (journal("a", "paired"), "paired"), (journal("a", None), None), (journal("a", 7), None), ({}, None),
-        ({"entry": "half a li"}, None),
-    ],
-)  # fmt: skip
-def test_only_a_text_is_a_milestone(fields: dict[str, object], expected: str | None) -> None:
-    """A line without one, or a line that could not be read, publishes nothing."""
-    assert milestone_of(Record(0, 0.0, "journal.a", "entry", fields)) == expected
-
-
 @needs_qemu
 def test_the_world_comes_up_and_goes_away(tmp_path: Path, credentials_cache: Path) -> None:
     """Switch, outside world, service centre and client work together while no node runs, and end together."""
@@ -88,6 +73,35 @@ def test_the_world_comes_up_and_goes_away(tmp_path: Path, credentials_cache: Pat
         assert (bed.sockets / "centre").is_socket()
         assert bed.peak_memory_mib() > 0
         assert not any(node.is_on for node in bed.nodes.values())
+
+    with_bed(tmp_path, credentials_cache, scenario)
+
+
+@needs_qemu
+@pytest.mark.skipif(shutil.which("ipmi_sim") is None, reason="ipmi_sim is not installed")
+def test_each_node_has_a_bmc_that_the_client_reaches(tmp_path: Path, credentials_cache: Path) -> None:
+    """Both answer at their own address while the nodes are off."""
+
+    async def scenario(bed: Bed) -> None:
+        for name, bmc in bed.bmcs.items():
+            async with IpmiClient(bed.client, bmc.address, user=bmc.user, password=bmc.password) as client:
+                assert await client.ping(10) is not None
+                assert bmc.address == site.BMC_ADDRESSES[name]
+                assert await bmc.chassis(["get", "power"]) == "ok power:0"
+        assert set(bed.bmcs) == set(bed.nodes)
+
+    with_bed(tmp_path, credentials_cache, scenario)
+
+
+@needs_qemu
+def test_a_host_without_ipmi_sim_has_nodes_without_bmcs(
+    tmp_path: Path, credentials_cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The bed comes up and says so."""
+    monkeypatch.setattr("testbed.bed.BMC_PROGRAM", "no-such-program")
+
+    async def scenario(bed: Bed) -> None:
+        assert bed.bmcs == {}
 
     with_bed(tmp_path, credentials_cache, scenario)
 
@@ -269,13 +283,13 @@ def test_a_saved_pair_is_restored_and_a_damaged_snapshot_costs_a_cold_boot(
 def test_a_snapshot_that_cannot_be_saved_leaves_nothing_behind(
     tmp_path: Path, credentials_cache: Path, host: pytest.MonkeyPatch
 ) -> None:
-    """A disk that vanished in the middle of the save is a SnapshotError, and no half of a snapshot is kept."""
+    """A disk that vanished before the save is named, and no half of a snapshot is kept."""
     without_product(host)
 
     async def scenario(bed: Bed) -> None:
         await bed.reach(Stage.PROTECTED)
         bed.nodes["b"].disk("vdc").unlink()
-        with pytest.raises(SnapshotError, match="gave up on the memory of node b"):
+        with pytest.raises(DiskServerError, match="Disk b-vdc refused `save`"):
             await bed.save(SnapshotStore(credentials_cache / "snapshots"), "key")
         assert list((credentials_cache / "snapshots").iterdir()) == []
 
@@ -288,6 +302,7 @@ from pathlib import Path
 from testbed.bed import Bed, Stage
 from testbed.history import History
 from testbed.node import Node
+from tests.unit.testbed.test_phases import journal
 from tests.unit.testbed.small_image import cold_bed
 
 async def booted(*_arguments):
@@ -298,6 +313,7 @@ async def main(directory, cache):
     async with cold_bed(directory, cache, History()) as bed:
         await bed.reach(Stage.BOOTED)
         pids = [bed.switch.pid, bed.outside.pid, *(node.machine.pid for node in bed.nodes.values())]
+        pids += [disk.pid for node in bed.nodes.values() for disk in node.storage.values()]
         (directory / "partial").write_text(" ".join(map(str, [bed.sockets, *pids])))
         (directory / "partial").rename(directory / "pids")
         await asyncio.Event().wait()
@@ -328,7 +344,7 @@ def test_a_bed_that_is_ended_takes_everything_with_it(
             async with asyncio.timeout(20):
                 await child.wait()
             await all_gone([int(pid) for pid in pids])
-            assert len(pids) == 4
+            assert len(pids) == 10
             if how is signal.SIGINT:  # after SIGKILL the next start of any bed sweeps the directory
                 assert not Path(sockets).exists()
             shutil.rmtree(sockets, ignore_errors=True)

@@ -117,6 +117,36 @@ def test_a_datagram_finds_its_way_and_its_answer_back() -> None:
     with_hosts(scenario)
 
 
+def test_a_question_under_an_observers_address_leaves_the_cache_alone() -> None:
+    """The observer gets the answer, and the client still does not know the neighbour."""
+
+    async def scenario(client: Endpoint, server: Endpoint, history: History) -> None:
+        got: asyncio.Queue[tuple[str, str]] = asyncio.Queue()
+        client.observe("10.77.0.200", lambda arp, _t: got.put_nowait((arp.sender_ip, arp.sender_mac)))
+        client.arp_ask(IP, "10.77.0.200")
+        async with asyncio.timeout(10):
+            assert await got.get() == (IP, MAC)
+        assert client.neighbour(IP) is None
+        client.stop_observing("10.77.0.200")
+
+    with_hosts(scenario)
+
+
+def test_an_echo_reply_names_its_request() -> None:
+    """Replies of an identifier reach its listener with their sequence numbers."""
+
+    async def scenario(client: Endpoint, server: Endpoint, history: History) -> None:
+        got: asyncio.Queue[int] = asyncio.Queue()
+        client.echo_listen(9, lambda sequence, _t: got.put_nowait(sequence))
+        client.echo_send(IP, 9, 1)
+        client.echo_send(IP, 9, 65_535)
+        async with asyncio.timeout(10):
+            assert [await got.get(), await got.get()] == [1, 65_535]
+        client.stop_echo(9)
+
+    with_hosts(scenario)
+
+
 def test_ping_is_answered() -> None:
     """A host answers ICMP echo, and the time of the answer comes back."""
 

@@ -15,6 +15,7 @@ from testbed import host
 from testbed.errors import HostError, UsageError
 from testbed.host import (
     HostSample,
+    bed_sockets,
     between,
     choose_accelerator,
     find_qemu,
@@ -236,3 +237,15 @@ def test_a_socket_directory_is_private_and_short_lived(tmp_path: Path) -> None:
     with pytest.raises(HostError, match=r"something failed"):
         fail_inside()
     assert list(tmp_path.iterdir()) == []
+
+
+def test_the_sockets_of_the_running_bed_are_found(tmp_path: Path) -> None:
+    """They belong to the process that holds the lock; without a bed, and for a stranger's directory, there are none."""
+    lock = tmp_path / "lock"
+    assert bed_sockets(tmp_path, lock) is None
+    with host_lock("testbed", lock), socket_dir(tmp_path) as mine:
+        stranger = tmp_path / "tb-stranger"
+        stranger.mkdir()
+        (stranger / "owner").write_text("1 1\n", encoding="ascii")
+        assert bed_sockets(tmp_path, lock) == mine
+    assert bed_sockets(tmp_path, lock) is None

@@ -117,7 +117,7 @@ def test_help_names_the_verbs_of_all_packages(capsys: pytest.CaptureFixture[str]
         command.main(["--help"])
     assert ended.value.code == 0
     text = capsys.readouterr().out
-    for verb in ("doctor", "up", "run", "demo", "bench"):
+    for verb in ("doctor", "up", "history", "run", "demo", "bench"):
         assert f"\n    {verb} " in text
 
 

@@ -10,18 +10,17 @@ import signal
 import tempfile
 from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from testbed import node as node_module
-from testbed.errors import GuestCommandError, HostError, MachineError, WaitTimeout
+from testbed.errors import GuestCommandError, ImageError, MachineError, WaitTimeout
 from testbed.guest import GuestAgent
 from testbed.history import History
-from testbed.machine import qemu_argv
+from testbed.machine_spec import qemu_argv
 from testbed.node import Node, Place
-from testbed.process import run
 from testbed.site import SEGMENTS
+from testbed.storage import NbdClient
 from testbed.switch_client import Switch
 from testbed.wait import wait_for_record
 from tests.unit.testbed.small_image import all_gone, small_image
@@ -29,7 +28,7 @@ from tests.unit.testbed.small_image import all_gone, small_image
 needs_qemu = pytest.mark.skipif(
     shutil.which("qemu-system-x86_64") is None, reason="qemu-system-x86_64 is not installed"
 )
-needs_qemu_img = pytest.mark.skipif(shutil.which("qemu-img") is None, reason="qemu-img is not installed")
+needs_nbdkit = pytest.mark.skipif(shutil.which("nbdkit") is None, reason="nbdkit is not installed")
 
 
 def make_node(tmp_path: Path, history: History, sockets: Path) -> Node:
@@ -53,27 +52,27 @@ def with_node(tmp_path: Path, scenario: Callable[[Node, History], Awaitable[None
     asyncio.run(whole())
 
 
+@needs_nbdkit
 def test_the_hardware_is_that_of_the_contract(tmp_path: Path) -> None:
     """Three disks in their order, both NICs with the MACs of the node, the image's memory and boot files."""
-    node = make_node(tmp_path, History(), tmp_path)
-    spec = node.spec()
-    assert [(disk.name, disk.path.name, disk.format) for disk in spec.disks] == [
-        (name, f"a-{name}.qcow2", "qcow2") for name in ("vda", "vdb", "vdc")
-    ]
-    assert [(nic.name, nic.mac) for nic in spec.nics] == [
-        ("priv0", "52:54:00:09:00:01"), ("biz0", "52:54:00:77:00:01"),
-    ]  # fmt: skip
-    assert [(nic.local.name, nic.remote.name) for nic in spec.nics] == [
-        ("q-a.priv0", "s-a.priv0"), ("q-a.biz0", "s-a.biz0"),
-    ]  # fmt: skip
-    assert (spec.memory_mib, spec.boot, spec.accel, spec.incoming) == (32, node.image.boot, "tcg", None)
 
+    async def scenario(node: Node, _history: History) -> None:
+        await node.make_disks()
+        spec = node.spec()
+        assert [(disk.name, disk.path.name, disk.format) for disk in spec.disks] == [
+            (name, f"n-a-{name}", "raw") for name in ("vda", "vdb", "vdc")
+        ]
+        assert [(nic.name, nic.mac) for nic in spec.nics] == [
+            ("priv0", "52:54:00:09:00:01"), ("biz0", "52:54:00:77:00:01"),
+        ]  # fmt: skip
+        assert [(nic.local.name, nic.remote.name) for nic in spec.nics] == [
+            ("q-a.priv0", "s-a.priv0"), ("q-a.biz0", "s-a.biz0"),
+        ]  # fmt: skip
+        assert (spec.memory_mib, spec.boot, spec.accel, spec.incoming) == (32, node.image.boot, "tcg", None)
+        # The command line of a restore differs in the incoming memory alone, so that the state meets the same hardware.
+        assert qemu_argv(node.spec(tmp_path / "memory")) == [*qemu_argv(spec), "-incoming", "defer"]
 
-def test_a_restore_changes_nothing_but_the_memory(tmp_path: Path) -> None:
-    """QEMU's command line differs in the incoming memory alone, so that the state meets the same hardware."""
-    node = make_node(tmp_path, History(), tmp_path)
-    fresh, restored = qemu_argv(node.spec()), qemu_argv(node.spec(tmp_path / "memory"))
-    assert restored == [*fresh, "-incoming", "defer"]
+    with_node(tmp_path, scenario)
 
 
 def test_a_node_that_is_off_says_so(tmp_path: Path) -> None:
@@ -86,48 +85,47 @@ def test_a_node_that_is_off_says_so(tmp_path: Path) -> None:
         asyncio.run(node.wait_booted(10))
 
 
-async def disk_facts(path: Path) -> dict[str, Any]:
-    """What qemu-img says of a disk."""
-    done = await run(["qemu-img", "info", "--output=json", str(path)], timeout_s=20)
-    facts: dict[str, Any] = json.loads(done.stdout)
-    return facts
-
-
-@needs_qemu_img
-def test_disks_are_blank_or_layers_that_leave_their_backing_alone(tmp_path: Path) -> None:
-    """At first the root is a layer over the image and data disks are blank; a restore gets layers over a snapshot."""
+@needs_nbdkit
+def test_disks_are_blank_or_loaded_and_leave_their_sources_alone(tmp_path: Path) -> None:
+    """The root shows the image's until it is written; a restore brings back image and volatile cache of each disk."""
 
     async def scenario(node: Node, _history: History) -> None:
+        root = node.image.root.read_bytes()
         await node.make_disks()
-        root, data = await disk_facts(node.disk("vda")), await disk_facts(node.disk("vdb"))
-        assert (root["format"], root["full-backing-filename"]) == ("qcow2", str(node.image.root))
-        assert ("backing-filename" in data, data["virtual-size"]) == (False, 512 << 20)
-        saved = {name: tmp_path / f"saved-{name}" for name in ("vda", "vdb", "vdc")}
+        async with NbdClient(node.storage["vda"].socket) as disk, NbdClient(node.storage["vdb"].socket) as data:
+            assert (disk.size, data.size) == (len(root), 512 << 20)
+            assert bytes(await disk.read(0, len(root))) == root
+            assert await data.read(0, 4096) == bytes(4096)
+            await disk.write(1024, b"mine" * 128, fua=True)
+            await data.write(8192, b"held" * 128)
+        saved = {name: tmp_path / f"saved-{name}" for name in node.storage}
         for name, path in saved.items():
-            node.disk(name).rename(path)
-        before = {path: path.read_bytes() for path in saved.values()}
+            await node.storage[name].save(path)
         await node.make_disks(saved)
-        layers = [await disk_facts(node.disk(name)) for name in saved]
-        assert [layer["full-backing-filename"] for layer in layers] == [str(path) for path in saved.values()]
-        assert {path: path.read_bytes() for path in saved.values()} == before
+        async with NbdClient(node.storage["vda"].socket) as disk, NbdClient(node.storage["vdb"].socket) as data:
+            assert await disk.read(0, 2048) == root[:1024] + b"mine" * 128 + root[1536:2048]
+            assert await data.read(8192, 512) == b"held" * 128
+        assert (await node.storage["vdb"].state())["dirty"] == 1  # it was not flushed before, so it is not now
+        assert node.image.root.read_bytes() == root
 
     with_node(tmp_path, scenario)
 
 
-@needs_qemu_img
+@needs_nbdkit
 def test_a_missing_root_is_named(tmp_path: Path) -> None:
-    """The error holds the words of qemu-img."""
+    """The error says which file is gone, and no disk server is left."""
 
     async def scenario(node: Node, _history: History) -> None:
         node.image.root.unlink()
-        with pytest.raises(HostError, match=r"root\.img"):
+        with pytest.raises(ImageError, match=r"root\.img is gone; no disk was made"):
             await node.make_disks()
+        assert node.storage == {}
 
     with_node(tmp_path, scenario)
 
 
 @needs_qemu
-@needs_qemu_img
+@needs_nbdkit
 def test_a_node_goes_on_with_its_disks_after_a_kill(tmp_path: Path) -> None:
     """It runs, is killed, is switched on again in a new process, and is closed without a process left."""
 
@@ -158,7 +156,7 @@ def test_a_node_goes_on_with_its_disks_after_a_kill(tmp_path: Path) -> None:
 
 
 @needs_qemu
-@needs_qemu_img
+@needs_nbdkit
 def test_a_node_that_dies_while_it_boots_is_not_waited_for(tmp_path: Path) -> None:
     """The wait of minutes ends with the death, and the error holds QEMU's last words."""
 

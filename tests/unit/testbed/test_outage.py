@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from testbed.outage import Attempt, Outage, Outcome, find_outages, quantile, summarise
+from testbed.outage import Attempt, Outage, Outcome, as_fields, find_outages, quantile, summarise
 
 INTERVAL_S = 0.1
 
@@ -122,3 +122,23 @@ def test_a_quantile_of_nothing_is_unknown() -> None:
     """None, not zero."""
     assert quantile([], 0.99) is None
     assert quantile([1.0, 2.0, 3.0], 0.99) == 3.0
+
+
+def test_slow_service_is_told_apart_from_none() -> None:
+    """Right answers that came late, but while a client still waited, are slow service: one interval for each."""
+    summary = summarise(history("oolllllxxooooo"), now_s=1.4, interval_s=INTERVAL_S)
+    assert summary.slow == 5
+    assert summary.slow_s == pytest.approx(0.5)
+    assert summary.failed_total_s == pytest.approx(0.8)
+    assert summarise(history("ooolll"), now_s=2.0, interval_s=INTERVAL_S, patience_s=0.7).slow == 0
+    assert summarise(history("ooolll"), now_s=2.0, interval_s=INTERVAL_S, since_s=0.35).slow == 2
+
+
+def test_the_fields_of_a_result_count_from_the_fault() -> None:
+    """Moments are relative, lengths are not, and an outage without an end has no length."""
+    healed = as_fields(summarise(history("ooxxooooo"), now_s=0.9, interval_s=INTERVAL_S), 0.1)
+    assert (healed["outage_s"], healed["outage_from_s"], healed["outage_to_s"]) == (0.3, 0.01, 0.31)
+    lasting = as_fields(summarise(history("ooxxxxx"), now_s=0.7, interval_s=INTERVAL_S), 0.1)
+    assert (lasting["outage_s"], lasting["outage_to_s"], lasting["outage_at_least_s"]) == (None, None, 0.59)
+    none = as_fields(summarise(history("oooo"), now_s=0.4, interval_s=INTERVAL_S), 0.1)
+    assert (none["outage_s"], none["outage_at_least_s"], none["outages"]) == (None, 0.0, 0)

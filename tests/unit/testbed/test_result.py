@@ -8,10 +8,20 @@ from pathlib import Path
 
 import pytest
 
-from testbed.result import PHASES, FaultResult, Result, Verdict, judge
+from testbed.phases import PHASES, TAKEOVER
+from testbed.result import NEEDED_ORACLES, Expect, FaultResult, Result, Verdict, judge, not_reached
 
 KILL = FaultResult("node.kill", "a", "confirmed", 4.2, {"process_gone": True})
 ALERTS = ("peer_lost", "takeover")
+HOST = {"probe_lateness_p99_s": 0.01}
+
+
+def told(**states: str) -> list[dict[str, object]]:
+    """What every needed oracle says: that it holds, or what is given."""
+    return [
+        {"oracle": name, "state": states.get(name, "holds"), "text": f"it was {states.get(name, 'fine')}"}
+        for name in NEEDED_ORACLES
+    ]
 
 
 def good() -> Result:
@@ -22,13 +32,17 @@ def good() -> Result:
         dilation=1.0,
         seed=7,
         started_wall="2026-01-01T00:00:00+00:00",
+        expect=Expect.TAKEOVER,
         faults=[KILL],
+        failovers=1,
+        is_redundant=True,
         phases_s=dict.fromkeys(PHASES, 5.0),
         outage_s=14.2,
         ledger={"acknowledged": 100, "lost": 0, "stale": 0},
         dual_active=0,
+        findings=told(),
         call_home=[{"code": code, "node": "b"} for code in ALERTS],
-        host={"probe_lateness_p99_s": 0.01},
+        host=dict(HOST),
     )
 
 
@@ -45,19 +59,22 @@ def test_a_run_in_which_all_is_well_passes() -> None:
 CASES: list[tuple[str, dict[str, object], Verdict, str]] = [
     ("lost", {"ledger": {"acknowledged": 9, "lost": 2, "stale": 0}}, Verdict.FAIL, "2 acknowledged writes were lost"),
     ("stale", {"ledger": {"acknowledged": 9, "lost": 0, "stale": 1}}, Verdict.FAIL, "1 acknowledged writes were stale"),
-    ("two active", {"dual_active": 1}, Verdict.FAIL, "two nodes were active at once, 1 times"),
+    ("two active", {"findings": told(dual_active="violated")}, Verdict.FAIL, "dual_active: it was violated"),
     ("mismatch", {"faults": unproven("mismatch")}, Verdict.INCONCLUSIVE, "fault node.kill on a: mismatch"),
     ("inconclusive", {"faults": unproven("inconclusive")}, Verdict.INCONCLUSIVE, "fault node.kill on a: inconclusive"),
     ("one of two", {"faults": [KILL, *unproven("mismatch")]}, Verdict.INCONCLUSIVE, "fault node.kill on a: mismatch"),
     ("no fault", {"faults": []}, Verdict.INCONCLUSIVE, "no fault was injected"),
     ("late", {"host": {"probe_lateness_p99_s": 0.51}}, Verdict.INVALID_HOST, "the probe itself was late: p99 0.51 s"),
     ("not measured", {"host": {}}, Verdict.INVALID_HOST, "the probe itself was late: p99 None s"),
+    ("pressed", {"host": {**HOST, "cpu_pressure_some": 0.9}}, Verdict.INVALID_HOST, "pressure 0.9"),
+    ("stolen", {"host": {**HOST, "steal": 0.3}}, Verdict.INVALID_HOST, "steal 0.3"),
     ("no outage", {"outage_s": None}, Verdict.FAIL, "no outage with a beginning and an end was seen by the client"),
     ("no alert", {"call_home": [{"code": "takeover"}]}, Verdict.FAIL, "Call Home never reported peer_lost"),
     ("problem", {"problems": ["heal failed"]}, Verdict.FAIL, "heal failed"),
     ("unread", {"ledger": {"acknowledged": 9, "lost": None, "stale": 0}}, Verdict.INCONCLUSIVE, "could not be read"),
     ("idle", {"ledger": {"acknowledged": 0, "lost": 0, "stale": 0}}, Verdict.INCONCLUSIVE, "not one write was ackn"),
-    ("blind oracle", {"dual_active": None}, Verdict.INCONCLUSIVE, "the switch lost observations"),
+    ("not asked", {"findings": told()[1:]}, Verdict.INCONCLUSIVE, "the oracle dual_active was not asked"),
+    ("blind oracle", {"findings": told(writes="blind")}, Verdict.INCONCLUSIVE, "writes could not see: it was blind"),
 ]
 
 
@@ -73,12 +90,30 @@ def test_one_thing_that_is_wrong_decides(change: dict[str, object], verdict: Ver
     assert reason in reasons[0]
 
 
-@pytest.mark.parametrize("phase", PHASES)
+@pytest.mark.parametrize("phase", [*TAKEOVER, "redundancy"])
 def test_a_phase_that_was_never_reached_is_named(phase: str) -> None:
     """The verdict is fail, and the text says which phase is missing."""
     result = good()
     result.phases_s[phase] = None
     assert judge(result, alerts_wanted=ALERTS) == (Verdict.FAIL, [f"phase {phase} was never reached"])
+
+
+def test_a_vm_that_was_to_stay_must_not_move() -> None:
+    """Without a takeover no phase is missed; a move, and a pair that is not redundant again, are."""
+    result = good()
+    result.expect, result.phases_s, result.outage_s = Expect.STAY, dict.fromkeys(PHASES), None
+    assert "was to stay" in judge(result, alerts_wanted=())[1][0]
+    result.failovers = 0
+    assert judge(result, alerts_wanted=()) == (Verdict.PASS, [])
+    result.is_redundant = False
+    assert judge(result, alerts_wanted=()) == (Verdict.FAIL, ["the pair was not redundant again after the heal"])
+
+
+def test_an_unproven_fault_tells_its_problem() -> None:
+    """What hindered the injection stands in the reason."""
+    result = good()
+    result.faults = [replace(KILL, verdict="not injected", problem="not armed: no such milestone")]
+    assert "(not armed: no such milestone)" in judge(result, alerts_wanted=ALERTS)[1][0]
 
 
 @pytest.mark.parametrize("verdict", ["mismatch", "inconclusive", "anything else"])
@@ -100,6 +135,29 @@ def test_a_lost_write_is_a_failure_whatever_else_happened(change: dict[str, obje
     found, reasons = judge(result, alerts_wanted=ALERTS)
     assert found is Verdict.FAIL
     assert reasons[0] == "1 acknowledged writes were lost"
+
+
+NOISY: dict[str, object] = {"probe_lateness_p99_s": 9.0, "cpu_pressure_some": 0.9}
+
+
+def test_a_noisy_host_is_neither_a_pass_nor_a_failure_of_the_product() -> None:
+    """A step that was not reached may be the host's fault; an unproven fault is said first."""
+    result = good()
+    result.host, result.phases_s["redundancy"] = NOISY, None
+    found, reasons = judge(result, alerts_wanted=ALERTS)
+    assert found is Verdict.INVALID_HOST
+    assert len(reasons) == 2
+    result.faults = unproven("inconclusive")
+    assert judge(result, alerts_wanted=ALERTS)[0] is Verdict.INCONCLUSIVE
+
+
+def test_what_was_not_reached_is_later_than_it_was_waited_for() -> None:
+    """The first limit of a phase stays; a phase with a time has none."""
+    result = good()
+    result.phases_s |= {"service_up": None, "redundancy": None}
+    not_reached(result, 120.0, ["service_up", "detect"])
+    not_reached(result, 240.0004)
+    assert result.limits_s == {"service_up": 120.0, "redundancy": 240.0}
 
 
 def test_all_that_is_missing_is_told_at_once() -> None:
@@ -127,7 +185,7 @@ def test_the_file_holds_every_key_in_plain_words(tmp_path: Path) -> None:
     assert read["verdict"] == "pass"
     assert read["faults"] == [
         {"name": "node.kill", "target": "a", "verdict": "confirmed", "injected_at_s": 4.2,
-         "evidence": {"process_gone": True}}
+         "evidence": {"process_gone": True}, "step": "", "late_s": None, "healed_at_s": None, "problem": None}
     ]  # fmt: skip
     assert [path.name for path in tmp_path.iterdir()] == ["result.json"]
 

@@ -97,14 +97,15 @@ def test_no_document_tells_the_nodes_apart() -> None:
 
 
 def test_addresses_of_a_network_are_all_different() -> None:
-    """Nodes, service, VM, gateway, service centre and client share one network without a clash."""
+    """Nodes, their BMCs, service, VM, gateway, service centre and client share one network without a clash."""
     public = [ipaddress.ip_interface(links[site.PUBLIC]) for links in site.NODE_ADDRESSES.values()]
-    others = [site.SERVICE, site.VM_ADDRESS, site.GATEWAY, site.CENTRE, site.CLIENT]
+    others = [*site.BMC_ADDRESSES.values(), site.SERVICE, site.VM_ADDRESS, site.GATEWAY, site.CENTRE, site.CLIENT]
     hosts = [interface.ip for interface in public] + [ipaddress.ip_address(text) for text in others]
-    assert len(set(hosts)) == len(hosts) == 7
+    assert len(set(hosts)) == len(hosts) == 9
     assert all(host in public[0].network for host in hosts)
     macs = [mac for links in site.NODE_MACS.values() for mac in links.values()] + [site.CLIENT_MAC, site.VM_MAC]
-    assert len(set(macs)) == 6
+    macs += site.BMC_MACS.values()
+    assert len(set(macs)) == 8
 
 
 def test_the_outside_world_has_the_addresses_that_the_nodes_are_told() -> None:
@@ -119,7 +120,7 @@ def test_every_link_of_a_node_has_a_port_on_the_switch() -> None:
     ports = {port for names in site.SEGMENTS.values() for port in names}
     for node, links in site.NODE_ADDRESSES.items():
         assert {f"{node}.{link}" for link in links} <= ports
-    assert {site.CLIENT_PORT, site.OUTSIDE_PORT} <= set(site.SEGMENTS[site.PUBLIC])
+    assert {site.CLIENT_PORT, site.OUTSIDE_PORT, *site.BMC_PORTS.values()} <= set(site.SEGMENTS[site.PUBLIC])
 
 
 def test_an_unknown_site_schema_is_refused() -> None:

@@ -24,10 +24,11 @@ DEAD_PID = 999_999_999  # above the kernel's limit of 2**22
 
 def fill(building: Building, *, but: str = "") -> None:
     """Write every file of a snapshot, or all but one."""
-    paths = [building.switch, *(building.memory(node) for node in NODES)]
-    paths += [path for node in NODES for path in building.disks(node).values()]
+    paths = [building.switch, *(file(node) for node in NODES for file in (building.memory, building.journal))]
+    paths += [path / "cache.json" for node in NODES for path in building.disks(node).values()]
     for path in paths:
-        if path.name != but:
+        path.parent.mkdir(exist_ok=True)
+        if str(path.relative_to(building.directory)) != but:
             path.write_text("content", encoding="ascii")
 
 
@@ -84,7 +85,9 @@ def test_a_finished_snapshot_is_found_with_its_secrets(tmp_path: Path) -> None:
     assert store.find("k2") is None
 
 
-@pytest.mark.parametrize("missing", ["switch.json", "a.memory", "b.memory", "a-vda.qcow2", "b-vdc.qcow2"])
+@pytest.mark.parametrize(
+    "missing", ["switch.json", "a.memory", "b.memory", "b.journal", "a-vda/cache.json", "b-vdc/cache.json"]
+)
 def test_an_incomplete_snapshot_is_refused_and_named(tmp_path: Path, missing: str) -> None:
     """Each file is needed, the missing one is named, and nothing is left."""
     store = SnapshotStore(tmp_path)

@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from testbed.storage import DiskIoError, DiskServerError, NbdClient, NbdDisk
+from testbed.errors import DiskServerError
+from testbed.storage import DiskIoError, NbdClient, NbdDisk
 
 pytestmark = pytest.mark.skipif(shutil.which("nbdkit") is None, reason="nbdkit is not installed")
 SIZE = 1 << 20

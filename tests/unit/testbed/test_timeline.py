@@ -128,3 +128,18 @@ def test_history_record_becomes_an_item() -> None:
     assert timeline.flat([Record(0, 2.5, "probe", "ok", {"intended_s": 2.0})]) == [
         {"t_s": 2.5, "source": "probe", "kind": "ok", "intended_s": 2.0}
     ]
+
+
+def test_a_level_is_told_at_the_answer_that_shows_it() -> None:
+    """The record comes later than the answer it speaks of; detail of a level is not told."""
+    records = [
+        {"t_s": 5.0, "source": "probe.l2", "kind": "down", "last_ok_at_s": 4.5},
+        {"t_s": 9.0, "source": "probe.l2", "kind": "up", "first_ok_at_s": 8.0},
+        {"t_s": 9.5, "source": "probe.tcp_long", "kind": "connection_ended", "how": "reset"},
+        {"t_s": 9.6, "source": "probe.tcp_long", "kind": "connection_not_opened", "how": "connection refused"},
+    ]
+    assert timeline.rows(records, 4.0) == [
+        Row(0.5, "client", "l2: last answer"),
+        Row(4.0, "client", "l2 answers"),
+        Row(5.5, "client", "the long connection has ended: reset"),
+    ]

@@ -12,12 +12,13 @@ from random import Random
 
 import pytest
 
-from faults import power, power_cut
+from faults import power, silence
 from faults.fault import FaultVerdict, Proof
-from faults.power_cut import PowerCut, PowerCutBoth, PowerFlicker, PowerReset, PowerShutdown, cut_power
+from faults.power import PowerCut, PowerCutBoth, PowerFlicker, PowerReset, PowerShutdown, cut_power
 from testbed.bed import Bed
 from testbed.history import History
-from testbed.machine import DiskSpec, Machine, MachineSpec
+from testbed.machine import Machine
+from testbed.machine_spec import DiskSpec, MachineSpec
 from testbed.process import Child
 from testbed.storage import NbdClient, NbdDisk
 from testbed.wait import OwnedTask, wait_for_record, wait_until
@@ -33,7 +34,7 @@ ROUNDS, SLOTS, SLOT = 100, 16, 4096
 @pytest.fixture(autouse=True)
 def short_silence(monkeypatch: pytest.MonkeyPatch) -> None:
     """The senders here are busier than a node, so that its two seconds can be shorter."""
-    monkeypatch.setattr(power, "SILENCE_S", 0.1)
+    monkeypatch.setattr(silence, "WINDOW_S", 0.1)
 
 
 @dataclass
@@ -223,7 +224,7 @@ class OnlyCutsDisks(PowerCut):
 
     async def inject(self, bed: Bed) -> None:
         """Cut the disks."""
-        for disk in bed.nodes[self.target].storage.values():  # type: ignore[attr-defined]
+        for disk in bed.nodes[self.target].storage.values():
             await disk.command("cut", seed=1)
 
 
@@ -301,7 +302,7 @@ def test_reset_and_shutdown_are_told_by_the_machine(
     fault: PowerReset | PowerShutdown, verdict: FaultVerdict, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A real machine resets, or its guest switches it off; without the button neither happens."""
-    monkeypatch.setattr(power_cut, "RESET_TIMEOUT_S", 5.0 if verdict is FaultVerdict.CONFIRMED else 0.5)
+    monkeypatch.setattr(power, "RESET_TIMEOUT_S", 5.0 if verdict is FaultVerdict.CONFIRMED else 0.5)
 
     async def scenario() -> Proof:
         async with _real_machine() as (small, _):

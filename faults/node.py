@@ -1,9 +1,10 @@
-"""A node that stands still and may go on later, in two ways that its software sees differently.
+"""A whole node as its peer sees it: killed, standing still in two ways, slow, and late with everything at once.
 
-`node.pause`: the machine is stopped with its clocks; to the node, no time passes. `node.freeze`: the machine's process
-is stopped by the host's kernel; the host's clock runs on, and the node's clocks jump when it is thawed. Neither is a
-crash: memory survives, and the node comes back with everything it believed. While a node is frozen its QMP is dead:
-nothing may be sent there, and in neither state may a command be given that waits for the guest.
+`node.kill` ends QEMU by SIGKILL: a crash of the machine whose disks keep every write that the host's page cache holds.
+It is not a power cut and must never be called one. `node.pause` stops the machine with its clocks; to the node, no time
+passes. `node.freeze` stops the machine's process; the host's clock runs on, and the node's clocks jump when it is
+thawed. While a node is frozen its QMP is dead: nothing may be sent there, and in neither state may a command be given
+that waits for the guest.
 """
 
 from __future__ import annotations
@@ -12,16 +13,63 @@ import os
 import signal
 import time
 from abc import abstractmethod
-from pathlib import Path
 from typing import ClassVar
 
 from faults.fault import FaultVerdict, Proof
+from faults.qemu_process import cpu_ticks, process_state, running_node, runs_qemu
 from faults.silence import PortSilence
-from testbed.bed import Bed
+from testbed.bed import BOOT_TIMEOUT_S, Bed
 from testbed.errors import TestbedError
 
 # Of 200 in a window of 2 s: a stopped guest leaves QEMU's own threads, which do next to nothing.
 _CPU_TICKS_STILL_MAX = 20
+
+
+class NodeKill:
+    """The node crashes at one instant: its process is gone, its memory with it, and its disks keep what they had."""
+
+    name: ClassVar[str] = "node.kill"
+
+    def __init__(self, target: str) -> None:
+        self.target = target
+        self._silence = PortSilence(target)
+        self._pid: int | None = None
+
+    async def prepare(self, bed: Bed) -> None:
+        """Note the process and let the node show that it talks on each link."""
+        self._pid = running_node(bed, self.target).machine.pid
+        await self._silence.note_healthy(bed)
+
+    async def inject(self, bed: Bed) -> None:
+        """Kill QEMU and reap it."""
+        await bed.nodes[self.target].machine.kill()
+
+    async def confirm(self, bed: Bed) -> Proof:
+        """Confirmed when the process is gone and ports that were busy before are silent now."""
+        assert self._pid is not None, "prepare comes first"
+        gone = not runs_qemu(self._pid)
+        after = await self._silence.count(bed)
+        evidence: dict[str, object] = {
+            "process_gone": gone,
+            "frames_in_2_s_before": self._silence.before,
+            "frames_in_2_s_after": after,
+            "last_frame_at_s": await self._silence.last_frames_at_s(bed),
+        }
+        if not self._silence.was_busy:
+            return Proof(FaultVerdict.INCONCLUSIVE, None, evidence)  # it was silent before: silence proves nothing
+        if gone and not any(after.values()):
+            source = f"machine.{self.target}"
+            killed = [entry.t_s for entry in bed.history if (entry.source, entry.kind) == (source, "killed")]
+            return Proof(FaultVerdict.CONFIRMED, killed[-1] if killed else None, evidence)
+        return Proof(FaultVerdict.MISMATCH, None, evidence)
+
+    async def heal(self, bed: Bed) -> None:
+        """Switch the node on again, from the same disks; raises when it does not come back."""
+        node = bed.nodes[self.target]
+        if node.is_on:
+            raise TestbedError(f"Node {self.target} was to be switched on again, but it is running: it was never down.")
+        await node.power_on()
+        await node.wait_booted(BOOT_TIMEOUT_S)
 
 
 class _StandStill:
@@ -36,6 +84,7 @@ class _StandStill:
 
     async def prepare(self, bed: Bed) -> None:
         """Let the node show that it talks on each link."""
+        running_node(bed, self.target)
         await self._silence.note_healthy(bed)
 
     async def inject(self, bed: Bed) -> None:
@@ -108,23 +157,4 @@ class NodeFreeze(_StandStill):
         return process_state(pid) == "T" and ticks == 0
 
 
-def _stat(pid: int) -> list[str]:
-    """The fields of /proc/<pid>/stat after the name of the program, from the state on (proc(5))."""
-    return Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()
-
-
-def process_state(pid: int) -> str:
-    """Return the kernel's letter for the state of a process: R, S, D, T, Z; "gone" when there is none."""
-    try:
-        return _stat(pid)[0]
-    except FileNotFoundError:
-        return "gone"
-
-
-def cpu_ticks(pid: int) -> int:
-    """Return how many clock ticks (a hundredth of a second) a process has computed so far; 0 when it is gone."""
-    try:
-        fields = _stat(pid)
-    except FileNotFoundError:
-        return 0
-    return int(fields[11]) + int(fields[12])
+FAULTS = (NodeKill, NodePause, NodeFreeze)

@@ -1,0 +1,62 @@
+"""Targets of faults as text: what each family can break on the bed, and nodes in place of roles; pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from faults.registry import FaultKind
+from faults.trigger_text import ROLES
+from testbed.errors import UsageError
+from testbed.site import NODES, SEGMENTS, VM_NAME
+
+BOTH = "+"
+INNER = ("daemon", "guest", "replication")  # what runs in a node and can be broken by itself
+HOST = "host"
+
+
+def check_target(target: object, kind: FaultKind) -> None:
+    """Raise UsageError when the bed has no such target for this fault."""
+    known = possible_targets(kind)
+    if target not in known:
+        listed = ", ".join(known)
+        raise UsageError(f"{kind.name} breaks a {kind.target}; there is no {target!r}; possible are {listed}.")
+
+
+def possible_targets(kind: FaultKind) -> tuple[str, ...]:
+    """Return what a fault can be aimed at, on the bed."""
+    nodes = (*ROLES, *NODES)
+    if kind.breaks_both:
+        return tuple(BOTH.join(pair) for names in (ROLES, NODES) for pair in (names, names[::-1]))
+    match kind.family:
+        case "link":
+            links = [f"{node}.{link}" for node in ROLES for link in SEGMENTS]
+            return (*links, *(port for ports in SEGMENTS.values() for port in ports))
+        case "process":
+            return tuple(f"{node}/{inner}" for node in nodes for inner in INNER)
+        case "guest":
+            return (VM_NAME,)
+        case "load":
+            return (*nodes, HOST)
+    return nodes
+
+
+def nodes_of(target: str) -> frozenset[str]:
+    """Return the nodes (or roles) that a target belongs to; a VM and the host belong to none."""
+    nodes = target.partition(".")[0].partition("/")[0].split(BOTH)
+    return frozenset(nodes) & frozenset((*ROLES, *NODES))
+
+
+def resolve_node(word: str, roles: Mapping[str, str]) -> str:
+    """Return the node that has a role; a node's own name stays."""
+    if word in ROLES and word not in roles:
+        raise UsageError(f"There is no {word} now; the roles are {dict(roles)}. Bring the pair to protected first.")
+    return roles.get(word, word)
+
+
+def resolve_target(target: str, roles: Mapping[str, str]) -> str:
+    """Return the target with nodes in place of roles: `primary.priv0` becomes `a.priv0`."""
+    for mark in (".", "/"):
+        node, found, rest = target.partition(mark)
+        if found:
+            return f"{resolve_node(node, roles)}{found}{rest}"
+    return BOTH.join(resolve_node(node, roles) for node in target.split(BOTH))

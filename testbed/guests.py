@@ -1,0 +1,77 @@
+"""Which nodes run a VM, as Xen says in each dom0: `xl list -v` over the out-of-band channel, without the product.
+
+It serves the question whether the same VM runs twice. A node that cannot be asked is unknown, never "no"; a domain
+that was destroyed and is not gone yet has lost its name, so it is listed as NAMELESS and counts as no VM.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from testbed.errors import GuestCommandError, TestbedError
+from testbed.node import Node
+
+NAMELESS = "(null)"
+LIST_ARGV = ("timeout", "10", "xl", "list", "-v")
+LIST_TIMEOUT_S = 15.0
+COLUMNS_MIN = 8
+# libxl's names are poweroff 0, reboot 1, suspend 2, crash 3, watchdog 4 (xen/include/public/sched.h).
+POWEROFF, CRASH = 0, 3
+
+
+@dataclass(frozen=True)
+class Domain:
+    """One line of `xl list -v`; `reason` is Xen's code of why it shut down, None while it did not."""
+
+    name: str
+    id: int
+    flags: str
+    cpu_s: float
+    reason: int | None
+
+    @property
+    def is_running(self) -> bool:
+        """It is neither shut down nor crashed nor dying."""
+        return not set("scd") & set(self.flags)
+
+
+def parse_domains(text: str) -> tuple[Domain, ...]:
+    """Read one or several listings of `xl list -v`; lines that are no domains, such as headings, are left out."""
+    found = []
+    for line in text.splitlines():
+        words = line.split()
+        if len(words) < COLUMNS_MIN or not words[1].isdigit():
+            continue
+        name, number, _, _, flags, cpu, _, reason = words[:COLUMNS_MIN]
+        found.append(Domain(name, int(number), flags, float(cpu), int(reason) if reason.isdigit() else None))
+    return tuple(found)
+
+
+async def domains(node: Node) -> tuple[Domain, ...]:
+    """List the domains of one node; raises MachineError when it is off, and when Xen's tools do not answer."""
+    listed = parse_domains(await node.machine.guest.must_succeed(LIST_ARGV, timeout_s=LIST_TIMEOUT_S))
+    if not listed:
+        raise GuestCommandError(f"`xl list -v` on node {node.name} names no domain, not even dom0.")
+    return listed
+
+
+async def where_runs(nodes: Mapping[str, Node], name: str) -> dict[str, Domain | str | None]:
+    """Return for each node the running domain of this name, None when it has none, or a text: why nobody knows."""
+    found: dict[str, Domain | str | None] = {}
+    for node in nodes.values():
+        if not node.is_on:
+            found[node.name] = None
+            continue
+        try:
+            listed = await domains(node)
+        except TestbedError as error:
+            found[node.name] = str(error)
+            continue
+        found[node.name] = next((one for one in listed if one.name == name and one.is_running), None)
+    return found
+
+
+def runners(found: Mapping[str, Domain | str | None]) -> dict[str, Domain]:
+    """Keep the nodes that certainly run it."""
+    return {node: one for node, one in found.items() if isinstance(one, Domain)}

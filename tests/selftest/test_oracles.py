@@ -1,0 +1,155 @@
+"""The oracles see what is planted on a real switch: two hosts with one address, and one multicast too many."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import tempfile
+import time
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+import pytest
+
+from testbed import site
+from testbed.endpoint import Endpoint
+from testbed.finding import Finding, State
+from testbed.history import History
+from testbed.oracle_multicast import PER_SECOND_MAX
+from testbed.oracles import Scene, judge_history
+from testbed.switch_client import Direction, Switch
+from testbed.wait import wait_for_record, wait_until
+
+pytestmark = [pytest.mark.selftest, pytest.mark.timeout(60)]
+SCENE = Scene(
+    node_ports={node: [f"{node}.{link}" for link in (site.PRIVATE, site.PUBLIC)] for node in site.NODES},
+    client_ports={node: [f"{node}.{site.PUBLIC}"] for node in site.NODES},
+    vm=site.VM_NAME,
+    vm_macs={site.VM_MAC},
+)
+WAIT_S = 10.0
+Deed = Callable[[Switch, History, Path], Awaitable[None]]
+
+
+def judged(deed: Deed, *, watch: bool = True) -> dict[str, Finding]:
+    """What all oracles say of a time in which this was done on a switch of the bed's shape."""
+
+    async def run() -> dict[str, Finding]:
+        with tempfile.TemporaryDirectory(prefix="tb-") as name, History() as history:
+            directory = Path(name)
+            async with Switch(directory, site.SEGMENTS, history=history, log=directory / "log") as switch:
+                if watch:
+                    await switch.watch(macs=[site.VM_MAC], ips=[site.SERVICE, site.VM_ADDRESS])
+                    await switch.count_multicasts()
+                since_s = time.monotonic()
+                await deed(switch, history, directory)
+                until_s = time.monotonic()
+                if watch:
+                    await switch.count_multicasts()
+                found = judge_history(
+                    tuple(history), SCENE, since_s=since_s, until_s=until_s, overlap_allowed_s=0.0,
+                    replicas="there are no disks", writes="nobody wrote",
+                )  # fmt: skip
+            return {finding.oracle: finding for finding in found}
+
+    return asyncio.run(run())
+
+
+def vm_at(directory: Path, node: str) -> Endpoint:
+    """A host that pretends to be the VM at a node's port."""
+    return Endpoint(directory, f"{node}.{site.PUBLIC}", site.VM_MAC, site.VM_ADDRESS, site.PREFIX, None)
+
+
+async def claims(history: History, port: str, after: int) -> None:
+    """Wait until the switch has reported a claim of the VM's address at the port."""
+    wanted = {"ip": site.VM_ADDRESS, "port": port}.items()
+    await wait_for_record(
+        history,
+        lambda entry: entry.kind == "claim" and wanted <= entry.fields.items(),
+        what=f"a claim at {port}",
+        timeout_s=WAIT_S,
+        after=after,
+    )
+
+
+async def _both_answer(_switch: Switch, history: History, directory: Path) -> None:
+    async with vm_at(directory, "a") as one, vm_at(directory, "b") as other:
+        for host, port in ((one, "a.biz0"), (other, "b.biz0"), (one, "a.biz0")):
+            mark = history.mark()
+            host.announce()
+            await claims(history, port, mark)
+
+
+async def _one_answers(_switch: Switch, history: History, directory: Path) -> None:
+    async with vm_at(directory, "a") as one:
+        for _ in range(2):
+            mark = history.mark()
+            one.announce()
+            await claims(history, "a.biz0", mark)
+
+
+async def _cut_one_answers(switch: Switch, history: History, directory: Path) -> None:
+    await switch.cut("b.biz0", Direction.IN)
+    await _both_answer(switch, history, directory)
+
+
+def test_two_nodes_that_answer_for_one_address_are_caught() -> None:
+    """Planted: two hosts with the VM's MAC and IPv4 address, seen through the switch only."""
+    found = judged(_both_answer)["dual_active"]
+    assert found.state is State.VIOLATED
+    assert found.text.startswith("nodes a and b both used")
+
+
+def test_one_node_that_answers_is_no_violation() -> None:
+    """The same with one of them: the oracle does not cry at every claim."""
+    assert judged(_one_answers)["dual_active"].state is State.HOLDS
+
+
+def test_a_node_that_answers_behind_a_cut_is_caught_and_told_apart() -> None:
+    """It did use the address; the evidence says that no client could see it."""
+    found = judged(_cut_one_answers)["dual_active"]
+    assert found.state is State.VIOLATED
+    overlaps = found.evidence["overlaps"]
+    assert isinstance(overlaps, list)
+    assert {row[0]: row[-1] for row in overlaps}[site.VM_ADDRESS] is False
+
+
+def test_a_switch_that_was_not_asked_to_watch_leaves_its_oracles_blind() -> None:
+    """Nothing was seen, and nobody says that nothing happened."""
+
+    async def nothing(_switch: Switch, _history: History, _directory: Path) -> None:
+        return
+
+    found = judged(nothing, watch=False)
+    assert {finding.state for finding in found.values()} == {State.BLIND}
+
+
+def _multicasts(count: int, source: str) -> Deed:
+    """Send so many broadcasts in a row from node a's private port."""
+
+    async def deed(switch: Switch, _history: History, directory: Path) -> None:
+        frame = b"\xff" * 6 + bytes.fromhex(source.replace(":", "")) + b"\x88\xb5" + bytes(46)
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as device:
+            device.settimeout(WAIT_S)
+            for _ in range(count):
+                device.sendto(frame, str(directory / f"s-a.{site.PRIVATE}"))
+
+        async def taken() -> bool:
+            return (await switch.ports())[f"a.{site.PRIVATE}"].inward.frames == count
+
+        await wait_until(taken, what=f"{count} frames in the switch", timeout_s=WAIT_S, poll_s=0.01)
+
+    return deed
+
+
+@pytest.mark.parametrize(
+    ("count", "source", "state"),
+    [
+        (PER_SECOND_MAX, site.NODE_MACS["a"][site.PRIVATE], State.HOLDS),
+        (PER_SECOND_MAX + 1, site.NODE_MACS["a"][site.PRIVATE], State.VIOLATED),
+        (PER_SECOND_MAX + 1, site.VM_MAC, State.HOLDS),
+    ],
+)
+def test_one_multicast_too_many_is_caught(count: int, source: str, state: State) -> None:
+    """Ten in a second are allowed, eleven are not, and the VM's own do not count."""
+    assert judged(_multicasts(count, source))["multicasts"].state is state

@@ -1,0 +1,91 @@
+"""Proves that a target is one that the bed has, and that roles become nodes wherever they stand."""
+
+from __future__ import annotations
+
+import pytest
+
+from faults.registry import FaultKind, find
+from faults.targets import check_target, nodes_of, possible_targets, resolve_target
+from testbed.errors import UsageError
+
+ROLES = {"primary": "b", "backup": "a"}
+
+
+def of_family(family: str) -> FaultKind:
+    """Stand in for a fault of a family."""
+    return FaultKind(f"{family}.x", "It breaks.", (), (), find("node.kill").make)
+
+
+@pytest.mark.parametrize(
+    ("name", "target"),
+    [
+        ("link.cut", "primary.priv0"),
+        ("link.cut", "b.biz0"),
+        ("link.cut", "client.biz0"),
+        ("disk.gone", "backup"),
+        ("node.kill", "a"),
+        ("power.cut_both", "a+b"),
+        ("power.cut_both", "backup+primary"),
+    ],
+)
+def test_targets_of_the_bed_are_accepted(name: str, target: str) -> None:
+    """Nodes, roles and ports are targets."""
+    check_target(target, find(name))
+
+
+@pytest.mark.parametrize(
+    ("name", "target", "said"),
+    [
+        ("link.cut", "a", "link.cut breaks a port (a.priv0, primary.biz0); there is no 'a'; possible are prim"),
+        ("link.cut", "primary.eth0", "there is no 'primary.eth0'"),
+        ("node.kill", "c", "possible are primary, backup, a, b."),
+        ("node.kill", "a+b", "there is no 'a+b'"),
+        ("power.cut_both", "a", "power.cut_both breaks a pair"),
+        ("power.cut_both", "a+backup", "there is no 'a+backup'"),
+        ("disk.gone", ["a"], "there is no ['a']"),
+    ],
+)
+def test_other_targets_are_refused(name: str, target: object, said: str) -> None:
+    """The refusal names what is possible."""
+    with pytest.raises(UsageError) as refused:
+        check_target(target, find(name))
+    assert said in str(refused.value)
+
+
+def test_each_family_has_its_targets() -> None:
+    """What runs in a node, the VM and the host are targets of their families."""
+    assert "primary/daemon" in possible_targets(of_family("process"))
+    assert possible_targets(of_family("guest")) == ("web",)
+    assert "host" in possible_targets(of_family("load"))
+    assert "host" not in possible_targets(of_family("clock"))
+
+
+@pytest.mark.parametrize(
+    ("target", "resolved"),
+    [
+        ("primary", "b"),
+        ("backup.priv0", "a.priv0"),
+        ("primary/daemon", "b/daemon"),
+        ("primary+backup", "b+a"),
+        ("a.priv0", "a.priv0"),
+        ("client.biz0", "client.biz0"),
+        ("web", "web"),
+    ],
+)
+def test_roles_become_nodes(target: str, resolved: str) -> None:
+    """Names of nodes stay as they are."""
+    assert resolve_target(target, ROLES) == resolved
+
+
+def test_a_role_that_nobody_has_is_refused() -> None:
+    """Without a primary nothing can be done to it."""
+    with pytest.raises(UsageError, match="There is no primary now"):
+        resolve_target("primary.priv0", {})
+
+
+def test_a_target_belongs_to_its_nodes() -> None:
+    """Conflicts are looked for node by node."""
+    assert nodes_of("a.priv0") == {"a"}
+    assert nodes_of("primary/daemon") == {"primary"}
+    assert nodes_of("a+b") == {"a", "b"}
+    assert nodes_of("web") == nodes_of("client.biz0") == frozenset()

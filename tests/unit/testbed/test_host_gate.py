@@ -1,0 +1,51 @@
+"""Proves the gate: each limit by itself, what is not known, and that quiet figures of a real run pass."""
+
+from __future__ import annotations
+
+import pytest
+
+from testbed.host_gate import LIMITS, Limit, lateness_fields, reasons
+
+QUIET: dict[str, object] = {
+    "duration_s": 56.0, "cpu_pressure_some": 0.126, "steal": 0.0005, "busy": 0.48, "probe_lateness_p99_s": 0.004,
+    "switch_lateness_median_s": 0.0001, "switch_lateness_max_s": 0.004,
+}  # fmt: skip
+
+
+def test_a_quiet_host_gives_no_reason() -> None:
+    """Two emulated nodes on two cores press on the processors, and that is normal."""
+    assert reasons(QUIET) == []
+
+
+@pytest.mark.parametrize("limit", LIMITS, ids=lambda limit: limit.key)
+def test_each_limit_counts_by_itself(limit: Limit) -> None:
+    """At the limit is allowed; just above it is one reason, with the figure and the limit in it."""
+    key, most = limit.key, limit.most
+    assert reasons(QUIET | {key: most}) == []
+    (reason,) = reasons(QUIET | {key: most * 1.5})
+    assert f"{most * 1.5:.3g}" in reason
+    assert f"limit {most:g}" in reason
+
+
+def test_all_reasons_are_told() -> None:
+    """A person sees at once everything that was wrong with the host."""
+    assert len(reasons({limit.key: 1e9 for limit in LIMITS})) == len(LIMITS)
+
+
+@pytest.mark.parametrize("value", [None, "0.001", True])
+def test_without_the_probe_nothing_is_valid(value: object) -> None:
+    """The bed measures its own lateness; when that is missing or no number, nobody knows."""
+    assert len(reasons(QUIET | {"probe_lateness_p99_s": value})) == 1
+
+
+@pytest.mark.parametrize("key", [limit.key for limit in LIMITS if not limit.required])
+def test_a_figure_that_the_host_does_not_give_is_no_reason(key: str) -> None:
+    """A kernel without pressure figures, or a switch that held nothing back, is no noisy host."""
+    assert reasons(QUIET | {key: None}) == []
+
+
+def test_the_lateness_of_the_switch_becomes_two_fields() -> None:
+    """As the switch tells it; None while it held no frame back."""
+    told = {"count": 3, "median_s": 0.001, "max_s": 0.02}
+    assert lateness_fields(told) == {"switch_lateness_median_s": 0.001, "switch_lateness_max_s": 0.02}
+    assert set(lateness_fields({"count": 0, "median_s": None, "max_s": None}).values()) == {None}
