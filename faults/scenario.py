@@ -23,7 +23,7 @@ from faults.fault import Fault
 from faults.schedule import Schedule
 from faults.step import Step
 from faults.trigger import Range, Trigger
-from testbed import finding, host_gate, oracle_failover, oracles, replica_look, set_full, site, timeline
+from testbed import finding, guests, host_gate, oracle_failover, oracles, replica_look, set_full, site, timeline
 from testbed import ledger as book
 from testbed.bed import Bed
 from testbed.errors import MachineError, WaitTimeout
@@ -38,7 +38,7 @@ from testbed.probe import Probe
 from testbed.replica import ReplicaReport
 from testbed.result import Expect, Result, judge, not_reached
 from testbed.session import Session
-from testbed.wait import wait_for_record, wait_until
+from testbed.wait import OwnedTask, wait_for_record, wait_until
 
 StepMaker = Callable[[str], AbstractContextManager[object]]
 
@@ -97,6 +97,8 @@ async def run(bed: Bed, plan: Plan) -> Result:
         async with (
             bed.probe(f"w{plan.schedule.seed:x}", ledger=ledger, record=True) as probe,
             bed.probe_levels(probe, record=True) as levels,
+            bed.boot_probe(),
+            OwnedTask(guests.watch(bed.nodes, bed.history), name="guests"),
         ):
             await probe.wait_first_ok(SERVICE_LIMIT_S)
             old, new = await bed.primary()

@@ -44,6 +44,7 @@ PAIR_TIMEOUT_S = 90.0
 PROTECT_TIMEOUT_S = 120.0
 RESTORE_GATE_S = 60.0
 COMMAND_TIMEOUT_S = 60.0
+BOOT_PROBE_INTERVAL_S = 0.5
 KIB_PER_MIB = 1024
 
 
@@ -257,6 +258,13 @@ class Bed:
         return Probe(
             self.client, site.VM_ADDRESS, self.image.workload.udp_port, run, ledger=ledger,
             history=self.history if record else None,
+        )  # fmt: skip
+
+    def boot_probe(self) -> Probe:
+        """Make a slow probe that asks the VM which boot of it answers; its records (`boots`) are for the oracles."""
+        return Probe(
+            self.client, site.VM_ADDRESS, self.image.workload.udp_port, "boots", ledger=None, history=self.history,
+            source="boots", interval_s=BOOT_PROBE_INTERVAL_S,
         )  # fmt: skip
 
     def probe_levels(self, udp: Probe | None, *, record: bool = False) -> ProbeLevels:

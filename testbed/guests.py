@@ -6,16 +6,21 @@ that was destroyed and is not gone yet has lost its name, so it is listed as NAM
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 from testbed.errors import GuestCommandError, TestbedError
+from testbed.history import History
 from testbed.node import Node
 
 NAMELESS = "(null)"
 LIST_ARGV = ("timeout", "10", "xl", "list", "-v")
 LIST_TIMEOUT_S = 15.0
 COLUMNS_MIN = 8
+WATCH_INTERVAL_S = 3.5  # a VM could hide behind a gap of 5 s; each list costs dom0 some 0.2 s of its processor
 # libxl's names are poweroff 0, reboot 1, suspend 2, crash 3, watchdog 4 (xen/include/public/sched.h).
 POWEROFF, CRASH = 0, 3
 
@@ -70,6 +75,27 @@ async def where_runs(nodes: Mapping[str, Node], name: str) -> dict[str, Domain |
             continue
         found[node.name] = next((one for one in listed if one.name == name and one.is_running), None)
     return found
+
+
+async def watch(nodes: Mapping[str, Node], history: History) -> None:
+    """Record what Xen lists on each node, every few seconds, until it is cancelled; a node that is off is passed over.
+
+    The records (`guests domains` with node, asked_s and name, id and state of each domain) are for the oracle that
+    looks for a VM that runs twice. A dom0 that cannot be asked leaves a gap, which the oracle sees.
+    """
+    async with asyncio.TaskGroup() as tasks:
+        for node in nodes.values():
+            tasks.create_task(_watch_node(node, history))
+
+
+async def _watch_node(node: Node, history: History) -> None:
+    while True:
+        asked_s = time.monotonic()
+        with contextlib.suppress(TestbedError):
+            if node.is_on:
+                listed = [{"name": one.name, "id": one.id, "state": one.flags} for one in await domains(node)]
+                history.record("guests", "domains", node=node.name, asked_s=asked_s, domains=listed)
+        await asyncio.sleep(max(0.1, WATCH_INTERVAL_S - (time.monotonic() - asked_s)))
 
 
 def runners(found: Mapping[str, Domain | str | None]) -> dict[str, Domain]:

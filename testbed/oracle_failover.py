@@ -96,7 +96,7 @@ def starts(records: Iterable[Entry], since_s: float) -> list[Move]:
     first_seen: dict[str, float] = {}
     for record in records:
         boot = record.fields.get("boot")
-        if record.source == "probe" and isinstance(boot, str):
+        if record.source == "boots" and isinstance(boot, str):
             first_seen.setdefault(boot, record.t_s)
     order = sorted(first_seen.items(), key=lambda item: item[1])
     return [Move("VM", t_s, f"boot {boot} of the VM answered") for boot, t_s in order[1:] if t_s >= since_s]

@@ -79,11 +79,11 @@ def domains_of(records: Iterable[Entry], vm: str) -> list[Domains]:
 
 
 def boots_of(records: Iterable[Entry]) -> list[Alive]:
-    """The answers in a history that name a boot: records of the probe with `boot` and `intended_s`."""
+    """The answers in a history that name a boot: records `boots` of a ping probe with `boot` and `intended_s`."""
     found = []
     for record in records:
         boot, asked_s = record.fields.get("boot"), record.fields.get("intended_s")
-        if record.source == "probe" and isinstance(boot, str) and isinstance(asked_s, float):
+        if record.source == "boots" and isinstance(boot, str) and isinstance(asked_s, float):
             found.append(Alive(f"boot {boot}", asked_s, record.t_s))
     return found
 

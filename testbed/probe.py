@@ -46,6 +46,7 @@ class Probe:
         *,
         ledger: Ledger | None,
         history: Recorder | None = None,
+        source: str = "probe",
         interval_s: float = INTERVAL_S,
         timeout_s: float = TIMEOUT_S,
     ) -> None:
@@ -58,6 +59,7 @@ class Probe:
         self._ip, self._port = ip, port
         self._ledger = ledger
         self._history = history
+        self._source = source  # of its records
         self._attempts = Attempts(interval_s, timeout_s, lambda kind, fields: self._record(kind, **fields))
         self._stopping = False
         self._sources: list[int] = []
@@ -201,6 +203,8 @@ class Probe:
                 self._ledger.ok(self._id(number), int(index), t_s)
             case ["PONG", _, boot, total] if self._ledger is None and total.isdigit():
                 self._ponged(number, boot, int(total))
+                self._settle(number, Outcome.OK, t_s, boot=boot)
+                return
             case ["ERR", *text]:
                 if self._ledger is not None:
                     self._ledger.fail(self._id(number), " ".join(text), t_s)
@@ -216,19 +220,19 @@ class Probe:
             self.boots.append(boot)
             self._record("boot", boot=boot, total=total)
 
-    def _settle(self, number: int, outcome: Outcome, done_at_s: float | None) -> None:
+    def _settle(self, number: int, outcome: Outcome, done_at_s: float | None, **more: object) -> None:
         before = self._attempts[number]
         is_late = before.outcome is Outcome.INFO
         latency_s = None if done_at_s is None else done_at_s - before.intended_at_s
         self._record(
             "late" if is_late else outcome.value, number=number, latency_s=latency_s,
-            **({} if is_late else {"intended_s": before.intended_at_s}),
+            **({} if is_late else {"intended_s": before.intended_at_s}), **more,
         )  # fmt: skip
         self._attempts.settle(number, outcome, done_at_s, time.monotonic())
 
     def _record(self, kind: str, **fields: object) -> None:
         if self._history is not None:
-            self._history.record("probe", kind, run=self.run, **fields)
+            self._history.record(self._source, kind, run=self.run, **fields)
 
     def _id(self, number: int) -> str:
         return f"{self.run}-{number}"

@@ -8,22 +8,9 @@ from pathlib import Path
 import pytest
 
 import faults
-from faults import registry
-from faults.node import NodeKill
-from faults.registry import FaultKind
 from faults.schedule import expand, load, resolve
 
 FILES = sorted((Path(str(faults.__file__)).parent / "schedules").glob("*.jsonl"))
-# A fault of a family that is not registered is stood in for, so that the rest of its file is looked at all the same.
-STAND_INS = ("process.stop", "process.kill")
-
-
-@pytest.fixture(autouse=True)
-def every_family(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Add what stands in for faults that the registry does not know."""
-    made = {name: FaultKind(name, "It stands in.", (), (), NodeKill) for name in STAND_INS}
-    known = {**made, **registry.kinds()}
-    monkeypatch.setattr(registry, "kinds", lambda: known)
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)

@@ -9,9 +9,13 @@ from typing import cast
 
 import pytest
 
+from testbed import guests
 from testbed.errors import GuestCommandError
-from testbed.guests import CRASH, NAMELESS, domains, parse_domains, runners, where_runs
+from testbed.guests import CRASH, NAMELESS, domains, parse_domains, runners, watch, where_runs
+from testbed.history import History
 from testbed.node import Node
+from testbed.oracle_twice import alive, domains_of, twice
+from testbed.wait import OwnedTask
 
 HEAD = "Name                            ID   Mem VCPUs\tState\tTime(s)   UUID      Reason-Code\tSecurity Label\n"
 DOM0 = "Domain-0                 0   640     1     r-----      36.6 00000000-0000-0000-0000-000000000000  -  -\n"
@@ -64,3 +68,23 @@ def test_an_empty_listing_is_an_error() -> None:
     """Even dom0 is a domain, so a list without any is no answer."""
     with pytest.raises(GuestCommandError, match="not even dom0"):
         asyncio.run(domains(node("a", HEAD)))
+
+
+def test_what_is_watched_is_what_the_oracle_reads(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two nodes that run the VM at once are found from the records; one that is off, or silent, leaves none."""
+
+    async def scenario() -> History:
+        monkeypatch.setattr(guests, "WATCH_INTERVAL_S", 0.0)
+        nodes = {name: node(name, HEAD + DOM0 + RUNS) for name in ("a", "b")}
+        nodes |= {"off": node("off", RUNS, is_on=False), "silent": node("silent", None)}
+        history = History()
+        async with OwnedTask(watch(nodes, history), name="watch"), asyncio.timeout(20):
+            while len(domains_of(history, "web")) < 4:
+                await history.wait_beyond(history.mark())
+        return history
+
+    history = asyncio.run(scenario())
+    assert {look.node for look in domains_of(history, "web")} == {"a", "b"}
+    assert [item.instances for item in twice(alive(domains_of(history, "web")))] == [
+        ("domain 1 of node a (life 0)", "domain 1 of node b (life 0)")
+    ]

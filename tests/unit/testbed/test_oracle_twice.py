@@ -121,8 +121,8 @@ def test_lists_and_answers_are_found_in_a_history() -> None:
     history.record_at(2.0, "guests", "domains", node="a", asked_s=1.9, domains=listed)
     history.record_at(3.0, "machine.a", "started")
     history.record_at(4.0, "guests", "domains", node="a", asked_s=3.9, domains=[])
-    history.record_at(5.0, "probe", "ok", boot="beef", intended_s=4.8)
-    history.record_at(5.0, "probe", "ok", intended_s=4.9)
+    history.record_at(5.0, "boots", "ok", boot="beef", intended_s=4.8)
+    history.record_at(5.0, "boots", "ok", intended_s=4.9)
     assert domains_of(history, "web") == [Domains("a", "1", 1.9, 2.0, (4,)), Domains("a", "2", 3.9, 4.0, ())]
     assert boots_of(history) == [Alive("boot beef", 4.8, 5.0)]
 

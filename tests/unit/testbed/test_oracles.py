@@ -59,7 +59,7 @@ class Story:
                 self.listed(t_s, node, [1 if node == "a" else 5] if node == owner else [])
         if owner:
             self.seen(t_s, owner)
-            self.add(t_s, "probe", "ok", boot=owner, intended_s=t_s - 0.02)
+            self.add(t_s, "boots", "ok", boot=owner, intended_s=t_s - 0.02)
         self.multicast(t_s, 2)
 
     def listed(self, t_s: float, node: str, numbers: list[int]) -> None:
@@ -112,7 +112,7 @@ def test_a_second_boot_of_the_vm_on_the_other_node_is_caught() -> None:
 def test_two_boots_that_answer_in_turns_are_caught() -> None:
     """Planted: the boot of node a answers again after that of node b."""
     story = Story()
-    story.add(50.0, "probe", "ok", boot="a", intended_s=49.9)
+    story.add(50.0, "boots", "ok", boot="a", intended_s=49.9)
     assert not_holding(story.judged()) == {"vm_twice.boots": State.VIOLATED}
 
 
@@ -151,7 +151,7 @@ def test_a_burst_that_is_told_after_the_end_still_counts() -> None:
 def test_two_failovers_for_one_fault_are_caught() -> None:
     """Planted: a third boot answers, for which there was no fault."""
     story = Story()
-    story.add(END_S, "probe", "ok", boot="c", intended_s=END_S - 0.01)
+    story.add(END_S, "boots", "ok", boot="c", intended_s=END_S - 0.01)
     found = story.judged()
     assert not_holding(found) == {"failovers": State.VIOLATED}
     assert "boot c of the VM" in found["failovers"].text

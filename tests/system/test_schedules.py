@@ -1,0 +1,60 @@
+"""Schedules on the real pair: each fault really happened, every recovery is measured, and safety holds.
+
+What the product is known to do wrong today stands in `KNOWN` with its reason, so that a cure makes the test fail and
+the line has to go. A violation that is not in there is a failure of the product, a fault that is not confirmed one of
+the testbed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from pathlib import Path
+
+import pytest
+
+import faults
+from faults.scenario import Plan, run
+from faults.schedule import expand, load
+from faults.verbs import summary
+from testbed import report
+from testbed.result import NEEDED_ORACLES, Result, Verdict
+from testbed.session import Session
+
+pytestmark = pytest.mark.timeout(900)
+
+DIRECTORY = Path(str(faults.__file__)).parent / "schedules"
+NAMES = (
+    "private_link_cut",
+    "private_link_cut_one_way",
+    "primary_disk_gone",
+    "primary_paused_60s",
+    "primary_frozen_60s",
+    "daemon_stopped_for_ever",
+    "second_fault_during_recovery",
+)
+# What today's product does wrong: the verdict, and words of a reason for it.
+KNOWN: dict[str, tuple[Verdict, str]] = {}
+
+
+async def _play(name: str, out: Path) -> Result:
+    schedule = expand(random.Random().getrandbits(32), load(DIRECTORY / f"{name}.jsonl"))
+    async with Session(out, schedule.site) as session:
+        with report.step("a protected pair"):
+            await session.protect()
+        return await run(session.bed, Plan(schedule, out, step=report.step))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_schedule_runs_end_to_end(name: str, tmp_path: Path) -> None:
+    """Every fault is confirmed and healed, no oracle that is needed was blind, and the verdict is the expected one."""
+    out = tmp_path / "run"
+    result = asyncio.run(_play(name, out))
+    print(summary(out, result))
+    assert [fault.verdict for fault in result.faults] == ["confirmed"] * len(result.faults), result.reasons
+    assert all(fault.healed_at_s is not None for fault in result.faults)
+    blind = {one["oracle"]: one["text"] for one in result.findings if one["state"] == "blind"}
+    assert not blind.keys() & set(NEEDED_ORACLES) - ({"replicas_equal"} if not result.is_redundant else set()), blind
+    wanted, reason = KNOWN.get(name, (Verdict.PASS, ""))
+    assert result.verdict is wanted, result.reasons
+    assert any(reason in text for text in result.reasons) or not reason, result.reasons
