@@ -141,6 +141,7 @@ class Director:
         bed.progress.say(f"inject {fault.name} on {fault.target}")
         self._order.append(act)
         act.is_armed = True
+        self._tell(act, "injecting")
         try:
             await fault.inject(bed)
             act.reach(Moment.INJECTED, time.monotonic())

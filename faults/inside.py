@@ -8,7 +8,6 @@ the command that did the work: evidence is read by a command of its own.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from pathlib import PurePosixPath
 
 from testbed.bed import Bed
 from testbed.errors import GuestCommandError, UsageError
@@ -16,26 +15,18 @@ from testbed.wait import wait_until
 
 COMMAND_TIMEOUT_S = 30.0  # a shell under emulation needs tenths of a second, on a starved node seconds
 END_TIMEOUT_S = 20.0
-MARK_DIR = PurePosixPath("/run")
-# $1 is the mark, $2 the time limit, the rest the command; `setsid` makes it the leader of a group that can be ended.
+MARK = "TESTBED_LOAD"
+# $1 is the time limit, the rest the command. Its own session, so that the end of the channel is none of its business.
 _START = """
-mark=$1; limit=$2; shift 2
-setsid timeout -s KILL "$limit" "$@" < /dev/null > /dev/null 2> "$mark.log" &
-echo $! > "$mark"
+limit=$1; shift
+setsid timeout -s KILL "$limit" "$@" < /dev/null > /dev/null 2>&1 &
 """
-# The group is ended whoever of it still lives; the leader's death by its own limit leaves the rest of the group.
-_END = """
-[ -e "$1" ] || exit 0
-kill -KILL -- "-$(cat "$1")" 2> /dev/null
-rm -f "$1" "$1.log"
-"""
+# $1 is the mark: a variable that everything started by the command inherits, and nothing else has.
 _MEMBERS = """
-[ -e "$1" ] || exit 0
-group=$(cat "$1")
-cat /proc/[0-9]*/stat 2> /dev/null | while read -r line; do
-    set -- ${line##*) }
-    [ "$3" = "$group" ] && [ "$1" != Z ] && echo member
-done
+grep -lzxF -e "$1" /proc/[0-9]*/environ 2> /dev/null | while IFS=/ read -r _ _ pid _; do echo "$pid"; done
+"""
+_END = """
+for pid in $(grep -lzxF -e "$1" /proc/[0-9]*/environ 2> /dev/null | cut -d / -f 3); do kill -KILL "$pid"; done
 true
 """
 
@@ -76,34 +67,27 @@ async def boot_id(bed: Bed, node: str) -> str:
     return (await read_text(bed, node, "/proc/sys/kernel/random/boot_id")).strip()
 
 
-def mark_path(name: str) -> str:
-    """Return the file in the node that holds the process group of a lasting command."""
-    return str(MARK_DIR / f"testbed-{name}")
-
-
 async def start_lasting(bed: Bed, node: str, name: str, argv: Sequence[str], *, limit_s: float) -> None:
     """Start a command that goes on until `end_lasting`, or until its limit."""
-    await shell(bed, node, _START, mark_path(name), f"{limit_s:g}", *argv)
+    words = ["env", f"{MARK}={name}", "/bin/sh", "-c", _START, "sh", f"{limit_s:g}", *argv]
+    await bed.nodes[node].machine.guest.must_succeed(words, timeout_s=COMMAND_TIMEOUT_S)
 
 
 async def lasting(bed: Bed, node: str, name: str) -> int:
     """Count the processes of a lasting command that live, as the node's process table says."""
-    return (await shell(bed, node, _MEMBERS, mark_path(name))).count("member")
+    return len((await shell(bed, node, _MEMBERS, f"{MARK}={name}")).split())
 
 
 async def end_lasting(bed: Bed, node: str, name: str) -> None:
     """End a lasting command with all its processes; raises WaitTimeout when one stays."""
 
     async def gone() -> bool:
-        left = await lasting(bed, node, name)
-        if left:
-            await shell(bed, node, _END, mark_path(name))
-        return not left
+        await shell(bed, node, _END, f"{MARK}={name}")
+        return await lasting(bed, node, name) == 0
 
     await wait_until(
         gone, what=f"the end of what loads node {node} ({name})", timeout_s=END_TIMEOUT_S, tolerate=(GuestCommandError,)
     )
-    await shell(bed, node, _END, mark_path(name))
 
 
 def figures(text: str) -> Mapping[str, int]:

@@ -162,6 +162,7 @@ class NodeLoad:
     """What the loads of one node share: the activity before, a command that lasts, and its verified end."""
 
     name: ClassVar[str]
+    window_s = WINDOW_S
 
     def __init__(self, target: str, *, limit_s: float = LIMIT_S) -> None:
         if target == HOST:
@@ -183,7 +184,7 @@ class NodeLoad:
     async def prepare(self, bed: Bed) -> None:
         """Watch the node for a window."""
         check_node(bed, self.target)
-        self._before = await watch(bed, self.target)
+        self._before = await watch(bed, self.target, self.window_s)
 
     async def inject(self, bed: Bed) -> None:
         """Start it in the node."""
@@ -196,7 +197,7 @@ class NodeLoad:
         shown: list[Activity] = []
 
         async def seen() -> bool:
-            shown.append(await watch(bed, self.target))
+            shown.append(await watch(bed, self.target, self.window_s))
             assert self._before is not None
             return self.judge(self._before, shown[-1]) is not False or not await lasting(bed, self.target, self.name)
 
@@ -361,6 +362,7 @@ class LoadHost:
     """The host itself is starved of processor time, and both nodes with it."""
 
     name: ClassVar[str] = "load.host"
+    window_s = WINDOW_S
 
     def __init__(self, target: str = HOST, *, processes: int = 0, niceness: int = 0) -> None:
         if target != HOST:
@@ -381,7 +383,7 @@ class LoadHost:
         """Watch the bed's processes for a window."""
         if not any(node.is_on for node in bed.nodes.values()):
             raise UsageError("Both nodes are off: nobody would notice a starved host. Switch one on first.")
-        self._before = await watch_host(bed)
+        self._before = await watch_host(bed, self.window_s)
 
     async def inject(self, bed: Bed) -> None:
         """Start processes that compute for nothing."""
@@ -394,7 +396,7 @@ class LoadHost:
     async def confirm(self, bed: Bed) -> Proof:
         """Confirmed when a node's process waits long for a processor and did not before."""
         assert self._before is not None, "prepare comes first"
-        during = await watch_host(bed)
+        during = await watch_host(bed, self.window_s)
         evidence = {
             "before": self._before.shown(),
             "during": during.shown(),

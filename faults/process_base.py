@@ -55,8 +55,12 @@ class ProcessFault:
         check_target(bed, self.place, self.name, self.parts)
         self.victims = await find(bed, self.place, self.name)
         await self.beats.start(bed)
-        self.before = await self.beats.window(bed, self.window_s)
+        await self.note_healthy(bed)
         self.mark = bed.history.mark()
+
+    async def note_healthy(self, bed: Bed) -> None:
+        """Count in one window before the fault."""
+        self.before = await self.beats.window(bed, self.window_s)
 
     async def inject(self, bed: Bed) -> None:
         """Give the order."""

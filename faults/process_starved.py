@@ -22,7 +22,7 @@ QUOTA_US_MIN = 1000  # the kernel's limit
 WAIT_FACTOR = 3.0
 WAIT_S_MIN = 0.02  # of waiting for one turn; a healthy thread waits less than a scheduler's slice
 TURNS_MIN = 2
-CONSOLE_TIMEOUT_S = 15.0
+CONSOLE_TIMEOUT_S = 8.0  # the killer works at once; a serial console is slow
 STATUS_TIMEOUT_S = 8  # an answer of a healthy daemon takes 1 s under emulation
 TRIAL_BYTES = 256 * 1024
 FILL_TIMEOUT_S = 120.0
@@ -96,11 +96,10 @@ class ProcessSlow(ProcessFault):
         self.share = share
         self._waited_before_s: float | None = None
 
-    async def prepare(self, bed: Bed) -> None:
-        """Count heartbeats, and how long the threads wait for their turns."""
-        await super().prepare(bed)
+    async def note_healthy(self, bed: Bed) -> None:
+        """Count heartbeats, and how long the threads wait for their turns meanwhile."""
         first = await turns(bed, self.place.node, self.victims)
-        await self.beats.window(bed, self.window_s / 2)
+        await super().note_healthy(bed)
         self._waited_before_s = wait_for_a_turn_s(first, await turns(bed, self.place.node, self.victims))
 
     async def order(self, bed: Bed) -> None:

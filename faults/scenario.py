@@ -31,7 +31,6 @@ from testbed.history import as_json
 from testbed.host import HostSample, between
 from testbed.ledger import Ledger
 from testbed.oracle import sightings
-from testbed.oracles import Scene
 from testbed.phases import Recovery, milestone_of, stamp
 from testbed.picture import draw_timeline
 from testbed.probe import Probe
@@ -49,6 +48,7 @@ SERVICE_LIMIT_S = 120.0
 REDUNDANCY_LIMIT_S = 240.0
 STATUS_EVERY_S = 10.0  # asking costs dom0 a second of its CPU, which the resynchronisation needs
 READ_BACK_S = 60.0
+QUIET_LIMIT_S = 10.0  # the mirror inside a node is marked clean a moment after the last write
 ALERT_LIMIT_S = 60.0
 POLL_S = 0.2
 
@@ -91,6 +91,7 @@ async def run(bed: Bed, plan: Plan) -> Result:
     began_s, sample = time.monotonic(), HostSample.take()
     bed.history.zero_at_s = began_s
     result = _new_result(bed, plan)
+    await bed.switch.count_multicasts()
     if plan.capture:
         await bed.switch.capture_start(plan.out / "wire.pcapng")
     with Ledger(plan.out / "ledger.jsonl") as ledger:
@@ -297,7 +298,7 @@ async def _examine(bed: Bed, result: Result, ledger: Ledger, began_s: float) -> 
     """Nobody writes any more: read everything back from the service and from each copy, and ask every oracle."""
     read = await book.read_back(bed.client, site.VM_ADDRESS, bed.image.workload.udp_port, timeout_s=READ_BACK_S)
     result.ledger = dict(book.as_fields(book.judge(ledger.entries(), read)))
-    until_s = time.monotonic()
+    until_s = time.monotonic()  # what follows is our own looking
     readings = [set_full.from_service("the service", until_s, read)]
     report: ReplicaReport | str = "the nodes do not both say that they are in sync"
     if result.is_redundant:
@@ -306,17 +307,13 @@ async def _examine(bed: Bed, result: Result, ledger: Ledger, began_s: float) -> 
             for name, node in bed.nodes.items()
         }
         async with bed.progress.step("compare both copies from outside"):
-            seen = await replica_look.look(disks, site.VM_NAME)
+            seen = await replica_look.look_when_quiet(disks, site.VM_NAME, timeout_s=QUIET_LIMIT_S)
         readings += seen.readings
         report = seen.report
     repeats = any(fault.name in REPEATING_FAULTS for fault in result.faults)
     writes = set_full.classify(ledger.entries(), readings, duplicates_allowed=repeats)
-    scene = Scene(
-        node_ports={node: [f"{node}.{link}" for link in (site.PRIVATE, site.PUBLIC)] for node in bed.nodes},
-        client_ports={node: [f"{node}.{site.PUBLIC}"] for node in bed.nodes},
-        vm=site.VM_NAME,
-        vm_macs=[site.VM_MAC],
-    )
+    scene = oracles.bed_scene()
+    await bed.switch.count_multicasts()
     findings = oracles.judge_history(
         list(bed.history), scene, since_s=began_s, until_s=until_s, overlap_allowed_s=0.0, replicas=report,
         writes=writes,

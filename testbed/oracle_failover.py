@@ -14,6 +14,7 @@ from dataclasses import dataclass
 
 from testbed.finding import Finding, blind, holds, violated
 from testbed.oracle import MERGE_GAP_S, Entry, Sighting
+from testbed.oracle_twice import BOOTS_SOURCE
 
 FAILOVERS = "failovers"
 
@@ -39,21 +40,21 @@ class Move:
 
 def faults_of(records: Iterable[Entry]) -> list[FaultSpan]:
     """The faults of a history; one that was healed before the next one began pays for nothing after that."""
-    began: list[tuple[str, str, float]] = []
+    began: list[tuple[tuple[str, ...], float]] = []
     healed: dict[int, float] = {}
     for record in records:
         if record.source != "fault":
             continue
-        key = (str(record.fields.get("name")), str(record.fields.get("target")))
-        live = [n for n, (name, target, _) in enumerate(began) if (name, target) == key and n not in healed]
+        key = tuple(str(record.fields.get(field, "")) for field in ("name", "target", "step"))
+        live = [number for number, (known, _) in enumerate(began) if known == key and number not in healed]
         if record.kind in {"injecting", "injected"} and not live:
-            began.append((*key, record.t_s))
+            began.append((key, record.t_s))
         elif record.kind == "healed" and live:
             healed[live[-1]] = record.t_s
     spans = []
-    for number, (name, target, began_s) in enumerate(began):
-        later = [at_s for _, _, at_s in began[number + 1 :] if number in healed and at_s >= healed[number]]
-        spans.append(FaultSpan(name, target, began_s, min(later, default=None)))
+    for number, (key, began_s) in enumerate(began):
+        later = [at_s for _, at_s in began[number + 1 :] if number in healed and at_s >= healed[number]]
+        spans.append(FaultSpan(key[0], key[1], began_s, min(later, default=None)))
     return spans
 
 
@@ -96,7 +97,7 @@ def starts(records: Iterable[Entry], since_s: float) -> list[Move]:
     first_seen: dict[str, float] = {}
     for record in records:
         boot = record.fields.get("boot")
-        if record.source == "boots" and isinstance(boot, str):
+        if record.source == BOOTS_SOURCE and isinstance(boot, str):
             first_seen.setdefault(boot, record.t_s)
     order = sorted(first_seen.items(), key=lambda item: item[1])
     return [Move("VM", t_s, f"boot {boot} of the VM answered") for boot, t_s in order[1:] if t_s >= since_s]

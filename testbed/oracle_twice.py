@@ -18,6 +18,8 @@ from testbed.oracle import Entry
 DOMAINS, BOOTS = "vm_twice.domains", "vm_twice.boots"
 GAP_MAX_S = 5.0  # a living node that was not looked at for longer than this could have hidden a VM
 
+BOOTS_SOURCE = "boots"  # the slow probe that asks the VM which boot of it answers
+
 Window = tuple[float, float]
 
 
@@ -53,18 +55,28 @@ class Twice:
         return f"{' and '.join(self.instances)} ran at once, from {self.from_s:.3f} to {self.to_s:.3f} s"
 
 
+def boots_anew(record: Entry) -> str:
+    """The node whose machine begins to boot with this record, switched on or reset, or the empty text."""
+    area, _, node = record.source.partition(".")
+    is_reset = area == "qmp" and record.fields.get("event") == "RESET"
+    return node if is_reset or (area == "machine" and record.kind == "started") else ""
+
+
 def is_running(state: str) -> bool:
     """Whether a domain with these state letters of `xl list` may execute: not paused, shut down, crashed or dying."""
     return not set(state) & set("pscd")
 
 
 def domains_of(records: Iterable[Entry], vm: str) -> list[Domains]:
-    """The lists in a history: records `guests domains` with node, asked_s and domains of name, id and state."""
+    """The lists in a history: records `guests domains` with node, asked_s and domains of name, id and state.
+
+    A node that was reset or switched on begins a new life, in which its domains are numbered from the beginning.
+    """
     lives: dict[str, int] = {}
     found: list[Domains] = []
     for record in records:
-        area, _, node = record.source.partition(".")
-        if area == "machine" and record.kind == "started":
+        node = boots_anew(record)
+        if node:
             lives[node] = lives.get(node, 0) + 1
         if record.source != "guests" or record.kind != "domains":
             continue
@@ -83,7 +95,7 @@ def boots_of(records: Iterable[Entry]) -> list[Alive]:
     found = []
     for record in records:
         boot, asked_s = record.fields.get("boot"), record.fields.get("intended_s")
-        if record.source == "boots" and isinstance(boot, str) and isinstance(asked_s, float):
+        if record.source == BOOTS_SOURCE and isinstance(boot, str) and isinstance(asked_s, float):
             found.append(Alive(f"boot {boot}", asked_s, record.t_s))
     return found
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
-from testbed import oracle, oracle_failover, oracle_multicast, oracle_twice
+from testbed import oracle, oracle_failover, oracle_multicast, oracle_twice, site
 from testbed.finding import Finding, blind, holds, violated
 from testbed.ledger import Verdict
 from testbed.oracle import Entry
@@ -29,6 +29,16 @@ class Scene:
     client_ports: Mapping[str, Sequence[str]]
     vm: str
     vm_macs: Collection[str]
+
+
+def bed_scene() -> Scene:
+    """The bed as the oracles must know it."""
+    return Scene(
+        node_ports={node: [f"{node}.{link}" for link in (site.PRIVATE, site.PUBLIC)] for node in site.NODES},
+        client_ports={node: [f"{node}.{site.PUBLIC}"] for node in site.NODES},
+        vm=site.VM_NAME,
+        vm_macs={site.VM_MAC},
+    )
 
 
 def judge_history(
@@ -83,9 +93,10 @@ def away(records: Sequence[Entry], node: str, until_s: float) -> list[tuple[floa
         why, is_gone = _presence(record, node)
         if why and is_gone:
             gone.setdefault(why, record.t_s)
-        elif why and why in gone:
-            times.append((gone.pop(why), record.t_s))
-        if why == "off" and not is_gone and not record.fields.get("incoming"):  # a restored one does not boot
+        elif why:
+            over = tuple(gone) if why == "off" else (why,)  # a machine that starts is neither paused nor held still
+            times += [(gone.pop(kind), record.t_s) for kind in over if kind in gone]
+        if oracle_twice.boots_anew(record) == node and not record.fields.get("incoming"):  # a restored one boots not
             times.append((record.t_s, _booted_at(records, node, record.t_s)))
     return times + [(from_s, until_s) for from_s in gone.values()]
 

@@ -7,6 +7,7 @@ disk is gone or damaged: that is a look that saw less, and says so.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -14,14 +15,16 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from testbed import site
-from testbed.errors import UsageError
+from testbed.errors import UsageError, WaitTimeout
 from testbed.replica import RawFile, Reader, Replica, ReplicaReport, compare, open_replica
 from testbed.replica_layout import ReplicaError
 from testbed.set_full import Reading, from_replica, unreadable
 from testbed.storage import NbdClient
+from testbed.wait import wait_until
 from testbed.worklog import Log, read_log
 
 DATA_DISKS = ("vdb", "vdc")
+QUIET_POLL_S = 0.3  # md calls itself clean 0.2 s after the last write
 
 
 @dataclass(frozen=True)
@@ -61,6 +64,25 @@ async def look(disks: Mapping[str, Mapping[str, Path]], vm: str) -> Look:
         else:
             report = await _compared(list(opened.values()), tuple(problems))
     return Look(report, logs, tuple(readings))
+
+
+async def look_when_quiet(disks: Mapping[str, Mapping[str, Path]], vm: str, *, timeout_s: float) -> Look:
+    """Look until no node's mirror says that it is being written, at least once; the last look when time is up."""
+    seen = await look(disks, vm)
+
+    async def quiet() -> bool:
+        nonlocal seen
+        if _is_busy(seen):
+            seen = await look(disks, vm)
+        return not _is_busy(seen)
+
+    with contextlib.suppress(WaitTimeout):  # the look itself says that it was not quiet
+        await wait_until(quiet, what="quiet mirrors on both nodes", timeout_s=timeout_s, poll_s=QUIET_POLL_S)
+    return seen
+
+
+def _is_busy(seen: Look) -> bool:
+    return not isinstance(seen.report, str) and bool(seen.report.dirty)
 
 
 async def _compared(replicas: list[Replica], problems: tuple[str, ...]) -> ReplicaReport | str:

@@ -16,17 +16,11 @@ from testbed.endpoint import Endpoint
 from testbed.finding import Finding, State
 from testbed.history import History
 from testbed.oracle_multicast import PER_SECOND_MAX
-from testbed.oracles import Scene, judge_history
+from testbed.oracles import bed_scene, judge_history
 from testbed.switch_client import Direction, Switch
 from testbed.wait import wait_for_record, wait_until
 
 pytestmark = [pytest.mark.selftest, pytest.mark.timeout(60)]
-SCENE = Scene(
-    node_ports={node: [f"{node}.{link}" for link in (site.PRIVATE, site.PUBLIC)] for node in site.NODES},
-    client_ports={node: [f"{node}.{site.PUBLIC}"] for node in site.NODES},
-    vm=site.VM_NAME,
-    vm_macs={site.VM_MAC},
-)
 WAIT_S = 10.0
 Deed = Callable[[Switch, History, Path], Awaitable[None]]
 
@@ -47,7 +41,7 @@ def judged(deed: Deed, *, watch: bool = True) -> dict[str, Finding]:
                 if watch:
                     await switch.count_multicasts()
                 found = judge_history(
-                    tuple(history), SCENE, since_s=since_s, until_s=until_s, overlap_allowed_s=0.0,
+                    tuple(history), bed_scene(), since_s=since_s, until_s=until_s, overlap_allowed_s=0.0,
                     replicas="there are no disks", writes="nobody wrote",
                 )  # fmt: skip
             return {finding.oracle: finding for finding in found}

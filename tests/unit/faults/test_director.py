@@ -81,7 +81,8 @@ class World:
 
     def kinds(self) -> list[str]:
         """What was recorded of the faults."""
-        return [f"{entry.fields['step']} {entry.kind}" for entry in self.history if entry.source == "fault"]
+        told = [entry for entry in self.history if entry.source == "fault" and entry.kind != "injecting"]
+        return [f"{entry.fields['step']} {entry.kind}" for entry in told]
 
 
 def cut(name: str, when: str, until: str = "null", port: str = "a.priv0") -> str:

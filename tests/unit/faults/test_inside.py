@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 import pytest
 
@@ -13,47 +13,40 @@ from testbed.wait import wait_until
 from tests.unit.faults.inner_bed import InnerBed
 
 
-@pytest.fixture(autouse=True)
-def marks_here(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """The marks of a test lie in its own directory."""
-    monkeypatch.setattr(inside, "MARK_DIR", PurePosixPath(tmp_path))
-
-
 def test_a_lasting_command_ends_with_all_its_processes(tmp_path: Path) -> None:
     """Also with those that it started itself, and a second end is harmless."""
 
-    async def story() -> list[int]:
+    async def story(name: str) -> list[int]:
         bed = InnerBed().bed
-        counts = [await inside.lasting(bed, "a", "x")]
-        await inside.start_lasting(bed, "a", "x", ["sh", "-c", "sleep 60 & sleep 60 & wait"], limit_s=50)
+        counts = [await inside.lasting(bed, "a", name)]
+        await inside.start_lasting(bed, "a", name, ["sh", "-c", "sleep 60 & sleep 60 & wait"], limit_s=50)
 
         async def all_there() -> bool:
-            return await inside.lasting(bed, "a", "x") == 4  # timeout, the shell, two sleepers
+            return await inside.lasting(bed, "a", name) == 4  # timeout, the shell, two sleepers
 
         await wait_until(all_there, what="four processes", timeout_s=10, poll_s=0.02)
-        await inside.end_lasting(bed, "a", "x")
-        counts.append(await inside.lasting(bed, "a", "x"))
-        await inside.end_lasting(bed, "a", "x")
+        await inside.end_lasting(bed, "a", name)
+        counts.append(await inside.lasting(bed, "a", name))
+        await inside.end_lasting(bed, "a", name)
         return counts
 
-    assert asyncio.run(story()) == [0, 0]
-    assert list(tmp_path.iterdir()) == []
+    assert asyncio.run(story(str(tmp_path))) == [0, 0]
 
 
-def test_a_lasting_command_ends_by_itself_at_its_limit() -> None:
+def test_a_lasting_command_ends_by_itself_at_its_limit(tmp_path: Path) -> None:
     """Nobody has to come back for it."""
 
-    async def story() -> None:
+    async def story(name: str) -> None:
         bed = InnerBed().bed
-        await inside.start_lasting(bed, "a", "x", ["sleep", "60"], limit_s=0.1)
+        await inside.start_lasting(bed, "a", name, ["sleep", "60"], limit_s=0.1)
 
         async def gone() -> bool:
-            return await inside.lasting(bed, "a", "x") == 0
+            return await inside.lasting(bed, "a", name) == 0
 
         await wait_until(gone, what="the end by the limit", timeout_s=10, poll_s=0.05)
-        await inside.end_lasting(bed, "a", "x")
+        await inside.end_lasting(bed, "a", name)
 
-    asyncio.run(story())
+    asyncio.run(story(str(tmp_path)))
 
 
 def test_a_node_that_is_not_there_or_off_is_refused() -> None:

@@ -93,7 +93,7 @@ async def starve(out: Path, before: float, during: float) -> tuple[Proof, list[i
     await fault.inject(bed)
     pids, alive = [hog.pid for hog in fault._hogs], [hog.alive for hog in fault._hogs]
 
-    async def watched(_bed: object) -> Starved:
+    async def watched(_bed: object, _window_s: float) -> Starved:
         return Starved({"a": during}, 0.5)
 
     original, load.watch_host = load.watch_host, watched  # type: ignore[assignment] # a shorter look

@@ -78,7 +78,7 @@ def test_a_successor_with_the_same_number_gets_no_signal(tmp_path: Path) -> None
             fault.victims = (Process(found.pid, found.name, "S", found.start_ticks - 1, 0),)
             return await fault.send(inner.bed, "STOP"), process_state(child.pid)
 
-    assert asyncio.run(story()) [0] is False
+    assert asyncio.run(story())[0] is False
 
 
 def test_a_heal_without_a_preparation_or_a_node_is_harmless() -> None:

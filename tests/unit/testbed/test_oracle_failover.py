@@ -95,7 +95,9 @@ def test_faults_are_found_in_a_history_with_the_end_of_their_time() -> None:
     ):  # fmt: skip
         history.record_at(t_s, "fault", kind, name="node.kill", target=target)
     history.record_at(9.9, "bed", "stage")
-    assert faults_of(history) == [kill(1.0, 8.0), FaultSpan("node.kill", "b", 8.0), kill(9.0)]
+    history.record_at(9.9, "fault", "injected", name="node.kill", target="b", step="again")
+    again = FaultSpan("node.kill", "b", 9.9)
+    assert faults_of(history) == [kill(1.0, 8.0), FaultSpan("node.kill", "b", 8.0), kill(9.0, 9.9), again]
 
 
 def test_each_new_boot_of_the_vm_is_a_start_but_the_first() -> None:

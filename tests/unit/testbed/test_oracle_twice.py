@@ -110,7 +110,7 @@ def test_only_a_domain_that_may_execute_runs(state: str, runs: bool) -> None:
 
 
 def test_lists_and_answers_are_found_in_a_history() -> None:
-    """The life of a node is counted by the starts of its machine; other domains are passed over."""
+    """The life of a node is counted by starts and resets of its machine; other domains are passed over."""
     history = History()
     history.record_at(1.0, "machine.a", "started")
     listed = [
@@ -121,9 +121,14 @@ def test_lists_and_answers_are_found_in_a_history() -> None:
     history.record_at(2.0, "guests", "domains", node="a", asked_s=1.9, domains=listed)
     history.record_at(3.0, "machine.a", "started")
     history.record_at(4.0, "guests", "domains", node="a", asked_s=3.9, domains=[])
+    history.record_at(4.1, "qmp.a", "event", event="RESET", data={"guest": True})
+    history.record_at(4.2, "qmp.b", "event", event="RESET")
+    history.record_at(4.5, "guests", "domains", node="a", asked_s=4.4, domains=listed)
     history.record_at(5.0, "boots", "ok", boot="beef", intended_s=4.8)
     history.record_at(5.0, "boots", "ok", intended_s=4.9)
-    assert domains_of(history, "web") == [Domains("a", "1", 1.9, 2.0, (4,)), Domains("a", "2", 3.9, 4.0, ())]
+    assert domains_of(history, "web") == [
+        Domains("a", "1", 1.9, 2.0, (4,)), Domains("a", "2", 3.9, 4.0, ()), Domains("a", "3", 4.4, 4.5, (4,)),
+    ]  # fmt: skip
     assert boots_of(history) == [Alive("boot beef", 4.8, 5.0)]
 
 

@@ -7,17 +7,11 @@ import pytest
 from testbed.finding import Finding, State, worst
 from testbed.history import History
 from testbed.ledger import Verdict
-from testbed.oracles import BOOT_GRACE_S, Scene, away, judge_halves, judge_history, judge_replicas, judge_writes
+from testbed.oracles import BOOT_GRACE_S, away, bed_scene, judge_halves, judge_history, judge_replicas, judge_writes
 from testbed.replica import Comparison, ReplicaReport
 from testbed.set_full import Fate, SetFull
 
 VM, NODE_B = "00:16:3e:77:00:20", "52:54:00:77:00:02"
-SCENE = Scene(
-    node_ports={"a": ["a.priv0", "a.biz0"], "b": ["b.priv0", "b.biz0"]},
-    client_ports={"a": ["a.biz0"], "b": ["b.biz0"]},
-    vm="web",
-    vm_macs={VM},
-)
 EQUAL = ReplicaReport({"a": "x", "b": "x"}, (Comparison("a", "b", 9, 0),), (Comparison("a on vdb", "on vdc", 9, 0),))
 KEPT = SetFull(Verdict.CLEAN, "all there", dict.fromkeys(Fate, 0), {}, 0, 0, 0, {})
 KILLED_S, TAKEN_S, BACK_S, END_S = 20.0, 30.0, 60.0, 80.0
@@ -81,7 +75,7 @@ class Story:
     ) -> dict[str, Finding]:
         """All findings by oracle."""
         found = judge_history(
-            tuple(self.history), SCENE, since_s=1.0, until_s=END_S, overlap_allowed_s=0.0, replicas=replicas,
+            tuple(self.history), bed_scene(), since_s=1.0, until_s=END_S, overlap_allowed_s=0.0, replicas=replicas,
             writes=writes,
         )  # fmt: skip
         return {finding.oracle: finding for finding in found}
@@ -198,10 +192,13 @@ def test_times_in_which_a_node_cannot_run_anything_are_known() -> None:
         (9.0, "guests", "domains", {"node": "a"}),
         (10.0, "qmp.a", "event", {"event": "STOP"}),
         (12.0, "qmp.a", "event", {"event": "RESUME"}),
+        (13.0, "qmp.a", "event", {"event": "RESET"}),
+        (15.0, "guests", "domains", {"node": "a"}),
         (20.0, "fault", "injected", {"name": "node.freeze", "target": "a"}),
         (21.0, "fault", "confirmed", {"name": "node.freeze", "target": "a"}),
         (25.0, "fault", "healed", {"name": "node.freeze", "target": "a"}),
         (26.0, "fault", "injected", {"name": "link.cut", "target": "a"}),
+        (28.0, "qmp.a", "event", {"event": "STOP"}),
         (30.0, "machine.a", "died", {}),
         (31.0, "machine.a", "quit", {}),
         (40.0, "machine.a", "started", {}),
@@ -209,10 +206,10 @@ def test_times_in_which_a_node_cannot_run_anything_are_known() -> None:
     for t_s, source, kind, fields in records:
         history.record_at(t_s, source, kind, **fields)
     assert sorted(away(tuple(history), "a", 200.0)) == [
-        (float("-inf"), 0.2), (0.5, 1.0), (1.0, 9.0), (10.0, 12.0), (20.0, 25.0), (30.0, 40.0),
-        (40.0, 40.0 + BOOT_GRACE_S),
+        (float("-inf"), 0.2), (0.5, 1.0), (1.0, 9.0), (10.0, 12.0), (13.0, 15.0), (20.0, 25.0), (28.0, 40.0),
+        (30.0, 40.0), (40.0, 40.0 + BOOT_GRACE_S),
     ]  # fmt: skip
-    assert away(tuple(history)[:-2], "a", 200.0)[-1] == (30.0, 200.0)
+    assert away(tuple(history)[:-2], "a", 200.0)[-1] == (30.0, 200.0)  # not started again
 
 
 def unequal(**changes: object) -> ReplicaReport:

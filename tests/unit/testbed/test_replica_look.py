@@ -12,18 +12,21 @@ import pytest
 
 from testbed.errors import UsageError
 from testbed.replica import ReplicaReport
-from testbed.replica_look import Look, find_disks, look, main
+from testbed.replica_layout import MD_OFFSET_BYTES
+from testbed.replica_look import Look, find_disks, look, look_when_quiet, main
 from testbed.storage import NbdClient, NbdDisk
 from tests.unit.testbed.captured_disks import DISK_BYTES, DRBD_AT, RECORDS, VOLUME_AT, write_image
+from tests.unit.testbed.md_block import md_block
 
 NAMES = ("a-vdb", "a-vdc", "b-vdb", "b-vdc")
 
 
 @pytest.fixture
 def images(tmp_path: Path) -> Path:
-    """A directory with the captured disks as raw files."""
+    """A directory with the captured disks as raw files; DRBD's data are told to be 1 MiB, so that a look is quick."""
     for name in NAMES:
         write_image(name, tmp_path / f"{name}.raw")
+        damage(tmp_path / f"{name}.raw", DRBD_AT, struct.pack(">Q", 2048))
     return tmp_path
 
 
@@ -57,9 +60,9 @@ def test_both_replicas_are_compared_and_their_logs_read(images: Path, capsys: py
 def test_a_flipped_byte_ends_the_command_with_1(images: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """And says where."""
     for disk in ("vdb", "vdc"):
-        damage(images / f"a-{disk}.raw", VOLUME_AT + 8_000_000, b"\x01")
+        damage(images / f"a-{disk}.raw", VOLUME_AT + 800_000, b"\x01")
     assert main(images) == 1
-    assert "differ in 1 blocks of 4096 bytes: 7999488+4096" in capsys.readouterr().out
+    assert "differ in 1 blocks of 4096 bytes: 798720+4096" in capsys.readouterr().out
 
 
 def test_a_missing_disk_is_noted_and_a_missing_node_prevents_the_comparison(
@@ -86,11 +89,31 @@ def test_a_missing_disk_is_noted_and_a_missing_node_prevents_the_comparison(
 def test_replicas_that_cannot_be_compared_are_a_sentence(images: Path) -> None:
     """Their logs could be read all the same."""
     for disk in ("vdb", "vdc"):
-        damage(images / f"b-{disk}.raw", DRBD_AT, struct.pack(">Q", 2048))
+        damage(images / f"b-{disk}.raw", DRBD_AT, struct.pack(">Q", 4096))
     seen = looked(images)
     assert isinstance(seen.report, str)
     assert "expected replicas of one size" in seen.report
     assert all(reading.complete for reading in seen.readings)
+
+
+def test_a_look_is_taken_again_until_the_mirrors_are_quiet(images: Path) -> None:
+    """At the end of its time it gives the last look, which says that it was not quiet."""
+    calm, busy = md_block("b-vdc"), md_block("b-vdc", resync=0)
+    damage(images / "b-vdc.raw", MD_OFFSET_BYTES, busy)
+    seen = asyncio.run(look_when_quiet(find_disks(images), "web", timeout_s=0.0))
+    assert isinstance(seen.report, ReplicaReport)
+    assert seen.report.dirty == ("b",)
+
+    async def calm_down() -> Look:
+        async with asyncio.TaskGroup() as tasks:
+            looking = tasks.create_task(look_when_quiet(find_disks(images), "web", timeout_s=30))
+            await asyncio.sleep(0)
+            damage(images / "b-vdc.raw", MD_OFFSET_BYTES, calm)
+        return looking.result()
+
+    seen = asyncio.run(calm_down())
+    assert isinstance(seen.report, ReplicaReport)
+    assert seen.report.dirty == ()
 
 
 def test_a_directory_without_disks_is_refused(tmp_path: Path) -> None:
@@ -108,7 +131,7 @@ def test_a_disk_server_shows_what_it_has_not_flushed_and_its_file_does_not(image
             image, log = images / "a-vdb.raw", images / "log"
             server = NbdDisk("a-vdb", image, DISK_BYTES, sockets=Path(name), log=log)
             async with server, NbdClient(server.socket) as client:
-                await client.write(VOLUME_AT + 8_000_000, b"new")
+                await client.write(VOLUME_AT + 800_000, b"new")
                 files = find_disks(images)
                 served = {**files, "a": {**files["a"], "vdb": server.socket}}
                 return await look(served, "web"), await look(files, "web")
@@ -117,4 +140,4 @@ def test_a_disk_server_shows_what_it_has_not_flushed_and_its_file_does_not(image
     assert isinstance(through.report, ReplicaReport)
     assert isinstance(behind.report, ReplicaReport)
     assert (through.report.is_equal, behind.report.is_equal) == (False, True)
-    assert through.report.nodes[0].ranges == ((7_999_488, 4096),)
+    assert through.report.nodes[0].ranges == ((798_720, 4096),)
