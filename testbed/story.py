@@ -199,13 +199,14 @@ def count(item: Item, key: str) -> str:
 
 
 def level_outage(level: Item) -> str:
-    """The longest outage of one level: its length, a bound when it has no end, or that there was none."""
+    """The longest outage of one level and of how many; a bound when one had not ended; or that there was none."""
     length_s, least_s = number(level, "outage_s"), number(level, "outage_at_least_s")
+    outages = number(level, "outages") or 0
     if length_s is not None:
-        return f"{length_s:.1f} s"
-    if not number(level, "outages"):
+        return f"{length_s:.1f} s" + (f", longest of {outages:.0f}" if outages > 1 else "")
+    if not outages:
         return "none" if number(level, "good") else "never up"
-    return UNKNOWN if least_s is None else f"> {least_s:.1f} s"
+    return UNKNOWN if least_s is None else f"> {least_s:.1f} s, not over"
 
 
 def connection(level: Item) -> str:

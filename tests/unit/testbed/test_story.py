@@ -70,11 +70,11 @@ def test_a_level_that_was_not_measured_says_why() -> None:
 def test_a_table_of_levels_never_invents_an_end() -> None:
     """An outage without an end is a bound, no outage is "none", and a missing figure is a dash."""
     assert story.level_table(crash_story.LEVELS) == [
-        "level     outage    longest gap  flaps  slow",
-        "l2        14.1 s    14.1 s       0      0",
-        "l3        none      0.4 s        0      -",
-        "udp       > 20.0 s  20.0 s       2      3 (0.1 s)",
-        "tcp_long  15.0 s    -            -      -",
+        "level     outage                longest gap  flaps  slow",
+        "l2        14.1 s                14.1 s       0      0",
+        "l3        none                  0.4 s        0      -",
+        "udp       > 20.0 s, not over    20.0 s       2      3 (0.1 s)",
+        "tcp_long  15.0 s, longest of 2  -            -      -",
         "  tcp: not available, because this kernel gives no network namespace",
         "  tcp_long: the connection that met the first fault: reset at +14.9 s, another at +15.1 s",
     ]
