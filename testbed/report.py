@@ -60,9 +60,10 @@ class Category:
     message: str  # a JavaScript regular expression; a flag such as (?s) crashes the report tool, write [\s\S]*
 
 
-# The four verdicts are kept apart: a broken host or injector says nothing about the product.
+# The verdicts are kept apart: a noisy or broken host or injector says nothing about the product.
 CATEGORIES = (
     Category("Host not fit for measuring", "broken", r"[\s\S]*(HostError|invalid-host)[\s\S]*"),
+    Category("Host too noisy", "failed", r"[\s\S]*invalid-host[\s\S]*"),
     Category("Fault not confirmed", "failed", r"[\s\S]*inconclusive[\s\S]*"),
     Category("Bed failed", "broken", r"[\s\S]*"),
     Category("Product failed", "failed", r"[\s\S]*"),
