@@ -88,10 +88,10 @@ async def run(bed: Bed, plan: Plan) -> Result:
     Returns the judged result, which is also in `result.json` of the run's directory beside schedule, timeline, picture
     and consoles. Raises UsageError when the schedule is not possible on this bed.
     """
+    await bed.switch.count_multicasts()
     began_s, sample = time.monotonic(), HostSample.take()
     bed.history.zero_at_s = began_s
     result = _new_result(bed, plan)
-    await bed.switch.count_multicasts()
     if plan.capture:
         await bed.switch.capture_start(plan.out / "wire.pcapng")
     with Ledger(plan.out / "ledger.jsonl") as ledger:
