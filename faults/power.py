@@ -1,24 +1,22 @@
 """Faults of a node's power. A power cut takes what the disks had not flushed; killing QEMU alone does not.
 
-The order makes it real: the disks of the node stop first, so that nothing on its way to them becomes durable; then
-QEMU is killed; then each disk loses a seeded part of its cache; then the disks go on, and refuse for ever what the
-dead QEMU had still sent. It must never be confirmed by a dead process alone.
+How the power is cut stands in `testbed.power`, because a BMC cuts it too. A cut must never be confirmed by a dead
+process alone.
 """
 
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Mapping, Sequence
-from random import Random
 from typing import Any, ClassVar
 
 from faults.disk import disks_of
 from faults.fault import FaultVerdict, Proof
 from faults.node import NodeKill
 from faults.qemu_process import running_node
+from testbed import power
 from testbed.bed import BOOT_TIMEOUT_S, Bed
-from testbed.errors import TestbedError, WaitTimeout
+from testbed.errors import WaitTimeout
 from testbed.wait import wait_for_record, wait_until
 
 KEEP = 0.5
@@ -26,32 +24,11 @@ SHUTDOWN_TIMEOUT_S = 120.0
 RESET_TIMEOUT_S = 10.0
 
 
-def disk_seed(seed: int, node: str, disk: str) -> int:
-    """The seed of one disk's loss, so that the disks of a RAID lose different writes."""
-    return Random(f"{seed}/{node}/{disk}").getrandbits(32)
-
-
 async def cut_power(bed: Bed, nodes: Sequence[str], *, seed: int, keep: float, tear: bool) -> float:
-    """Cut the power of these nodes at one instant and return its time; their disks answer again afterwards."""
-    disks = {(node, name): disk for node in nodes for name, disk in disks_of(bed, node).items()}
-    try:
-        async with asyncio.TaskGroup() as tasks:
-            for disk in disks.values():
-                tasks.create_task(disk.command("hold"))
-        at_s = time.monotonic()
-        async with asyncio.TaskGroup() as tasks:
-            for node in nodes:
-                tasks.create_task(bed.nodes[node].machine.kill())
-        for (node, name), disk in disks.items():
-            await disk.command("cut", seed=disk_seed(seed, node, name), keep=keep, tear=tear)
-    except BaseExceptionGroup as errors:
-        first = errors.exceptions[0]
-        raise TestbedError(f"The power of {', '.join(nodes)} was not cut: {first}") from errors
-    finally:
-        for disk in disks.values():
-            if disk.alive:
-                await disk.command("release")
-    return at_s
+    """Cut the power of these nodes at one instant (see `testbed.power`) and return its time."""
+    for node in nodes:
+        disks_of(bed, node)  # refuses a node that has none
+    return await power.cut_power([bed.nodes[node] for node in nodes], seed=seed, keep=keep, tear=tear)
 
 
 async def cut_counts(bed: Bed, nodes: Sequence[str]) -> dict[str, dict[str, Any]]:

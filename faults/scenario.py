@@ -65,6 +65,7 @@ class Plan:
     make_fault: Callable[[str], Fault] | None = None  # in place of the schedule's, for tests that plant a bad injector
     step: StepMaker = contextlib.nullcontext
     takeover_limit_s: float = TAKEOVER_LIMIT_S
+    redundancy_limit_s: float = REDUNDANCY_LIMIT_S
     capture: bool = False
 
 
@@ -88,10 +89,10 @@ async def run(bed: Bed, plan: Plan) -> Result:
     Returns the judged result, which is also in `result.json` of the run's directory beside schedule, timeline, picture
     and consoles. Raises UsageError when the schedule is not possible on this bed.
     """
+    await bed.switch.count_multicasts()
     began_s, sample = time.monotonic(), HostSample.take()
     bed.history.zero_at_s = began_s
     result = _new_result(bed, plan)
-    await bed.switch.count_multicasts()
     if plan.capture:
         await bed.switch.capture_start(plan.out / "wire.pcapng")
     with Ledger(plan.out / "ledger.jsonl") as ledger:
@@ -141,6 +142,7 @@ def _new_result(bed: Bed, plan: Plan) -> Result:
         seed=plan.schedule.seed,
         started_wall=dt.datetime.now(dt.UTC).isoformat(timespec="seconds"),
         expect=plan.schedule.expect,
+        outage_max_s=plan.schedule.outage_max_s,
         versions={**bed.image.versions, bed.image.product.name: bed.image.product.version, "image": bed.image.hash},
         restore_failures=bed.restore_failures,
     )
@@ -226,7 +228,7 @@ class _Run:
 
     async def _redundant(self, zero_s: float) -> None:
         """Wait until both nodes say protected; asked at each milestone, and now and then."""
-        history, deadline_s = self.bed.history, time.monotonic() + REDUNDANCY_LIMIT_S
+        history, deadline_s = self.bed.history, time.monotonic() + self.plan.redundancy_limit_s
         mark = history.mark()
         last: object = None
         while time.monotonic() < deadline_s:
@@ -248,7 +250,8 @@ class _Run:
                     timeout_s=STATUS_EVERY_S, after=mark,
                 )  # fmt: skip
                 mark = found.index + 1
-        raise WaitTimeout(f"Waited {REDUNDANCY_LIMIT_S:g} s for both nodes to say protected. Last thing seen: {last}")
+        limit_s = self.plan.redundancy_limit_s
+        raise WaitTimeout(f"Waited {limit_s:g} s for both nodes to say protected. Last thing seen: {last}")
 
     @asynccontextmanager
     async def _finding(self) -> AsyncIterator[None]:

@@ -28,7 +28,7 @@ from testbed.site import SiteOptions
 SCHEMA = "testbed.schedule/1"
 SEED_MAX = 2**64
 STEPS_MAX = 200  # a person reads a schedule, and a shrinker repeats it
-HEADER_KEYS = ("schema", "scenario", "seed", "expect", "site", "about")
+HEADER_KEYS = ("schema", "scenario", "seed", "expect", "outage_max_s", "site", "about")
 STEP_KEYS = ("fault", "target", "with", "when", "until", "name")
 
 
@@ -42,6 +42,7 @@ class Schedule:
     site: SiteOptions = field(default_factory=SiteOptions)
     about: str = ""
     expect: Expect = Expect.ANY
+    outage_max_s: float | None = None  # how long the client may be without service, before dilation
 
     @property
     def is_fixed(self) -> bool:
@@ -100,6 +101,7 @@ def dump(schedule: Schedule) -> str:
     site = {key: value for key, value in site.items() if value != getattr(default, key)}
     header: dict[str, object] = {"schema": SCHEMA, "scenario": schedule.scenario, "seed": schedule.seed}
     header |= {"expect": schedule.expect.value} if schedule.expect is not Expect.ANY else {}
+    header |= {"outage_max_s": schedule.outage_max_s} if schedule.outage_max_s is not None else {}
     header |= {"site": site} if site else {}
     header |= {"about": schedule.about} if schedule.about else {}
     lines = [header, *(_step_fields(step) for step in schedule.steps)]
@@ -198,8 +200,11 @@ def _header(given: dict[str, Any]) -> Schedule:
     expect = given.get("expect", Expect.ANY.value)
     if expect not in list(Expect):
         raise UsageError(f"expect must be one of {', '.join(Expect)}, not {expect!r}.")
+    outage_s = given.get("outage_max_s")
+    if outage_s is not None and (not isinstance(outage_s, int | float) or isinstance(outage_s, bool) or outage_s < 0):
+        raise UsageError(f"outage_max_s must be a number of seconds, not {outage_s!r}.")
     options = converted(parameters_of(SiteOptions), site, owner="site")
-    return Schedule(scenario, seed, (), SiteOptions(**options), about, Expect(expect))  # type: ignore[arg-type] # types were checked
+    return Schedule(scenario, seed, (), SiteOptions(**options), about, Expect(expect), outage_s)  # type: ignore[arg-type] # types were checked
 
 
 def _site_words() -> str:

@@ -15,21 +15,24 @@ import os
 import secrets
 import shlex
 import sys
+from collections.abc import Mapping
 from contextlib import AsyncExitStack
 from pathlib import Path
 from types import TracebackType
 from typing import Protocol, Self
 
-from testbed import bmc_chassis, bmc_sensors
+from testbed import bmc_chassis, bmc_sensors, power
 from testbed.bmc_relay import LanRelay, NodeWire, Pace
 from testbed.bmc_sensors import SENSORS
 from testbed.endpoint import Endpoint
 from testbed.errors import MachineError, TestbedError
 from testbed.history import History
 from testbed.process import Child
+from testbed.storage import NbdDisk
 from testbed.wait import wait_until
 
 PROGRAM = "ipmi_sim"
+KEEP = 0.5  # of the writes that a disk had not flushed when its node lost its power
 START_TIMEOUT_S = 10.0
 LISTENING = "0A"  # state of a TCP socket in proc(5)
 
@@ -63,6 +66,10 @@ class PoweredNode(Protocol):
     """What is needed of a node."""
 
     @property
+    def name(self) -> str:
+        """Its name."""
+
+    @property
     def is_on(self) -> bool:
         """True while its QEMU runs."""
 
@@ -70,12 +77,16 @@ class PoweredNode(Protocol):
     def machine(self) -> _Machine:
         """Its QEMU."""
 
+    @property
+    def storage(self) -> Mapping[str, NbdDisk]:
+        """Its disk servers by the name of the disk."""
+
     async def power_on(self) -> None:
         """Start it from its disks."""
 
 
 class NodePower:
-    """The power of a node with plain disks: to cut it is to kill QEMU, so writes in the host's page cache survive."""
+    """The power of a node: to cut it is a real power cut, which loses a part of what its disks had not flushed."""
 
     def __init__(self, node: PoweredNode) -> None:
         self._node = node
@@ -85,9 +96,9 @@ class NodePower:
         return self._node.is_on
 
     async def cut(self) -> None:
-        """Kill its QEMU."""
+        """Cut it, if it is on; what is lost is drawn anew each time, and the disks keep the seed."""
         if self._node.is_on:
-            await self._node.machine.kill()
+            await power.cut_power([self._node], seed=secrets.randbits(32), keep=KEEP, tear=True)
 
     async def switch_on(self) -> None:
         """Start it, if it is off."""

@@ -69,6 +69,7 @@ class Result:
     started_wall: str
     faults: list[FaultResult] = field(default_factory=list)
     expect: Expect = Expect.ANY
+    outage_max_s: float | None = None
     phases_s: dict[str, float | None] = field(default_factory=lambda: dict.fromkeys(PHASES))
     is_redundant: bool | None = None
     failovers: int | None = None
@@ -145,6 +146,10 @@ def _missing(result: Result, alerts_wanted: tuple[str, ...]) -> list[str]:
         missing.append("the pair was not redundant again after the heal")
     if result.expect is Expect.STAY and result.failovers:
         missing.append(f"the VM was to stay where it was, and moved {result.failovers} times")
+    outage_s = result.limits_s.get("outage") if result.outage_s is None else result.outage_s
+    if result.outage_max_s is not None and (outage_s or 0.0) > result.outage_max_s * result.dilation:
+        limit_s = result.outage_max_s * result.dilation
+        missing.append(f"the client was without service for {outage_s:.1f} s; at most {limit_s:g} s are promised")
     codes = {alert["code"] for alert in result.call_home}
     missing += [f"Call Home never reported {code}" for code in alerts_wanted if code not in codes]
     return missing

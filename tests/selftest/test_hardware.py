@@ -25,6 +25,7 @@ from testbed.history import History
 from testbed.ipmi_client import IpmiClient, IpmiFailed
 from testbed.machine import Machine
 from testbed.machine_spec import DiskSpec, MachineSpec
+from testbed.storage import NbdDisk
 from testbed.switch_client import Switch
 from testbed.wait import wait_until
 from tests.unit.testbed.bmc_bench import bmc_bench
@@ -58,6 +59,8 @@ class TrivialNode:
     history: History
     stack: AsyncExitStack
     machines: list[Machine] = field(default_factory=list)
+    name: str = "a"
+    storage: dict[str, NbdDisk] = field(default_factory=dict)  # its one disk is a plain file
 
     @property
     def machine(self) -> Machine:

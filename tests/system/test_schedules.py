@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import asyncio
 import random
+import re
 from pathlib import Path
 
 import pytest
 
 import faults
-from faults.scenario import Plan, run
+from faults.scenario import REDUNDANCY_LIMIT_S, Plan, run
 from faults.schedule import expand, load
 from faults.summary import summary
 from testbed import report
@@ -33,8 +34,15 @@ NAMES = (
     "daemon_stopped_for_ever",
     "second_fault_during_recovery",
 )
-# What today's product does wrong: the verdict, and words of a reason for it.
-KNOWN: dict[str, tuple[Verdict, str]] = {}
+# What today's product does wrong, as words of the reasons for its verdict `fail`.
+KNOWN: dict[str, str] = {
+    # Loss of the private link alone freezes the VM's I/O until it returns: there is no consent over the other link yet.
+    "private_link_cut": "without service for",
+    "private_link_cut_one_way": "without service for",
+    # A thawed primary answers under its old right for a moment, and then stays fenced: it does not reset itself yet.
+    "primary_paused_60s": "dual_active|not redundant|say protected",
+    "primary_frozen_60s": "dual_active|not redundant|say protected",
+}
 
 
 async def _play(name: str, out: Path) -> Result:
@@ -42,7 +50,9 @@ async def _play(name: str, out: Path) -> Result:
     async with Session(out, schedule.site) as session:
         with report.step("a protected pair"):
             await session.protect()
-        return await run(session.bed, Plan(schedule, out, step=report.step))
+        # What is known not to come back does not, however long one waits.
+        limit_s = 60.0 if name in KNOWN else REDUNDANCY_LIMIT_S
+        return await run(session.bed, Plan(schedule, out, step=report.step, redundancy_limit_s=limit_s))
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -56,6 +66,8 @@ def test_a_schedule_runs_end_to_end(name: str, tmp_path: Path) -> None:
     assert all(fault.healed_at_s is not None for fault in result.faults)
     blind = {one["oracle"]: one["text"] for one in result.findings if one["state"] == "blind"}
     assert not blind.keys() & set(NEEDED_ORACLES) - ({"replicas_equal"} if not result.is_redundant else set()), blind
-    wanted, reason = KNOWN.get(name, (Verdict.PASS, ""))
-    assert result.verdict is wanted, result.reasons
-    assert any(reason in text for text in result.reasons) or not reason, result.reasons
+    if name in KNOWN:
+        assert result.verdict is Verdict.FAIL, "the product does better than it is known to: take its line out"
+        assert all(re.search(KNOWN[name], text) for text in result.reasons), result.reasons
+    else:
+        assert result.verdict is Verdict.PASS, result.reasons

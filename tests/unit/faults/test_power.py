@@ -10,9 +10,10 @@ import pytest
 
 from faults import silence
 from faults.fault import FaultVerdict
-from faults.power import PowerCut, cut_counts, cut_power, disk_seed
+from faults.power import PowerCut, cut_counts, cut_power
 from testbed.bed import Bed
 from testbed.errors import TestbedError, UsageError
+from testbed.power import disk_seed
 from testbed.storage import NbdDisk
 from tests.unit.faults.disk_bed import disk_bed
 

@@ -244,10 +244,12 @@ def test_roles_become_nodes_everywhere() -> None:
 
 def test_what_is_expected_is_one_of_the_known_words() -> None:
     """A schedule may say that the VM is to be taken over, or to stay; another word is refused with those there are."""
-    text = '{"schema": "testbed.schedule/1", "scenario": "x", "seed": 1, "expect": "stay"}\n'
+    text = '{"schema": "testbed.schedule/1", "scenario": "x", "seed": 1, "expect": "stay", "outage_max_s": 8}\n'
     step = '{"fault": "link.cut", "target": "a.priv0", "when": {"after_s": 1}}'
     found = parse(text + step)
-    assert found.expect is Expect.STAY
+    assert (found.expect, found.outage_max_s) == (Expect.STAY, 8)
     assert parse(dump(found)) == found
     with pytest.raises(UsageError, match=r"line 1: expect must be one of takeover, stay, any, not 'luck'"):
         parse(text.replace("stay", "luck") + step)
+    with pytest.raises(UsageError, match="outage_max_s must be a number of seconds, not 'long'"):
+        parse(text.replace("8", '"long"') + step)

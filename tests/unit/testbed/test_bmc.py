@@ -90,7 +90,7 @@ def test_the_power_of_a_node_acts_only_where_there_is_something_to_do() -> None:
         done.append(what)
 
     machine = SimpleNamespace(kill=lambda: note("kill"), reset=lambda: note("reset"), execute=note)
-    node = SimpleNamespace(is_on=False, machine=machine, power_on=lambda: note("on"))
+    node = SimpleNamespace(name="a", storage={}, is_on=False, machine=machine, power_on=lambda: note("on"))
     power = NodePower(cast("PoweredNode", node))
 
     async def all_four() -> None:

@@ -109,6 +109,19 @@ def test_a_vm_that_was_to_stay_must_not_move() -> None:
     assert judge(result, alerts_wanted=()) == (Verdict.FAIL, ["the pair was not redundant again after the heal"])
 
 
+def test_an_outage_that_is_longer_than_promised_fails() -> None:
+    """The limit is the schedule's, times the dilation; one that never ended counts as far as it was seen."""
+    result = good()
+    result.outage_max_s = 14.0
+    assert judge(result, alerts_wanted=ALERTS)[1] == [
+        "the client was without service for 14.2 s; at most 14 s are promised"
+    ]
+    result.dilation = 2.0
+    assert judge(result, alerts_wanted=ALERTS)[0] is Verdict.PASS
+    result.expect, result.outage_s, result.limits_s = Expect.ANY, None, {"outage": 30.0}
+    assert "without service for 30.0 s; at most 28 s" in judge(result, alerts_wanted=ALERTS)[1][0]
+
+
 def test_an_unproven_fault_tells_its_problem() -> None:
     """What hindered the injection stands in the reason."""
     result = good()
