@@ -54,7 +54,7 @@ class Bench:
     runs: int
     store: Path | None = None
     revision: str = ""
-    accelerator: str = "unknown"
+    accelerator: str = "none (no machine ran)"
     parts: Collection[Part] = tuple(Part)
     values: dict[str, list[Value]] = field(default_factory=lambda: {name: [] for name in PROMISES})
     loads: dict[Part, list[float]] = field(default_factory=lambda: {part: [] for part in Part})

@@ -1,8 +1,9 @@
 """Measures sequential writes of one emulated node: a disk behind the disk server against a plain qcow2 file.
 
 Both disks belong to the same running node, and its own `dd` writes them in turns, so that whatever slows the guest
-slows both. The first pass over a region (nothing is allocated yet) is kept apart from later ones. It must never be used
-as a test: it measures, others judge.
+slows both. The first pass over a region (nothing is allocated yet) is kept apart from later ones. The plain file's
+flushes stay in the host's page cache (`cache=unsafe`), because the disk server never syncs its image either: the data
+paths are compared, not the host's disk. It must never be used as a test: it measures, others judge.
 """
 
 from __future__ import annotations
@@ -123,7 +124,7 @@ async def measure(bed: Bed, *, turn: int = 0, mib: int = PASS_MIB) -> list[Pass]
                 NbdDisk("bench", image, size_mib * MIB, sockets=bed.sockets, log=log)
             )
             spec = node.spec()
-            more = (NbdDiskSpec("bench-server", server.socket), DiskSpec("bench-plain", plain))
+            more = (NbdDiskSpec("bench-server", server.socket), DiskSpec("bench-plain", plain, cache="unsafe"))
             machine = await stack.enter_async_context(Machine(replace(spec, disks=(*spec.disks, *more)), bed.history))
             await machine.cont()
             await _booted(machine.guest, bed.image.product.status)
