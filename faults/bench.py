@@ -138,8 +138,8 @@ async def main(out: Path, runs: int, only: Collection[Part] = ()) -> int:
 async def _guarded(bench: Bench, act: Callable[[], Awaitable[None]]) -> None:
     try:
         await act()
-    except TestbedError as error:
-        bench.left_out.append(str(error).splitlines()[0])
+    except (TestbedError, OSError) as error:  # OSError: a frame of the switch's figures that never came
+        bench.left_out.append((str(error) or type(error).__name__).splitlines()[0])
         bench.progress.say(f"bench: this run is left out: {error}")
 
 

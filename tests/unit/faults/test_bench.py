@@ -105,15 +105,22 @@ def test_a_store_that_cannot_be_written_does_not_end_the_bench(
     assert "cannot be used" in capsys.readouterr().err
 
 
-def test_an_error_of_one_run_does_not_end_the_bench(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [(WaitTimeout("node a booted\nwith more words"), "node a booted"), (TimeoutError(), "TimeoutError")],
+    ids=["of the bed", "without words"],
+)
+def test_an_error_of_one_run_does_not_end_the_bench(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], error: Exception, words: str
+) -> None:
     """The first line of the error stands among what was left out."""
 
     async def fails() -> None:
-        raise WaitTimeout("node a booted\nwith more words")
+        raise error
 
     table = Bench(tmp_path, 1)
     asyncio.run(bench._guarded(table, fails))
-    assert table.left_out == ["node a booted"]
+    assert table.left_out == [words]
     assert "this run is left out" in capsys.readouterr().err
 
 
