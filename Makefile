@@ -39,7 +39,7 @@ selftest: ## every injector proves itself on a trivial guest, the switch or a di
 	@$(PYTHON) -m testbed.setup_host --tests
 	@$(V) -m pytest -q tests/selftest
 
-bench: image ## measure what a takeover costs, repeatedly
+bench: image ## measure takeover, boot, switch and disks, repeatedly
 	@$(V) -m testbed bench
 
 report: setup ## make the report again from the last recorded results

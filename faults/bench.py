@@ -1,25 +1,29 @@
 """The benchmark: every promised number measured over several runs on this host, as a table and as `build/bench.json`.
 
-Every figure also goes into the metric store, so that `testbed history` can compare versions. It must never turn a time
-into a pass or a fail: correctness is the tests' business; here stand medians with their intervals, spreads and targets
-side by side. A run whose fault was not proven or whose host was too noisy is left out and counted; one that did not get
-there in time is "greater than" and stays in.
+It has parts, of which each can be measured by itself. Every figure also goes into the metric store, so that `testbed
+history` can compare versions. It must never turn a time into a pass or a fail: correctness is the tests' business; here
+stand medians with their intervals, spreads and targets side by side. A run whose fault was not proven or whose host was
+too noisy is left out and counted; one that did not get there in time is "greater than" and stays in.
 """
 
 from __future__ import annotations
 
+import asyncio
 import datetime as dt
 import json
 import os
+import statistics
 import sys
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
 
-from faults import scenario
+from faults import injection_bench, scenario
+from faults.bench_rows import PROMISES, Part, Row, disk_ratio, disk_speed, loads_text, table
 from faults.scenario import Plan, primary_crash
+from testbed import guest_disk_bench, switch_bench
 from testbed.errors import ImageError, TestbedError
 from testbed.metrics import Run, Sample, Store, default_path, git_revision, run_of, samples_of
 from testbed.process import run
@@ -27,53 +31,10 @@ from testbed.progress import Progress
 from testbed.result import Result, Verdict
 from testbed.session import Session
 from testbed.site import SiteOptions
-from testbed.statistics import Summary, Value, summarise
+from testbed.statistics import Value, summarise
 
 ROOT = Path(__file__).resolve().parent.parent
 BUILD_TIMEOUT_S = 1800.0
-
-
-@dataclass(frozen=True)
-class Row:
-    """One line of the table; `target` is a limit, `better` says on which side of it; no summary without a value."""
-
-    name: str
-    unit: str
-    target: float
-    better: str
-    note: str
-    summary: Summary | None
-
-    @property
-    def n(self) -> int:
-        """How many values the row has."""
-        return 0 if self.summary is None else self.summary.n
-
-    def as_json(self) -> dict[str, object]:
-        """The row in fixed keys; a value that is only known to be more is a text such as "> 60.0"."""
-        found = self.summary
-        names = ("median", "min", "p90", "max")
-        shown = {name: None if found is None else _plain(getattr(found, name)) for name in names}
-        interval = None if found is None or found.interval is None else [_plain(end) for end in found.interval]
-        fields = {key: value for key, value in asdict(self).items() if key != "summary"}
-        return {**fields, "n": self.n, **shown, "median_interval": interval}
-
-
-def _plain(value: Value) -> float | str:
-    return value.text() if value.censored else value.at
-
-
-# name -> (unit, target); all are better when lower.
-TARGETS = {
-    "cold boot to protected": ("s", 60.0),
-    "restore to protected, VM answering the client": ("s", 3.0),
-    "primary crash: backup commands VM start": ("s", 20.0),
-    "primary crash: client served again": ("s", 45.0),
-    "primary crash: redundancy restored": ("s", 300.0),
-    "image build from nothing": ("s", 600.0),
-    "image build, nothing changed": ("s", 2.0),
-    "peak host memory of a protected pair": ("MiB", 4096.0),
-}
 
 
 # Rows that come from the crash runs -> metric of their result.
@@ -93,8 +54,10 @@ class Bench:
     runs: int
     store: Path | None = None
     revision: str = ""
-    accelerator: str = "unknown"
-    values: dict[str, list[Value]] = field(default_factory=lambda: {name: [] for name in TARGETS})
+    accelerator: str = "none (no machine ran)"
+    parts: Collection[Part] = tuple(Part)
+    values: dict[str, list[Value]] = field(default_factory=lambda: {name: [] for name in PROMISES})
+    loads: dict[Part, list[float]] = field(default_factory=lambda: {part: [] for part in Part})
     left_out: list[str] = field(default_factory=list)
     progress: Progress = field(default_factory=Progress)
 
@@ -106,7 +69,14 @@ class Bench:
             dilation=1.0, seed=0, started_wall=dt.datetime.now(dt.UTC).isoformat(), verdict=Verdict.PASS,
             comparable=True,
         )  # fmt: skip
-        self._keep(lambda store: store.add(made, [Sample(name, TARGETS[name][0], Value(value))]))
+        samples = [Sample(name, PROMISES[name].unit, Value(value))]
+        loads = self.loads[PROMISES[name].part]
+        samples += [Sample("host.load_before", "", Value(loads[-1]))] if loads else []
+        self._keep(lambda store: store.add(made, samples))
+
+    def note_load(self, part: Part) -> None:
+        """Remember how busy the host is before a measurement begins."""
+        self.loads[part].append(os.getloadavg()[0])
 
     def add_crash(self, result: Result) -> None:
         """Store a crash run and note its values, also of one that failed; only an invalid one is left out."""
@@ -134,25 +104,26 @@ class Bench:
             self.progress.say(f"bench: {error}")
 
     def rows(self) -> list[Row]:
-        """Return the table."""
-        note = f"accelerator {self.accelerator}, dilation 1; interval: 95 %, bootstrap of the median"
+        """Return the table of the parts that were asked for."""
+        note = (
+            f"accelerator {self.accelerator}, dilation 1; interval: 95 %, bootstrap of the median; "
+            f"{loads_text({part: seen for part, seen in self.loads.items() if part in self.parts})}"
+        )
         return [
-            Row(name, unit, target, "lower", note, summarise(self.values[name]) if self.values[name] else None)
-            for name, (unit, target) in TARGETS.items()
-        ]
+            Row(
+                name, promise.unit, promise.target, promise.better, note,
+                summarise(self.values[name]) if self.values[name] else None, promise.digits,
+            )
+            for name, promise in PROMISES.items() if promise.part in self.parts
+        ]  # fmt: skip
 
 
-async def main(out: Path, runs: int) -> int:
-    """Measure everything; returns 0 when every row has a value."""
-    bench = Bench(out, runs, store=default_path(), revision=await git_revision(ROOT))
-    await _builds(bench)
-    async with Session(out / "snapshot", SiteOptions()) as session:
-        await session.protect()  # makes the snapshot that the restores below are measured with
-    for number in range(runs):
-        bench.progress.say(f"bench: cold run {number + 1} of {runs}")
-        await _guarded(bench, partial(_cold, bench, number))
-        bench.progress.say(f"bench: restore run {number + 1} of {runs}")
-        await _guarded(bench, partial(_restore, bench, number))
+async def main(out: Path, runs: int, only: Collection[Part] = ()) -> int:
+    """Measure the parts (all, when none is named); returns 0 when every row of theirs has a value."""
+    bench = Bench(out, runs, store=default_path(), revision=await git_revision(ROOT), parts=tuple(only) or tuple(Part))
+    for part, measure in ((Part.SWITCH, _switch), (Part.DISK, _disk), (Part.IMAGE, _builds), (Part.PAIR, _pair)):
+        if part in bench.parts:
+            await measure(bench)
     rows = bench.rows()
     path = Path("build/bench.json")
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -167,15 +138,80 @@ async def main(out: Path, runs: int) -> int:
 async def _guarded(bench: Bench, act: Callable[[], Awaitable[None]]) -> None:
     try:
         await act()
-    except TestbedError as error:
-        bench.left_out.append(str(error).splitlines()[0])
+    except (TestbedError, OSError) as error:  # OSError: a frame of the switch's figures that never came
+        bench.left_out.append((str(error) or type(error).__name__).splitlines()[0])
         bench.progress.say(f"bench: this run is left out: {error}")
+
+
+async def _switch(bench: Bench) -> None:
+    """Forwarding and latency of the switch alone, and how late a timed cut is; a value is the median of one run."""
+    for number in range(bench.runs):
+        bench.progress.say(f"bench: switch run {number + 1} of {bench.runs}")
+        bench.note_load(Part.SWITCH)
+        await _guarded(bench, partial(_switch_once, bench))
+
+
+async def _switch_once(bench: Bench) -> None:
+    # Each of these runs a loop of its own, hence the thread; this loop sleeps meanwhile.
+    plain = await asyncio.to_thread(switch_bench.bench)
+    jumbo = await asyncio.to_thread(switch_bench.bench, frame_bytes=switch_bench.JUMBO_BYTES)
+    for name, result, value in (
+        ("switch: frames of 1,500 bytes", plain, plain.frames_per_s),
+        ("switch: with frames of 9,000 bytes", jumbo, jumbo.bytes_per_s / 1e6),
+    ):
+        if result.lost:
+            bench.left_out.append(f"{name}: {result.lost} of {result.frames} frames were lost")
+        else:
+            bench.add(name, value)
+    added = await asyncio.to_thread(switch_bench.added_latency)
+    own = await asyncio.to_thread(switch_bench.rule_lateness)
+    cut = await asyncio.to_thread(switch_bench.cut_lateness)
+    bench.add("switch: added latency when idle", added.median_s * 1e6)
+    bench.add("switch: own lateness, as it exports it", own.median_s * 1e3)
+    bench.add("switch: lateness of a timed cut", cut.median_s * 1e3)
+    injected = await injection_bench.measure()
+    name = "link.cut by the director: due to cut"
+    if injected.unproven:
+        bench.left_out.append(f"{name}: {injected.unproven} cuts were not proven")
+    if injected.late_s:
+        bench.add(name, statistics.median(injected.late_s) * 1e3)
+
+
+async def _disk(bench: Bench) -> None:
+    """Boot a node anew for each run, and let it write to a disk behind the disk server and to a plain file."""
+    for number in range(bench.runs):
+        bench.progress.say(f"bench: disk run {number + 1} of {bench.runs}")
+        bench.note_load(Part.DISK)
+        await _guarded(bench, partial(_disk_once, bench, number))
+
+
+async def _disk_once(bench: Bench, number: int) -> None:
+    async with Session(bench.out / f"disk-{number}", SiteOptions()) as session:
+        bed = session.bed
+        bench.accelerator = bed.accelerator.name
+        passes = await guest_disk_bench.measure(bed, turn=number)
+        for (kind, is_fresh), found in guest_disk_bench.compare(passes).items():
+            _add_with_bed(bench, session, disk_ratio(kind, is_fresh=is_fresh), found.ratio)
+            _add_with_bed(bench, session, disk_speed(kind, is_fresh=is_fresh), found.server / 1e6)
+
+
+async def _pair(bench: Bench) -> None:
+    """Cold boots with a crash each, and restores of the snapshot that is made first."""
+    async with Session(bench.out / "snapshot", SiteOptions()) as session:
+        await session.protect()  # makes the snapshot that the restores below are measured with
+    for number in range(bench.runs):
+        bench.note_load(Part.PAIR)
+        bench.progress.say(f"bench: cold run {number + 1} of {bench.runs}")
+        await _guarded(bench, partial(_cold, bench, number))
+        bench.progress.say(f"bench: restore run {number + 1} of {bench.runs}")
+        await _guarded(bench, partial(_restore, bench, number))
 
 
 async def _builds(bench: Bench) -> None:
     """Build the image from nothing in a cache of its own, then time the build that finds nothing to do."""
     scratch = bench.out / "cache"
     for _ in range(bench.runs):
+        bench.note_load(Part.IMAGE)
         async with bench.progress.step("bench: build the image from nothing"):
             took_s = await _timed_build(["--clean"], scratch)
         bench.add("image build from nothing", took_s)
@@ -198,11 +234,11 @@ async def _cold(bench: Bench, number: int) -> None:
         bench.accelerator = session.bed.accelerator.name
         began_s = time.monotonic()
         await session.protect(cold=True)
-        _add_stage(bench, session, "cold boot to protected", time.monotonic() - began_s)
+        _add_with_bed(bench, session, "cold boot to protected", time.monotonic() - began_s)
         bench.add_crash(await scenario.run(session.bed, Plan(primary_crash(number), out)))
 
 
-def _add_stage(bench: Bench, session: Session, name: str, took_s: float) -> None:
+def _add_with_bed(bench: Bench, session: Session, name: str, took_s: float) -> None:
     bench.add(name, took_s, image=session.bed.image.hash, accelerator=session.bed.accelerator.name)
 
 
@@ -215,22 +251,4 @@ async def _restore(bench: Bench, number: int) -> None:
         if bed.restore_failures:
             bench.left_out.append("a restore failed its health gate and fell back to a cold boot")
         else:
-            _add_stage(bench, session, "restore to protected, VM answering the client", time.monotonic() - began_s)
-
-
-def table(rows: list[Row]) -> str:
-    """Return the rows as aligned text."""
-    heads = f"{'median':>8} {'interval':>17} {'min':>8} {'p90':>8} {'max':>8} {'target':>10}"
-    lines = [f"{'what':<48} {'unit':<5} {'n':>2} {heads}"]
-    for row in rows:
-        found = row.summary
-        interval = "-" if found is None or found.interval is None else found.interval.text()
-        shown = ["-"] * 4
-        if found is not None:
-            shown = [value.text() for value in (found.median, found.min, found.p90, found.max)]
-        median, least, p90, most = shown
-        lines.append(
-            f"{row.name:<48} {row.unit:<5} {row.n:>2} {median:>8} {interval:>17} {least:>8} {p90:>8} {most:>8} "
-            f"{f'<= {row.target:.1f}':>10}"
-        )
-    return "\n".join([*lines, rows[0].note])
+            _add_with_bed(bench, session, "restore to protected, VM answering the client", time.monotonic() - began_s)

@@ -37,6 +37,7 @@ class Act:
     step: Step
     fault: Fault
     moments: dict[Moment, float] = field(default_factory=dict)
+    due_s: float | None = None
     late_s: float | None = None
     proof: Proof | None = None
     problem: str | None = None
@@ -130,7 +131,7 @@ class Director:
             self._tell(act, "not_armed", reason=str(error))
             act.changed.set()
             return
-        act.late_s = max(0.0, time.monotonic() - due_s)
+        act.due_s, act.late_s = due_s, max(0.0, time.monotonic() - due_s)
         await self._inject(act)
         if step.until is not None:
             await self._until(act, step.until, began_s, mark)

@@ -17,6 +17,7 @@ from testbed.process import run_live
 from testbed.result import Result, Verdict
 
 SCENARIOS = ("primary-crash",)
+BENCH_PARTS = ("switch", "disk", "pair", "image")
 ROOT = Path(__file__).resolve().parent.parent
 DEMO_TEST = "tests/system/test_primary_crash.py::test_service_survives_the_crash_of_the_primary"
 CODES = {Verdict.PASS: 0, Verdict.FAIL: 1, Verdict.INCONCLUSIVE: 3, Verdict.INVALID_HOST: 4}
@@ -34,8 +35,9 @@ def register(verbs: Any) -> None:  # noqa: ANN401 - argparse does not publish th
     demo = verbs.add_parser("demo", help="the crash of the primary on a freshly booted pair, with a report")
     demo.add_argument("--out", type=Path, default=Path("build/demo"))
     demo.set_defaults(act=_demo)
-    bench = verbs.add_parser("bench", help="measure boot, restore, takeover, image build and memory; prints a table")
+    bench = verbs.add_parser("bench", help="measure boot, takeover, switch, disks and more; prints a table")
     bench.add_argument("--runs", type=int, default=5)
+    bench.add_argument("--only", action="append", choices=BENCH_PARTS, default=[], help="this part; can be repeated")
     bench.add_argument("--out", type=Path, default=Path("build/bench"))
     bench.set_defaults(act=_bench)
     verbs_schedule.register(verbs)
@@ -114,8 +116,9 @@ def _written_ns(path: Path) -> int | None:
 
 def _bench(args: argparse.Namespace) -> int:
     from faults.bench import main  # noqa: PLC0415 - imports the whole bed
+    from faults.bench_rows import Part  # noqa: PLC0415 - as above
 
     if args.runs < 1:
         raise UsageError("--runs must be at least 1; 5 make a median worth reading.")
-    code: int = asyncio.run(main(args.out, args.runs))
+    code: int = asyncio.run(main(args.out, args.runs, [Part(name) for name in args.only]))
     return code

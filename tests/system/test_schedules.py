@@ -42,6 +42,10 @@ KNOWN: dict[str, str] = {
     # A thawed primary answers under its old right for a moment, and then stays fenced: it does not reset itself yet.
     "primary_paused_60s": "dual_active|not redundant|say protected",
     "primary_frozen_60s": "dual_active|not redundant|say protected",
+    # A stopped daemon still holds the service address when the backup takes it; nobody resets that node.
+    "daemon_stopped_for_ever": "dual_active|not redundant|say protected|never reached",
+    # A daemon that is started again on the only node does not take the VM up: it waits for its peer.
+    "second_fault_during_recovery": "service, for the client|not redundant|say protected|read back",
 }
 
 

@@ -8,7 +8,9 @@ from pathlib import Path
 import pytest
 
 from faults import bench
-from faults.bench import TARGETS, Bench
+from faults.bench import Bench
+from faults.bench_rows import PROMISES, Part
+from faults.bench_rows import table as bench_table
 from testbed.errors import WaitTimeout
 from testbed.metrics import Store
 from testbed.phases import PHASES
@@ -33,9 +35,15 @@ def test_a_row_is_the_median_with_its_spread_and_interval(tmp_path: Path) -> Non
     for value in (30.0, 50.0, 31.0, 32.0, 33.0):
         table.add(NAME, value)
     rows = {row.name: row.as_json() for row in table.rows()}
-    assert list(rows) == list(TARGETS)
+    assert list(rows) == list(PROMISES)
     row = rows.pop(NAME)
-    assert (row["n"], row["median"], row["min"], row["max"], row["target"]) == (5, 32.0, 30.0, 50.0, TARGETS[NAME][1])
+    assert (row["n"], row["median"], row["min"], row["max"], row["target"]) == (
+        5,
+        32.0,
+        30.0,
+        50.0,
+        PROMISES[NAME].target,
+    )
     assert row["median_interval"] == [30.0, 50.0]
     assert {(other["n"], other["median"], other["median_interval"]) for other in rows.values()} == {(0, None, None)}
 
@@ -71,7 +79,7 @@ def test_a_run_that_did_not_get_there_in_time_stays_in(tmp_path: Path) -> None:
     assert table.values["primary crash: redundancy restored"] == [Value(240.0, censored=True)]
     assert table.values["primary crash: client served again"] == []
     assert table.left_out[-1] == "primary crash: client served again: unknown"
-    assert "> 240.0" in bench.table(table.rows())
+    assert "> 240.0" in bench_table(table.rows())
 
 
 def test_every_figure_is_stored_with_what_it_was_measured_on(tmp_path: Path) -> None:
@@ -97,16 +105,66 @@ def test_a_store_that_cannot_be_written_does_not_end_the_bench(
     assert "cannot be used" in capsys.readouterr().err
 
 
-def test_an_error_of_one_run_does_not_end_the_bench(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [(WaitTimeout("node a booted\nwith more words"), "node a booted"), (TimeoutError(), "TimeoutError")],
+    ids=["of the bed", "without words"],
+)
+def test_an_error_of_one_run_does_not_end_the_bench(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], error: Exception, words: str
+) -> None:
     """The first line of the error stands among what was left out."""
 
     async def fails() -> None:
-        raise WaitTimeout("node a booted\nwith more words")
+        raise error
 
     table = Bench(tmp_path, 1)
     asyncio.run(bench._guarded(table, fails))
-    assert table.left_out == ["node a booted"]
+    assert table.left_out == [words]
     assert "this run is left out" in capsys.readouterr().err
+
+
+def test_only_the_parts_that_were_asked_for_have_rows(tmp_path: Path) -> None:
+    """A part that is not measured is not missing."""
+    table = Bench(tmp_path, 1, parts=(Part.SWITCH,))
+    assert {PROMISES[row.name].part for row in table.rows()} == {Part.SWITCH}
+
+
+def test_the_load_of_the_host_is_stored_beside_a_figure(tmp_path: Path) -> None:
+    """It is a condition of the run, of the same part, and it stands below the table."""
+    table = Bench(tmp_path, 1, store=tmp_path / "metrics.sqlite", parts=(Part.PAIR,))
+    table.note_load(Part.PAIR)
+    table.add(NAME, 31.0)
+    with Store(tmp_path / "metrics.sqlite") as store:
+        found = {series.metric: points for series, points in store.series().items()}
+    assert [point.value.at for point in found["host.load_before"]] == table.loads[Part.PAIR]
+    assert f"pair {table.loads[Part.PAIR][0]:.1f}" in table.rows()[0].note
+
+
+def test_the_main_function_measures_only_the_named_parts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The exit code says whether every row of these parts has a value; the figures are in the file too."""
+    measured: list[str] = []
+
+    async def fills(bench_: Bench) -> None:
+        measured.append("switch")
+        for name, promise in PROMISES.items():
+            if promise.part is Part.SWITCH:
+                bench_.add(name, 1.0)
+
+    async def fails(_bench: Bench) -> None:
+        measured.append("disk")
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("AVANCE_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(bench, "_switch", fills)
+    monkeypatch.setattr(bench, "_disk", fails)
+    assert asyncio.run(bench.main(tmp_path / "out", 1, [Part.SWITCH])) == 0
+    assert asyncio.run(bench.main(tmp_path / "out", 1, [Part.SWITCH, Part.DISK])) == 1
+    assert measured == ["switch", "switch", "disk"]
+    assert "link.cut by the director" in capsys.readouterr().out
+    assert "link.cut by the director" in (tmp_path / "build" / "bench.json").read_text()
 
 
 def test_the_printed_table_is_aligned_and_names_the_accelerator(tmp_path: Path) -> None:
@@ -114,7 +172,7 @@ def test_the_printed_table_is_aligned_and_names_the_accelerator(tmp_path: Path) 
     table = Bench(tmp_path, 1)
     table.accelerator = "tcg"
     table.add(NAME, 30.0)
-    lines = bench.table(table.rows()).splitlines()
+    lines = bench_table(table.rows()).splitlines()
     assert len({len(line) for line in lines[:-1]}) == 1
     assert lines[1].split()[-8:-1] == ["1", "30.0", "-", "30.0", "30.0", "30.0", "<="]
     assert lines[2].split()[-7:-2] == ["-", "-", "-", "-", "-"]

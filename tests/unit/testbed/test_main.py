@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import signal
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterable, Iterator
+from contextlib import asynccontextmanager
+from importlib.metadata import entry_points
 from pathlib import Path
-from types import TracebackType
+from types import SimpleNamespace, TracebackType
 from typing import Self
 
 import pytest
@@ -53,6 +55,24 @@ class FakeSession:
             raise FakeSession.ends_with
 
 
+BESIDE: list[str] = []
+
+
+@asynccontextmanager
+async def beside(_bed: object) -> AsyncIterator[None]:
+    """Stands for what another package does while a bed is up."""
+    BESIDE.append("begins")
+    try:
+        yield
+    finally:
+        BESIDE.append("ends")
+
+
+def while_up(*, group: str) -> Iterable[object]:
+    """The entry points of this host, but for one of the test's own beside a bed that is up."""
+    return [SimpleNamespace(load=lambda: beside)] if group == "testbed.up" else entry_points(group=group)
+
+
 def up(monkeypatch: pytest.MonkeyPatch, error: BaseException | None, *arguments: str) -> int:
     """Run `testbed up` with a session that ends with this error."""
 
@@ -64,6 +84,7 @@ def up(monkeypatch: pytest.MonkeyPatch, error: BaseException | None, *arguments:
     monkeypatch.setattr(FakeSession, "ended", False)
     monkeypatch.setattr(command, "Session", FakeSession)
     monkeypatch.setattr(command, "describe", describe)
+    monkeypatch.setattr(command, "entry_points", while_up)
     return command.main(["up", *arguments])
 
 
@@ -94,8 +115,10 @@ def test_sigterm_ends_a_bed_as_ctrl_c_does(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """A polite kill runs the orderly end, and the exit code says that it was interrupted."""
+    BESIDE.clear()
     assert up(monkeypatch, None) == 130
     assert FakeSession.ended
+    assert BESIDE == ["begins", "ends"]
     assert "every process of the bed is ended" in capsys.readouterr().err
 
 
@@ -117,7 +140,7 @@ def test_help_names_the_verbs_of_all_packages(capsys: pytest.CaptureFixture[str]
         command.main(["--help"])
     assert ended.value.code == 0
     text = capsys.readouterr().out
-    for verb in ("doctor", "up", "history", "run", "demo", "bench"):
+    for verb in ("doctor", "up", "history", "run", "demo", "bench", "list", "replay", "shrink", "inject", "heal"):
         assert f"\n    {verb} " in text
 
 
