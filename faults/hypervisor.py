@@ -167,7 +167,7 @@ class _Panic(_Told):
         except WaitTimeout as error:
             evidence = {"console": None, "why": str(error), "frames_in_2_s_before": self._silence.before}
             return Proof(FaultVerdict.MISMATCH, None, evidence)
-        after = await self._silence.count(bed)
+        after = await self._silence.count_after(bed)
         full: dict[str, object] = {
             "console": said.fields["text"],
             "console_lines": len(self._said(bed)),
@@ -239,7 +239,7 @@ class NodeHypervisorHang(_Broken):
         machine = bed.nodes[self.target].machine
         clock, ticks, lines = await clock_s(bed, self.target), cpu_ticks(machine.pid), len(self._said(bed))
         first, begun_s = await registers(bed, self.target), time.monotonic()
-        after = await self._silence.count(bed)
+        after = await self._silence.count_after(bed)
         busy = (cpu_ticks(machine.pid) - ticks) / TICKS_PER_S / (time.monotonic() - begun_s)
         last = await registers(bed, self.target)
         evidence: dict[str, object] = {

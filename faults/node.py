@@ -48,7 +48,7 @@ class NodeKill:
         """Confirmed when the process is gone and ports that were busy before are silent now."""
         assert self._pid is not None, "prepare comes first"
         gone = not runs_qemu(self._pid)
-        after = await self._silence.count(bed)
+        after = await self._silence.count_after(bed)
         evidence: dict[str, object] = {
             "process_gone": gone,
             "frames_in_2_s_before": self._silence.before,
@@ -96,7 +96,7 @@ class _StandStill:
         """Confirmed when the process is there but does not work, and its busy ports are silent."""
         pid = bed.nodes[self.target].machine.pid
         ticks = cpu_ticks(pid)
-        after = await self._silence.count(bed)
+        after = await self._silence.count_after(bed)
         still = self._stands_still(pid, cpu_ticks(pid) - ticks)
         evidence: dict[str, object] = {
             "process_state": process_state(pid),

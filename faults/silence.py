@@ -40,6 +40,14 @@ class PortSilence:
         last = await self._frames(bed)
         return {port: last[port] - first[port] for port in first}
 
+    async def count_after(self, bed: Bed) -> dict[str, int]:
+        """Count in one window after the fault, and in one more when a frame came that may have been on its way.
+
+        A node that goes on sending is heard in both windows; what a dead one had still in its queues, in the first.
+        """
+        counts = await self.count(bed)
+        return await self.count(bed) if any(counts.values()) else counts
+
     async def last_frames_at_s(self, bed: Bed) -> dict[str, float | None]:
         """When the last frame entered at each of the node's ports."""
         states = await bed.switch.ports()

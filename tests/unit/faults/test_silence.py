@@ -46,3 +46,27 @@ def test_a_port_that_goes_on_is_counted_afterwards() -> None:
     before, after = asyncio.run(story())
     assert all(before.values())
     assert after == {"a.priv0": 0, "a.biz0": 0}
+
+
+class _Script(PortSilence):
+    """Ports that count what they are told to."""
+
+    def __init__(self, *windows: int) -> None:
+        super().__init__("a")
+        self.left = list(windows)
+
+    async def count(self, bed: Bed) -> dict[str, int]:
+        """The next window."""
+        return {"a.priv0": self.left.pop(0), "a.biz0": 0}
+
+
+@pytest.mark.parametrize(
+    ("windows", "counted", "left"),
+    [((0, 9), 0, 1), ((1, 0), 0, 0), ((5, 6), 6, 0)],
+    ids=["silent", "straggler", "talks"],
+)
+def test_a_frame_that_was_on_its_way_is_no_sign_of_life(windows: tuple[int, ...], counted: int, left: int) -> None:
+    """Silence is believed at once, one late frame is given a second window, and who talks on is heard in both."""
+    ports = _Script(*windows)
+    assert asyncio.run(ports.count_after(cast("Bed", None)))["a.priv0"] == counted
+    assert len(ports.left) == left
