@@ -20,7 +20,7 @@ NAMELESS = "(null)"
 LIST_ARGV = ("timeout", "10", "xl", "list", "-v")
 LIST_TIMEOUT_S = 15.0
 COLUMNS_MIN = 8
-WATCH_INTERVAL_S = 3.5  # a VM could hide behind a gap of 5 s; each list costs dom0 some 0.2 s of its processor
+WATCH_INTERVAL_S = 15.0  # each list costs dom0 about half a second of its processor, which a takeover needs
 # libxl's names are poweroff 0, reboot 1, suspend 2, crash 3, watchdog 4 (xen/include/public/sched.h).
 POWEROFF, CRASH = 0, 3
 
@@ -78,10 +78,10 @@ async def where_runs(nodes: Mapping[str, Node], name: str) -> dict[str, Domain |
 
 
 async def watch(nodes: Mapping[str, Node], history: History) -> None:
-    """Record what Xen lists on each node, every few seconds, until it is cancelled; a node that is off is passed over.
+    """Record what Xen lists on each node, now and then, until it is cancelled; a node that is off is passed over.
 
     The records (`guests domains` with node, asked_s and name, id and state of each domain) are for the oracle that
-    looks for a VM that runs twice. A dom0 that cannot be asked leaves a gap, which the oracle sees.
+    looks for a VM that runs twice. It finds a pair of them that lasts; between two looks it is blind, and says so.
     """
     async with asyncio.TaskGroup() as tasks:
         for node in nodes.values():

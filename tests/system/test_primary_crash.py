@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import asyncio
 import random
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -61,7 +60,6 @@ def test_a_vm_that_does_not_sync_before_it_acknowledges_fails_the_run(tmp_path: 
     assert lost > 0
 
 
-@dataclass
 class _KillThatDoesNothing(NodeKill):
     """A sabotaged injector: it says that it killed the node, and did not."""
 

@@ -45,7 +45,7 @@ KNOWN: dict[str, str] = {
     # A stopped daemon still holds the service address when the backup takes it; nobody resets that node.
     "daemon_stopped_for_ever": "dual_active|not redundant|say protected|never reached",
     # A daemon that is started again on the only node does not take the VM up: it waits for its peer.
-    "second_fault_during_recovery": "service, for the client|not redundant|say protected|read back",
+    "second_fault_during_recovery": "without service for|service, for the client|not redundant|say protected",
 }
 
 
