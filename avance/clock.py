@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import datetime as dt
+import os
 import time
+from pathlib import Path
+from types import TracebackType
+from typing import Self
 
 from avance.core.events import Tick
 from avance.ports import Sink
 
 TICK_S = 0.1  # how finely silence and deadlines are noticed
+HARDWARE_CLOCK = Path("/sys/class/rtc/rtc0/since_epoch")
+HARDWARE_CLOCK_S = 0.2  # between two readings, 1 ms each: how long a machine that was paused may not know of it
+_READING_BYTES_MAX = 32
 
 
 def now_s() -> float:
@@ -22,8 +30,47 @@ def wall_text() -> str:
     return dt.datetime.now(dt.UTC).isoformat(timespec="milliseconds")
 
 
-async def tick(sink: Sink) -> None:
-    """Send a Tick at a steady pace, for ever."""
-    while True:
-        sink(Tick())
-        await asyncio.sleep(TICK_S)
+class HardwareClock:
+    """The clock on a battery (rtc(4)): it runs on while the machine is paused, which monotonic time does not.
+
+    A context manager, because it keeps its file open; without such a clock it gives None.
+    """
+
+    def __init__(self, path: Path = HARDWARE_CLOCK) -> None:
+        self._path = path
+        self._descriptor: int | None = None
+
+    def __enter__(self) -> Self:
+        """Open the clock, if there is one."""
+        with contextlib.suppress(OSError):
+            self._descriptor = os.open(self._path, os.O_RDONLY | os.O_CLOEXEC)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Close it."""
+        if self._descriptor is not None:
+            os.close(self._descriptor)
+            self._descriptor = None
+
+    def read_s(self) -> float | None:
+        """Return its whole seconds, or None when it gives none."""
+        if self._descriptor is None:
+            return None
+        try:
+            return float(os.pread(self._descriptor, _READING_BYTES_MAX, 0))
+        except (OSError, ValueError):
+            return None
+
+
+async def tick(sink: Sink, clock: Path = HARDWARE_CLOCK) -> None:
+    """Send a Tick at a steady pace, for ever; the hardware clock is read for every few of them only."""
+    with HardwareClock(clock) as hardware:
+        read_at = now_s()
+        while True:
+            due = now_s() >= read_at
+            if due:
+                read_at = now_s() + HARDWARE_CLOCK_S
+            sink(Tick(hardware.read_s() if due else None))
+            await asyncio.sleep(TICK_S)

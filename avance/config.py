@@ -13,6 +13,7 @@ import re
 from dataclasses import dataclass, fields
 from pathlib import Path
 
+from avance.core.crashloop import SAMPLES_MIN, Policy
 from avance.core.model import LinkName, NodeId, Timers, VmId, VmSpec
 from avance.errors import ConfigError
 from avance.parsed import Json
@@ -22,8 +23,14 @@ SITE_SCHEMA = "avance.site/1"
 POLICIES = ("availability", "safety")
 VMS_MAX = 8
 FIRST_DRBD_PORT = 7789
+WITNESSES_MAX = 2  # the one in office and its alternate
+PORT_MAX = 65535
+BMC_USER_MAX = 16  # bytes (IPMI 2.0, 22.28 Set User Name)
+BMC_PASSWORD_MAX = 20  # bytes (IPMI 2.0, 22.30 Set User Password)
+CRASH_SAMPLES_MAX = 100
 TIMER_S_MAX = 3600  # a longer wait would switch the takeover off in silence
 _NAME = re.compile(r"[a-z][a-z0-9-]{0,31}")
+_PORT = re.compile(r"[0-9]{1,5}", re.ASCII)
 _MAC = re.compile(r"[0-9a-f]{2}(:[0-9a-f]{2}){5}")
 _TIMER_NAMES = frozenset(field.name for field in fields(Timers))
 
@@ -48,6 +55,24 @@ class CallHome:
 
 
 @dataclass(frozen=True, slots=True)
+class WitnessSite:
+    """One witness: its name, and where it listens (UDP)."""
+
+    name: str
+    address: ipaddress.IPv4Address
+    port: int
+
+
+@dataclass(frozen=True, slots=True)
+class Bmc:
+    """The management controller of the *peer*: RMCP+ address and credentials."""
+
+    address: ipaddress.IPv4Address
+    user: str
+    password: str
+
+
+@dataclass(frozen=True, slots=True)
 class Config:
     """All that the daemon of one node is told."""
 
@@ -64,6 +89,12 @@ class Config:
     call_home: CallHome | None
     vms: tuple[VmSpec, ...]
     config_hash: str
+    witnesses: tuple[WitnessSite, ...] = ()
+    peer_bmc: Bmc | None = None
+    gateways: tuple[tuple[LinkName, ipaddress.IPv4Address], ...] = ()
+    watchdog: bool = True
+    crash_policy: Policy = Policy.THRESHOLD
+    crash_samples: int = SAMPLES_MIN
 
     def link(self, name: LinkName) -> Link:
         """Return the link of that name; it exists, because the parser checked it."""
@@ -80,7 +111,7 @@ def parse(node: str, site: Json, vms: Json) -> Config:
         "site",
         site,
         needed={"schema", "secret", "nodes", "service_address", "replication_link"},
-        optional={"policy", "timers", "dilation", "call_home"},
+        optional={"policy", "timers", "dilation", "call_home", "witnesses", "gateways", "watchdog", "quarantine"},
     )
     if site["schema"] != SITE_SCHEMA:
         raise ConfigError(f"site.schema is {site['schema']!r}; this version understands {SITE_SCHEMA} only")
@@ -93,7 +124,13 @@ def parse(node: str, site: Json, vms: Json) -> Config:
     policy = site.get("policy", "availability")
     if policy not in POLICIES:
         raise ConfigError(f"site.policy is {policy!r}; possible are {', '.join(POLICIES)}")
+    watchdog = site.get("watchdog", True)
+    if not isinstance(watchdog, bool):
+        raise ConfigError(f"site.watchdog is {watchdog!r}; possible are true and false")
+    crash_policy, crash_samples = _quarantine(site.get("quarantine", {}))
     specs = _vms(vms, names)
+    taken = {address for link in links for address in (link.address.ip, link.peer_address)}
+    taken |= {service_address.ip, *(_address(f"vm {spec.name!r}: address", spec.address) for spec in specs)}
     whole = json.dumps({"site": site, "vms": vms}, sort_keys=True)
     return Config(
         node=NodeId(node),
@@ -109,6 +146,12 @@ def parse(node: str, site: Json, vms: Json) -> Config:
         call_home=_call_home(site.get("call_home")),
         vms=specs,
         config_hash=hashlib.sha256(whole.encode()).hexdigest()[:16],
+        witnesses=_witnesses(site.get("witnesses", []), taken),
+        peer_bmc=_peer_bmc(node, site["nodes"], taken),
+        gateways=_gateways(site.get("gateways", {}), links, taken),
+        watchdog=watchdog,
+        crash_policy=crash_policy,
+        crash_samples=crash_samples,
     )
 
 
@@ -135,7 +178,7 @@ def _links(node: str, nodes: Json) -> tuple[Link, ...]:
     if node not in nodes:
         raise ConfigError(f"this node is called {node!r}, but the site describes {' and '.join(sorted(nodes))}")
     for name, entry in nodes.items():
-        _keys(f"site.nodes.{name}", entry, needed={"links"}, optional=set())
+        _keys(f"site.nodes.{name}", entry, needed={"links"}, optional={"bmc"})
     mine = nodes[node]["links"]
     theirs = next(entry["links"] for name, entry in nodes.items() if name != node)
     if not isinstance(mine, dict) or not isinstance(theirs, dict) or not mine or mine.keys() != theirs.keys():
@@ -159,6 +202,13 @@ def _interface(place: str, text: Json) -> ipaddress.IPv4Interface:
         return ipaddress.IPv4Interface(text if isinstance(text, str) else "")
     except ValueError as error:
         raise ConfigError(f"{place}: {text!r} is not an IPv4 address with prefix length") from error
+
+
+def _address(place: str, text: Json) -> ipaddress.IPv4Address:
+    try:
+        return ipaddress.IPv4Address(text if isinstance(text, str) else "")
+    except ValueError as error:
+        raise ConfigError(f"{place} is {text!r}; it must be an IPv4 address") from error
 
 
 def _service(value: Json, links: tuple[Link, ...]) -> tuple[str, ipaddress.IPv4Interface]:
@@ -189,6 +239,89 @@ def _timers(dilation: Json, overrides: Json) -> tuple[float, Timers]:
     if reason is not None:
         raise ConfigError(f"site.timers are unsafe: {reason}")
     return float(dilation), timers
+
+
+def _witnesses(value: Json, taken: set[ipaddress.IPv4Address]) -> tuple[WitnessSite, ...]:
+    if not isinstance(value, list) or len(value) > WITNESSES_MAX:
+        raise ConfigError(f"site.witnesses must be a list of at most {WITNESSES_MAX} witnesses, the preferred first")
+    witnesses = tuple(_witness(f"site.witnesses[{index}]", entry) for index, entry in enumerate(value))
+    for index, witness in enumerate(witnesses):
+        if any(witness.name == other.name for other in witnesses[:index]):
+            raise ConfigError(f"two witnesses are called {witness.name}; each needs a name of its own")
+        if any(witness.address == other.address for other in witnesses[:index]):
+            raise ConfigError(f"two witnesses have the address {witness.address}; each must be a machine of its own")
+        if witness.address in taken:
+            raise ConfigError(
+                f"witness {witness.name} has the address {witness.address} of a node, the service or a VM; "
+                "a witness must be a third machine"
+            )
+    return witnesses
+
+
+def _witness(place: str, value: Json) -> WitnessSite:
+    _keys(place, value, needed={"name", "address"}, optional=set())
+    name, text = value["name"], value["address"]
+    if not isinstance(name, str) or not _NAME.fullmatch(name):
+        raise ConfigError(f"{place}.name is {name!r}; it must match {_NAME.pattern}")
+    host, _, port = text.partition(":") if isinstance(text, str) else ("", "", "")
+    if not _PORT.fullmatch(port) or not 1 <= int(port) <= PORT_MAX:
+        raise ConfigError(f"{place}.address is {text!r}; it must be an IPv4 address, a colon and a port up to 65535")
+    return WitnessSite(name, _address(f"{place}.address", host), int(port))
+
+
+def _peer_bmc(node: str, nodes: Json, taken: set[ipaddress.IPv4Address]) -> Bmc | None:
+    given = {name: entry["bmc"] for name, entry in nodes.items() if entry.get("bmc") is not None}
+    if not given:
+        return None
+    if len(given) < len(nodes):
+        lacking = next(name for name in nodes if name not in given)
+        raise ConfigError(f"site.nodes.{lacking} lacks a bmc; either both nodes have one or none")
+    bmcs = {name: _bmc(f"site.nodes.{name}.bmc", value, taken) for name, value in given.items()}
+    if len({bmc.address for bmc in bmcs.values()}) < len(bmcs):
+        raise ConfigError("both nodes name the same bmc address; a node would switch itself off")
+    return next(bmc for name, bmc in bmcs.items() if name != node)
+
+
+def _bmc(place: str, value: Json, taken: set[ipaddress.IPv4Address]) -> Bmc:
+    _keys(place, value, needed={"address", "user", "password"}, optional=set())
+    for key, longest in (("user", BMC_USER_MAX), ("password", BMC_PASSWORD_MAX)):
+        text = value[key]
+        if not isinstance(text, str) or not text.isascii() or not text.isprintable() or not 1 <= len(text) <= longest:
+            raise ConfigError(f"{place}.{key} must be 1 to {longest} printable ASCII characters")
+    address = _address(f"{place}.address", value["address"])
+    if address in taken:
+        raise ConfigError(f"{place}.address {address} belongs to a node, the service or a VM, not to a bmc")
+    return Bmc(address, value["user"], value["password"])
+
+
+def _gateways(
+    value: Json, links: tuple[Link, ...], taken: set[ipaddress.IPv4Address]
+) -> tuple[tuple[LinkName, ipaddress.IPv4Address], ...]:
+    names = [link.name for link in links]
+    if not isinstance(value, dict) or not value.keys() <= set(names):
+        raise ConfigError(f"site.gateways must be an object from link names to addresses; possible names are {names}")
+    gateways = []
+    for link in links:
+        if link.name in value:
+            place = f"site.gateways.{link.name}"
+            address, network = _address(place, value[link.name]), link.address.network
+            if address not in network or address in (network.network_address, network.broadcast_address):
+                raise ConfigError(f"{place} {address} is no host of the link's network {network}")
+            if address in taken:
+                raise ConfigError(f"{place} {address} belongs to a node, the service or a VM, not to a gateway")
+            gateways.append((link.name, address))
+    return tuple(gateways)
+
+
+def _quarantine(value: Json) -> tuple[Policy, int]:
+    """How a node that fails again and again is judged; the mean time between failures is the timer crash_mean_s."""
+    _keys("site.quarantine", value, needed=set(), optional={"policy", "samples"})
+    policy, samples = value.get("policy", Policy.THRESHOLD), value.get("samples", SAMPLES_MIN)
+    if policy not in list(Policy):
+        raise ConfigError(f"site.quarantine.policy is {policy!r}; possible are {', '.join(Policy)}")
+    if isinstance(samples, bool) or not isinstance(samples, int) or not 2 <= samples <= CRASH_SAMPLES_MAX:
+        raise ConfigError(f"site.quarantine.samples is {samples!r}; it must be a whole number from 2 to 100")
+    return Policy(policy), samples
 
 
 def _call_home(value: Json) -> CallHome | None:

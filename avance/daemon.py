@@ -11,7 +11,8 @@ import json
 import os
 import socket
 import uuid
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Mapping
+from pathlib import Path
 from typing import Any, assert_never
 
 import avance
@@ -19,26 +20,63 @@ from avance.adapters.callhome import QUEUE_DIR, AlertQueue
 from avance.adapters.control import SOCKET_PATH, serve
 from avance.adapters.drbd import DrbdDisks
 from avance.adapters.heartbeat import HeartbeatChannel
+from avance.adapters.neighbours import ArpNeighbours
 from avance.adapters.netlink import NodeNetwork, warm_up
+from avance.adapters.power import PeerBmc
 from avance.adapters.store import STATE_DIR, RecordStore
+from avance.adapters.vif import DomainWires
+from avance.adapters.watchdog import NodeWatchdog
+from avance.adapters.witness import WitnessClient
 from avance.adapters.xen import XenHypervisor
 from avance.clock import now_s, tick
 from avance.config import CONFIG_PATH, Config, parse
 from avance.core import commands as c
 from avance.core.engine import Engine, Setup
-from avance.core.events import CommandDone, Event, FencePeerAsked, VmAdded
-from avance.core.model import LinkName, Outcome, VmId
+from avance.core.events import CommandDone, Event, FencePeerAsked, OperatorAsked, VmAdded
+from avance.core.model import LinkName, NodeId, Outcome, VmId
 from avance.errors import AvanceError, ConfigError
 from avance.files import write_durably
-from avance.journal import JOURNAL_PATH, Before, Journal
+from avance.journal import JOURNAL_PATH, Journal
 from avance.parsed import Json
 from avance.ports import Done
+from avance.status import Around, document, unpaired
+from avance.wire.decision_lines import Before
 
 _FENCE_ANSWER_S = 20.0  # deadline of the fence-peer handler, times the dilation
+_OPERATOR_ANSWER_S = 20.0  # what a person asked for is durable or refused by then; times the dilation
+_OPERATOR_VERBS = ("override", "reset-device", "keep")
+MACHINE_BOOT = Path("/proc/sys/kernel/random/boot_id")  # proc(5): a new one at each start of the kernel
 _EVENTS_MAX = 10_000  # waiting events; more would mean that the loop has stood still for minutes
 
 _DiskCommand = (
-    c.PrepareVolume | c.AttachDisk | c.ConnectDisk | c.InitialiseDisk | c.PromoteDisk | c.DemoteDisk | c.ResumeDisk
+    c.PrepareVolume
+    | c.AttachDisk
+    | c.ConnectDisk
+    | c.InitialiseDisk
+    | c.PromoteDisk
+    | c.DemoteDisk
+    | c.ResumeDisk
+    | c.DisconnectDisk
+    | c.OutdateDisk
+    | c.KeepCopy
+    | c.ResyncDisk
+)
+_Work = (
+    _DiskCommand
+    | c.SaveRecord
+    | c.HoldAddress
+    | c.ReleaseAddress
+    | c.StartDomain
+    | c.DestroyDomain
+    | c.ReadDomain
+    | c.PauseVms
+    | c.UnpauseVms
+    | c.ReadPeerPower
+    | c.CutPeerPower
+    | c.RestorePeerPower
+    | c.ProbeNeighbours
+    | c.AskWitness
+    | c.TeachWitness
 )
 
 
@@ -61,15 +99,24 @@ class Node:
         self._disks = DrbdDisks(config, sink)
         self._hypervisor = XenHypervisor(config, sink)
         self._network = NodeNetwork(config, sink)
+        self._wires = DomainWires()
+        self._neighbours = ArpNeighbours(config, sink)
+        self._power = None if config.peer_bmc is None else PeerBmc(config.peer_bmc, config.dilation)
+        self._watchdog = NodeWatchdog(config.timers.watchdog_s)
         self._alerts = AlertQueue(QUEUE_DIR, config.node)
         self._journal = Journal(JOURNAL_PATH, config.node, self._boot)
+        self._witnesses = WitnessClient(config, self._boot)
         self._asks: dict[int, asyncio.Future[int]] = {}
+        self._questions: dict[int, asyncio.Future[c.AnswerOperator]] = {}
+        self._rejected: Mapping[str, int] = {}
         self.engine = Engine(_setup(config, self._boot), self._store.load())
 
     async def run(self) -> None:
         """Serve until the process ends."""
+        self._journal.begin(self.engine, now_s())
         self._journal.milestone("daemon_started", now_s(), f"epoch {self.engine.record.epoch} was durable")
         with HeartbeatChannel(self.config, self._boot, self._events.put_nowait) as channel:
+            self._rejected = channel.rejected
             async with asyncio.TaskGroup() as tasks:
                 for forever in (self._journal.write(), self._alerts.write(), tick(self._events.put_nowait)):
                     tasks.create_task(forever)
@@ -82,6 +129,7 @@ class Node:
     async def _turn(self, channel: HeartbeatChannel, tasks: asyncio.TaskGroup) -> None:
         event = await self._events.get()
         now, before = now_s(), Before.of(self.engine)
+        self._journal.heard(event, now)
         decision = self.engine.handle(event, now)
         self._journal.decision(event, before, self.engine, decision, now)
         for command in decision.commands:
@@ -91,16 +139,26 @@ class Node:
                 self._alerts.put(command.alert, command.epoch)
             elif isinstance(command, c.AnswerFencePeer):
                 self._answer_fence_peer(command)
-            else:
+            elif isinstance(command, c.AnswerOperator):
+                self._answer_operator(command)
+            elif isinstance(command, c.FeedWatchdog):
+                self._watchdog.feed()
+            elif isinstance(command, c.ResetNode):
+                self._watchdog.reset(command.reason)
+            elif isinstance(command, _Work):
                 tasks.create_task(self._perform(command))
 
-    async def _perform(self, command: c.SaveRecord | c.VmCommand | c.HoldAddress | c.ReleaseAddress) -> None:
+    async def _perform(self, command: _Work) -> None:
         done = await self._work(command)
-        vm = getattr(command, "vm", None)
-        self._events.put_nowait(CommandDone(type(command).__name__, vm, done.outcome, done.detail))
+        vm, witness = getattr(command, "vm", None), getattr(command, "witness", "")
+        self._events.put_nowait(CommandDone(type(command).__name__, vm, done.outcome, done.detail, witness))
 
-    def _work(self, command: c.SaveRecord | c.VmCommand | c.HoldAddress | c.ReleaseAddress) -> Awaitable[Done]:
+    def _work(self, command: _Work) -> Awaitable[Done]:
         match command:
+            case c.AskWitness(witness, epoch, nonce):
+                return self._witnesses.ask(witness, epoch, nonce)
+            case c.TeachWitness(witness, epoch, owner, paired):
+                return self._witnesses.teach(witness, epoch, owner, paired=paired)
             case c.SaveRecord(record):
                 return self._store.save(record)
             case c.HoldAddress():
@@ -113,8 +171,35 @@ class Node:
                 return self._hypervisor.destroy(vm)
             case c.ReadDomain(vm):
                 return self._hypervisor.read(vm)
+            case c.PauseVms() | c.UnpauseVms():
+                return self._pause_vms() if isinstance(command, c.PauseVms) else self._unpause_vms()
+            case c.ReadPeerPower() | c.CutPeerPower() | c.RestorePeerPower():
+                return self._power_work(command)
+            case c.ProbeNeighbours():
+                return self._neighbours.probe()
             case _:
                 return self._disk_work_when_up(command)
+
+    async def _pause_vms(self) -> Done:
+        """First off the wire, which takes no time; both have to succeed."""
+        wires = self._wires.take_down()
+        paused = await self._hypervisor.pause()
+        return paused if wires.outcome is Outcome.OK else wires
+
+    async def _unpause_vms(self) -> Done:
+        unpaused = await self._hypervisor.unpause()
+        return self._wires.bring_up() if unpaused.outcome is Outcome.OK else unpaused
+
+    async def _power_work(self, command: c.ReadPeerPower | c.CutPeerPower | c.RestorePeerPower) -> Done:
+        if self._power is None:
+            return Done(Outcome.FAILED, "the site names no BMC for the peer")
+        match command:
+            case c.ReadPeerPower():
+                return await self._power.read()
+            case c.CutPeerPower():
+                return await self._power.cut()
+            case c.RestorePeerPower():
+                return await self._power.restore()
 
     async def _disk_work_when_up(self, command: _DiskCommand) -> Done:
         up = await self._network.wait_up()
@@ -129,8 +214,8 @@ class Node:
                 return self._disks.prepare(vm)
             case c.AttachDisk(vm):
                 return self._disks.attach(vm)
-            case c.ConnectDisk(vm):
-                return self._disks.connect(vm)
+            case c.ConnectDisk(vm, discard):
+                return self._disks.connect(vm, discard=discard)
             case c.InitialiseDisk(vm):
                 return self._disks.initialise(vm)
             case c.PromoteDisk(vm):
@@ -139,6 +224,14 @@ class Node:
                 return self._disks.demote(vm)
             case c.ResumeDisk(vm):
                 return self._disks.resume(vm)
+            case c.DisconnectDisk(vm):
+                return self._disks.disconnect(vm)
+            case c.OutdateDisk(vm):
+                return self._disks.outdate(vm)
+            case c.ResyncDisk(vm):
+                return self._disks.resync(vm)
+            case c.KeepCopy(vm, epoch):
+                return self._disks.keep(vm, epoch)
             case _:
                 assert_never(command)
 
@@ -164,6 +257,29 @@ class Node:
         if answer is not None and not answer.done():
             answer.set_result(command.code)
 
+    async def operator(self, request: str, typed: str) -> dict[str, Any]:
+        """Let the core do what only a person may ask for; the typed name must be one that this makes sense for."""
+        possible = [self.config.peer] if request == "override" else sorted([self.config.node, self.config.peer])
+        if typed not in possible:
+            return {"error": f"{request} {typed!r}: the name must be {' or '.join(possible)}; nothing was changed"}
+        ask = max(self._questions, default=0) + 1
+        answer: asyncio.Future[c.AnswerOperator] = asyncio.get_running_loop().create_future()
+        self._questions[ask] = answer
+        self._events.put_nowait(OperatorAsked(request, NodeId(typed), ask))
+        deadline_s = _OPERATOR_ANSWER_S * self.config.dilation
+        try:
+            given = await asyncio.wait_for(answer, deadline_s)
+        except TimeoutError:
+            return {"error": f"{request} {typed}: no decision within {deadline_s:g} s; look at the status"}
+        finally:
+            del self._questions[ask]
+        return {"ok" if given.done else "error": given.text}
+
+    def _answer_operator(self, command: c.AnswerOperator) -> None:
+        answer = self._questions.get(command.ask)
+        if answer is not None and not answer.done():
+            answer.set_result(command)
+
     async def protect(self, definition: Json) -> dict[str, Any]:
         """Add a VM: check it, make the configuration durable, then tell the core.
 
@@ -181,43 +297,21 @@ class Node:
         self._events.put_nowait(VmAdded(spec, config.config_hash))
         self._hypervisor.add(spec)
         self._disks.add(spec)
+        self._neighbours.add(spec)
         return {"ok": f"VM {spec.name} is to be protected"}
 
     def status(self) -> dict[str, Any]:
         """Return the status document (schema `avance/schema/status.json`)."""
-        engine = self.engine
-        owner = engine.record.owner
-        return {
-            "schema": "avance.status/1",
-            "node": self.config.node,
-            "boot": self._boot,
-            "mono_s": now_s(),
-            "epoch": engine.record.epoch,
-            "pair": engine.pair,
-            "role": "none" if owner is None else "primary" if owner == self.config.node else "backup",
-            "protected": engine.protected,
-            "dilation": self.config.dilation,
-            "vms": {name: _vm_status(engine, name) for name in engine.units},
-            "links": engine.liveness.states,
-            "service_address": {"address": str(self.config.service_address), "held": engine.address_held},
-            "call_home": {"queued": self._alerts.queued, "dropped": self._alerts.dropped},
-            "versions": {"avance": avance.__version__},
-        }
-
-
-def _vm_status(engine: Engine, name: VmId) -> dict[str, Any]:
-    unit = engine.units[name]
-    status: dict[str, Any] = {"state": unit.state, "busy": unit.busy, "failures": unit.failures}
-    if unit.disk is not None:
-        disk = unit.disk
-        status |= {
-            "disk": disk.disk,
-            "peer_disk": disk.peer_disk,
-            "connection": disk.connection,
-            "disk_role": disk.role,
-            "replication": disk.replication,
-        }
-    return status
+        around = Around(
+            boot=self._boot,
+            alerts_queued=self._alerts.queued,
+            alerts_dropped=self._alerts.dropped,
+            journal_dropped=self._journal.dropped,
+            rejected=self._rejected,
+            watchdog_armed=self._watchdog.armed,
+            watchdog_problem=self._watchdog.problem,
+        )
+        return document(self.config, self.engine, around, now_s())
 
 
 def _setup(config: Config, boot: str) -> Setup:
@@ -231,6 +325,14 @@ def _setup(config: Config, boot: str) -> Setup:
         timers=config.timers,
         links=tuple(LinkName(link.name) for link in config.links),
         vms=config.vms,
+        replication_link=config.replication_link,
+        machine=MACHINE_BOOT.read_text().strip(),
+        witnesses=tuple(witness.name for witness in config.witnesses),
+        power=config.peer_bmc is not None,
+        gateway=bool(config.gateways),
+        watchdog=config.watchdog,
+        crash_policy=config.crash_policy,
+        crash_samples=config.crash_samples,
     )
 
 
@@ -268,7 +370,7 @@ class Daemon:
     async def _dispatch(self, request: dict[str, Any]) -> dict[str, Any]:
         op = request["op"]
         if op == "status":
-            return self._node.status() if self._node is not None else _unpaired_status()
+            return self._node.status() if self._node is not None else unpaired(now_s())
         if op == "pair":
             async with self._pairing:
                 return await self._pair(request)
@@ -276,7 +378,10 @@ class Daemon:
             return await self._paired_node().protect(request.get("vm"))
         if op == "fence-peer":
             return await self._paired_node().fence_peer(str(request.get("resource")))
-        return {"error": f"unknown request {op!r}; possible are status, pair, protect, fence-peer"}
+        if op in _OPERATOR_VERBS:
+            return await self._paired_node().operator(op, str(request.get("node")))
+        possible = ("status", "pair", "protect", "fence-peer", *_OPERATOR_VERBS)
+        return {"error": f"unknown request {op!r}; possible are {', '.join(possible)}"}
 
     def _paired_node(self) -> Node:
         if self._node is None:
@@ -299,25 +404,6 @@ def _check_devices(config: Config) -> None:
     for link in config.links:
         if link.device not in present:
             raise ConfigError(f"link {link.name} names the device {link.device}, but this node has {sorted(present)}")
-
-
-def _unpaired_status() -> dict[str, Any]:
-    return {
-        "schema": "avance.status/1",
-        "node": None,
-        "boot": None,
-        "mono_s": now_s(),
-        "epoch": 0,
-        "pair": "UNPAIRED",
-        "role": "none",
-        "protected": False,
-        "dilation": 1.0,
-        "vms": {},
-        "links": {},
-        "service_address": {"address": None, "held": False},
-        "call_home": {"queued": 0, "dropped": 0},
-        "versions": {"avance": avance.__version__},
-    }
 
 
 def _notify_ready() -> None:

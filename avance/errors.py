@@ -3,6 +3,7 @@
 AvanceError
 ├── ConfigError     the site file, a VM definition or a timer set is refused; nothing was changed
 ├── StoreError      the durable record cannot be read; this node must not start VMs
+├── JournalError    a journal cannot be replayed: it has a gap, or is of another version
 └── ControlError    the daemon does not answer, or refuses a request
 """
 
@@ -19,6 +20,10 @@ class ConfigError(AvanceError):
 
 class StoreError(AvanceError):
     """The durable record cannot be read; this node must not start VMs."""
+
+
+class JournalError(AvanceError):
+    """A journal cannot be replayed: it has a gap, or is of another version."""
 
 
 class ControlError(AvanceError):

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from avance.core.events import Event
-from avance.core.model import Outcome, PeerView, Record, VmId, VmSpec
+from avance.core.model import NodeId, Outcome, PeerView, Record, VmId, VmSpec
 
 Sink = Callable[[Event], None]
 
@@ -35,8 +35,12 @@ class Disks(Protocol):
         """Bring the resource up on its local disk."""
         ...
 
-    def connect(self, vm: VmId) -> Awaitable[Done]:
-        """Let the resource connect."""
+    def connect(self, vm: VmId, *, discard: bool) -> Awaitable[Done]:
+        """Let the resource connect; `discard` gives this node's version up where the versions differ."""
+        ...
+
+    def keep(self, vm: VmId, epoch: int) -> Awaitable[Done]:
+        """Copy the volume to one that nothing overwrites."""
         ...
 
     def initialise(self, vm: VmId) -> Awaitable[Done]:
@@ -53,6 +57,18 @@ class Disks(Protocol):
 
     def resume(self, vm: VmId) -> Awaitable[Done]:
         """Let frozen I/O go on."""
+        ...
+
+    def disconnect(self, vm: VmId) -> Awaitable[Done]:
+        """Leave the peer's side of the replication at once."""
+        ...
+
+    def outdate(self, vm: VmId) -> Awaitable[Done]:
+        """Mark the local copy as outdated; one that is worse already, or absent, counts as outdated."""
+        ...
+
+    def resync(self, vm: VmId) -> Awaitable[Done]:
+        """Copy this node's volume to the connected peer in full."""
         ...
 
 
@@ -73,6 +89,76 @@ class Hypervisor(Protocol):
 
     def read(self, vm: VmId) -> Awaitable[Done]:
         """Report whether the domain runs."""
+        ...
+
+    def pause(self) -> Awaitable[Done]:
+        """Stop the virtual processors of all domains, and start none until `unpause`."""
+        ...
+
+    def unpause(self) -> Awaitable[Done]:
+        """Let all paused domains go on."""
+        ...
+
+
+class Wires(Protocol):
+    """The network of the domains; both return at once, within the caller's turn."""
+
+    def take_down(self) -> Done:
+        """Take every domain off the network."""
+        ...
+
+    def bring_up(self) -> Done:
+        """Put every domain on the network again."""
+        ...
+
+
+class PeerPower(Protocol):
+    """The peer's power."""
+
+    def read(self) -> Awaitable[Done]:
+        """Ask for it; detail `on` or `off`."""
+        ...
+
+    def cut(self) -> Awaitable[Done]:
+        """Switch it off; OK only when it was read as off afterwards."""
+        ...
+
+    def restore(self) -> Awaitable[Done]:
+        """Switch it on; OK when the order was accepted."""
+        ...
+
+
+class Neighbours(Protocol):
+    """Who answers on the public networks; `probe` reports what it saw as an event before it is done."""
+
+    def add(self, spec: VmSpec) -> None:
+        """Take another VM into care."""
+        ...
+
+    def probe(self) -> Awaitable[Done]:
+        """Look at all of them."""
+        ...
+
+
+class Watchdog(Protocol):
+    """What resets this machine when nobody feeds it, or at once; both methods return at once."""
+
+    @property
+    def armed(self) -> bool:
+        """It runs, with a time that is short enough."""
+        ...
+
+    @property
+    def problem(self) -> str | None:
+        """Why it does not protect, or None."""
+        ...
+
+    def feed(self) -> None:
+        """Give this machine its time again; the first time arms it."""
+        ...
+
+    def reset(self, reason: str) -> None:
+        """Reset this machine now."""
         ...
 
 
@@ -109,4 +195,16 @@ class Store(Protocol):
 
     def save(self, record: Record) -> Awaitable[Done]:
         """Make the record durable."""
+        ...
+
+
+class Witness(Protocol):
+    """The witnesses of the site; details are `granted`, `refused`, `taught` or `untaught`, then epoch and owner."""
+
+    def ask(self, witness: str, epoch: int, nonce: str) -> Awaitable[Done]:
+        """Ask for the right to an epoch, once; no answer in time is UNKNOWN."""
+        ...
+
+    def teach(self, witness: str, epoch: int, owner: NodeId, *, paired: bool) -> Awaitable[Done]:
+        """Tell which epoch this node knows, once; no answer in time is UNKNOWN."""
         ...

@@ -191,6 +191,16 @@ def _same_disk(first: Step, second: Step, order: Order) -> str | None:
     )
 
 
+def _same_witness(first: Step, second: Step, order: Order) -> str | None:
+    witnesses = find(first.fault).family == find(second.fault).family == "witness"
+    if not witnesses or first.target != second.target or order.apart(first, second):
+        return None
+    return (
+        f"{first.name} ({first.fault}) and {second.name} ({second.fault}) are both on witness {first.target}, and the "
+        f'one that starts it again undoes the other. Possible are the other witness, or "of": "{first.name}.healed".'
+    )
+
+
 def _same_fault(first: Step, second: Step, order: Order) -> str | None:
     if (first.fault, first.target) != (second.fault, second.target) or find(first.fault).family in ("disk", "link"):
         return None
@@ -203,7 +213,8 @@ def _same_fault(first: Step, second: Step, order: Order) -> str | None:
 
 
 RULES: tuple[Callable[[Step, Step, Order], str | None], ...] = (
-    _wedge, _off_for_ever, _still_twice, _not_reachable, _released, _same_port, _same_disk, _same_fault,
+    _wedge, _off_for_ever, _still_twice, _not_reachable, _released, _same_port, _same_disk, _same_witness,
+    _same_fault,
 )  # fmt: skip
 
 

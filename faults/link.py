@@ -13,7 +13,7 @@ from typing import Any
 
 from faults.fault import FaultVerdict, Proof
 from faults.link_evidence import far_ports, left, together
-from faults.link_frames import ForeignHost, Replay, Storm
+from faults.link_frames import ForeignHost, Forged, Replay, Storm
 from faults.link_rule import WINDOWS_MAX, check_port, ways_of
 from faults.link_traffic import (
     BurstLoss,
@@ -175,5 +175,5 @@ class CarrierLoss:
 
 FAULTS = (
     CarrierLoss, Cut, CutOneWay, Loss, BurstLoss, Delay, Duplicate, Reorder, Corrupt, CorruptValidChecksum, RateLimit,
-    MtuBlackHole, Flap, HoldAndRelease, MatchDrop, ForeignHost, Replay, Storm,
+    MtuBlackHole, Flap, HoldAndRelease, MatchDrop, ForeignHost, Forged, Replay, Storm,
 )  # fmt: skip

@@ -10,18 +10,20 @@ import asyncio
 import contextlib
 import zlib
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from faults.fault import FaultVerdict, Proof
 from faults.link_evidence import far_ports, left
 from faults.link_rule import check_port
 from testbed import packets
 from testbed.bed import Bed
-from testbed.errors import SwitchError, TestbedError
+from testbed.errors import SwitchError, TestbedError, UsageError
 from testbed.switch_client import Direction
 
 FOREIGN_MAC, FOREIGN_IP = "02:66:6f:72:65:01", "10.9.0.66"
 SETTLE_S = 0.5
+HEARD_FRAMES = 4
+FLIPS = 16  # so many places of a datagram are changed, one at a time
 
 
 async def _end(bed: Bed, injection: int | None) -> None:
@@ -90,6 +92,42 @@ class ForeignHost:
         await bed.switch.rule_remove(self._tap)
         if seen:
             raise TestbedError(f"The foreign host at {self.target} was silenced, but {seen} of its frames still came.")
+
+
+@dataclass
+class Forged(ForeignHost):
+    """A foreign host speaks to the target in its peer's name: messages that it has heard, each changed a little."""
+
+    name: str = field(default="link.forged", init=False)
+    port: int = field(kw_only=True)  # the UDP port of the messages
+    record_s: float = field(default=2.0, kw_only=True)
+
+    async def prepare(self, bed: Bed) -> None:
+        """Listen for what reaches the target, and forge it; raises UsageError when nothing comes there."""
+        await check_port(bed, self.target)
+        tap, _ = await bed.switch.rule_add(
+            self.target, Direction.OUT, "tap", settings={"keep_frames": HEARD_FRAMES}, match={"port": self.port}
+        )
+        await asyncio.sleep(self.record_s)
+        heard = (await bed.switch.observe([tap]))["taps"][str(tap)]["frames"]
+        await bed.switch.rule_remove(tap)
+        self.frames = [frame for text in heard for frame in forgeries(bytes.fromhex(text), self.mac)]
+        if not self.frames:
+            raise UsageError(f"no datagram of port {self.port} reached {self.target} in {self.record_s:g} s")
+        await super().prepare(bed)
+
+
+def forgeries(frame: bytes, mac: str) -> list[bytes]:
+    """Return what can be made of a datagram without its key: single bits changed, cut short, longer, empty."""
+    heard = packets.decode(frame)
+    if not isinstance(heard, packets.Udp):
+        return []
+    text = heard.payload
+    places = sorted({len(text) * part // FLIPS for part in range(FLIPS)} | {len(text) - 1})
+    made = [text[:place] + bytes([text[place] ^ 1]) + text[place + 1 :] for place in places if text]
+    made += [text[: len(text) // 2], text + b" ", b""]
+    to_mac = frame[:6].hex(":")
+    return [packets.udp(mac, to_mac, replace(heard, payload=changed)) for changed in made]
 
 
 @dataclass

@@ -15,14 +15,17 @@ import time
 from abc import abstractmethod
 from typing import ClassVar
 
+from faults.comeback import boots_since
 from faults.fault import FaultVerdict, Proof
 from faults.qemu_process import cpu_ticks, process_state, running_node, runs_qemu
 from faults.silence import PortSilence
 from testbed.bed import BOOT_TIMEOUT_S, Bed
-from testbed.errors import TestbedError
+from testbed.errors import TestbedError, WaitTimeout
+from testbed.wait import wait_until
 
 # Of 200 in a window of 2 s: a stopped guest leaves QEMU's own threads, which do next to nothing.
 _CPU_TICKS_STILL_MAX = 20
+RESET_TIMEOUT_S = 15.0  # a node that was away for too long resets itself at once, or its watchdog does within 10 s
 
 
 class NodeKill:
@@ -64,11 +67,15 @@ class NodeKill:
         return Proof(FaultVerdict.MISMATCH, None, evidence)
 
     async def heal(self, bed: Bed) -> None:
-        """Switch the node on again, from the same disks; raises when it does not come back."""
+        """Switch the node on again, from the same disks; raises when it does not come back.
+
+        One that another party has switched on meanwhile, as the peer does by its BMC, is only waited for.
+        """
         node = bed.nodes[self.target]
-        if node.is_on:
+        if node.is_on and self._pid in (None, node.machine.pid):
             raise TestbedError(f"Node {self.target} was to be switched on again, but it is running: it was never down.")
-        await node.power_on()
+        if not node.is_on:
+            await node.power_on()
         await node.wait_booted(BOOT_TIMEOUT_S)
 
 
@@ -111,11 +118,22 @@ class _StandStill:
         return Proof(FaultVerdict.MISMATCH, None, evidence)
 
     async def heal(self, bed: Bed) -> None:
-        """Let the node go on; raises when it does not talk again."""
+        """Let the node go on; raises when it neither talks nor boots, as one does that is reset for its absence."""
+        mark = bed.history.mark()
         await self._go_on(bed)
         after = await self._silence.count(bed)
-        if not any(after.values()):
-            raise TestbedError(f"Node {self.target} was to go on after {self.name}, but sends nothing: {after}.")
+
+        async def boots() -> bool:
+            return boots_since(bed, self.target, mark)
+
+        if any(after.values()) and not await boots():
+            return
+        try:
+            await wait_until(boots, what=f"a boot of node {self.target}", timeout_s=RESET_TIMEOUT_S, poll_s=0.2)
+        except WaitTimeout as error:
+            why = f"Node {self.target} was to go on after {self.name}, but sends nothing: {after}."
+            raise TestbedError(why) from error
+        await bed.nodes[self.target].wait_booted(BOOT_TIMEOUT_S)
 
     @abstractmethod
     async def _stop(self, bed: Bed) -> None: ...
@@ -128,7 +146,7 @@ class _StandStill:
 
 
 class NodePause(_StandStill):
-    """The whole node is paused with its clocks, its watchdog too; afterwards it cannot know that it slept."""
+    """The whole node is paused with its clocks, its watchdog too; afterwards only its battery clock knows of it."""
 
     name: ClassVar[str] = "node.pause"
 

@@ -11,11 +11,12 @@ import time
 from collections.abc import Mapping
 from typing import ClassVar
 
+from faults.comeback import boots_since
 from faults.fault import FaultVerdict, Proof
 from faults.heartbeats import WINDOW_S, Beats, HeartbeatWatch
 from faults.inside import shell
 from faults.process_target import DAEMON, Process, Table, Target, check_target, find, look, parse_target
-from testbed.bed import Bed
+from testbed.bed import BOOT_TIMEOUT_S, Bed
 from testbed.errors import GuestCommandError, WaitTimeout
 from testbed.history import Record
 from testbed.phases import milestone_of
@@ -92,7 +93,10 @@ class ProcessFault:
         try:
             node = bed.nodes.get(self.place.node)
             if node is not None and node.is_on:  # with the node everything inside it is gone
-                await self.undo(bed)
+                if boots_since(bed, self.place.node, self.mark):  # so it is with a reset, by its watchdog or its peer
+                    await node.wait_booted(BOOT_TIMEOUT_S)
+                else:
+                    await self.undo(bed)
                 await self.wait_well(bed)
         finally:
             await self.beats.stop(bed)

@@ -13,7 +13,7 @@ from functools import cache
 from random import Random
 from typing import Any
 
-from faults import bmc, clock, disk, guest, hardware, hypervisor, link, load, node, node_late, power, process
+from faults import bmc, clock, disk, guest, hardware, hypervisor, link, load, node, node_late, power, process, witness
 from faults.fault import Fault
 from faults.parameters import Parameter, converted, nearest, parameters_of
 from testbed.errors import UsageError
@@ -31,6 +31,7 @@ FAMILIES: tuple[tuple[Callable[..., Any], ...], ...] = (
     hardware.FAULTS,
     bmc.FAULTS,
     load.FAULTS,
+    witness.FAULTS,
 )
 # What a target is, by family; a family that is not named here breaks a node.
 TARGETS = {
@@ -38,6 +39,7 @@ TARGETS = {
     "process": "node/process (a/daemon, primary/guest)",
     "guest": "VM (web)",
     "load": "node (a, primary) or host",
+    "witness": "witness (w1)",
 }
 NODE_TARGET = "node (a, primary)"
 PAIR_TARGET = "pair (a+b)"

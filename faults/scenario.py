@@ -17,16 +17,16 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from faults import director, schedule
+from faults import demand, director, schedule
 from faults.director import Act, Director
 from faults.fault import Fault
 from faults.schedule import Schedule
 from faults.step import Step
-from faults.trigger import Range, Trigger
+from faults.trigger import AlertCame, Range, Trigger
 from testbed import finding, guests, host_gate, oracle_failover, oracles, replica_look, set_full, site, story, timeline
 from testbed import ledger as book
 from testbed.bed import Bed
-from testbed.errors import MachineError, WaitTimeout
+from testbed.errors import GuestCommandError, MachineError, WaitTimeout
 from testbed.history import as_json
 from testbed.host import HostSample, between
 from testbed.ledger import Ledger
@@ -117,8 +117,9 @@ async def run(bed: Bed, plan: Plan) -> Result:
             if result.outage_s is None and summary.outage is not None and summary.outage.ended_at_s is None:
                 result.limits_s["outage"] = round(summary.outage.at_least_s, 3)
         with plan.step("read back every acknowledged write, and compare both copies from outside"):
-            await _examine(bed, result, ledger, began_s)
+            await _examine(bed, result, ledger, began_s, plan.schedule.overlap_max_s)
     await _call_home(bed, result, began_s)
+    await _demands(bed, result, fixed, acts, zero_s)
     if plan.capture:
         await bed.switch.capture_stop()
         result.files["wire"] = "wire.pcapng"
@@ -297,8 +298,24 @@ async def _call_home(bed: Bed, result: Result, began_s: float) -> None:
     ]
 
 
-async def _examine(bed: Bed, result: Result, ledger: Ledger, began_s: float) -> None:
+async def _demands(bed: Bed, result: Result, fixed: Schedule, acts: Sequence[Act], zero_s: float) -> None:
+    """Hold the run against what its schedule demands; an alert that has to come may still be on its way."""
+    for one in fixed.demands:
+        if isinstance(one.event, AlertCame) and one.least:
+            with contextlib.suppress(WaitTimeout):
+                await bed.centre.wait_for(one.event.code, ALERT_LIMIT_S, node=one.event.node, since_s=zero_s)
+    moments = {(act.step.name, moment): at_s for act in acts for moment, at_s in act.moments.items()}
+    result.problems += demand.unmet(fixed.demands, list(bed.history), zero_s, moments)
+
+
+async def _examine(bed: Bed, result: Result, ledger: Ledger, began_s: float, overlap_max_s: float) -> None:
     """Nobody writes any more: read everything back from the service and from each copy, and ask every oracle."""
+    async with bed.progress.step("keep what the daemons were told"):
+        for node in bed.nodes.values():
+            try:
+                await node.keep_inputs()
+            except (GuestCommandError, WaitTimeout) as error:
+                bed.history.record(f"node.{node.name}", "inputs_not_kept", problem=str(error))
     read = await book.read_back(bed.client, site.VM_ADDRESS, bed.image.workload.udp_port, timeout_s=READ_BACK_S)
     result.ledger = dict(book.as_fields(book.judge(ledger.entries(), read)))
     until_s = time.monotonic()  # what follows is our own looking
@@ -318,7 +335,7 @@ async def _examine(bed: Bed, result: Result, ledger: Ledger, began_s: float) -> 
     scene = oracles.bed_scene()
     await bed.switch.count_multicasts()
     findings = oracles.judge_history(
-        list(bed.history), scene, since_s=began_s, until_s=until_s, overlap_allowed_s=0.0, replicas=report,
+        list(bed.history), scene, since_s=began_s, until_s=until_s, overlap_allowed_s=overlap_max_s, replicas=report,
         writes=writes,
     )  # fmt: skip
     result.findings = finding.as_fields(findings)
@@ -329,6 +346,7 @@ async def _examine(bed: Bed, result: Result, ledger: Ledger, began_s: float) -> 
     claims = [claim for claim in sightings(bed.history) if claim.last_s >= began_s]
     moves = oracle_failover.moves(claims, scene.client_ports)
     result.failovers = sum(move.what == site.VM_MAC for move in moves)
+    result.restarts = len(oracle_failover.starts(list(bed.history), began_s))
 
 
 async def _write(bed: Bed, plan: Plan, result: Result, zero_s: float) -> None:
@@ -354,5 +372,3 @@ async def _write(bed: Bed, plan: Plan, result: Result, zero_s: float) -> None:
     text = "\n".join(str(row) for row in told) + "\n\n" + story.tables(fields, records, zero_s) + "\n"
     (out / "timeline.txt").write_text(text, encoding="utf-8")
     draw_timeline(fields, records, out / "timeline.png", zero_at_s=zero_s)
-
-

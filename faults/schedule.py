@@ -8,7 +8,7 @@ line. This module must never do anything to a bed.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from random import Random
@@ -16,10 +16,11 @@ from typing import Any
 
 from faults import registry
 from faults.conflicts import first_conflict
+from faults.demand import Demand, demand_fields, parse_demand
 from faults.parameters import converted, parameters_of
 from faults.step import Step
 from faults.targets import check_target, resolve_node, resolve_target
-from faults.trigger import Anchor, MachineEvent, Milestone, Moment, Range, Resync, Time, Trigger
+from faults.trigger import AlertCame, Anchor, MachineEvent, Milestone, Moment, Range, Resync, Time, Trigger
 from faults.trigger_text import STEP_NAME, only, parse_trigger, trigger_fields
 from testbed.errors import UsageError
 from testbed.result import Expect
@@ -28,7 +29,7 @@ from testbed.site import SiteOptions
 SCHEMA = "testbed.schedule/1"
 SEED_MAX = 2**64
 STEPS_MAX = 200  # a person reads a schedule, and a shrinker repeats it
-HEADER_KEYS = ("schema", "scenario", "seed", "expect", "outage_max_s", "site", "about")
+HEADER_KEYS = ("schema", "scenario", "seed", "expect", "outage_max_s", "overlap_max_s", "demands", "site", "about")
 STEP_KEYS = ("fault", "target", "with", "when", "until", "name")
 
 
@@ -43,6 +44,8 @@ class Schedule:
     about: str = ""
     expect: Expect = Expect.ANY
     outage_max_s: float | None = None  # how long the client may be without service, before dilation
+    demands: tuple[Demand, ...] = ()
+    overlap_max_s: float = 0.0  # how long two nodes may use one address, where that cannot be avoided
 
     @property
     def is_fixed(self) -> bool:
@@ -84,6 +87,8 @@ def parse(text: str, *, name: str = "schedule") -> Schedule:
             conflict = first_conflict(steps)
             if conflict is not None:
                 raise UsageError(conflict)
+        number = lines[0][0]
+        _check_demands(header.demands, steps)
     except UsageError as error:
         raise UsageError(f"{name}, line {number}: {error}") from error
     return replace(header, steps=tuple(steps))
@@ -102,6 +107,8 @@ def dump(schedule: Schedule) -> str:
     header: dict[str, object] = {"schema": SCHEMA, "scenario": schedule.scenario, "seed": schedule.seed}
     header |= {"expect": schedule.expect.value} if schedule.expect is not Expect.ANY else {}
     header |= {"outage_max_s": schedule.outage_max_s} if schedule.outage_max_s is not None else {}
+    header |= {"overlap_max_s": schedule.overlap_max_s} if schedule.overlap_max_s else {}
+    header |= {"demands": [demand_fields(demand) for demand in schedule.demands]} if schedule.demands else {}
     header |= {"site": site} if site else {}
     header |= {"about": schedule.about} if schedule.about else {}
     lines = [header, *(_step_fields(step) for step in schedule.steps)]
@@ -136,7 +143,8 @@ def resolve(schedule: Schedule, roles: Mapping[str, str]) -> Schedule:
         until = None if step.until is None else _resolved(step.until, roles)
         target = resolve_target(step.target, roles)
         steps.append(replace(step, target=target, when=_resolved(step.when, roles), until=until))
-    found = replace(schedule, steps=tuple(steps))
+    demands = tuple(demand.resolved(roles) for demand in schedule.demands)
+    found = replace(schedule, steps=tuple(steps), demands=demands)
     check(found)
     return found
 
@@ -150,8 +158,8 @@ def _fixed(trigger: Trigger, dice: str) -> Trigger:
 
 def _resolved(trigger: Trigger, roles: Mapping[str, str]) -> Trigger:
     match trigger.event:
-        case Milestone(node=str(node)) | Resync(node=str(node)) | MachineEvent(node=str(node)):
-            return replace(trigger, event=replace(trigger.event, node=resolve_node(node, roles)))
+        case Milestone() | Resync() | MachineEvent() | AlertCame() as event if event.node is not None:
+            return replace(trigger, event=replace(event, node=resolve_node(event.node, roles)))
         case _:
             return trigger
 
@@ -200,11 +208,21 @@ def _header(given: dict[str, Any]) -> Schedule:
     expect = given.get("expect", Expect.ANY.value)
     if expect not in list(Expect):
         raise UsageError(f"expect must be one of {', '.join(Expect)}, not {expect!r}.")
-    outage_s = given.get("outage_max_s")
-    if outage_s is not None and (not isinstance(outage_s, int | float) or isinstance(outage_s, bool) or outage_s < 0):
-        raise UsageError(f"outage_max_s must be a number of seconds, not {outage_s!r}.")
+    outage_s, overlap_s = _seconds(given, "outage_max_s"), _seconds(given, "overlap_max_s")
+    demands = given.get("demands", [])
+    if not isinstance(demands, list):
+        raise UsageError(f"demands must be a list of objects, not {demands!r}.")
     options = converted(parameters_of(SiteOptions), site, owner="site")
-    return Schedule(scenario, seed, (), SiteOptions(**options), about, Expect(expect), outage_s)  # type: ignore[arg-type] # types were checked
+    made = SiteOptions(**options)  # type: ignore[arg-type] # types were checked
+    wanted = tuple(parse_demand(demand) for demand in demands)
+    return Schedule(scenario, seed, (), made, about, Expect(expect), outage_s, wanted, overlap_s or 0.0)
+
+
+def _seconds(given: Mapping[str, Any], key: str) -> float | None:
+    value = given.get(key)
+    if value is not None and (not isinstance(value, int | float) or isinstance(value, bool) or value < 0):
+        raise UsageError(f"{key} must be a number of seconds, not {value!r}.")
+    return value
 
 
 def _site_words() -> str:
@@ -251,6 +269,13 @@ def _check_anchor(of: Anchor | None, key: str, earlier: list[Step], own: str) ->
     anchor = next(step for step in earlier if step.name == of.step)
     if of.moment is Moment.HEALED and anchor.until is None:
         raise UsageError(f"{key}: {of.text()} never comes: {of.step} has no until, so it is healed only at the end.")
+
+
+def _check_demands(demands: Iterable[Demand], steps: Sequence[Step]) -> None:
+    known = {step.name: step for step in steps}
+    for anchor in (anchor for demand in demands for anchor in demand.anchors):
+        if anchor.step not in known:
+            raise UsageError(f"demand: {anchor.text()} names no step; possible are {', '.join(known)}.")
 
 
 def _step_fields(step: Step) -> dict[str, object]:

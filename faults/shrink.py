@@ -223,7 +223,8 @@ def keep(schedule: Schedule, names: Sequence[str]) -> Schedule:
         for step in schedule.steps
         if step.name not in dropped
     ]
-    return replace(schedule, steps=tuple(kept))
+    demands = (one for one in schedule.demands if not {anchor.step for anchor in one.anchors} & dropped.keys())
+    return replace(schedule, steps=tuple(kept), demands=tuple(demands))
 
 
 def _without(trigger: Trigger, dropped: Mapping[str, Step], own: str) -> Trigger:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from faults.registry import FaultKind
 from faults.trigger_text import ROLES
 from testbed.errors import UsageError
-from testbed.site import NODES, SEGMENTS, VM_NAME
+from testbed.site import NODES, SEGMENTS, VM_NAME, WITNESSES
 
 BOTH = "+"
 INNER = ("daemon", "guest", "replication")  # what runs in a node and can be broken by itself
@@ -37,6 +37,8 @@ def possible_targets(kind: FaultKind) -> tuple[str, ...]:
             return (VM_NAME,)
         case "load":
             return (*nodes, HOST)
+        case "witness":
+            return WITNESSES
     return nodes
 
 

@@ -89,7 +89,16 @@ class MachineEvent:
     nth: int = 1
 
 
-Event: TypeAlias = Milestone | Resync | ServiceChange | MachineEvent
+@dataclass(frozen=True)
+class AlertCame:
+    """The service centre stores an alert with this code, of a node (or of any)."""
+
+    code: str
+    node: str | None = None
+    nth: int = 1
+
+
+Event: TypeAlias = Milestone | Resync | ServiceChange | MachineEvent | AlertCame
 
 
 @dataclass(frozen=True)
@@ -122,12 +131,16 @@ class Watch:
 
     def seen(self, record: Record) -> bool:
         """Say whether this record is the one; give each record once, in order."""
-        if not self._is_match(record):
-            self._note(record)
+        if not self.fits(record):
             return False
-        self._note(record)
         self._count += 1
         return self._count == (1 if isinstance(self._event, Resync) else self._event.nth)
+
+    def fits(self, record: Record) -> bool:
+        """Say whether this record is such an event, the how manieth ever it may be; give each record once, in order."""
+        fits = self._is_match(record)
+        self._note(record)
+        return fits
 
     def _note(self, record: Record) -> None:
         if record.source == "probe" and record.kind in ("down", "up"):
@@ -149,10 +162,19 @@ class Watch:
             case MachineEvent(name=name, node=wanted):
                 is_event = area == "qmp" and record.kind == "event" and wanted in (None, node)
                 return is_event and record.fields.get("event") == name
+            case AlertCame(code=code, node=wanted):
+                told = record.source == "call_home" and record.kind == "received" and not record.fields.get("repeat")
+                return told and record.fields.get("code") == code and wanted in (None, record.fields.get("node"))
             case ServiceChange():
                 raise AssertionError(self._event)
             case _:
                 assert_never(self._event)
+
+
+def matching(event: Event, records: Iterable[Record]) -> list[Record]:
+    """Return every record of these that is such an event, whichever of them it asks for."""
+    watch = Watch(event)
+    return [record for record in records if watch.fits(record)]
 
 
 def find(event: Event, records: Sequence[Record], *, after: int = 0) -> Record | None:
@@ -168,14 +190,15 @@ def describe(trigger: Trigger) -> str:
     if trigger.event is None:
         return f"{delay} after {anchor}"
     late = "" if trigger.delay_s == 0 else f"{delay} after "
-    return f"{late}{_event_text(trigger.event)}, counted from {anchor}, within {trigger.within_s:g} s"
+    return f"{late}{event_text(trigger.event)}, counted from {anchor}, within {trigger.within_s:g} s"
 
 
 def _time_text(time: Time) -> str:
     return f"{time.low_s:g} to {time.high_s:g} s" if isinstance(time, Range) else f"{time:g} s"
 
 
-def _event_text(event: Event) -> str:
+def event_text(event: Event) -> str:
+    """Return an event as a person reads it."""
     where = "" if isinstance(event, ServiceChange) or event.node is None else f" of node {event.node}"
     nth = "" if isinstance(event, Resync) or event.nth == 1 else f" number {event.nth}"
     match event:
@@ -187,4 +210,6 @@ def _event_text(event: Event) -> str:
             return f"{change.value}{nth}"
         case MachineEvent(name=name):
             return f"machine event {name}{where}{nth}"
+        case AlertCame(code=code):
+            return f"alert {code}{where}{nth}"
     assert_never(event)

@@ -13,6 +13,7 @@ from typing import assert_never
 
 from faults.parameters import nearest
 from faults.trigger import (
+    AlertCame,
     Anchor,
     Change,
     Event,
@@ -36,10 +37,12 @@ TIME_S_MAX = 86_400.0
 NTH_MAX = 1_000_000
 STEP_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,39}")
 EVENT_NAME = re.compile(r"[A-Z][A-Z0-9_]{0,59}")
+ALERT_CODE = re.compile(r"[a-z][a-z0-9_]{0,59}")
 EVENT_KEYS = {
     "milestone": {"name", "node", "nth"},
     "resync": {"percent", "node"},
     "qmp": {"name", "node", "nth"},
+    "alert": {"name", "node", "nth"},
     Change.BEGAN.value: {"nth"},
     Change.ENDED.value: {"nth"},
 }
@@ -58,14 +61,14 @@ def parse_trigger(given: object, key: str, own: str) -> Trigger:
             f'{{"event": "milestone", "name": "vm_running", "node": "backup"}}; events are {", ".join(EVENT_KEYS)}.'
         )
     default = Anchor(own) if key == "until" else None
-    of = _anchor(given["of"], key) if "of" in given else default
+    of = parse_anchor(given["of"], key) if "of" in given else default
     if "after_s" in given:
         only(given, TIME_KEYS, key)
         if of is None and "within_s" in given:
             raise UsageError(f"{key}: within_s has no meaning for a time since the start, which always comes.")
         within_s = None if of is None or of == Anchor(own) else _within(given, key)
         return Trigger(_time(given["after_s"], f"{key}: after_s"), of, None, within_s)
-    event = _event(given, key)
+    event = parse_event(given, key)
     return Trigger(_time(given.get("delay_s", 0.0), f"{key}: delay_s"), of, event, _within(given, key))
 
 
@@ -77,7 +80,7 @@ def trigger_fields(trigger: Trigger, own: str) -> dict[str, object]:
     if trigger.event is None:
         within = {} if trigger.of in (None, Anchor(own)) else {"within_s": trigger.within_s}
         return {"after_s": amount, **of, **within}
-    return {**_event_fields(trigger.event), "delay_s": amount, **of, "within_s": trigger.within_s}
+    return {**event_fields(trigger.event), "delay_s": amount, **of, "within_s": trigger.within_s}
 
 
 def only(given: Mapping[str, object], known: Iterable[str], where: str) -> None:
@@ -125,7 +128,8 @@ def _within(given: Mapping[str, object], key: str) -> float:
     return within_s
 
 
-def _anchor(given: object, key: str) -> Anchor | None:
+def parse_anchor(given: object, key: str) -> Anchor | None:
+    """Return the moment of a step that a text names, None for the start; raises UsageError."""
     if given == START:
         return None
     if isinstance(given, str):
@@ -143,7 +147,8 @@ def _nth(given: Mapping[str, object], key: str) -> int:
     return nth
 
 
-def _event(given: Mapping[str, object], key: str) -> Event:
+def parse_event(given: Mapping[str, object], key: str) -> Event:
+    """Return the event that an object names; raises UsageError."""
     kind = given["event"]
     if not isinstance(kind, str) or kind not in EVENT_KEYS:
         close = nearest(kind, EVENT_KEYS) if isinstance(kind, str) else ""
@@ -162,6 +167,10 @@ def _event(given: Mapping[str, object], key: str) -> Event:
             if not isinstance(name, str) or not EVENT_NAME.fullmatch(name):
                 raise UsageError(f"{key}: name must be an event of QEMU such as RESET or STOP, not {name!r}.")
             return MachineEvent(name, node, _nth(given, key))
+        case "alert":
+            if not isinstance(name, str) or not ALERT_CODE.fullmatch(name):
+                raise UsageError(f"{key}: name must be the code of an alert such as peer_lost, not {name!r}.")
+            return AlertCame(name, node, _nth(given, key))
         case "resync":
             percent = given.get("percent")
             if not isinstance(percent, int | float) or not is_number(percent) or not 0 <= percent <= 100:
@@ -170,7 +179,8 @@ def _event(given: Mapping[str, object], key: str) -> Event:
     return ServiceChange(Change(kind), _nth(given, key))
 
 
-def _event_fields(event: Event) -> dict[str, object]:
+def event_fields(event: Event) -> dict[str, object]:
+    """Return the JSON object of an event."""
     match event:
         case Milestone():
             return {"event": "milestone", "name": event.name, "node": event.node, "nth": event.nth}
@@ -180,4 +190,6 @@ def _event_fields(event: Event) -> dict[str, object]:
             return {"event": event.change.value, "nth": event.nth}
         case MachineEvent():
             return {"event": "qmp", "name": event.name, "node": event.node, "nth": event.nth}
+        case AlertCame():
+            return {"event": "alert", "name": event.code, "node": event.node, "nth": event.nth}
     assert_never(event)

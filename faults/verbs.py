@@ -40,6 +40,10 @@ def register(verbs: Any) -> None:  # noqa: ANN401 - argparse does not publish th
     bench.add_argument("--only", action="append", choices=BENCH_PARTS, default=[], help="this part; can be repeated")
     bench.add_argument("--out", type=Path, default=Path("build/bench"))
     bench.set_defaults(act=_bench)
+    crashes = verbs.add_parser("crashes", help="crash the primary again and again under write load; can be interrupted")
+    crashes.add_argument("--runs", type=int, default=20)
+    crashes.add_argument("--out", type=Path, default=Path("build/crashes"), help="what is there is not run again")
+    crashes.set_defaults(act=_crashes)
     verbs_schedule.register(verbs)
     verbs_live.register(verbs)
 
@@ -112,6 +116,14 @@ async def _demo_run(out: Path) -> int:
 
 def _written_ns(path: Path) -> int | None:
     return path.stat().st_mtime_ns if path.exists() else None
+
+
+def _crashes(args: argparse.Namespace) -> int:
+    from faults.crashes import main  # noqa: PLC0415 - imports the whole bed
+
+    if args.runs < 1:
+        raise UsageError("--runs must be at least 1.")
+    return asyncio.run(main(args.out, args.runs))
 
 
 def _bench(args: argparse.Namespace) -> int:

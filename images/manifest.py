@@ -23,9 +23,14 @@ PRODUCT = {
     "pair": ["avance", "pair", "--node", "{node}", "--site", "{file}"],
     "protect": ["avance", "vm", "protect", "--file", "{file}"],
     "journal": "/var/log/avance/journal.jsonl",
+    "inputs": "/var/log/avance/inputs.jsonl",
     "daemon": "/run/service/avance",
+    "witness": [
+        "{python}", "-m", "avance", "witness", "--listen", "{listen}", "--state", "{state}",
+        "--secret-file", "{secret}", "--dilation", "{dilation}",
+    ],
     "site_schema": "avance.site/1",
-}
+}  # fmt: skip
 GUEST_KERNEL = "/usr/lib/workload/vmlinux"
 GUEST_RAMDISK = "/usr/lib/workload/initrd"
 WORKLOAD = {

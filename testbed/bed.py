@@ -12,7 +12,7 @@ import secrets
 import shutil
 from collections.abc import Awaitable, Callable, Iterable
 from contextlib import AsyncExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import IntEnum
 from pathlib import Path
 from types import TracebackType
@@ -22,7 +22,7 @@ from testbed import site
 from testbed.bmc import PROGRAM as BMC_PROGRAM
 from testbed.bmc import Bmc, NodePower
 from testbed.endpoint import Endpoint
-from testbed.errors import SnapshotError, TestbedError, first_error
+from testbed.errors import HostError, SnapshotError, TestbedError, first_error
 from testbed.history import History, Record
 from testbed.host import Accelerator, host_lock, socket_dir, sweep_socket_dirs
 from testbed.image import Image
@@ -38,6 +38,7 @@ from testbed.switch_client import Switch
 from testbed.tcp_probe import TcpProbe
 from testbed.tls import Credentials, ensure_credentials
 from testbed.wait import wait_for_record, wait_until
+from testbed.witness import Witness, WitnessOrder
 
 BOOT_TIMEOUT_S = 240.0
 PAIR_TIMEOUT_S = 90.0
@@ -76,12 +77,15 @@ class Bed:
     client: Endpoint
     nodes: dict[str, Node]
     bmcs: dict[str, Bmc]
+    witnesses: dict[str, Witness]
     credentials: Credentials
 
     def __init__(
         self, image: Image, options: BedOptions, *, accelerator: Accelerator, history: History, progress: Progress
     ) -> None:
         site.check_schema(image.product.site_schema)
+        if not image.product.witness:
+            options = replace(options, site=replace(options.site, witnesses=0))
         self.image = image
         self.options = options
         self.accelerator = accelerator
@@ -134,9 +138,14 @@ class Bed:
             stack.push_async_callback(node.close)
         self.bmcs = {}
         if shutil.which(BMC_PROGRAM) is None:
+            if self.options.site.power:
+                raise HostError(f"{BMC_PROGRAM} is not installed: a site with power control needs the BMCs.")
             self.progress.say(f"{BMC_PROGRAM} is not installed: the nodes have no BMC, and its faults are refused")
         else:
             self.bmcs = {name: await self._start_bmc(stack, node) for name, node in self.nodes.items()}
+        names = site.WITNESSES[: self.options.site.witnesses]
+        self.witnesses = {name: await self._make_witness(stack, name) for name in names}
+        await self._start_witnesses()
 
     async def _start_bmc(self, stack: AsyncExitStack, node: Node) -> Bmc:
         name, artefacts = node.name, self.options.artefacts
@@ -147,7 +156,28 @@ class Bed:
         bmc = Bmc(
             name, NodePower(node), endpoint=endpoint, sockets=self.sockets, artefacts=artefacts, history=self.history
         )
+        bmc.user, bmc.password = site.bmc_credentials(self._secret, name)
         return await stack.enter_async_context(bmc)
+
+    async def _make_witness(self, stack: AsyncExitStack, name: str) -> Witness:
+        endpoint = await stack.enter_async_context(
+            Endpoint(
+                self.sockets, site.WITNESS_PORTS[name], site.WITNESS_MACS[name], site.WITNESS_ADDRESSES[name],
+                site.PREFIX, site.GATEWAY,
+            )
+        )  # fmt: skip
+        witness = Witness(
+            name, WitnessOrder(self.image.product.witness, self.options.site.dilation), endpoint=endpoint,
+            port=site.WITNESS_UDP_PORT, sockets=self.sockets, artefacts=self.options.artefacts, history=self.history,
+        )  # fmt: skip
+        return await stack.enter_async_context(witness)
+
+    async def _start_witnesses(self) -> None:
+        """Let the witnesses belong to this pair; what they know of another one is gone."""
+        for witness in self.witnesses.values():
+            await witness.end()
+            witness.lose_storage()
+            await witness.start(self._secret)
 
     async def _start_centre(self, stack: AsyncExitStack) -> None:
         self._centre_stack = await stack.enter_async_context(AsyncExitStack())
@@ -193,6 +223,7 @@ class Bed:
             if snapshot is not None:
                 store.discard(snapshot)
             await self._power_off()
+            await self._start_witnesses()
             await self.switch.release()  # what failed half-way left it holding every frame
             await self._boot_to(Stage.PROTECTED)
 
@@ -339,6 +370,9 @@ class Bed:
             self._secret, self._token = snapshot.secret, snapshot.token
             await self._centre_stack.aclose()
             await self._start_centre(self._stack)
+            for name, bmc in self.bmcs.items():
+                await bmc.sign_on(*site.bmc_credentials(self._secret, name))
+            await self._start_witnesses()
             await self.each(lambda node: node.make_disks(snapshot.disks(node.name)))
             for node in self.nodes.values():
                 shutil.copy(snapshot.journal(node.name), node.journal_log)
@@ -380,6 +414,7 @@ class Bed:
         pids += [disk.pid for node in self.nodes.values() for disk in node.storage.values() if disk.alive]
         pids.append(self.switch.pid)
         pids += [bmc.pid for bmc in self.bmcs.values() if bmc.pid is not None]
+        pids += [witness.pid for witness in self.witnesses.values() if witness.pid is not None]
         if self.outside.alive:
             pids.append(self.outside.pid)
         return round(sum(_peak_kib(pid) for pid in pids) / KIB_PER_MIB)

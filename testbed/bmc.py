@@ -22,13 +22,14 @@ from types import TracebackType
 from typing import Protocol, Self
 
 from testbed import bmc_chassis, bmc_sensors, power
-from testbed.bmc_relay import LanRelay, NodeWire, Pace
+from testbed.bmc_relay import LanRelay, NodeWire
 from testbed.bmc_sensors import SENSORS
 from testbed.endpoint import Endpoint
 from testbed.errors import MachineError, TestbedError
 from testbed.history import History
 from testbed.process import Child
 from testbed.storage import NbdDisk
+from testbed.udp_relay import Pace, bound_port
 from testbed.wait import wait_until
 
 PROGRAM = "ipmi_sim"
@@ -197,6 +198,13 @@ class Bmc:
 
     # ---------------------------------------------------------------- its own power
 
+    async def sign_on(self, user: str, password: str) -> None:
+        """Know this user and no other; it starts anew with that."""
+        self.user, self.password = user, password
+        await self.lose_power()
+        self._write_configuration()
+        await self.get_power()
+
     async def lose_power(self) -> None:
         """End ipmi_sim; both cables are dead. Sensors and event log are kept, sessions are not."""
         if self._running is None:
@@ -304,19 +312,5 @@ class Bmc:
 
 def loopback_ports(pid: int) -> tuple[int, int] | None:
     """The UDP port and the listening TCP port of a process, from proc(5), or None while it has not both."""
-    inodes = set()
-    with contextlib.suppress(OSError):
-        for entry in Path(f"/proc/{pid}/fd").iterdir():
-            with contextlib.suppress(OSError):  # closed meanwhile
-                inodes.add(str(entry.readlink()).removeprefix("socket:[").removesuffix("]"))
-    udp, tcp = _ports(pid, "udp", inodes), _ports(pid, "tcp", inodes, LISTENING)
+    udp, tcp = bound_port(pid), bound_port(pid, "tcp", LISTENING)
     return (udp, tcp) if udp and tcp else None
-
-
-def _ports(pid: int, table: str, inodes: set[str], state: str = "") -> int:
-    try:
-        lines = Path(f"/proc/{pid}/net/{table}").read_text(encoding="ascii").splitlines()[1:]
-    except OSError:
-        return 0
-    rows = (line.split() for line in lines)
-    return next((int(row[1].rpartition(":")[2], 16) for row in rows if row[9] in inodes and state in ("", row[3])), 0)

@@ -8,36 +8,15 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import socket
-from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from testbed import packets
 from testbed.endpoint import Endpoint
+from testbed.udp_relay import LOOPBACK, Pace, UdpRelay
 
 RMCP_PORT = 623
-CLIENTS_MAX = 16
 _CHUNK_BYTES = 4096
-_SOURCE = "127.0.0.1"
-
-
-@dataclass
-class Pace:
-    """How much later than ipmi_sim the BMC answers, on both cables."""
-
-    delay_s: float = 0.0
-
-
-@dataclass
-class RelayCounters:
-    """What the LAN side did."""
-
-    asked: int = 0
-    answered: int = 0
-    unpowered: int = 0
-    refused: int = 0  # sessions without authentication
 
 
 def opens_without_password(payload: bytes) -> bool:
@@ -51,74 +30,11 @@ def opens_without_password(payload: bytes) -> bool:
     return len(payload) <= algorithm_at or payload[algorithm_at] & 0x3F != 0x01
 
 
-class LanRelay:
-    """Carries datagrams between an endpoint and ipmi_sim, with one loopback socket for each client."""
+class LanRelay(UdpRelay):
+    """Its LAN side; sessions without authentication are refused."""
 
     def __init__(self, endpoint: Endpoint, pace: Pace) -> None:
-        self.counters = RelayCounters()
-        self._endpoint = endpoint
-        self._pace = pace
-        self._port: int | None = None
-        self._clients: dict[tuple[str, int], socket.socket] = {}
-
-    def __enter__(self) -> Self:
-        self._endpoint.listen(RMCP_PORT, self._asked)
-        self._endpoint.announce()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._endpoint.stop_listening(RMCP_PORT)
-        self.serve(None)
-
-    def serve(self, port: int | None) -> None:
-        """Use this port of ipmi_sim from now on; None means that the BMC has no power."""
-        self._port = port
-        for key in list(self._clients):
-            self._forget(key)
-
-    def _forget(self, key: tuple[str, int]) -> None:
-        client = self._clients.pop(key)
-        asyncio.get_running_loop().remove_reader(client.fileno())
-        client.close()
-
-    def _asked(self, datagram: packets.Udp, _now_s: float) -> None:
-        self.counters.asked += 1
-        if self._port is None:
-            self.counters.unpowered += 1
-        elif opens_without_password(datagram.payload):
-            self.counters.refused += 1
-        else:
-            with contextlib.suppress(OSError):  # it has just died: a datagram is lost
-                self._client((datagram.source_ip, datagram.source_port), self._port).send(datagram.payload)
-
-    def _client(self, key: tuple[str, int], port: int) -> socket.socket:
-        known = self._clients.get(key)
-        if known is not None:
-            return known
-        if len(self._clients) >= CLIENTS_MAX:
-            self._forget(next(iter(self._clients)))
-        client = socket.socket(socket.AF_INET, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
-        client.connect((_SOURCE, port))
-        asyncio.get_running_loop().add_reader(client.fileno(), self._answer, client, key)
-        self._clients[key] = client
-        return client
-
-    def _answer(self, client: socket.socket, key: tuple[str, int]) -> None:
-        try:
-            payload = client.recv(_CHUNK_BYTES)
-        except OSError:  # nothing there, or ipmi_sim is gone
-            return
-        if self._pace.delay_s > 0:
-            asyncio.get_running_loop().call_later(self._pace.delay_s, self._send, key, payload)
-        else:
-            self._send(key, payload)
-
-    def _send(self, key: tuple[str, int], payload: bytes) -> None:
-        if self._port is not None:
-            self.counters.answered += 1
-            self._endpoint.udp_send(key[0], key[1], RMCP_PORT, payload)
+        super().__init__(endpoint, RMCP_PORT, pace=pace, refuses=opens_without_password)
 
 
 class NodeWire:
@@ -174,7 +90,7 @@ class NodeWire:
             writer.close()
 
     async def _join(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, port: int) -> None:
-        from_bmc, to_bmc = await asyncio.open_connection(_SOURCE, port)
+        from_bmc, to_bmc = await asyncio.open_connection(LOOPBACK, port)
         try:
             async with asyncio.TaskGroup() as tasks:
                 down = tasks.create_task(self._pump(reader, to_bmc, from_node=True))

@@ -25,7 +25,9 @@ ROOT = Path(__file__).resolve().parent.parent
 class Product:
     """How the bed speaks to the product: argument vectors with `{node}` and `{file}` to fill in.
 
-    `daemon` is the directory in the node that belongs to the daemon's supervisor (runsv), if there is one.
+    `daemon` is the directory in the node that belongs to the daemon's supervisor (runsv), if there is one. `witness`
+    starts a witness on this host, in the checkout; to fill in are `{python}`, `{listen}`, `{state}`, `{secret}` (both
+    files) and `{dilation}`. `inputs` is a file in the node from which its journal can be replayed.
     """
 
     name: str
@@ -36,6 +38,8 @@ class Product:
     journal: str
     site_schema: str
     daemon: str | None = None
+    witness: tuple[str, ...] = ()
+    inputs: str = ""
 
 
 @dataclass(frozen=True)

@@ -159,10 +159,11 @@ def _device_args(spec: MachineSpec) -> list[str]:
 def qemu_argv(spec: MachineSpec) -> list[str]:
     """Return QEMU's command line for this machine.
 
-    The real-time clock runs on the guest's virtual clock: after a restore or a pause it then agrees with Xen's system
-    time instead of jumping, and no periodic interrupts are made up for. HPET stays on, because Xen's clock breaks
-    without it under TCG. A guest that powers off leaves its process paused: the process ends only by `quit` or by a
-    kill, so its death is never the guest's doing.
+    The real-time clock runs on the host's monotonic clock: like one on a battery it goes on while the machine is
+    paused, which is how the product notices that it was away. Unlike with `clock=host`, it goes on from its saved time
+    after a restore, so that a restored node does not believe that it stood still for as long as the snapshot lay there.
+    HPET stays on, because Xen's clock breaks without it under TCG. A guest that powers off leaves its process paused:
+    the process ends only by `quit` or by a kill, so its death is never the guest's doing.
     """
     assert spec.accel in ACCEL, f"unknown accelerator {spec.accel!r}"
     assert len(spec.disks) <= DISKS_MAX, "too many disks for their address range"
@@ -174,7 +175,7 @@ def qemu_argv(spec: MachineSpec) -> list[str]:
     argv = [
         spec.qemu, "-name", spec.name, "-nodefaults", "-no-user-config", "-display", "none", "-machine", "pc", "-S",
         "-accel", ACCEL[spec.accel], "-cpu", CPU[spec.accel], "-smp", "1", "-m", f"{spec.memory_mib}M",
-        "-rtc", "base=utc,clock=vm", "-action", "reboot=reset,shutdown=pause,panic=none,watchdog=reset",
+        "-rtc", "base=utc,clock=rt", "-action", "reboot=reset,shutdown=pause,panic=none,watchdog=reset",
     ]  # fmt: skip
     argv += [*_chardev(spec, "qmp"), "-mon", "chardev=qmp,mode=control"]
     raw = spec.artefact_dir / f"console-{spec.name}.raw"

@@ -96,6 +96,7 @@ class Node:
             disks=tuple(NbdDiskSpec(name, self.storage[name].socket) for name in DISK_NAMES),
             nics=tuple(nics),
             incoming=incoming,
+            watchdog=True,
             bmc=True,
         )
 
@@ -162,6 +163,21 @@ class Node:
                 f"The product on node {self.name} answered its status with no JSON: {text[:200]!r}"
             ) from error
         return document
+
+    async def keep_inputs(self) -> None:
+        """Copy what the product's daemon was told into the artefacts, beside the journal that it can replay.
+
+        Raises:
+            GuestCommandError: the node refused.
+        """
+        path = self.image.product.inputs
+        if not path or not self.is_on:
+            return
+        for name in (path + ".1", path):  # what was rotated away, if anything, comes first
+            found = await self.machine.guest.run(["test", "-e", name], timeout_s=AGENT_TIMEOUT_S)
+            if found.returncode == 0:
+                kept = self.journal_log.with_name(f"inputs-{self.name}.jsonl{name.removeprefix(path)}")
+                kept.write_bytes(await self.machine.guest.read_file(name))
 
     async def wait_booted(self, timeout_s: float) -> None:
         """Wait until the product on this node answers; raises MachineError when QEMU ends before."""

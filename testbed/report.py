@@ -45,7 +45,7 @@ ATTACHMENT_TYPES = {
 # What a run leaves for people, in the order of its usefulness; what a run has not left is not attached.
 RUN_FILES = (
     story.SCHEDULE, "result.json", "timeline.txt", "timeline.png", "switch.json", "console-a.log", "console-b.log",
-    "journal-a.jsonl", "journal-b.jsonl",
+    "journal-a.jsonl", "journal-b.jsonl", "inputs-a.jsonl", "inputs-b.jsonl",
 )  # fmt: skip
 
 SEEN_VERDICTS = ("confirmed", "mismatch", "inconclusive")  # of a fault that was ordered; any other never was

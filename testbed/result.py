@@ -34,6 +34,7 @@ class Expect(StrEnum):
 
     TAKEOVER = "takeover"  # the backup starts the VM, once, and the service centre hears of it
     STAY = "stay"  # the VM runs on where it is
+    RETURN = "return"  # the VM was gone for a while, and serves again where it was
     ANY = "any"
 
 
@@ -73,6 +74,7 @@ class Result:
     phases_s: dict[str, float | None] = field(default_factory=lambda: dict.fromkeys(PHASES))
     is_redundant: bool | None = None
     failovers: int | None = None
+    restarts: int | None = None
     limits_s: dict[str, float] = field(default_factory=dict)  # how long was waited for what did not come
     levels: dict[str, object] = field(default_factory=dict)
     findings: list[dict[str, object]] = field(default_factory=list)
@@ -144,8 +146,10 @@ def _missing(result: Result, alerts_wanted: tuple[str, ...]) -> list[str]:
             missing.append("no outage with a beginning and an end was seen by the client")
     elif not result.is_redundant:
         missing.append("the pair was not redundant again after the heal")
-    if result.expect is Expect.STAY and result.failovers:
+    if result.expect in (Expect.STAY, Expect.RETURN) and result.failovers:
         missing.append(f"the VM was to stay where it was, and moved {result.failovers} times")
+    if result.expect is Expect.STAY and result.restarts:
+        missing.append(f"the VM was to run on, and was started anew {result.restarts} times")
     outage_s = result.limits_s.get("outage") if result.outage_s is None else result.outage_s
     if result.outage_max_s is not None and (outage_s or 0.0) > result.outage_max_s * result.dilation:
         limit_s = result.outage_max_s * result.dilation

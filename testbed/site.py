@@ -5,6 +5,8 @@ A product with another site schema gets a builder of its own beside `avance_site
 
 from __future__ import annotations
 
+import hashlib
+import hmac
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,6 +26,12 @@ PREFIX = 24
 BMC_PORTS = {node: f"bmc-{node}.{PUBLIC}" for node in NODES}
 BMC_ADDRESSES = {"a": "10.77.0.31", "b": "10.77.0.32"}
 BMC_MACS = {"a": "02:77:00:00:01:31", "b": "02:77:00:00:01:32"}
+# The witnesses: third machines on the public segment, the preferred one first.
+WITNESSES = ("w1", "w2")
+WITNESS_PORTS = {"w1": f"witness1.{PUBLIC}", "w2": f"witness2.{PUBLIC}"}
+WITNESS_ADDRESSES = {"w1": "10.77.0.5", "w2": "10.77.0.6"}
+WITNESS_MACS = {"w1": "02:77:00:00:01:05", "w2": "02:77:00:00:01:06"}
+WITNESS_UDP_PORT = 7790
 # Kernel work that the tiny guest does without; each of these costs seconds under emulation.
 QUICK_BOOT = "rodata=off mitigations=off cryptomgr.notests ipv6.disable=1"
 
@@ -31,6 +39,7 @@ SEGMENTS = {
     PRIVATE: [f"{node}.{PRIVATE}" for node in NODES],
     PUBLIC: [
         *(f"{node}.{PUBLIC}" for node in NODES), CLIENT_PORT, TCP_CLIENT_PORT, OUTSIDE_PORT, *BMC_PORTS.values(),
+        *WITNESS_PORTS.values(),
     ],
 }
 NODE_ADDRESSES = {
@@ -46,19 +55,39 @@ DEVICES = {PRIVATE: "eth0", PUBLIC: "biz0"}  # the public NIC eth1 is a port of 
 
 @dataclass(frozen=True)
 class SiteOptions:
-    """What a run may want to be different; the defaults are the product's own."""
+    """What a run may want to be different; policy and dilation are the product's own by default.
+
+    `witnesses` is how many the site has, 0 to 2; `power`: each node is told how to switch the other one off.
+    """
 
     policy: str = "availability"
     dilation: float = 1.0
     workload_args: str = ""
+    witnesses: int = 1
+    power: bool = False
+
+    def __post_init__(self) -> None:
+        """Refuse what the bed has not."""
+        if not 0 <= self.witnesses <= len(WITNESSES):
+            raise UsageError(f"witnesses is {self.witnesses}; a site has 0 to {len(WITNESSES)} of them.")
+
+
+def bmc_credentials(secret: str, node: str) -> tuple[str, str]:
+    """Return user and password of a node's BMC: they follow from the site's secret, as a snapshot keeps that."""
+    word = hmac.new(secret.encode(), f"bmc of node {node}".encode(), hashlib.sha256).hexdigest()
+    return f"u{word[:14]}", word[14:30]
 
 
 def avance_site(options: SiteOptions, *, secret: str, token: str, authority_pem: str) -> dict[str, Any]:
     """Return the site document; the same for both nodes."""
-    nodes = {
+    nodes: dict[str, dict[str, Any]] = {
         node: {"links": {link: {"device": DEVICES[link], "address": address} for link, address in links.items()}}
         for node, links in NODE_ADDRESSES.items()
     }
+    if options.power:
+        for node, entry in nodes.items():
+            user, password = bmc_credentials(secret, node)
+            entry["bmc"] = {"address": BMC_ADDRESSES[node], "user": user, "password": password}
     return {
         "schema": "avance.site/1",
         "secret": secret,
@@ -67,6 +96,11 @@ def avance_site(options: SiteOptions, *, secret: str, token: str, authority_pem:
         "replication_link": PRIVATE,
         "policy": options.policy,
         "dilation": options.dilation,
+        "witnesses": [
+            {"name": name, "address": f"{WITNESS_ADDRESSES[name]}:{WITNESS_UDP_PORT}"}
+            for name in WITNESSES[: options.witnesses]
+        ],
+        "gateways": {PUBLIC: GATEWAY},
         "call_home": {"url": f"https://{CENTRE}/v1/alerts", "ca_pem": authority_pem, "token": token},
     }
 

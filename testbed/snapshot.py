@@ -21,7 +21,7 @@ from testbed.image import Image
 from testbed.machine_spec import ACCEL, CPU
 from testbed.site import NODE_MACS, NODES, SEGMENTS, SiteOptions, avance_site, avance_vm
 
-FORMAT = 4  # of what is saved, and of the hardware and the ports of the switch that it belongs to
+FORMAT = 6  # of what is saved, and of the hardware and the ports of the switch that it belongs to
 KEPT = 3  # snapshots that are kept, the newest included; each takes some hundred MiB
 DISK_NAMES = ("vda", "vdb", "vdc")
 

@@ -52,6 +52,8 @@ def setup(me: NodeId = A, **changes: object) -> Setup:
         timers=Timers(),
         links=(PRIV, BIZ),
         vms=(spec(),),
+        replication_link=PRIV,
+        machine=f"{me}-machine-1",
     )
     return replace(base, **changes)  # type: ignore[arg-type]  # a test names the fields that it changes
 
@@ -82,6 +84,7 @@ class Playbook:
             PairState.PAIRED,
             engine.record,
             dict.fromkeys(engine.units, VmState.STANDBY),
+            f"{engine.setup.peer_id}-machine-1",
         )
 
     def hears(self, event: e.Event) -> list[c.Command]:
@@ -99,24 +102,25 @@ class Playbook:
         self, command: c.Command, *expected: c.Command, outcome: Outcome = Outcome.OK, detail: str = ""
     ) -> None:
         """Say how a command ended and expect exactly these commands to follow, alerts left aside."""
-        vm = getattr(command, "vm", None)
-        self.expect(e.CommandDone(type(command).__name__, vm, outcome, detail), *expected)
+        self.expect(ended(command, outcome, detail), *expected)
 
-    def peer_says(self, **changes: object) -> list[c.Command]:
-        """Let the peer be heard on every link, with an echo of what was sent just before."""
+    def peer_says(self, *, links: tuple[LinkName, ...] = (), **changes: object) -> list[c.Command]:
+        """Let the peer be heard, on every link if none is named, with an echo of what was sent just before."""
         self.peer = replace(self.peer, **changes)  # type: ignore[arg-type]  # a test names the fields that it changes
         commands = []
-        for link in self.engine.setup.links:
+        for link in links or self.engine.setup.links:
             commands += self.hears(e.HeartbeatSeen(link, self.peer, self.now))
         return commands
 
-    def pass_time(self, seconds: float, *, peer_alive: bool = False) -> list[c.Command]:
+    def pass_time(
+        self, seconds: float, *, peer_alive: bool = False, links: tuple[LinkName, ...] = ()
+    ) -> list[c.Command]:
         """Let time pass in ticks, in silence or with the peer being heard; returns all that was commanded."""
         commands = []
         end = self.now + seconds
         while self.now < end - 1e-9:
             self.now = min(round(self.now + TICK_S, 6), end)
-            commands += self.peer_says() if peer_alive else self.hears(e.Tick())
+            commands += self.peer_says(links=links) if peer_alive or links else self.hears(e.Tick())
         return commands
 
     @property
@@ -130,9 +134,18 @@ class Playbook:
         return [name for decision in self.said for name in decision.milestones]
 
 
+def ended(command: c.Command, outcome: Outcome = Outcome.OK, detail: str = "") -> e.CommandDone:
+    """Return how a command ended, as the world reports it."""
+    return e.CommandDone(
+        type(command).__name__, getattr(command, "vm", None), outcome, detail, getattr(command, "witness", "")
+    )
+
+
 def acts(commands: Sequence[c.Command]) -> list[c.Command]:
-    """Return the commands without alerts and heartbeats."""
-    return [command for command in commands if not isinstance(command, c.SendAlert | c.SendHeartbeat)]
+    """Return the commands without alerts, heartbeats and feeds of the watchdog."""
+    return [
+        command for command in commands if not isinstance(command, c.SendAlert | c.SendHeartbeat | c.FeedWatchdog)
+    ]
 
 
 def alerts(commands: Sequence[c.Command]) -> list[str]:
@@ -140,28 +153,31 @@ def alerts(commands: Sequence[c.Command]) -> list[str]:
     return [command.alert.code for command in commands if isinstance(command, c.SendAlert)]
 
 
-def paired(me: NodeId, *, owner: NodeId = A, **changes: object) -> Playbook:
+def served(me: NodeId, record: Record) -> Record:
+    """Return the record of a node that was in service since its machine started."""
+    return replace(record, boot=f"{me}-machine-1")
+
+
+def paired(me: NodeId, *, owner: NodeId = A, record: Record | None = None, **changes: object) -> Playbook:
     """Return a pair in full service in epoch 3: the owner runs the VM, the other node stands by."""
-    record = Record(3, owner)
-    book = Playbook(Engine(setup(me, **changes), record))
+    known = Record(3, owner) if record is None else record
+    book = Playbook(Engine(setup(me, **changes), served(me, known)))
     mine = me == owner
-    book.peer = replace(book.peer, vms={WEB: VmState.STANDBY if mine else VmState.RUNNING})
-    for event in (
-        e.CommandDone("PrepareVolume", WEB, Outcome.OK),
-        e.DiskChanged(WEB, in_sync(DiskRole.PRIMARY if mine else DiskRole.SECONDARY)),
-        e.DomainChanged(WEB, running=mine),
-        e.CommandDone("ReadDomain", WEB, Outcome.OK),
-    ):
-        if isinstance(event, e.CommandDone) and event.command == "PrepareVolume":
-            book.hears(e.Tick())
-        book.hears(event)
+    book.peer = replace(
+        book.peer,
+        record=replace(known, boot=f"{book.engine.setup.peer_id}-machine-1"),
+        vms={WEB: VmState.STANDBY if mine else VmState.RUNNING},
+    )
+    book.hears(e.Tick())
+    book.hears(e.DiskChanged(WEB, in_sync(DiskRole.PRIMARY if mine else DiskRole.SECONDARY)))
+    book.hears(ended(c.PrepareVolume(WEB)))
+    book.hears(e.DomainChanged(WEB, running=mine))
+    book.hears(ended(c.ReadDomain(WEB)))
     assert book.engine.units[WEB].state is (VmState.RUNNING if mine else VmState.STANDBY)
-    book.peer_says()
+    waiting = book.peer_says()
     assert book.engine.pair is PairState.PAIRED
-    address = "HoldAddress" if mine else "ReleaseAddress"
-    if book.engine.address_busy:
-        book.hears(e.CommandDone(address, None, Outcome.OK))
+    for command in acts(waiting):
+        book.hears(ended(command))  # the address, and VMs that an earlier run may have left paused
     assert book.engine.protected
     book.said.clear()
     return book
-

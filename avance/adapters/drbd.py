@@ -86,9 +86,26 @@ class DrbdDisks:
             await run(drbd.down_argv(vm), timeout_s=_SHORT_S * self._slow)
         return done
 
-    async def connect(self, vm: VmId) -> Done:
-        """Let the resource connect."""
-        return (await run(drbd.connect_argv(vm), timeout_s=_SHORT_S * self._slow)).done
+    async def connect(self, vm: VmId, *, discard: bool) -> Done:
+        """Let the resource connect; `discard` gives this node's version up where the versions differ."""
+        return (await run(drbd.connect_argv(vm, discard=discard), timeout_s=_SHORT_S * self._slow)).done
+
+    async def keep(self, vm: VmId, epoch: int) -> Done:
+        """Copy the volume to one that nothing overwrites; a half copy never carries the final name."""
+        spec, group = self._specs[vm], drbd.VOLUME_GROUP
+        kept, part = drbd.kept_name(vm, epoch), VmId(f"{vm}.part")
+        if (await run(["lvs", f"{group}/{kept}"], timeout_s=_SHORT_S * self._slow)).outcome is Outcome.OK:
+            return Done(Outcome.OK, f"{group}/{kept} is there already")
+        await run(["lvremove", "-fq", f"{group}/{part}"], timeout_s=_SHORT_S * self._slow)
+        size = f"{spec.volume_mib + drbd.METADATA_MIB}m"
+        source, target = drbd.volume_path(vm), drbd.volume_path(part)
+        steps = [
+            ["lvcreate", "-q", "-y", "-Wn", "-Zn", "-L", size, "-n", part, group],
+            ["dd", f"if={source}", f"of={target}", "bs=1M", f"count={size[:-1]}", "oflag=direct", "conv=fsync"],
+            ["lvrename", "-q", group, part, kept],
+        ]
+        done = await run_all(steps, timeout_s=(_SHORT_S + spec.volume_mib / _ZERO_MIB_PER_S) * self._slow)
+        return Done(Outcome.OK, f"kept as {group}/{kept}") if done.outcome is Outcome.OK else done
 
     async def initialise(self, vm: VmId) -> Done:
         """Declare two zeroed copies equal."""
@@ -105,6 +122,33 @@ class DrbdDisks:
     async def resume(self, vm: VmId) -> Done:
         """Let frozen I/O go on."""
         return (await run(drbd.resume_argv(vm), timeout_s=_SHORT_S * self._slow)).done
+
+    async def disconnect(self, vm: VmId) -> Done:
+        """Leave the peer at once."""
+        return (await run(drbd.disconnect_argv(vm), timeout_s=_SHORT_S * self._slow)).done
+
+    async def outdate(self, vm: VmId) -> Done:
+        """Mark the local copy as outdated; one that is worse, or absent, counts as outdated.
+
+        What counts is the state afterwards: while it is connected, DRBD refuses, and drbdadm 9.22 ends with 0 all the
+        same; of a copy that is worse it says that this is a failure.
+        """
+        completed = await run(drbd.outdate_argv(vm), timeout_s=_SHORT_S * self._slow)
+        if completed.outcome is Outcome.UNKNOWN:
+            return completed.done
+        states = await run(drbd.disk_state_argv(vm), timeout_s=_SHORT_S * self._slow)
+        if states.outcome is not Outcome.OK:
+            return Done(Outcome.UNKNOWN, f"{completed.detail} {states.detail}".strip())
+        try:
+            worse = drbd.is_no_longer_good(states.stdout)
+        except ValueError as error:
+            return Done(Outcome.UNKNOWN, f"{completed.detail} {error}".strip())
+        seen = states.stdout.strip()
+        return Done(Outcome.OK if worse else Outcome.FAILED, f"{seen} {completed.detail}".strip())
+
+    async def resync(self, vm: VmId) -> Done:
+        """Copy this node's volume to the connected peer in full."""
+        return (await run(drbd.resync_argv(vm), timeout_s=_SHORT_S * self._slow)).done
 
     async def follow(self) -> None:
         """Follow the event stream for ever; when it breaks, say so and open it again."""

@@ -5,18 +5,20 @@ from __future__ import annotations
 import asyncio
 import socket
 from dataclasses import dataclass
+from math import inf
 from types import TracebackType
 from typing import Self
 
 from avance.clock import now_s
 from avance.config import Config, Link
-from avance.core.events import HeartbeatSeen
+from avance.core.events import DatagramsRefused, HeartbeatSeen
 from avance.core.model import LinkName, PeerView
 from avance.ports import Sink
-from avance.wire.heartbeat import Heartbeat, Receiver, Rejected, Unproven, encode, link_key
+from avance.wire.heartbeat import NOT_ECHOED_YET, Heartbeat, Receiver, Rejected, Unproven, encode, link_key
 
 PORT = 7780
 _DATAGRAM_BYTES_MAX = 8192
+_REFUSED_S = 1.0  # between two times that refused datagrams are told of
 _BURST_MAX = 64  # datagrams taken from one socket before others get their turn
 _PRIORITY = 6  # above bulk replication in the queueing discipline (socket(7), SO_PRIORITY)
 
@@ -38,6 +40,8 @@ class HeartbeatChannel:
         self._receiver = Receiver(self._key, config.node, config.peer, boot)
         self._ports = {link.name: _Port(link, _open(link)) for link in config.links}
         self._seq = 0
+        self._refused: dict[tuple[LinkName, str], int] = {}
+        self._refused_told_at = -inf
         self.unsent: dict[LinkName, int] = dict.fromkeys(self._ports, 0)
 
     @property
@@ -79,6 +83,7 @@ class HeartbeatChannel:
                 return  # nothing more, or an asynchronous network error that the next send meets again
             beat = self._receiver.accept(port.link.name, datagram)
             if isinstance(beat, Rejected):
+                self._refuse(port.link.name, beat.reason)
                 continue
             if isinstance(beat, Unproven):
                 port.echo = (beat.beat.view.boot, beat.beat.sent_s)
@@ -86,6 +91,19 @@ class HeartbeatChannel:
             port.echo = (beat.view.boot, beat.sent_s)
             echoed = beat.echo[1] if beat.echo is not None and beat.echo[0] == self._boot else None
             self._sink(HeartbeatSeen(port.link.name, beat.view, echoed))
+
+    def _refuse(self, link: LinkName, reason: str) -> None:
+        """Count a refused datagram, and tell of all that gathered, once a second however many there are."""
+        if reason == NOT_ECHOED_YET:
+            return
+        self._refused[link, reason] = self._refused.get((link, reason), 0) + 1
+        now = now_s()
+        if now < self._refused_told_at + _REFUSED_S:
+            return
+        self._refused_told_at = now
+        for (where, why), count in self._refused.items():
+            self._sink(DatagramsRefused(where, why, count))
+        self._refused.clear()
 
 
 def _open(link: Link) -> socket.socket:

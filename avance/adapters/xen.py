@@ -16,6 +16,7 @@ CONFIG_DIR = Path("/run/avance")
 _LIST_S = 10.0
 _CREATE_S = 60.0
 _RESTART_S = 1.0
+_UNPAUSE_MAX = 4  # of one domain: a daemon that died may have paused it before this one did
 
 
 class XenHypervisor:
@@ -25,6 +26,9 @@ class XenHypervisor:
         self._sink = sink
         self._specs: dict[VmId, VmSpec] = {spec.name: spec for spec in config.vms}
         self._slow = config.dilation
+        self._halted = False
+        self._paused: set[VmId] = set()
+        self._starting: set[VmId] = set()
 
     def add(self, spec: VmSpec) -> None:
         """Take another VM into care."""
@@ -39,7 +43,20 @@ class XenHypervisor:
             await run(xl.destroy_argv(vm), timeout_s=_LIST_S * self._slow)
         path = CONFIG_DIR / f"{vm}.cfg"
         path.write_text(xl.domain_config(self._specs[vm]))  # tmpfs: cannot hang on a dying disk
-        return (await run(xl.create_argv(str(path)), timeout_s=_CREATE_S * self._slow)).done
+        if self._halted:
+            return Done(Outcome.FAILED, f"{vm} was not started: the domains of this node are paused")
+        self._paused.discard(vm)
+        self._starting.add(vm)
+        try:
+            return await self._create(vm, path)
+        finally:
+            self._starting.discard(vm)
+
+    async def _create(self, vm: VmId, path: Path) -> Done:
+        done = (await run(xl.create_argv(str(path)), timeout_s=_CREATE_S * self._slow)).done
+        if self._halted and vm not in self._paused:  # the pause came before there was a domain to pause
+            await self._pause(vm)
+        return done
 
     async def destroy(self, vm: VmId) -> Done:
         """Destroy the domain; one that is not there counts as destroyed."""
@@ -50,6 +67,45 @@ class XenHypervisor:
         if any(domain.name == vm for domain in listed):
             return Done(Outcome.FAILED, completed.detail or f"{vm} is still listed after it was destroyed")
         return Done(Outcome.OK)
+
+    async def pause(self) -> Done:
+        """Stop the virtual processors of every domain; one that is started meanwhile is paused as well."""
+        self._halted = True
+        async with asyncio.TaskGroup() as tasks:
+            made = {vm: tasks.create_task(self._pause(vm)) for vm in self._specs if vm not in self._paused}
+        failed = {vm: task.result() for vm, task in made.items() if task.result().outcome is not Outcome.OK}
+        if not failed:
+            return Done(Outcome.OK)
+        if born := sorted(failed.keys() & self._starting):
+            return Done(Outcome.FAILED, f"just being created: {', '.join(born)}")
+        listed = await self._list()  # xl also fails for a domain that is not there, and that is as good
+        if isinstance(listed, Done):
+            return listed
+        living = {domain.name for domain in listed if domain.running and not domain.paused}
+        wrong = [done.detail for vm, done in failed.items() if vm in living]
+        return Done(Outcome.FAILED, "; ".join(wrong)) if wrong else Done(Outcome.OK)
+
+    async def _pause(self, vm: VmId) -> Done:
+        done = (await run(xl.pause_argv(vm), timeout_s=_LIST_S * self._slow)).done
+        if done.outcome is Outcome.OK:
+            self._paused.add(vm)
+        return done
+
+    async def unpause(self) -> Done:
+        """Let every paused domain go on; one that is only just being created is left to its creation."""
+        self._halted = False
+        for _ in range(_UNPAUSE_MAX):
+            listed = await self._list()
+            if isinstance(listed, Done):
+                return listed
+            paused = [VmId(domain.name) for domain in listed if domain.running and domain.paused]
+            held = [vm for vm in paused if vm in self._specs and vm not in self._starting - self._paused]
+            if not held:
+                self._paused.clear()
+                return Done(Outcome.OK)
+            for vm in held:
+                await run(xl.unpause_argv(vm), timeout_s=_LIST_S * self._slow)
+        return Done(Outcome.FAILED, f"still paused: {', '.join(held)}")
 
     async def read(self, vm: VmId) -> Done:
         """Report whether the domain runs."""

@@ -49,6 +49,12 @@ def fenced(reason: str) -> Alert:
     return Alert("fault", "fenced", "critical", f"This node stops its VMs: {reason}. Restart the node to rejoin.")
 
 
+def datagrams_refused(link: LinkName, reason: str, count: int) -> Alert:
+    """Somebody sends what is no heartbeat of the peer."""
+    text = f"Forged or replayed datagrams on link {link}: {count} refused in the last second ({reason})."
+    return Alert("fault", "datagrams_refused", "warning", text)
+
+
 def mismatch(reason: str) -> Alert:
     """The nodes hear each other but must not be paired."""
     return Alert("fault", "pair_mismatch", "critical", f"Not paired: {reason}.")
@@ -83,3 +89,54 @@ def no_good_copy(vm: VmId) -> Alert:
     """Neither side has a copy that may be used without an operator."""
     text = f"VM {vm}: both copies are inconsistent; an operator must choose."
     return Alert("fault", "no_good_copy", "critical", text)
+
+
+def split(reason: str) -> Alert:
+    """Both nodes wrote alone: nothing is discarded, and nothing runs until an operator chooses."""
+    text = f"Both nodes wrote alone: {reason}. Every VM is stopped and both versions are kept; run `avance keep NODE`."
+    return Alert("fault", "split", "critical", text)
+
+
+def resets_itself(reason: str) -> Alert:
+    """This node resets itself, because it has no right to run VMs any more."""
+    return Alert("recovery", "resets_itself", "critical", f"This node resets itself: {reason}.")
+
+
+def paused_machine(gap_s: float) -> Alert:
+    """The whole machine stood still without noticing."""
+    text = f"This machine stood still for about {gap_s:.0f} s; its VMs wait until the peer has confirmed their right."
+    return Alert("fault", "machine_paused", "critical", text)
+
+
+def waits(reasons: tuple[str, ...]) -> Alert:
+    """This node came up alone and must not start VMs."""
+    return Alert("fault", "waits_for_peer", "critical", "This node starts no VM: " + "; ".join(reasons) + ".")
+
+
+def backup_down(link: LinkName) -> Alert:
+    """The private link is still dead after the backup's restart."""
+    text = f"The private link {link} is still dead after the restart of the backup; there is no redundancy."
+    return Alert("fault", "backup_down", "critical", text)
+
+
+def quarantined(node: NodeId) -> Alert:
+    """The peer failed too often."""
+    text = f"Node {node} failed too often; it is kept out of service until `avance reset-device {node}`."
+    return Alert("fault", "quarantined", "critical", text)
+
+
+def lagging(lag_s: float) -> Alert:
+    """The daemon's loop was late."""
+    return Alert("fault", "daemon_lag", "warning", f"The daemon's loop was {lag_s:.1f} s late.")
+
+
+def contradiction(vm: VmId) -> Alert:
+    """DRBD called two copies equal that it knows to differ."""
+    text = f"DRBD called the copies of VM {vm} equal, but knows blocks that differ; they are synchronised again."
+    return Alert("fault", "out_of_sync", "warning", text)
+
+
+def operator(request: str, node: NodeId) -> Alert:
+    """A person used a right that only a person has."""
+    code = f"operator_{request.replace('-', '_')}"
+    return Alert("recovery", code, "warning", f"An operator asked for {request} {node}.")

@@ -1,11 +1,11 @@
 """What the core can ask of the world, in the imperative. Commands with an outcome come back as `events.CommandDone`;
-SendHeartbeat, SendAlert and AnswerFencePeer are fire and forget."""
+SendHeartbeat, SendAlert, AnswerFencePeer, AnswerOperator, FeedWatchdog and ResetNode are fire and forget."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-from avance.core.model import Alert, PairState, PeerView, Record, VmId
+from avance.core.model import Alert, NodeId, PairState, PeerView, Record, VmId
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,9 +38,13 @@ class AttachDisk:
 
 @dataclass(frozen=True, slots=True)
 class ConnectDisk:
-    """Let DRBD connect to the peer; only after both nodes agree on the epoch (rule R2)."""
+    """Let DRBD connect to the peer; only after both nodes agree on the epoch (rule R2).
+
+    `discard`: an operator gave up this node's version of diverged data (drbdadm connect --discard-my-data).
+    """
 
     vm: VmId
+    discard: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,6 +123,108 @@ class SendAlert:
     pair: PairState
 
 
+@dataclass(frozen=True, slots=True)
+class DisconnectDisk:
+    """Leave the peer's side of the replication at once, without waiting for it (drbdadm disconnect --force)."""
+
+    vm: VmId
+
+
+@dataclass(frozen=True, slots=True)
+class OutdateDisk:
+    """Mark the local copy durably as outdated, so that it cannot be promoted; it must not be connected.
+
+    A copy that is worse than outdated already, or absent, counts as outdated.
+    """
+
+    vm: VmId
+
+
+@dataclass(frozen=True, slots=True)
+class KeepCopy:
+    """Copy the local volume to another one beside it, which nothing overwrites; `epoch` becomes part of its name."""
+
+    vm: VmId
+    epoch: int
+
+
+@dataclass(frozen=True, slots=True)
+class ResyncDisk:
+    """Copy this node's volume to the connected peer in full: DRBD called copies equal that it knows to differ (R5)."""
+
+    vm: VmId
+
+
+@dataclass(frozen=True, slots=True)
+class PauseVms:
+    """Stop the virtual processors of every domain and take them off the network, at once."""
+
+
+@dataclass(frozen=True, slots=True)
+class UnpauseVms:
+    """Let every paused domain go on."""
+
+
+@dataclass(frozen=True, slots=True)
+class AskWitness:
+    """Ask a witness for the right to an epoch; the same nonce gets the same answer."""
+
+    witness: str
+    epoch: int
+    nonce: str
+
+
+@dataclass(frozen=True, slots=True)
+class TeachWitness:
+    """Tell a witness which epoch this node knows; `paired`: the peer agrees with it just now."""
+
+    witness: str
+    epoch: int
+    owner: NodeId
+    paired: bool
+
+
+@dataclass(frozen=True, slots=True)
+class ReadPeerPower:
+    """Ask the peer's BMC whether the peer's power is on; the outcome's detail is `on` or `off`."""
+
+
+@dataclass(frozen=True, slots=True)
+class CutPeerPower:
+    """Switch the peer off by its BMC; OK only if its power was *read back* as off."""
+
+
+@dataclass(frozen=True, slots=True)
+class RestorePeerPower:
+    """Switch the peer on by its BMC; OK when the order was accepted."""
+
+
+@dataclass(frozen=True, slots=True)
+class ProbeNeighbours:
+    """Look whether gateways answer, and whether anybody answers for our addresses; NeighboursSeen precedes OK."""
+
+
+@dataclass(frozen=True, slots=True)
+class FeedWatchdog:
+    """Give this machine ten more seconds; the first one arms the watchdog."""
+
+
+@dataclass(frozen=True, slots=True)
+class ResetNode:
+    """Reset this machine at once, without stopping anything in order."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class AnswerOperator:
+    """Answer a person's question: done, or refused with the reason."""
+
+    ask: int
+    done: bool
+    text: str
+
+
 VmCommand = (
     PrepareVolume
     | AttachDisk
@@ -130,6 +236,26 @@ VmCommand = (
     | StartDomain
     | DestroyDomain
     | ReadDomain
+    | DisconnectDisk
+    | OutdateDisk
+    | KeepCopy
+    | ResyncDisk
 )
 
-Command = SendHeartbeat | SaveRecord | VmCommand | HoldAddress | ReleaseAddress | AnswerFencePeer | SendAlert
+NodeCommand = (
+    SaveRecord
+    | HoldAddress
+    | ReleaseAddress
+    | PauseVms
+    | UnpauseVms
+    | AskWitness
+    | TeachWitness
+    | ReadPeerPower
+    | CutPeerPower
+    | RestorePeerPower
+    | ProbeNeighbours
+)
+
+Told = SendHeartbeat | AnswerFencePeer | AnswerOperator | SendAlert | FeedWatchdog | ResetNode
+
+Command = VmCommand | NodeCommand | Told

@@ -5,12 +5,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from avance.core.model import DiskView, LinkName, Outcome, PeerView, VmId, VmSpec
+from avance.core.model import DiskView, LinkName, NodeId, Outcome, PeerView, VmId, VmSpec
 
 
 @dataclass(frozen=True, slots=True)
 class Tick:
-    """Time has passed; silence is noticed by ticks only."""
+    """Time has passed; silence is noticed by ticks only. `rtc_s` is the hardware clock, which runs on while the machine
+    is paused; None when it could not be read."""
+
+    rtc_s: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,12 +56,39 @@ class DomainChanged:
 
 @dataclass(frozen=True, slots=True)
 class CommandDone:
-    """A command ended; `command` is the class name, `vm` the VM that it was for, if any."""
+    """A command ended; `command` is the class name, `vm` the VM that it was for, if any.
+
+    `detail` is evidence for people, but for these words: PrepareVolume `fresh`; ReadPeerPower `off` or `on`; AskWitness
+    and TeachWitness `granted`, `refused`, `taught` or `untaught`, followed by a blank and more. `subject` names the
+    witness that was asked.
+    """
 
     command: str
     vm: VmId | None
     outcome: Outcome
     detail: str = ""
+    subject: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class NeighboursSeen:
+    """The public networks were looked at: does a gateway answer (None: none is configured), and which of the service
+    address and the VMs' addresses does somebody else answer for?"""
+
+    gateway: bool | None
+    claimed: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class OperatorAsked:
+    """A person asked for something that only a person may decide: `override`, `reset-device` or `keep`.
+
+    `ask` numbers the question for the answer; `node` is the name that was typed.
+    """
+
+    request: str
+    node: NodeId
+    ask: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +107,15 @@ class VmAdded:
     config_hash: str
 
 
+@dataclass(frozen=True, slots=True)
+class DatagramsRefused:
+    """Datagrams came on a link that must not be believed; told at most once a second, `count` since the last time."""
+
+    link: LinkName
+    reason: str
+    count: int
+
+
 Event = (
     Tick
     | HeartbeatSeen
@@ -87,4 +126,7 @@ Event = (
     | CommandDone
     | FencePeerAsked
     | VmAdded
+    | NeighboursSeen
+    | OperatorAsked
+    | DatagramsRefused
 )

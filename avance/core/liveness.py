@@ -1,9 +1,10 @@
-"""Liveness of the peer, by silence: per link UP, SUSPECT or DOWN, and the time of the last word from the peer.
+"""Liveness of the peer, by silence: per link UP, SUSPECT or DOWN, the last word from the peer, and this node's lease.
 
 The intuition: a link is only as good as the *echo* of our own heartbeats on it, so a one-way fault counts as a fault.
-But the peer counts as lost only by the absence of *any* receipt, because the take-over wait is counted from the last
-thing that it said (arbitration design, section 5). A peer that hears us no more goes on to repeat its last echo, so
-only an echo newer than the last one counts. Silence while this node itself stood still is no evidence either.
+Two clocks run. The *receipt* clock says when the peer last spoke: a backup waits by it. The *lease* clock says when the
+last heartbeat was *sent* whose echo came back: an owner's right lasts by it (arbitration design, sections 4 and 5). A
+peer that hears us no more goes on to repeat its last echo, so only an echo newer than the last one counts. Silence
+while this node itself stood still is no evidence either.
 """
 
 from __future__ import annotations
@@ -12,6 +13,8 @@ from dataclasses import dataclass, field
 
 from avance.core.model import LinkName, LinkState, Timers
 
+_AFTER_PAUSE_S = 1.0  # two heartbeats: a peer that is there has answered before this node looks for another right
+
 
 @dataclass(slots=True)
 class _Link:
@@ -19,6 +22,8 @@ class _Link:
     echo_at: float | None = None
     receipt_at: float | None = None
     echoed_sent_s: float | None = None
+    good_from: float | None = None
+    falls: int = 0
 
 
 @dataclass(slots=True)
@@ -29,6 +34,8 @@ class Liveness:
     names: tuple[LinkName, ...]
     _links: dict[LinkName, _Link] = field(init=False)
     lease_from_s: float | None = field(init=False, default=None)
+    _void_before_s: float | None = field(init=False, default=None)
+    _anchor_s: float | None = field(init=False, default=None)
     _updated_at: float | None = field(init=False, default=None)
 
     def __post_init__(self) -> None:
@@ -39,14 +46,30 @@ class Liveness:
         """Note a receipt; an echo of our own heartbeat also renews the link and the lease."""
         entry = self._links[link]
         entry.receipt_at = now
-        if echoed_sent_s is not None:
-            assert echoed_sent_s <= now, "an echo cannot precede its heartbeat"
-            if entry.echoed_sent_s is None or echoed_sent_s > entry.echoed_sent_s:
-                entry.echo_at, entry.echoed_sent_s = now, echoed_sent_s
-            self.lease_from_s = max(echoed_sent_s, self.lease_from_s or echoed_sent_s)
+        if echoed_sent_s is None:
+            return
+        assert echoed_sent_s <= now, "an echo cannot precede its heartbeat"
+        if self._void_before_s is not None and echoed_sent_s < self._void_before_s:
+            return  # sent before this machine stood still: it says nothing about the time since
+        if entry.echoed_sent_s is None or echoed_sent_s > entry.echoed_sent_s:
+            entry.echo_at, entry.echoed_sent_s = now, echoed_sent_s
+        self.lease_from_s = max(echoed_sent_s, self.lease_from_s or echoed_sent_s)
+
+    def void(self, now: float) -> None:
+        """Forget the lease: this machine stood still, and only the echo of a heartbeat sent from now on counts."""
+        self._void_before_s, self.lease_from_s = now, None
+        self._anchor_s = now - self.timers.peer_lost_s + _AFTER_PAUSE_S
+        for entry in self._links.values():
+            entry.echo_at = None if entry.echo_at is None else min(entry.echo_at, now - self.timers.suspect_s)
+
+    def forgive(self) -> None:
+        """Forget earlier falls of the links: they had a reason that has been found."""
+        for entry in self._links.values():
+            entry.falls = 0
 
     def update(self, now: float) -> list[tuple[LinkName, LinkState, LinkState]]:
         """Re-judge every link; returns (link, before, after) of those that changed."""
+        self._anchor_s = now if self._anchor_s is None else self._anchor_s
         if self._updated_at is not None and now - self._updated_at >= self.timers.suspect_s:
             # The daemon or the whole node stood still: what the peer said meanwhile is still waiting to be read.
             for entry in self._links.values():
@@ -61,27 +84,61 @@ class Liveness:
 
     def _judge(self, entry: _Link, now: float) -> LinkState:
         if entry.echo_at is None or now - entry.echo_at >= self.timers.link_down_s:
+            if entry.state is not LinkState.DOWN:
+                entry.falls += 1
+            entry.good_from = None
             return LinkState.DOWN
-        if now - entry.echo_at >= self.timers.suspect_s:
-            return LinkState.SUSPECT
-        return LinkState.UP
+        entry.good_from = now if entry.good_from is None else entry.good_from
+        if entry.state is LinkState.DOWN and now - entry.good_from < self._hold_s(entry):
+            return LinkState.DOWN
+        return LinkState.SUSPECT if now - entry.echo_at >= self.timers.suspect_s else LinkState.UP
+
+    def _hold_s(self, entry: _Link) -> float:
+        """How long a link that fell must be good before it is used again: longer with each fall (section 5)."""
+        if entry.falls == 0:
+            return 0.0
+        return min(self.timers.link_hold_s * 2.0 ** (entry.falls - 1), self.timers.link_hold_max_s)
 
     @property
     def states(self) -> dict[LinkName, LinkState]:
         """The state of each link as of the last update."""
         return {name: entry.state for name, entry in self._links.items()}
 
+    def state(self, name: LinkName) -> LinkState:
+        """Return the state of one link as of the last update."""
+        return self._links[name].state
+
     @property
     def last_receipt_at(self) -> float | None:
-        """When the peer was last heard on any link, or could have been; None means never in this boot."""
+        """When the peer was last heard on any link, or could have been; None means never in this run."""
         receipts = [entry.receipt_at for entry in self._links.values() if entry.receipt_at is not None]
         return max(receipts, default=None)
 
-    def peer_alive(self) -> bool:
-        """At least one link carries heartbeats in both directions."""
-        return any(entry.state is not LinkState.DOWN for entry in self._links.values())
+    def echo_age_s(self, now: float) -> float | None:
+        """Seconds since the last new echo came on any link; None means never."""
+        echoes = [entry.echo_at for entry in self._links.values() if entry.echo_at is not None]
+        return now - max(echoes) if echoes else None
 
-    def peer_lost(self, now: float) -> bool:
-        """The peer was heard once and has been silent on every link for the peer-lost time."""
-        last = self.last_receipt_at
-        return last is not None and now - last >= self.timers.peer_lost_s
+    def silent(self, link: LinkName, now: float) -> bool:
+        """Nothing came on this link for the link-down time, not even without an echo."""
+        receipt_at = self._links[link].receipt_at
+        return receipt_at is None or now - receipt_at >= self.timers.link_down_s
+
+    def peer_alive(self, now: float) -> bool:
+        """At least one link carries heartbeats in both directions."""
+        age_s = self.echo_age_s(now)
+        return self.lease_from_s is not None and age_s is not None and age_s < self.timers.link_down_s
+
+    def lease_age_s(self, now: float) -> float:
+        """Seconds since the send time of the last echoed heartbeat; before the first one, since this run began."""
+        since = self._anchor_s if self.lease_from_s is None else self.lease_from_s
+        return 0.0 if since is None else now - since
+
+    def lease_over(self, now: float) -> bool:
+        """The right to run by the peer's echo has ended; a run that has just begun gets the time of one lease."""
+        voided = self._void_before_s is not None and self.lease_from_s is None
+        return voided or self.lease_age_s(now) >= self.timers.lease_s
+
+    def lease_valid(self, now: float) -> bool:
+        """The peer confirmed, less than the lease time ago, that it hears this node."""
+        return self.lease_from_s is not None and now - self.lease_from_s < self.timers.lease_s

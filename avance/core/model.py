@@ -39,6 +39,7 @@ class PairState(StrEnum):
     WAITING = "WAITING"
     ALONE = "ALONE"
     FENCED = "FENCED"
+    SPLIT = "SPLIT"
 
 
 class VmState(StrEnum):
@@ -89,6 +90,17 @@ class Timers:
     takeover_wait_s: float = 12.0
     margin_s: float = 1.0
     retry_s: float = 2.0
+    backup_delay_s: float = 3.0
+    grant_s: float = 8.0
+    pause_s: float = 2.0
+    link_hold_s: float = 10.0
+    link_hold_max_s: float = 160.0
+    boot_wait_s: float = 10.0
+    witness_try_s: float = 1.0
+    witness_lost_s: float = 30.0
+    consent_s: float = 1.5
+    stable_s: float = 10.0
+    crash_mean_s: float = 1440.0
 
     def unsafe_reason(self) -> str | None:
         """Say why the set is unsafe, or None: a takeover must outlast the old primary's lease and watchdog.
@@ -107,8 +119,10 @@ class Timers:
                 f"peer_lost {self.peer_lost_s:g} + takeover_wait {self.takeover_wait_s:g} = {wait_s:g} s is shorter "
                 f"than lease {self.lease_s:g} + watchdog {self.watchdog_s:g} + margin {self.margin_s:g} = {stop_s:g} s"
             )
-        if not self.heartbeat_s < self.suspect_s < self.link_down_s < self.peer_lost_s < self.lease_s:
-            return "the times must rise: heartbeat < suspect < link_down < peer_lost < lease"
+        if not self.heartbeat_s < self.suspect_s < self.link_down_s < self.peer_lost_s < self.lease_s < self.grant_s:
+            return "the times must rise: heartbeat < suspect < link_down < peer_lost < lease < grant"
+        if self.grant_s > self.lease_s + self.watchdog_s:
+            return "the grant deadline must not be later than the watchdog, which ends a node anyway"
         return None
 
 
@@ -136,12 +150,30 @@ class Record:
     `peer_outdated` is true from before the owner's first lone acknowledgement until the peer is in sync again
     (rule R1). `fresh` names volumes that this node zeroed and that were never written: both sides fresh means that
     the replicas are equal without a first synchronisation.
+
+    `arbiters` are the tokens whose *whole* agreement gives the next epoch while the peer is lost: `witness:<name>` and
+    `survivor:<node>`; none means that power fence and site policy decide (core/arbiters.py). `boot` is the boot of the
+    machine in which this node was last in service. `cure` is the epoch for which this node restarted itself in the
+    hope of a cure of the private link, 0 for none. `split` says that both sides wrote alone: only an operator ends it.
+    `quarantined` says that the peer fails too often to be a target of a failover. `discard` names volumes whose data
+    an operator gave up on this node, after a copy was kept. `chosen` is the last epoch that an operator made so.
     """
 
     epoch: int = 0
     owner: NodeId | None = None
     peer_outdated: bool = False
     fresh: tuple[VmId, ...] = ()
+    arbiters: tuple[str, ...] = ()
+    boot: str = ""
+    cure: int = 0
+    split: bool = False
+    quarantined: bool = False
+    discard: tuple[VmId, ...] = ()
+    chosen: int = 0
+
+    def solo(self, me: NodeId) -> bool:
+        """This node holds the exclusive, durable right to write alone (rule R1), and was the last in service."""
+        return self.owner == me and self.peer_outdated and not self.split
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,20 +187,26 @@ class DiskView:
     peer_disk: DiskState = DiskState.UNKNOWN
     replication: str = "Off"
     suspended: bool = False
+    out_of_sync_kib: int = 0
 
     @property
     def in_sync(self) -> bool:
-        """Both copies are UpToDate over an established connection."""
+        """Both copies are UpToDate over an established connection, and DRBD knows of no difference (rule R5)."""
         return (
             self.connection == "Connected"
             and self.disk is DiskState.UP_TO_DATE
             and self.peer_disk is DiskState.UP_TO_DATE
+            and self.out_of_sync_kib == 0
         )
 
 
 @dataclass(frozen=True, slots=True)
 class PeerView:
-    """What the peer says of itself in a heartbeat."""
+    """What a node says of itself in a heartbeat.
+
+    `boot` is the run of the daemon, `machine` the boot of its machine. `wants` is the epoch that it asks the peer's
+    consent for, 0 for none. `witnesses` are those that it reaches.
+    """
 
     node: NodeId
     boot: str
@@ -177,6 +215,9 @@ class PeerView:
     pair: PairState
     record: Record
     vms: dict[VmId, VmState] = field(default_factory=dict)
+    machine: str = ""
+    wants: int = 0
+    witnesses: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

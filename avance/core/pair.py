@@ -2,31 +2,43 @@
 
 `judge` says what the pair should do next; the engine performs it. The rules in order of weight:
 
-1. A node that meets a record newer than its own while it may be writing is FENCED: it stops its VMs.
+1. A node that meets a record newer than its own while it may be writing is FENCED: it resets itself. Two claims to one
+   epoch, or an epoch beyond an exclusive right, mean that both sides wrote alone: SPLIT, and only an operator ends it.
 2. Nobody acts on an epoch before it is durable here, and, while the peer is there, durable on both sides (PAIRED).
-3. Silence alone gives no right: that is `core/takeover.py`.
+3. Silence alone gives no right: that is `core/takeover.py`. The consent of a living peer is its own durable record:
+   it names us as the owner of the next epoch, and its copy as outdated.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from avance.core.model import NodeId, PairState, PeerView, Record
+from avance.core.model import NodeId, PairState, PeerView, Record, VmId
 
 
 @dataclass(frozen=True, slots=True)
 class PairFacts:
-    """All that the pair rules may look at."""
+    """All that the pair rules may look at.
+
+    `yielded`: an operator gave up this node's version of diverged data, and a copy of it is kept. `vms`: all volumes.
+    `peer_lost`: no receipt for the peer-lost time, for the owner no echo (see core/liveness.py). `alone_s`: seconds
+    since this run of the daemon began and nothing was heard. `known`: this node knows whether its VMs run.
+    """
 
     me: NodeId
     peer_id: NodeId
+    machine: str
     record: Record
     peer: PeerView | None
     peer_alive: bool
     peer_lost: bool
+    boot_wait_over: bool
     may_write: bool
+    known: bool
     config_hash: str
     dilation: float
+    yielded: bool = False
+    vms: tuple[VmId, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +74,14 @@ def mismatch(facts: PairFacts) -> str | None:
         return f"the nodes declare different dilations: {facts.dilation:g} here, {peer.dilation:g} on {peer.node}"
     if peer.config_hash != facts.config_hash:
         return f"the configurations differ: {facts.config_hash} here, {peer.config_hash} on {peer.node}"
+    if _blank_owner(facts, peer):
+        return f"this node is blank, and the peer knows it as the owner of epoch {peer.record.epoch}"
     return None
+
+
+def _blank_owner(facts: PairFacts, peer: PeerView) -> bool:
+    """A bare machine in the owner's place has none of its data: it must never become the source of a resync."""
+    return facts.record.epoch == 0 and peer.record.epoch > 0 and peer.record.owner == facts.me
 
 
 def _same(mine: Record, theirs: Record) -> bool:
@@ -73,45 +92,99 @@ def judge(state: PairState, facts: PairFacts) -> Judgement:
     """Judge the pair once; the engine calls it again after each change until it says Stay."""
     if state is PairState.FENCED:
         return Stay()  # only a restart of the node, which forgets every right, leads out
+    if state is PairState.SPLIT:
+        if facts.record.split:
+            return _yield(facts)
+        return Save(replace(facts.record, split=True), "both nodes wrote alone: made durable until an operator chooses")
+    if facts.record.split:
+        return Become(PairState.SPLIT, "both nodes wrote alone before this start")
     if facts.peer is not None:
         newer = _newer(facts, facts.peer)
         if newer is not None:
             return newer
         if facts.peer_alive:
             return _with_peer(state, facts, facts.peer)
-    if state is PairState.PAIRED and facts.peer_lost:
-        return Become(PairState.WAITING, "no word from the peer on any link")
-    return Stay()
+    return _without_peer(state, facts)
+
+
+def _yield(facts: PairFacts) -> Judgement:
+    """Take the version that an operator chose on the other node, when this node's own is kept beside it."""
+    mine, peer = facts.record, facts.peer
+    if not facts.yielded or peer is None or peer.record.split or peer.record.epoch <= mine.epoch:
+        return Stay()
+    record = replace(_adopted(mine, peer.record), split=False, discard=facts.vms)
+    return Save(record, f"an operator chose the data of node {peer.node}; a copy of ours is kept")
 
 
 def _newer(facts: PairFacts, peer: PeerView) -> Judgement | None:
     """Act on a record that beats ours; it stays true however long ago it was said, because epochs only grow."""
     mine, theirs = facts.record, peer.record
     if theirs.epoch == mine.epoch and theirs.owner != mine.owner and None not in (mine.owner, theirs.owner):
-        return Become(PairState.FENCED, f"both nodes claim epoch {mine.epoch}: {mine.owner} and {theirs.owner}")
-    if theirs.epoch > mine.epoch:
-        if facts.may_write:
-            return Become(PairState.FENCED, f"the peer owns epoch {theirs.epoch}, newer than ours ({mine.epoch})")
-        return Save(_adopted(mine, theirs), f"the peer knows epoch {theirs.epoch} of owner {theirs.owner}")
-    return None
+        return Become(PairState.SPLIT, f"both nodes claim epoch {mine.epoch}: {mine.owner} and {theirs.owner}")
+    if theirs.epoch < mine.epoch and mine.owner == facts.me and _beyond(mine, peer):
+        return Become(PairState.SPLIT, f"the peer alone had the right to epoch {theirs.epoch}; ours is {mine.epoch}")
+    if theirs.epoch <= mine.epoch or _blank_owner(facts, peer):
+        return None
+    if theirs.owner == facts.me:
+        return Save(_adopted(mine, theirs), f"the peer consents: this node owns epoch {theirs.epoch}")
+    if mine.solo(facts.me):
+        reason = f"the peer owns epoch {theirs.epoch}, but this node alone had the right to epoch {mine.epoch}"
+        return Become(PairState.SPLIT, reason)
+    if not facts.known:
+        return Stay()  # what runs here must be known first: it decides between FENCED and a quiet adoption
+    if facts.may_write:
+        return Become(PairState.FENCED, f"the peer owns epoch {theirs.epoch}, newer than ours ({mine.epoch})")
+    return Save(_adopted(mine, theirs), f"the peer knows epoch {theirs.epoch} of owner {theirs.owner}")
+
+
+def _beyond(mine: Record, peer: PeerView) -> bool:
+    """Our epoch is newer than an exclusive right of the peer, and no operator has chosen between the two since."""
+    theirs = peer.record
+    return theirs.owner == peer.node and (theirs.split or theirs.peer_outdated) and mine.chosen <= theirs.epoch
 
 
 def _with_peer(state: PairState, facts: PairFacts, peer: PeerView) -> Judgement:
     mine, theirs = facts.record, peer.record
-    if mismatch(facts) is not None:
+    if mismatch(facts) is not None or theirs.split:
         return Stay()
     if mine.epoch == theirs.epoch == 0 and mine.owner is None and facts.me < facts.peer_id:
         return Save(replace(mine, epoch=1, owner=facts.me), "first election: the lower node name owns epoch 1")
-    if _same(mine, theirs):
-        if state is PairState.STARTING and peer.pair is PairState.WAITING:
-            return Stay()  # it may be saving its right to the next epoch just now; it pairs first, or tells us of it
-        if state is not PairState.PAIRED:
-            return Become(PairState.PAIRED, f"both nodes hold epoch {mine.epoch} of owner {mine.owner}")
-        if mine.owner != facts.me and mine.peer_outdated != theirs.peer_outdated:
-            worth = "outdated" if theirs.peer_outdated else "in sync"
-            return Save(replace(mine, peer_outdated=theirs.peer_outdated), f"the owner says our copy is {worth}")
+    if not _same(mine, theirs):
+        return Stay()
+    if state is PairState.STARTING and peer.pair is PairState.WAITING:
+        return Stay()  # it may be saving its right to the next epoch just now; it pairs first, or tells us of it
+    if state is not PairState.PAIRED:
+        return Become(PairState.PAIRED, f"both nodes hold epoch {mine.epoch} of owner {mine.owner}")
+    differs = (mine.peer_outdated, mine.quarantined) != (theirs.peer_outdated, theirs.quarantined)
+    if mine.owner != facts.me and differs:
+        followed = replace(mine, peer_outdated=theirs.peer_outdated, quarantined=theirs.quarantined)
+        worth = "outdated" if theirs.peer_outdated else "in sync"
+        return Save(followed, f"the owner says our copy is {worth}")
+    return Stay()
+
+
+def _without_peer(state: PairState, facts: PairFacts) -> Judgement:
+    mine = facts.record
+    served = mine.boot == facts.machine
+    if state is PairState.STARTING and served and mine.solo(facts.me):
+        return Become(PairState.ALONE, f"the right of epoch {mine.epoch} is durable, and this machine has not stopped")
+    if state is PairState.STARTING and served and facts.peer_lost:
+        return Become(PairState.WAITING, "no word from the peer since the daemon was started again")
+    if state is PairState.STARTING and not served and facts.boot_wait_over and mine.owner is not None:
+        return Become(PairState.WAITING, "this node came up alone")
+    if state is PairState.PAIRED and facts.peer_lost:
+        if mine.solo(facts.me):
+            return Become(PairState.ALONE, f"the peer is lost, and epoch {mine.epoch} is this node's alone already")
+        return Become(PairState.WAITING, "no word from the peer on any link")
     return Stay()
 
 
 def _adopted(mine: Record, theirs: Record) -> Record:
-    return replace(mine, epoch=theirs.epoch, owner=theirs.owner, peer_outdated=theirs.peer_outdated)
+    return replace(
+        mine,
+        epoch=theirs.epoch,
+        owner=theirs.owner,
+        peer_outdated=theirs.peer_outdated,
+        arbiters=theirs.arbiters,
+        quarantined=theirs.quarantined,
+    )

@@ -1,15 +1,57 @@
 """The one safety rule: may this node take the next epoch now?
 
-The answer is one of three: Wait (ask again later), Allowed (with the means that gives the right) or Refused (with
-every reason). Further means of certainty (consent, witness, confirmed power fence, pre-elected survivor) are further
-branches of `decide`; none of them may be bypassed by a caller.
+`decide` is a pure function with four answers: Wait (ask again later), Ask (this evidence is needed first), Allowed
+(with the means that gives the right) or Refused (with every reason). The order of the means is that of the arbitration
+design, section 3; the consent of a living peer does not pass here: it arrives as the peer's record (core/pair.py).
+
+The rule in one paragraph: arbiters in office are binding, all of them (core/arbiters.py). Without any, the peer's power
+read as off gives the right, and last the site policy, which has a documented hole (decision 0015). The owner of the
+running VMs may go on at once; the backup starts nothing before the old primary must have stopped.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from enum import StrEnum
 
+from avance.core.arbiters import survivors, witnesses
 from avance.core.model import DiskState, DiskView, NodeId, Record, Timers, VmId
+
+
+class Answer(StrEnum):
+    """What a witness said to this node's question for the next epoch."""
+
+    ASKED = "ASKED"
+    GRANTED = "GRANTED"
+    REFUSED = "REFUSED"
+    SILENT = "SILENT"
+
+
+class Power(StrEnum):
+    """What this node knows of the peer's power. OFF_EARLY: read as off before the peer could have gone on alone."""
+
+    NO_BMC = "NO_BMC"
+    NOT_CUT = "NOT_CUT"
+    CUTTING = "CUTTING"
+    OFF_EARLY = "OFF_EARLY"
+    OFF = "OFF"
+    FAILED = "FAILED"
+
+
+class Need(StrEnum):
+    """Evidence that has to be fetched before the rule can go on."""
+
+    WITNESSES = "WITNESSES"
+    CUT_POWER = "CUT_POWER"
+    NEIGHBOURS = "NEIGHBOURS"
+
+
+class Situation(StrEnum):
+    """Why the question is put: the peer is silent, it was never heard since the boot, or it lives without our data."""
+
+    LOST = "LOST"
+    BOOT = "BOOT"
+    NO_CONSENT = "NO_CONSENT"
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,6 +59,14 @@ class Wait:
     """Not yet; ask again at `until_s`."""
 
     until_s: float
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """Fetch this evidence, then ask again."""
+
+    needs: tuple[Need, ...]
     reason: str
 
 
@@ -36,60 +86,176 @@ class Refused:
     reasons: tuple[str, ...]
 
 
-Verdict = Wait | Allowed | Refused
+Verdict = Wait | Ask | Allowed | Refused
 
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """All that the rule may look at. `last_receipt_at` is the last word of the peer on any link."""
+    """All that the rule may look at.
+
+    `lost_at` is when the question became allowed: for an owner by its lease clock, for a backup by its receipt clock.
+    `gateway` and `claimed` are None until the neighbours were looked at; a `gateway` of None afterwards means that none
+    is configured. `unelected`: the site has witnesses, and none is in office yet.
+    """
 
     me: NodeId
     record: Record
-    last_receipt_at: float
+    situation: Situation
+    lost_at: float
     disks: dict[VmId, DiskView | None]
     policy: str
+    answers: dict[str, Answer] = field(default_factory=dict)
+    power: Power = Power.NO_BMC
+    gateway: bool | None = None
+    claimed: tuple[str, ...] | None = None
+    override: bool = False
+    unelected: bool = False
+
+    @property
+    def owner(self) -> bool:
+        """This node owns the current epoch."""
+        return self.record.owner == self.me
 
 
-# Exit code of fence-peer for "peer unreachable, assumed dead": effective only while the own disk is UpToDate
-# (kernel source, conn_try_outdate_peer).
-_ASSUMED_DEAD = 5
+# Exit codes of fence-peer (kernel source, conn_try_outdate_peer): 5 "peer unreachable, assumed dead" works only while
+# the own disk is UpToDate; 4 "peer was outdated" also on one that is only Consistent; 7 "peer was fenced by power".
+_OUTDATED, _ASSUMED_DEAD, _POWERED_OFF = 4, 5, 7
+_LAST_LOOK_S = 2.5  # the neighbours are looked at so long before a backup acts by policy: the evidence is fresh
 
 
-def copy_refusals(record: Record, me: NodeId, disks: dict[VmId, DiskView | None]) -> tuple[str, ...]:
-    """Say why this node's copy of the data must not be written alone (rule R3); empty when it may."""
+def copy_refusals(record: Record, me: NodeId, disks: dict[VmId, DiskView | None], situation: Situation) -> list[str]:
+    """Say why this node's copy of the data must not be written alone (rule R3); empty when it may.
+
+    Each VM is promoted by its own copy (core/unit.py); here it suffices that one of them could be. A disk that was
+    attached alone is at best Consistent, until fence-peer has said that the peer's copy is worse.
+    """
     reasons = []
     if record.owner is None:
         reasons.append("no owner was ever elected")
+    if record.split:
+        reasons.append("both nodes wrote alone; an operator must choose whose data is kept")
     if record.owner != me and record.peer_outdated:
         reasons.append(f"the owner {record.owner} recorded this copy as outdated in epoch {record.epoch}")
-    for vm, view in sorted(disks.items()):
-        state = view.disk if view is not None else DiskState.DISKLESS
-        if state is not DiskState.UP_TO_DATE:
-            reasons.append(f"the copy of {vm} on this node is {state}, not UpToDate")
-    return tuple(reasons)
+    good = (DiskState.UP_TO_DATE, DiskState.CONSISTENT) if situation is Situation.BOOT else (DiskState.UP_TO_DATE,)
+    states = {vm: view.disk if view is not None else DiskState.DISKLESS for vm, view in sorted(disks.items())}
+    if not any(state in good for state in states.values()):
+        reasons += [f"the copy of {vm} on this node is {state}" for vm, state in states.items()] or ["there is no VM"]
+    return reasons
 
 
 def decide(facts: Facts, timers: Timers, now: float) -> Verdict:
-    """Judge the loss of the peer on all links.
-
-    The owner of the running VMs goes on at once, because DRBD has frozen its I/O and the backup waits; the backup
-    waits until the old primary must have stopped. Policy `safety` permits neither without a further means.
-    """
-    reasons = copy_refusals(facts.record, facts.me, facts.disks)
+    """Judge whether this node may go on, or take over, without its peer."""
+    if facts.override and facts.record.owner is not None and not facts.record.split:
+        code = _OUTDATED if facts.situation is Situation.BOOT else _ASSUMED_DEAD
+        return Allowed("operator override", code, "a person vouches that the peer is off and stays off")
+    reasons = copy_refusals(facts.record, facts.me, facts.disks, facts.situation)
     if reasons:
-        return Refused(reasons)
-    if facts.policy != "availability":
-        return Refused((f"site policy {facts.policy} gives no right without consent, witness or power fence",))
-    lost_at = facts.last_receipt_at + timers.peer_lost_s
-    if facts.record.owner == facts.me:
-        if now < lost_at:
-            return Wait(lost_at, "the peer was heard again")
-        return Allowed("policy availability", _ASSUMED_DEAD, "this node owns the running VMs and the peer is silent")
-    until_s = lost_at + timers.takeover_wait_s
+        return Refused(tuple(reasons))
+    if facts.situation is Situation.BOOT:
+        return _at_boot(facts, now)
+    at_once = facts.owner or facts.power is Power.OFF_EARLY
+    start_at = facts.lost_at + (0.0 if at_once else timers.backup_delay_s)
+    if now < start_at:
+        return Wait(start_at, "the peer may be heard again, and the owner of running VMs asks first")
+    return _by_arbiters(facts, timers, now) if facts.record.arbiters else _without_arbiters(facts, timers, now)
+
+
+def _arbiters(facts: Facts) -> Verdict | None:
+    """Judge the arbiters in office; None when all of them agree."""
+    others = [name for name in survivors(facts.record.arbiters) if name != facts.me]
+    if others:
+        return Refused((f"node {others[0]} is the pre-elected survivor",))
+    names = witnesses(facts.record.arbiters)
+    refusing = [name for name in names if facts.answers.get(name) is Answer.REFUSED]
+    if refusing:
+        return Refused((f"witness {refusing[0]} did not grant epoch {facts.record.epoch + 1}",))
+    silent = [name for name in names if facts.answers.get(name) is Answer.SILENT]
+    if silent:
+        return Refused((f"witness {silent[0]} is in office and does not answer",))
+    if any(facts.answers.get(name) is not Answer.GRANTED for name in names):
+        return Ask((Need.WITNESSES,), f"epoch {facts.record.epoch + 1} needs {', '.join(facts.record.arbiters)}")
+    return None
+
+
+def _granted_by(facts: Facts) -> str:
+    return " and ".join(token.replace(":", " ") for token in facts.record.arbiters)
+
+
+def _by_arbiters(facts: Facts, timers: Timers, now: float) -> Verdict:
+    verdict = _arbiters(facts)
+    if verdict is not None:
+        return verdict
+    means = _granted_by(facts)
+    code = _OUTDATED if witnesses(facts.record.arbiters) else _ASSUMED_DEAD
+    if facts.owner:
+        return Allowed(means, code, "this node owns the running VMs, and every arbiter in office agrees")
+    if facts.power in (Power.OFF, Power.OFF_EARLY):
+        return Allowed(means, _POWERED_OFF, "every arbiter in office agrees, and the peer's power was read as off")
+    if facts.power is Power.NOT_CUT:
+        return Ask((Need.CUT_POWER,), "the right is granted; the old primary is switched off now")
+    until_s = facts.lost_at + timers.takeover_wait_s
     if now < until_s:
-        return Wait(until_s, "the old primary may still be running; the take-over wait is not over")
-    return Allowed(
-        "policy availability",
-        _ASSUMED_DEAD,
-        f"the peer has been silent on every link for {now - facts.last_receipt_at:.1f} s, the whole take-over wait",
-    )
+        return Wait(until_s, "the right is granted; the old primary may still be running until the take-over wait ends")
+    return Allowed(means, code, "every arbiter in office agrees, and the old primary's lease and watchdog have run out")
+
+
+def _without_arbiters(facts: Facts, timers: Timers, now: float) -> Verdict:
+    if facts.unelected and facts.power is not Power.OFF_EARLY:
+        return Refused(("no witness is in office yet, and the other node may have elected one already",))
+    if facts.power in (Power.OFF, Power.OFF_EARLY):
+        return Allowed("power fence", _POWERED_OFF, "the peer's power was read as off")
+    needs = [Need.CUT_POWER] if facts.power is Power.NOT_CUT else []
+    if facts.policy != "availability" or facts.situation is Situation.NO_CONSENT:
+        if needs or facts.power is Power.CUTTING:
+            return Ask((Need.CUT_POWER,), "only a confirmed power fence can give the right")
+        if facts.situation is Situation.NO_CONSENT:
+            return Refused(("the peer lives, does not consent, and nothing else can give the right",))
+        return Refused((f"site policy {facts.policy} gives no right without consent, witness or power fence",))
+    return _by_policy(facts, timers, now, needs)
+
+
+def _by_policy(facts: Facts, timers: Timers, now: float, needs: list[Need]) -> Verdict:
+    act_at = facts.lost_at
+    if not facts.owner:
+        act_at += timers.takeover_wait_s
+    elif facts.power in (Power.NOT_CUT, Power.CUTTING):
+        act_at += timers.grant_s - timers.peer_lost_s - timers.margin_s  # the fence gets all the time that there is
+    look_at = facts.lost_at if facts.owner else act_at - _LAST_LOOK_S
+    if facts.claimed is None and now >= look_at:
+        needs = [*needs, Need.NEIGHBOURS]
+    if needs:
+        return Ask(tuple(needs), "no arbiter is in office")
+    if now < act_at:
+        return Wait(act_at, "the old primary may still be running; the take-over wait is not over")
+    if facts.gateway is False:
+        return Refused(("no gateway answers: this node, not its peer, is cut off",))
+    if facts.owner:
+        return Allowed("policy availability", _ASSUMED_DEAD, "this node owns the running VMs and the peer is silent")
+    if facts.claimed:
+        return Refused((f"somebody still answers for {', '.join(facts.claimed)}",))
+    silent_s = now - facts.lost_at + timers.peer_lost_s
+    return Allowed("policy availability", _ASSUMED_DEAD, f"the peer has been silent for {silent_s:.1f} s on every link")
+
+
+def _at_boot(facts: Facts, now: float) -> Verdict:
+    """Judge a node that came up alone: it never fences a peer that it has not heard (section 4, 'Boot')."""
+    epoch, solo = facts.record.epoch, facts.record.solo(facts.me)
+    if not facts.owner:
+        return Refused((f"epoch {epoch} belongs to {facts.record.owner}, whose copy is or may be newer",))
+    if now < facts.lost_at:
+        return Wait(facts.lost_at, "the peer may still be starting")
+    names = witnesses(facts.record.arbiters)
+    if names:
+        verdict = _arbiters(facts)
+        if verdict is None:
+            return Allowed(_granted_by(facts), _OUTDATED, "this node owns the last epoch, and every arbiter agrees")
+        said = {facts.answers.get(name, Answer.ASKED) for name in names}
+        mine = set(survivors(facts.record.arbiters)) <= {facts.me}
+        if Answer.ASKED in said and Answer.REFUSED not in said and mine:
+            return Ask((Need.WITNESSES,), f"epoch {epoch + 1} needs {', '.join(facts.record.arbiters)}")
+        vouched = said <= {Answer.GRANTED, Answer.SILENT} and mine  # a witness that says no is never passed over
+        if not (vouched and solo and facts.policy == "availability"):
+            return verdict
+    if solo and (facts.policy == "availability" or not witnesses(facts.record.arbiters)):
+        return Allowed("last man standing", _OUTDATED, "this node was the only one in service when it stopped")
+    return Refused(("this node may not have been the last in service; it waits for its peer",))

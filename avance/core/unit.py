@@ -10,6 +10,7 @@ from enum import StrEnum
 
 from avance.core import commands as c
 from avance.core import vm as table
+from avance.core.consent import must_disconnect, released
 from avance.core.model import DiskRole, DiskState, DiskView, Outcome, PairState, VmSpec, VmState
 
 
@@ -23,13 +24,25 @@ class Goal(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Circumstances:
-    """What a unit must know of the pair to choose its next command."""
+    """What a unit must know of the pair to choose its next command.
+
+    `solo`: this node alone may write. `consenting`: the owner asks this backup to let go of its copy. `replicate`: the
+    private link carries, and the peer is stable enough to be synchronised. `cut`: the private link is down.
+    `keep`: the epoch under whose name a copy is kept, because an operator gives this node's version up; 0 for none.
+    `discard`: this version has been given up.
+    """
 
     goal: Goal
     pair: PairState
     both_fresh: bool
     i_am_owner: bool
     retry_s: float
+    solo: bool
+    consenting: bool
+    replicate: bool
+    cut: bool
+    keep: int
+    discard: bool
 
 
 _RETRY_FACTOR_MAX = 16  # a broken VM is tried again at least every 16 retry times
@@ -55,6 +68,9 @@ class VmUnit:
     disk: DiskView | None = None
     disk_known: bool = False
     domain_running: bool = False
+    looked: bool = False
+    kept: bool = False
+    gone: bool = False
     prepared: bool = False
     attach_tried: bool = False
     failures: int = 0
@@ -70,9 +86,19 @@ class VmUnit:
             return True
         return self.state not in (VmState.STANDBY, VmState.CHECKING) or self.domain_running
 
+    @property
+    def known(self) -> bool:
+        """This node has looked whether the VM runs, and what DRBD says of its disk."""
+        return self.disk_known and self.looked
+
     def next_command(self, around: Circumstances, now: float) -> c.VmCommand | None:
         """Return the one command that this VM needs now, and mark it as in flight; None when there is nothing to do."""
-        if self.busy is not None or self._rests(around, now):
+        if self.busy is not None:
+            return None
+        if self.gone:
+            self.gone = False
+            self._take(table.Trigger.DOMAIN_GONE)
+        if self._rests(around, now):
             return None
         command = self._disk_duty(around)
         settling = now < self.settled_at + around.retry_s
@@ -98,14 +124,39 @@ class VmUnit:
             return None
         if disk is None or (disk.disk is DiskState.DISKLESS and not self.attach_tried):
             return c.AttachDisk(name)
-        if around.pair is PairState.PAIRED and disk.connection == "StandAlone":
-            return c.ConnectDisk(name)
-        both_blank = disk.disk is disk.peer_disk is DiskState.INCONSISTENT and disk.connection == "Connected"
-        if both_blank and around.both_fresh and around.i_am_owner and around.pair is PairState.PAIRED:
-            return c.InitialiseDisk(name)
-        alone = around.pair is PairState.ALONE and around.i_am_owner
-        if disk.suspended and alone and disk.role is DiskRole.PRIMARY:
-            return c.ResumeDisk(name)
+        return self._letting_go(disk, around) or self._connecting(disk, around) or self._going_alone(disk, around)
+
+    def _letting_go(self, disk: DiskView, around: Circumstances) -> c.VmCommand | None:
+        """Leave the replication: to consent, or because the daemons must agree before DRBD may meet again (rule R2)."""
+        connected = disk.connection != "StandAlone"
+        if around.consenting and not released(disk):
+            return c.DisconnectDisk(self.spec.name) if must_disconnect(disk) else c.OutdateDisk(self.spec.name)
+        lost = around.pair is PairState.WAITING and not around.i_am_owner
+        if connected and (lost or around.pair is PairState.SPLIT) and disk.role is not DiskRole.PRIMARY:
+            return c.DisconnectDisk(self.spec.name)
+        if around.keep and not self.kept and not connected and disk.role is not DiskRole.PRIMARY:
+            return c.KeepCopy(self.spec.name, around.keep)
+        if disk.connection == "Connected" and around.cut and around.solo and around.pair is PairState.PAIRED:
+            return c.DisconnectDisk(self.spec.name)  # the peer consented: DRBD need not find out by its own time-out
+        return None
+
+    def _connecting(self, disk: DiskView, around: Circumstances) -> c.VmCommand | None:
+        if around.pair is not PairState.PAIRED or around.consenting:
+            return None
+        if disk.connection == "StandAlone" and around.replicate:
+            return c.ConnectDisk(self.spec.name, discard=around.discard)
+        if disk.connection != "Connected" or not around.i_am_owner:
+            return None
+        if disk.disk is disk.peer_disk is DiskState.INCONSISTENT and around.both_fresh:
+            return c.InitialiseDisk(self.spec.name)
+        equal = disk.disk is disk.peer_disk is DiskState.UP_TO_DATE and disk.replication == "Established"
+        if equal and disk.out_of_sync_kib > 0:
+            return c.ResyncDisk(self.spec.name)
+        return None
+
+    def _going_alone(self, disk: DiskView, around: Circumstances) -> c.VmCommand | None:
+        if disk.suspended and around.solo and disk.role is DiskRole.PRIMARY and disk.connection != "Connected":
+            return c.ResumeDisk(self.spec.name)
         return None
 
     def _state_duty(self, around: Circumstances) -> c.VmCommand | None:
@@ -115,8 +166,7 @@ class VmUnit:
             return self._take(table.Trigger.RETRY)
         disk = self.disk
         if around.goal is Goal.RUN and self.state is VmState.STANDBY:
-            usable = disk is not None and disk.disk is DiskState.UP_TO_DATE and disk.peer_role is not DiskRole.PRIMARY
-            return self._take(table.Trigger.RUN) if usable else None
+            return self._take(table.Trigger.RUN) if disk is not None and _usable(disk, around) else None
         if around.goal is Goal.STOP:
             writer = disk is not None and disk.role is DiskRole.PRIMARY
             if self.state is VmState.RUNNING or (self.state is VmState.STANDBY and writer):
@@ -139,6 +189,8 @@ class VmUnit:
             self.settled, self.settled_at = (done, self.disk), now
         if done == "AttachDisk":
             self.attach_tried = True
+        if done == "KeepCopy":
+            self.kept = outcome is Outcome.OK
         if done == "PrepareVolume":
             self.prepared = outcome is Outcome.OK
         if done not in _STATE_COMMANDS:
@@ -152,6 +204,7 @@ class VmUnit:
         if outcome is not Outcome.OK:
             return table.Trigger.NOT_DONE
         if done == "ReadDomain":
+            self.looked = True
             return table.Trigger.FOUND_RUNNING if self.domain_running else table.Trigger.FOUND_GONE
         # A domain is created only while the right lasts; one that exists is stopped only on a clear STOP.
         wanted = around.goal is Goal.RUN if done == "PromoteDisk" else around.goal is not Goal.STOP
@@ -160,7 +213,17 @@ class VmUnit:
     def domain_changed(self, *, running: bool) -> bool:
         """Note what Xen says; true when a running VM was lost."""
         self.domain_running = running
-        if running or self.busy is not None or self.state is not VmState.RUNNING:
+        if running or self.state is not VmState.RUNNING:
+            self.gone = False
             return False
-        self._take(table.Trigger.DOMAIN_GONE)
-        return True
+        lost, self.gone = not self.gone, True
+        return lost
+
+
+def _usable(disk: DiskView, around: Circumstances) -> bool:
+    """Say whether the copy may be promoted (rule R3): one of two good ones, or the only one with the lone right."""
+    if disk.peer_role is DiskRole.PRIMARY:
+        return False
+    if around.solo:
+        return disk.disk in (DiskState.UP_TO_DATE, DiskState.CONSISTENT)
+    return disk.disk is disk.peer_disk is DiskState.UP_TO_DATE and disk.connection == "Connected"

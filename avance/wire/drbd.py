@@ -12,7 +12,7 @@ from avance.core.model import DiskRole, DiskState, DiskView, VmId, VmSpec
 
 VOLUME_GROUP = "vg0"
 METADATA_MIB = 4  # internal metadata; 1 MiB serves 32 GiB (DRBD 8.4 guide, 'Estimating metadata size')
-EVENTS_ARGV = ("drbdsetup", "events2", "all")
+EVENTS_ARGV = ("drbdsetup", "events2", "--statistics", "all")
 FENCE_HANDLER = "/usr/lib/avance/fence-peer"
 
 _JUST_CREATED = "0x0000000000000004"
@@ -89,9 +89,14 @@ def down_argv(vm: VmId) -> list[str]:
     return ["drbdadm", "down", vm]
 
 
-def connect_argv(vm: VmId) -> list[str]:
-    """Let the resource connect."""
-    return ["drbdadm", "connect", vm]
+def connect_argv(vm: VmId, *, discard: bool) -> list[str]:
+    """Let the resource connect; `discard` only after an operator gave this version up (guide, 'Manual recovery')."""
+    return ["drbdadm", *(["--", "--discard-my-data"] if discard else []), "connect", vm]
+
+
+def kept_name(vm: VmId, epoch: int) -> str:
+    """Return the name of the volume in which a version that was given up is kept."""
+    return f"{vm}.kept-{epoch}"
 
 
 def initialise_argv(vm: VmId) -> list[str]:
@@ -112,6 +117,41 @@ def demote_argv(vm: VmId) -> list[str]:
 def resume_argv(vm: VmId) -> list[str]:
     """Let frozen I/O go on."""
     return ["drbdadm", "resume-io", vm]
+
+
+def disconnect_argv(vm: VmId) -> list[str]:
+    """Leave the peer without asking it whether it agrees; then the resource stands alone."""
+    return ["drbdadm", "disconnect", "--force", vm]
+
+
+def outdate_argv(vm: VmId) -> list[str]:
+    """Mark the local copy as outdated, durably; DRBD refuses while it is connected."""
+    return ["drbdadm", "outdate", vm]
+
+
+def disk_state_argv(vm: VmId) -> list[str]:
+    """Print the states of both copies."""
+    return ["drbdadm", "dstate", vm]
+
+
+def is_no_longer_good(states: str) -> bool:
+    """Say whether `drbdadm dstate` calls the local copy outdated, or worse: it cannot be promoted then.
+
+    `Unconfigured` is what drbdadm 9.22 says of a resource that has neither a disk nor a connection.
+
+    Raises:
+        ValueError: DRBD used a word that this version does not know.
+    """
+    local, _, _ = states.strip().partition("/")
+    if local == "Unconfigured":
+        return True
+    worse = (DiskState.OUTDATED, DiskState.INCONSISTENT, DiskState.FAILED, DiskState.DISKLESS)
+    return DiskState(local) in worse
+
+
+def resync_argv(vm: VmId) -> list[str]:
+    """Call the peer's copy bad and send it all of ours; only over an established connection."""
+    return ["drbdadm", "invalidate-remote", vm]
 
 
 @dataclass(slots=True)
@@ -171,4 +211,9 @@ def _fold(what: str, pairs: dict[str, str], view: DiskView) -> DiskView:
         peer_role = DiskRole(pairs["role"]) if "role" in pairs else view.peer_role
         return replace(view, connection=pairs.get("connection", view.connection), peer_role=peer_role)
     peer_disk = DiskState(pairs["peer-disk"]) if "peer-disk" in pairs else view.peer_disk
-    return replace(view, peer_disk=peer_disk, replication=pairs.get("replication", view.replication))
+    # Only whether copies differ is followed: during a resync the number changes with every line.
+    differs = int(pairs.get("out-of-sync", view.out_of_sync_kib))
+    kept = view.out_of_sync_kib if bool(differs) is bool(view.out_of_sync_kib) else differs
+    return replace(
+        view, peer_disk=peer_disk, replication=pairs.get("replication", view.replication), out_of_sync_kib=kept
+    )

@@ -1,26 +1,29 @@
-"""The durable record as bytes: sequence number, checksum, JSON; a torn or rotten copy is recognised."""
+"""The durable record as bytes: sequence number, checksum, JSON; a torn or rotten copy is recognised.
+
+A copy of version 1, which an earlier release left behind, is still read; what it does not know has its default.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import json
+from dataclasses import fields
 
-from avance.core.model import NodeId, Record, VmId
+from avance.core.model import Record
+from avance.parsed import Json
+from avance.wire.plain import read_record, to_plain
 
-_VERSION = "avance.record/1"
+_VERSION = "avance.record/2"
+_FIELDS = {
+    "avance.record/1": {"epoch", "owner", "peer_outdated", "fresh"},
+    _VERSION: {field.name for field in fields(Record)},
+}
 
 
 def encode(record: Record, seq: int) -> bytes:
     """Return one copy of the record."""
-    fields = {
-        "schema": _VERSION,
-        "seq": seq,
-        "epoch": record.epoch,
-        "owner": record.owner,
-        "peer_outdated": record.peer_outdated,
-        "fresh": record.fresh,
-    }
-    data = json.dumps(fields, sort_keys=True)
+    values: dict[str, Json] = {name: value for name, value in to_plain(record).items() if name != "type"}
+    data = json.dumps({"schema": _VERSION, "seq": seq, **values}, sort_keys=True)
     return f"{hashlib.sha256(data.encode()).hexdigest()} {data}\n".encode()
 
 
@@ -29,9 +32,9 @@ def decode(raw: bytes) -> tuple[int, Record] | None:
     checksum, _, data = raw.decode(errors="replace").rstrip("\n").partition(" ")
     if hashlib.sha256(data.encode()).hexdigest() != checksum:
         return None
-    fields = json.loads(data)
-    if fields["schema"] != _VERSION:
+    values = json.loads(data)
+    known = _FIELDS.get(values.pop("schema"))
+    if known is None or values.keys() - {"seq"} != known:
         return None
-    owner = None if fields["owner"] is None else NodeId(fields["owner"])
-    fresh = tuple(VmId(vm) for vm in fields["fresh"])
-    return fields["seq"], Record(fields["epoch"], owner, fields["peer_outdated"], fresh)
+    seq: int = values.pop("seq")
+    return seq, read_record(values)

@@ -19,6 +19,7 @@ class Domain:
 
     name: str
     running: bool
+    paused: bool = False
 
 
 def domain_config(spec: VmSpec) -> str:
@@ -49,6 +50,16 @@ def destroy_argv(vm: VmId) -> list[str]:
     return ["xl", "destroy", vm]
 
 
+def pause_argv(vm: VmId) -> list[str]:
+    """Stop the virtual processors of a domain; Xen counts, so each one needs an `unpause` of its own."""
+    return ["xl", "pause", vm]
+
+
+def unpause_argv(vm: VmId) -> list[str]:
+    """Take one `pause` of a domain back."""
+    return ["xl", "unpause", vm]
+
+
 def parse_list(text: str) -> list[Domain]:
     """Parse `xl list`; states are r(unning) b(locked) p(aused) s(hutdown) c(rashed) d(ying).
 
@@ -63,5 +74,6 @@ def parse_list(text: str) -> list[Domain]:
         columns = line.split()
         if len(columns) != 6 or len(columns[4]) != 6:
             raise ValueError(f"not a line of a domain list: {line!r}")
-        domains.append(Domain(columns[0], running=not set("scd") & set(columns[4])))
+        states = set(columns[4])
+        domains.append(Domain(columns[0], running=not set("scd") & states, paused="p" in states))
     return domains

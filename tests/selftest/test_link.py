@@ -141,6 +141,10 @@ CASES = {
     "link.foreign_host": Case(
         lambda: frames.ForeignHost(RIGHT, interval_s=0.02, window_s=W), lambda seen: foreign(seen[LEFT]) > EDGE
     ),
+    "link.forged": Case(
+        lambda: frames.Forged(RIGHT, port=7_000, record_s=0.2, interval_s=0.02, window_s=W),
+        lambda seen: foreign(seen[LEFT]) > EDGE,
+    ),
     "link.replay": Case(
         lambda: frames.Replay(LEFT, record_s=0.2, frames_max=16), lambda seen: mixed_up(seen[LEFT]) > 0
     ),
@@ -148,7 +152,8 @@ CASES = {
         lambda: frames.Storm(LEFT, frames_per_s=1_000, window_s=W), lambda seen: foreign(seen[LEFT]) > 250
     ),
 }  # fmt: skip
-CONDITIONAL = {"link.foreign_host", "link.storm"}  # these bring their own frames, so silence is no excuse
+# These bring their own frames, so silence is no excuse; who forges must have heard something, and says so.
+CONDITIONAL = {"link.foreign_host", "link.storm", "link.forged"}
 
 
 def quiet(seen: dict[str, Heard]) -> bool:
@@ -189,7 +194,7 @@ def test_silence_proves_nothing(name: str) -> None:
 
 def test_the_table_names_every_link_fault() -> None:
     """No fault of the family is without its self-test."""
-    assert {kind("a.priv0").name for kind in link.FAULTS} == {*CASES, "link.carrier_loss"}
+    assert {str(kind.name) for kind in link.FAULTS} == {*CASES, "link.carrier_loss"}
 
 
 @pytest.mark.parametrize("name", sorted(CASES))

@@ -59,7 +59,7 @@ def _fits(
         case "minimum" | "maximum" | "exclusiveMinimum":
             if word == "exclusiveMinimum":
                 return bool(value > wanted)
-            return bool(value >= wanted if word == "minimum" else value <= wanted)
+            return value is None or bool(value >= wanted if word == "minimum" else value <= wanted)
         case "minItems" | "minProperties":
             return value is None or len(value) >= wanted
         case "maxItems" | "maxProperties":

@@ -5,17 +5,39 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Iterator
+from dataclasses import fields
+from ipaddress import IPv4Address
 
 import pytest
 
-from avance.config import VMS_MAX, parse
+from avance.config import VMS_MAX, Bmc, parse
+from avance.core.crashloop import Policy
 from avance.core.model import LinkName, Timers
 from avance.errors import ConfigError
 from avance.parsed import Json
-from tests.unit.avance.schema_check import complaints
+from tests.unit.avance.schema_check import complaints, load
 from tests.unit.avance.site import config, site, vm
 
 ODD: list[Json] = [None, True, 0, -1, 1.5, math.nan, math.inf, 10**400, "", "x", "é", [], {}, ["x"], {"x": 1}]
+
+
+W1, W2 = {"name": "w1", "address": "10.77.0.5:7790"}, {"name": "w2", "address": "10.77.0.6:7790"}
+
+
+def full_site(**changes: Json) -> Json:
+    """Return a site with everything that a site may have; `changes` replace single keys."""
+    raw = site(witnesses=[W1, W2], gateways={"biz0": "10.77.0.2"}, watchdog=False, timers={"retry_s": 2.0})
+    raw["quarantine"] = {"policy": "always", "samples": 4}
+    for name, number in (("a", 31), ("b", 32)):
+        raw["nodes"][name]["bmc"] = {"address": f"10.77.0.{number}", "user": f"u-{name}", "password": f"p-{name}"}
+    return raw | changes
+
+
+def with_bmc(**changes: Json) -> Json:
+    """Return the nodes of a site whose node b has a changed BMC."""
+    nodes: Json = full_site()["nodes"]
+    nodes["b"]["bmc"] |= changes
+    return nodes
 
 
 def places(document: Json, path: tuple[str | int, ...] = ()) -> Iterator[tuple[str | int, ...]]:
@@ -41,11 +63,92 @@ def test_good_site_becomes_values() -> None:
 def test_site_matches_its_schema() -> None:
     """The site that the tests use is one that the published schema describes."""
     assert complaints("site", site()) == []
+    assert complaints("site", full_site()) == []
+
+
+def test_schema_knows_every_timer() -> None:
+    """A timer that the product has can be set, and is published."""
+    assert load("site")["properties"]["timers"]["properties"].keys() == {field.name for field in fields(Timers)}
+
+
+def test_further_means_become_values() -> None:
+    """Witnesses keep their order, a node gets the BMC of its peer, and gateways belong to links."""
+    mine, theirs = parse("a", full_site(), [vm()]), parse("b", full_site(), [vm()])
+    assert [(witness.name, str(witness.address), witness.port) for witness in mine.witnesses] == [
+        ("w1", "10.77.0.5", 7790),
+        ("w2", "10.77.0.6", 7790),
+    ]
+    assert mine.peer_bmc == Bmc(IPv4Address("10.77.0.32"), "u-b", "p-b")
+    assert theirs.peer_bmc == Bmc(IPv4Address("10.77.0.31"), "u-a", "p-a")
+    assert mine.gateways == ((LinkName("biz0"), IPv4Address("10.77.0.2")),)
+    assert not mine.watchdog
+
+
+def test_quarantine_is_the_sites_choice() -> None:
+    """How many failures are judged, and how, can be said; the defaults are those of the fault-tolerant machines."""
+    assert (config().crash_policy, config().crash_samples) == (Policy.THRESHOLD, 6)
+    chosen = config(quarantine={"policy": "never", "samples": 3})
+    assert (chosen.crash_policy, chosen.crash_samples) == (Policy.NEVER, 3)
+
+
+def test_further_means_are_optional() -> None:
+    """A site without them has none, but its watchdog is on."""
+    bare = config()
+    assert (bare.witnesses, bare.peer_bmc, bare.gateways, bare.watchdog) == ((), None, (), True)
+
+
+@pytest.mark.parametrize(
+    ("change", "word"),
+    [
+        ({"witnesses": {}}, "at most 2"),
+        ({"witnesses": [W1, W2, W1 | {"name": "w3"}]}, "at most 2"),
+        ({"witnesses": [W1, W2 | {"name": "w1"}]}, "two witnesses are called w1"),
+        ({"witnesses": [W1, W2 | {"address": "10.77.0.5:9"}]}, "have the address 10.77.0.5"),
+        ({"witnesses": [W1 | {"name": "W1"}]}, "must match"),
+        ({"witnesses": [W1 | {"name": "w1:x"}]}, "must match"),
+        ({"witnesses": [W1 | {"port": 7790}]}, "unknown keys port"),
+        ({"witnesses": [{"name": "w1"}]}, "lacks address"),
+        ({"witnesses": [W1 | {"address": "10.77.0.5"}]}, "a colon and a port"),
+        ({"witnesses": [W1 | {"address": "10.77.0.5:0"}]}, "a colon and a port"),
+        ({"witnesses": [W1 | {"address": "10.77.0.5:65536"}]}, "a colon and a port"),
+        ({"witnesses": [W1 | {"address": "w1.example:7790"}]}, "must be an IPv4 address"),
+        ({"witnesses": [W1 | {"address": "10.77.0.12:7790"}]}, "must be a third machine"),
+        ({"witnesses": [W1 | {"address": "10.77.0.10:7790"}]}, "must be a third machine"),
+        ({"witnesses": [W1 | {"address": "10.77.0.20:7790"}]}, "must be a third machine"),
+        ({"nodes": with_bmc(address="10.77.0.31")}, "would switch itself off"),
+        ({"nodes": with_bmc(address="10.77.0.11")}, "not to a bmc"),
+        ({"nodes": with_bmc(address="bmc-b")}, "must be an IPv4 address"),
+        ({"nodes": with_bmc(user="")}, "1 to 16"),
+        ({"nodes": with_bmc(user="u" * 17)}, "1 to 16"),
+        ({"nodes": with_bmc(password="p" * 21)}, "1 to 20"),
+        ({"nodes": with_bmc(password="p\n")}, "printable"),
+        ({"nodes": with_bmc(port=623)}, "unknown keys port"),
+        ({"nodes": full_site()["nodes"] | {"b": site()["nodes"]["b"]}}, "nodes.b lacks a bmc"),
+        ({"gateways": ["10.77.0.2"]}, "link names"),
+        ({"gateways": {"eth9": "10.77.0.2"}}, "link names"),
+        ({"gateways": {"biz0": "10.9.0.9"}}, "no host of the link's network"),
+        ({"gateways": {"biz0": "10.77.0.255"}}, "no host of the link's network"),
+        ({"gateways": {"biz0": "10.77.0.12"}}, "not to a gateway"),
+        ({"gateways": {"biz0": "10.77.0.20"}}, "not to a gateway"),
+        ({"gateways": {"biz0": "10.77.0.2/24"}}, "must be an IPv4 address"),
+        ({"watchdog": "yes"}, "true and false"),
+        ({"quarantine": {"policy": "sometimes"}}, "threshold, never, always"),
+        ({"quarantine": {"policy": []}}, "threshold, never, always"),
+        ({"quarantine": {"samples": 1}}, "from 2 to 100"),
+        ({"quarantine": {"samples": True}}, "from 2 to 100"),
+        ({"quarantine": {"mean_s": 5}}, "unknown keys mean_s"),
+        ({"watchdog": 0}, "true and false"),
+    ],
+)
+def test_bad_further_means_are_refused(change: dict[str, Json], word: str) -> None:
+    """A witness, BMC or gateway that could not do what it is for is refused with its place."""
+    with pytest.raises(ConfigError, match=word):
+        parse("a", full_site(**change), [vm()])
 
 
 def test_any_odd_value_is_refused_with_a_sentence() -> None:
     """Whatever stands in whatever place, the answer is a configuration or a ConfigError, never another error."""
-    whole = {"site": site(timers={"retry_s": 2.0}), "vms": [vm()]}
+    whole = {"site": full_site(), "vms": [vm()]}
     refused = 0
     for path in places(whole):
         for odd in ODD if path else []:
@@ -109,6 +212,8 @@ def test_dilation_multiplies_every_time() -> None:
     slow = config(dilation=10.0)
     assert slow.timers.takeover_wait_s == 120.0
     assert slow.timers.retry_s == 20.0
+    assert slow.timers.crash_mean_s == 14400.0
+    assert config(dilation=4.0, timers={"stable_s": 20}).timers.stable_s == 80.0
     assert slow.config_hash != config().config_hash
 
 
@@ -128,6 +233,7 @@ def test_foreign_node_name_is_refused() -> None:
         ([vm(cmdline='x"\nextra = "y')], "quotes and line breaks"),
         ([vm(memory_mib=1)], "memory_mib"),
         ([vm(network="eth9")], "eth9"),
+        ([vm(address="10.77.0.20/24")], "must be an IPv4 address"),
         ([vm()] * (VMS_MAX + 1), "at most 8"),
     ],
 )

@@ -15,10 +15,21 @@ from avance import daemon as module
 from avance.clock import now_s
 from avance.config import parse
 from avance.core import commands as c
-from avance.core.events import CommandDone, FencePeerAsked, HeartbeatSeen, VmAdded
+from avance.core.events import (
+    CommandDone,
+    DatagramsRefused,
+    Event,
+    FencePeerAsked,
+    HeartbeatSeen,
+    OperatorAsked,
+    Tick,
+    VmAdded,
+)
 from avance.core.model import Outcome, PairState, PeerView, Record
 from avance.daemon import Daemon, Node
 from avance.errors import ConfigError
+from avance.ports import Done
+from avance.replay import replay
 from tests.playbook import PRIV, A, B
 from tests.unit.avance.schema_check import complaints
 from tests.unit.avance.site import site, vm
@@ -151,6 +162,49 @@ def test_question_of_drbd_reaches_the_core_and_back(monkeypatch: pytest.MonkeyPa
     asyncio.run(story())
 
 
+def test_operator_asks_the_core(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A person gets the core's answer, done or refused; no answer within the deadline is an error."""
+
+    async def story() -> None:
+        one = node(vm())
+        for done, key in ((True, "ok"), (False, "error")):
+
+            async def answer(*, done: bool = done) -> None:
+                event = await one._events.get()
+                assert isinstance(event, OperatorAsked)
+                assert (event.request, event.node) == ("override", B)
+                one._answer_operator(c.AnswerOperator(event.ask, done, "so it is"))
+
+            async with asyncio.TaskGroup() as tasks:
+                asked = tasks.create_task(one.operator("override", "b"))
+                tasks.create_task(answer())
+            assert asked.result() == {key: "so it is"}
+        monkeypatch.setattr(module, "_OPERATOR_ANSWER_S", 0.01)
+        assert "no decision within" in (await one.operator("keep", "a"))["error"]
+        one._answer_operator(c.AnswerOperator(99, done=True, text="late"))
+
+    asyncio.run(story())
+
+
+@pytest.mark.parametrize(("verb", "name"), [("override", "a"), ("override", "c"), ("keep", ""), ("reset-device", "c")])
+def test_mistyped_node_is_refused(verb: str, name: str) -> None:
+    """Only the peer can be overridden, and only a node of the pair can be named; the core is not even asked."""
+
+    async def story() -> None:
+        one = node(vm())
+        assert "nothing was changed" in (await one.operator(verb, name))["error"]
+        assert one._events.empty()
+
+    asyncio.run(story())
+
+
+def test_unpaired_node_has_no_operator() -> None:
+    """Before a site is known there is nothing to override, reset or keep."""
+    verbs = ("override", "reset-device", "keep")
+    given = answers(Daemon(), *({"op": verb, "node": "b"} for verb in verbs))
+    assert ["not paired yet" in answer["error"] for answer in given] == [True, True, True]
+
+
 def test_decision_reaches_disk_and_peer(directories: Path) -> None:
     """A first election is decided, made durable by the real store, and told to the peer."""
     channel = Channel()
@@ -172,17 +226,148 @@ def test_decision_reaches_disk_and_peer(directories: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "expected"),
     [("PrepareVolume", "prepare"), ("AttachDisk", "attach"), ("ConnectDisk", "connect"),
-     ("InitialiseDisk", "initialise"), ("PromoteDisk", "promote"), ("DemoteDisk", "demote"), ("ResumeDisk", "resume")],
+     ("InitialiseDisk", "initialise"), ("PromoteDisk", "promote"), ("DemoteDisk", "demote"), ("ResumeDisk", "resume"),
+     ("DisconnectDisk", "disconnect"), ("OutdateDisk", "outdate"), ("ResyncDisk", "resync")],
 )  # fmt: skip
 def test_each_disk_command_calls_its_adapter(name: str, expected: str) -> None:
     """Every disk command reaches the method that is named for it."""
     called: list[str] = []
 
     class Disks:
-        def __getattr__(self, method: str) -> Callable[[str], None]:
-            return lambda _vm: called.append(method)
+        def __getattr__(self, method: str) -> Callable[..., None]:
+            return lambda _vm, **_how: called.append(method)
 
     one = node(vm())
     one._disks = Disks()  # type: ignore[assignment]  # a stand-in that notes the method
     one._disk_work(getattr(c, name)("web"))
     assert called == [expected]
+
+
+def test_answer_of_a_witness_names_the_witness(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Both questions reach the client, and the event says which witness was asked."""
+    calls: list[tuple[object, ...]] = []
+
+    async def ask(*arguments: object) -> Done:
+        calls.append(arguments)
+        return Done(Outcome.OK, "granted 5 a")
+
+    async def teach(*arguments: object, paired: bool) -> Done:
+        calls.append((*arguments, paired))
+        return Done(Outcome.UNKNOWN, "silent")
+
+    async def story() -> list[Event]:
+        one = node()
+        monkeypatch.setattr(one._witnesses, "ask", ask)
+        monkeypatch.setattr(one._witnesses, "teach", teach)
+        await one._perform(c.AskWitness("w1", 5, "n-1"))
+        await one._perform(c.TeachWitness("w2", 4, A, paired=True))
+        return [one._events.get_nowait(), one._events.get_nowait()]
+
+    assert asyncio.run(story()) == [
+        CommandDone("AskWitness", None, Outcome.OK, "granted 5 a", "w1"),
+        CommandDone("TeachWitness", None, Outcome.UNKNOWN, "silent", "w2"),
+    ]
+    assert calls == [("w1", 5, "n-1"), ("w2", 4, A, True)]
+
+
+class Parts:
+    """Stands for hypervisor, wires, neighbours and watchdog; notes what was asked of it, in order."""
+
+    problem = None
+    armed = True
+
+    def __init__(self, *, wires: Outcome = Outcome.OK) -> None:
+        self.asked: list[str] = []
+        self._wires = wires
+
+    async def pause(self) -> Done:
+        """Note it."""
+        self.asked.append("pause")
+        return Done(Outcome.OK)
+
+    async def unpause(self) -> Done:
+        """Note it."""
+        self.asked.append("unpause")
+        return Done(Outcome.OK)
+
+    async def probe(self) -> Done:
+        """Note it."""
+        self.asked.append("probe")
+        return Done(Outcome.OK)
+
+    def take_down(self) -> Done:
+        """Note it."""
+        self.asked.append("down")
+        return Done(self._wires)
+
+    def bring_up(self) -> Done:
+        """Note it."""
+        self.asked.append("up")
+        return Done(Outcome.OK)
+
+
+def with_parts(parts: Parts) -> Node:
+    """Return a node on stand-ins."""
+    one = node(vm())
+    one._hypervisor = one._wires = one._neighbours = parts  # type: ignore[assignment]  # what is used of them
+    return one
+
+
+async def outcome(one: Node, command: Any) -> Outcome:  # noqa: ANN401 - any command with an outcome
+    """Perform a command and return the outcome of its event."""
+    await one._perform(command)
+    done = one._events.get_nowait()
+    assert isinstance(done, CommandDone)
+    assert done.command == type(command).__name__
+    return done.outcome
+
+
+@pytest.mark.parametrize("wires", [Outcome.OK, Outcome.FAILED])
+def test_paused_vms_are_off_the_wire_first(wires: Outcome) -> None:
+    """The wire is cut first, the processors stop in any case, and both must succeed."""
+    parts = Parts(wires=wires)
+    assert asyncio.run(outcome(with_parts(parts), c.PauseVms())) is wires
+    assert parts.asked == ["down", "pause"]
+
+
+def test_unpaused_vms_are_back_on_the_wire() -> None:
+    """The processors go on, then the wire is up."""
+    parts = Parts()
+    assert asyncio.run(outcome(with_parts(parts), c.UnpauseVms())) is Outcome.OK
+    assert parts.asked == ["unpause", "up"]
+
+
+def test_look_at_the_neighbours_is_performed() -> None:
+    """ProbeNeighbours reaches its adapter."""
+    parts = Parts()
+    assert asyncio.run(outcome(with_parts(parts), c.ProbeNeighbours())) is Outcome.OK
+    assert parts.asked == ["probe"]
+
+
+@pytest.mark.parametrize("command", [c.ReadPeerPower(), c.CutPeerPower()])
+def test_without_a_bmc_nothing_is_known_of_the_power(command: c.ReadPeerPower | c.CutPeerPower) -> None:
+    """A site without BMC gets FAILED, never an answer."""
+    assert asyncio.run(outcome(node(), command)) is Outcome.FAILED
+
+
+def test_journal_of_a_daemon_replays(directories: Path) -> None:
+    """What the loop of a real daemon wrote is decided again from its files alone."""
+    channel = Channel()
+
+    async def story() -> None:
+        one = node()
+        one._journal.begin(one.engine, now_s())
+        one._journal.milestone("daemon_started", now_s(), "epoch 0 was durable")
+        view = PeerView(B, "b-boot", one.config.config_hash, 1.0, PairState.STARTING, Record())
+        async with asyncio.timeout(10.0), asyncio.TaskGroup() as tasks:
+            for event in (Tick(), HeartbeatSeen(PRIV, view, now_s()), DatagramsRefused(PRIV, "not a heartbeat", 1)):
+                one._events.put_nowait(event)
+                await one._turn(channel, tasks)  # type: ignore[arg-type]  # a stand-in with the one method that is used
+        await one._turn(channel, tasks)  # type: ignore[arg-type]  # same: the outcome of the record's save
+        one._journal._finish()
+
+    asyncio.run(story())
+    said = "\n".join(replay(directories / "journal.jsonl", why=True))
+    assert "because first election: the lower node name owns epoch 1" in said
+    assert "4 inputs decided again" in said
+    assert "all are equal" in said

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from avance import __main__ as module
-from avance.daemon import _unpaired_status
+from avance.status import unpaired
 from tests.unit.avance.site import site, vm
 
 
@@ -20,7 +20,7 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
 
     def ask(request: dict[str, Any]) -> dict[str, Any]:
         requests.append(request)
-        return _unpaired_status() if request["op"] == "status" else {"ok": "done"}
+        return unpaired(0.0) if request["op"] == "status" else {"ok": "done"}
 
     monkeypatch.setattr(module, "ask", ask)
     return requests
@@ -51,16 +51,47 @@ def test_status_for_programs_is_json(asked: list[dict[str, Any]], capsys: pytest
 
 def test_status_for_people_begins_with_what_matters(capsys: pytest.CaptureFixture[str]) -> None:
     """The first word says whether the site is protected."""
-    status = _unpaired_status() | {
+    status = unpaired(0.0) | {
         "pair": "PAIRED", "node": "a", "role": "primary", "epoch": 3, "dilation": 2.0, "links": {"priv0": "UP"},
         "service_address": {"address": "10.77.0.10/24", "held": True}, "vms": {"web": {"state": "RUNNING"}},
+        "quarantined": True, "rejected": {"not a heartbeat": 3},
+        "arbitration": {"policy": "availability", "arbiters": [], "solo": False, "lease_s": 4.25, "hole": "open"},
+        "watchdog": {"configured": True, "armed": True, "problem": None, "feeds": 9},
     }  # fmt: skip
     assert module.status_text(status).startswith("NOT PROTECTED: node a is primary")
     text = module.status_text(status | {"protected": True})
     assert text.startswith("PROTECTED")
-    for word in ("priv0 UP", "10.77.0.10/24 (here)", "vm web: RUNNING", "multiplied by 2"):
+    for word in ("priv0 UP", "10.77.0.10/24 (here)", "vm web: RUNNING", "multiplied by 2", "QUARANTINED",
+                 "3 not a heartbeat", "policy availability, lease 4.2 s, HOLE OPEN", "watchdog:        armed"):
         assert word in text
-    assert "avance pair" in module.status_text(_unpaired_status())
+    assert "avance pair" in module.status_text(unpaired(0.0))
+
+
+def test_closed_hole_and_lone_right_are_said() -> None:
+    """With an arbiter in office no hole is named; a node that may write alone needs no lease; a problem is named."""
+    arbitration = {"policy": "availability", "arbiters": ["witness:w1"], "solo": True, "lease_s": 0.0, "hole": "closed"}
+    watchdog = {"configured": True, "armed": False, "problem": "/dev/watchdog: no such device", "feeds": 0}
+    text = module.status_text(unpaired(0.0) | {"pair": "ALONE", "arbitration": arbitration, "watchdog": watchdog})
+    assert "witness:w1, this node may write alone\n" in text
+    assert "/dev/watchdog: no such device" in text
+    assert "refused" not in text
+
+
+@pytest.mark.parametrize("verb", ["override", "reset-device", "keep"])
+def test_operator_verbs_send_the_typed_name(asked: list[dict[str, Any]], verb: str) -> None:
+    """What only a person may decide goes to the daemon with the name that was typed, and needs one."""
+    assert module.main([verb, "b"]) == 0
+    assert asked == [{"op": verb, "node": "b"}]
+    with pytest.raises(SystemExit):
+        module.main([verb])
+
+
+def test_timers_of_a_site_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """`avance timers --site` needs no daemon."""
+    path = tmp_path / "site.json"
+    path.write_text(json.dumps(site()))
+    assert module.main(["timers", "--site", str(path)]) == 0
+    assert "17 s" in capsys.readouterr().out
 
 
 def test_refusal_is_code_2(
@@ -83,4 +114,23 @@ def test_bad_file_changes_nothing(
     path.write_text("nonsense")
     assert module.main(["pair", "--node", "a", "--site", str(path)]) == 1
     assert "nothing was changed" in capsys.readouterr().err
+    assert asked == []
+
+
+def test_the_witness_needs_no_daemon(
+    asked: list[dict[str, Any]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """`avance witness` runs by itself; what it refuses ends with 2 and one sentence."""
+    given: list[object] = []
+
+    def run(*arguments: object) -> int:
+        given.extend(arguments)
+        return 0
+
+    argv = ["witness", "--listen", "127.0.0.1:x", "--state", str(tmp_path / "s"), "--secret-file", str(tmp_path / "k")]
+    assert module.main(argv) == 2
+    assert capsys.readouterr().err.startswith("avance: --listen has the port 'x'")
+    monkeypatch.setattr("avance.witness.main", run)
+    assert module.main([*argv, "--dilation", "2.5"]) == 0
+    assert given == ["127.0.0.1:x", tmp_path / "s", tmp_path / "k", 2.5]
     assert asked == []

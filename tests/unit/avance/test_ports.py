@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ipaddress import IPv4Address
 from pathlib import Path
 
 import pytest
@@ -9,20 +10,40 @@ import pytest
 from avance import ports
 from avance.adapters.drbd import DrbdDisks
 from avance.adapters.heartbeat import HeartbeatChannel
+from avance.adapters.neighbours import ArpNeighbours
 from avance.adapters.netlink import NodeNetwork
+from avance.adapters.power import PeerBmc
 from avance.adapters.store import RecordStore
+from avance.adapters.vif import DomainWires
+from avance.adapters.watchdog import NodeWatchdog
+from avance.adapters.witness import WitnessClient
 from avance.adapters.xen import XenHypervisor
+from avance.config import Bmc
 from avance.core.events import Event
 from avance.core.model import Outcome
 from tests.unit.avance.site import config
 
+PORTS = (
+    ports.Disks, ports.Hypervisor, ports.Network, ports.Store, ports.Wires, ports.PeerPower, ports.Neighbours,
+    ports.Watchdog, ports.Witness,
+)  # fmt: skip
 
-def adapters(path: Path) -> tuple[ports.Disks, ports.Hypervisor, ports.Network, ports.Store]:
+
+def adapters(
+    path: Path,
+) -> tuple[
+    ports.Disks, ports.Hypervisor, ports.Network, ports.Store, ports.Wires, ports.PeerPower, ports.Neighbours,
+    ports.Watchdog, ports.Witness,
+]:  # fmt: skip
     """Return one adapter of each kind, typed as its port."""
     sink: list[Event] = []
     one = config()
     disks, hypervisor = DrbdDisks(one, sink.append), XenHypervisor(one, sink.append)
-    return disks, hypervisor, NodeNetwork(one, sink.append), RecordStore(path, 1.0)
+    witness = WitnessClient(one, "boot")
+    power = PeerBmc(Bmc(IPv4Address("10.77.0.32"), "admin", "-"), 1.0)
+    neighbours, network = ArpNeighbours(one, sink.append), NodeNetwork(one, sink.append)
+    parts = (DomainWires(), power, neighbours, NodeWatchdog(10.0), witness)
+    return disks, hypervisor, network, RecordStore(path, 1.0), *parts
 
 
 def channel(given: HeartbeatChannel) -> ports.PeerChannel:
@@ -30,10 +51,10 @@ def channel(given: HeartbeatChannel) -> ports.PeerChannel:
     return given
 
 
-@pytest.mark.parametrize("index", range(4))
+@pytest.mark.parametrize("index", range(len(PORTS)))
 def test_adapter_has_what_its_port_asks_for(tmp_path: Path, index: int) -> None:
     """No method of a port is missing in its adapter."""
-    port = (ports.Disks, ports.Hypervisor, ports.Network, ports.Store)[index]
+    port = PORTS[index]
     wanted = {name for name in vars(port) if not name.startswith("_")}
     assert wanted
     assert wanted <= set(dir(adapters(tmp_path)[index]))

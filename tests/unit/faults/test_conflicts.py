@@ -39,6 +39,7 @@ KILL = step("k", "node.kill")
 HANG = step("h", "disk.hang", until=for_s("h", 5.0))
 FREEZE = step("f", "node.freeze", until=for_s("f", 60.0))
 CUT = step("c", "link.cut", "a.priv0", until=for_s("c", 10.0))
+STOP = step("s", "witness.stop", "w1", until=for_s("s", 10.0))
 
 TOGETHER = [
     (KILL, step("x", "link.cut", "a.priv0", Trigger(5.0)), "while a is off for ever, because it has no until"),
@@ -57,6 +58,7 @@ TOGETHER = [
     (CUT, step("x", "link.cut_one_way", "a.priv0", EVENT, direction="out"), "are both on a.priv0 (out)"),
     (step("d", "disk.gone"), step("x", "disk.slow", when=EVENT), "are both on disk vdb of a"),
     (step("d", "disk.gone"), step("x", "disk.slow", when=EVENT, disk="vdb"), "the heal of one takes back the other"),
+    (STOP, step("x", "witness.lost_storage", "w1", EVENT), "are both on witness w1"),
     (KILL, step("x", "node.kill", when=EVENT), "are the same fault (node.kill on a)"),
 ]
 NOT_TOGETHER = [

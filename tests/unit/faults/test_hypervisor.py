@@ -188,8 +188,6 @@ class Processor:
 
     async def execute(self, command: str, arguments: dict[str, str] | None = None) -> object:
         """Answer the questions of the fault."""
-        if command == "qom-get":
-            return {"tm_hour": 1, "tm_min": 2, "tm_sec": 3}
         assert command == "human-monitor-command"
         assert arguments == {"command-line": "info registers"}
         self.rip += self.moves

@@ -9,7 +9,8 @@ import pytest
 
 from faults import link_frames as frames
 from faults.fault import Fault, FaultVerdict, Proof
-from testbed.errors import TestbedError
+from testbed import packets
+from testbed.errors import TestbedError, UsageError
 from tests.unit.faults.link_world import World
 
 FRAME = bytes(60)
@@ -116,3 +117,23 @@ def test_an_injection_that_cannot_be_stopped_is_an_error() -> None:
 
     with pytest.raises(TestbedError, match="still sends"):
         asyncio.run(story())
+
+
+def test_a_forgery_differs_from_what_was_heard_and_is_sound_on_the_wire() -> None:
+    """Each is one datagram from a foreign card in the peer's name, with a payload that the peer never sent."""
+    heard = packets.Udp("52:54:00:09:00:01", "10.9.0.1", "10.9.0.2", 7780, 7780, bytes(range(200)))
+    made = frames.forgeries(packets.udp(heard.source_mac, "52:54:00:09:00:02", heard), frames.FOREIGN_MAC)
+    found = [packets.decode(frame) for frame in made]
+    assert len(found) == frames.FLIPS + 4
+    for one in found:
+        assert isinstance(one, packets.Udp)
+        assert one.source_mac == frames.FOREIGN_MAC
+        assert (one.source_ip, one.target_port) == (heard.source_ip, heard.target_port)
+        assert one.payload != heard.payload
+    assert frames.forgeries(FRAME, frames.FOREIGN_MAC) == []
+
+
+def test_without_anything_heard_nothing_is_forged() -> None:
+    """A target that nobody talks to cannot be deceived in somebody's name."""
+    with pytest.raises(UsageError, match=r"no datagram of port 7780 reached a\.priv0"):
+        asyncio.run(frames.Forged("a.priv0", port=7780, record_s=0.0).prepare(World().bed))

@@ -9,7 +9,7 @@ from typing import cast
 
 import pytest
 
-from faults import silence
+from faults import node, silence
 from faults.fault import FaultVerdict, Proof
 from faults.node import NodeFreeze, NodeKill
 from faults.qemu_process import process_state
@@ -82,8 +82,9 @@ def test_a_freeze_that_did_not_happen_is_a_mismatch() -> None:
     assert asyncio.run(story()).verdict is FaultVerdict.MISMATCH
 
 
-def test_a_node_that_stays_silent_is_not_healed() -> None:
+def test_a_node_that_stays_silent_is_not_healed(monkeypatch: pytest.MonkeyPatch) -> None:
     """Heal looks whether the node talks, and says so when it does not."""
+    monkeypatch.setattr(node, "RESET_TIMEOUT_S", 0.05)
 
     async def story() -> None:
         async with counted_bed(BOTH) as fake:
@@ -94,6 +95,27 @@ def test_a_node_that_stays_silent_is_not_healed() -> None:
                 await fault.heal(cast("Bed", fake))
 
     asyncio.run(story())
+
+
+def test_a_node_that_resets_itself_when_it_goes_on_is_healed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It sends nothing yet, but its machine tells of a reset: it boots, and is waited for."""
+    monkeypatch.setattr(node, "RESET_TIMEOUT_S", 0.05)
+
+    async def story() -> None:
+        async with counted_bed(BOTH) as fake:
+            fault = ResetsWhenThawed("a")
+            await fault.prepare(cast("Bed", fake))
+            fake.is_mute = True
+            await fault.heal(cast("Bed", fake))
+
+    asyncio.run(story())
+
+
+class ResetsWhenThawed(NodeFreeze):
+    """A node that resets itself as soon as it goes on."""
+
+    async def _go_on(self, bed: Bed) -> None:
+        bed.history.record("qmp.a", "event", event="RESET")
 
 
 async def prove(fault: NodeKill, fake: FakeBed) -> Proof:
@@ -188,15 +210,29 @@ def test_healing_switches_a_dead_node_on_and_refuses_a_living_one() -> None:
 
     async def scenario() -> None:
         async with counted_bed(()) as fake:
-            node, bed = fake.nodes["a"], cast("Bed", fake)
+            victim, bed = fake.nodes["a"], cast("Bed", fake)
             with pytest.raises(TestbedError, match="Node a was to be switched on again, but it is running"):
                 await NodeKill("a").heal(bed)
-            assert not node.was_healed
-            await node.machine.kill()
+            assert not victim.was_healed
+            await victim.machine.kill()
             await NodeKill("a").heal(bed)
-            assert node.was_healed
+            assert victim.was_healed
 
     asyncio.run(scenario())
+
+
+def test_a_node_that_its_peer_has_switched_on_is_not_switched_on_twice() -> None:
+    """It is dead and comes back as another process before the heal: then it is only waited for."""
+
+    async def scenario() -> bool:
+        async with counted_bed(BOTH) as fake:
+            kill, bed = NodeKill("a"), cast("Bed", fake)
+            await kill.prepare(bed)
+            kill._pid = -1  # of the process that was killed; the one that runs now is another
+            await kill.heal(bed)
+            return fake.nodes["a"].was_healed
+
+    assert not asyncio.run(scenario())
 
 
 def test_confirming_without_preparing_is_an_error_of_the_caller() -> None:

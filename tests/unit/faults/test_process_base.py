@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from pathlib import Path
+
+import pytest
 
 from faults.fault import FaultVerdict, Proof
 from faults.process import ProcessStop
@@ -79,6 +82,31 @@ def test_a_successor_with_the_same_number_gets_no_signal(tmp_path: Path) -> None
             return await fault.send(inner.bed, "STOP"), process_state(child.pid)
 
     assert asyncio.run(story())[0] is False
+
+
+def test_a_node_that_was_reset_has_lost_the_fault(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its watchdog ended the stopped process with everything else: no signal is sent, and the boot is waited for."""
+    done: list[str] = []
+
+    async def story() -> None:
+        inner, fault = InnerBed(), small_stop()
+        bed = inner.bed
+        monkeypatch.setattr(bed.nodes["a"], "wait_booted", noted(done, "booted"), raising=False)
+        monkeypatch.setattr(fault, "undo", noted(done, "undone"))
+        inner.history.record("qmp.a", "event", event="RESET")
+        await fault.heal(bed)
+
+    asyncio.run(story())
+    assert done == ["booted"]
+
+
+def noted(done: list[str], word: str) -> Callable[[object], Awaitable[None]]:
+    """A stand-in that notes that it was called."""
+
+    async def act(_argument: object) -> None:
+        done.append(word)
+
+    return act
 
 
 def test_a_heal_without_a_preparation_or_a_node_is_harmless() -> None:

@@ -249,7 +249,22 @@ def test_what_is_expected_is_one_of_the_known_words() -> None:
     found = parse(text + step)
     assert (found.expect, found.outage_max_s) == (Expect.STAY, 8)
     assert parse(dump(found)) == found
-    with pytest.raises(UsageError, match=r"line 1: expect must be one of takeover, stay, any, not 'luck'"):
+    with pytest.raises(UsageError, match=r"line 1: expect must be one of takeover, stay, return, any, not 'luck'"):
         parse(text.replace("stay", "luck") + step)
     with pytest.raises(UsageError, match="outage_max_s must be a number of seconds, not 'long'"):
         parse(text.replace("8", '"long"') + step)
+
+
+def test_demands_and_the_allowed_overlap_stand_in_the_header() -> None:
+    """They survive a round trip, get nodes for roles, and refuse a step that is not there."""
+    demand = {"event": "qmp", "name": "RESET", "node": "backup", "least": 1, "before": "cut1.healed"}
+    header = json.dumps({**json.loads(HEADER), "overlap_max_s": 2.0, "demands": [demand]})
+    found = parse(f"{header}\n{CUT}\n")
+    assert parse(dump(found)) == found
+    assert found.overlap_max_s == 2.0
+    assert parse(f"{HEADER}\n{CUT}\n").overlap_max_s == 0.0
+    assert resolve(found, {"primary": "b", "backup": "a"}).demands[0].event == MachineEvent("RESET", "a")
+    with pytest.raises(UsageError, match=r"line 1: demand: cut1.healed names no step; possible are other"):
+        parse(f"{header}\n{CUT.replace('cut1', 'other')}\n")
+    with pytest.raises(UsageError, match="demands must be a list"):
+        parse(f"{header.replace('[', '').replace(']', '')}\n{CUT}\n")

@@ -25,6 +25,8 @@ def of_family(family: str) -> FaultKind:
         ("disk.gone", "backup"),
         ("node.kill", "a"),
         ("power.cut_both", "a+b"),
+        ("link.cut", "witness1.biz0"),
+        ("witness.stop", "w2"),
         ("power.cut_both", "backup+primary"),
     ],
 )
@@ -42,6 +44,7 @@ def test_targets_of_the_bed_are_accepted(name: str, target: str) -> None:
         ("node.kill", "a+b", "there is no 'a+b'"),
         ("power.cut_both", "a", "power.cut_both breaks a pair"),
         ("power.cut_both", "a+backup", "there is no 'a+backup'"),
+        ("witness.stop", "a", "witness.stop breaks a witness (w1); there is no 'a'; possible are w1, w2."),
         ("disk.gone", ["a"], "there is no ['a']"),
     ],
 )
@@ -70,6 +73,8 @@ def test_each_family_has_its_targets() -> None:
         ("a.priv0", "a.priv0"),
         ("client.biz0", "client.biz0"),
         ("web", "web"),
+        ("w1", "w1"),
+        ("witness1.biz0", "witness1.biz0"),
     ],
 )
 def test_roles_become_nodes(target: str, resolved: str) -> None:

@@ -53,7 +53,7 @@ def test_each_form_is_read_and_written(key: str, given: dict[str, object], expec
     ("given", "said"),
     [
         (3, "when must be an object with either a time"),
-        ({}, "events are milestone, resync, qmp, outage_began, outage_ended"),
+        ({}, "events are milestone, resync, qmp, alert, outage_began, outage_ended"),
         ({"after_s": 1, "event": "resync"}, "either a time"),
         ({"after_s": "3"}, "when: after_s must be a number of seconds from 0 to 86400, not '3'"),
         ({"after_s": True}, "after_s must be a number"),

@@ -6,11 +6,13 @@ import json
 import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from images.manifest import PRODUCT
 from testbed.bed import Bed, BedOptions
 from testbed.history import History
 from testbed.host import Accelerator
@@ -19,6 +21,7 @@ from testbed.progress import Progress
 from testbed.site import SiteOptions
 from testbed.wait import wait_until
 
+WITNESS = PRODUCT["witness"]
 LOAD_AT, HEADER_BYTES = 0x100000, 0x30
 # mov edx,0x3f8; mov al,'A'; out; mov al,'\n'; out; hlt; jmp back
 CODE = bytes.fromhex("baf8030000 b041 ee b00a ee f4 ebfd")
@@ -70,11 +73,14 @@ def small_image(directory: Path) -> Image:
     return load(write_image(directory))
 
 
-def cold_bed(directory: Path, cache: Path, history: History) -> Bed:
-    """A bed of the small image that was not entered."""
+def cold_bed(directory: Path, cache: Path, history: History, *, site: SiteOptions | None = None) -> Bed:
+    """A bed of the small image that was not entered; with a site, the image names the product's witness."""
+    image = small_image(directory / "image")
+    if site is not None:
+        image = replace(image, product=replace(image.product, witness=tuple(WITNESS)))
     return Bed(
-        small_image(directory / "image"),
-        BedOptions(directory / "run", cache, SiteOptions()),
+        image,
+        BedOptions(directory / "run", cache, site or SiteOptions()),
         accelerator=Accelerator("tcg", "a test", 0.0),
         history=history,
         progress=Progress(quiet=True),

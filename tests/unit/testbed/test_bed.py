@@ -23,6 +23,7 @@ from testbed.history import History
 from testbed.ipmi_client import IpmiClient
 from testbed.node import Node, Place
 from testbed.process import Child
+from testbed.site import SiteOptions
 from testbed.snapshot import SnapshotStore
 from testbed.switch_client import Switch
 from testbed.wait import ForbiddenSeen, wait_until
@@ -43,12 +44,14 @@ def host(tmp_path: Path) -> Iterator[pytest.MonkeyPatch]:
         yield patch
 
 
-def with_bed(tmp_path: Path, cache: Path, scenario: Callable[[Bed], Awaitable[None]]) -> None:
+def with_bed(
+    tmp_path: Path, cache: Path, scenario: Callable[[Bed], Awaitable[None]], *, options: SiteOptions | None = None
+) -> None:
     """Run the scenario in a bed whose world is up; afterwards no process and no socket may be left."""
 
     async def whole() -> None:
         with History() as history:
-            bed = cold_bed(tmp_path, cache, history)
+            bed = cold_bed(tmp_path, cache, history, site=options)
             try:
                 async with bed:
                     await scenario(bed)
@@ -104,6 +107,40 @@ def test_a_host_without_ipmi_sim_has_nodes_without_bmcs(
         assert bed.bmcs == {}
 
     with_bed(tmp_path, credentials_cache, scenario)
+
+
+@needs_qemu
+def test_the_site_has_its_witnesses(tmp_path: Path, credentials_cache: Path) -> None:
+    """Each answers at its own address, knows nothing yet, and leaves its log; without a command there is none."""
+
+    async def scenario(bed: Bed) -> None:
+        for name, witness in bed.witnesses.items():
+            view = await witness.look(bed.client, timeout_s=10)
+            assert view is not None
+            assert (witness.address, view.taught, view.epoch) == (site.WITNESS_ADDRESSES[name], False, 0)
+        assert list(bed.witnesses) == ["w1", "w2"]
+
+    async def nobody(bed: Bed) -> None:
+        assert bed.witnesses == {}
+        assert bed.options.site.witnesses == 0
+
+    with_bed(tmp_path, credentials_cache, scenario, options=SiteOptions(witnesses=2))
+    assert "ended" in (tmp_path / "run" / "witness-w2" / "witness.log").read_text(encoding="utf-8")
+    with_bed(tmp_path, credentials_cache, nobody)
+
+
+@needs_qemu
+def test_a_site_with_power_control_needs_bmcs(
+    tmp_path: Path, credentials_cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its nodes would be told of addresses at which nobody is."""
+    monkeypatch.setattr("testbed.bed.BMC_PROGRAM", "no-such-program")
+
+    async def scenario(_bed: Bed) -> None:
+        pytest.fail("the bed came up")
+
+    with pytest.raises(HostError, match="a site with power control needs the BMCs"):
+        with_bed(tmp_path, credentials_cache, scenario, options=SiteOptions(power=True))
 
 
 @needs_qemu
@@ -277,6 +314,31 @@ def test_a_saved_pair_is_restored_and_a_damaged_snapshot_costs_a_cold_boot(
 
     with_bed(tmp_path, credentials_cache, first)
     with_bed(tmp_path, credentials_cache, second)
+
+
+@needs_qemu
+@pytest.mark.skipif(shutil.which("ipmi_sim") is None, reason="ipmi_sim is not installed")
+def test_witness_and_bmcs_belong_to_the_restored_pair(
+    tmp_path: Path, credentials_cache: Path, host: pytest.MonkeyPatch
+) -> None:
+    """They have the secret of the snapshot; the witness knows nothing, whatever it knew before."""
+    without_product(host)
+    secrets = []
+
+    async def scenario(bed: Bed) -> None:
+        before = bed._secret
+        await bed.reach(Stage.PROTECTED, use_snapshot=True)
+        secrets.append((before, bed._secret))
+        view = await bed.witnesses["w1"].look(bed.client, timeout_s=10)
+        assert view is not None
+        for name, bmc in bed.bmcs.items():
+            assert (bmc.user, bmc.password) == site.bmc_credentials(bed._secret, name)
+            async with IpmiClient(bed.client, bmc.address, user=bmc.user, password=bmc.password) as client:
+                assert await client.power_is_on()
+
+    for _ in range(2):
+        with_bed(tmp_path, credentials_cache, scenario, options=SiteOptions(power=True))
+    assert secrets[0][0] == secrets[0][1] == secrets[1][1] != secrets[1][0]
 
 
 @needs_qemu

@@ -16,7 +16,8 @@ from testbed.bmc import Bmc, NodePower, PoweredNode, loopback_ports
 from testbed.endpoint import Endpoint
 from testbed.errors import MachineError
 from testbed.history import History
-from tests.unit.testbed.bmc_bench import LampPower, bmc_bench
+from testbed.ipmi_client import IpmiClient, IpmiFailed
+from tests.unit.testbed.bmc_bench import BMC_IP, LampPower, bmc_bench
 
 needs_sim = pytest.mark.skipif(
     not (shutil.which("ipmi_sim") and shutil.which("ipmitool")), reason="ipmi_sim or ipmitool is not installed"
@@ -53,6 +54,23 @@ def test_each_power_command_is_done_and_a_failed_one_is_an_error(tmp_path: Path)
 
     asyncio.run(scenario())
     history.close()
+
+
+@needs_sim
+def test_another_user_signs_on() -> None:
+    """The BMC knows the new one and no other; a restored node finds the one that it was told of."""
+
+    async def scenario() -> None:
+        async with bmc_bench(LampPower()) as bench:
+            old = (bench.bmc.user, bench.bmc.password)
+            await bench.bmc.sign_on("somebody", "else")
+            async with bench.asker() as client:
+                assert await client.power_is_on()
+            async with IpmiClient(bench.client, BMC_IP, user=old[0], password=old[1]) as client:
+                with pytest.raises(IpmiFailed):
+                    await client.power_is_on()
+
+    asyncio.run(scenario())
 
 
 @needs_sim

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from testbed.bmc_relay import NodeWire, Pace, opens_without_password
+from testbed.bmc_relay import NodeWire, opens_without_password
+from testbed.udp_relay import Pace
 
 
 def open_session(algorithm: int, *, payload_type: int = 0x10) -> bytes:

@@ -40,6 +40,22 @@ def test_a_product_may_name_the_supervisor_of_its_daemon(tmp_path: Path) -> None
     assert image.load(manifest).product.daemon == "/run/service/x"
 
 
+def test_a_product_may_keep_its_inputs(tmp_path: Path) -> None:
+    """A product whose journal cannot be replayed names no inputs, and none are looked for."""
+    manifest = write_image(tmp_path)
+    assert image.load(manifest).product.inputs == ""
+    edit(manifest, lambda document: document["product"].update(inputs="/var/log/x/inputs.jsonl"))
+    assert image.load(manifest).product.inputs == "/var/log/x/inputs.jsonl"
+
+
+def test_a_product_may_say_how_a_witness_is_started(tmp_path: Path) -> None:
+    """A product without a witness gets none in the bed."""
+    manifest = write_image(tmp_path)
+    assert image.load(manifest).product.witness == ()
+    edit(manifest, lambda document: document["product"].update(witness=["{python}", "w", "{listen}"]))
+    assert image.load(manifest).product.witness == ("{python}", "w", "{listen}")
+
+
 def test_another_schema_is_refused(tmp_path: Path) -> None:
     """The schema found and the one needed are named."""
     manifest = write_image(tmp_path)

@@ -46,12 +46,12 @@ def test_networks_are_datagram_sockets_with_both_ends(tmp_path: Path) -> None:
 
 
 def test_a_machine_waits_paused_and_dies_only_by_command(tmp_path: Path) -> None:
-    """It starts paused, a guest's power-off pauses it, its reboot reboots it, and its clock is the virtual one."""
+    """It starts paused, a guest's power-off pauses it, its reboot reboots it, and its battery clock never stops."""
     argv = qemu_argv(node(tmp_path))
     assert "-S" in argv
     assert "-no-reboot" not in argv
     assert option(argv, "-action") == ["reboot=reset,shutdown=pause,panic=none,watchdog=reset"]
-    assert option(argv, "-rtc") == ["base=utc,clock=vm"]
+    assert option(argv, "-rtc") == ["base=utc,clock=rt"]
 
 
 def test_xen_gets_a_cpu_that_it_survives_on(tmp_path: Path) -> None:

@@ -9,13 +9,14 @@ import shutil
 import signal
 import tempfile
 from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from testbed import node as node_module
 from testbed.errors import GuestCommandError, ImageError, MachineError, WaitTimeout
-from testbed.guest import GuestAgent
+from testbed.guest import GuestAgent, Outcome
 from testbed.history import History
 from testbed.machine_spec import qemu_argv
 from testbed.node import Node, Place
@@ -191,6 +192,15 @@ class FakeGuest:
             raise answer
         return answer
 
+    async def run(self, argv: Sequence[str], *, timeout_s: float, stdin: bytes | None = None) -> Outcome:
+        """Say whether a file exists."""
+        assert argv[:2] == ["test", "-e"]
+        return Outcome(0 if argv[2] in self.files else 1, "", "")
+
+    async def read_file(self, path: str) -> bytes:
+        """Return a kept file."""
+        return self.files[path]
+
     async def write_file(self, path: str, content: bytes) -> None:
         """Keep the file."""
         self.files[path] = content
@@ -214,7 +224,7 @@ def node_with(tmp_path: Path, guest: FakeGuest) -> Node:
 
 def test_the_fake_guest_has_the_calls_of_the_real_one() -> None:
     """A renamed method of the agent breaks this test and not the pair."""
-    for name in ("connect", "must_succeed", "write_file"):
+    for name in ("connect", "must_succeed", "run", "read_file", "write_file"):
         assert callable(getattr(GuestAgent, name))
         assert callable(getattr(FakeGuest, name))
 
@@ -226,6 +236,29 @@ def test_a_command_is_the_published_one_with_its_document(tmp_path: Path) -> Non
     asyncio.run(node.command(node.image.product.pair, {"schema": "x/1"}, timeout_s=1))
     assert guest.commands == [["nothing", "pair", "a", "/run/pair.json"]]
     assert json.loads(guest.files["/run/pair.json"]) == {"schema": "x/1"}
+
+
+def test_inputs_are_kept_beside_the_journal(tmp_path: Path) -> None:
+    """What a living node's daemon was told is copied under the name that the replay looks for, rotated or not."""
+    guest = FakeGuest()
+    node = node_with(tmp_path, guest)
+    node.image = replace(node.image, product=replace(node.image.product, inputs="/log/inputs.jsonl"))
+    node.journal_log.parent.mkdir(parents=True, exist_ok=True)
+    asyncio.run(node.keep_inputs())
+    assert list(node.journal_log.parent.glob("inputs*")) == []
+    guest.files = {"/log/inputs.jsonl.1": b"one\n", "/log/inputs.jsonl": b"two\n"}
+    asyncio.run(node.keep_inputs())
+    assert (node.journal_log.parent / "inputs-a.jsonl.1").read_bytes() == b"one\n"
+    assert (node.journal_log.parent / "inputs-a.jsonl").read_bytes() == b"two\n"
+
+
+def test_a_product_without_inputs_has_none_to_keep(tmp_path: Path) -> None:
+    """Neither a product that names no inputs nor a node that is off is asked."""
+    node = node_with(tmp_path, FakeGuest())
+    asyncio.run(node.keep_inputs())
+    node._machine = None
+    node.image = replace(node.image, product=replace(node.image.product, inputs="/log/inputs.jsonl"))
+    asyncio.run(node.keep_inputs())
 
 
 def test_a_node_is_booted_when_the_product_answers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -16,7 +16,8 @@ from testbed.site import SiteOptions
 
 SCHEMA = Path(__file__).resolve().parents[3] / "avance" / "schema" / "site.json"
 TYPES: dict[str, tuple[type, ...]] = {
-    "object": (dict,), "string": (str,), "number": (int, float), "array": (list,), "null": (type(None),),
+    "object": (dict,), "string": (str,), "number": (int, float), "array": (list,), "boolean": (bool,),
+    "null": (type(None),),
 }  # fmt: skip
 
 
@@ -61,7 +62,9 @@ def object_complaints(value: dict[str, Any], schema: dict[str, Any], root: dict[
 
 
 @pytest.mark.parametrize(
-    "options", [SiteOptions(), SiteOptions(policy="safety", dilation=3.0)], ids=["default", "changed"]
+    "options",
+    [SiteOptions(), SiteOptions(policy="safety", dilation=3.0, witnesses=2, power=True)],
+    ids=["default", "changed"],
 )
 def test_the_site_fits_the_published_schema(options: SiteOptions) -> None:
     """The product's own schema finds nothing to complain about."""
@@ -88,6 +91,27 @@ def test_options_reach_the_documents() -> None:
     assert (vm["kernel"], vm["ramdisk"], vm["memory_mib"], vm["volume_mib"]) == ("/k", "/r", 96, 32)
 
 
+def test_a_site_names_its_witnesses_gateway_and_bmcs() -> None:
+    """As many witnesses as wanted, the gateway always, and the BMCs with power control only."""
+    named = [[entry["address"] for entry in document(SiteOptions(witnesses=count))["witnesses"]] for count in range(3)]
+    assert named == [[], ["10.77.0.5:7790"], ["10.77.0.5:7790", "10.77.0.6:7790"]]
+    assert document()["gateways"] == {"biz0": site.GATEWAY}
+    assert not any("bmc" in node for node in document()["nodes"].values())
+    for name, node in document(SiteOptions(power=True))["nodes"].items():
+        user, password = site.bmc_credentials("ab" * 32, name)
+        assert node["bmc"] == {"address": site.BMC_ADDRESSES[name], "user": user, "password": password}
+    with pytest.raises(UsageError, match="witnesses is 3; a site has 0 to 2"):
+        SiteOptions(witnesses=3)
+
+
+def test_credentials_of_a_bmc_follow_from_the_secret() -> None:
+    """The same for the same secret, as a snapshot needs it; others for another one; short enough for IPMI."""
+    known = {site.bmc_credentials(secret, node) for secret in ("ab" * 32, "cd" * 32) for node in site.NODES}
+    assert len(known) == 4
+    assert site.bmc_credentials("ab" * 32, "a") == site.bmc_credentials("ab" * 32, "a")
+    assert all(len(user) <= 16 and len(password) == 16 for user, password in known)
+
+
 def test_no_document_tells_the_nodes_apart() -> None:
     """The site names both nodes in full and nothing else depends on the node, so one file serves both."""
     made = document()
@@ -99,13 +123,14 @@ def test_no_document_tells_the_nodes_apart() -> None:
 def test_addresses_of_a_network_are_all_different() -> None:
     """Nodes, their BMCs, service, VM, gateway, service centre and client share one network without a clash."""
     public = [ipaddress.ip_interface(links[site.PUBLIC]) for links in site.NODE_ADDRESSES.values()]
-    others = [*site.BMC_ADDRESSES.values(), site.SERVICE, site.VM_ADDRESS, site.GATEWAY, site.CENTRE, site.CLIENT]
+    others = [*site.BMC_ADDRESSES.values(), *site.WITNESS_ADDRESSES.values()]
+    others += [site.SERVICE, site.VM_ADDRESS, site.GATEWAY, site.CENTRE, site.CLIENT]
     hosts = [interface.ip for interface in public] + [ipaddress.ip_address(text) for text in others]
-    assert len(set(hosts)) == len(hosts) == 9
+    assert len(set(hosts)) == len(hosts) == 11
     assert all(host in public[0].network for host in hosts)
     macs = [mac for links in site.NODE_MACS.values() for mac in links.values()] + [site.CLIENT_MAC, site.VM_MAC]
-    macs += site.BMC_MACS.values()
-    assert len(set(macs)) == 8
+    macs += [*site.BMC_MACS.values(), *site.WITNESS_MACS.values()]
+    assert len(set(macs)) == len(macs) == 10
 
 
 def test_the_outside_world_has_the_addresses_that_the_nodes_are_told() -> None:
@@ -120,7 +145,8 @@ def test_every_link_of_a_node_has_a_port_on_the_switch() -> None:
     ports = {port for names in site.SEGMENTS.values() for port in names}
     for node, links in site.NODE_ADDRESSES.items():
         assert {f"{node}.{link}" for link in links} <= ports
-    assert {site.CLIENT_PORT, site.OUTSIDE_PORT, *site.BMC_PORTS.values()} <= set(site.SEGMENTS[site.PUBLIC])
+    hosts = {site.CLIENT_PORT, site.OUTSIDE_PORT, *site.BMC_PORTS.values(), *site.WITNESS_PORTS.values()}
+    assert hosts <= set(site.SEGMENTS[site.PUBLIC])
 
 
 def test_an_unknown_site_schema_is_refused() -> None:

@@ -79,10 +79,13 @@ def test_half_raised_resource_is_taken_down(tools: Tools) -> None:
 
 
 def test_each_command_is_one_call(tools: Tools) -> None:
-    """Promotion, demotion, connection, resumption and initialisation each call drbdadm once, without force."""
+    """Each of them calls drbdadm once, outdate looks as well; nothing is forced but the end of a connection."""
     async def story() -> None:
         adapter = disks()
-        for act in (adapter.connect, adapter.initialise, adapter.promote, adapter.demote, adapter.resume):
+        tools.says("drbdadm", "Outdated/DUnknown")
+        assert (await adapter.connect(WEB, discard=False)).outcome is Outcome.OK
+        acts = [adapter.initialise, adapter.promote, adapter.demote, adapter.resume]
+        for act in [*acts, adapter.disconnect, adapter.outdate, adapter.resync]:
             assert (await act(WEB)).outcome is Outcome.OK
 
     asyncio.run(story())
@@ -92,7 +95,31 @@ def test_each_command_is_one_call(tools: Tools) -> None:
         "drbdadm primary web",
         "drbdadm secondary web",
         "drbdadm resume-io web",
+        "drbdadm disconnect --force web",
+        "drbdadm outdate web",
+        "drbdadm dstate web",
+        "drbdadm invalidate-remote web",
     ]
+
+
+@pytest.mark.parametrize(
+    ("states", "outcome"),
+    [("Outdated/DUnknown", Outcome.OK), ("Inconsistent/DUnknown", Outcome.OK), ("Diskless/DUnknown", Outcome.OK),
+     ("Unconfigured", Outcome.OK), ("Outdated", Outcome.OK),
+     ("UpToDate/UpToDate", Outcome.FAILED), ("Consistent/DUnknown", Outcome.FAILED), ("Fine/Fine", Outcome.UNKNOWN)],
+)  # fmt: skip
+def test_worse_than_outdated_counts_as_outdated(tools: Tools, states: str, outcome: Outcome) -> None:
+    """The state afterwards counts: a bad copy is as good as an outdated one, whatever drbdadm's exit code says."""
+    tools.says("drbdadm", f"{states}\n")
+    for code in (0, 17):
+        tools.ends("drbdadm.outdate", code)
+        assert asyncio.run(disks().outdate(WEB)).outcome is outcome
+
+
+def test_copy_that_cannot_be_looked_at_is_not_outdated(tools: Tools) -> None:
+    """Who cannot look does not know."""
+    tools.ends("drbdadm.dstate", 10)
+    assert asyncio.run(disks().outdate(WEB)).outcome is Outcome.UNKNOWN
 
 
 def test_stream_is_reported_and_its_break_too(tools: Tools) -> None:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import socket
 from collections.abc import Iterator
+from dataclasses import replace
 
 import pytest
 
 from avance.adapters import heartbeat as module
 from avance.adapters.heartbeat import HeartbeatChannel
 from avance.config import parse
-from avance.core.events import Event, HeartbeatSeen
+from avance.core.events import DatagramsRefused, Event, HeartbeatSeen
 from avance.core.model import PairState, PeerView, Record
 from avance.wire.heartbeat import Heartbeat, Rejected, decode, encode, link_key
 from tests.playbook import PRIV, A, B
@@ -120,7 +121,43 @@ def test_forged_and_replayed_datagrams_are_counted(peer: socket.socket) -> None:
             assert set(mine.rejected) == {"not a heartbeat", "replayed or out of order", "wrong authentication code"}
 
     asyncio.run(story())
-    assert len(events) == 1
+    assert [event for event in events if isinstance(event, HeartbeatSeen)] == [HeartbeatSeen(PRIV, VIEW, 1.0)]
+
+
+def test_flood_of_forgeries_is_told_once_a_second(peer: socket.socket, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The core hears of the first refused datagram at once and of the others in one event a second later."""
+    events: list[Event] = []
+
+    async def story() -> None:
+        with channel(events) as mine:
+            monkeypatch.setattr(module, "now_s", lambda: 100.0)
+            for _ in range(20):
+                peer.sendto(b"noise", ("127.0.0.1", module.PORT))
+            async with asyncio.timeout(5.0):
+                await until(lambda: sum(mine.rejected.values()) == 20)
+            monkeypatch.setattr(module, "now_s", lambda: 101.0)
+            peer.sendto(b"noise", ("127.0.0.1", module.PORT))
+            async with asyncio.timeout(5.0):
+                await until(lambda: sum(mine.rejected.values()) == 21)
+
+    asyncio.run(story())
+    assert events == [DatagramsRefused(PRIV, "not a heartbeat", 1), DatagramsRefused(PRIV, "not a heartbeat", 20)]
+
+
+def test_restarted_peer_is_no_forger(peer: socket.socket) -> None:
+    """The first datagrams of a new boot are not believed yet, but nobody is accused."""
+    events: list[Event] = []
+
+    async def story() -> None:
+        with channel(events) as mine:
+            peer.sendto(encode(KEY, Heartbeat(PRIV, 1, 50.0, ("a-boot", 1.0), VIEW)), ("127.0.0.1", module.PORT))
+            reborn = Heartbeat(PRIV, 1, 3.0, None, replace(VIEW, boot="b-boot-2"))
+            peer.sendto(encode(KEY, reborn), ("127.0.0.1", module.PORT))
+            async with asyncio.timeout(5.0):
+                await until(lambda: bool(mine.rejected))
+
+    asyncio.run(story())
+    assert events == [HeartbeatSeen(PRIV, VIEW, 1.0)]
 
 
 def test_unsendable_heartbeat_is_counted(peer: socket.socket, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import os
+import signal
 from pathlib import Path
 
-from avance.adapters.process import lines, run, run_all
+from avance.adapters.process import keep_open, lines, run, run_all
 from avance.core.model import Outcome
 from avance.ports import Done
 from tests.unit.avance.adapters.tools import until
@@ -15,6 +18,31 @@ def test_success_carries_the_output() -> None:
     """A command that ends with 0 is OK."""
     completed = asyncio.run(run(["echo", "hello"], timeout_s=10.0))
     assert (completed.outcome, completed.stdout) == (Outcome.OK, "hello\n")
+
+
+def test_environment_is_added() -> None:
+    """What a command is given by its environment stands beside what the daemon has in its own."""
+    completed = asyncio.run(run(["sh", "-c", "echo $SECRET; ls"], timeout_s=10.0, environment={"SECRET": "x"}))
+    assert completed.outcome is Outcome.OK
+    assert completed.stdout.startswith("x\n")
+
+
+def test_kept_file_stays_open(tmp_path: Path) -> None:
+    """The keeper holds the very same open file, once, and nothing that the daemon reads or writes."""
+    with (tmp_path / "file").open("w") as file:
+        pid = keep_open(file.fileno(), 3)
+    try:
+        held = Path(f"/proc/{pid}/fd")
+        names: dict[str, Path] = {}
+        for path in held.iterdir():
+            with contextlib.suppress(FileNotFoundError):  # a library that its loader has just closed
+                names[path.name] = path.readlink()
+        assert [name for name, target in names.items() if target == tmp_path / "file"] == ["3"]
+        assert [names[name] for name in "012"] == [Path("/dev/null")] * 3
+        assert os.getsid(pid) == pid, "a signal to the daemon's group does not reach it"
+    finally:
+        os.kill(pid, signal.SIGKILL)
+        os.waitpid(pid, 0)
 
 
 def test_failure_carries_the_evidence() -> None:
@@ -55,7 +83,7 @@ def test_lines_come_as_they_are_printed() -> None:
     async def story() -> list[str]:
         stream = lines(["sh", "-c", "echo one; echo two; exec sleep 600"])
         seen = [await anext(stream), await anext(stream)]
-        await stream.aclose()  # type: ignore[attr-defined]  # an async generator, declared by its narrow interface
+        await stream.aclose()
         return seen
 
     assert asyncio.run(asyncio.wait_for(story(), 10.0)) == ["one", "two"]

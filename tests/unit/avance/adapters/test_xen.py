@@ -109,3 +109,90 @@ def test_every_change_is_read_anew(tools: Tools) -> None:
 
     beside(hypervisor(events).follow(), story)
     assert events[:2] == [DomainChanged(WEB, running=False)] * 2
+
+
+def test_pause_asks_xen_without_looking_first(tools: Tools) -> None:
+    """The domain is paused by the first program that is started, and only once: Xen counts."""
+
+    async def story() -> None:
+        adapter = hypervisor()
+        assert (await adapter.pause()).outcome is Outcome.OK
+        assert (await adapter.pause()).outcome is Outcome.OK
+
+    asyncio.run(story())
+    assert tools.calls == ["xl pause web"]
+
+
+@pytest.mark.parametrize(
+    ("state", "outcome"),
+    [("", Outcome.OK), ("---s--", Outcome.OK), ("--p---", Outcome.OK), ("r-----", Outcome.FAILED)],
+)
+def test_failed_pause_counts_only_if_the_domain_cannot_run(tools: Tools, state: str, outcome: Outcome) -> None:
+    """A domain that is absent, dead or paused is as good as paused; one that may run is not."""
+    tools.ends("xl.pause", 1)
+    if state:
+        tools.says("xl", listed(state))
+    assert asyncio.run(hypervisor().pause()).outcome is outcome
+
+
+def test_pause_without_a_list_is_not_ok(tools: Tools) -> None:
+    """Who cannot look does not know."""
+    tools.ends("xl", 1)
+    assert asyncio.run(hypervisor().pause()).outcome is not Outcome.OK
+
+
+def test_nothing_starts_while_paused(tools: Tools) -> None:
+    """Between pause and unpause no domain is created."""
+
+    async def story() -> None:
+        adapter = hypervisor()
+        await adapter.pause()
+        assert (await adapter.start(WEB)).outcome is Outcome.FAILED
+        await adapter.unpause()
+        assert (await adapter.start(WEB)).outcome is Outcome.OK
+
+    asyncio.run(story())
+    assert len([call for call in tools.calls if "create" in call]) == 1
+
+
+def test_domain_that_is_born_during_a_pause_is_paused_too(tools: Tools, tmp_path: Path) -> None:
+    """A creation that was under way ends in a paused domain, and until then the pause has not succeeded."""
+    script, created = tmp_path / "xl", tmp_path / "created"
+    wait = f"until [ -e {created} ]; do sleep 0.01; done"
+    slow = f"case $1 in create) {wait} ;; pause) [ -e {created} ] || exit 1 ;; esac"
+    script.write_text(script.read_text().replace("exit 0", slow))
+
+    async def story() -> None:
+        adapter = hypervisor()
+        async with asyncio.timeout(10.0), asyncio.TaskGroup() as tasks:
+            started = tasks.create_task(adapter.start(WEB))
+            await until(lambda: any("create" in call for call in tools.calls))
+            done = await adapter.pause()
+            assert done.outcome is Outcome.FAILED
+            assert "just being created: web" in done.detail
+            created.touch()
+            assert (await started).outcome is Outcome.OK
+        assert (await adapter.pause()).outcome is Outcome.OK
+
+    asyncio.run(story())
+    assert [call for call in tools.calls if "pause" in call] == ["xl pause web"] * 2
+
+
+def test_unpause_takes_back_every_pause(tools: Tools, tmp_path: Path) -> None:
+    """A domain that an earlier daemon had paused as well needs a second one; it goes on until the list says so."""
+    script = tmp_path / "xl"
+    second = f'echo x >> {tmp_path}/n && [ "$(wc -l < {tmp_path}/n)" = 2 ] && cp {tmp_path}/r {tmp_path}/xl.out'
+    count = f'[ "$1" = unpause ] && {second}'
+    script.write_text(script.read_text().replace("exit 0", f"{count}\nexit 0"))
+    (tmp_path / "r").write_text(listed("-b----"))
+    tools.says("xl", listed("--p---"))
+    assert asyncio.run(hypervisor().unpause()).outcome is Outcome.OK
+    assert [call.split()[1] for call in tools.calls] == ["list", "unpause", "list", "unpause", "list"]
+
+
+def test_domain_that_stays_paused_is_a_failure(tools: Tools) -> None:
+    """There is a bound, and then it is said."""
+    tools.says("xl", listed("--p---"))
+    done = asyncio.run(hypervisor().unpause())
+    assert done.outcome is Outcome.FAILED
+    assert "still paused: web" in done.detail

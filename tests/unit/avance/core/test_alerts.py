@@ -14,7 +14,11 @@ EVERY = [
     alerts.takeover_refused(("no good copy", "no right")), alerts.fenced("the peer owns epoch 5"),
     alerts.mismatch("the configurations differ"), alerts.vm_started(WEB), alerts.vm_crashed(WEB),
     alerts.command_failed("StartDomain", WEB, "no memory"), alerts.store_failed("disk hangs"), alerts.protected(),
-    alerts.no_good_copy(WEB),
+    alerts.no_good_copy(WEB), alerts.split("both nodes claim epoch 3"), alerts.resets_itself("it is fenced"),
+    alerts.paused_machine(21.4), alerts.waits(("its copy may be older",)), alerts.backup_down(PRIV),
+    alerts.quarantined(A), alerts.lagging(2.34), alerts.contradiction(WEB), alerts.operator("override", A),
+    alerts.operator("reset-device", A), alerts.operator("keep", A),
+    alerts.datagrams_refused(PRIV, "not a heartbeat", 3),
 ]  # fmt: skip
 
 
@@ -36,4 +40,14 @@ def test_texts_carry_the_evidence() -> None:
     """A person reads what happened without looking into a log."""
     assert "5.0 s" in alerts.peer_lost(A, 5.04).text
     assert "no good copy; no right" in alerts.takeover_refused(("no good copy", "no right")).text
+    assert "21 s" in alerts.paused_machine(21.4).text
+    assert "2.3 s" in alerts.lagging(2.34).text
+    assert "avance keep NODE" in alerts.split("both nodes claim epoch 3").text
+    assert "avance reset-device a" in alerts.quarantined(A).text
     assert "no memory" in alerts.command_failed("StartDomain", WEB, "no memory").text
+
+
+def test_every_alert_is_tried_here() -> None:
+    """A new alert is added to this list, so that its words are checked."""
+    made = {name for name, one in vars(alerts).items() if callable(one) and one.__module__ == alerts.__name__}
+    assert len(made) == len(EVERY) - 2, "the operator has three words"

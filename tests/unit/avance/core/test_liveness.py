@@ -1,12 +1,14 @@
-"""Silence is judged as designed: links by echo, the peer by any receipt, and not while this node stood still."""
+"""Silence is judged as designed: links by echo, the lease by send times, and never by what came before a standstill."""
 
 from __future__ import annotations
 
 import pytest
 
 from avance.core.liveness import Liveness
-from avance.core.model import LinkState, Timers
+from avance.core.model import LinkName, LinkState, Timers
 from tests.playbook import BIZ, PRIV
+
+UP, SUSPECT, DOWN = LinkState.UP, LinkState.SUSPECT, LinkState.DOWN
 
 
 def fresh() -> Liveness:
@@ -14,37 +16,73 @@ def fresh() -> Liveness:
     return Liveness(Timers(), (PRIV, BIZ))
 
 
-def until(liveness: Liveness, start: float, end: float) -> list[tuple[float, LinkState]]:
-    """Judge in steps of 0.1 s and return when the private link changed."""
+def until(
+    liveness: Liveness, start: float, seconds: float, *, heard: LinkName | None = None
+) -> list[tuple[float, LinkState]]:
+    """Judge in steps of 0.1 s, with or without echoes on one link; returns when the private link changed."""
     changes = []
-    for step in range(round((end - start) * 10) + 1):
+    for step in range(round(seconds * 10) + 1):
         now = start + step / 10
+        if heard is not None and step % 5 == 0:
+            liveness.heartbeat_seen(heard, now, now)
         changes += [(round(now - start, 1), after) for link, _, after in liveness.update(now) if link == PRIV]
     return changes
+
+
+def fallen(times: int) -> tuple[Liveness, float]:
+    """Return a private link that has just fallen for the given time, and the moment now."""
+    liveness, now = fresh(), 1000.0
+    for _ in range(times):
+        until(liveness, now, 200.0, heard=PRIV)
+        until(liveness, now + 200.1, 4.0)
+        now += 300.0
+    liveness.update(now)
+    return liveness, now
+
+
+# ---------------------------------------------------------------- links
 
 
 def test_link_goes_suspect_then_down() -> None:
     """A link without an echo is suspect after 2 s and down after 3 s."""
     liveness = fresh()
     liveness.heartbeat_seen(PRIV, 50.0, 50.0)
-    assert until(liveness, 50.0, 56.0) == [(0.0, LinkState.UP), (2.0, LinkState.SUSPECT), (3.0, LinkState.DOWN)]
+    assert until(liveness, 50.0, 6.0) == [(0.0, UP), (2.0, SUSPECT), (3.0, DOWN)]
 
 
-def test_peer_is_lost_after_silence_on_every_link() -> None:
-    """The peer is lost 5 s after the last receipt on any link, not before."""
-    liveness = fresh()
-    liveness.heartbeat_seen(PRIV, 50.0, 50.0)
-    liveness.heartbeat_seen(BIZ, None, 52.0)
-    until(liveness, 52.0, 56.9)
-    assert not liveness.peer_lost(56.9)
-    assert liveness.peer_lost(57.0)
+def test_first_echo_raises_a_link_at_once() -> None:
+    """A link that never fell is used as soon as it carries an echo."""
+    assert until(fresh(), 50.0, 0.0, heard=PRIV) == [(0.0, UP)]
 
 
-def test_peer_never_heard_is_not_lost() -> None:
-    """A node that never heard its peer must not take it for dead."""
-    liveness = fresh()
-    until(liveness, 0.0, 100.0)
-    assert not liveness.peer_lost(100.0)
+@pytest.mark.parametrize(("falls", "hold_s"), [(1, 10.0), (2, 20.0), (3, 40.0), (4, 80.0), (5, 160.0), (6, 160.0)])
+def test_flapping_link_is_held_ever_longer(falls: int, hold_s: float) -> None:
+    """A link that fell is used again after 10 s good, doubled per fall, at most 160 s."""
+    liveness, now = fallen(falls)
+    assert until(liveness, now, 199.0, heard=PRIV) == [(hold_s, UP)]
+
+
+def test_hold_starts_anew_with_each_interruption() -> None:
+    """The time that a link must be good is one piece: a gap in it starts it anew."""
+    liveness, now = fallen(1)
+    assert until(liveness, now, 6.0, heard=PRIV) == []
+    assert until(liveness, now + 6.1, 4.0) == []
+    assert until(liveness, now + 20.0, 12.0, heard=PRIV) == [(10.0, UP)]
+
+
+def test_restart_of_the_peer_forgives_its_falls() -> None:
+    """Falls whose reason was found are not held against the link."""
+    liveness, now = fallen(4)
+    liveness.forgive()
+    assert until(liveness, now, 1.0, heard=PRIV) == [(0.0, UP)]
+
+
+def test_damped_link_still_shows_that_the_peer_lives() -> None:
+    """A link that is not used yet carries heartbeats: the peer is alive by it, whatever is done with the link."""
+    liveness, now = fallen(3)
+    until(liveness, now, 1.0, heard=PRIV)
+    assert liveness.states[PRIV] is DOWN
+    assert liveness.peer_alive(now + 1.0)
 
 
 def test_one_way_fault_takes_the_link_down() -> None:
@@ -53,18 +91,30 @@ def test_one_way_fault_takes_the_link_down() -> None:
     for step in range(60):
         liveness.heartbeat_seen(PRIV, 50.0, 50.0 + step / 10)
         liveness.update(50.0 + step / 10)
-    assert liveness.states[PRIV] is LinkState.DOWN
-    assert not liveness.peer_alive()
-    assert not liveness.peer_lost(56.0), "it is still heard, so it is not dead"
+    assert liveness.states[PRIV] is DOWN
+    assert not liveness.peer_alive(56.0)
+    assert liveness.last_receipt_at == 55.9, "it is still heard, so a backup does not wait by it"
+
+
+def test_older_echo_is_no_new_echo() -> None:
+    """A heartbeat that was overtaken on its way echoes something older and renews nothing."""
+    liveness = fresh()
+    liveness.heartbeat_seen(PRIV, 50.0, 50.1)
+    liveness.heartbeat_seen(PRIV, 49.5, 52.0)
+    assert liveness.echo_age_s(52.0) == pytest.approx(1.9)
 
 
 def test_receipt_without_echo_gives_no_link() -> None:
-    """A mere receipt neither raises a link nor renews the lease."""
+    """A mere receipt neither raises a link nor gives a lease."""
     liveness = fresh()
     liveness.heartbeat_seen(PRIV, None, 50.0)
     liveness.update(50.0)
-    assert not liveness.peer_alive()
-    assert liveness.lease_from_s is None
+    assert not liveness.peer_alive(50.0)
+    assert not liveness.lease_valid(50.0)
+    assert liveness.last_receipt_at == 50.0
+
+
+# ---------------------------------------------------------------- the lease
 
 
 def test_lease_counts_from_the_send_time() -> None:
@@ -72,20 +122,101 @@ def test_lease_counts_from_the_send_time() -> None:
     liveness = fresh()
     liveness.heartbeat_seen(PRIV, 48.0, 50.0)
     liveness.heartbeat_seen(BIZ, 47.0, 50.0)
-    assert liveness.lease_from_s == 48.0
+    assert liveness.lease_age_s(50.0) == 2.0
 
 
-def test_own_standstill_is_no_evidence() -> None:
-    """A node that stood still for a minute starts to listen anew before it calls the peer lost."""
+def test_lease_ends_exactly() -> None:
+    """The lease is good until 6 s after the send time, and over from that moment on."""
+    liveness = fresh()
+    liveness.heartbeat_seen(BIZ, 50.0, 51.0)
+    assert liveness.lease_valid(55.999)
+    assert not liveness.lease_over(55.999)
+    assert not liveness.lease_valid(56.0)
+    assert liveness.lease_over(56.0)
+
+
+def test_any_link_renews_the_lease() -> None:
+    """The echo on a public link is as good as one on the private link."""
     liveness = fresh()
     liveness.heartbeat_seen(PRIV, 50.0, 50.0)
-    until(liveness, 50.0, 51.0)
+    liveness.heartbeat_seen(BIZ, 53.0, 53.0)
+    assert liveness.lease_age_s(54.0) == 1.0
+
+
+def test_run_that_has_just_begun_gets_the_time_of_one_lease() -> None:
+    """A restarted daemon is given time to hear its peer; that time is no lease."""
+    liveness = fresh()
+    liveness.update(50.0)
+    assert not liveness.lease_over(55.9)
+    assert liveness.lease_over(56.0)
+    assert not liveness.lease_valid(50.0)
+
+
+def test_repeated_echo_renews_no_lease() -> None:
+    """A peer that hears us no more gives no lease, however often it repeats itself."""
+    liveness = fresh()
+    for step in range(70):
+        liveness.heartbeat_seen(PRIV, 50.0, 50.0 + step / 10)
+    assert not liveness.lease_valid(56.9)
+
+
+# ---------------------------------------------------------------- standing still
+
+
+def test_own_standstill_is_no_silence_of_the_peer() -> None:
+    """A daemon that stood still for a minute listens anew before it calls the peer silent; its lease is over."""
+    liveness = fresh()
+    liveness.heartbeat_seen(PRIV, 50.0, 50.0)
+    until(liveness, 50.0, 1.0)
     liveness.update(111.0)
-    assert not liveness.peer_lost(111.0)
-    until(liveness, 111.0, 115.9)
-    assert not liveness.peer_lost(115.9)
-    assert liveness.peer_lost(116.1)
-    assert liveness.lease_from_s == 50.0, "the own right is not prolonged by sleeping"
+    assert liveness.last_receipt_at == 111.0
+    assert not liveness.lease_valid(111.0)
+    until(liveness, 111.0, 5.0)
+    assert liveness.last_receipt_at == 111.0, "the clock of the receipts then runs as always"
+
+
+def test_standstill_invents_no_receipt() -> None:
+    """A peer that was never heard is not heard by standing still."""
+    liveness = fresh()
+    liveness.update(50.0)
+    liveness.update(111.0)
+    assert liveness.last_receipt_at is None
+
+
+def test_void_ends_the_lease_at_once() -> None:
+    """After a pause of the machine the right has ended, though by the machine's own clock it has not."""
+    liveness = fresh()
+    liveness.heartbeat_seen(PRIV, 50.0, 50.0)
+    liveness.update(50.1)
+    liveness.void(50.2)
+    assert not liveness.lease_valid(50.2)
+    assert liveness.lease_over(50.2)
+    assert not liveness.peer_alive(50.2)
+
+
+def test_only_a_heartbeat_sent_after_the_pause_counts() -> None:
+    """An echo of what was sent before the pause proves nothing; the first echo of a later heartbeat gives a lease."""
+    liveness = fresh()
+    liveness.void(50.0)
+    liveness.heartbeat_seen(PRIV, 49.9, 50.1)
+    assert not liveness.lease_valid(50.1)
+    assert not liveness.peer_alive(50.1)
+    assert liveness.last_receipt_at == 50.1, "but the peer was heard"
+    liveness.heartbeat_seen(PRIV, 50.0, 50.3)
+    assert liveness.lease_valid(50.3)
+    assert not liveness.lease_over(50.3)
+    assert liveness.peer_alive(50.3)
+
+
+def test_peer_has_a_second_to_answer_after_a_pause() -> None:
+    """An owner that was paused counts as having lost its peer 1 s later, not at once and not after 5 s."""
+    liveness = fresh()
+    liveness.void(50.0)
+    assert liveness.lease_age_s(50.9) < Timers().peer_lost_s
+    assert liveness.lease_age_s(51.0) >= Timers().peer_lost_s
+
+
+# ---------------------------------------------------------------- programmer errors
 
 
 def test_echo_from_the_future_is_a_programmer_error() -> None:
@@ -98,3 +229,12 @@ def test_a_pair_needs_a_link() -> None:
     """A node without links cannot be paired."""
     with pytest.raises(AssertionError, match="at least one link"):
         Liveness(Timers(), ())
+
+
+def test_pause_is_no_fall_of_a_link() -> None:
+    """A pause of this machine says nothing against a link: the first new echo raises it again."""
+    liveness = fresh()
+    until(liveness, 50.0, 5.0, heard=PRIV)
+    liveness.void(55.1)
+    liveness.update(55.1)
+    assert until(liveness, 55.2, 1.0, heard=PRIV) == [(0.0, UP)]

@@ -7,8 +7,8 @@ from dataclasses import fields, replace
 
 import pytest
 
-from avance.core.model import DiskRole, DiskState, Timers
-from tests.playbook import in_sync, peer_gone
+from avance.core.model import DiskRole, DiskState, Record, Timers
+from tests.playbook import A, B, in_sync, peer_gone
 
 
 def test_default_timers_are_safe() -> None:
@@ -46,6 +46,7 @@ def test_senseless_time_is_unsafe(name: str, value: float) -> None:
         {"link_down_s": 5.0},
         {"peer_lost_s": 6.0, "takeover_wait_s": 30.0},
         {"lease_s": 5.0},
+        {"grant_s": 6.0},
     ],
 )
 def test_times_must_rise(changes: dict[str, float]) -> None:
@@ -53,11 +54,33 @@ def test_times_must_rise(changes: dict[str, float]) -> None:
     assert "rise" in str(replace(Timers(), **changes).unsafe_reason())
 
 
+def test_grant_deadline_is_not_later_than_the_watchdog() -> None:
+    """A deadline that the watchdog would always beat is refused."""
+    assert Timers(grant_s=16.0).unsafe_reason() is None
+    assert "watchdog" in str(Timers(grant_s=16.1).unsafe_reason())
+
+
+@pytest.mark.parametrize("owner", [None, A, B])
+@pytest.mark.parametrize("peer_outdated", [False, True])
+def test_lone_right_is_owner_and_outdated_peer(owner: str | None, peer_outdated: bool) -> None:
+    """The record gives the lone right to its owner only, and only while the peer's copy is outdated."""
+    record = Record(3, None if owner is None else A if owner == A else B, peer_outdated=peer_outdated)
+    assert record.solo(A) is (owner == A and peer_outdated)
+
+
+def test_blank_record_claims_nothing() -> None:
+    """A record that was never written gives no right, names no arbiter and was in service nowhere."""
+    blank = Record()
+    assert (blank.epoch, blank.owner, blank.arbiters, blank.boot, blank.cure) == (0, None, (), "", 0)
+    assert not blank.solo(A)
+
+
 def test_in_sync_needs_everything() -> None:
-    """Copies are equal only if both are good and the connection stands."""
+    """Copies are equal only if both are good, the connection stands and DRBD knows of no difference (rule R5)."""
     good = in_sync(DiskRole.PRIMARY)
     assert good.in_sync
     assert not replace(good, connection="Connecting").in_sync
     assert not replace(good, disk=DiskState.INCONSISTENT).in_sync
     assert not replace(good, peer_disk=DiskState.OUTDATED).in_sync
+    assert not replace(good, out_of_sync_kib=4).in_sync
     assert not peer_gone(DiskRole.PRIMARY).in_sync

@@ -1,20 +1,24 @@
-"""The rules of the pair, judged by facts alone."""
+"""The rules of the pair, judged by facts alone: every state against every kind of peer."""
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import replace
 
 import pytest
 
-from avance.core.model import NodeId, PairState, PeerView, Record, VmId
-from avance.core.pair import Become, PairFacts, Save, Stay, judge, mismatch
-from tests.playbook import A, B
+from avance.core.model import NodeId, PairState, PeerView, Record
+from avance.core.pair import Become, Judgement, PairFacts, Save, Stay, judge, mismatch
+from tests.playbook import WEB, A, B
 
+MACHINE = "a-machine-1"
 THEIRS = PeerView(B, "boot", "c0ffee", 1.0, PairState.STARTING, Record(3, A))
 FACTS = PairFacts(
-    me=A, peer_id=B, record=Record(3, A), peer=THEIRS, peer_alive=True, peer_lost=False, may_write=False,
-    config_hash="c0ffee", dilation=1.0,
+    me=A, peer_id=B, machine=MACHINE, record=Record(3, A, boot=MACHINE), peer=THEIRS, peer_alive=True, peer_lost=False,
+    boot_wait_over=False, may_write=False, known=True, config_hash="c0ffee", dilation=1.0,
 )  # fmt: skip
+SILENT = replace(FACTS, peer_alive=False, peer_lost=True)
+LIVE = (PairState.STARTING, PairState.PAIRED, PairState.WAITING, PairState.ALONE)
 
 
 def facts(*, theirs: Record | None = None, says: PairState = PairState.STARTING, **changes: object) -> PairFacts:
@@ -23,31 +27,162 @@ def facts(*, theirs: Record | None = None, says: PairState = PairState.STARTING,
     return replace(base, **changes)  # type: ignore[arg-type]  # a test names the fields that it changes
 
 
+def became(judgement: Judgement) -> PairState | None:
+    """Return the state that a judgement leads to, or None."""
+    return judgement.state if isinstance(judgement, Become) else None
+
+
+def saved(judgement: Judgement) -> Record | None:
+    """Return the record that a judgement makes durable, or None."""
+    return judgement.record if isinstance(judgement, Save) else None
+
+
+# ---------------------------------------------------------------- every state and every kind of fact
+
+
+def every_case() -> list[tuple[PairState, PairFacts]]:
+    """Return every state with every combination of records, liveness and writers."""
+    mine = [
+        Record(), Record(3, A), Record(3, A, peer_outdated=True), Record(3, B), Record(3, B, peer_outdated=True),
+        Record(3, A, peer_outdated=True, split=True),
+    ]  # fmt: skip
+    theirs = [
+        None, Record(), Record(2, A), Record(2, B, peer_outdated=True), Record(3, A), Record(3, B), Record(4, A),
+        Record(4, A, peer_outdated=True), Record(4, B), Record(4, B, peer_outdated=True), Record(4, B, split=True),
+    ]  # fmt: skip
+    cases = []
+    for record, their, boot, (alive, lost), writes, known, over, says, state in itertools.product(
+        mine, theirs, (MACHINE, ""), ((True, False), (False, False), (False, True)), (False, True), (False, True),
+        (False, True), (PairState.STARTING, PairState.WAITING, PairState.PAIRED), PairState,
+    ):  # fmt: skip
+        peer = None if their is None else replace(THEIRS, record=their, pair=says)
+        alive_now = alive and peer is not None
+        cases.append((state, replace(
+            FACTS, record=replace(record, boot=boot), peer=peer, peer_alive=alive_now, peer_lost=lost,
+            boot_wait_over=over and lost, may_write=writes, known=known,
+        )))  # fmt: skip
+    return cases
+
+
+CASES = every_case()
+
+
+def test_epoch_of_a_record_never_falls() -> None:
+    """No judgement makes a smaller epoch durable than the one that is known."""
+    for state, given in CASES:
+        record = saved(judge(state, given))
+        assert record is None or record.epoch >= given.record.epoch, (state, given)
+
+
+def test_pair_needs_agreement() -> None:
+    """A node enters PAIRED only while it hears its peer and both hold the same epoch and owner."""
+    for state, given in CASES:
+        if became(judge(state, given)) is PairState.PAIRED:
+            assert given.peer is not None
+            assert given.peer_alive
+            assert (given.record.epoch, given.record.owner) == (given.peer.record.epoch, given.peer.record.owner)
+            assert given.record.owner is not None
+
+
+def test_alone_needs_the_durable_lone_right() -> None:
+    """A node enters ALONE only by a record that gives it the lone right, saved in this boot of its machine."""
+    seen = 0
+    for state, given in CASES:
+        if became(judge(state, given)) is PairState.ALONE:
+            seen += 1
+            assert given.record.solo(A)
+            assert given.record.boot == MACHINE or state is PairState.PAIRED
+    assert seen
+
+
+def test_silence_alone_never_changes_the_record() -> None:
+    """Without a newer or equal word of the peer nothing is saved, but that both nodes wrote alone."""
+    for state, given in CASES:
+        record = saved(judge(state, given))
+        if record is not None and given.peer is None:
+            assert record == replace(given.record, split=True)
+
+
+def test_newer_owner_stops_a_writer_at_once() -> None:
+    """A node that may be writing, or does not know, never adopts another's epoch: it stops, or looks first."""
+    for state, given in CASES:
+        theirs = None if given.peer is None else given.peer.record
+        if theirs is None or theirs.epoch <= given.record.epoch or theirs.owner != B:
+            continue
+        record = saved(judge(state, given))
+        if (given.may_write or not given.known) and record is not None:
+            assert record.owner == given.record.owner, (state, given)
+        if given.may_write and given.known and state in LIVE and not given.record.split:
+            assert became(judge(state, given)) in (PairState.FENCED, PairState.SPLIT), (state, given)
+
+
+def test_two_lone_rights_are_a_split() -> None:
+    """Whoever alone had the right to an epoch and hears of another owner's later or equal one calls it SPLIT."""
+    for state, given in CASES:
+        theirs = None if given.peer is None else given.peer.record
+        if theirs is not None and given.record.solo(A) and theirs.owner == B and theirs.epoch >= 3 and state in LIVE:
+            assert became(judge(state, given)) is PairState.SPLIT, (state, given)
+
+
+def test_judging_ends() -> None:
+    """Judging again and again, with every record made durable at once, comes to rest in a few rounds."""
+    for state, given in CASES:
+        now, so_far = state, given
+        for _ in range(5):
+            judgement = judge(now, so_far)
+            if isinstance(judgement, Stay):
+                break
+            if isinstance(judgement, Become):
+                now = judgement.state
+            else:
+                so_far = replace(so_far, record=judgement.record)
+        else:
+            raise AssertionError((state, given))
+
+
+@pytest.mark.parametrize("state", list(PairState))
+def test_fenced_is_final(state: PairState) -> None:
+    """Nothing leads out of FENCED but a restart."""
+    assert judge(PairState.FENCED, facts(theirs=Record(9, B), says=state)) == Stay()
+    assert judge(PairState.FENCED, SILENT) == Stay()
+
+
+# ---------------------------------------------------------------- election, adoption, fencing
+
+
 def test_first_election_is_the_lower_name() -> None:
     """Of two empty nodes only the lower name proposes the first epoch."""
     empty = facts(theirs=Record(), record=Record())
-    assert judge(PairState.STARTING, empty) == Save(Record(1, A), "first election: the lower node name owns epoch 1")
+    assert saved(judge(PairState.STARTING, empty)) == Record(1, A)
     assert judge(PairState.STARTING, replace(empty, me=B, peer_id=A)) == Stay()
 
 
-@pytest.mark.parametrize("state", [PairState.STARTING, PairState.WAITING, PairState.ALONE, PairState.PAIRED])
+@pytest.mark.parametrize("state", LIVE)
 @pytest.mark.parametrize("alive", [True, False])
 def test_newer_epoch_is_adopted_or_fences(state: PairState, alive: bool) -> None:
     """A newer record of the peer is adopted by a node that writes nothing, and stops one that may write."""
     newer = facts(theirs=Record(4, B, peer_outdated=True), peer_alive=alive, peer_lost=not alive)
-    judgement = judge(state, newer)
-    assert isinstance(judgement, Save)
-    assert judgement.record == Record(4, B, peer_outdated=True)
-    fenced = judge(state, replace(newer, may_write=True))
-    assert isinstance(fenced, Become)
-    assert fenced.state is PairState.FENCED
+    assert saved(judge(state, newer)) == Record(4, B, peer_outdated=True, boot=MACHINE)
+    assert became(judge(state, replace(newer, may_write=True))) is PairState.FENCED
+    assert judge(state, replace(newer, known=False)) == Stay(), "it looks first what runs here"
 
 
-def test_adopting_keeps_what_is_known_of_own_volumes() -> None:
-    """Which volumes this node zeroed is its own knowledge and is not overwritten by the peer's."""
-    web = VmId("web")
-    judgement = judge(PairState.STARTING, facts(theirs=Record(4, B), record=Record(3, A, fresh=(web,))))
-    assert judgement == Save(Record(4, B, fresh=(web,)), "the peer knows epoch 4 of owner b")
+def test_adopting_keeps_what_is_this_nodes_own() -> None:
+    """Zeroed volumes, the boot and the cure are this node's own; arbiters and quarantine come with the epoch."""
+    mine = Record(3, A, fresh=(WEB,), boot=MACHINE, cure=3)
+    theirs = Record(4, B, arbiters=("survivor:b",), quarantined=True, boot="other", cure=9)
+    assert saved(judge(PairState.STARTING, facts(theirs=theirs, record=mine))) == Record(
+        4, B, fresh=(WEB,), boot=MACHINE, cure=3, arbiters=("survivor:b",), quarantined=True
+    )
+
+
+def test_consent_is_the_peers_record() -> None:
+    """A peer whose record names this node as the owner of the next epoch has consented, also while VMs run here."""
+    consenting = facts(theirs=Record(4, A, peer_outdated=True), may_write=True)
+    for state in (PairState.PAIRED, PairState.WAITING):
+        record = saved(judge(state, consenting))
+        assert record == Record(4, A, peer_outdated=True, boot=MACHINE)
+        assert record.solo(A)
 
 
 def test_older_epoch_changes_nothing() -> None:
@@ -56,52 +191,131 @@ def test_older_epoch_changes_nothing() -> None:
     assert judge(PairState.STARTING, facts(theirs=Record(2, B))) == Stay()
 
 
+@pytest.mark.parametrize("state", LIVE)
+def test_blank_machine_in_the_owners_place_stays_blank(state: PairState) -> None:
+    """A bare machine that its peer knows as the owner adopts nothing and is never paired: its data would be blank."""
+    blank = facts(theirs=Record(4, A), record=Record())
+    assert judge(state, blank) == Stay()
+    assert "blank" in str(mismatch(blank))
+
+
+def test_blank_backup_adopts() -> None:
+    """A bare machine in the backup's place takes the owner's epoch: good is then synchronised to blank."""
+    blank = facts(theirs=Record(4, B, peer_outdated=True), record=Record())
+    assert saved(judge(PairState.STARTING, blank)) == Record(4, B, peer_outdated=True)
+
+
+def test_blank_machine_follows_when_somebody_else_owns_the_epoch() -> None:
+    """Once the peer, or an operator, has taken the next epoch, the blank machine follows."""
+    blank = facts(theirs=Record(5, B, peer_outdated=True), record=Record())
+    assert mismatch(blank) is None
+    assert saved(judge(PairState.STARTING, blank)) == Record(5, B, peer_outdated=True)
+
+
+# ---------------------------------------------------------------- split
+
+
+@pytest.mark.parametrize("state", LIVE)
+def test_equal_epoch_of_two_owners_is_a_split(state: PairState) -> None:
+    """Two owners of one epoch stop both nodes, even one that writes nothing."""
+    assert became(judge(state, facts(theirs=Record(3, B)))) is PairState.SPLIT
+
+
+def test_later_epoch_beyond_an_exclusive_right_is_a_split() -> None:
+    """A node that had the lone right to its epoch cannot have lost a later one without a lie: nothing is adopted."""
+    solo = facts(theirs=Record(5, B, peer_outdated=True), record=Record(3, A, peer_outdated=True))
+    assert became(judge(PairState.STARTING, solo)) is PairState.SPLIT
+    assert became(judge(PairState.ALONE, replace(solo, may_write=True))) is PairState.SPLIT
+
+
+def test_winner_of_a_split_knows_it_too() -> None:
+    """The node with the later epoch also stops when its peer had the lone right to an earlier one."""
+    given = facts(theirs=Record(3, B, peer_outdated=True), record=Record(4, A, peer_outdated=True))
+    assert became(judge(PairState.ALONE, given)) is PairState.SPLIT
+    chosen = replace(given, record=replace(given.record, chosen=4))
+    assert became(judge(PairState.ALONE, chosen)) is None, "but not after an operator has chosen"
+
+
+def test_split_is_made_durable_and_survives_a_restart() -> None:
+    """SPLIT is saved first; a node that starts with it is in SPLIT, whatever its peer says."""
+    record = Record(3, A, peer_outdated=True, boot=MACHINE)
+    assert saved(judge(PairState.SPLIT, facts(theirs=Record(3, B), record=record))) == replace(record, split=True)
+    again = facts(theirs=Record(9, B), record=replace(record, split=True))
+    assert became(judge(PairState.STARTING, again)) is PairState.SPLIT
+    assert judge(PairState.SPLIT, again) == Stay()
+
+
+def test_losing_side_takes_the_chosen_version_only_when_its_own_is_kept() -> None:
+    """After the operator's choice the other node's epoch is adopted, and this node's volumes are given up."""
+    chosen = facts(theirs=Record(5, B, peer_outdated=True, chosen=5), record=Record(3, A, split=True), vms=(WEB,))
+    assert judge(PairState.SPLIT, chosen) == Stay()
+    record = saved(judge(PairState.SPLIT, replace(chosen, yielded=True)))
+    assert record is not None
+    assert (record.epoch, record.owner, record.split, record.discard) == (5, B, False, (WEB,))
+    undecided = replace(chosen, yielded=True, peer=replace(THEIRS, record=Record(5, B, split=True)))
+    assert judge(PairState.SPLIT, undecided) == Stay(), "the other side has not been chosen yet"
+
+
+def test_nobody_pairs_with_a_split_peer() -> None:
+    """A peer that knows of a split is no partner."""
+    assert judge(PairState.STARTING, facts(theirs=Record(3, A, split=True))) == Stay()
+
+
+# ---------------------------------------------------------------- pairing and its end
+
+
 def test_mismatch_comes_after_the_epoch() -> None:
     """Different configurations prevent a pair, but never hide a newer epoch."""
     other = facts(theirs=Record(4, B), config_hash="other", may_write=True)
-    judgement = judge(PairState.PAIRED, other)
-    assert isinstance(judgement, Become)
-    assert judgement.state is PairState.FENCED
+    assert became(judge(PairState.PAIRED, other)) is PairState.FENCED
     assert judge(PairState.STARTING, facts(config_hash="other")) == Stay()
-    assert mismatch(facts(dilation=2.0)) is not None
+    assert "configurations" in str(mismatch(facts(config_hash="other")))
+    assert "dilations" in str(mismatch(facts(dilation=2.0)))
     assert mismatch(facts(peer=None, dilation=2.0)) is None
     assert mismatch(FACTS) is None
 
 
-@pytest.mark.parametrize("state", list(PairState))
-def test_fenced_is_final(state: PairState) -> None:
-    """Nothing leads out of FENCED but a restart."""
-    assert judge(PairState.FENCED, facts(theirs=Record(9, B), says=state)) == Stay()
-    assert judge(PairState.FENCED, facts()) == Stay()
-
-
-def test_silence_leads_only_from_paired_to_waiting() -> None:
-    """A silent peer makes a paired node wait, and no other node do anything."""
-    silent = facts(peer_alive=False, peer_lost=True)
-    for state in PairState:
-        judgement = judge(state, silent)
-        if state is PairState.PAIRED:
-            assert isinstance(judgement, Become)
-            assert judgement.state is PairState.WAITING
-        else:
-            assert judgement == Stay()
-    assert judge(PairState.PAIRED, replace(silent, peer_lost=False)) == Stay()
-
-
-def test_equal_epoch_of_two_owners_fences() -> None:
-    """Two owners of one epoch stop both nodes, even one that writes nothing."""
-    judgement = judge(PairState.PAIRED, facts(theirs=Record(3, B)))
-    assert isinstance(judgement, Become)
-    assert judgement.state is PairState.FENCED
+def test_starting_node_does_not_pair_with_one_that_may_be_taking_over() -> None:
+    """A peer in WAITING may be saving the next epoch just now, so a restarted node waits for its word."""
+    assert judge(PairState.STARTING, facts(theirs=Record(3, A), says=PairState.WAITING)) == Stay()
+    assert became(judge(PairState.WAITING, facts(theirs=Record(3, A), says=PairState.WAITING))) is PairState.PAIRED
 
 
 def test_backup_follows_the_owner_about_its_copy() -> None:
-    """Only the owner's word on the worth of the backup's copy counts."""
-    outdated = facts(me=B, peer_id=A, theirs=Record(3, A, peer_outdated=True))
-    judgement = judge(PairState.PAIRED, outdated)
-    assert isinstance(judgement, Save)
-    assert judgement.record.peer_outdated
+    """Only the owner's word on the worth of the backup's copy, and on its quarantine, counts."""
+    outdated = Record(3, A, peer_outdated=True, quarantined=True)
+    assert saved(judge(PairState.PAIRED, facts(me=B, peer_id=A, record=Record(3, A), theirs=outdated))) == outdated
     assert judge(PairState.PAIRED, facts(theirs=Record(3, A, peer_outdated=True))) == Stay()
+
+
+@pytest.mark.parametrize(
+    ("state", "record", "changes", "after"),
+    [
+        (PairState.PAIRED, Record(3, A, boot=MACHINE), {}, PairState.WAITING),
+        (PairState.PAIRED, Record(3, B, boot=MACHINE), {}, PairState.WAITING),
+        (PairState.PAIRED, Record(3, A, peer_outdated=True, boot=MACHINE), {}, PairState.ALONE),
+        (PairState.PAIRED, Record(3, A, boot=MACHINE), {"peer_lost": False}, None),
+        (PairState.WAITING, Record(3, A, boot=MACHINE), {}, None),
+        (PairState.ALONE, Record(3, A, peer_outdated=True, boot=MACHINE), {}, None),
+        # The daemon was started again, the machine was not.
+        (PairState.STARTING, Record(3, A, peer_outdated=True, boot=MACHINE), {}, PairState.ALONE),
+        (PairState.STARTING, Record(3, A, peer_outdated=True, boot=MACHINE), {"peer_lost": False}, PairState.ALONE),
+        (PairState.STARTING, Record(3, A, boot=MACHINE), {}, PairState.WAITING),
+        (PairState.STARTING, Record(3, A, boot=MACHINE), {"peer_lost": False}, None),
+        # The machine was started.
+        (PairState.STARTING, Record(3, A, peer_outdated=True), {}, None),
+        (PairState.STARTING, Record(3, A, peer_outdated=True), {"boot_wait_over": True}, PairState.WAITING),
+        (PairState.STARTING, Record(3, B), {"boot_wait_over": True}, PairState.WAITING),
+        (PairState.STARTING, Record(), {"boot_wait_over": True}, None),
+    ],
+)
+@pytest.mark.parametrize("heard", [True, False])
+def test_what_silence_leads_to(
+    state: PairState, record: Record, changes: dict[str, object], after: PairState | None, heard: bool
+) -> None:
+    """Silence makes a pair wait, keeps a lone right, and tells a start of the machine from one of the daemon."""
+    silent = replace(SILENT, record=record, peer=THEIRS if heard and record.owner == A else None)
+    assert became(judge(state, replace(silent, **changes))) is after  # type: ignore[arg-type]  # single fields
 
 
 def test_nobody_pairs_without_an_owner() -> None:

@@ -1,114 +1,362 @@
-"""The one safety rule, tried on every combination of its small inputs."""
+"""The one safety rule, tried on every combination of its small inputs.
+
+What a permit is stands here in other words than in the code: as the list of ways in which a site may say yes. The rule
+must never say Allowed without one of them and a usable copy, and never Refused when it has both.
+"""
 
 from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator
+from dataclasses import replace
+from functools import cache
 
 import pytest
 
-from avance.core.model import DiskRole, DiskState, DiskView, NodeId, Record, Timers, VmId
-from avance.core.takeover import Allowed, Facts, Refused, Verdict, Wait, copy_refusals, decide
+from avance.core.arbiters import survivor, witness
+from avance.core.model import DiskState, DiskView, NodeId, Record, Timers, VmId
+from avance.core.takeover import (
+    Allowed,
+    Answer,
+    Ask,
+    Facts,
+    Need,
+    Power,
+    Refused,
+    Situation,
+    Verdict,
+    Wait,
+    copy_refusals,
+    decide,
+)
 from tests.playbook import WEB, A, B
 
 TIMERS = Timers()
 DB = VmId("db")
-SILENCES_S = (0.0, 4.999, 5.0, 16.999, 17.0, 1000.0)
+LOST, BOOT, NO_CONSENT = Situation.LOST, Situation.BOOT, Situation.NO_CONSENT
+LOST_AT = 1000.0
+W1, W2, SA, SB = witness("w1"), witness("w2"), survivor(A), survivor(B)
+SETS = ((W1,), (W1, W2), (SA,), (SB,), (W1, SA), (SA, W1), (W1, SB))
+NEIGHBOURS = tuple(itertools.product((None, True, False), (None, (), ("10.77.0.10",))))
+AFTER_S = (-0.001, 0.0, 1.999, 2.0, 2.999, 3.0, 10.499, 10.5, 11.999, 12.0, 1000.0)
+OFF = (Power.OFF, Power.OFF_EARLY)
+BASE = Facts(A, Record(3, A), LOST, LOST_AT, {WEB: DiskView(disk=DiskState.UP_TO_DATE)}, "availability")
+
+Case = tuple[Facts, float, Verdict]
 
 
-def view(disk: DiskState) -> DiskView:
-    """Return an unconnected resource in one disk state."""
-    return DiskView(disk=disk)
+def disks(state: DiskState | None, other: DiskState | None = None) -> dict[VmId, DiskView | None]:
+    """Return the copies of one or two VMs; None is a resource that does not exist."""
+    views = {WEB: None if state is None else DiskView(disk=state)}
+    return views if other is None else {**views, DB: DiskView(disk=other)}
 
 
-def every_case() -> Iterator[tuple[Facts, float]]:
-    """Yield all facts over the small inputs, with the silence in seconds."""
-    disks: list[DiskView | None] = [None, *(view(state) for state in DiskState)]
+def answers(tokens: tuple[str, ...]) -> Iterator[dict[str, Answer]]:
+    """Yield every way in which the witnesses among the tokens can have answered, or not."""
+    names = [name for name in ("w1", "w2") if witness(name) in tokens]
+    for said in itertools.product((None, *Answer), repeat=len(names)):
+        yield {name: word for name, word in zip(names, said, strict=True) if word is not None}
+
+
+def judged(record: Record, situation: Situation, policy: str, after_s: float, **rest: object) -> Case:
+    """Ask the rule for one combination."""
+    base = Facts(A, record, situation, LOST_AT, disks(DiskState.UP_TO_DATE), policy)
+    facts = replace(base, **rest)  # type: ignore[arg-type]  # single fields
+    return facts, after_s, decide(facts, TIMERS, LOST_AT + after_s)
+
+
+@cache
+def every_case() -> tuple[Case, ...]:
+    """Return all combinations of the small inputs with the answer to each.
+
+    With arbiters in office the neighbours decide nothing, so only two of their nine combinations are crossed with the
+    answers of the witnesses; a split record and the override are crossed with a smaller set.
+    """
     owners: tuple[NodeId | None, ...] = (None, A, B)
-    for owner, outdated, first, second, policy, silence_s in itertools.product(
-        owners, (False, True), disks, (view(DiskState.UP_TO_DATE), view(DiskState.OUTDATED), None),
-        ("availability", "safety"), SILENCES_S,
-    ):  # fmt: skip
-        record = Record(0 if owner is None else 3, owner, peer_outdated=outdated)
-        yield Facts(A, record, 1000.0 - silence_s, {WEB: first, DB: second}, policy), silence_s
+    common = list(itertools.product(owners, (False, True), Situation, ("availability", "safety")))
+    states = (DiskState.UP_TO_DATE, DiskState.CONSISTENT, DiskState.OUTDATED, None)
+    cases = [
+        judged(
+            Record(3, owner, peer_outdated=old), why, policy, after_s,
+            disks=disks(state), power=power, gateway=gateway, claimed=claimed,
+        )
+        for (owner, old, why, policy), state, power, (gateway, claimed), after_s in itertools.product(
+            common, states[:3], Power, NEIGHBOURS, AFTER_S
+        )
+    ]  # fmt: skip
+    cases += [
+        judged(
+            Record(3, owner, peer_outdated=old, arbiters=tokens), why, policy, after_s,
+            disks=disks(state), power=power, gateway=gateway, claimed=claimed, answers=said,
+        )
+        for tokens in SETS for said in answers(tokens)
+        for (owner, old, why, policy), state, power, (gateway, claimed), after_s in itertools.product(
+            common, states[:2], Power, ((None, None), (False, ("10.77.0.10",))), (-0.001, 0.0, 2.999, 3.0, 12.0)
+        )
+    ]  # fmt: skip
+    cases += [
+        judged(
+            Record(3, owner, peer_outdated=old, split=split, arbiters=tokens), why, policy, after_s,
+            disks=disks(state), power=power, override=override,
+        )
+        for split, override, tokens, (owner, old, why, policy), state, power, after_s in itertools.product(
+            (False, True), (False, True), ((), (W1,), (SB,)), common, states, (Power.NO_BMC, Power.OFF), (0.0, 12.0)
+        )
+    ]  # fmt: skip
+    return tuple(cases)
 
 
-def good_copies(facts: Facts) -> bool:
-    """Say whether every copy is UpToDate and was not recorded as outdated by another owner (rule R3)."""
-    current = all(disk is not None and disk.disk is DiskState.UP_TO_DATE for disk in facts.disks.values())
-    return current and not (facts.record.owner != A and facts.record.peer_outdated) and facts.record.owner is not None
+# ---------------------------------------------------------------- what a permit is
 
 
-def permit(facts: Facts, silence_s: float) -> bool:
-    """Say, in other words than the code, whether the site policy gives the right after this silence."""
-    needed_s = TIMERS.peer_lost_s if facts.record.owner == A else TIMERS.peer_lost_s + TIMERS.takeover_wait_s
-    return facts.policy == "availability" and silence_s >= needed_s
+def usable_copy(facts: Facts) -> bool:
+    """Say whether this node holds at least one copy that may be written alone (rule R3)."""
+    if facts.record.owner is None or facts.record.split:
+        return False
+    if facts.record.owner == B and facts.record.peer_outdated:
+        return False  # the other owner has written without us
+    found = {view.disk for view in facts.disks.values() if view is not None}
+    # A disk that was attached alone after a start cannot know that it is up to date.
+    return DiskState.UP_TO_DATE in found or (facts.situation is BOOT and DiskState.CONSISTENT in found)
 
 
-def verdict(facts: Facts) -> Verdict:
-    """Ask the rule at the moment that the cases are counted from."""
-    return decide(facts, TIMERS, 1000.0)
+def arbiters_agree(facts: Facts) -> bool:
+    """Say whether there is an arbiter in office, and each of them has said yes to this node."""
+    yes = {witness(name) for name, word in facts.answers.items() if word is Answer.GRANTED} | {SA}
+    return facts.record.arbiters != () and set(facts.record.arbiters) <= yes
+
+
+def last_man_standing(facts: Facts) -> bool:
+    """Say whether this node alone was in service before its start, and nobody who could know better says no."""
+    if not (facts.record.owner == A and facts.record.peer_outdated):
+        return False
+    if not any(token.startswith("witness:") for token in facts.record.arbiters):
+        return True
+    said = {facts.answers.get(name) for name in ("w1", "w2") if witness(name) in facts.record.arbiters}
+    vouched = said <= {Answer.GRANTED, Answer.SILENT} and Answer.SILENT in said and SB not in facts.record.arbiters
+    return facts.policy == "availability" and vouched
+
+
+def permit(facts: Facts, after_s: float) -> bool:
+    """Say whether any of the ways to a right is open to node a, so long after the question became allowed."""
+    owner = facts.record.owner == A
+    if facts.override and facts.record.owner is not None and not facts.record.split:
+        return True
+    if facts.situation is BOOT:
+        witnessed = arbiters_agree(facts) and facts.record.arbiters != (SA,)
+        return owner and after_s >= 0.0 and (witnessed or last_man_standing(facts))
+    if after_s < (0.0 if owner or facts.power is Power.OFF_EARLY else 3.0):
+        return False  # the owner of running VMs asks first
+    if facts.record.arbiters:
+        stopped = facts.power in OFF or after_s >= 12.0
+        return arbiters_agree(facts) and (owner or stopped)
+    if facts.power in OFF:
+        return True
+    if facts.policy != "availability" or facts.situation is NO_CONSENT:
+        return False
+    looked = facts.claimed is not None and facts.gateway is not False
+    if owner:  # the fence comes first, but it may not use up the time until the grant deadline
+        fence_is_over = facts.power in (Power.NO_BMC, Power.FAILED) or (facts.power is Power.CUTTING and after_s >= 2.0)
+        return looked and fence_is_over
+    return looked and facts.power is not Power.NOT_CUT and after_s >= 12.0 and facts.claimed == ()
 
 
 def test_never_allowed_without_a_permit() -> None:
-    """No combination of inputs is allowed without a permit and a good copy of every VM."""
-    allowed = [(facts, silence_s) for facts, silence_s in every_case() if isinstance(verdict(facts), Allowed)]
-    wrong = [facts for facts, silence_s in allowed if not (permit(facts, silence_s) and good_copies(facts))]
-    assert allowed
+    """No combination of inputs is allowed without a permit and, but for a person's word, a usable copy."""
+    allowed = [case for case in every_case() if isinstance(case[2], Allowed)]
+    wrong = [
+        case for case in allowed
+        if not (permit(case[0], case[1]) and (case[0].override or usable_copy(case[0])))
+    ]  # fmt: skip
+    assert len(allowed) > 1000
     assert wrong == []
 
 
-def test_never_refused_with_a_permit_and_good_copies() -> None:
-    """Every combination with a permit and good copies is allowed."""
-    entitled = [facts for facts, silence_s in every_case() if permit(facts, silence_s) and good_copies(facts)]
-    wrong = [facts for facts in entitled if not isinstance(verdict(facts), Allowed)]
-    assert entitled
+def test_never_refused_with_a_permit_and_a_good_copy() -> None:
+    """No combination with a permit and a usable copy is refused."""
+    entitled = [case for case in every_case() if permit(case[0], case[1]) and usable_copy(case[0])]
+    wrong = [case for case in entitled if isinstance(case[2], Refused)]
+    assert len(entitled) > 1000
     assert wrong == []
+
+
+def test_permit_is_enough_once_all_evidence_is_there() -> None:
+    """With a permit and a usable copy the rule asks for nothing but a fence that was not tried yet."""
+    for facts, after_s, verdict in every_case():
+        if permit(facts, after_s) and usable_copy(facts) and not isinstance(verdict, Allowed):
+            assert isinstance(verdict, Ask), (facts, after_s, verdict)
+            assert verdict.needs == (Need.CUT_POWER,)
+            assert facts.power is Power.NOT_CUT
+
+
+def test_split_node_is_never_allowed() -> None:
+    """A node that knows that both wrote alone gets no right, by no means and no override."""
+    for facts, _, verdict in every_case():
+        if facts.record.split:
+            assert isinstance(verdict, Refused), facts
+
+
+def test_arbiters_cannot_be_overtaken_by_power_or_policy() -> None:
+    """While arbiters are in office, neither a power fence nor the policy replaces the yes of any of them."""
+    for facts, _, verdict in every_case():
+        boot = facts.situation is BOOT
+        if facts.record.arbiters and not boot and not facts.override and isinstance(verdict, Allowed):
+            assert arbiters_agree(facts), facts
+
+
+def test_backup_never_acts_before_the_old_primary_has_stopped() -> None:
+    """A backup is allowed only after the take-over wait, or when the peer's power was read as off."""
+    for facts, after_s, verdict in every_case():
+        if isinstance(verdict, Allowed) and facts.record.owner == B and not facts.override:
+            assert facts.power in OFF or after_s >= TIMERS.takeover_wait_s, facts
+
+
+def test_boot_fences_nobody() -> None:
+    """A node that came up alone never switches off a peer that it has not heard, and takes no right from the policy."""
+    for facts, _, verdict in every_case():
+        if facts.situation is BOOT and isinstance(verdict, Ask):
+            assert verdict.needs == (Need.WITNESSES,)
+        if facts.situation is BOOT and isinstance(verdict, Allowed) and not facts.override:
+            assert "policy" not in verdict.means
+            assert "power" not in verdict.means
 
 
 def test_waiting_is_only_for_time() -> None:
-    """The rule says Wait only when time alone is missing, and names the moment at which it will be allowed."""
+    """A Wait names a later moment, and at that moment the rule has something new to say."""
     waits = 0
-    for facts, silence_s in every_case():
-        answer = verdict(facts)
-        if isinstance(answer, Wait):
+    for facts, after_s, verdict in every_case():
+        if isinstance(verdict, Wait):
             waits += 1
-            assert good_copies(facts)
-            assert facts.policy == "availability"
-            assert answer.until_s > 1000.0
-            assert isinstance(decide(facts, TIMERS, answer.until_s), Allowed), silence_s
-    assert waits > 0
+            assert verdict.until_s > LOST_AT + after_s
+            again = decide(facts, TIMERS, verdict.until_s)
+            assert not (isinstance(again, Wait) and again.until_s <= verdict.until_s), facts
+    assert waits > 1000
 
 
-def test_policy_safety_never_takes_over() -> None:
-    """Under policy `safety` silence gives no right, to nobody and after no time."""
-    assert all(isinstance(verdict(facts), Refused) for facts, _ in every_case() if facts.policy == "safety")
+def test_asking_is_only_for_missing_evidence() -> None:
+    """An Ask names evidence that is not there yet, so that fetching it brings the rule forward."""
+    for facts, _, verdict in every_case():
+        if isinstance(verdict, Ask):
+            missing = {
+                Need.WITNESSES: not arbiters_agree(facts),
+                Need.CUT_POWER: facts.power in (Power.NOT_CUT, Power.CUTTING),
+                Need.NEIGHBOURS: facts.claimed is None,
+            }
+            assert verdict.needs
+            assert all(missing[need] for need in verdict.needs), facts
+
+
+def test_policy_safety_takes_no_risk() -> None:
+    """Under policy `safety` silence alone gives no right, to nobody and after no time."""
+    for facts, _, verdict in every_case():
+        if facts.policy == "safety" and not facts.override and isinstance(verdict, Allowed):
+            assert arbiters_agree(facts) or facts.power in OFF or last_man_standing(facts), facts
+
+
+def test_power_is_cut_by_the_owner_first() -> None:
+    """The backup asks for the peer's power only 3 s after the owner did (anti-deathmatch, section 8)."""
+    for facts, after_s, verdict in every_case():
+        if isinstance(verdict, Ask) and Need.CUT_POWER in verdict.needs and facts.record.owner == B:
+            assert after_s >= TIMERS.backup_delay_s, facts
+
+
+# ---------------------------------------------------------------- means and codes
+
+
+@pytest.mark.parametrize(
+    ("changes", "after_s", "means", "code"),
+    [
+        ({"claimed": ()}, 0.0, "policy availability", 5),
+        ({"record": Record(3, B), "claimed": ()}, 12.0, "policy availability", 5),
+        ({"power": Power.OFF}, 0.0, "power fence", 7),
+        ({"record": Record(3, B), "power": Power.OFF_EARLY}, 0.0, "power fence", 7),
+        ({"record": Record(3, A, arbiters=(W1,)), "answers": {"w1": Answer.GRANTED}}, 0.0, "witness w1", 4),
+        ({"record": Record(3, A, arbiters=(SA,))}, 0.0, "survivor a", 5),
+        (
+            {"record": Record(3, B, arbiters=(W1,)), "answers": {"w1": Answer.GRANTED}, "power": Power.OFF},
+            3.0, "witness w1", 7,
+        ),
+        (
+            {"record": Record(3, A, arbiters=(W1, SA)), "answers": {"w1": Answer.GRANTED}},
+            0.0, "witness w1 and survivor a", 4,
+        ),
+        ({"record": Record(3, A, peer_outdated=True), "situation": BOOT}, 0.0, "last man standing", 4),
+        ({"override": True}, -1.0, "operator override", 5),
+    ],
+)  # fmt: skip
+def test_means_and_the_word_for_drbd(changes: dict[str, object], after_s: float, means: str, code: int) -> None:
+    """Each means names itself and has its exit code for fence-peer (arbitration design, sections 3 and 6)."""
+    verdict = decide(replace(BASE, **changes), TIMERS, LOST_AT + after_s)  # type: ignore[arg-type]  # single fields
+    assert isinstance(verdict, Allowed), verdict
+    assert (verdict.means, verdict.fence_code) == (means, code)
+
+
+def test_lone_boot_is_never_told_assumed_dead() -> None:
+    """At a lone boot DRBD is told 4: code 5 has no effect on a disk that is only Consistent (section 4, Boot)."""
+    for facts, _, verdict in every_case():
+        if facts.situation is BOOT and not facts.override and isinstance(verdict, Allowed):
+            assert verdict.fence_code == 4
+
+
+def test_owner_gives_the_fence_its_time_before_the_policy() -> None:
+    """With a BMC, policy lets the owner go on at once when the fence failed, else just before the grant deadline."""
+    looked = replace(BASE, claimed=(), gateway=True)
+    assert isinstance(decide(replace(looked, power=Power.FAILED), TIMERS, LOST_AT), Allowed)
+    assert decide(replace(looked, power=Power.CUTTING), TIMERS, LOST_AT) == Wait(
+        LOST_AT + 2.0, "the old primary may still be running; the take-over wait is not over"
+    )
+    assert isinstance(decide(replace(looked, power=Power.CUTTING), TIMERS, LOST_AT + 2.0), Allowed)
+
+
+def test_backup_looks_at_its_neighbours_just_before_it_acts() -> None:
+    """Evidence of the networks is fresh: the backup looks 2.5 s before it may act by policy, the owner at once."""
+    backup = replace(BASE, record=Record(3, B))
+    assert isinstance(decide(backup, TIMERS, LOST_AT + 9.4), Wait)
+    assert decide(backup, TIMERS, LOST_AT + 9.5) == Ask((Need.NEIGHBOURS,), "no arbiter is in office")
+    assert decide(BASE, TIMERS, LOST_AT) == Ask((Need.NEIGHBOURS,), "no arbiter is in office")
+
+
+# ---------------------------------------------------------------- copies
 
 
 def test_refusal_names_every_reason() -> None:
     """A refusal lists all that stands against it, not only the first."""
     record = Record(3, B, peer_outdated=True)
-    answer = verdict(Facts(A, record, 0.0, {WEB: view(DiskState.INCONSISTENT), DB: None}, "availability"))
-    assert isinstance(answer, Refused)
-    assert [word for word in ("outdated in epoch 3", "web", "db") if word not in " ".join(answer.reasons)] == []
+    facts = replace(BASE, record=record, disks=disks(None, DiskState.INCONSISTENT))
+    verdict = decide(facts, TIMERS, LOST_AT + 100.0)
+    assert isinstance(verdict, Refused)
+    words = " ".join(verdict.reasons)
+    assert [word for word in ("outdated in epoch 3", "web", "db", "Inconsistent") if word not in words] == []
 
 
 def test_own_lone_copy_is_good() -> None:
     """The mark `peer outdated` is about the other node's copy, so it does not stop the owner itself."""
-    assert copy_refusals(Record(3, A, peer_outdated=True), A, {WEB: view(DiskState.UP_TO_DATE)}) == ()
-    assert copy_refusals(Record(3, A, peer_outdated=True), B, {WEB: view(DiskState.UP_TO_DATE)}) != ()
+    good = disks(DiskState.UP_TO_DATE)
+    assert copy_refusals(Record(3, A, peer_outdated=True), A, good, LOST) == []
+    assert copy_refusals(Record(3, A, peer_outdated=True), B, good, LOST) != []
 
 
-@pytest.mark.parametrize("state", [state for state in DiskState if state is not DiskState.UP_TO_DATE])
-def test_only_an_up_to_date_copy_may_be_written_alone(state: DiskState) -> None:
-    """Every disk state but UpToDate stops a takeover (rule R3)."""
-    assert isinstance(verdict(Facts(A, Record(3, B), 0.0, {WEB: view(state)}, "availability")), Refused)
-    assert isinstance(verdict(Facts(A, Record(3, A), 0.0, {WEB: view(state)}, "availability")), Refused)
+@pytest.mark.parametrize("situation", list(Situation))
+@pytest.mark.parametrize("state", [None, *DiskState])
+def test_which_copy_may_be_written_alone(state: DiskState | None, situation: Situation) -> None:
+    """Only an UpToDate copy may be written alone; after a lone start also one that is Consistent (rule R3)."""
+    good = state is DiskState.UP_TO_DATE or (situation is BOOT and state is DiskState.CONSISTENT)
+    for owner in (A, B):
+        assert (copy_refusals(Record(3, owner), A, disks(state), situation) == []) is good
 
 
-def test_code_is_assumed_dead() -> None:
-    """DRBD is told `assumed dead` (5), which has no effect on a copy that is not UpToDate."""
-    disk = DiskView(DiskRole.SECONDARY, DiskState.UP_TO_DATE)
-    answer = verdict(Facts(A, Record(3, B), 0.0, {WEB: disk}, "availability"))
-    assert isinstance(answer, Allowed)
-    assert answer.fence_code == 5
+def test_one_usable_copy_is_enough_for_the_epoch() -> None:
+    """A bad copy of one VM does not stop the others: each is promoted by its own copy."""
+    assert copy_refusals(Record(3, B), A, disks(DiskState.INCONSISTENT, DiskState.UP_TO_DATE), LOST) == []
+    assert copy_refusals(Record(3, B), A, {}, LOST) == ["there is no VM"]
+
+
+@pytest.mark.parametrize("owner", [A, B])
+def test_override_at_a_lone_boot_tells_drbd_outdated(owner: NodeId) -> None:
+    """A person's word at a lone boot is told to DRBD as 4: 5 would leave a Consistent disk unpromotable (section 4)."""
+    facts = replace(
+        BASE, record=Record(3, owner), situation=BOOT, disks=disks(DiskState.CONSISTENT), override=True
+    )
+    verdict = decide(facts, TIMERS, LOST_AT)
+    assert isinstance(verdict, Allowed)
+    assert verdict.fence_code == 4

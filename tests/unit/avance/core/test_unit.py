@@ -12,7 +12,12 @@ from avance.core.unit import Circumstances, Goal, VmUnit
 from tests.playbook import WEB, in_sync, peer_gone, spec
 
 P, S = DiskRole.PRIMARY, DiskRole.SECONDARY
-RUN = Circumstances(Goal.RUN, PairState.PAIRED, both_fresh=False, i_am_owner=True, retry_s=2.0)
+RUN = Circumstances(
+    Goal.RUN, PairState.PAIRED, both_fresh=False, i_am_owner=True, retry_s=2.0, solo=False, consenting=False,
+    replicate=True, cut=False, keep=0, discard=False,
+)  # fmt: skip
+ALONE = replace(RUN, pair=PairState.ALONE, solo=True)
+BACKUP = replace(RUN, goal=Goal.STOP, i_am_owner=False)
 STOP = replace(RUN, goal=Goal.STOP, i_am_owner=False)
 HOLD = replace(RUN, goal=Goal.HOLD, pair=PairState.WAITING)
 
@@ -29,10 +34,19 @@ def test_look_comes_before_everything_on_the_domain() -> None:
 
 @pytest.mark.parametrize("disk", [state for state in DiskState if state is not DiskState.UP_TO_DATE])
 def test_only_an_up_to_date_disk_is_promoted(disk: DiskState) -> None:
-    """A VM that is wanted waits until its copy is UpToDate (rule R3)."""
+    """A VM that is wanted waits until its copy is UpToDate; one that is Consistent needs the lone right (rule R3)."""
     for view in (replace(in_sync(S), disk=disk), peer_gone(S, disk=disk)):
-        command = unit(VmState.STANDBY, view).next_command(RUN, 0.0)
-        assert not isinstance(command, c.PromoteDisk)
+        assert not isinstance(unit(VmState.STANDBY, view).next_command(RUN, 0.0), c.PromoteDisk)
+        promoted = isinstance(unit(VmState.STANDBY, view).next_command(ALONE, 0.0), c.PromoteDisk)
+        assert promoted is (disk is DiskState.CONSISTENT)
+
+
+def test_pair_promotes_only_one_of_two_good_copies() -> None:
+    """Without the lone right a copy is promoted only while the peer's is as good and connected."""
+    assert unit(VmState.STANDBY, in_sync(S)).next_command(RUN, 0.0) == c.PromoteDisk(WEB)
+    for view in (peer_gone(S), replace(in_sync(S), peer_disk=DiskState.INCONSISTENT)):
+        assert unit(VmState.STANDBY, view).next_command(RUN, 0.0) is None
+        assert unit(VmState.STANDBY, view).next_command(ALONE, 0.0) == c.PromoteDisk(WEB)
 
 
 def test_nothing_is_promoted_while_the_peer_writes() -> None:
@@ -53,14 +67,86 @@ def test_lost_right_during_promotion_is_undone() -> None:
     assert promoting.command_done("PromoteDisk", Outcome.OK, HOLD, 0.0) == c.DemoteDisk(WEB)
 
 
-def test_frozen_disk_is_resumed_only_by_the_lone_owner() -> None:
-    """I/O goes on only on the node that owns the epoch alone."""
-    alone = replace(RUN, pair=PairState.ALONE)
+def test_frozen_disk_is_resumed_only_with_the_lone_right() -> None:
+    """I/O goes on only on the writer that holds the durable lone right, and only while DRBD is not connected."""
     frozen = peer_gone(P, suspended=True)
-    assert unit(VmState.RUNNING, frozen).next_command(alone, 0.0) == c.ResumeDisk(WEB)
-    assert unit(VmState.RUNNING, frozen).next_command(replace(alone, i_am_owner=False, goal=Goal.HOLD), 0.0) is None
+    assert unit(VmState.RUNNING, frozen).next_command(ALONE, 0.0) == c.ResumeDisk(WEB)
     assert unit(VmState.RUNNING, frozen).next_command(HOLD, 0.0) is None
     assert unit(VmState.RUNNING, frozen).next_command(RUN, 0.0) is None
+    connected = replace(in_sync(P), suspended=True)
+    assert unit(VmState.RUNNING, connected).next_command(ALONE, 0.0) is None
+    assert unit(VmState.STANDBY, peer_gone(S, suspended=True)).next_command(replace(ALONE, goal=Goal.HOLD), 0.0) is None
+
+
+# ---------------------------------------------------------------- letting go of the replication
+
+
+def test_consenting_backup_disconnects_then_outdates() -> None:
+    """A backup that is asked for consent leaves the connection, then marks its copy, and does not connect again."""
+    asked = replace(BACKUP, consenting=True)
+    assert unit(VmState.STANDBY, in_sync(S)).next_command(asked, 0.0) == c.DisconnectDisk(WEB)
+    left = DiskView(S, DiskState.UP_TO_DATE)
+    assert unit(VmState.STANDBY, left).next_command(asked, 0.0) == c.OutdateDisk(WEB)
+    assert unit(VmState.STANDBY, DiskView(S, DiskState.OUTDATED)).next_command(asked, 0.0) is None
+
+
+def test_backup_that_lost_the_owner_leaves_the_replication() -> None:
+    """DRBD may meet the peer again only after the daemons have agreed (rule R2): a waiting backup disconnects."""
+    waiting = replace(HOLD, i_am_owner=False)
+    assert unit(VmState.STANDBY, peer_gone(S)).next_command(waiting, 0.0) == c.DisconnectDisk(WEB)
+    assert unit(VmState.RUNNING, peer_gone(P)).next_command(HOLD, 0.0) is None, "a waiting owner freezes instead"
+
+
+def test_split_node_leaves_the_replication_once_nobody_writes() -> None:
+    """After a split nothing is connected any more, so that no version can be overwritten."""
+    split = replace(STOP, pair=PairState.SPLIT)
+    assert unit(VmState.STANDBY, peer_gone(S)).next_command(split, 0.0) == c.DisconnectDisk(WEB)
+    assert unit(VmState.RUNNING, peer_gone(P)).next_command(split, 0.0) == c.DestroyDomain(WEB)
+
+
+def test_version_that_is_given_up_is_kept_first() -> None:
+    """A copy of the losing version is made once, disconnected and by nobody written, before anything else."""
+    split = replace(STOP, pair=PairState.SPLIT, keep=4)
+    one = unit(VmState.STANDBY, DiskView(S, DiskState.UP_TO_DATE))
+    assert one.next_command(split, 0.0) == c.KeepCopy(WEB, 4)
+    one.command_done("KeepCopy", Outcome.OK, split, 1.0)
+    assert one.kept
+    assert one.next_command(split, 5.0) is None
+    failed = unit(VmState.STANDBY, DiskView(S, DiskState.UP_TO_DATE))
+    failed.next_command(split, 0.0)
+    failed.command_done("KeepCopy", Outcome.UNKNOWN, split, 1.0)
+    assert not failed.kept
+
+
+@pytest.mark.parametrize("discard", [False, True])
+def test_disk_connects_only_in_a_pair_that_may_replicate(discard: bool) -> None:
+    """A disk connects in a pair whose private link carries, and says whether its version was given up."""
+    alone_disk = DiskView(S, DiskState.OUTDATED)
+    around = replace(BACKUP, discard=discard)
+    assert unit(VmState.STANDBY, alone_disk).next_command(around, 0.0) == c.ConnectDisk(WEB, discard=discard)
+    silent = replace(around, pair=PairState.WAITING)
+    for other in (replace(around, pair=PairState.ALONE), silent, replace(around, replicate=False)):
+        command = unit(VmState.STANDBY, alone_disk).next_command(other, 0.0)
+        assert not isinstance(command, c.ConnectDisk)
+
+
+def test_copies_that_drbd_calls_equal_but_knows_to_differ_are_copied_again() -> None:
+    """A non-empty bitmap between two UpToDate copies is resolved by a full copy from the owner, never cleared (R5)."""
+    differing = replace(in_sync(P), out_of_sync_kib=8)
+    assert unit(VmState.RUNNING, differing).next_command(RUN, 0.0) == c.ResyncDisk(WEB)
+    assert unit(VmState.STANDBY, replace(differing, role=S)).next_command(BACKUP, 0.0) is None
+
+
+def test_blank_copies_are_declared_equal_only_when_both_are_fresh() -> None:
+    """Two inconsistent copies are declared equal by the owner, once both nodes have zeroed them."""
+    blank = DiskView(S, DiskState.INCONSISTENT, "Connected", S, DiskState.INCONSISTENT, "Established")
+    fresh = replace(RUN, both_fresh=True)
+    assert unit(VmState.STANDBY, blank).next_command(fresh, 0.0) == c.InitialiseDisk(WEB)
+    assert unit(VmState.STANDBY, blank).next_command(RUN, 0.0) is None
+    assert unit(VmState.STANDBY, blank).next_command(replace(fresh, i_am_owner=False, goal=Goal.STOP), 0.0) is None
+
+
+# ---------------------------------------------------------------- one command at a time
 
 
 def test_busy_vm_gets_no_command() -> None:
@@ -105,10 +191,36 @@ def test_what_counts_as_writer(
     assert one.may_write is writer
 
 
-def test_loss_of_a_domain_is_noticed_only_when_it_ran() -> None:
-    """A domain that is stopped on purpose is no crash."""
+def test_loss_of_a_domain_is_noticed_once_and_only_when_it_ran() -> None:
+    """A running VM that is gone is a crash, told once; a domain that is stopped on purpose is none."""
     running = unit(VmState.RUNNING, in_sync(P))
     assert running.domain_changed(running=False)
+    assert not running.domain_changed(running=False)
     stopping = unit(VmState.STOPPING, in_sync(P))
     stopping.busy = "DestroyDomain"
     assert not stopping.domain_changed(running=False)
+
+
+def test_domain_lost_behind_a_busy_disk_is_started_again() -> None:
+    """A domain that vanished while a disk command was in flight is acted on when that has ended."""
+    one = unit(VmState.RUNNING, in_sync(P))
+    one.busy = "ResumeDisk"
+    assert one.domain_changed(running=False)
+    assert one.next_command(RUN, 0.0) is None
+    one.command_done("ResumeDisk", Outcome.OK, RUN, 1.0)
+    assert one.next_command(RUN, 1.0) == c.PromoteDisk(WEB)
+    seen_again = unit(VmState.RUNNING, in_sync(P))
+    seen_again.domain_changed(running=False)
+    seen_again.domain_changed(running=True)
+    assert seen_again.next_command(RUN, 0.0) is None
+
+
+def test_nothing_is_known_before_both_looks() -> None:
+    """A VM is known when its domain was looked for and DRBD has said what its disk is."""
+    one = VmUnit(spec())
+    assert not one.known
+    one.busy = "ReadDomain"
+    one.command_done("ReadDomain", Outcome.OK, HOLD, 0.0)
+    assert not one.known
+    one.disk_known = True
+    assert one.known

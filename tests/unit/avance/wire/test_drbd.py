@@ -74,8 +74,9 @@ def test_times_follow_the_dilation_up_to_the_caps(dilation: float, timeout: int,
 
 def test_nothing_is_ever_forced() -> None:
     """No command line forces a promotion or discards data."""
-    argvs = [drbd.promote_argv(WEB), drbd.connect_argv(WEB), *drbd.attach_argvs(WEB), drbd.resume_argv(WEB)]
-    argvs += [drbd.demote_argv(WEB), drbd.down_argv(WEB), drbd.initialise_argv(WEB)]
+    argvs = [drbd.promote_argv(WEB), drbd.connect_argv(WEB, discard=False), drbd.resume_argv(WEB)]
+    argvs += drbd.attach_argvs(WEB)
+    argvs += [drbd.demote_argv(WEB), drbd.down_argv(WEB), drbd.initialise_argv(WEB), drbd.outdate_argv(WEB)]
     assert not [argv for argv in argvs if any("force" in word or "discard" in word for word in argv)]
     assert all(argv[0] == "drbdadm" for argv in argvs)
     assert all(argv[-1] == WEB for argv in argvs)
@@ -140,6 +141,28 @@ def test_unknown_word_is_an_error(line: str) -> None:
     """A state that this version does not know is never guessed."""
     with pytest.raises(ValueError, match="is not a valid"):
         fed(read("a")).feed(line)
+
+
+@pytest.mark.parametrize(("side", "role"), [("source", DiskRole.PRIMARY), ("target", DiskRole.SECONDARY)])
+def test_capture_of_a_resync_with_statistics(side: str, role: DiskRole) -> None:
+    """A full copy to the peer, seen from both sides: the copies differ from its beginning to its end."""
+    lines = (DATA / f"events2-statistics-9.22-8.4.11-resync-{side}.txt").read_text().splitlines()
+    parser = drbd.EventsParser()
+    differs = [parser.views["web"].out_of_sync_kib for line in lines if parser.feed(line) is not None]
+    assert [kib for kib, before in zip(differs[1:], differs, strict=False) if kib != before] == [36824, 0]
+    assert parser.views["web"].in_sync
+    assert parser.views["web"].role is role
+
+
+def test_difference_is_reported_when_it_comes_and_goes() -> None:
+    """Whether copies differ is part of the view; how much changes with every line of a resync, and is not followed."""
+    parser = fed(read("a"))
+    line = "change peer-device name:web peer-node-id:0 conn-name:peer volume:0 out-of-sync:"
+    news = [parser.feed(f"{line}{kib} pending:0 unacked:0") for kib in (0, 4096, 2048, 4, 0, 0)]
+    assert news == [None, "web", None, None, "web", None]
+    assert parser.views["web"].in_sync
+    parser.feed(f"{line}4")
+    assert not parser.views["web"].in_sync
 
 
 def test_every_prefix_of_a_capture_is_readable() -> None:

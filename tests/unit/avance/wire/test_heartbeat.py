@@ -15,8 +15,11 @@ from tests.playbook import BIZ, PRIV, WEB, A, B
 from tests.unit.avance.schema_check import complaints
 
 KEY = link_key(b"s" * 32)
+RECORD = Record(
+    7, A, peer_outdated=True, fresh=(WEB,), arbiters=("witness:w1", "survivor:a"), boot="machine-1", cure=7
+)
 VIEW = PeerView(
-    A, "boot-1", "c0ffee", 1.5, PairState.ALONE, Record(7, A, peer_outdated=True, fresh=(WEB,)), {WEB: VmState.RUNNING}
+    A, "boot-1", "c0ffee", 1.5, PairState.ALONE, RECORD, {WEB: VmState.RUNNING}, "machine-1", 8, ("w1", "w2")
 )
 BEAT = Heartbeat(PRIV, 5, 81.25, ("b-boot", 80.5), VIEW)
 
@@ -38,7 +41,7 @@ def reason(answer: Heartbeat | Unproven | Rejected) -> str:
 
 
 @pytest.mark.parametrize("echo", [None, ("b-boot", 80.5)])
-@pytest.mark.parametrize("record", [Record(), Record(7, A, peer_outdated=True, fresh=(WEB,))])
+@pytest.mark.parametrize("record", [Record(), RECORD, Record(1, A, split=True), Record(1, A, quarantined=True)])
 def test_round_trip(echo: tuple[str, float] | None, record: Record) -> None:
     """What was sent is what is read."""
     beat = replace(BEAT, echo=echo, view=replace(VIEW, record=record))
@@ -64,6 +67,29 @@ def test_other_secret_is_refused() -> None:
     assert reason(decode(link_key(b"t" * 32), encode(KEY, BEAT))) == "wrong authentication code"
 
 
+@pytest.mark.parametrize("state", PairState)
+def test_every_pair_state_travels(state: PairState) -> None:
+    """A node may say any state of itself, and the published schema knows it."""
+    beat = replace(BEAT, view=replace(VIEW, pair=state))
+    assert decode(KEY, encode(KEY, beat)) == beat
+    assert complaints("heartbeat", json.loads(encode(KEY, beat)[36:])) == []
+
+
+@pytest.mark.parametrize("place", range(9))
+@pytest.mark.parametrize("odd", [{}, 1.5, [1], ["x", None]])
+def test_odd_record_is_refused(place: int, odd: object) -> None:
+    """No value of the record is guessed or converted: one of another kind refuses the whole heartbeat."""
+    body = json.loads(encode(KEY, BEAT)[36:])
+    body["r"][place] = odd
+    assert "not understood" in reason(decode(KEY, sign(json.dumps(body).encode())))
+
+
+def test_other_version_has_its_own_words() -> None:
+    """A peer of an earlier release is named as such, not taken for noise or for a forger."""
+    earlier = b"AVH1" + encode(KEY, BEAT)[4:]
+    assert "another version" in reason(decode(KEY, earlier))
+
+
 @pytest.mark.parametrize(
     "body",
     [b"", b"x", b"null", b"[]", b"{}", b"1", b'"x"', b"\xff", b"[" * 100000],
@@ -73,7 +99,7 @@ def test_authentic_nonsense_is_refused(body: bytes) -> None:
     assert isinstance(decode(KEY, sign(body)), Rejected)
 
 
-@pytest.mark.parametrize("key", list("lqsenbcdprv"))
+@pytest.mark.parametrize("key", list("lqsenbcdprvmwg"))
 @pytest.mark.parametrize("odd", [None, [], {}, "x", 1, True, 1e400, [1, 2, 3, 4]])
 def test_authentic_odd_field_never_raises(key: str, odd: object) -> None:
     """A field of an unexpected kind gives a heartbeat or a refusal, never an error."""
@@ -146,5 +172,8 @@ def test_foreign_sender_is_refused(name: str, word: str) -> None:
 def test_eight_vms_fit_into_one_datagram() -> None:
     """The largest view stays below the size of a datagram on an ordinary Ethernet."""
     vms = {type(WEB)(f"vm-with-a-name-of-32-characters-{n}"[:32]): VmState.PROMOTING for n in range(8)}
-    view = replace(VIEW, vms=vms, record=replace(VIEW.record, fresh=tuple(vms)))
+    arbiters = ("witness:" + "w" * 32, "witness:" + "x" * 32)
+    record = replace(VIEW.record, fresh=tuple(vms), arbiters=arbiters, boot="b" * 36)
+    witnesses = ("w" * 32, "x" * 32)
+    view = replace(VIEW, vms=vms, record=record, machine="m" * 36, boot="d" * 32, witnesses=witnesses)
     assert len(encode(KEY, replace(BEAT, link=LinkName("priv0"), view=view))) < 1400

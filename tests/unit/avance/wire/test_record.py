@@ -10,7 +10,14 @@ from avance.core.model import Record
 from avance.wire.record import decode, encode
 from tests.playbook import WEB, A
 
-FULL = Record(7, A, peer_outdated=True, fresh=(WEB,))
+FULL = Record(
+    7, A, peer_outdated=True, fresh=(WEB,), arbiters=("witness:w1",), boot="m-1", cure=7, split=True, quarantined=True
+)
+
+
+def sealed(data: str) -> bytes:
+    """Return a copy with a good checksum over any content."""
+    return f"{hashlib.sha256(data.encode()).hexdigest()} {data}\n".encode()
 
 
 @pytest.mark.parametrize("record", [Record(), FULL])
@@ -42,5 +49,13 @@ def test_blank_or_wild_bytes_are_no_record(raw: bytes) -> None:
 
 def test_other_version_is_not_guessed() -> None:
     """A record of another version is not half understood."""
-    data = '{"schema": "avance.record/2", "epoch": 9}'
-    assert decode(f"{hashlib.sha256(data.encode()).hexdigest()} {data}\n".encode()) is None
+    assert decode(sealed('{"schema": "avance.record/3", "epoch": 9}')) is None
+    assert decode(sealed('{"schema": "avance.record/2", "seq": 4, "epoch": 9}')) is None
+
+
+def test_record_of_the_earlier_release_is_read() -> None:
+    """A node that is upgraded keeps its epoch; what version 1 did not know has its default."""
+    old = sealed(
+        '{"epoch": 7, "fresh": ["web"], "owner": "a", "peer_outdated": true, "schema": "avance.record/1", "seq": 12}'
+    )
+    assert decode(old) == (12, Record(7, A, peer_outdated=True, fresh=(WEB,)))

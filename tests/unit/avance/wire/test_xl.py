@@ -29,7 +29,7 @@ def test_captured_list() -> None:
 )  # fmt: skip
 def test_dead_domain_does_not_run(state: str, running: bool) -> None:
     """A domain that is shut down, crashed or dying is listed but does not run; a paused one does."""
-    assert xl.parse_list(f"{HEAD}\n{DOM0}\n{line(state)}\n")[1] == xl.Domain("web", running=running)
+    assert xl.parse_list(f"{HEAD}\n{DOM0}\n{line(state)}\n")[1] == xl.Domain("web", running, "p" in state)
 
 
 @pytest.mark.parametrize(
@@ -55,3 +55,5 @@ def test_argument_vectors() -> None:
     """The commands are those of xl(1); no xl process stays behind."""
     assert xl.create_argv("/run/x.cfg") == ["xl", "create", "-q", "-e", "/run/x.cfg"]
     assert xl.destroy_argv(WEB) == ["xl", "destroy", "web"]
+    assert xl.pause_argv(WEB) == ["xl", "pause", "web"]
+    assert xl.unpause_argv(WEB) == ["xl", "unpause", "web"]

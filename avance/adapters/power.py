@@ -1,0 +1,72 @@
+"""The peer's power, through the peer's BMC: read it, or cut it and read it back.
+
+A BMC that cannot be reached, or that merely accepts an order, has confirmed nothing: the outcome is UNKNOWN then. It
+must never say `off` of a power that was not read as off in this very moment (arbitration design, section 3, means 3).
+"""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import aclosing
+from pathlib import Path
+
+from avance.adapters.process import Completed, lines, run
+from avance.config import Bmc
+from avance.core.model import Outcome
+from avance.ports import Done
+from avance.wire import ipmi
+
+SCRIPT = Path("/run/avance/ipmi-cut")  # in memory: a dying disk does not matter
+READ_S = 2.0  # deadline of one question
+CUT_S = 3.0  # deadline of the whole cut
+_PATIENCE_S = 1.0  # how long ipmitool waits for one datagram
+
+
+class PeerBmc:
+    """The port `PeerPower`."""
+
+    def __init__(self, bmc: Bmc, dilation: float) -> None:
+        self._account = (str(bmc.address), bmc.user)
+        self._secret = {ipmi.PASSWORD_VARIABLE: bmc.password}
+        self._patience_s = _PATIENCE_S * dilation
+        self._slow = dilation
+
+    async def read(self) -> Done:
+        """Ask whether the peer's power is on; detail `on` or `off`."""
+        completed = await self._ask(ipmi.status_argv(*self._account, patience_s=self._patience_s))
+        if completed.outcome is not Outcome.OK:
+            return Done(Outcome.UNKNOWN, completed.detail)
+        try:
+            return Done(Outcome.OK, ipmi.parse_power(completed.stdout))
+        except ValueError as error:
+            return Done(Outcome.UNKNOWN, str(error))
+
+    async def cut(self) -> Done:
+        """Switch the peer off, and be sure: OK only when its power was read as off afterwards.
+
+        It is read also when the order was refused: some BMCs do not switch off what is off.
+        """
+        last = "nothing"
+        try:
+            SCRIPT.write_text(ipmi.CUT_SCRIPT)
+            argv = ipmi.cut_argv(*self._account, str(SCRIPT), patience_s=self._patience_s)
+            async with asyncio.timeout(CUT_S * self._slow), aclosing(lines(argv, environment=self._secret)) as answers:
+                async for line in answers:
+                    last = line
+                    if ipmi.is_off(line):
+                        return Done(Outcome.OK, "off")
+        except TimeoutError:
+            return Done(Outcome.UNKNOWN, f"not read as off within {CUT_S * self._slow:g} s; the BMC said last: {last}")
+        except OSError as error:
+            return Done(Outcome.FAILED, str(error))
+        return Done(Outcome.UNKNOWN, f"not read as off before ipmitool ended; the BMC said last: {last}")
+
+    async def restore(self) -> Done:
+        """Switch the peer on; what comes of it is seen when it speaks."""
+        return (await self._ask(ipmi.on_argv(*self._account, patience_s=self._patience_s))).done
+
+    async def _ask(self, argv: list[str]) -> Completed:
+        try:
+            return await run(argv, timeout_s=READ_S * self._slow, environment=self._secret)
+        except OSError as error:  # no ipmitool on this node
+            return Completed(Outcome.UNKNOWN, "", str(error))

@@ -1,0 +1,164 @@
+"""Fetches the evidence that core/takeover.py asks for, and keeps it: witnesses, the peer's power, the neighbours.
+
+It only remembers what was asked, what was answered and when. Evidence belongs to one epoch and one loss of the peer:
+`begin` forgets it all. It must never judge.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from avance.core import commands as c
+from avance.core import events as e
+from avance.core.model import Outcome, Timers
+from avance.core.takeover import Answer, Need, Power
+
+_RESTORE_S = 30.0  # between two orders to switch the peer on; its BMC may be starting itself
+_OLD_S = 5.0  # a no is asked again after this time
+_TRIES_MAX = 3  # one second each (arbitration design, section 3)
+
+
+@dataclass(slots=True)
+class Arbitration:
+    """The evidence for one node's next epoch."""
+
+    timers: Timers
+    boot: str
+    has_bmc: bool
+    epoch: int = 0
+    round: int = 0
+    answers: dict[str, Answer] = field(default_factory=dict)
+    power: Power = Power.NO_BMC
+    gateway: bool | None = None
+    claimed: tuple[str, ...] | None = None
+    _tries: dict[str, int] = field(default_factory=dict)
+    _asking: set[str] = field(default_factory=set)
+    _reading: bool = False
+    _read_at: float | None = None
+    _proof_until: float | None = None
+    _probing: bool = False
+    _answered_at: dict[str, float] = field(default_factory=dict)
+    _switched_off: bool = False
+    _restoring: bool = False
+    _restored_at: float | None = None
+
+    def __post_init__(self) -> None:
+        self.begin(0)
+
+    def begin(self, epoch: int) -> None:
+        """Forget all evidence: from now on it is about this epoch; 0 means that nothing is asked for."""
+        self.epoch = epoch
+        self.round += 1  # part of the nonce: a late answer to an earlier question is never taken for this one's
+        self.answers, self._tries = {}, {}
+        self.gateway, self.claimed = None, None
+        self.power = Power.NOT_CUT if self.has_bmc else Power.NO_BMC
+        self._proof_until = None
+
+    # ------------------------------------------------------------ what to fetch
+
+    def watch_power(self, proof_until: float, now: float) -> list[c.Command]:
+        """Read the peer's power while it is silent; `off` before `proof_until` shows that it never went on alone."""
+        if not self.has_bmc or self._reading or self.power in (Power.CUTTING, Power.OFF, Power.OFF_EARLY):
+            return []
+        if self._read_at is not None and now < self._read_at + self.timers.heartbeat_s:
+            return []
+        if now >= proof_until:
+            return []
+        self._reading, self._proof_until = True, proof_until
+        return [c.ReadPeerPower()]
+
+    def look(self, now: float) -> list[c.Command]:
+        """Read the power of a peer that was never heard: it may only be switched off."""
+        if not self.has_bmc or self._reading or (self._read_at is not None and now < self._read_at + _RESTORE_S):
+            return []
+        self._reading = True
+        return [c.ReadPeerPower()]
+
+    def give_back(self, now: float, *, found_off: bool) -> list[c.Command]:
+        """Switch the peer on again when nothing depends on its being off: nobody else may be there to do it."""
+        if not (self._switched_off or found_off) or self._restoring or not self.has_bmc:
+            return []
+        if self._restored_at is not None and now < self._restored_at + _RESTORE_S:
+            return []
+        self._restoring, self._restored_at = True, now
+        return [c.RestorePeerPower()]
+
+    def fetch(self, needs: tuple[Need, ...], witnesses: tuple[str, ...]) -> list[c.Command]:
+        """Return the commands that fetch what is needed and not on its way yet."""
+        commands: list[c.Command] = []
+        if Need.WITNESSES in needs:
+            for name in witnesses:
+                if name not in self._asking and self.answers.get(name) in (None, Answer.ASKED):
+                    self._asking.add(name)
+                    self.answers[name] = Answer.ASKED
+                    commands.append(c.AskWitness(name, self.epoch, f"{self.boot}-{self.round}"))
+        if Need.CUT_POWER in needs and self.power is Power.NOT_CUT:
+            self.power = Power.CUTTING
+            commands.append(c.CutPeerPower())
+        if Need.NEIGHBOURS in needs and not self._probing:
+            self._probing = True
+            commands.append(c.ProbeNeighbours())
+        return commands
+
+    # ------------------------------------------------------------ what came of it
+
+    def done(self, event: e.CommandDone, now: float) -> str | None:
+        """Note an outcome; returns what is worth saying about it."""
+        if event.command == "AskWitness":
+            return self._answered(event, now)
+        if event.command == "ReadPeerPower":
+            self._reading, self._read_at = False, now
+            return self._power_read(event, now)
+        if event.command == "RestorePeerPower":
+            self._restoring = False
+            self._switched_off = self._switched_off and event.outcome is not Outcome.OK
+            return f"the peer is switched on: {event.outcome} {event.detail}".rstrip()
+        if event.command == "CutPeerPower":
+            self._switched_off = True
+            if self.power is Power.CUTTING:
+                self.power = Power.OFF if event.outcome is Outcome.OK else Power.FAILED
+            return f"power of the peer: {self.power}: {event.detail}"
+        assert event.command == "ProbeNeighbours", event.command
+        self._probing = False
+        if event.outcome is not Outcome.OK:
+            self.gateway, self.claimed = False, ()
+            return f"the neighbours could not be looked at: {event.detail}"
+        return None
+
+    def expire(self, now: float) -> None:
+        """Forget the no of a witness when it is old: the witness may be there again.
+
+        A yes stays; so does the no of the neighbours: a node that was cut off waits for its peer (catalogue, D14).
+        """
+        for name, answer in tuple(self.answers.items()):
+            if answer in (Answer.SILENT, Answer.REFUSED) and now >= self._answered_at.get(name, now) + _OLD_S:
+                del self.answers[name]
+                self._tries.pop(name, None)
+
+    def neighbours_seen(self, event: e.NeighboursSeen) -> None:
+        """Note which neighbours answer."""
+        self.gateway, self.claimed = event.gateway, event.claimed
+
+    def _power_read(self, event: e.CommandDone, now: float) -> str | None:
+        off = event.outcome is Outcome.OK and event.detail.split(" ")[0] == "off"
+        if not off or self.power not in (Power.NOT_CUT, Power.FAILED):
+            return None
+        early = self._proof_until is not None and now < self._proof_until
+        self.power = Power.OFF_EARLY if early else Power.OFF
+        return "the peer's power reads off" + (", before it could have gone on alone" if early else "")
+
+    def _answered(self, event: e.CommandDone, now: float) -> str | None:
+        name = event.subject
+        self._asking.discard(name)
+        if name not in self.answers:
+            return None  # an answer to a question that is no longer put
+        words = event.detail.split(" ")
+        self._answered_at[name] = now
+        if event.outcome is Outcome.OK and words[0] in ("granted", "refused", "untaught"):
+            self.answers[name] = Answer.GRANTED if words[0] == "granted" else Answer.REFUSED
+            return f"witness {name}: {event.detail}"
+        self._tries[name] = self._tries.get(name, 0) + 1
+        if self._tries[name] < _TRIES_MAX:
+            return None
+        self.answers[name] = Answer.SILENT
+        return f"witness {name} is silent: {event.detail}"

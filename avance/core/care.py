@@ -1,0 +1,70 @@
+"""Care for the witnesses while all is well: teach them the epoch, notice which ones answer, elect who is in office.
+
+It must never ask for a grant: that is core/arbitration.py.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from avance.core import arbiters
+from avance.core import commands as c
+from avance.core.model import NodeId, Outcome, Record, Timers
+
+_TEACH_S = 2.0  # a witness that was restarted is of use again after two of these
+_FRESH_S = 6.0  # a witness that answered so long ago still counts as reached
+
+
+@dataclass(slots=True)
+class Care:
+    """What this node knows of its witnesses."""
+
+    timers: Timers
+    names: tuple[str, ...]
+    _taught_at: dict[str, float] = field(default_factory=dict)
+    _asked_at: dict[str, float] = field(default_factory=dict)
+    _busy: set[str] = field(default_factory=set)
+    _since: float | None = None
+
+    def teach(self, record: Record, *, paired: bool, now: float) -> list[c.Command]:
+        """Return what the witnesses should be told now."""
+        self._since = now if self._since is None else self._since
+        if record.owner is None:
+            return []
+        commands: list[c.Command] = []
+        for name in self.names:
+            if name in self._busy or now < self._asked_at.get(name, now) + (_TEACH_S if name in self._asked_at else 0):
+                continue
+            self._busy.add(name)
+            self._asked_at[name] = now
+            commands.append(c.TeachWitness(name, record.epoch, record.owner, paired))
+        return commands
+
+    def done(self, name: str, outcome: Outcome, detail: str, now: float) -> None:
+        """Note whether a witness took what it was told; one that is still untaught could not grant."""
+        self._busy.discard(name)
+        if outcome is Outcome.OK and detail.split(" ", maxsplit=1)[0] == "taught":
+            self._taught_at[name] = now
+
+    def up(self, now: float) -> tuple[str, ...]:
+        """The witnesses that this node reaches and that could grant."""
+        return tuple(name for name in self.names if now - self._taught_at.get(name, -_FRESH_S * 2) < _FRESH_S)
+
+    def lost(self, now: float) -> tuple[str, ...]:
+        """The witnesses that this node has missed for so long that others take their office."""
+        since = now if self._since is None else self._since
+        limit_s = self.timers.witness_lost_s
+        return tuple(name for name in self.names if now - self._taught_at.get(name, since) >= limit_s)
+
+    def elect(
+        self, mine: Record, theirs: Record, me: NodeId, *, peer_up: tuple[str, ...], now: float
+    ) -> tuple[str, ...] | None:
+        """Return the arbiters that this node should make durable now, or None; both nodes are paired."""
+        if mine.owner != me:
+            return theirs.arbiters if theirs.arbiters != mine.arbiters else None
+        if mine.arbiters != theirs.arbiters:
+            return None  # the backup follows first
+        up, lost = self.up(now), self.lost(now)
+        both = tuple(name for name in up if name in peer_up)
+        target = arbiters.wanted(mine.arbiters, me, configured=self.names, up=both, lost=lost)
+        return None if set(target) == set(mine.arbiters) else arbiters.step(mine.arbiters, target)

@@ -1,0 +1,54 @@
+"""Consent: how a pair whose replication is lost, but whose nodes hear each other, goes on without anybody else.
+
+The owner shows `wants`, the next epoch. The backup lets go of the replication, marks its copies as outdated, and makes
+durable that the owner owns that epoch; this record, seen in its next heartbeat, is the consent (arbitration design,
+section 3, means 1). Pure judgements; the engine acts.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from avance.core.model import DiskRole, DiskState, DiskView, LinkState, NodeId, PairState, PeerView, Record
+
+_WORSE = (DiskState.DISKLESS, DiskState.FAILED, DiskState.INCONSISTENT, DiskState.OUTDATED)
+_USABLE = (DiskState.UP_TO_DATE, DiskState.CONSISTENT)
+
+
+def replication_lost(view: DiskView | None, link: LinkState) -> str | None:
+    """Say why an owner's volume has no second copy that could be promoted, or None.
+
+    DRBD does not freeze a primary whose connected peer has a worse disk (kernel source, sanitize_state), so the right
+    to write alone must be there before that peer is lost.
+    """
+    if view is None or view.disk not in (*_USABLE, DiskState.DISKLESS):
+        return None
+    if link is LinkState.DOWN:
+        return "the private link is down"
+    if view.connection != "Connected":
+        return f"DRBD is {view.connection}" if view.role is DiskRole.PRIMARY else None
+    if view.peer_disk in _WORSE and view.disk is DiskState.UP_TO_DATE:
+        return f"the peer's disk is {view.peer_disk}"
+    return None
+
+
+def asked(record: Record, peer: PeerView | None, pair: PairState, *, may_write: bool) -> bool:
+    """This node is the backup of a living owner that asks for its consent to the next epoch."""
+    if peer is None or may_write or pair not in (PairState.PAIRED, PairState.WAITING):
+        return False
+    return peer.record.owner == record.owner == peer.node and peer.wants == record.epoch + 1
+
+
+def released(view: DiskView | None) -> bool:
+    """This node's copy can not be promoted: it is outdated, the target of a resync, or gone."""
+    return view is None or view.disk not in _USABLE
+
+
+def must_disconnect(view: DiskView) -> bool:
+    """A connected copy cannot be outdated (DRBD: "Refusing to be Outdated while Connected")."""
+    return view.connection != "StandAlone"
+
+
+def given(record: Record, owner: NodeId) -> Record:
+    """Return the record that is the consent."""
+    return replace(record, epoch=record.epoch + 1, owner=owner, peer_outdated=True)

@@ -1,0 +1,106 @@
+"""What stops this node when its right ends: paused VMs, the watchdog that is no longer fed, the reset.
+
+The guard looks at the right that the engine has established and at nothing else. It errs on the side of stopping: a
+node that may be writing and cannot show a right is paused at the end of the lease, reset at the grant deadline, and, if
+even that hangs, reset by the watchdog (arbitration design, sections 4 and 5).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from avance.core import commands as c
+from avance.core.model import PairState, Timers
+
+_FEED_S = 1.0  # between two feeds of the watchdog
+_LAG_S = 2.0  # a loop that was this late is not trusted with the watchdog before its next turn on time
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """What the guard may look at. `tick`: this turn is one of those at a steady pace, which show how late the loop is.
+    `deciding`: a right to go on is being made durable just now."""
+
+    tick: bool
+    pair: PairState
+    may_write: bool
+    known: bool
+    solo: bool
+    lease_valid: bool
+    lease_over: bool
+    lease_age_s: float
+    deciding: bool
+    watchdog: bool
+
+
+@dataclass(slots=True)
+class Guard:
+    """Remembers what it has commanded already."""
+
+    timers: Timers
+    paused: bool | None = None
+    feeds: int = 0
+    _busy: bool = field(init=False, default=False)
+    _fed_at: float | None = field(init=False, default=None)
+    _reset_at: float | None = field(init=False, default=None)
+    _ticked_at: float | None = field(init=False, default=None)
+    _late: bool = field(init=False, default=False)
+    _tried_at: float | None = field(init=False, default=None)  # of an UnpauseVms that has not succeeded yet
+
+    def judge(self, standing: Standing, now: float) -> list[tuple[c.Command, str]]:
+        """Return the commands of this moment, each with its reason; an empty reason is not worth a line."""
+        commands = self._reset(standing, now)
+        pausing = self._pause(standing, now)
+        return commands + pausing + self._feed(standing, now)
+
+    def done(self, command: str, *, ok: bool) -> None:
+        """Note the outcome of PauseVms or UnpauseVms; after anything but OK nobody knows, and both are tried again."""
+        self._busy = False
+        self._tried_at = None if ok else self._tried_at
+        self.paused = (command == "PauseVms") if ok else None
+
+    def _reset(self, standing: Standing, now: float) -> list[tuple[c.Command, str]]:
+        reason = None
+        if standing.pair is PairState.FENCED:
+            reason = "this node is fenced"
+        elif self._is_too_late(standing):
+            reason = f"no right to go on within {self.timers.grant_s:g} s of the last echoed heartbeat"
+        if reason is None or (self._reset_at is not None and now < self._reset_at + self.timers.retry_s):
+            return []
+        self._reset_at = now
+        return [(c.ResetNode(reason), f"this node resets itself: {reason}")]
+
+    def _is_too_late(self, standing: Standing) -> bool:
+        rightless = standing.may_write and not standing.solo and not standing.deciding
+        return rightless and standing.lease_over and standing.lease_age_s >= self.timers.grant_s
+
+    def _pause(self, standing: Standing, now: float) -> list[tuple[c.Command, str]]:
+        if self._busy:
+            return []
+        entitled = standing.solo or not standing.lease_over
+        if standing.may_write and not entitled and not self.paused:
+            self._busy = True
+            return [(c.PauseVms(), "the lease has ended: the VMs stand still until there is a right to go on")]
+        if self.paused is None and standing.known and not standing.may_write:
+            self.paused = False  # there is nothing that could be paused
+        proven = standing.solo or standing.lease_valid
+        stopped = standing.pair in (PairState.FENCED, PairState.SPLIT)
+        if self.paused is False or not proven or not standing.known or stopped:
+            return []
+        if self._tried_at is not None and now < self._tried_at + self.timers.retry_s:
+            return []
+        was, self._busy, self._tried_at = self.paused, True, now
+        return [(c.UnpauseVms(), "the right to run is there again" if was else "")]
+
+    def _feed(self, standing: Standing, now: float) -> list[tuple[c.Command, str]]:
+        if standing.tick:
+            self._late = self._ticked_at is not None and now - self._ticked_at >= _LAG_S
+            self._ticked_at = now
+        right = standing.solo or standing.lease_valid or (standing.known and not standing.may_write)
+        if not standing.watchdog or self._late or not right or standing.pair is PairState.FENCED:
+            return []
+        if self._fed_at is not None and now < self._fed_at + _FEED_S:
+            return []
+        self._fed_at = now
+        self.feeds += 1
+        return [(c.FeedWatchdog(), "")]

@@ -1,0 +1,157 @@
+"""The pair as this node sees it: links, the state of the pair, and the durable record that follows from both.
+
+The rules are `core/pair.py`; here they are asked, and what they answer is done.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from avance.core import alerts, rights
+from avance.core.model import LinkState, PairState
+from avance.core.pair import Become, PairFacts, Save, judge, mismatch
+
+if TYPE_CHECKING:
+    from avance.core.engine import Engine
+
+_JUDGE_ROUNDS_MAX = 4  # Become can be followed by Save or another Become, never by more than these
+
+
+def judge_links(engine: Engine, now: float) -> None:
+    """Note every change of a link."""
+    for name, before, after in engine.liveness.update(now):
+        engine.say(f"link {name}: {before} -> {after}")
+        if after is LinkState.DOWN:
+            engine.alert(alerts.link_down(name))
+        elif before is LinkState.DOWN and f"up {name}" in engine.told:
+            engine.alert(alerts.link_up(name))
+        if after is LinkState.UP:
+            engine.told.add(f"up {name}")
+
+
+def judge_pair(engine: Engine, now: float) -> None:
+    """Ask the rules of the pair until they say that nothing changes."""
+    for _ in range(_JUDGE_ROUNDS_MAX):
+        if engine.saving is not None or now < engine.save_retry_at:
+            return  # one record at a time; the next judgement builds on what is durable
+        if engine.store_dirty and (engine.pair is not PairState.WAITING or engine.liveness.peer_alive(now)):
+            engine.save(engine.record, "the last record may or may not be on disk: the valid one is written again")
+            return
+        facts = _pair_facts(engine, now)
+        judgement = judge(engine.pair, facts)
+        if isinstance(judgement, Save):
+            engine.save(judgement.record, judgement.reason)
+        elif isinstance(judgement, Become):
+            engine.become(judgement.state, judgement.reason)
+            _after_pair_change(engine, judgement.state, judgement.reason, now)
+        else:
+            _judge_mismatch(engine, facts, now)
+            _tidy_record(engine, now)
+            return
+
+
+def _pair_facts(engine: Engine, now: float) -> PairFacts:
+    waited_s = now - (engine.started_at or now)
+    return PairFacts(
+        me=engine.setup.me,
+        peer_id=engine.setup.peer_id,
+        machine=engine.setup.machine,
+        record=engine.record,
+        peer=engine.peer,
+        peer_alive=engine.liveness.peer_alive(now),
+        peer_lost=engine.peer_lost(now),
+        boot_wait_over=engine.peer_lost(now) and waited_s >= engine.setup.timers.boot_wait_s,
+        may_write=engine.may_write,
+        known=engine.known,
+        config_hash=engine.config_hash,
+        dilation=engine.setup.dilation,
+        yielded=engine.yields and all(unit.kept for unit in engine.units.values()),
+        vms=tuple(engine.units),
+    )
+
+
+def _after_pair_change(engine: Engine, state: PairState, reason: str, now: float) -> None:
+    if state is PairState.WAITING:
+        rights.begin_arbitration(engine, now)
+        if engine.served:
+            silence_s = now - (engine.liveness.last_receipt_at or engine.started_at or now)
+            engine.draft.milestones.append("peer_lost")
+            engine.alert(alerts.peer_lost(engine.setup.peer_id, silence_s))
+    elif state is PairState.ALONE and "paired" in engine.told:
+        engine.draft.milestones.append("peer_lost")
+        engine.alert(alerts.peer_lost(engine.setup.peer_id, now - (engine.liveness.last_receipt_at or now)))
+    elif state is PairState.FENCED:
+        engine.alert(alerts.fenced(reason))
+    elif state is PairState.PAIRED:
+        returned = "paired" in engine.told
+        engine.told -= {"refused", "mismatch", "waits"}
+        engine.told.add("paired")
+        engine.granted, engine.override = None, False
+        engine.arbitration.begin(0)
+        engine.paired_at = now
+        engine.draft.milestones.append("peer_returned" if returned else "paired")
+        if returned:
+            engine.alert(alerts.peer_returned(engine.setup.peer_id))
+        _meet_machine(engine, now)
+
+
+def _meet_machine(engine: Engine, now: float) -> None:
+    """Count the peer's restarts: one that was not for a cure is a failure of the device (crash-loop quarantine)."""
+    assert engine.peer is not None, "a peer that was never heard cannot be paired with"
+    before, engine.peer_machine = engine.peer_machine, engine.peer.machine
+    if before not in ("", engine.peer.machine):
+        engine.liveness.forgive()  # the links fell with the machine, not by themselves
+    if before in ("", engine.peer.machine) or engine.peer.record.cure == engine.record.epoch:
+        return
+    timers = engine.setup.timers
+    if engine.crashes.failed(now) and engine.is_owner:
+        engine.alert(alerts.quarantined(engine.setup.peer_id))
+    again = engine.crashes.recent(now) - 1
+    engine.stable_at = now + (min(timers.stable_s * 2.0**again, timers.link_hold_max_s) if again > 0 else 0.0)
+
+
+def _judge_mismatch(engine: Engine, facts: PairFacts, now: float) -> None:
+    """Tell of different configurations only when they last: an operator changes one node after the other."""
+    reason = mismatch(facts) if facts.peer_alive else None
+    if reason is None:
+        engine.mismatch_from_s = None
+        return
+    engine.mismatch_from_s = now if engine.mismatch_from_s is None else engine.mismatch_from_s
+    if now - engine.mismatch_from_s >= engine.setup.timers.peer_lost_s:
+        engine.tell_once("mismatch", alerts.mismatch(reason))
+
+
+def _tidy_record(engine: Engine, now: float) -> None:
+    """Note durably what follows from the disks and from the agreement of a pair."""
+    synced = {name for name, unit in engine.units.items() if unit.disk is not None and unit.disk.in_sync}
+    zeroed, engine.zeroed = engine.zeroed - {*engine.record.fresh}, set()
+    worn = tuple(name for name in (*engine.record.fresh, *sorted(zeroed)) if name not in synced)
+    record = engine.record
+    boot, quarantined, arbiters = record.boot, record.quarantined, record.arbiters
+    outdated, cure, discard = record.peer_outdated, record.cure, record.discard
+    if engine.pair in (PairState.PAIRED, PairState.ALONE):
+        boot = engine.setup.machine
+    if engine.pair is PairState.PAIRED and engine.peer is not None and engine.liveness.peer_alive(now):
+        whole = len(synced) == len(engine.units) and engine.private_link() is not LinkState.DOWN
+        if engine.is_owner:
+            quarantined = engine.crashes.tripped
+            if whole and not quarantined:
+                outdated = False
+        if not outdated and whole:
+            cure = 0
+        discard = tuple(vm for vm in discard if vm not in synced)
+        elected = engine.care.elect(record, engine.peer.record, engine.setup.me, peer_up=engine.peer.witnesses, now=now)
+        arbiters = arbiters if elected is None else elected
+    after = (worn, boot, quarantined, outdated, cure, discard, arbiters)
+    if after == (
+        record.fresh, record.boot, record.quarantined, record.peer_outdated, record.cure, record.discard,
+        record.arbiters,
+    ):  # fmt: skip
+        return
+    wanted = replace(
+        record, fresh=worn, boot=boot, quarantined=quarantined, peer_outdated=outdated, cure=cure, discard=discard,
+        arbiters=arbiters,
+    )  # fmt: skip
+    told = ", arbiters " + (" ".join(arbiters) or "none") if arbiters != record.arbiters else ""
+    engine.save(wanted, f"the record follows what both nodes hold{told}")

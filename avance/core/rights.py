@@ -1,0 +1,227 @@
+"""The right to go on without the peer, and what ends it: consent, arbitration, guard, witnesses.
+
+The rules are `core/consent.py`, `core/takeover.py` and `core/guard.py`; here their facts are collected and their
+answers are done.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from avance.core import alerts, arbiters, consent, takeover
+from avance.core import commands as c
+from avance.core.guard import Standing
+from avance.core.model import LinkState, PairState
+from avance.core.takeover import Power
+
+if TYPE_CHECKING:
+    from avance.core.engine import Engine
+
+
+def judge_consent(engine: Engine, now: float) -> None:
+    """As the owner of unreplicated VMs: ask for consent, then look further. As the backup: give it."""
+    if engine.saving is not None or now < engine.save_retry_at:
+        return
+    released = all(consent.released(unit.disk) for unit in engine.units.values())
+    if released and engine.known and is_consenting(engine, now):
+        _give_consent(engine)
+    given = engine.record.cure == engine.record.epoch
+    if engine.cure_due and given and engine.peer is not None and engine.peer.record.epoch == engine.record.epoch:
+        engine.cure_due = False  # the owner has taken the right, so it does not miss this node
+        engine.reset("the private link is down: this backup restarts in the hope of a cure")
+    _look_for_a_cure(engine, now)
+    reason = _replication_lost(engine, now)
+    alive = engine.liveness.peer_alive(now)
+    if engine.pair is not PairState.PAIRED or not engine.is_owner or engine.record.peer_outdated or not alive:
+        engine.wants = 0
+    elif reason is None:
+        engine.unreplicated = None
+        if engine.wants:
+            engine.say("the volumes are replicated again; no consent is needed")
+            engine.arbitration.begin(0)
+        engine.wants = 0
+    elif engine.wants == 0 and _lasts(engine, reason, now):
+        engine.wants, engine.wants_from_s = engine.record.epoch + 1, now
+        engine.next_heartbeat_at = now
+        engine.say(f"{reason}: the peer is asked for its consent to epoch {engine.wants}")
+    if engine.pair is PairState.PAIRED and _cure_failed(engine, now):
+        engine.tell_once("backup_down", alerts.backup_down(engine.setup.replication_link))
+
+
+def _lasts(engine: Engine, reason: str, now: float) -> bool:
+    """Say whether this reason has held for two heartbeats: DRBD passes through worse states on its way up."""
+    if engine.unreplicated is None or engine.unreplicated[0] != reason:
+        engine.unreplicated = (reason, now)
+    settled_s = 0.0 if engine.asks or engine.private_link() is LinkState.DOWN else 2 * engine.setup.timers.heartbeat_s
+    return now - engine.unreplicated[1] >= settled_s
+
+
+def is_consenting(engine: Engine, now: float) -> bool:
+    """This backup hears the owner, who asks for its consent, and it is not about to take over itself."""
+    asked = consent.asked(engine.record, engine.peer, engine.pair, may_write=engine.may_write)
+    return asked and engine.liveness.peer_alive(now) and engine.granted is None
+
+
+def _give_consent(engine: Engine) -> None:
+    assert engine.record.owner is not None, "consent is given to an owner"
+    given = consent.given(engine.record, engine.record.owner)
+    engine.save(given, f"this backup consents: {given.owner} owns epoch {given.epoch}, our copies are outdated")
+
+
+def _look_for_a_cure(engine: Engine, now: float) -> None:
+    """As a backup that was left behind by a dead private link: plan one restart, and remember it durably."""
+    record, link = engine.record, engine.setup.replication_link
+    left = engine.pair is PairState.PAIRED and not engine.is_owner and record.peer_outdated and record.cure == 0
+    fell = engine.private_link() is LinkState.DOWN and f"up {link}" in engine.told and engine.liveness.peer_alive(now)
+    if left and fell and engine.peer is not None and engine.peer.record.epoch == record.epoch and engine.saving is None:
+        engine.cure_due = True
+        engine.save(replace(record, cure=record.epoch), f"the link {link} is down: a restart may cure it")
+
+
+def _replication_lost(engine: Engine, now: float) -> str | None:
+    link = engine.private_link()
+    if link is LinkState.DOWN and not engine.liveness.silent(engine.setup.replication_link, now):
+        link = LinkState.SUSPECT  # only our own heartbeats are lost: DRBD finds out itself whether it can go on
+    if link is LinkState.DOWN and now < engine.paired_at + engine.setup.timers.boot_wait_s and not engine.may_write:
+        return None  # the link may still be starting, as its nodes are
+    if engine.asks:
+        return "DRBD waits for the right to go on without the peer"
+    reasons = (consent.replication_lost(unit.disk, link) for unit in engine.units.values())
+    return next((reason for reason in reasons if reason is not None), None)
+
+
+def _cure_failed(engine: Engine, now: float) -> bool:
+    peer = engine.peer
+    if now < engine.paired_at + engine.setup.timers.boot_wait_s:
+        return False  # the link comes up later than its nodes
+    if peer is None or peer.record.cure != engine.record.epoch or peer.machine == engine.consenter:
+        return False
+    return engine.solo and engine.private_link() is LinkState.DOWN
+
+
+def begin_arbitration(engine: Engine, now: float) -> None:
+    """Start to collect evidence for the next epoch."""
+    timers, served = engine.setup.timers, engine.served
+    power = engine.arbitration.power
+    engine.arbitration.begin(engine.record.epoch + 1)
+    if served and power is takeover.Power.OFF_EARLY:
+        engine.arbitration.power = power  # it was read while the peer was only suspect
+    last = engine.liveness.last_receipt_at
+    if not served:
+        engine.lost_at = now
+    elif engine.is_owner:
+        engine.lost_at = now - engine.liveness.lease_age_s(now) + timers.peer_lost_s
+    else:
+        engine.lost_at = (engine.started_at or now if last is None else last) + timers.peer_lost_s
+
+
+def _situation(engine: Engine, now: float) -> takeover.Situation | None:
+    """Say whether, and why, this node has to look for a right; None while there is nothing to look for."""
+    if engine.pair is PairState.WAITING:
+        return takeover.Situation.LOST if engine.served else takeover.Situation.BOOT
+    if engine.pair is PairState.PAIRED and engine.wants and now >= engine.wants_from_s + engine.setup.timers.consent_s:
+        return takeover.Situation.NO_CONSENT
+    if not engine.override or engine.solo:
+        return None
+    return takeover.Situation.LOST if engine.served else takeover.Situation.BOOT
+
+
+def judge_takeover(engine: Engine, now: float) -> None:
+    """Look for the right to the next epoch when there is a reason to, and take it when it is given."""
+    _watch_power(engine, now)
+    if engine.saving is not None or now < engine.save_retry_at or engine.record.split:
+        return
+    situation = _situation(engine, now)
+    if situation is None:
+        return
+    if situation is takeover.Situation.NO_CONSENT and engine.arbitration.epoch != engine.wants:
+        engine.arbitration.begin(engine.wants)
+        engine.lost_at = now
+    assert engine.lost_at is not None or engine.override, "a question that was never begun"
+    engine.arbitration.expire(now)
+    verdict = takeover.decide(_takeover_facts(engine, situation, now), engine.setup.timers, now)
+    if isinstance(verdict, takeover.Ask):
+        asked = engine.arbitration.fetch(verdict.needs, arbiters.witnesses(engine.record.arbiters))
+        if asked:
+            engine.say(verdict.reason)
+        engine.draft.commands += asked
+    elif isinstance(verdict, takeover.Allowed):
+        engine.granted = verdict
+        engine.draft.milestones.append("takeover_decided")
+        fresh, boot = engine.record.fresh, engine.setup.machine
+        wanted = replace(engine.record, epoch=engine.record.epoch + 1, owner=engine.setup.me, peer_outdated=True)
+        engine.save(replace(wanted, fresh=fresh, boot=boot), f"{verdict.means}: {verdict.reason}")
+    elif isinstance(verdict, takeover.Refused):
+        waits = situation is takeover.Situation.BOOT
+        told = alerts.waits(verdict.reasons) if waits else alerts.takeover_refused(verdict.reasons)
+        engine.tell_once("waits" if waits else "refused", told)
+
+
+def _watch_power(engine: Engine, now: float) -> None:
+    """Look at the peer's power as soon as it is suspect; the earlier it reads off, the more that proves."""
+    timers, age_s = engine.setup.timers, engine.liveness.echo_age_s(now)
+    heard = engine.pair is PairState.PAIRED and age_s is not None and age_s < timers.suspect_s
+    if heard and engine.arbitration.epoch == 0 and engine.arbitration.power in (Power.OFF, Power.OFF_EARLY):
+        engine.arbitration.begin(0)  # it was heard again: what its power read proves nothing about the next silence
+    watched = engine.pair is PairState.WAITING or (engine.pair is PairState.PAIRED and not engine.solo)
+    if not watched or age_s is None or age_s < timers.suspect_s or engine.liveness.lease_from_s is None:
+        return
+    proof_until = engine.liveness.lease_from_s + timers.peer_lost_s - timers.heartbeat_s - timers.margin_s
+    engine.draft.commands += engine.arbitration.watch_power(proof_until, now)
+
+
+def give_power_back(engine: Engine, now: float) -> None:
+    """Switch a peer on that this node switched off, once its own right is durable, or it has found it off and waits."""
+    waits = engine.pair is PairState.WAITING and not engine.served
+    if waits:
+        engine.draft.commands += engine.arbitration.look(now)
+    off = waits and engine.arbitration.power is takeover.Power.OFF
+    if engine.solo or off:
+        engine.draft.commands += engine.arbitration.give_back(now, found_off=off)
+
+
+def _takeover_facts(engine: Engine, situation: takeover.Situation, now: float) -> takeover.Facts:
+    return takeover.Facts(
+        me=engine.setup.me,
+        record=engine.record,
+        situation=situation,
+        lost_at=now if engine.lost_at is None else engine.lost_at,
+        disks={name: unit.disk for name, unit in engine.units.items()},
+        policy=engine.setup.policy,
+        answers=engine.arbitration.answers,
+        power=engine.arbitration.power,
+        gateway=engine.arbitration.gateway,
+        claimed=engine.arbitration.claimed,
+        override=engine.override,
+        unelected=bool(engine.setup.witnesses) and not engine.record.arbiters,
+    )
+
+
+def judge_guard(engine: Engine, now: float, *, tick: bool) -> None:
+    """Stop what has no right to run any more."""
+    standing = Standing(
+        tick=tick,
+        pair=engine.pair,
+        may_write=engine.may_write,
+        known=engine.known,
+        solo=engine.solo,
+        lease_valid=engine.liveness.lease_valid(now),
+        lease_over=engine.liveness.lease_over(now),
+        lease_age_s=engine.liveness.lease_age_s(now),
+        deciding=engine.saving is not None and engine.saving.solo(engine.setup.me),
+        watchdog=engine.setup.watchdog,
+    )
+    for command, reason in engine.guard.judge(standing, now):
+        engine.draft.commands.append(command)
+        if reason:
+            engine.say(reason)
+        if isinstance(command, c.ResetNode):
+            engine.alert(alerts.resets_itself(command.reason))
+
+
+def care_for_witnesses(engine: Engine, now: float) -> None:
+    """Teach the witnesses while this node is in service."""
+    if engine.pair in (PairState.PAIRED, PairState.ALONE):
+        paired = engine.pair is PairState.PAIRED and engine.arbitration.epoch == 0 and engine.saving is None
+        engine.draft.commands += engine.care.teach(engine.record, paired=paired, now=now)

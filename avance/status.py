@@ -1,0 +1,118 @@
+"""The status document (schema `avance/schema/status.json`): what a node knows of itself and of the pair.
+
+Pure: it only reads what it is given, and it must never hold a secret.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import avance
+from avance.config import Config
+from avance.core.engine import Engine
+from avance.core.model import VmId
+
+SCHEMA = "avance.status/1"
+
+
+@dataclass(frozen=True, slots=True)
+class Around:
+    """What the daemon knows beside the engine: its queues, its sockets and its watchdog.
+
+    The watchdog is armed by its first feed; `watchdog_problem` says why it does not protect.
+    """
+
+    boot: str
+    alerts_queued: int = 0
+    alerts_dropped: int = 0
+    journal_dropped: int = 0
+    rejected: Mapping[str, int] = field(default_factory=dict)
+    watchdog_armed: bool = False
+    watchdog_problem: str | None = None
+
+
+def document(config: Config, engine: Engine, around: Around, now: float) -> dict[str, Any]:
+    """Return the status of a paired node."""
+    record = engine.record
+    owner = record.owner
+    return {
+        "schema": SCHEMA,
+        "node": config.node,
+        "boot": around.boot,
+        "mono_s": now,
+        "epoch": record.epoch,
+        "pair": engine.pair,
+        "role": "none" if owner is None else "primary" if owner == config.node else "backup",
+        "protected": engine.protected,
+        "dilation": config.dilation,
+        "vms": {name: _vm(engine, name) for name in engine.units},
+        "links": engine.liveness.states,
+        "service_address": {"address": str(config.service_address), "held": engine.address_held},
+        "call_home": {"queued": around.alerts_queued, "dropped": around.alerts_dropped},
+        "journal": {"dropped": around.journal_dropped},
+        "rejected": dict(around.rejected),
+        "arbitration": _arbitration(config, engine, now),
+        "watchdog": {
+            "configured": config.watchdog,
+            "armed": around.watchdog_armed,
+            "problem": around.watchdog_problem,
+            "feeds": engine.guard.feeds,
+        },
+        "quarantined": record.quarantined,
+        "versions": {"avance": avance.__version__},
+    }
+
+
+def unpaired(now: float) -> dict[str, Any]:
+    """Return the status of a node that knows no site yet."""
+    return {
+        "schema": SCHEMA,
+        "node": None,
+        "boot": None,
+        "mono_s": now,
+        "epoch": 0,
+        "pair": "UNPAIRED",
+        "role": "none",
+        "protected": False,
+        "dilation": 1.0,
+        "vms": {},
+        "links": {},
+        "service_address": {"address": None, "held": False},
+        "call_home": {"queued": 0, "dropped": 0},
+        "journal": {"dropped": 0},
+        "rejected": {},
+        "arbitration": {"policy": None, "arbiters": [], "solo": False, "lease_s": None, "hole": "closed"},
+        "watchdog": {"configured": False, "armed": False, "problem": None, "feeds": 0},
+        "quarantined": False,
+        "versions": {"avance": avance.__version__},
+    }
+
+
+def _arbitration(config: Config, engine: Engine, now: float) -> dict[str, Any]:
+    """Return what decides here; two nodes can only both go on alone when nothing but the policy decides."""
+    record, since = engine.record, engine.liveness.lease_from_s
+    closed = bool(record.arbiters) or config.policy == "safety"
+    return {
+        "policy": config.policy,
+        "arbiters": list(record.arbiters),
+        "solo": record.solo(config.node),
+        "lease_s": None if since is None else max(0.0, round(since + config.timers.lease_s - now, 3)),
+        "hole": "closed" if closed else "open",
+    }
+
+
+def _vm(engine: Engine, name: VmId) -> dict[str, Any]:
+    unit = engine.units[name]
+    status: dict[str, Any] = {"state": unit.state, "busy": unit.busy, "failures": unit.failures}
+    if unit.disk is not None:
+        disk = unit.disk
+        status |= {
+            "disk": disk.disk,
+            "peer_disk": disk.peer_disk,
+            "connection": disk.connection,
+            "disk_role": disk.role,
+            "replication": disk.replication,
+        }
+    return status

@@ -1,0 +1,211 @@
+"""The daemon of one machine, without its process: mailbox, ticks, heartbeats, and the commands of a real Engine.
+
+It may be stopped, killed or slow. It does what the engine commands, after the time that such a thing takes, and hands
+back the outcome; it holds no rule.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass
+from math import floor
+from typing import TYPE_CHECKING
+
+from avance.core import commands as c
+from avance.core import events as e
+from avance.core.engine import Engine
+from avance.core.model import DiskView, LinkName, Outcome, VmId
+from avance.wire.heartbeat import Heartbeat, Receiver, Rejected, Unproven, encode, link_key
+from tests.sim import work
+from tests.sim.links import LINKS
+from tests.sim.site import peer_of
+
+if TYPE_CHECKING:
+    from tests.sim.machine import Machine
+
+KEY = link_key(b"a secret of the simulated site")
+FIRST_REPORT_S = 0.05
+
+
+@dataclass(slots=True)
+class Arrived:
+    """A heartbeat in the socket's queue; a daemon that stands still reads it late."""
+
+    link: LinkName
+    beat: Heartbeat | bytes
+
+
+class Daemon:
+    """One run of the daemon."""
+
+    def __init__(self, machine: Machine, boot: str, machine_boot: str) -> None:
+        self.machine = machine
+        self.world = machine.world
+        self.boot = boot
+        site = self.world.site
+        setup = site.setup(
+            machine.name, boot=boot, machine=machine_boot, config_hash=machine.config_hash, vms=machine.vms
+        )
+        self.engine = Engine(setup, machine.store.record)
+        self.receiver = Receiver(KEY, machine.name, peer_of(machine.name), boot)
+        self.echo: dict[LinkName, tuple[str, float]] = {}
+        self.reported: dict[VmId, DiskView | int | None] = {}
+        self.alive = True
+        self.stopped = False
+        self.busy_until = -1.0
+        self.nonces: dict[tuple[str, str], bool] = {}
+        self._seq = 0
+        self._box: deque[e.Event | Arrived] = deque()
+        self._tick_due = False
+
+    def start(self) -> None:
+        """Begin to tick, and read the world anew."""
+        self.machine.after(0.01, self._tick)
+        self.machine.after(FIRST_REPORT_S, self._first_report)
+
+    def die(self) -> None:
+        """The process is gone."""
+        self.alive = False
+        self._box.clear()
+
+    def stop(self) -> None:
+        """SIGSTOP."""
+        self.stopped = True
+
+    def go_on(self) -> None:
+        """SIGCONT: what waited is read now."""
+        was, self.stopped = self.stopped, False
+        if self.alive and was:
+            if self._tick_due:
+                self._tick_due = False
+                self._tick()
+            self._drain()
+
+    # ------------------------------------------------------------ events in
+
+    def deliver(self, event: e.Event | Arrived) -> None:
+        """Put an event into the mailbox; it is handled at once when the loop is free."""
+        if not self.alive:
+            return
+        if self.stopped or self._box or self.world.now < self.busy_until:
+            self._box.append(event)
+            return
+        self._take(event)
+
+    def deliver_domain(self, vm: VmId) -> None:
+        """Say whether a domain is there, as it is now."""
+        if vm in self.engine.units:
+            self.deliver(e.DomainChanged(vm, self.machine.holds(vm)))
+
+    def _drain(self) -> None:
+        while self._box and self.alive and not self.stopped and self.world.now >= self.busy_until:
+            self._take(self._box.popleft())
+
+    def _first_report(self) -> None:
+        if self.alive:
+            for vm in self.machine.vms:
+                self.reported[vm] = self.machine.view(vm)
+                self.deliver(e.DiskChanged(vm, self.machine.view(vm)))
+
+    def _tick(self) -> None:
+        if not self.alive:
+            return
+        if self.stopped:
+            self._tick_due = True
+            return
+        machine = self.machine
+        if self.world.now < self.busy_until:
+            machine.after(self.busy_until - self.world.now, self._tick)
+            return
+        self._drain()
+        machine.after(self.world.tick_s, self._tick)
+        self._take(e.Tick(float(floor(self.world.now + machine.world.rtc_offset_s.get(machine.name, 0.0)))))
+        if machine.blocked_s:
+            self.busy_until = self.world.now + machine.blocked_s
+            machine.after(machine.blocked_s, self._drain)
+
+    def _take(self, event: e.Event | Arrived) -> None:
+        if isinstance(event, Arrived):
+            seen = self._judge(event)
+            if seen is None:
+                return
+            event = seen
+        world, machine = self.world, self.machine
+        note = world.note_before(self) if world.tracing else None
+        try:
+            decision = self.engine.handle(event, machine.mono())
+        except AssertionError as error:
+            machine.crash_daemon(f"{error!r} at {event}")
+            raise
+        if note is not None:
+            world.note_after(self, note, event, decision)
+        for name in decision.milestones:
+            world.milestones.append((world.now, machine.name, name))
+        for command in decision.commands:
+            if not self.alive:
+                return
+            self._perform(command)
+
+    # ------------------------------------------------------------ commands out
+
+    def _perform(self, command: c.Command) -> None:
+        machine, world = self.machine, self.world
+        kind = type(command)
+        if kind is c.SendHeartbeat:
+            self._send(command)  # type: ignore[arg-type]  # narrowed by its kind
+            return
+        world.commands.append((world.now, machine.name, command))
+        match command:
+            case c.AnswerFencePeer(ask, code):
+                machine.after(0.02, machine.fence_answered, ask, code)
+            case c.FeedWatchdog():
+                machine.feed()
+            case c.ResetNode(reason):
+                machine.reset(reason)
+            case c.AnswerOperator():
+                world.answers.append(command)
+            case c.SendAlert(alert):
+                world.alerts.append((world.now, machine.name, alert.code))
+            case _:
+                work.begin(self, command)
+
+    def done(self, word: str, vm: VmId | None, subject: str, outcome: Outcome, detail: str = "") -> None:
+        """Hand back the outcome of a command."""
+        self.deliver(e.CommandDone(word, vm, outcome, detail, subject))
+
+    # ------------------------------------------------------------ heartbeats
+
+    def _send(self, command: c.SendHeartbeat) -> None:
+        world, me = self.world, self.machine.name
+        peer = world.machines[peer_of(me)]
+        self._seq += 1
+        now = self.machine.mono()
+        for link in LINKS:
+            delays = world.network.carries(me, peer.name, link, world.random)
+            if not delays:
+                continue
+            beat = Heartbeat(link, self._seq, now, self.echo.get(link), command.view)
+            cargo = encode(KEY, beat) if world.wire else beat
+            held = world.network.ports[me, link].held or world.network.ports[peer.name, link].held
+            if held:
+                world.held.append((peer, link, cargo))
+                continue
+            if world.wire:
+                world.recorded.append((peer.name, link, cargo))
+            for delay_s in delays:
+                world.after(delay_s, world.arrive, peer, link, cargo)
+
+    def _judge(self, arrived: Arrived) -> e.HeartbeatSeen | None:
+        """Do what adapters/heartbeat.py does with a datagram."""
+        link, cargo = arrived.link, arrived.beat
+        receiver = self.receiver
+        # The same rules either way; bytes cost ten times as much.
+        judged = receiver.accept(link, cargo) if isinstance(cargo, bytes) else receiver._judge(link, cargo)
+        if isinstance(judged, Rejected):
+            return None
+        if isinstance(judged, Unproven):
+            self.echo[link] = (judged.beat.view.boot, judged.beat.sent_s)
+            return None
+        self.echo[link] = (judged.view.boot, judged.sent_s)
+        echoed = judged.echo[1] if judged.echo is not None and judged.echo[0] == self.boot else None
+        return e.HeartbeatSeen(link, judged.view, echoed)

@@ -1,0 +1,86 @@
+"""The networks: one-way ports of each node on each link, losses, delays, and what hangs on the public switch.
+
+Every cut is counted, so two faults on one port do not heal each other. It must never deliver what a cut stops.
+"""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass
+
+from avance.core.model import LinkName, NodeId
+from tests.playbook import BIZ, PRIV
+from tests.sim.site import NODES
+
+LATENCY_S = 0.002
+LINKS = (PRIV, BIZ)
+
+
+@dataclass(slots=True)
+class Port:
+    """One node's socket on one link; `cut_in` and `cut_out` count the faults that stop a direction."""
+
+    cut_in: int = 0
+    cut_out: int = 0
+    loss: float = 0.0
+    delay_s: float = 0.0
+    double: float = 0.0
+    held: int = 0
+
+
+class Network:
+    """All ports, and who reaches whom."""
+
+    def __init__(self) -> None:
+        self.ports = {(node, link): Port() for node in NODES for link in LINKS}
+        self.apart: dict[tuple[NodeId, LinkName], int] = {(node, link): 0 for node in NODES for link in LINKS}
+        self.far_cut: dict[tuple[NodeId, str], int] = {}  # a node's way to one thing on the public switch
+        self.gateway_up = True
+
+    def open(self, source: NodeId, target: NodeId, link: LinkName) -> bool:
+        """Say whether frames pass from one node to the other on a link."""
+        there, here = self.ports[source, link], self.ports[target, link]
+        return not (there.cut_out or here.cut_in or self.apart[source, link])
+
+    def both_ways(self, a: NodeId, b: NodeId, link: LinkName) -> bool:
+        """Say whether frames pass in both directions, so that TCP can live."""
+        return self.open(a, b, link) and self.open(b, a, link)
+
+    def connected(self, a: NodeId, b: NodeId) -> bool:
+        """Say whether any one link carries frames in both directions."""
+        return any(self.both_ways(a, b, link) for link in LINKS)
+
+    def carries(self, source: NodeId, target: NodeId, link: LinkName, dice: random.Random) -> list[float]:
+        """Return after which delays a datagram sent now arrives: none when lost, two when doubled."""
+        there, here = self.ports[source, link], self.ports[target, link]
+        if there.cut_out or here.cut_in or self.apart[source, link]:
+            return []
+        loss = there.loss + here.loss
+        if loss and dice.random() < loss:
+            return []
+        delay_s = LATENCY_S
+        if there.delay_s or here.delay_s:
+            delay_s += dice.uniform(0.0, there.delay_s + here.delay_s)
+        if (there.double or here.double) and dice.random() < there.double + here.double:
+            return [delay_s, delay_s + dice.uniform(0.0, 0.5)]
+        return [delay_s]
+
+    def reaches(self, node: NodeId, far: str) -> bool:
+        """Say whether a node's datagram gets to a host on the public switch."""
+        return not self.ports[node, BIZ].cut_out and not self.far_cut.get((node, far), 0)
+
+    def reached_by(self, node: NodeId, far: str) -> bool:
+        """Say whether the answer of a host on the public switch gets back to the node."""
+        return not self.ports[node, BIZ].cut_in and not self.far_cut.get((node, far), 0)
+
+    def talks(self, node: NodeId, far: str) -> bool:
+        """Say whether question and answer pass."""
+        return self.reaches(node, far) and self.reached_by(node, far)
+
+    def gateway(self, node: NodeId) -> bool:
+        """Say whether the gateway answers this node."""
+        return self.gateway_up and self.talks(node, "gateway")
+
+    def heal(self) -> None:
+        """Take every fault back."""
+        self.__init__()  # type: ignore[misc]  # as it was at the beginning

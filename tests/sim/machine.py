@@ -1,0 +1,312 @@
+"""One machine: power, clocks, watchdog, domains, addresses, and the daemon's supervisor.
+
+What survives a death: the record, the volumes, the configuration. The rest is gone. Time of a machine is its own
+monotonic clock; while it is paused that clock stands, while it is frozen the clock jumps at the end.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from avance.core import events as e
+from avance.core.model import DiskRole, DiskState, DiskView, NodeId, VmId
+from tests.sim.daemon import Daemon
+from tests.sim.site import TIMERS
+from tests.sim.store import Store
+
+if TYPE_CHECKING:
+    from avance.core.engine import Engine
+    from avance.core.model import Record
+    from tests.sim.world import World
+
+SUPERVISOR_S = 3.0
+HANDLER_S = 20.0
+DENIED = 1
+
+
+class Machine:
+    """One node's hardware, hypervisor and kernel."""
+
+    def __init__(self, world: World, name: NodeId) -> None:
+        self.world = world
+        self.name = name
+        self.powered = False
+        self.unplugged = False
+        self.on = False
+        self.starts = 0
+        self.still: str | None = None  # `pause` or `freeze`
+        self.store = Store(self)
+        self.config_hash = "c0ffee"
+        self.vms: tuple[VmId, ...] = world.site.vms
+        self.daemon: Daemon | None = None
+        self.domains: dict[VmId, bool] = {}  # value: its processors run (not paused)
+        self.address = False
+        self.blocked_s = 0.0
+        self.broken_vms: set[VmId] = set()
+        self.resets: list[tuple[float, str]] = []
+        self.thawed_at = -1e9
+        self._zero = 0.0
+        self._stood_s = 0.0
+        self._still_since = 0.0
+        self._waiting: list[tuple[float, Callable[..., None], tuple[Any, ...]]] = []
+        self._fed = 0
+        self._daemons = 0
+        self._answers: dict[int, tuple[Callable[..., None], tuple[Any, ...]]] = {}
+        self._asks = 0
+
+    # ------------------------------------------------------------ time of this machine
+
+    @property
+    def awake(self) -> bool:
+        """Its kernel runs now."""
+        return self.on and self.still is None
+
+    @property
+    def engine(self) -> Engine | None:
+        """The engine of its daemon, if one lives."""
+        return self.daemon.engine if self.daemon is not None else None
+
+    @property
+    def record(self) -> Record:
+        """What is durable."""
+        return self.store.record
+
+    def mono(self) -> float:
+        """Return the monotonic clock."""
+        return self.world.now - self._zero
+
+    def after(self, delay_s: float, act: Callable[..., None], *given: Any) -> None:  # noqa: ANN401 - any arguments
+        """Let something happen on this machine, by its own clock; forgotten when it dies.
+
+        What comes from outside while it stands still waits at its door until it goes on.
+        """
+        if self.still is not None:
+            self._waiting.append((delay_s, act, given))
+            return
+        self.world.after(delay_s, self._due, self.starts, self._stood_s, act, given)
+
+    def _due(self, start: int, stood_s: float, act: Callable[..., None], given: tuple[Any, ...]) -> None:
+        if start != self.starts or not self.on:
+            return
+        if self.still is not None:
+            late_s = self.world.now - self._still_since if self.still == "pause" else 0.0
+            self._waiting.append((late_s + self._stood_s - stood_s, act, given))
+        elif stood_s != self._stood_s:
+            self.world.after(self._stood_s - stood_s, self._due, start, self._stood_s, act, given)
+        else:
+            act(*given)
+
+    # ------------------------------------------------------------ life and death
+
+    def power_on(self, *, now: bool = False) -> None:
+        """Give it power; it boots."""
+        self.unplugged = False
+        if self.powered:
+            return
+        self.powered = True
+        self._boot_later(0.0 if now else self.world.random.uniform(*self.world.boot_s))
+
+    def power_off(self, *, unplugged: bool = True) -> None:
+        """Take its power; what was not flushed is gone. One that is not unplugged can be switched on by its BMC."""
+        self.unplugged = self.unplugged or unplugged
+        if self.powered:
+            self._die(power=True)
+            self.powered = False
+
+    def reset(self, reason: str) -> None:
+        """Start it anew at once, without stopping anything in order."""
+        if self.powered:
+            self.resets.append((self.world.now, reason))
+            self._die(power=False)
+            self._boot_later(self.world.random.uniform(*self.world.boot_s))
+
+    def _boot_later(self, delay_s: float) -> None:
+        self.world.after(delay_s, self._boot, self.starts)
+
+    def _boot(self, start: int) -> None:
+        if start != self.starts or not self.powered or self.on:
+            return
+        self.on = True
+        self._zero, self._stood_s = self.world.now - self.world.random.uniform(1.0, 9.0), 0.0
+        self.world.trace_line(self.name, f"machine boot {self.starts}")
+        for resource in self.world.resources.values():
+            resource.poll()
+        self.start_daemon()
+
+    def _die(self, *, power: bool) -> None:
+        self.world.trace_line(self.name, "power lost" if power else "machine down")
+        was_on, self.on = self.on, False
+        if self.daemon is not None:
+            self.daemon.die()
+        self.starts += 1
+        self.still, self.daemon, self.address, self.blocked_s = None, None, False, 0.0
+        self.domains.clear()
+        self._waiting.clear()
+        self._answers.clear()
+        self._fed += 1
+        if was_on:
+            self.store.crash()
+            for resource in self.world.resources.values():
+                resource.crash(self.name, power=power)
+        self.world.judges.placement_changed()
+
+    # ------------------------------------------------------------ standing still
+
+    def stand_still(self, how: str) -> None:
+        """Pause it with its clocks, or freeze its process while time goes on."""
+        if self.awake:
+            self.still, self._still_since = how, self.world.now
+            self.world.judges.placement_changed()
+            self.world.poll()
+
+    def go_on(self) -> None:
+        """End a pause or a freeze; what came meanwhile comes now."""
+        if self.still is None:
+            return
+        stood_s = self.world.now - self._still_since if self.still == "pause" else 0.0
+        self._zero += stood_s
+        self._stood_s += stood_s
+        self.still, self.thawed_at = None, self.world.now
+        waiting, self._waiting = self._waiting, []
+        for delay_s, act, given in waiting:
+            self.after(delay_s, act, *given)
+        self.world.judges.placement_changed()
+        self.world.poll()
+
+    # ------------------------------------------------------------ daemon
+
+    def start_daemon(self) -> None:
+        """Let the supervisor start the daemon; one that cannot read its record does not come up."""
+        if not self.on or self.daemon is not None:
+            return
+        if self.store.damaged:
+            self.after(SUPERVISOR_S, self.start_daemon)
+            return
+        self._daemons += 1
+        self.daemon = Daemon(self, f"{self.name}-boot-{self._daemons}", f"{self.name}-machine-{self.starts}")
+        self.daemon.start()
+
+    def kill_daemon(self) -> None:
+        """End the daemon's process by a signal; the supervisor starts another."""
+        if self.daemon is None or not self.on:
+            return
+        self.daemon.die()
+        self.daemon = None
+        self.store.crash()
+        for ask in list(self._answers):
+            self.after(0.05, self.fence_answered, ask, DENIED)
+        self.after(SUPERVISOR_S, self.start_daemon)
+
+    def crash_daemon(self, error: str) -> None:
+        """The daemon met a programmer error: in the product its process ends, here the history fails."""
+        self.world.judges.fail("assertion", f"the engine of {self.name} raised: {error}")
+
+    # ------------------------------------------------------------ watchdog
+
+    def feed(self) -> None:
+        """Give it ten more seconds."""
+        self._fed += 1
+        self.after(TIMERS.watchdog_s, self._bite, self._fed)
+
+    def _bite(self, fed: int) -> None:
+        if fed == self._fed:
+            self.reset("watchdog")
+
+    # ------------------------------------------------------------ DRBD's questions and reports
+
+    def ask_fence(self, vm: VmId, answered: Callable[..., None], *given: Any) -> None:  # noqa: ANN401 - any arguments
+        """Start the fence-peer handler; the callable gets its exit code as its last argument."""
+        self._asks += 1
+        self._answers[self._asks] = (answered, given)
+        self.after(self.world.random.uniform(0.05, 0.2), self._handler, vm, self._asks)
+
+    def _handler(self, vm: VmId, ask: int) -> None:
+        if self.daemon is None:
+            self.fence_answered(ask, DENIED)
+            return
+        self.after(HANDLER_S, self.fence_answered, ask, DENIED)
+        self.daemon.deliver(e.FencePeerAsked(vm, ask))
+
+    def fence_answered(self, ask: int, code: int) -> None:
+        """Give the handler's exit code to DRBD; only the first counts."""
+        if ask not in self._answers:
+            return
+        answered, given = self._answers.pop(ask)
+        if code != DENIED:
+            self.world.judges.fence_allowed(self, code)
+        answered(*given, code)
+
+    def report(self, vm: VmId) -> None:
+        """Let the daemon hear of a changed resource, some 10 ms later."""
+        daemon = self.daemon
+        if daemon is None or vm not in self.vms:
+            return
+        view = self.view(vm)
+        if daemon.reported.get(vm, 0) != view:
+            daemon.reported[vm] = view
+            self.after(0.01, daemon.deliver, e.DiskChanged(vm, view))
+
+    def view(self, vm: VmId) -> DiskView | None:
+        """Return what DRBD says of a VM here."""
+        side, other = self.world.resources[vm].pair(self.name)
+        return side.view(other)
+
+    # ------------------------------------------------------------ domains and address
+
+    def holds(self, vm: VmId) -> bool:
+        """Say whether a domain has the device open."""
+        return vm in self.domains
+
+    def runs(self, vm: VmId) -> bool:
+        """Say whether the VM's processors run here now."""
+        return self.awake and self.domains.get(vm, False)
+
+    def start_domain(self, vm: VmId) -> bool:
+        """Create a domain; its disk must be writable, and a broken VM never starts."""
+        side, _ = self.world.resources[vm].pair(self.name)
+        if not side.primary or vm in self.broken_vms:
+            return False
+        if vm not in self.domains:
+            self.domains[vm] = True
+            self.world.judges.started(self, vm, side)
+            self._told_domain(vm)
+        return True
+
+    def end_domain(self, vm: VmId) -> None:
+        """Let a domain be gone, by order or by a crash."""
+        if self.domains.pop(vm, None) is not None:
+            side, _ = self.world.resources[vm].pair(self.name)
+            if not side.submitted:
+                side.waiting = None
+            self.world.judges.placement_changed()
+            self._told_domain(vm)
+
+    def _told_domain(self, vm: VmId) -> None:
+        if self.daemon is not None:
+            self.after(0.05, self.daemon.deliver_domain, vm)
+
+    def pause_domains(self, *, paused: bool) -> None:
+        """Stop or continue the processors of every domain."""
+        for vm in self.domains:
+            self.domains[vm] = not paused
+        self.world.judges.placement_changed()
+
+    def hold(self, *, address: bool) -> None:
+        """Hold or release the service address."""
+        self.address = address
+        self.world.judges.placement_changed()
+
+    def write(self) -> None:
+        """Every running guest writes once."""
+        for vm, runs in self.domains.items():
+            resource = self.world.resources[vm]
+            side = resource.sides[self.name]
+            if runs and side.role is DiskRole.PRIMARY and side.up:
+                resource.write(self.name)
+
+    @property
+    def detached(self) -> bool:
+        """A disk of this machine was dropped: it must be started anew before the disk is used again."""
+        sides = [resource.sides[self.name] for resource in self.world.resources.values()]
+        return any(side.up and side.disk is DiskState.DISKLESS for side in sides)

@@ -1,0 +1,269 @@
+"""Plans: a site and a few faults, drawn from a seed; as text, made smaller, and as a schedule for the real bed.
+
+The same seed gives the same plan and the same history. It must never depend on anything but the seed.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+from faults.schedule import Schedule, check, dump
+from faults.step import Step
+from faults.trigger import Anchor, Trigger
+from testbed.errors import UsageError
+from testbed.site import SiteOptions
+from tests.sim.inject import SIM_ONLY, Fault
+from tests.sim.site import SimSite
+
+FAULTS = 3
+SETTLE_S = 12.0
+PARTITIONED = 0.4  # share of plans in which the nodes lose each other
+MACHINE_FAULTS = ("power.cut", "node.kill", "power.reset", "node.pause", "node.freeze", "power.flicker")
+PROCESS_FAULTS = ("process.kill", "process.stop", "process.stop_for", "process.blocked")
+LINK_FAULTS = ("link.cut", "link.cut", "link.cut_one_way", "link.loss", "link.delay", "link.duplicate",
+               "link.hold_and_release", "link.flap", "link.carrier_loss")  # fmt: skip
+DISK_FAULTS = ("disk.hang", "disk.slow", "store.errors")
+BMC_FAULTS = ("bmc.unreachable", "bmc.slow", "bmc.deaf", "bmc.dead_with_node")
+WITNESS_FAULTS = ("witness.down", "witness.pause", "witness.wiped", "witness.mute", "witness.late", "witness.cut")
+BACKUP_ONLY = frozenset({*MACHINE_FAULTS, *PROCESS_FAULTS})
+
+
+@dataclass(frozen=True)
+class Plan:
+    """All that makes a history: the seed of the world, the site, the faults, and how long it goes on after the last."""
+
+    seed: int
+    site: SimSite
+    faults: tuple[Fault, ...]
+    settle_s: float = SETTLE_S
+
+    @property
+    def end_s(self) -> float:
+        """When everything is healed."""
+        return max([fault.at_s + (fault.for_s or 0.0) for fault in self.faults], default=0.0) + self.settle_s
+
+    @property
+    def backup_only(self) -> bool:
+        """Say whether every fault is one of the backup alone."""
+        return all(fault.name in BACKUP_ONLY and fault.target.partition("/")[0] == "b" for fault in self.faults)
+
+    def text(self) -> str:
+        """Return the plan in a few lines."""
+        lines = [f"seed {self.seed}: {self.site.text()}; healed at {self.end_s:g} s"]
+        return "\n".join([*lines, *(f"  {fault.text()}" for fault in self.faults)])
+
+
+def draw(seed: int) -> Plan:
+    """Return the plan of a seed."""
+    dice = random.Random(f"plan {seed}")
+    policy = "availability" if dice.random() < 0.6 else "safety"
+    site = SimSite(dice.randrange(3), dice.random() < 0.5, dice.random() < 0.7, policy)
+    moment_s = dice.uniform(1.0, 8.0)
+    found = []
+    for _ in range(FAULTS):
+        found.append(_draw_fault(dice, site, round(moment_s, 2)))
+        near = dice.random() < 0.4
+        moment_s += dice.uniform(0.0, 3.0) if near else dice.uniform(3.0, 14.0)
+    faults = tuple(found)
+    if dice.random() < PARTITIONED:
+        faults = (*_partition(dice), _beside(dice, site))
+    return Plan(seed, site, tuple(sorted(faults, key=_moment)), round(dice.uniform(0.0, SETTLE_S), 2))
+
+
+def _partition(dice: random.Random) -> tuple[Fault, Fault]:
+    """The nodes lose each other on both links: both ways, one way, or because one of them loses everything."""
+    at_s, for_s = round(dice.uniform(1.0, 15.0), 2), round(dice.choice((8.0, 20.0, 35.0)) * dice.uniform(0.7, 1.3), 2)
+    kind, node, given = dice.choice(("apart", "one way", "isolated", "isolated")), _node(dice), {}
+    if kind == "isolated":
+        given = {"direction": dice.choice(("both", "both", "in", "out"))}
+        return Fault("link.cut", f"{node}.priv0", at_s, for_s, given), Fault(
+            "link.cut", f"{node}.biz0", at_s, for_s, given
+        )
+    if kind == "one way":
+        given = {"only_from": node}
+    return Fault("link.apart", "priv0", at_s, for_s, given), Fault("link.apart", "biz0", at_s, for_s, given)
+
+
+def _beside(dice: random.Random, site: SimSite) -> Fault:
+    """One more fault about the time of a partition, first of all of what decides then."""
+    outside = [
+        name for name, there in (("witness", site.witnesses), ("bmc", site.power), ("gateway", site.gateway)) if there
+    ]
+    families = [*outside, *outside, "machine", "process", "disk", "link"]
+    return _FAMILIES[dice.choice(families)](dice, site, round(dice.uniform(0.5, 30.0), 2))
+
+
+def _moment(fault: Fault) -> float:
+    return fault.at_s
+
+
+def _draw_fault(dice: random.Random, site: SimSite, at_s: float) -> Fault:
+    families = ["machine", "machine", "process", "link", "link", "disk", "guest", "both", "odd", "clock"]
+    families += ["bmc"] if site.power else []
+    families += ["witness", "witness"] if site.witnesses else []
+    families += ["gateway"] if site.gateway else []
+    return _FAMILIES[dice.choice(families)](dice, site, at_s)
+
+
+def _last(dice: random.Random, *, open_ended: float = 0.3) -> float | None:
+    return (
+        None if dice.random() < open_ended else round(dice.choice((1.0, 4.0, 12.0, 25.0)) * dice.uniform(0.5, 1.6), 2)
+    )
+
+
+def _node(dice: random.Random) -> str:
+    return "a" if dice.random() < 0.6 else "b"
+
+
+def _a_machine(dice: random.Random, _: SimSite, at_s: float) -> Fault:
+    name = dice.choice(MACHINE_FAULTS)
+    given: dict[str, Any] = {}
+    for_s = _last(dice)
+    if name == "power.flicker":
+        given, for_s = {"times": dice.randrange(1, 4), "off_s": 0.5, "on_s": 2.0}, 10.0
+    return Fault(name, _node(dice), at_s, None if name == "power.reset" else for_s, given)
+
+
+def _a_process(dice: random.Random, _: SimSite, at_s: float) -> Fault:
+    name = dice.choice(PROCESS_FAULTS)
+    given = {"blocked_s": round(dice.uniform(0.1, 3.0), 2)} if name == "process.blocked" else {}
+    for_s = None if name == "process.kill" else 4.0 if name == "process.stop_for" else _last(dice)
+    return Fault(name, f"{_node(dice)}/daemon", at_s, for_s, given)
+
+
+def _a_link(dice: random.Random, _: SimSite, at_s: float) -> Fault:
+    name = dice.choice(LINK_FAULTS)
+    given: dict[str, Any] = {}
+    if name in ("link.cut", "link.cut_one_way"):
+        given = {"direction": dice.choice(("in", "out") if name == "link.cut_one_way" else ("in", "out", "both"))}
+    elif name in ("link.loss", "link.duplicate"):
+        given = {"probability": round(dice.uniform(0.05, 0.9), 2)}
+    elif name == "link.delay":
+        given = {"delay_s": round(dice.uniform(0.05, 2.5), 2)}
+    elif name == "link.flap":
+        given = {"down_s": round(dice.uniform(0.5, 8.0), 1), "up_s": round(dice.uniform(0.5, 8.0), 1)}
+    for_s = _last(dice) or 25.0 if name == "link.flap" else _last(dice)
+    return Fault(name, f"{_node(dice)}.{dice.choice(('priv0', 'biz0'))}", at_s, for_s, given)
+
+
+def _a_disk(dice: random.Random, _: SimSite, at_s: float) -> Fault:
+    name = dice.choice(DISK_FAULTS)
+    if name == "disk.hang":
+        disk = dice.choice(("vda", "vdb"))
+        return Fault(name, "b" if disk == "vdb" else _node(dice), at_s, _last(dice), {"disk": disk})
+    if name == "disk.slow":
+        return Fault(name, _node(dice), at_s, _last(dice), {"disk": "vda", "delay_s": round(dice.uniform(0.1, 5.0), 2)})
+    return Fault(name, _node(dice), at_s, _last(dice), {"share": round(dice.uniform(0.1, 1.0), 2)})
+
+
+def _a_guest(_: random.Random, __: SimSite, at_s: float) -> Fault:
+    return Fault("guest.crash", "web", at_s)
+
+
+def _both(dice: random.Random, _: SimSite, at_s: float) -> Fault:
+    return Fault("power.cut_both", "a+b", at_s, _last(dice))
+
+
+def _odd(dice: random.Random, _: SimSite, at_s: float) -> Fault:
+    return Fault("commands.odd", "both", at_s, _last(dice), {"share": round(dice.uniform(0.05, 0.3), 2)})
+
+
+def _a_clock(dice: random.Random, _: SimSite, at_s: float) -> Fault:
+    return Fault("clock.jump", _node(dice), at_s, None, {"by_s": dice.choice((-3600.0, 2.5, 3600.0))})
+
+
+def _a_bmc(dice: random.Random, _: SimSite, at_s: float) -> Fault:
+    return Fault(dice.choice(BMC_FAULTS), _node(dice), at_s, _last(dice))
+
+
+def _a_witness(dice: random.Random, site: SimSite, at_s: float) -> Fault:
+    name, host = dice.choice(WITNESS_FAULTS), dice.choice(site.witness_names)
+    return Fault(name, f"{_node(dice)}/{host}" if name == "witness.cut" else host, at_s, _last(dice))
+
+
+def _a_gateway(dice: random.Random, _: SimSite, at_s: float) -> Fault:
+    name = dice.choice(("gateway.down", "gateway.cut"))
+    return Fault(name, _node(dice) if name == "gateway.cut" else "gateway", at_s, _last(dice))
+
+
+_FAMILIES: dict[str, Callable[[random.Random, SimSite, float], Fault]] = {
+    "machine": _a_machine, "process": _a_process, "link": _a_link, "disk": _a_disk, "guest": _a_guest, "both": _both,
+    "odd": _odd, "clock": _a_clock, "bmc": _a_bmc, "witness": _a_witness, "gateway": _a_gateway,
+}  # fmt: skip
+
+
+# ---------------------------------------------------------------- smaller
+
+
+def shrink(plan: Plan, fails: Callable[[Plan], bool], *, budget: int = 200) -> Plan:
+    """Return the smallest plan found that still fails: fewer faults, the plain site, then shorter and rounder times."""
+    left = budget
+    best, changed = plan, True
+    while changed:
+        changed = False
+        for candidate in _smaller(best):
+            if left == 0:
+                return best
+            left -= 1
+            if fails(candidate):
+                best, changed = candidate, True
+                break
+    return best
+
+
+def _smaller(plan: Plan) -> list[Plan]:
+    found = [replace(plan, faults=plan.faults[:n] + plan.faults[n + 1 :]) for n in range(len(plan.faults))]
+    found = [candidate for candidate in found if candidate.faults]
+    plain = [replace(plan.site, witnesses=plan.site.witnesses - 1)] if plan.site.witnesses else []
+    plain += [replace(plan.site, power=False)] if plan.site.power else []
+    found += [replace(plan, site=site) for site in plain]
+    for number, fault in enumerate(plan.faults):
+        for shorter in _shorter(fault):
+            found.append(replace(plan, faults=(*plan.faults[:number], shorter, *plan.faults[number + 1 :])))
+    if plan.settle_s >= 1.0:
+        found.append(replace(plan, settle_s=float(int(plan.settle_s / 2))))
+    return found
+
+
+def _shorter(fault: Fault) -> list[Fault]:
+    found = [replace(fault, at_s=float(int(fault.at_s / 2)))] if fault.at_s >= 2.0 else []
+    if fault.for_s is not None and fault.for_s >= 1.0:
+        found.append(replace(fault, for_s=float(int(fault.for_s / 2)) or 0.5))
+    return found
+
+
+# ---------------------------------------------------------------- for the real bed
+
+
+def schedule(plan: Plan) -> Schedule:
+    """Return the plan as a schedule of the bed.
+
+    Raises:
+        UsageError: the bed has no such fault, or cannot combine these.
+    """
+    missing = sorted({fault.name for fault in plan.faults} & SIM_ONLY)
+    if missing:
+        raise UsageError(f"The bed has no fault {', '.join(missing)}; this plan runs in the simulator only.")
+    steps = []
+    for number, fault in enumerate(plan.faults, start=1):
+        name = f"step{number}"
+        until = None if fault.for_s is None else Trigger(fault.for_s, Anchor(name))
+        given = dict(fault.parameters)
+        if fault.name == "process.stop_for":
+            until, given = None, {"seconds": fault.for_s or 4.0}
+        steps.append(Step(name, fault.name, fault.target, Trigger(fault.at_s), until, given))
+    about = f"Found by the simulator, seed {plan.seed}; its site: {plan.site.text()}."
+    found = Schedule(f"sim-{plan.seed}", plan.seed, tuple(steps), SiteOptions(policy=plan.site.policy), about)
+    check(found)
+    return found
+
+
+def export(plan: Plan) -> str:
+    """Return the schedule as text, or the reason why there is none."""
+    try:
+        return dump(schedule(plan))
+    except UsageError as error:
+        return f"# {error}\n"

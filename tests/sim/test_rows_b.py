@@ -1,0 +1,135 @@
+"""Group B of the fault catalogue: the private link."""
+
+from __future__ import annotations
+
+import pytest
+
+from avance.core.model import PairState
+from tests.playbook import PRIV, A, B
+from tests.sim.rows import PLAIN, SAFE, SEEDS, WITNESS, Row
+from tests.sim.site import SimSite
+
+EVERY = [WITNESS, PLAIN, SAFE, SimSite(witnesses=1, power=True)]
+
+
+@pytest.mark.parametrize("site", EVERY)
+@pytest.mark.parametrize("seed", SEEDS)
+def test_b1_private_link_cut(seed: int, site: SimSite) -> None:
+    """By consent over biz0 A goes on alone; B restarts once, then is declared down; no reboot loop, no VM outage."""
+    row = Row(site, seed)
+    row.breaks("link.cut", "a.priv0")
+    row.passes(12.0)
+    row.untouched()
+    assert row.world.machines[A].record.solo(A)
+    assert row.epoch(B) == row.epoch(A)
+    row.passes(600.0)
+    row.untouched()
+    assert len(row.resets(B)) == 1, row.resets(B)
+    assert not row.resets(A)
+    assert "backup_down" in row.alerts(A)
+    row.recovers()
+    row.untouched()
+
+
+@pytest.mark.parametrize("direction", ["in", "out"])
+@pytest.mark.parametrize("site", EVERY)
+def test_b3_one_direction_cut(site: SimSite, direction: str) -> None:
+    """A heartbeat counts only with its echo: both nodes call the link down, and the outcome is that of B1."""
+    row = Row(site)
+    row.breaks("link.cut_one_way", "a.priv0", direction=direction)
+    row.passes(5.0)
+    assert row.world.engine(A).liveness.states[PRIV] == "DOWN"
+    row.passes(300.0)
+    row.untouched()
+    assert row.world.machines[A].record.solo(A)
+    assert len(row.resets(B)) == 1
+    row.recovers()
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_b4_flapping_private_link(seed: int) -> None:
+    """Five minutes of 2 s up and 2 s down: at most one change to alone, at most one restart of B, no failover."""
+    row = Row(WITNESS, seed)
+    before = row.epoch(A)
+    row.world.healed_at = row.world.elapsed_s + 300.0
+    row.breaks("link.flap", "a.priv0", down_s=2.0, up_s=2.0)
+    row.passes(300.0)
+    row.untouched()
+    assert row.epoch(A) <= before + 1
+    assert len(row.resets(B)) <= 1
+    row.recovers()
+    row.untouched()
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_b6_heavy_loss(seed: int) -> None:
+    """With 30 % loss the pair is protected and slow, or changes to alone once; it does not swing between the two."""
+    row = Row(WITNESS, seed)
+    before = row.epoch(A)
+    row.breaks("link.loss", "a.priv0", probability=0.3)
+    row.passes(600.0)
+    row.untouched()
+    assert row.epoch(A) <= before + 1
+    assert len(row.resets(B)) <= 1
+    row.recovers()
+
+
+@pytest.mark.parametrize("site", EVERY)
+@pytest.mark.parametrize("seed", SEEDS)
+def test_b10_short_silence(seed: int, site: SimSite) -> None:
+    """A silence of 2 s on priv0 changes nothing."""
+    row = Row(site, seed)
+    before = row.epoch(A)
+    fault = row.breaks("link.cut", "a.priv0")
+    row.passes(2.0)
+    row.heals(fault)
+    row.passes(20.0)
+    row.untouched(stall_s=3.0)
+    assert row.epoch(A) == before
+    assert not row.resets(A) + row.resets(B)
+    assert row.pair(A) is row.pair(B) is PairState.PAIRED
+
+
+def test_b13_replayed_heartbeats() -> None:
+    """Recorded heartbeats are worth nothing, on any link, in the same run or after a restart; all are counted."""
+    row = Row(WITNESS)
+    world = row.world
+    world.wire = True
+    row.passes(20.0)
+    recorded = list(world.recorded)
+    assert len(recorded) > 50
+    daemon = world.machines[B].daemon
+    assert daemon is not None
+    before = sum(daemon.receiver.rejected.values())
+    mine = [(link, cargo) for who, link, cargo in recorded if who == B]
+    for link, cargo in mine:
+        world.arrive(world.machines[B], link, cargo)
+        world.arrive(world.machines[B], next(name for name in ("priv0", "biz0") if name != link), cargo)  # type: ignore[arg-type]  # a link's name
+    assert sum(daemon.receiver.rejected.values()) == before + 2 * len(mine)
+    row.off(A)
+    row.passes(1.0)
+    for link, cargo in mine:
+        world.arrive(world.machines[B], link, cargo)
+    row.passes(30.0)
+    row.taken_over(by_s=20.0)  # the echoes of the dead did not keep it alive
+    row.recovers()
+
+
+def test_b13_forged_heartbeats() -> None:
+    """Datagrams of a foreign host and altered ones are refused and change nothing."""
+    row = Row(WITNESS)
+    world = row.world
+    world.wire = True
+    row.passes(5.0)
+    for number, (who, link, cargo) in enumerate(list(world.recorded)):
+        assert isinstance(cargo, bytes)
+        spoiled = bytearray(cargo)
+        spoiled[(number * 7) % len(spoiled)] ^= 1
+        world.arrive(world.machines[who], link, bytes(spoiled))
+        world.arrive(world.machines[who], link, b"AVH1" + bytes(range(40)))
+    row.passes(10.0)
+    row.untouched(stall_s=1.0)
+    assert world.protected()
+    for machine in world.machines.values():
+        assert machine.daemon is not None
+        assert machine.daemon.receiver.rejected["wrong authentication code"] > 0

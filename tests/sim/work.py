@@ -1,0 +1,179 @@
+"""How long each command takes in the world, what it does there, and what comes back."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from avance.core import commands as c
+from avance.core import events as e
+from avance.core.model import Outcome, VmId
+from tests.sim.arbiters import ASK_S
+
+if TYPE_CHECKING:
+    from tests.sim.daemon import Daemon
+
+SECONDS: dict[type, tuple[float, float]] = {
+    c.PrepareVolume: (0.1, 0.5),
+    c.StartDomain: (0.5, 1.5),
+    c.KeepCopy: (1.0, 3.0),
+    c.ProbeNeighbours: (0.3, 1.0),
+    c.ReadPeerPower: (0.1, 0.5),
+    c.CutPeerPower: (0.3, 1.0),
+}
+USUAL_S = (0.05, 0.3)
+BMC_DEADLINE_S = 3.0
+KILLED_YET_DONE = 0.5  # a child that was running when the daemon was killed has done its work, or not
+
+
+def begin(daemon: Daemon, command: c.Command) -> None:
+    """Begin a command that has an outcome."""
+    world, machine = daemon.world, daemon.machine
+    if isinstance(command, c.SaveRecord):
+        machine.store.save(command.record, _Saved(daemon, command.record))
+        return
+    if isinstance(command, c.AskWitness | c.TeachWitness):
+        world.arbiters[command.witness].send(daemon, command)
+        return
+    usual = SECONDS.get(type(command), USUAL_S)
+    delay_s = world.random.uniform(*usual)
+    dice = 1.0
+    if world.trouble:
+        delay_s, dice = world.random.uniform(0.05, 3.0), world.random.random()
+    if isinstance(command, c.ReadPeerPower | c.CutPeerPower | c.RestorePeerPower):
+        _begin_power(daemon, command, delay_s)
+        return
+    machine.after(delay_s, _act, daemon, command, dice)
+
+
+class _Saved:
+    """Hands the outcome of a save to the daemon that wanted it."""
+
+    def __init__(self, daemon: Daemon, record: object) -> None:
+        self.daemon = daemon
+        self.record = record
+
+    def __call__(self, outcome: Outcome, detail: str) -> None:
+        daemon = self.daemon
+        world = daemon.world
+        if world.trouble and outcome is Outcome.OK and world.random.random() < world.trouble:
+            outcome, detail = Outcome.UNKNOWN, "the world did not say"
+        daemon.done("SaveRecord", None, "", outcome, detail)
+
+
+def _act(daemon: Daemon, command: c.Command, dice: float) -> None:
+    world = daemon.world
+    if not daemon.alive and world.random.random() >= KILLED_YET_DONE:
+        return
+    word, vm = type(command).__name__, getattr(command, "vm", None)
+    if dice < world.trouble / 2:
+        daemon.done(word, vm, "", Outcome.FAILED, "the world said no")
+        return
+    finish = _Finish(daemon, word, vm, unknown=dice < world.trouble)
+    if isinstance(command, c.PromoteDisk):
+        world.resources[command.vm].promote(daemon.machine.name, finish)
+        return
+    done, detail = _do(daemon, command)
+    finish(Outcome.OK if done else Outcome.FAILED, detail if done else "refused")
+
+
+class _Finish:
+    """The end of a command, as the daemon hears it."""
+
+    def __init__(self, daemon: Daemon, word: str, vm: VmId | None, *, unknown: bool) -> None:
+        self.daemon, self.word, self.vm, self.unknown = daemon, word, vm, unknown
+
+    def __call__(self, outcome: Outcome, detail: str) -> None:
+        self.daemon.done(self.word, self.vm, "", Outcome.UNKNOWN if self.unknown else outcome, detail)
+
+
+def _do(daemon: Daemon, command: c.Command) -> tuple[bool, str]:
+    machine = daemon.machine
+    match command:
+        case c.HoldAddress():
+            machine.hold(address=True)
+        case c.ReleaseAddress():
+            machine.hold(address=False)
+        case c.PauseVms():
+            machine.pause_domains(paused=True)
+        case c.UnpauseVms():
+            machine.pause_domains(paused=False)
+        case c.StartDomain(vm):
+            return machine.start_domain(vm), ""
+        case c.DestroyDomain(vm):
+            machine.end_domain(vm)
+        case c.ReadDomain(vm):
+            daemon.deliver(e.DomainChanged(vm, machine.holds(vm)))
+        case c.ProbeNeighbours():
+            daemon.deliver(daemon.world.neighbours(machine.name))
+        case _:
+            return _do_disk(daemon, command)
+    return True, ""
+
+
+def _do_disk(daemon: Daemon, command: c.Command) -> tuple[bool, str]:
+    name = daemon.machine.name
+    resource = daemon.world.resources[command.vm]  # type: ignore[union-attr]  # all that is left belongs to a VM
+    match command:
+        case c.PrepareVolume():
+            side = resource.sides[name]
+            fresh = not side.made or (side.current == 0 and not side.up)
+            side.made = True
+            return True, "fresh" if fresh else ""
+        case c.AttachDisk():
+            return resource.attach(name), ""
+        case c.ConnectDisk(discard=discard):
+            return resource.connect(name, discard=discard), ""
+        case c.DisconnectDisk():
+            return resource.disconnect(name), ""
+        case c.OutdateDisk():
+            return resource.outdate(name), ""
+        case c.InitialiseDisk():
+            return resource.initialise(name), ""
+        case c.DemoteDisk():
+            return resource.demote(name), ""
+        case c.ResumeDisk():
+            return resource.resume(name), ""
+        case c.ResyncDisk():
+            return resource.resync(name), ""
+        case c.KeepCopy():
+            resource.sides[name].copies.append(list(resource.sides[name].log))
+            return True, ""
+    raise AssertionError(f"the world does not know {command}")
+
+
+def _begin_power(
+    daemon: Daemon, command: c.ReadPeerPower | c.CutPeerPower | c.RestorePeerPower, delay_s: float
+) -> None:
+    """Ask the peer's BMC; one that answers after the deadline has acted all the same."""
+    world, machine = daemon.world, daemon.machine
+    bmc = world.bmc_of_peer(machine.name)
+    word = type(command).__name__
+    late_s = delay_s + bmc.slow_s
+    if not bmc.hears(machine.name):
+        machine.after(BMC_DEADLINE_S, daemon.done, word, None, "", Outcome.UNKNOWN, "no answer")
+        return
+    if isinstance(command, c.CutPeerPower):
+        world.after(late_s, bmc.cut)
+    elif isinstance(command, c.RestorePeerPower):
+        world.after(late_s, bmc.restore)
+    if late_s > BMC_DEADLINE_S:
+        machine.after(BMC_DEADLINE_S, daemon.done, word, None, "", Outcome.UNKNOWN, "no answer in time")
+    else:
+        machine.after(late_s + 0.05, _power_answered, daemon, word)
+
+
+def _power_answered(daemon: Daemon, word: str) -> None:
+    bmc = daemon.world.bmc_of_peer(daemon.machine.name)
+    if not bmc.answers(daemon.machine.name):
+        daemon.done(word, None, "", Outcome.UNKNOWN, "no answer")
+    elif word == "RestorePeerPower":
+        daemon.done(word, None, "", Outcome.OK, "accepted")
+    elif word == "ReadPeerPower":
+        daemon.done(word, None, "", Outcome.OK, "on" if bmc.reads_on else "off")
+    elif bmc.reads_on:
+        daemon.done(word, None, "", Outcome.FAILED, "accepted, but its power still reads on")
+    else:
+        daemon.done(word, None, "", Outcome.OK, "off")
+
+
+__all__ = ["ASK_S", "begin"]

@@ -1,0 +1,55 @@
+"""Rows of the fault catalogue on the real pair, one test for each, named by the row's id (docs/faults.md lists them).
+
+Each begins with the restored pair under write load. Demanded is that every fault was proven and taken back, that every
+oracle could see and holds, and what the row itself promises: where the VM runs, how often who restarted, which alert
+came, and the longest time without service. All of that stands in the row's schedule.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import random
+from pathlib import Path
+
+import pytest
+
+import faults
+from faults.scenario import Plan, run
+from faults.schedule import expand, load
+from faults.summary import summary
+from testbed import report
+from testbed.result import NEEDED_ORACLES, Result, Verdict
+from testbed.session import Session
+
+pytestmark = pytest.mark.timeout(900)  # what a run waits for has its own deadlines; this one only ends a hung harness
+
+DIRECTORY = Path(str(faults.__file__)).parent / "schedules"
+# Rows begin with their id; the others are examples, of which these hold promises of their own.
+ROWS = sorted(path.stem for path in DIRECTORY.glob("[A-Z][0-9]*.jsonl"))
+EXAMPLES = ["primary_disk_gone", "second_fault_during_recovery", "cut_during_resync"]
+# The whole catalogue takes more than an hour: `make catalogue` runs it; `make test` runs what breaks first.
+CHOSEN = ["A1", "B2", "D1", "D2", "H2", "second_fault_during_recovery"]
+NAMES = [*ROWS, *EXAMPLES] if os.environ.get("AVANCE_CATALOGUE") == "whole" else CHOSEN
+
+
+async def _play(name: str, out: Path) -> Result:
+    schedule = expand(random.Random().getrandbits(32), load(DIRECTORY / f"{name}.jsonl"))
+    async with Session(out, schedule.site) as session:
+        with report.step("a protected pair"):
+            await session.protect()
+        return await run(session.bed, Plan(schedule, out, step=report.step))
+
+
+@pytest.mark.parametrize("row", NAMES)
+def test_row(row: str, tmp_path: Path) -> None:
+    """The row's outcome, with every fault confirmed and every oracle seeing."""
+    out = tmp_path / "run"
+    result = asyncio.run(_play(row, out))
+    report.attach_run(out, result)
+    print(summary(out, result))
+    assert [fault.verdict for fault in result.faults] == ["confirmed"] * len(result.faults), result.reasons
+    assert all(fault.healed_at_s is not None for fault in result.faults)
+    states = {one["oracle"]: one["state"] for one in result.findings}
+    assert {name: states.get(name) for name in NEEDED_ORACLES} == dict.fromkeys(NEEDED_ORACLES, "holds")
+    assert result.verdict is Verdict.PASS, result.reasons

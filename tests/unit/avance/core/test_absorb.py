@@ -1,0 +1,139 @@
+"""Events are taken in: what each one changes in what a node knows, before anything is judged by it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from avance.core import commands as c
+from avance.core import events as e
+from avance.core.model import DiskRole, DiskState, LinkName, Outcome, Record
+from tests.playbook import (
+    BIZ,
+    PRIV,
+    WEB,
+    A,
+    B,
+    Playbook,
+    acts,
+    alerts,
+    ended,
+    in_sync,
+    paired,
+    served,
+)
+
+P, S = DiskRole.PRIMARY, DiskRole.SECONDARY
+
+
+def rtc(book: Playbook, rtc_s: float | None) -> list[c.Command]:
+    """Let a tick read the hardware clock; returns all commands."""
+    return book.hears(e.Tick(rtc_s))
+
+
+# ---------------------------------------------------------------- the clock of the machine
+
+
+def test_pause_voids_the_lease_and_pauses_the_vms() -> None:
+    """A machine that stood still stops its VMs at once, tells of it, and lets them go on by the next new echo."""
+    book = paired(A)
+    rtc(book, 5000.0)
+    book.now += 0.1
+    commands = rtc(book, 5020.0)
+    assert acts(commands) == [c.PauseVms()]
+    assert "machine_paused" in alerts(commands)
+    book.done(c.PauseVms())
+    book.now += 0.1
+    assert c.UnpauseVms() in book.peer_says()
+
+
+def test_echo_of_before_the_pause_is_no_right() -> None:
+    """A heartbeat that waited in the socket echoes what was sent before the pause: the VMs stand still on."""
+    book = paired(A)
+    sent = book.now
+    rtc(book, 5000.0)
+    book.now += 0.1
+    rtc(book, 5020.0)
+    book.done(c.PauseVms())
+    assert acts(book.hears(e.HeartbeatSeen(BIZ, book.peer, sent))) == []
+
+
+def test_unreadable_clock_changes_nothing() -> None:
+    """A clock that could not be read is no evidence of a pause."""
+    book = paired(A)
+    rtc(book, 5000.0)
+    book.now += 0.1
+    assert acts(rtc(book, None)) == []
+
+
+# ---------------------------------------------------------------- disks and domains
+
+
+def test_resynchronisation_is_told_once() -> None:
+    """The start of a resync is a milestone; its progress is none."""
+    book = paired(A)
+    syncing = replace(in_sync(P), peer_disk=DiskState.INCONSISTENT, replication="SyncSource", out_of_sync_kib=100)
+    book.hears(e.DiskChanged(WEB, syncing))
+    book.hears(e.DiskChanged(WEB, replace(syncing, out_of_sync_kib=50)))
+    assert book.milestones.count("resync_started") == 1
+
+
+def test_broken_stream_makes_the_disks_unknown() -> None:
+    """After a break of DRBD's stream nothing is known of the disks, and the node knows that."""
+    book = paired(A)
+    book.hears(e.DiskStreamReset())
+    assert not book.engine.known
+    book.hears(e.DiskChanged(WEB, in_sync(P)))
+    assert book.engine.known
+
+
+def test_carrier_decides_nothing() -> None:
+    """A lost carrier is noted; only the echo decides about a link."""
+    book = paired(A)
+    assert acts(book.hears(e.LinkChanged(LinkName("priv0"), carrier=False))) == []
+    assert "carrier of priv0 is down" in book.reasons
+
+
+# ---------------------------------------------------------------- the record
+
+
+@pytest.mark.parametrize("outcome", [Outcome.FAILED, Outcome.UNKNOWN])
+def test_record_counts_only_when_durable(outcome: Outcome) -> None:
+    """A save that did not succeed changes nothing that the node believes, and is told once."""
+    book = paired(B)
+    outdated = replace(book.peer.record, peer_outdated=True)
+    wanted = served(B, Record(3, A, peer_outdated=True))
+    assert c.SaveRecord(wanted) in book.peer_says(record=outdated)
+    commands = book.hears(ended(c.SaveRecord(wanted), outcome, "disk hangs"))
+    assert not book.engine.record.peer_outdated
+    assert "store_failed" in alerts(commands)
+    again = book.pass_time(2.2, peer_alive=True)
+    assert any(isinstance(command, c.SaveRecord) for command in again), "it is tried again"
+
+
+def test_outcome_without_a_save_is_a_programmer_error() -> None:
+    """An outcome that belongs to no save in flight stops the daemon."""
+    with pytest.raises(AssertionError, match="without a save"):
+        paired(A).hears(ended(c.SaveRecord(Record())))
+
+
+def test_vm_is_added_once() -> None:
+    """A VM that is protected already cannot be added again."""
+    book = paired(A)
+    with pytest.raises(AssertionError, match="protected already"):
+        book.hears(e.VmAdded(book.engine.units[WEB].spec, "hash"))
+
+
+def test_refused_datagrams_are_told_once_a_minute_and_reason() -> None:
+    """A flood of forgeries is one alert a minute for each reason; an alert a second would drown every other."""
+    book = paired(A)
+    told = []
+    for second in range(130):
+        book.now += 1.0
+        told += [(second, code) for code in alerts(book.hears(e.DatagramsRefused(PRIV, "not a heartbeat", 9)))]
+        if second == 10:
+            told += [(0, code) for code in alerts(book.hears(e.DatagramsRefused(BIZ, "replayed or out of order", 1)))]
+        book.peer_says()
+    assert [second for second, code in told if code == "datagrams_refused"] == [0, 0, 60, 120]
+    assert "on link biz0: 1 refused" in book.reasons

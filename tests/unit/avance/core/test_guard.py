@@ -1,0 +1,227 @@
+"""The guard stops a node without a right, in time, and feeds the watchdog only as the inequality allows."""
+
+from __future__ import annotations
+
+import itertools
+import random
+from dataclasses import replace
+
+import pytest
+
+from avance.core.guard import Guard, Standing
+from avance.core.liveness import Liveness
+from avance.core.model import PairState, Timers
+from tests.playbook import PRIV
+
+TIMERS = Timers()
+OWNER = Standing(
+    tick=True,
+    pair=PairState.PAIRED, may_write=True, known=True, solo=False, lease_valid=True, lease_over=False,
+    lease_age_s=0.5, deciding=False, watchdog=True,
+)  # fmt: skip
+LOST = replace(OWNER, pair=PairState.WAITING, lease_valid=False, lease_over=True, lease_age_s=6.0)
+IDLE = replace(OWNER, may_write=False)
+
+
+def running() -> Guard:
+    """Return the guard of a node whose VMs run, unpaused."""
+    guard = Guard(TIMERS)
+    guard.judge(OWNER, 99.0)
+    guard.done("UnpauseVms", ok=True)
+    return guard
+
+
+def names(guard: Guard, standing: Standing, now: float = 100.0) -> list[str]:
+    """Return the names of what is commanded."""
+    return [type(command).__name__ for command, _ in guard.judge(standing, now)]
+
+
+# ---------------------------------------------------------------- pause and unpause
+
+
+def test_vms_stand_still_when_the_lease_is_over() -> None:
+    """At the end of the lease the VMs are paused, once, and with a reason."""
+    guard = running()
+    assert names(guard, LOST) == ["PauseVms"]
+    assert names(guard, LOST, 100.1) == []
+    guard.done("PauseVms", ok=True)
+    assert names(guard, LOST, 100.2) == []
+    assert guard.paused
+
+
+def test_failed_pause_is_tried_again() -> None:
+    """A pause that did not succeed is commanded again."""
+    guard = running()
+    names(guard, LOST)
+    guard.done("PauseVms", ok=False)
+    assert names(guard, LOST, 100.5) == ["PauseVms"]
+
+
+def test_lone_right_needs_no_lease() -> None:
+    """A node with the durable lone right is neither paused nor reset, however long its peer is silent."""
+    assert "PauseVms" not in names(running(), replace(LOST, solo=True, lease_age_s=1e6))
+    assert "ResetNode" not in names(running(), replace(LOST, solo=True, lease_age_s=1e6))
+
+
+@pytest.mark.parametrize("right", [{"solo": True}, {"lease_valid": True, "lease_over": False, "lease_age_s": 0.1}])
+def test_vms_go_on_when_the_right_is_there_again(right: dict[str, object]) -> None:
+    """A new lease, or the lone right, lets paused VMs go on."""
+    guard = running()
+    names(guard, LOST)
+    guard.done("PauseVms", ok=True)
+    assert "UnpauseVms" in names(guard, replace(LOST, **right))  # type: ignore[arg-type]  # single fields
+    guard.done("UnpauseVms", ok=True)
+    assert not guard.paused
+
+
+@pytest.mark.parametrize("pair", [PairState.FENCED, PairState.SPLIT])
+def test_stopped_node_never_lets_vms_go_on(pair: PairState) -> None:
+    """A node that is fenced or split lets nothing go on, even with a valid lease."""
+    guard = running()
+    names(guard, LOST)
+    guard.done("PauseVms", ok=True)
+    assert "UnpauseVms" not in names(guard, replace(OWNER, pair=pair), 101.0)
+
+
+def test_restarted_daemon_lets_its_vms_go_on_only_with_a_right() -> None:
+    """An earlier run may have left VMs paused: they go on with the first lease, and not before VMs are known."""
+    guard = Guard(TIMERS)
+    assert names(guard, replace(OWNER, lease_valid=False)) == []
+    assert "UnpauseVms" not in names(guard, replace(OWNER, known=False), 100.5)
+    assert "UnpauseVms" in names(guard, OWNER, 101.0)
+
+
+def test_node_without_vms_commands_nothing_but_feeds() -> None:
+    """A backup is neither paused, unpaused nor reset."""
+    assert set(names(Guard(TIMERS), IDLE)) == {"FeedWatchdog"}
+    assert set(names(Guard(TIMERS), replace(LOST, may_write=False, lease_age_s=1e6))) == {"FeedWatchdog"}
+
+
+# ---------------------------------------------------------------- reset
+
+
+@pytest.mark.parametrize(("age_s", "resets"), [(6.0, False), (7.999, False), (8.0, True), (60.0, True)])
+def test_grant_deadline_resets(age_s: float, resets: bool) -> None:
+    """Without a right 8 s after the last echoed heartbeat the node resets itself, and not a moment earlier."""
+    assert ("ResetNode" in names(running(), replace(LOST, lease_age_s=age_s))) is resets
+
+
+def test_right_that_is_being_saved_holds_the_reset_back_but_not_the_pause() -> None:
+    """While the lone right is on its way to the disk the VMs stand still and the node is not reset."""
+    assert names(running(), replace(LOST, lease_age_s=9.0, deciding=True)) == ["PauseVms"]
+
+
+def test_fenced_node_resets_whatever_else_holds() -> None:
+    """FENCED means reset, with or without VMs, and a reset that did not happen is commanded again after 2 s."""
+    guard = running()
+    fenced = replace(IDLE, pair=PairState.FENCED, solo=True)
+    assert names(guard, fenced, 100.0) == ["ResetNode"]
+    assert names(guard, fenced, 101.9) == []
+    assert names(guard, fenced, 102.0) == ["ResetNode"]
+
+
+# ---------------------------------------------------------------- the watchdog
+
+
+def every_standing() -> list[Standing]:
+    """Return every combination of the guard's facts, contradictions left out."""
+    return [
+        Standing(True, pair, may_write, known, solo, valid, over, age_s, deciding, watchdog=True)
+        for pair in PairState
+        for may_write, known, solo, deciding in itertools.product((False, True), repeat=4)
+        for valid, over, age_s in ((True, False, 1.0), (False, False, 3.0), (False, True, 6.5), (False, True, 9.0))
+    ]
+
+
+def test_watchdog_is_fed_only_with_a_right() -> None:
+    """Over all facts, a feed needs a valid lease, the lone right, or the knowledge that no VM may be writing here."""
+    fed = [standing for standing in every_standing() if "FeedWatchdog" in names(running(), standing)]
+    assert fed
+    for standing in fed:
+        assert standing.lease_valid or standing.solo or (standing.known and not standing.may_write)
+        assert standing.pair is not PairState.FENCED
+
+
+def test_writer_without_a_right_is_paused_or_reset() -> None:
+    """Over all facts, a node that may write without lease and without the lone right is paused; late, it is reset."""
+    for standing in every_standing():
+        if standing.may_write and standing.lease_over and not standing.solo:
+            said = names(running(), standing)
+            assert "PauseVms" in said
+            assert ("ResetNode" in said) is (
+                standing.pair is PairState.FENCED or (standing.lease_age_s >= 8.0 and not standing.deciding)
+            )
+
+
+def test_silence_of_the_peer_alone_stops_no_feed() -> None:
+    """A node with the lone right, and one without VMs, are fed through any silence."""
+    for standing in (replace(LOST, solo=True), replace(LOST, may_write=False)):
+        guard = running()
+        fed = [now for now in range(100, 200) if "FeedWatchdog" in names(guard, standing, float(now))]
+        assert len(fed) == 100
+
+
+def test_watchdog_is_fed_at_most_once_a_second() -> None:
+    """However often the loop turns, feeds are at least a second apart."""
+    guard = running()
+    fed = [at / 10 for at in range(1000, 1100) if "FeedWatchdog" in names(guard, OWNER, at / 10)]
+    assert len(fed) == 10
+    assert min(after - before for before, after in itertools.pairwise(fed)) >= 1.0
+
+
+def test_late_turn_does_not_feed() -> None:
+    """A loop that stood still for 2 s is not trusted before its next turn on time."""
+    guard = running()
+    names(guard, OWNER, 100.0)
+    assert "FeedWatchdog" not in names(guard, OWNER, 102.0)
+    assert "FeedWatchdog" in names(guard, OWNER, 102.1)
+
+
+def test_no_watchdog_no_feed() -> None:
+    """A site without a watchdog is not fed: the first feed would arm it."""
+    assert names(running(), replace(OWNER, watchdog=False)) == []
+
+
+@pytest.mark.parametrize("seed", range(200))
+def test_last_feed_is_never_later_than_the_lease(seed: int) -> None:
+    """In simulated time, lossy and one-way links included, a writer without the lone right feeds only within its lease.
+
+    This is the step of the inequality that the watchdog rests on (arbitration design, section 5): with s the send time
+    of the last echoed heartbeat, the last feed is at the latest at s + lease, so the reset at s + lease + watchdog.
+    """
+    chance = random.Random(seed)
+    liveness, guard, now, s, last_feed = Liveness(TIMERS, (PRIV,)), Guard(TIMERS), 100.0, 100.0, None
+    liveness.update(now)
+    silent_from = 100.0 + chance.uniform(0.0, 30.0)
+    while now < silent_from + 60.0:
+        now += chance.choice((0.01, 0.1, 0.1, 0.1, 0.5, 1.9, 4.0))
+        if now < silent_from and chance.random() < 0.7:
+            sent = now - chance.uniform(0.0, 5.0)
+            s = max(s, sent)
+            liveness.heartbeat_seen(PRIV, sent, now)
+        elif chance.random() < 0.5:
+            liveness.heartbeat_seen(PRIV, chance.choice((None, s)), now)
+        liveness.update(now)
+        standing = replace(
+            OWNER, lease_valid=liveness.lease_valid(now), lease_over=liveness.lease_over(now),
+            lease_age_s=liveness.lease_age_s(now),
+        )  # fmt: skip
+        said = names(guard, standing, now)
+        if "FeedWatchdog" in said:
+            last_feed = now
+            assert now < s + TIMERS.lease_s
+        if now >= s + TIMERS.grant_s:
+            assert guard._reset_at is not None, "and a loop that turns resets the node by itself long before that"
+    reset_by = (last_feed or 0.0) + TIMERS.watchdog_s
+    assert reset_by <= silent_from + TIMERS.peer_lost_s + TIMERS.takeover_wait_s - TIMERS.margin_s
+
+
+def test_failed_unpause_is_not_repeated_in_a_hot_loop() -> None:
+    """An UnpauseVms that fails is tried again after a pause, like every other command."""
+    guard = Guard(TIMERS)
+    tries = 0
+    for step in range(100):
+        if "UnpauseVms" in names(guard, OWNER, 100.0 + step / 100):
+            tries += 1
+            guard.done("UnpauseVms", ok=False)
+    assert tries == 1

@@ -1,0 +1,363 @@
+"""The right to go on without the peer: consent asked and given, evidence fetched in time, and what stops a node."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from avance.core import arbiters
+from avance.core import commands as c
+from avance.core import events as e
+from avance.core.engine import Engine
+from avance.core.model import DiskRole, DiskState, DiskView, Outcome, PairState, Record
+from avance.core.takeover import Power
+from tests.playbook import BIZ, WEB, A, B, Playbook, acts, alerts, ended, in_sync, paired, peer_gone, served, setup
+
+P, S = DiskRole.PRIMARY, DiskRole.SECONDARY
+W1 = arbiters.witness("w1")
+CONSENT = Record(4, A, peer_outdated=True)
+LEFT = DiskView(S, DiskState.UP_TO_DATE)
+OUTDATED = DiskView(S, DiskState.OUTDATED)
+
+
+def names(commands: list[c.Command]) -> list[str]:
+    """Return the class names of commands."""
+    return [type(command).__name__ for command in acts(commands)]
+
+
+def cut_off() -> Playbook:
+    """Return an owner whose private link has just gone down; the public one carries."""
+    book = paired(A)
+    book.hears(e.DiskChanged(WEB, peer_gone(P, suspended=True)))
+    book.pass_time(0.1, links=(BIZ,))
+    return book
+
+
+def releasing(*, link_down: bool = True) -> Playbook:
+    """Return a backup that was asked for consent and has let go of its copy; it saves its consent now."""
+    book = paired(B)
+    if link_down:
+        book.pass_time(4.0, links=(BIZ,))
+    links = (BIZ,) if link_down else ()
+    assert acts(book.peer_says(links=links, wants=4)) == [c.DisconnectDisk(WEB)]
+    book.done(c.DisconnectDisk(WEB))
+    book.expect(e.DiskChanged(WEB, LEFT), c.OutdateDisk(WEB))
+    book.done(c.OutdateDisk(WEB))
+    return book
+
+
+# ---------------------------------------------------------------- consent
+
+
+def test_frozen_writer_asks_for_the_next_epoch_at_once() -> None:
+    """While DRBD waits with frozen I/O the wish stands in the owner's next heartbeat, which leaves at once."""
+    book = paired(A)
+    book.hears(e.DiskChanged(WEB, peer_gone(P, suspended=True)))
+    decision = book.engine.handle(e.FencePeerAsked(WEB, 1), book.now)
+    assert [one.view.wants for one in decision.commands if isinstance(one, c.SendHeartbeat)] == [4]
+
+
+def test_passing_state_of_a_disk_needs_no_consent() -> None:
+    """Without a question of DRBD the owner asks when the loss has lasted for two heartbeats, and not before."""
+    book = paired(A)
+    book.hears(e.DiskChanged(WEB, peer_gone(P)))
+    book.pass_time(0.9, peer_alive=True)
+    assert book.engine.wants == 0
+    book.pass_time(0.2, peer_alive=True)
+    assert book.engine.wants == 4
+
+
+def test_consent_gives_the_lone_right() -> None:
+    """The backup's record is the consent: the owner makes the same durable, then resumes I/O and tells DRBD 4."""
+    book = cut_off()
+    book.hears(e.FencePeerAsked(WEB, 9))
+    mine = served(A, CONSENT)
+    assert acts(book.peer_says(links=(BIZ,), record=CONSENT)) == [c.SaveRecord(mine)]
+    book.done(c.SaveRecord(mine), c.ResumeDisk(WEB), c.AnswerFencePeer(9, 4))
+    assert book.engine.solo
+    assert book.engine.wants == 0
+    assert book.engine.pair is PairState.PAIRED
+
+
+def test_without_consent_the_owner_looks_further() -> None:
+    """A peer that lives but does not consent in time leaves the other means; the policy is none of them."""
+    book = cut_off()
+    assert not any(isinstance(one, c.ProbeNeighbours) for one in book.pass_time(5.0, links=(BIZ,)))
+    assert book.engine.saving is None
+    assert "the peer lives, does not consent" in book.reasons
+
+
+def test_witness_replaces_a_missing_consent() -> None:
+    """When the living peer does not consent, the witness in office is asked."""
+    book = paired(A, record=Record(3, A, arbiters=(W1,)), witnesses=("w1",))
+    book.hears(e.DiskChanged(WEB, peer_gone(P, suspended=True)))
+    asked = [one for one in book.pass_time(3.0, links=(BIZ,)) if isinstance(one, c.AskWitness)]
+    assert [(one.witness, one.epoch) for one in asked] == [("w1", 4)]
+    commands = book.hears(ended(asked[0], Outcome.OK, "granted 4 a"))
+    assert names(commands) == ["SaveRecord"]
+
+
+def test_returned_replication_needs_no_consent() -> None:
+    """The wish ends when the volumes are replicated again."""
+    book = cut_off()
+    for view, wants in ((None, 4), (in_sync(P), 0)):
+        book.pass_time(1.2, links=(BIZ,))
+        if view is not None:
+            book.hears(e.DiskChanged(WEB, view))
+        assert book.engine.wants == wants
+
+
+def test_consent_is_durable_before_anything_else() -> None:
+    """A backup consents when its copy is let go of; its record is the consent, and only then it restarts for a cure."""
+    book = releasing()
+    given = served(B, CONSENT)
+    book.expect(e.DiskChanged(WEB, OUTDATED), c.SaveRecord(given))
+    assert "ResetNode" not in names(book.pass_time(1.0, links=(BIZ,)))
+    book.done(c.SaveRecord(given))
+    assert "ResetNode" not in names(book.pass_time(1.0, links=(BIZ,))), "the owner has not taken the right yet"
+    commands = book.peer_says(links=(BIZ,), record=replace(CONSENT, boot="x"), wants=0)
+    assert acts(commands) == [c.SaveRecord(replace(given, cure=4))]
+    commands = book.hears(ended(c.SaveRecord(given)))
+    assert "ResetNode" in names(commands)
+    assert "resets_itself" in alerts(commands)
+
+
+def test_backup_restarts_once_only() -> None:
+    """A backup that was restarted for a cure already consents, but does not restart again."""
+    book = releasing()
+    book.engine.record = replace(book.engine.record, cure=2)
+    book.expect(e.DiskChanged(WEB, OUTDATED), c.SaveRecord(served(B, replace(CONSENT, cure=2))))
+    book.hears(ended(c.SaveRecord(Record())))
+    assert "ResetNode" not in names(book.peer_says(links=(BIZ,), record=CONSENT, wants=0))
+    assert "ResetNode" not in names(book.pass_time(30.0, links=(BIZ,)))
+
+
+def test_consent_over_a_good_link_needs_no_restart() -> None:
+    """A backup whose private link is up consents and stays: there is nothing to cure."""
+    book = releasing(link_down=False)
+    book.expect(e.DiskChanged(WEB, OUTDATED), c.SaveRecord(served(B, CONSENT)))
+
+
+def test_unsaved_consent_is_none() -> None:
+    """A consent that is not known to be durable neither shows in a heartbeat nor lets the backup restart."""
+    book = releasing()
+    book.hears(e.DiskChanged(WEB, OUTDATED))
+    book.hears(ended(c.SaveRecord(Record()), Outcome.UNKNOWN))
+    assert book.engine.record.epoch == 3
+    assert book.engine.view(book.now).record.epoch == 3
+    assert "ResetNode" not in names(book.pass_time(1.0, links=(BIZ,)))
+
+
+def test_backup_about_to_take_over_does_not_consent() -> None:
+    """Once a right to the next epoch is given to the backup, it gives none away."""
+    book = paired(B)
+    book.pass_time(6.0)
+    book.hears(e.OperatorAsked("override", A, 1))
+    assert book.engine.granted is not None
+    book.hears(ended(c.SaveRecord(Record()), Outcome.FAILED))
+    assert "OutdateDisk" not in names(book.peer_says(wants=4))
+
+
+# ---------------------------------------------------------------- evidence
+
+
+def test_backup_asks_three_seconds_after_the_owner_would() -> None:
+    """The owner asks its witness when the peer is lost, the backup 3 s later (anti-deathmatch)."""
+    record = Record(3, A, arbiters=(W1,))
+    for me, after_s in ((A, 5.0), (B, 8.0)):
+        book = paired(me, record=record, witnesses=("w1",))
+        assert "AskWitness" not in names(book.pass_time(after_s - 0.2))
+        assert "AskWitness" in names(book.pass_time(0.4))
+
+
+def test_granted_backup_still_waits_for_the_old_primary() -> None:
+    """A witness's grant is the right, not the end of the old primary: without a fence it waits until 17 s."""
+    book = paired(B, record=Record(3, A, arbiters=(W1,)), witnesses=("w1",))
+    lost = book.now
+    commands = book.pass_time(8.2)
+    asked = next(one for one in commands if isinstance(one, c.AskWitness))
+    book.hears(ended(asked, Outcome.OK, "granted 4 b"))
+    assert "SaveRecord" not in names(book.pass_time(lost + 16.9 - book.now))
+    assert "SaveRecord" in names(book.pass_time(0.3))
+
+
+def test_refused_backup_stays_where_it_is() -> None:
+    """A witness that has granted the epoch to the other node ends the matter."""
+    book = paired(B, record=Record(3, A, arbiters=(W1,)), witnesses=("w1",))
+    asked = next(one for one in book.pass_time(8.2) if isinstance(one, c.AskWitness))
+    commands = book.hears(ended(asked, Outcome.OK, "refused 4 a")) + book.pass_time(60.0)
+    assert "SaveRecord" not in names(commands)
+    assert "takeover_refused" in alerts(commands)
+
+
+def test_power_that_reads_off_in_time_needs_no_wait() -> None:
+    """The backup reads the peer's power from the second silent second on; off in time means take over at 5 s."""
+    book = paired(B, power=True)
+    assert "ReadPeerPower" not in names(book.pass_time(1.9))
+    assert "ReadPeerPower" in names(book.pass_time(0.2))
+    book.hears(ended(c.ReadPeerPower(), Outcome.OK, "off"))
+    assert book.engine.arbitration.power is Power.OFF_EARLY
+    assert "SaveRecord" not in names(book.pass_time(2.8))
+    assert "SaveRecord" in names(book.pass_time(0.3))
+
+
+def test_backup_cuts_the_power_after_its_delay() -> None:
+    """Without arbiters the backup switches the silent peer off at 8 s, and takes over when it reads off."""
+    book = paired(B, power=True)
+    assert "CutPeerPower" not in names(book.pass_time(7.9))
+    assert "CutPeerPower" in names(book.pass_time(0.3))
+    commands = book.hears(ended(c.CutPeerPower(), Outcome.OK, "off"))
+    assert names(commands) == ["SaveRecord"]
+
+
+def test_evidence_of_one_loss_does_not_serve_the_next() -> None:
+    """A peer that comes back ends the question: all is asked anew after the next loss."""
+    book = paired(B, record=Record(3, A, arbiters=(W1,)), witnesses=("w1",))
+    asked = next(one for one in book.pass_time(8.2) if isinstance(one, c.AskWitness))
+    book.hears(ended(asked, Outcome.OK, "granted 4 b"))
+    book.pass_time(1.0, peer_alive=True)
+    assert book.engine.pair is PairState.PAIRED
+    again = next(one for one in book.pass_time(8.2) if isinstance(one, c.AskWitness))
+    assert again.nonce != asked.nonce
+    assert "SaveRecord" not in names(book.pass_time(20.0))
+
+
+# ---------------------------------------------------------------- boot
+
+
+def booted(record: Record, **changes: object) -> Playbook:
+    """Return a node whose machine has just started, with a copy that is Consistent; nobody answers."""
+    book = Playbook(Engine(setup(A, **changes), record))
+    book.hears(e.Tick())
+    book.done(c.PrepareVolume(WEB), c.ReadDomain(WEB))
+    book.hears(e.DomainChanged(WEB, running=False))
+    book.done(c.ReadDomain(WEB))
+    book.hears(e.DiskChanged(WEB, DiskView(S, DiskState.CONSISTENT)))
+    return book
+
+
+def test_last_man_standing_starts_alone() -> None:
+    """A node with the durable lone right takes the next epoch 10 s after its start, and starts its VMs."""
+    book = booted(Record(4, A, peer_outdated=True))
+    assert acts(book.pass_time(9.9)) == []
+    assert acts(book.pass_time(0.3)) == [c.SaveRecord(served(A, Record(5, A, peer_outdated=True)))]
+    book.hears(e.FencePeerAsked(WEB, 2))
+    book.done(c.SaveRecord(Record()), c.PromoteDisk(WEB), c.HoldAddress(), c.AnswerFencePeer(2, 4))
+
+
+@pytest.mark.parametrize("record", [Record(4, A), Record(4, B), Record(4, B, peer_outdated=True)])
+def test_anybody_else_waits_without_limit(record: Record) -> None:
+    """An owner without the lone right, and a backup, wait for their peer, fence nobody and say so once."""
+    book = booted(record, power=True)
+    commands = book.pass_time(600.0)
+    assert not {"SaveRecord", "CutPeerPower", "PromoteDisk"} & set(names(commands))
+    assert alerts(commands).count("waits_for_peer") == 1
+
+
+@pytest.mark.parametrize(("policy", "starts"), [("availability", True), ("safety", False)])
+def test_silent_witness_at_a_lone_boot_is_the_policys_choice(policy: str, starts: bool) -> None:
+    """The last man standing whose witness is silent starts under `availability`, and waits under `safety`."""
+    book = booted(Record(4, A, peer_outdated=True, arbiters=(W1,)), witnesses=("w1",), policy=policy)
+    book.pass_time(10.2)
+    commands: list[c.Command] = []
+    for _ in range(3):
+        commands += book.hears(e.CommandDone("AskWitness", None, Outcome.UNKNOWN, "no answer", "w1"))
+    assert ("SaveRecord" in names(commands)) is starts
+
+
+def test_witness_in_office_lets_the_owner_start_alone() -> None:
+    """An owner without the lone right starts when the witness in office grants the next epoch."""
+    book = booted(Record(4, A, arbiters=(W1,)), witnesses=("w1",))
+    asked = next(one for one in book.pass_time(10.2) if isinstance(one, c.AskWitness))
+    assert asked.epoch == 5
+    assert "SaveRecord" in names(book.hears(ended(asked, Outcome.OK, "granted 5 a")))
+
+
+# ---------------------------------------------------------------- what stops a node
+
+
+def test_owner_without_a_right_pauses_then_resets() -> None:
+    """The lease ends 6 s after the last echoed heartbeat: the VMs stand still; at 8 s the node resets itself."""
+    book = paired(A, policy="safety")
+    assert {"PauseVms", "ResetNode"}.isdisjoint(names(book.pass_time(5.9)))
+    assert "PauseVms" in names(book.pass_time(0.2))
+    book.done(c.PauseVms())
+    assert "ResetNode" not in names(book.pass_time(1.8))
+    commands = book.pass_time(0.2)
+    assert "ResetNode" in names(commands)
+    assert "resets_itself" in alerts(commands)
+
+
+def test_watchdog_starves_with_the_lease() -> None:
+    """The watchdog is fed once a second while the lease lasts, and never after it."""
+    book = paired(A, policy="safety", watchdog=True)
+    start = book.now
+    fed: list[float] = []
+    while book.now < start + 20.0:
+        if any(isinstance(one, c.FeedWatchdog) for one in book.pass_time(0.1)):
+            fed.append(book.now - start)
+    assert 4 <= len(fed) <= 6
+    assert fed[-1] < 6.0
+
+
+def test_owner_that_cannot_see_a_gateway_stops() -> None:
+    """By policy `availability` an owner goes on only while a gateway answers; else it is the one that is cut off."""
+    book = paired(A)
+    book.pass_time(5.2)
+    book.hears(e.NeighboursSeen(False, ()))
+    book.done(c.ProbeNeighbours())
+    assert "ResetNode" in names(book.pass_time(3.0))
+
+
+def test_witnesses_are_taught_what_a_pair_agrees_on() -> None:
+    """In service the witnesses are taught; `paired` is said only while nothing is being decided."""
+    book = paired(A, witnesses=("w1",))
+    taught = [one for one in book.pass_time(3.0, peer_alive=True) if isinstance(one, c.TeachWitness)]
+    book.hears(e.CommandDone("TeachWitness", None, Outcome.OK, "taught 3 a", "w1"))
+    taught += [one for one in book.pass_time(3.0, peer_alive=True) if isinstance(one, c.TeachWitness)]
+    assert taught
+    assert all(one == c.TeachWitness("w1", 3, A, paired=True) for one in taught)
+    book.hears(e.CommandDone("TeachWitness", None, Outcome.OK, "taught 3 a", "w1"))
+    assert "TeachWitness" not in names(book.pass_time(20.0)[-50:]), "a node without a right teaches nothing"
+
+
+def test_power_read_of_a_peer_that_was_heard_again_is_forgotten() -> None:
+    """Power that read off once, of a peer that is heard again, proves nothing about the next loss."""
+    book = paired(B, power=True)
+    book.pass_time(2.2)
+    book.hears(ended(c.ReadPeerPower(), Outcome.OK, "off"))
+    book.pass_time(600.0, peer_alive=True)
+    book.hears(e.DiskChanged(WEB, peer_gone(S)))
+    commands: list[c.Command] = []
+    for _ in range(79):
+        commands += book.pass_time(0.1)
+        if "ReadPeerPower" in names(commands[-1:]):
+            book.hears(ended(c.ReadPeerPower(), Outcome.OK, "on"))
+    assert "SaveRecord" not in names(commands), "it took over at 5 s from a primary that may live"
+
+
+def test_failed_cure_is_told_after_the_restart() -> None:
+    """The alert that the link is dead in spite of the restart comes after the restart, not with the consent."""
+    book = cut_off()
+    book.pass_time(4.0, links=(BIZ,))
+    consent = replace(CONSENT, cure=4)
+    commands = book.peer_says(links=(BIZ,), record=consent)
+    commands += book.hears(ended(c.SaveRecord(Record())))
+    commands += book.pass_time(0.5, links=(BIZ,))
+    assert "backup_down" not in alerts(commands)
+    book.pass_time(10.0)
+    commands = book.peer_says(links=(BIZ,), pair=PairState.STARTING, machine="b-machine-2", boot="b-boot-2")
+    commands += book.peer_says(links=(BIZ,), pair=PairState.PAIRED)
+    assert "backup_down" not in alerts(commands), "the link may come up a moment after its nodes"
+    assert "backup_down" in alerts(book.pass_time(11.0, links=(BIZ,)))
+
+
+def test_question_of_a_connection_that_is_back_is_forgotten() -> None:
+    """DRBD that is connected again waits for nobody: an old question of it asks for no consent."""
+    book = paired(A)
+    book.hears(e.DiskChanged(WEB, peer_gone(P, suspended=True)))
+    book.hears(e.FencePeerAsked(WEB, 1))
+    book.hears(e.DiskChanged(WEB, in_sync(P)))
+    book.pass_time(30.0, peer_alive=True)
+    assert book.engine.wants == 0

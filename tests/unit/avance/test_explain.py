@@ -1,0 +1,131 @@
+"""A run in plain words: what was heard, what changed, and the one question that everybody asks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from avance.core import commands as c
+from avance.core import events as e
+from avance.core.engine import Decision, Engine
+from avance.core.model import Alert, DiskRole, Outcome, PairState, Record
+from avance.core.takeover import Allowed
+from avance.explain import Run, command_words, event_words, summary
+from avance.wire.decision_lines import Before
+from tests.playbook import PRIV, WEB, A, B, in_sync, paired, setup
+
+
+def engine(**changes: object) -> Engine:
+    """Return an engine of node a in epoch 3, with changed attributes."""
+    made = Engine(setup(A), Record(3, A))
+    for name, value in changes.items():
+        setattr(made, name, value)
+    return made
+
+
+def run(*decisions: Decision, one: Engine) -> str:
+    """Return the summary of a run of one decision a second."""
+    told = Run()
+    for number, decision in enumerate(decisions):
+        told.note(e.Tick(), Before.of(one), one, decision, 100.0 + number)
+    return "\n".join(summary(told, one))
+
+
+def said(*milestones: str, reason: str = "because", alert: str = "") -> Decision:
+    """Return a decision with a reason, milestones and an alert."""
+    commands = (c.SendAlert(Alert("fault", alert, "critical", "It must not."), 3, PairState.WAITING),) if alert else ()
+    return Decision(commands, (reason,), milestones)
+
+
+LOST = said("peer_lost", reason="no word")
+LONE = Record(4, A, peer_outdated=True)
+GRANTED = Allowed("policy availability", 5, "the peer is silent")
+
+
+@pytest.mark.parametrize(
+    ("decisions", "changes", "words"),
+    [
+        ((said("protected"),), {"pair": PairState.PAIRED}, "no: the peer was never lost"),
+        ((LOST, said()), {"pair": PairState.WAITING}, "lost at +0.000 s, and 1.0 s later the run ended undecided"),
+        ((LOST, said("peer_returned")), {"pair": PairState.PAIRED}, "came back before there was a right"),
+        ((LOST, said(alert="takeover_refused")), {"pair": PairState.WAITING}, "no: refused at +1.000 s: It must not."),
+        ((LOST, said("takeover_decided")), {"granted": GRANTED}, "at +1.000 s by policy availability: the peer is"),
+        ((said("epoch_saved"),), {"pair": PairState.PAIRED}, "at +0.000 s by consent of the peer"),
+    ],
+)
+def test_the_question_is_answered(decisions: tuple[Decision, ...], changes: dict[str, object], words: str) -> None:
+    """Whether it failed over, when, by which means, or why not."""
+    assert words in run(*decisions, one=engine(**changes))
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda one: setattr(one, "pair", PairState.FENCED), "no: the pair is FENCED"),
+        (lambda one: setattr(one, "record", Record(4, B)), "no: epoch 4 belongs to b"),
+        (lambda one: one.__dict__.update(record=LONE, pair=PairState.ALONE), "alone, durably"),
+        (lambda one: setattr(one.liveness, "lease_from_s", 98.0), "its lease is valid"),
+        (lambda one: setattr(one.liveness, "lease_from_s", 90.0), "its lease has ended"),
+    ],
+)
+def test_the_right_at_the_end_is_named(change: Callable[[Engine], None], words: str) -> None:
+    """Whether this node may write when the run ends, and by what."""
+    one = engine()
+    change(one)
+    assert words in run(said(), one=one)
+
+
+def test_an_empty_run_has_a_summary() -> None:
+    """A run without a single input is no error."""
+    assert "0.0 s; at the end: pair STARTING" in run(one=engine())
+
+
+def test_flapping_fills_no_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The summary of a very long run is bounded."""
+    monkeypatch.setattr("avance.explain._TURNS_MAX", 5)
+    assert run(*[LOST] * 20, one=engine(pair=PairState.WAITING)).count("no word") == 5
+
+
+def test_decisions_are_shown_once_and_in_time() -> None:
+    """Each decision is shown by the first call that asks for its time."""
+    one, told = engine(), Run()
+    for number in range(4):
+        told.note(e.Tick(), Before.of(one), one, said(reason=f"reason {number}"), 100.0 + number)
+    first = "\n".join(told.decisions(1.0, 2.0))
+    assert ("reason 0" in first, "reason 1" in first, "reason 2" in first, "reason 3" in first) == (
+        False, True, True, False,
+    )  # fmt: skip
+    assert list(told.decisions(0.0, 9.0)) == []
+
+
+@pytest.mark.parametrize(
+    ("event", "words"),
+    [
+        (e.Tick(), "Tick"),
+        (e.HeartbeatSeen(PRIV, paired(A).peer, 1.0), "HeartbeatSeen on priv0: peer PAIRED, epoch 3 of a"),
+        (e.CommandDone("AskWitness", None, Outcome.OK, "granted 4 a", "w1"), "AskWitness w1 OK (granted 4 a)"),
+        (e.CommandDone("PromoteDisk", WEB, Outcome.FAILED), "PromoteDisk web FAILED"),
+        (e.DiskChanged(WEB, in_sync(DiskRole.PRIMARY)), "web Primary UpToDate/UpToDate Connected"),
+        (e.DiskChanged(WEB, None), "web gone"),
+        (e.DomainChanged(WEB, running=False), "web does not run"),
+        (e.OperatorAsked("override", B, 1), "override b"),
+    ],
+)
+def test_events_are_told_in_words(event: e.Event, words: str) -> None:
+    """A person reads what was heard without looking at fields."""
+    assert words in event_words(event)
+
+
+@pytest.mark.parametrize(
+    ("command", "words"),
+    [
+        (c.SaveRecord(Record(4, B)), "SaveRecord(epoch 4, owner b)"),
+        (c.StartDomain(WEB), "StartDomain(web)"),
+        (c.AskWitness("w1", 4, "n"), "AskWitness(w1)"),
+        (c.HoldAddress(), "HoldAddress"),
+    ],
+)
+def test_commands_are_told_in_words(command: c.Command, words: str) -> None:
+    """A person reads what was done without looking at fields."""
+    assert command_words(command) == words

@@ -1,0 +1,72 @@
+"""The status says what a node may do and why, as published, and holds no secret."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import pytest
+
+from avance.core.engine import Engine
+from avance.core.model import NodeId, PairState, Record
+from avance.parsed import Json
+from avance.status import Around, document, unpaired
+from tests.playbook import A, setup
+from tests.unit.avance.schema_check import complaints
+from tests.unit.avance.site import config
+
+AROUND = Around("a-boot", rejected={"wrong authentication code": 2}, watchdog_armed=True)
+
+
+def status(record: Record, *, policy: str = "availability", pair: PairState = PairState.STARTING) -> Json:
+    """Return the status of node a with a record, as it goes over the socket."""
+    engine = Engine(setup(A, policy=policy), record)
+    engine.pair = pair
+    engine.liveness.lease_from_s = 98.0
+    return json.loads(json.dumps(document(config(policy=policy), engine, AROUND, 100.0)))
+
+
+@pytest.mark.parametrize("pair", PairState)
+def test_every_state_matches_the_schema(pair: PairState) -> None:
+    """Whatever the pair's state, the document is as published."""
+    assert complaints("status", status(Record(3, A, arbiters=("witness:w1",)), pair=pair)) == []
+    assert complaints("status", unpaired(1.0)) == []
+
+
+@pytest.mark.parametrize(
+    ("arbiters", "policy", "hole"),
+    [((), "availability", "open"), ((), "safety", "closed"), (("witness:w1",), "availability", "closed"),
+     (("survivor:a",), "availability", "closed")],
+)  # fmt: skip
+def test_hole_is_open_only_when_the_policy_decides(arbiters: tuple[str, ...], policy: str, hole: str) -> None:
+    """The residual hole is shown exactly where neither an arbiter nor the policy `safety` closes it."""
+    assert status(Record(3, A, arbiters=arbiters), policy=policy)["arbitration"]["hole"] == hole
+
+
+def test_right_and_lease_are_told() -> None:
+    """The exclusive right is that of the record, and the lease counts down from the echoed send time."""
+    lone = status(Record(3, A, peer_outdated=True))["arbitration"]
+    assert lone["solo"] is True
+    assert lone["lease_s"] == 4.0
+    assert status(Record(3, NodeId("b"), peer_outdated=True))["arbitration"]["solo"] is False
+    engine = Engine(setup(A), Record())
+    assert document(config(), engine, AROUND, 100.0)["arbitration"]["lease_s"] is None
+    engine.liveness.lease_from_s = 1.0
+    assert document(config(), engine, AROUND, 100.0)["arbitration"]["lease_s"] == 0.0
+
+
+def test_what_the_daemon_counts_is_told() -> None:
+    """Refused datagrams, lost journal lines and the watchdog stand in the document as they were counted."""
+    engine = Engine(setup(A), replace(Record(), quarantined=True))
+    given = document(config(), engine, replace(AROUND, journal_dropped=4, watchdog_problem="no device"), 100.0)
+    assert given["rejected"] == {"wrong authentication code": 2}
+    assert given["journal"] == {"dropped": 4}
+    assert given["watchdog"] == {"configured": True, "armed": True, "problem": "no device", "feeds": 0}
+    assert given["quarantined"] is True
+
+
+def test_no_secret_is_told() -> None:
+    """Neither the site's secret nor the token of Call Home can be read from the status."""
+    text = json.dumps(status(Record(3, A)))
+    assert config().secret.hex() not in text
+    assert "t0ken" not in text

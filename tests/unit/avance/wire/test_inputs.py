@@ -1,0 +1,112 @@
+"""Inputs become lines and inputs again, with every time exact and every repetition said once."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from avance.core import commands as c
+from avance.core import events as e
+from avance.core.engine import Decision, Engine
+from avance.core.model import PairState, Record, VmId
+from avance.parsed import Json
+from avance.wire.frozen import freeze
+from avance.wire.inputs import Batch, DecisionSum, Header, Reader, read_header
+from tests.playbook import BIZ, PRIV, WEB, A, paired, setup, spec
+from tests.unit.avance.schema_check import complaints
+
+HEADER = Header("boot-1", "a", "0.1.0", "c0de", "2026-01-01T00:00:00.000+00:00", 12.5, 7, 0)
+VIEW = paired(A).peer
+STATEMENTS = [
+    e.Tick(), e.Tick(1.7e9), e.HeartbeatSeen(PRIV, VIEW, 1.25), e.HeartbeatSeen(BIZ, VIEW, None),
+    e.HeartbeatSeen(BIZ, replace(VIEW, pair=PairState.ALONE), 2.5), e.DiskStreamReset(),
+    e.VmAdded(spec(VmId("db"), 1), "hash"), e.DatagramsRefused(PRIV, "not a heartbeat", 3), e.DomainChanged(WEB, True),
+]  # fmt: skip
+
+
+def through(inputs: list[tuple[e.Event, float]], *, every: int = 3) -> tuple[list[tuple[e.Event, float]], list[Json]]:
+    """Write inputs into lines of so many and read them; returns them and the lines."""
+    batch, lines = Batch("boot-1"), []
+    for event, now in inputs:
+        batch.add(event, now)
+        if len(batch.entries) == every:
+            lines.append(json.loads(batch.line(DecisionSum())))
+    lines.append(json.loads(batch.line(DecisionSum())))
+    reader = Reader()
+    return [reader.event(entry) for line in lines for entry in line["in"]], lines
+
+
+@settings(max_examples=60, deadline=None)
+@given(told=st.lists(st.tuples(st.sampled_from(STATEMENTS), st.floats(0.0, 1e9)), max_size=20))
+def test_inputs_survive(told: list[tuple[e.Event, float]]) -> None:
+    """Whatever is told in whatever order comes back as it was, at the very same time."""
+    again, lines = through(told)
+    assert again == told
+    assert [complaint for line in lines for complaint in complaints("inputs", line)] == []
+
+
+def test_what_repeats_is_said_once() -> None:
+    """A heartbeat that says what the one before said costs its times only, on whichever link it came."""
+    beats: list[tuple[e.Event, float]] = [(e.HeartbeatSeen(link, VIEW, 5.0), 6.0) for link in (PRIV, BIZ, PRIV)]
+    _, lines = through(beats)
+    assert [len(entry) for entry in lines[0]["in"]] == [4, 3, 3]
+
+
+def test_lines_are_numbered() -> None:
+    """Lines count from one, so that a gap shows."""
+    _, lines = through([(e.Tick(), 1.0)] * 7)
+    assert [line["n"] for line in lines] == [1, 2, 3]
+
+
+def test_fresh_engine_begins_from_its_record() -> None:
+    """A header at the start holds what the engine was made of, in a form that is published."""
+    engine = Engine(setup(A), Record(3, A, arbiters=("witness:w1",)))
+    line = json.loads(HEADER.line(engine, fresh=True))
+    assert complaints("inputs", line) == []
+    header, again = read_header(line)
+    assert header == HEADER
+    assert (again.setup, again.record) == (engine.setup, engine.record)
+
+
+def test_later_header_holds_the_state() -> None:
+    """A header in the middle of a run holds the engine as it stands."""
+    engine = paired(A).engine
+    line = json.loads(HEADER.line(engine, fresh=False))
+    assert complaints("inputs", line) == []
+    assert freeze(read_header(line)[1]) == freeze(engine)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"schema": "avance.inputs/2"}, {"state": {"l": []}}, {"record": {"epoch": "x"}}, {"setup": {}}, {"boot": 3}],
+)
+def test_bad_header_is_refused(change: dict[str, Json]) -> None:
+    """A header of another version, or one that is damaged, makes no engine."""
+    line = json.loads(HEADER.line(Engine(setup(A), Record()), fresh=True)) | change
+    with pytest.raises(ValueError, match=r"\S"):
+        read_header(line)
+
+
+@pytest.mark.parametrize(
+    "entry", [[], None, [1], [True], ["1.0"], [1.0, None], [1.0, "priv0", 1.0], [1.0, {"type": "X"}], [1.0, 1.0, 1.0]]
+)
+def test_bad_entry_is_refused(entry: Json) -> None:
+    """What is no input is refused; a heartbeat that leaves out a view that was never said is none."""
+    with pytest.raises(ValueError, match=r"\S"):
+        Reader().event(entry)
+
+
+def test_sum_tells_every_difference() -> None:
+    """Two runs have the same sum only if all their decisions and their places are the same."""
+    quiet, fed = Decision((), (), ()), Decision((c.FeedWatchdog(),), (), ())
+    sums = set()
+    for decisions in ([], [fed], [quiet, fed], [fed, fed], [Decision((c.PauseVms(),), (), ())]):
+        total = DecisionSum()
+        for decision in decisions:
+            total.add(decision)
+        sums.add(total.text)
+    assert len(sums) == 5
