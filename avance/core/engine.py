@@ -111,7 +111,8 @@ class Engine:
         self.wants = 0
         self.wants_from_s = 0.0
         self.unreplicated: tuple[str, float] | None = None
-        self.cure_due = False
+        self.cure_due = ""  # why this backup restarts as soon as the owner has followed
+        self.dropped_at: float | None = None
         self.yields = False  # an operator gave up this node's version of diverged data
         self.peer_machine = ""
         self.consenter = ""  # the boot of the peer's machine in which it was last seen before this node went on alone

@@ -18,6 +18,8 @@ from avance.core.takeover import Power
 if TYPE_CHECKING:
     from avance.core.engine import Engine
 
+_DROPPED_S = 20.0  # a disk that was dropped may answer again by then; a hanging one would hang the start, too
+
 
 def judge_consent(engine: Engine, now: float) -> None:
     """As the owner of unreplicated VMs: ask for consent, then look further. As the backup: give it."""
@@ -28,8 +30,8 @@ def judge_consent(engine: Engine, now: float) -> None:
         _give_consent(engine)
     given = engine.record.cure == engine.record.epoch
     if engine.cure_due and given and engine.peer is not None and engine.peer.record.epoch == engine.record.epoch:
-        engine.cure_due = False  # the owner has taken the right, so it does not miss this node
-        engine.reset("the private link is down: this backup restarts in the hope of a cure")
+        why, engine.cure_due = engine.cure_due, ""  # the owner has taken the right, so it does not miss this node
+        engine.reset(f"{why}: this backup restarts in the hope of a cure")
     _look_for_a_cure(engine, now)
     reason = _replication_lost(engine, now)
     alive = engine.liveness.peer_alive(now)
@@ -53,7 +55,9 @@ def _lasts(engine: Engine, reason: str, now: float) -> bool:
     """Say whether this reason has held for two heartbeats: DRBD passes through worse states on its way up."""
     if engine.unreplicated is None or engine.unreplicated[0] != reason:
         engine.unreplicated = (reason, now)
-    settled_s = 0.0 if engine.asks or engine.private_link() is LinkState.DOWN else 2 * engine.setup.timers.heartbeat_s
+    frozen = any(unit.disk is not None and unit.disk.suspended for unit in engine.units.values())
+    sure = frozen or bool(engine.asks) or engine.private_link() is LinkState.DOWN
+    settled_s = 0.0 if sure else 2 * engine.setup.timers.heartbeat_s
     return now - engine.unreplicated[1] >= settled_s
 
 
@@ -70,13 +74,20 @@ def _give_consent(engine: Engine) -> None:
 
 
 def _look_for_a_cure(engine: Engine, now: float) -> None:
-    """As a backup that was left behind by a dead private link: plan one restart, and remember it durably."""
+    """As a backup that a dead private link or disk left behind: plan one restart, and remember it durably."""
     record, link = engine.record, engine.setup.replication_link
     left = engine.pair is PairState.PAIRED and not engine.is_owner and record.peer_outdated and record.cure == 0
-    fell = engine.private_link() is LinkState.DOWN and f"up {link}" in engine.told and engine.liveness.peer_alive(now)
-    if left and fell and engine.peer is not None and engine.peer.record.epoch == record.epoch and engine.saving is None:
-        engine.cure_due = True
-        engine.save(replace(record, cure=record.epoch), f"the link {link} is down: a restart may cure it")
+    dropped = any(unit.dropped for unit in engine.units.values())
+    engine.dropped_at = None if not dropped else now if engine.dropped_at is None else engine.dropped_at
+    reason = None
+    if engine.private_link() is LinkState.DOWN and f"up {link}" in engine.told:
+        reason = "the private link is down"
+    elif engine.dropped_at is not None and now >= engine.dropped_at + _DROPPED_S:
+        reason = "DRBD dropped a disk, which is used again only after a start"
+    followed = engine.peer is not None and engine.peer.record.epoch == record.epoch and engine.liveness.peer_alive(now)
+    if left and followed and reason is not None and engine.saving is None:
+        engine.cure_due = reason
+        engine.save(replace(record, cure=record.epoch), f"{reason}: a restart may cure it")
 
 
 def _replication_lost(engine: Engine, now: float) -> str | None:

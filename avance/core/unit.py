@@ -87,6 +87,11 @@ class VmUnit:
         return self.state not in (VmState.STANDBY, VmState.CHECKING) or self.domain_running
 
     @property
+    def dropped(self) -> bool:
+        """DRBD let go of a disk that it had (on-io-error detach, or disk-timeout)."""
+        return self.attach_tried and self.disk is not None and self.disk.disk is DiskState.DISKLESS
+
+    @property
     def known(self) -> bool:
         """This node has looked whether the VM runs, and what DRBD says of its disk."""
         return self.disk_known and self.looked

@@ -53,8 +53,7 @@ def releasing(*, link_down: bool = True) -> Playbook:
 def test_frozen_writer_asks_for_the_next_epoch_at_once() -> None:
     """While DRBD waits with frozen I/O the wish stands in the owner's next heartbeat, which leaves at once."""
     book = paired(A)
-    book.hears(e.DiskChanged(WEB, peer_gone(P, suspended=True)))
-    decision = book.engine.handle(e.FencePeerAsked(WEB, 1), book.now)
+    decision = book.engine.handle(e.DiskChanged(WEB, peer_gone(P, suspended=True)), book.now)
     assert [one.view.wants for one in decision.commands if isinstance(one, c.SendHeartbeat)] == [4]
 
 
