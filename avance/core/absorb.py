@@ -147,7 +147,8 @@ def _saved(engine: Engine, event: e.CommandDone, now: float) -> None:
     saved, engine.saving = engine.saving, None
     if event.outcome is not Outcome.OK:
         engine.save_retry_at = now + engine.setup.timers.retry_s
-        engine.unsure = saved
+        if engine.unsure is None or engine.unsure.solo(engine.setup.me):
+            engine.unsure = saved  # the worst of those that may still come: an earlier write may end after a later try
         engine.store_dirty = True  # the disk may hold either record; it is written again before anything is judged
         engine.say(f"the record was not saved: {event.detail}")
         engine.tell_once("store_failed", alerts.store_failed(event.detail))

@@ -161,7 +161,8 @@ class Daemon:
             case c.FeedWatchdog():
                 machine.feed()
             case c.ResetNode(reason):
-                machine.reset(reason)
+                if "reset" not in machine.useless:
+                    machine.reset(reason)
             case c.AnswerOperator():
                 world.answers.append(command)
             case c.SendAlert(alert):

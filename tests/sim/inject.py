@@ -81,6 +81,7 @@ def heal_all(world: World) -> None:
 def _heal_machine(world: World, machine: Machine) -> None:
     machine.store.hanging, machine.store.slow_s, machine.store.failing = 0, 0.0, 0.0
     machine.blocked_s = 0.0
+    machine.useless.clear()
     for resource in world.resources.values():
         side = resource.sides[machine.name]
         side.hanging = side.gone = 0

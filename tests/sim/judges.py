@@ -12,8 +12,10 @@ from typing import TYPE_CHECKING
 from avance.core.model import DiskState, NodeId, PairState, VmId
 from tests.playbook import A, B
 from tests.sim.drbd_side import Side
+from tests.sim.site import peer_of
 
 if TYPE_CHECKING:
+    from avance.core.model import Record
     from tests.sim.drbd import Resource
     from tests.sim.machine import Machine
     from tests.sim.world import World
@@ -131,6 +133,20 @@ class Judges:
         record = machine.store.record
         if record.owner != machine.name or not record.peer_outdated:
             self.fail("I1", f"{machine.name} answered fence-peer with {code} before its right was durable: {record}")
+
+    def saved(self, machine: Machine, record: Record) -> None:
+        """A record became durable: a consent only after its copies are outdated, a copy good only after its owner."""
+        owner = self.world.machines[peer_of(machine.name)]
+        if record.owner != owner.name:
+            return
+        theirs = owner.store.record
+        if record.epoch > theirs.epoch and record.peer_outdated:
+            for resource in self.world.resources.values():
+                side = resource.sides[machine.name]
+                if side.up and side.disk in (DiskState.UP_TO_DATE, DiskState.CONSISTENT):
+                    self.fail("I1", f"{machine.name} consents to epoch {record.epoch} while its copy is {side.disk}")
+        if record.epoch == theirs.epoch and theirs.solo(owner.name) and not record.peer_outdated:
+            self.fail("I1", f"{machine.name} calls its copy good while {owner.name} may write alone: {record}")
 
     # ------------------------------------------------------------ places
 

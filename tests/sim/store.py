@@ -65,6 +65,7 @@ class Store:
         fails = bool(self.failing) and dice.random() < self.failing
         if not fails or dice.random() < 0.5:
             self.record = self._writing
+            self.machine.world.judges.saved(self.machine, self.record)
         late, self._writing, self._finish = self._late, None, None
         if not late and finish is not None:
             finish(*((Outcome.UNKNOWN, "an error of the disk") if fails else (Outcome.OK, "")))

@@ -94,6 +94,8 @@ def _do(daemon: Daemon, command: c.Command) -> tuple[bool, str]:
         case c.ReleaseAddress():
             machine.hold(address=False)
         case c.PauseVms():
+            if "pause" in machine.useless:
+                return False, ""
             machine.pause_domains(paused=True)
         case c.UnpauseVms():
             machine.pause_domains(paused=False)

@@ -43,8 +43,8 @@ def test_service_survives_the_crash_of_the_primary(run_dir: Path, cold_bed: bool
 
 
 def test_a_product_that_does_not_take_over_fails_the_run(tmp_path: Path) -> None:
-    """With takeover disabled (site policy `safety`, no other means) the verdict is fail, and says what is missing."""
-    result = asyncio.run(_crash(tmp_path / "run", site=SiteOptions(policy="safety"), limit_s=30.0))
+    """With takeover disabled (site policy `safety`, no witness) the verdict is fail, and says what is missing."""
+    result = asyncio.run(_crash(tmp_path / "run", site=SiteOptions(policy="safety", witnesses=0), limit_s=30.0))
     assert result.verdict is Verdict.FAIL
     assert result.phases_s["detect"] is not None
     assert result.phases_s["vm_start"] is None

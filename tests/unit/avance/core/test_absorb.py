@@ -112,6 +112,21 @@ def test_record_counts_only_when_durable(outcome: Outcome) -> None:
     assert any(isinstance(command, c.SaveRecord) for command in again), "it is tried again"
 
 
+def test_a_write_that_may_still_come_gives_no_right() -> None:
+    """The save that ends the lone right hangs, and the next try was not begun: the right is not there again."""
+    book = paired(A)
+    book.engine.record = replace(book.engine.record, peer_outdated=True)  # as after a time alone
+    book.peer_says()
+    dropped = served(A, Record(3, A))
+    assert book.engine.saving == dropped, "both copies are equal"
+    book.hears(ended(c.SaveRecord(dropped), Outcome.UNKNOWN, "the disk did not answer"))
+    again = book.pass_time(2.2, peer_alive=True)
+    kept = served(A, Record(3, A, peer_outdated=True))
+    assert c.SaveRecord(kept) in again
+    book.hears(ended(c.SaveRecord(kept), Outcome.UNKNOWN, "an earlier write still hangs"))
+    assert not book.engine.solo
+
+
 def test_outcome_without_a_save_is_a_programmer_error() -> None:
     """An outcome that belongs to no save in flight stops the daemon."""
     with pytest.raises(AssertionError, match="without a save"):

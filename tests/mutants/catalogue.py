@@ -1,0 +1,7 @@
+"""All seeded defects of the product."""
+
+from __future__ import annotations
+
+from tests.mutants import catalogue_data, catalogue_right, catalogue_stop
+
+MUTANTS = (*catalogue_right.MUTANTS, *catalogue_stop.MUTANTS, *catalogue_data.MUTANTS)

@@ -1,0 +1,331 @@
+"""Defects of arbitration: who may own the next epoch, and when the right is there."""
+
+from __future__ import annotations
+
+from tests.mutants.mutant import Edit, Mutant
+
+_TAKEOVER, _RIGHTS = "avance/core/takeover.py", "avance/core/rights.py"
+_ARBITRATION, _DRIVING = "avance/core/arbitration.py", "avance/core/driving.py"
+_COPY = Edit(_TAKEOVER, "    if record.owner != me and record.peer_outdated:\n", "    if False:\n")
+_GOOD = "(DiskState.UP_TO_DATE, DiskState.CONSISTENT) if situation is Situation.BOOT else (DiskState.UP_TO_DATE,)"
+_USABLE = "        return disk.disk in (DiskState.UP_TO_DATE, DiskState.CONSISTENT)\n"
+
+MUTANTS = (
+    Mutant(
+        "answers-before-durable",
+        "fence-peer is answered while the record of the right is still on its way to the disk",
+        (
+            Edit(
+                _DRIVING,
+                "    if engine.solo and engine.record.epoch > 0:\n",
+                "    if engine.solo or (engine.saving is not None and engine.saving.solo(engine.setup.me)):\n",
+            ),
+        ),
+    ),
+    Mutant(
+        "believes-before-durable",
+        "a record counts as durable as soon as it is sent to the disk",
+        (
+            Edit(
+                "avance/core/engine.py",
+                "        self.saving = record\n        self.say(reason)\n",
+                "        self.saving = self.record = record\n        self.say(reason)\n",
+            ),
+        ),
+    ),
+    Mutant(
+        "unknown-save-counts",
+        "a record whose saving ended unknown counts as durable",
+        (
+            Edit(
+                "avance/core/absorb.py",
+                "    if event.outcome is not Outcome.OK:\n        engine.save_retry_at",
+                "    if event.outcome is Outcome.FAILED:\n        engine.save_retry_at",
+            ),
+        ),
+    ),
+    Mutant(
+        "right-used-while-dropped",
+        "the right to write alone is used while the record that ends it is on its way to the disk",
+        (
+            Edit(
+                "avance/core/engine.py",
+                "durable = all(record is None or record.solo(me) for record in (self.saving, self.unsure))",
+                "durable = True",
+            ),
+        ),
+    ),
+    Mutant(
+        "no-fencing",
+        "fence-peer is answered with yes by a node that has no right",
+        (Edit(_DRIVING, "    else:\n        return  # undecided", "    else:\n        code = 4  # undecided"),),
+    ),
+    Mutant(
+        "resumes-without-right",
+        "frozen I/O goes on although this node has no right to write alone",
+        (
+            Edit(
+                "avance/core/unit.py",
+                "if disk.suspended and around.solo and disk.role",
+                "if disk.suspended and disk.role",
+            ),
+        ),
+    ),
+    Mutant(
+        "promotes-outdated",
+        "an outdated copy is as good as any other when its node takes over",
+        (
+            _COPY,
+            Edit(_TAKEOVER, _GOOD, "(DiskState.UP_TO_DATE, DiskState.CONSISTENT, DiskState.OUTDATED)"),
+            Edit("avance/core/unit.py", _USABLE, "        return True\n"),
+        ),
+    ),
+    Mutant(
+        "promotes-inconsistent",
+        "the target of a resynchronisation that did not end is as good as any other copy",
+        (
+            _COPY,
+            Edit(_TAKEOVER, _GOOD, "(DiskState.UP_TO_DATE, DiskState.CONSISTENT, DiskState.INCONSISTENT)"),
+            Edit("avance/core/unit.py", _USABLE, "        return True\n"),
+        ),
+    ),
+    Mutant(
+        "outdated-record-ignored",
+        "a backup forgets that the owner recorded its copy as outdated",
+        (_COPY,),
+    ),
+    Mutant(
+        "short-takeover-wait",
+        "with the arbiters' grant the backup waits for less than lease and watchdog of the old primary",
+        (
+            Edit(
+                _TAKEOVER,
+                "    until_s = facts.lost_at + timers.takeover_wait_s\n",
+                "    until_s = facts.lost_at + timers.backup_delay_s\n",
+            ),
+        ),
+    ),
+    Mutant(
+        "short-takeover-wait-by-policy",
+        "by site policy the backup waits for less than lease and watchdog of the old primary",
+        (Edit(_TAKEOVER, "        act_at += timers.takeover_wait_s\n", "        act_at += timers.lease_s\n"),),
+    ),
+    Mutant(
+        "backup-does-not-wait",
+        "the backup asks for the right as early as the owner of the running VMs",
+        (
+            Edit(
+                _TAKEOVER,
+                "    start_at = facts.lost_at + (0.0 if at_once else timers.backup_delay_s)\n",
+                "    start_at = facts.lost_at + (0.0 if at_once else 0.0)\n",
+            ),
+        ),
+    ),
+    Mutant(
+        "answer-not-awaited",
+        "a witness that was asked and has not answered yet counts as agreeing",
+        (
+            Edit(
+                _TAKEOVER,
+                "    if any(facts.answers.get(name) is not Answer.GRANTED for name in names):\n",
+                "    if any(facts.answers.get(name) is None for name in names):\n",
+            ),
+        ),
+    ),
+    Mutant(
+        "silence-is-a-grant",
+        "a witness that does not answer counts as agreeing",
+        (Edit(_ARBITRATION, "self.answers[name] = Answer.SILENT\n", "self.answers[name] = Answer.GRANTED\n"),),
+    ),
+    Mutant(
+        "refusal-is-a-grant",
+        "a refusal of the witness counts as agreeing",
+        (
+            Edit(
+                _ARBITRATION,
+                'Answer.GRANTED if words[0] == "granted" else Answer.REFUSED',
+                'Answer.GRANTED if words[0] != "untaught" else Answer.REFUSED',
+            ),
+        ),
+    ),
+    Mutant(
+        "one-of-two-arbiters",
+        "while two witnesses are in office only the first one is asked",
+        (
+            Edit(
+                _TAKEOVER,
+                "    names = witnesses(facts.record.arbiters)\n    refusing",
+                "    names = witnesses(facts.record.arbiters)[:1]\n    refusing",
+            ),
+        ),
+    ),
+    Mutant(
+        "arbiters-in-one-step",
+        "the arbiters change from the old ones to the new ones without a time when both are in office",
+        (
+            Edit(
+                "avance/core/arbiters.py",
+                "    return (*current, *(token for token in target if token not in current))\n",
+                "    return target\n",
+            ),
+        ),
+    ),
+    Mutant(
+        "old-grant-kept",
+        "a grant that was not used is used at the next loss of the peer",
+        (
+            Edit(
+                _ARBITRATION,
+                "        self.answers, self._tries = {}, {}\n",
+                "        self.answers, self._tries = dict(self.answers), {}\n",
+            ),
+        ),
+    ),
+    Mutant(
+        "late-answer-taken",
+        "an answer to a question that is no longer put is taken for one to the present question",
+        (
+            Edit(
+                _ARBITRATION,
+                "        if name not in self.answers:\n            return None  # an answer to",
+                "        if name is None:\n            return None  # an answer to",
+            ),
+        ),
+    ),
+    Mutant(
+        "teaches-while-asking",
+        "a node tells the witness that it is paired while it puts a question or saves a grant",
+        (
+            Edit(
+                _RIGHTS,
+                "paired = engine.pair is PairState.PAIRED and engine.arbitration.epoch == 0 and engine.saving is None",
+                "paired = engine.pair is PairState.PAIRED or engine.arbitration.epoch > 0",
+            ),
+        ),
+    ),
+    Mutant(
+        "survivor-ignored",
+        "a node takes over although the other one is the elected survivor",
+        (
+            Edit(
+                _TAKEOVER,
+                "    others = [name for name in survivors(facts.record.arbiters) if name != facts.me]\n",
+                "    others = list(survivors(()))\n",
+            ),
+        ),
+    ),
+    Mutant(
+        "policy-beside-arbiters",
+        "the site policy gives the right although a witness is in office",
+        (
+            Edit(
+                _TAKEOVER,
+                "    return _by_arbiters(facts, timers, now) if facts.record.arbiters else _without",
+                '    return _by_arbiters(facts, timers, now) if facts.policy == "safety" else _without',
+            ),
+        ),
+    ),
+    Mutant(
+        "order-is-confirmation",
+        "a BMC that accepted the order counts as power that was read as off",
+        (
+            Edit(
+                _ARBITRATION,
+                "Power.OFF if event.outcome is Outcome.OK else Power.FAILED",
+                "Power.OFF if event.outcome is not Outcome.UNKNOWN else Power.FAILED",
+            ),
+        ),
+    ),
+    Mutant(
+        "unreachable-bmc-is-off",
+        "a BMC that does not answer counts as power that was read as off",
+        (
+            Edit(
+                _ARBITRATION,
+                "Power.OFF if event.outcome is Outcome.OK else Power.FAILED",
+                "Power.FAILED if event.outcome is Outcome.FAILED else Power.OFF",
+            ),
+        ),
+    ),
+    Mutant(
+        "late-off-is-early",
+        "power that reads off too late to prove anything about the past counts as early proof",
+        (
+            Edit(
+                _ARBITRATION,
+                "        early = self._proof_until is not None and now < self._proof_until\n",
+                "        early = self._proof_until is not None\n",
+            ),
+            Edit(_ARBITRATION, "        if now >= proof_until:\n            return []\n", ""),
+        ),
+    ),
+    Mutant(
+        "gateway-ignored",
+        "by policy a node goes on although it is the one that is cut off from everybody",
+        (Edit(_TAKEOVER, "    if facts.gateway is False:\n", "    if False:\n"),),
+    ),
+    Mutant(
+        "claimed-address-ignored",
+        "by policy the backup starts VMs although somebody still answers for their addresses",
+        (Edit(_TAKEOVER, "    if facts.claimed:\n", "    if False:\n"),),
+    ),
+    Mutant(
+        "boot-by-anybody",
+        "alone at boot a node starts VMs although the last epoch belongs to the other one",
+        (Edit(_TAKEOVER, "if not facts.owner:\n        return Refused(", "if False:\n        return Refused("),),
+    ),
+    Mutant(
+        "boot-without-lone-right",
+        "alone at boot an owner starts VMs although the other node may have gone on without it",
+        (
+            Edit(
+                _TAKEOVER,
+                '    if solo and (facts.policy == "availability" or not witnesses(facts.record.arbiters)):\n',
+                '    if facts.policy == "availability" or not witnesses(facts.record.arbiters):\n',
+            ),
+        ),
+    ),
+    Mutant(
+        "boot-silence-is-a-grant",
+        "alone at boot a silent witness is enough for an owner without the lone right",
+        (
+            Edit(
+                _TAKEOVER,
+                "        if not (vouched and solo and facts.policy",
+                "        if not (vouched and facts.policy",
+            ),
+            Edit(
+                _TAKEOVER,
+                '    if solo and (facts.policy == "availability" or not witnesses(facts.record.arbiters)):\n',
+                '    if solo or (facts.policy == "availability" and witnesses(facts.record.arbiters)):\n',
+            ),
+        ),
+    ),
+    Mutant(
+        "epoch-granted-twice",
+        "the witness gives an epoch that it gave away already to the other node too",
+        (
+            Edit(
+                "avance/core/register.py",
+                "epoch == self.known.epoch and node == self.known.owner",
+                "epoch == self.known.epoch and node is not None",
+            ),
+        ),
+    ),
+    Mutant(
+        "register-trusts-its-storage",
+        "a witness grants after a start although nobody taught it what happened before",
+        (Edit("avance/core/register.py", "    taught: bool = False\n", "    taught: bool = True\n"),),
+    ),
+    Mutant(
+        "register-believes-one-node",
+        "the word of one node is enough to teach a witness",
+        (
+            Edit(
+                "avance/core/register.py",
+                "            if any((one.epoch, one.owner) == (epoch, owner) for one in lessons):\n",
+                "            if epoch:\n",
+            ),
+        ),
+    ),
+)

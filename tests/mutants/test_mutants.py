@@ -1,0 +1,130 @@
+"""The seeded defects: each fits the product as it is, nothing of it is in the product, and it comes alive."""
+
+from __future__ import annotations
+
+import importlib
+import re
+import sys
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
+
+import pytest
+
+from tests.mutants import __main__ as command
+from tests.mutants import mutant as module
+from tests.mutants import worker
+from tests.mutants.catalogue import MUTANTS
+from tests.mutants.mutant import ROOT, CatalogueError, Edit, Finder, Mutant, install
+from tests.mutants.worker import Found
+
+PAUSE = "avance/core/pause.py"
+DEFECT = Mutant("blind", "sees no pause", (Edit(PAUSE, "_DRIFT_S = 60.0", "_DRIFT_S = -1.0"),))
+
+
+@pytest.fixture
+def meta_path() -> Iterator[None]:
+    """The ways of importing, as they were before."""
+    before = list(sys.meta_path)
+    yield
+    sys.meta_path[:] = before
+
+
+@pytest.mark.parametrize("mutant", MUTANTS, ids=[mutant.name for mutant in MUTANTS])
+def test_each_defect_fits(mutant: Mutant) -> None:
+    """The old text is there exactly once, the new one is Python, and a unit test of what it changes exists."""
+    for name, source in mutant.sources().items():
+        assert source != (ROOT / f"{name.replace('.', '/')}.py").read_text(encoding="utf-8")
+    assert all((ROOT / path).is_file() for path in mutant.unit_tests())
+
+
+def test_names_and_stories() -> None:
+    """Names are different, a story is one phrase, and enough defects are within the sight of the simulator."""
+    names = [mutant.name for mutant in MUTANTS]
+    assert len({*names}) == len(names)
+    for mutant in MUTANTS:
+        assert re.fullmatch(r"[a-z]+(-[a-z]+)*", mutant.name)
+        assert "\n" not in mutant.story + mutant.beyond
+        assert not mutant.story.endswith(".")
+    assert sum(not mutant.beyond for mutant in MUTANTS) >= command.KILLED_MIN
+
+
+def test_an_edit_that_no_longer_fits_names_its_place() -> None:
+    """A text that is gone, or there twice, is an error: a defect cannot rot unseen."""
+    edit = Edit(PAUSE, "x = 1\n", "x = 2\n")
+    assert edit.applied("x = 1\n") == "x = 2\n"
+    for source, times in (("y = 1\n", 0), ("x = 1\nx = 1\n", 2)):
+        with pytest.raises(CatalogueError, match=rf"pause\.py: this text is there {times} times"):
+            edit.applied(source)
+
+
+def test_the_import_gives_the_defect(meta_path: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A module that is imported after the finder is in place has the defect; the file has not."""
+    sys.meta_path.insert(0, Finder(DEFECT.sources()))
+    monkeypatch.delitem(sys.modules, "avance.core.pause", raising=False)
+    assert importlib.import_module("avance.core.pause")._DRIFT_S == -1.0
+    assert "-1.0" not in (ROOT / PAUSE).read_text(encoding="utf-8")
+    monkeypatch.delitem(sys.modules, "avance.core.pause")
+    sys.meta_path.pop(0)
+    assert importlib.import_module("avance.core.pause")._DRIFT_S == 60.0
+
+
+def test_a_module_that_is_there_already_is_an_error(meta_path: None) -> None:
+    """A defect that came too late would look like one that survives."""
+    importlib.import_module("avance.core.pause")
+    with pytest.raises(CatalogueError, match="imported already"):
+        install(DEFECT)
+
+
+def test_the_worker_does_not_import_the_product() -> None:
+    """What each process loads before the defect is in it has nothing of the product."""
+    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
+        assert pool.submit(_product_modules).result() == []
+
+
+def _product_modules() -> list[str]:
+    importlib.import_module("tests.mutants.worker")
+    return [name for name in sys.modules if name.split(".")[0] == "avance"]
+
+
+def test_a_defect_is_killed_and_the_sound_product_is_not() -> None:
+    """The unit test of pause detection notices the defect, and passes without it."""
+    paths = tuple(DEFECT.unit_tests())
+    with command._pool(1) as pool:
+        killed = pool.submit(worker.run_tests, DEFECT, paths, frozenset()).result()
+        sound = pool.submit(worker.run_tests, None, paths, frozenset()).result()
+    assert killed.failed
+    assert killed.failed[0].startswith("tests/unit/avance/core/test_pause.py::")
+    assert not sound.failed
+
+
+def test_the_score_names_survivors() -> None:
+    """One that survives the simulator is named, unless it lies beyond its sight and a unit test noticed it."""
+    edit = DEFECT.edits
+    yes, no = Found(("tests/sim/test_rows_a.py::test_a1[1]",), 1.0), Found((), 1.0)
+    verdicts = [
+        command.Verdict(Mutant("one", "is noticed", edit), yes, no),
+        command.Verdict(Mutant("two", "is not noticed", edit), no, yes),
+        command.Verdict(Mutant("three", "is below", edit, "it has a model of its own"), None, yes),
+    ]
+    assert [verdict.survives for verdict in verdicts] == [False, True, False]
+    told = command.score(verdicts)
+    assert "the simulator kills 1 of 2" in told
+    assert told.endswith("survivors: two")
+    page = command.document(verdicts, 10)
+    assert "| two | is not noticed | **survives** | `test_rows_a.py::test_a1[1]` |" in page
+    assert "| three | is below | cannot see it |" in page
+
+
+def test_the_page_knows_every_defect() -> None:
+    """The published table is that of the present catalogue."""
+    page = (ROOT / "docs/mutants.md").read_text(encoding="utf-8")
+    named = re.findall(r"^\| ([a-z-]+) \| (.+?) \| ", page, re.MULTILINE)
+    assert named[1:] == [(mutant.name, mutant.story) for mutant in MUTANTS]
+
+
+def test_no_switch_in_the_product() -> None:
+    """The product does not know that it can be defective."""
+    for path in (ROOT / "avance").rglob("*.py"):
+        assert "mutant" not in path.read_text(encoding="utf-8"), path
+    assert module.ROOT == ROOT

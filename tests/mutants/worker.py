@@ -1,0 +1,122 @@
+"""One process for one mutant: run the rows, the random histories or the unit tests until one of them fails.
+
+It must not import the product before the defect is in it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import signal
+import time
+from collections import Counter
+from dataclasses import dataclass, field
+from types import FrameType
+
+import pytest
+
+from tests.mutants.mutant import CatalogueError, Mutant, install
+
+ROWS = "tests/sim"
+VARIANTS = 3  # of each test; more differ by a seed only, and the random histories have enough of those
+TEST_LIMIT_S = 60  # a defect may make a test endless; that kills it too
+_DEFECT_ERRORS = (LookupError, TypeError, ValueError, AttributeError, RecursionError, TimeoutError)
+_USUAL = ("-q", "-p", "no:randomly", "-p", "no:cacheprovider", f"--timeout={TEST_LIMIT_S}")
+
+
+@dataclass(frozen=True)
+class Found:
+    """What failed, the first one first, and how long it took; nothing when the mutant survives."""
+
+    failed: tuple[str, ...]
+    seconds: float
+
+
+@dataclass(eq=False)
+class _Watcher:
+    """A plugin of pytest: the first variant of each test comes first, and what fails is noted."""
+
+    excluded: frozenset[str]
+    failed: list[str] = field(default_factory=list)
+
+    def pytest_configure(self) -> None:
+        """Let generated examples be the same each time, and leave none behind."""
+        from hypothesis import settings  # noqa: PLC0415 - pytest must be the first to import its plugins
+
+        settings.register_profile("mutants", database=None, derandomize=True)
+        settings.load_profile("mutants")
+
+    def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
+        """Put the first variants of all tests before the second ones: what fails in one mostly fails in all."""
+        seen: Counter[str] = Counter()
+        turn: dict[str, int] = {}
+        for item in items:
+            test = item.nodeid.partition("[")[0]
+            turn[item.nodeid] = seen[test]
+            seen[test] += 1
+        chosen = [i for i in items if i.nodeid not in self.excluded and turn[i.nodeid] < VARIANTS]
+        items[:] = sorted(chosen, key=lambda i: turn[i.nodeid])
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        """Note what failed, in whatever phase."""
+        if report.failed and report.nodeid not in self.failed:
+            self.failed.append(report.nodeid)
+
+    def pytest_collectreport(self, report: pytest.CollectReport) -> None:
+        """A file that cannot even be imported has failed."""
+        if report.failed:
+            self.failed.append(report.nodeid)
+
+
+def run_tests(mutant: Mutant | None, paths: tuple[str, ...], excluded: frozenset[str], *, every: bool = False) -> Found:
+    """Run tests with the defect in the product, up to the first that fails; `every`: all of them."""
+    begin_s = time.monotonic()
+    if mutant is not None:
+        install(mutant)
+    watcher = _Watcher(excluded)
+    said = io.StringIO()
+    with contextlib.redirect_stdout(said), contextlib.redirect_stderr(said):
+        ended = pytest.main([*_USUAL, *([] if every else ["-x"]), *paths], plugins=[watcher])
+    if ended not in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED) and not watcher.failed:
+        raise CatalogueError(f"pytest ended with {ended}: {said.getvalue()[-2000:]}")
+    return Found(tuple(watcher.failed), time.monotonic() - begin_s)
+
+
+def histories(mutant: Mutant | None, seeds: range, excluded: frozenset[str], *, every: bool = False) -> Found:
+    """Run random histories with the defect in the product, up to the first that does not hold."""
+    begin_s = time.monotonic()
+    if mutant is not None:
+        install(mutant)
+    from tests.sim.history import run  # noqa: PLC0415 - it imports the product
+    from tests.sim.plan import draw  # noqa: PLC0415
+
+    failed = []
+    signal.signal(signal.SIGALRM, _too_long)
+    for seed in seeds:
+        name = f"seed {seed}"
+        if name in excluded:
+            continue
+        signal.alarm(TEST_LIMIT_S)
+        try:
+            violation = run(draw(seed)).violation
+        except _DEFECT_ERRORS as error:
+            violation = repr(error)
+        signal.alarm(0)
+        if violation is not None:
+            failed.append(f"{name}: {violation.partition(':')[0]}" if not every else name)
+            if not every:
+                break
+    return Found(tuple(failed), time.monotonic() - begin_s)
+
+
+def _too_long(_: int, __: FrameType | None) -> None:
+    raise TimeoutError("the history does not end")
+
+
+def simulator(mutant: Mutant, seeds: range, excluded: frozenset[str]) -> Found:
+    """Try the rows of the fault catalogue first, then random histories."""
+    rows = run_tests(mutant, (ROWS,), excluded)
+    if rows.failed:
+        return rows
+    found = histories(None, seeds, excluded)
+    return Found(found.failed, rows.seconds + found.seconds)
