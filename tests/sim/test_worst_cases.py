@@ -13,6 +13,8 @@ from avance.core.model import DiskState, PairState, Record
 from tests.playbook import WEB, A, B
 from tests.sim.drbd_side import Side
 from tests.sim.rows import PLAIN, SEEDS, TWO, WITNESS, Row
+from tests.sim.site import SimSite
+from tests.sim.world import World
 
 
 @pytest.mark.parametrize("seed", SEEDS)
@@ -69,16 +71,34 @@ def test_no_watchdog_and_a_dead_daemon(seed: int) -> None:
 @pytest.mark.parametrize("how", ["node.pause", "node.freeze"])
 @pytest.mark.parametrize("seed", SEEDS)
 def test_thawed_where_nobody_is_heard(seed: int, how: str) -> None:
-    """A stands still, B takes over, and A goes on with all its cables cut: its VMs stop within 2 s."""
+    """A stands still with its cables cut, B takes over, and A goes on where it hears nobody: its VMs stop in 2 s."""
     row = Row(WITNESS, seed)
     fault = row.breaks(how, "a")
+    row.isolated(A)
     row.passes(30.0)
     assert row.served_by() == B
-    row.isolated(A)
     row.heals(fault)
     row.passes(2.0)
     assert not row.world.machines[A].runs(WEB)
     row.passes(20.0)
+    row.recovers()
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_old_echo_after_a_pause(seed: int) -> None:
+    """The echo of a heartbeat that A sent before it stood still comes late: it is worth nothing."""
+    row = Row(WITNESS, seed)
+    held = [row.breaks("link.hold_and_release", port) for port in ("a.priv0", "a.biz0")]
+    row.passes(0.7)
+    fault = row.breaks("node.pause", "a")
+    row.isolated(A)
+    row.passes(30.0)
+    assert row.served_by() == B
+    row.heals(fault)
+    row.passes(1.5)
+    row.heals(*held)
+    row.passes(2.0)
+    assert not row.world.machines[A].runs(WEB)
     row.recovers()
 
 
@@ -188,5 +208,63 @@ def test_equal_copy_is_not_good_before_its_owner_says_so(seed: int) -> None:
     assert row.world.machines[A].record.solo(A)
     row.apart()
     row.passes(60.0)
+    row.never_on(B)
+    row.recovers()
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_accepted_order_is_no_confirmation(seed: int) -> None:
+    """Policy safety, and A's BMC accepts the order to switch it off but does nothing: B has no right."""
+    row = Row(SimSite(power=True, policy="safety"), seed)
+    row.breaks("bmc.deaf", "a")
+    row.breaks("bmc.unreachable", "b")
+    row.apart()
+    row.passes(60.0)
+    assert row.since(B, c.CutPeerPower), row.world.summary()
+    row.never_on(B)
+    row.recovers()
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_late_off_is_no_proof(seed: int) -> None:
+    """The first witness is in office on A only; A goes on alone by it and loses its power: B must not follow."""
+    row = Row(SimSite(witnesses=1, power=True), seed)
+    elected_s = _until_elected(row, seed)
+    _fresh(row, seed)
+    row.passes(elected_s - 0.5)
+    for link in ("priv0", "biz0"):
+        row.breaks("link.apart", link, only_from="a")
+    row.passes(1.0)
+    assert _arbiters(row) == (("witness:w1",), ())
+    row.world.run_until(lambda: row.acknowledged_by(A) > 2, 30.0)
+    row.off(A)
+    row.passes(60.0)
+    row.never_on(B)
+    row.recovers()
+
+
+def _fresh(row: Row, seed: int) -> None:
+    row.world = World(seed, site=row.world.site)
+    for node in (A, B):
+        row.world.boot(node)
+
+
+def _until_elected(row: Row, seed: int) -> float:
+    """Return how long after its first start a pair has its first arbiter in office."""
+    _fresh(row, seed)
+    return row.world.run_until(lambda: bool(row.world.machines[A].record.arbiters), 60.0)
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_one_node_teaches_nothing(seed: int) -> None:
+    """A witness that lost its storage hears one node of the pair only: it grants nothing, even to that one."""
+    row = Row(WITNESS, seed)
+    row.breaks("witness.cut", "b/w1")
+    row.heals(row.breaks("witness.wiped", "w1"))
+    row.passes(15.0)
+    assert not row.world.arbiters["w1"].register.taught
+    row.apart()
+    row.passes(40.0)
+    assert not row.world.arbiters["w1"].grants
     row.never_on(B)
     row.recovers()
