@@ -133,6 +133,7 @@ def status_text(status: dict[str, Any]) -> str:
         f"call home:       {status['call_home']['queued']} alerts waiting",
         f"arbitration:     {_arbitration_text(status)}",
         f"watchdog:        {_watchdog_text(status['watchdog'])}",
+        f"gate:            {status['gate']['problem'] or 'in place'}",
     ]
     if status["quarantined"]:
         lines.append("QUARANTINED: a node failed too often; `avance reset-device NODE` takes it back")

@@ -96,6 +96,11 @@ class Config:
     crash_policy: Policy = Policy.THRESHOLD
     crash_samples: int = SAMPLES_MIN
 
+    @property
+    def public_devices(self) -> tuple[str, ...]:
+        """The devices of the networks on which VMs and the service address are reached."""
+        return tuple(link.device for link in self.links if link.name != self.replication_link)
+
     def link(self, name: LinkName) -> Link:
         """Return the link of that name; it exists, because the parser checked it."""
         return next(link for link in self.links if link.name == name)

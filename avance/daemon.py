@@ -19,9 +19,10 @@ import avance
 from avance.adapters.callhome import QUEUE_DIR, AlertQueue
 from avance.adapters.control import SOCKET_PATH, serve
 from avance.adapters.drbd import DrbdDisks
+from avance.adapters.gate import LeaseGate
 from avance.adapters.heartbeat import HeartbeatChannel
 from avance.adapters.neighbours import ArpNeighbours
-from avance.adapters.netlink import NodeNetwork, warm_up
+from avance.adapters.netlink import NodeNetwork, put_filter, warm_up
 from avance.adapters.power import PeerBmc
 from avance.adapters.store import STATE_DIR, RecordStore
 from avance.adapters.vif import DomainWires
@@ -100,6 +101,7 @@ class Node:
         self._hypervisor = XenHypervisor(config, sink)
         self._network = NodeNetwork(config, sink)
         self._wires = DomainWires()
+        self._gate = LeaseGate(config.public_devices, config.service_address.ip, put_filter)
         self._neighbours = ArpNeighbours(config, sink)
         self._power = None if config.peer_bmc is None else PeerBmc(config.peer_bmc, config.dilation)
         self._watchdog = NodeWatchdog(config.timers.watchdog_s)
@@ -123,8 +125,14 @@ class Node:
                 tasks.create_task(self._disks.follow())
                 tasks.create_task(self._hypervisor.follow())
                 tasks.create_task(self._network.run())
+                tasks.create_task(self._put_gate())
                 while True:
                     await self._turn(channel, tasks)
+
+    async def _put_gate(self) -> None:
+        """As soon as the networks are there; without it everything else works, and the status says what is missing."""
+        await self._network.wait_up()
+        await self._gate.attach()
 
     async def _turn(self, channel: HeartbeatChannel, tasks: asyncio.TaskGroup) -> None:
         event = await self._events.get()
@@ -141,6 +149,8 @@ class Node:
                 self._answer_fence_peer(command)
             elif isinstance(command, c.AnswerOperator):
                 self._answer_operator(command)
+            elif isinstance(command, c.OpenGate):
+                self._gate.open_until(command.until_s)
             elif isinstance(command, c.FeedWatchdog):
                 self._watchdog.feed()
             elif isinstance(command, c.ResetNode):
@@ -310,6 +320,7 @@ class Node:
             rejected=self._rejected,
             watchdog_armed=self._watchdog.armed,
             watchdog_problem=self._watchdog.problem,
+            gate_problem=self._gate.problem,
         )
         return document(self.config, self.engine, around, now_s())
 

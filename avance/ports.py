@@ -112,6 +112,23 @@ class Wires(Protocol):
         ...
 
 
+class Gate(Protocol):
+    """What holds back the frames of VMs and of the service address when the right has ended."""
+
+    @property
+    def problem(self) -> str | None:
+        """Why it holds nothing back, or None."""
+        ...
+
+    def open_until(self, until_s: float | None) -> None:
+        """Let them pass until this monotonic second, None: without an end; returns at once."""
+        ...
+
+    def attach(self) -> Awaitable[None]:
+        """Put it into the way of the frames, once there is one."""
+        ...
+
+
 class PeerPower(Protocol):
     """The peer's power."""
 

@@ -19,9 +19,9 @@ SCHEMA = "avance.status/1"
 
 @dataclass(frozen=True, slots=True)
 class Around:
-    """What the daemon knows beside the engine: its queues, its sockets and its watchdog.
+    """What the daemon knows beside the engine: its queues, its sockets, its watchdog and its gate.
 
-    The watchdog is armed by its first feed; `watchdog_problem` says why it does not protect.
+    The watchdog is armed by its first feed; `watchdog_problem` and `gate_problem` say why they do not protect.
     """
 
     boot: str
@@ -31,6 +31,7 @@ class Around:
     rejected: Mapping[str, int] = field(default_factory=dict)
     watchdog_armed: bool = False
     watchdog_problem: str | None = None
+    gate_problem: str | None = None
 
 
 def document(config: Config, engine: Engine, around: Around, now: float) -> dict[str, Any]:
@@ -60,6 +61,7 @@ def document(config: Config, engine: Engine, around: Around, now: float) -> dict
             "problem": around.watchdog_problem,
             "feeds": engine.guard.feeds,
         },
+        "gate": {"problem": around.gate_problem},
         "quarantined": record.quarantined,
         "versions": {"avance": avance.__version__},
     }
@@ -85,6 +87,7 @@ def unpaired(now: float) -> dict[str, Any]:
         "rejected": {},
         "arbitration": {"policy": None, "arbiters": [], "solo": False, "lease_s": None, "hole": "closed"},
         "watchdog": {"configured": False, "armed": False, "problem": None, "feeds": 0},
+        "gate": {"problem": None},
         "quarantined": False,
         "versions": {"avance": avance.__version__},
     }

@@ -149,7 +149,13 @@ def _dual_active(claims: Sequence[oracle.Sighting], scene: Scene, allowed_s: flo
         return violated(DUAL_ACTIVE, text, overlaps=told)
     if unseen:
         return blind(DUAL_ACTIVE, unseen)
-    return holds(DUAL_ACTIVE, f"no address was used by two nodes at once for longer than {allowed_s:g} s")
+    shared = oracle.dual_active(claims, scene.client_ports, 0.0)
+    text = f"no address was used by two nodes at once for longer than {allowed_s:g} s"
+    if not shared:
+        return holds(DUAL_ACTIVE, "no address was used by two nodes at once")
+    longest_s = max(overlap.duration_s for overlap in shared)
+    allowed = [[o.address, *o.nodes, o.from_s, o.to_s, o.reached_network] for o in shared]
+    return holds(DUAL_ACTIVE, f"{text}; the longest time was {longest_s:.3f} s", allowed=allowed)
 
 
 def judge_replicas(report: ReplicaReport | str) -> Finding:

@@ -142,10 +142,9 @@ def ended(command: c.Command, outcome: Outcome = Outcome.OK, detail: str = "") -
 
 
 def acts(commands: Sequence[c.Command]) -> list[c.Command]:
-    """Return the commands without alerts, heartbeats and feeds of the watchdog."""
-    return [
-        command for command in commands if not isinstance(command, c.SendAlert | c.SendHeartbeat | c.FeedWatchdog)
-    ]
+    """Return the commands without alerts and what the clock alone gives: heartbeats, feeds, the end of the lease."""
+    told = c.SendAlert | c.SendHeartbeat | c.FeedWatchdog | c.OpenGate
+    return [command for command in commands if not isinstance(command, told)]
 
 
 def alerts(commands: Sequence[c.Command]) -> list[str]:

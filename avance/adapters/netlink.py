@@ -23,6 +23,8 @@ _ANNOUNCE_S = (0.0, 0.1, 0.2)  # gratuitous ARP after these pauses; well below 1
 _ETH_P_ARP = 0x0806
 _CALL_S = 20.0
 _RTMGRP_LINK = 1  # linux/rtnetlink.h
+_EGRESS = 0xFFFFFFF3  # linux/pkt_sched.h: TC_H_MAKE(TC_H_CLSACT, TC_H_MIN_EGRESS)
+_ALL_PROTOCOLS = 0x0003  # linux/if_ether.h: ETH_P_ALL
 _MESSAGE_BYTES_MAX = 65536
 _MESSAGES_MAX = 1000  # messages taken at once; more come at the next turn of the loop
 
@@ -126,6 +128,28 @@ def read_carrier(device: str, root: Path = Path("/sys/class/net")) -> bool:
         return (root / device / "carrier").read_text().strip() == "1"
     except OSError:
         return False
+
+
+def put_filter(device: str, program: int) -> None:
+    """Hang a loaded BPF program into the way out of a device, in the place of an earlier one (tc-bpf(8)).
+
+    Raises:
+        OSError: there is no such device, or the kernel does not take the program.
+    """
+    from pyroute2.netlink.exceptions import NetlinkError  # noqa: PLC0415 - slow import, see the module's docstring
+
+    with _open_route() as route:
+        found = route.link_lookup(ifname=device)
+        if not found:
+            raise OSError(errno.ENODEV, f"there is no network device {device}")
+        try:
+            route.tc("replace", "clsact", found[0])
+            route.tc(
+                "replace-filter", "bpf", found[0], parent=_EGRESS, protocol=_ALL_PROTOCOLS, prio=1, handle=1,
+                fd=program, name="avance_lease", direct_action=True,
+            )  # fmt: skip
+        except NetlinkError as error:
+            raise OSError(error.code, f"{device}: {error}") from error
 
 
 def _drain(bell: socket.socket) -> None:

@@ -15,9 +15,9 @@ from pathlib import Path
 
 from avance.core.model import Outcome
 from avance.ports import Done
+from avance.wire.xl import DOMAIN_DEVICE
 
 _DEVICES = Path("/sys/class/net")
-_DOMAIN_DEVICE = re.compile(r"vif\d+\.\d+")  # libxl's name of a back end: domain and number of the card
 _SIOCGIFFLAGS, _SIOCSIFFLAGS, _IFF_UP = 0x8913, 0x8914, 0x1  # linux/sockios.h, linux/if.h
 _REQUEST = struct.Struct("16sH22x")  # struct ifreq with its flags
 
@@ -25,7 +25,7 @@ _REQUEST = struct.Struct("16sH22x")  # struct ifreq with its flags
 class DomainWires:
     """The port `Wires`."""
 
-    def __init__(self, devices: Path = _DEVICES, pattern: re.Pattern[str] = _DOMAIN_DEVICE) -> None:
+    def __init__(self, devices: Path = _DEVICES, pattern: re.Pattern[str] = DOMAIN_DEVICE) -> None:
         self._devices = devices
         self._pattern = pattern
 

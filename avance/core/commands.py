@@ -205,6 +205,13 @@ class ProbeNeighbours:
 
 
 @dataclass(frozen=True, slots=True)
+class OpenGate:
+    """Let out what the VMs and the service address send until then; None: without an end (decision 0016)."""
+
+    until_s: float | None
+
+
+@dataclass(frozen=True, slots=True)
 class FeedWatchdog:
     """Give this machine ten more seconds; the first one arms the watchdog."""
 
@@ -256,6 +263,6 @@ NodeCommand = (
     | ProbeNeighbours
 )
 
-Told = SendHeartbeat | AnswerFencePeer | AnswerOperator | SendAlert | FeedWatchdog | ResetNode
+Told = SendHeartbeat | AnswerFencePeer | AnswerOperator | SendAlert | OpenGate | FeedWatchdog | ResetNode
 
 Command = VmCommand | NodeCommand | Told

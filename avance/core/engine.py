@@ -115,6 +115,7 @@ class Engine:
         self.dropped_at: float | None = None
         self.yields = False  # an operator gave up this node's version of diverged data
         self.peer_machine = ""
+        self.peer_run = ""  # the boot of the peer's daemon, which is another one after each of its starts
         self.consenter = ""  # the boot of the peer's machine in which it was last seen before this node went on alone
         self.stable_at = 0.0
         self.paired_at = 0.0
@@ -201,7 +202,7 @@ class Engine:
     def peer_lost(self, now: float) -> bool:
         """No receipt for the peer-lost time; a running owner counts from its last echo, as its lease does."""
         limit_s = self.setup.timers.peer_lost_s
-        if self.is_owner and self.liveness.lease_age_s(now) >= limit_s:
+        if self.is_owner and self.liveness.lease_age_s(now) >= limit_s and not self.liveness.was_late(now):
             return True
         last = self.liveness.last_receipt_at
         return now - (self.started_at or now if last is None else last) >= limit_s

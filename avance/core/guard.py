@@ -8,17 +8,20 @@ even that hangs, reset by the watchdog (arbitration design, sections 4 and 5).
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from math import inf
 
 from avance.core import commands as c
 from avance.core.model import PairState, Timers
 
 _FEED_S = 1.0  # between two feeds of the watchdog
+_UNSET_S = -1.0
 _LAG_S = 2.0  # a loop that was this late is not trusted with the watchdog before its next turn on time
 
 
 @dataclass(frozen=True, slots=True)
 class Standing:
     """What the guard may look at. `tick`: this turn is one of those at a steady pace, which show how late the loop is.
+    `lease_until_s`: when the lease ends, or has ended.
     `deciding`: a right to go on is being made durable just now."""
 
     tick: bool
@@ -29,6 +32,7 @@ class Standing:
     lease_valid: bool
     lease_over: bool
     lease_age_s: float
+    lease_until_s: float
     deciding: bool
     watchdog: bool
 
@@ -40,6 +44,7 @@ class Guard:
     timers: Timers
     paused: bool | None = None
     feeds: int = 0
+    _gate_until_s: float | None = field(init=False, default=_UNSET_S)
     _busy: bool = field(init=False, default=False)
     _fed_at: float | None = field(init=False, default=None)
     _reset_at: float | None = field(init=False, default=None)
@@ -49,9 +54,8 @@ class Guard:
 
     def judge(self, standing: Standing, now: float) -> list[tuple[c.Command, str]]:
         """Return the commands of this moment, each with its reason; an empty reason is not worth a line."""
-        commands = self._reset(standing, now)
-        pausing = self._pause(standing, now)
-        return commands + pausing + self._feed(standing, now)
+        resetting, pausing = self._reset(standing, now), self._pause(standing, now)
+        return resetting + self._open(standing) + pausing + self._feed(standing, now)
 
     def done(self, command: str, *, ok: bool) -> None:
         """Note the outcome of PauseVms or UnpauseVms; after anything but OK nobody knows, and both are tried again."""
@@ -91,6 +95,17 @@ class Guard:
             return []
         was, self._busy, self._tried_at = self.paused, True, now
         return [(c.UnpauseVms(), "the right to run is there again" if was else "")]
+
+    def _open(self, standing: Standing) -> list[tuple[c.Command, str]]:
+        """The gate closes by itself at the end of the lease; it is moved at each heartbeat, not for every echo."""
+        until_s = None if standing.solo else standing.lease_until_s
+        until_s = 0.0 if standing.pair is PairState.FENCED else until_s
+        last_s = self._gate_until_s
+        later_s = inf if until_s is None or last_s is None else until_s - last_s
+        if until_s == last_s or 0.0 <= later_s < self.timers.heartbeat_s / 2:
+            return []
+        self._gate_until_s = until_s
+        return [(c.OpenGate(until_s), "")]
 
     def _feed(self, standing: Standing, now: float) -> list[tuple[c.Command, str]]:
         if standing.tick:

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 
 from avance.core.model import LinkName, LinkState, Timers
 
+_ANSWER_S = 0.1  # beyond a heartbeat: then the peer has echoed what was sent after a lag
 _AFTER_PAUSE_S = 1.0  # two heartbeats: a peer that is there has answered before this node looks for another right
 
 
@@ -37,6 +38,8 @@ class Liveness:
     _void_before_s: float | None = field(init=False, default=None)
     _anchor_s: float | None = field(init=False, default=None)
     _updated_at: float | None = field(init=False, default=None)
+    lag_s: float = field(init=False, default=0.0)
+    _late_at: float | None = field(init=False, default=None)
 
     def __post_init__(self) -> None:
         assert self.names, "a pair needs at least one link"
@@ -68,10 +71,17 @@ class Liveness:
             entry.falls = 0
 
     def update(self, now: float) -> list[tuple[LinkName, LinkState, LinkState]]:
-        """Re-judge every link; returns (link, before, after) of those that changed."""
+        """Re-judge every link; returns (link, before, after) of those that changed.
+
+        `lag_s` is then how long nothing was judged, where that is long enough to matter, else 0.
+        """
         self._anchor_s = now if self._anchor_s is None else self._anchor_s
-        if self._updated_at is not None and now - self._updated_at >= self.timers.suspect_s:
+        gap_s = 0.0 if self._updated_at is None else now - self._updated_at
+        self.lag_s = gap_s if gap_s >= self.timers.suspect_s else 0.0
+        if self.lag_s:
             # The daemon or the whole node stood still: what the peer said meanwhile is still waiting to be read.
+            heard_s = self.echo_age_s(now - gap_s)
+            self._late_at = now if heard_s is not None and heard_s < self.timers.suspect_s else None
             for entry in self._links.values():
                 entry.receipt_at = None if entry.receipt_at is None else now
         self._updated_at = now
@@ -129,6 +139,10 @@ class Liveness:
         age_s = self.echo_age_s(now)
         return self.lease_from_s is not None and age_s is not None and age_s < self.timers.link_down_s
 
+    def was_late(self, now: float) -> bool:
+        """This node stood still until a moment ago, so the silence of a peer that was there before says nothing yet."""
+        return self._late_at is not None and now - self._late_at < self.timers.heartbeat_s + _ANSWER_S
+
     def lease_age_s(self, now: float) -> float:
         """Seconds since the send time of the last echoed heartbeat; before the first one, since this run began."""
         since = self._anchor_s if self.lease_from_s is None else self.lease_from_s
@@ -138,6 +152,11 @@ class Liveness:
         """The right to run by the peer's echo has ended; a run that has just begun gets the time of one lease."""
         voided = self._void_before_s is not None and self.lease_from_s is None
         return voided or self.lease_age_s(now) >= self.timers.lease_s
+
+    def lease_until_s(self, now: float) -> float:
+        """When the right to run by the peer's echo ends, or ended (`lease_over` begins)."""
+        voided = self._void_before_s is not None and self.lease_from_s is None
+        return 0.0 if voided else now - self.lease_age_s(now) + self.timers.lease_s
 
     def lease_valid(self, now: float) -> bool:
         """The peer confirmed, less than the lease time ago, that it hears this node."""

@@ -98,7 +98,7 @@ class Timers:
     boot_wait_s: float = 10.0
     witness_try_s: float = 1.0
     witness_lost_s: float = 30.0
-    consent_s: float = 1.5
+    consent_s: float = 1.0
     stable_s: float = 10.0
     crash_mean_s: float = 1440.0
 

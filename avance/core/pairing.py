@@ -19,8 +19,12 @@ _JUDGE_ROUNDS_MAX = 4  # Become can be followed by Save or another Become, never
 
 
 def judge_links(engine: Engine, now: float) -> None:
-    """Note every change of a link."""
-    for name, before, after in engine.liveness.update(now):
+    """Note every change of a link, and that nothing was judged for too long."""
+    changes = engine.liveness.update(now)
+    if engine.liveness.lag_s:
+        lag_s = engine.liveness.lag_s
+        engine.say(f"nothing was judged for {lag_s:.1f} s: this daemon was late", alert=alerts.lagging(lag_s))
+    for name, before, after in changes:
         engine.say(f"link {name}: {before} -> {after}")
         if after is LinkState.DOWN:
             engine.alert(alerts.link_down(name))
@@ -100,8 +104,9 @@ def _meet_machine(engine: Engine, now: float) -> None:
     """Count the peer's restarts: one that was not for a cure is a failure of the device (crash-loop quarantine)."""
     assert engine.peer is not None, "a peer that was never heard cannot be paired with"
     before, engine.peer_machine = engine.peer_machine, engine.peer.machine
-    if before not in ("", engine.peer.machine):
-        engine.liveness.forgive()  # the links fell with the machine, not by themselves
+    run, engine.peer_run = engine.peer_run, engine.peer.boot
+    if run not in ("", engine.peer.boot):
+        engine.liveness.forgive()  # the links fell with the peer's daemon or machine, not by themselves
     if before in ("", engine.peer.machine) or engine.peer.record.cure == engine.record.epoch:
         return
     timers = engine.setup.timers
@@ -136,7 +141,8 @@ def _tidy_record(engine: Engine, now: float) -> None:
         whole = len(synced) == len(engine.units) and engine.private_link() is not LinkState.DOWN
         if engine.is_owner:
             quarantined = engine.crashes.tripped
-            if whole and not quarantined:
+            acting = any(unit.busy for unit in engine.units.values())  # ResumeDisk may still be on its way to DRBD
+            if whole and not quarantined and not acting:
                 outdated = False
         if not outdated and whole:
             cure = 0

@@ -220,6 +220,7 @@ def judge_guard(engine: Engine, now: float, *, tick: bool) -> None:
         lease_valid=engine.liveness.lease_valid(now),
         lease_over=engine.liveness.lease_over(now),
         lease_age_s=engine.liveness.lease_age_s(now),
+        lease_until_s=engine.liveness.lease_until_s(now),
         deciding=engine.saving is not None and engine.saving.solo(engine.setup.me),
         watchdog=engine.setup.watchdog,
     )

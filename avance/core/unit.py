@@ -5,7 +5,7 @@ At most one command per VM is in flight (`busy`); its outcome is the next event.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from avance.core import commands as c
@@ -192,6 +192,8 @@ class VmUnit:
             self.failures = 0  # the steps before a command that always fails do not make it better
         if outcome is Outcome.OK and done not in _STATE_COMMANDS:
             self.settled, self.settled_at = (done, self.disk), now
+        if done == "ConnectDisk" and outcome is Outcome.OK and self.disk is not None:
+            self.disk = replace(self.disk, connection="Connecting")  # it may meet its peer before DRBD reports anything
         if done == "AttachDisk":
             self.attach_tried = True
         if done == "KeepCopy":

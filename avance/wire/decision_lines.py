@@ -7,14 +7,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from avance.core.commands import Command, FeedWatchdog, SendHeartbeat, TeachWitness
+from avance.core.commands import Command, FeedWatchdog, OpenGate, SendHeartbeat, TeachWitness
 from avance.core.engine import Decision, Engine
 from avance.core.events import Event
 from avance.core.model import PairState, VmState
 from avance.parsed import Json
 from avance.wire.plain import to_plain
 
-_BY_THE_CLOCK = (SendHeartbeat, FeedWatchdog)  # never worth a word
+_BY_THE_CLOCK = (SendHeartbeat, OpenGate, FeedWatchdog)  # never worth a word
 _ROUTINE = (TeachWitness,)  # not worth a line of their own
 
 

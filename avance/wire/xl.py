@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 from avance.core.model import VmId, VmSpec
@@ -11,6 +12,7 @@ from avance.wire.drbd import device_path
 # (docs/misc/xenstore.txt of Xen, 'Special watches').
 WATCH_ARGV = ("xenstore-watch", "@introduceDomain", "@releaseDomain")
 LIST_ARGV = ("xl", "list")
+DOMAIN_DEVICE = re.compile(r"vif\d+\.\d+")  # libxl's name of a network back end: domain and number of the card
 
 
 @dataclass(frozen=True, slots=True)

@@ -37,8 +37,9 @@ MUTANTS = (
         (
             Edit(
                 _PAIRING,
-                "            if whole and not quarantined:\n                outdated = False\n",
-                "            if whole and not quarantined:\n                outdated = record.peer_outdated\n",
+                "            if whole and not quarantined and not acting:\n                outdated = False\n",
+                "            if whole and not quarantined and not acting:\n"
+                "                outdated = record.peer_outdated\n",
             ),
         ),
     ),
@@ -48,8 +49,8 @@ MUTANTS = (
         (
             Edit(
                 _PAIRING,
-                "            if whole and not quarantined:\n                outdated = False\n",
-                "            if whole and not quarantined:\n                outdated = False\n"
+                "            if whole and not quarantined and not acting:\n                outdated = False\n",
+                "            if whole and not quarantined and not acting:\n                outdated = False\n"
                 "        elif whole:\n            outdated = False\n",
             ),
         ),
@@ -60,8 +61,19 @@ MUTANTS = (
         (
             Edit(
                 _PAIRING,
-                "            if whole and not quarantined:\n                outdated = False\n",
+                "            if whole and not quarantined and not acting:\n                outdated = False\n",
                 "            if not quarantined:\n                outdated = False\n",
+            ),
+        ),
+    ),
+    Mutant(
+        "connecting-not-known",
+        "a copy that was told to connect a moment ago counts as apart until DRBD reports otherwise",
+        (
+            Edit(
+                "avance/core/unit.py",
+                '            self.disk = replace(self.disk, connection="Connecting")',
+                "            pass",
             ),
         ),
     ),

@@ -180,4 +180,26 @@ MUTANTS = (
             ),
         ),
     ),
+    Mutant(
+        "gate-without-an-end",
+        "what VMs and the service address send passes for ever, also from a machine that was frozen",
+        (
+            Edit(
+                _GUARD,
+                "        until_s = None if standing.solo else standing.lease_until_s\n",
+                "        until_s = None\n",
+            ),
+        ),
+    ),
+    Mutant(
+        "gate-never-moved",
+        "the gate closes at the end of the first lease, and renewals do not move it",
+        (
+            Edit(
+                _GUARD,
+                "        if until_s == last_s or 0.0 <= later_s < self.timers.heartbeat_s / 2:\n",
+                "        if until_s == last_s or 0.0 <= later_s < inf:\n",
+            ),
+        ),
+    ),
 )

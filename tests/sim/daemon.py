@@ -158,6 +158,8 @@ class Daemon:
         match command:
             case c.AnswerFencePeer(ask, code):
                 machine.after(0.02, machine.fence_answered, ask, code)
+            case c.OpenGate(until_s):
+                machine.open_gate(until_s)
             case c.FeedWatchdog():
                 machine.feed()
             case c.ResetNode(reason):

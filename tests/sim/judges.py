@@ -167,6 +167,15 @@ class Judges:
             self._watching += 1
             world.after(OVERLAP_S + 0.01, self._still_twice, self._watching)
 
+    def thawed(self, machine: Machine) -> None:
+        """A machine that was frozen goes on, and its clock has jumped: not one frame of an old right gets out."""
+        other = self.world.machines[peer_of(machine.name)]
+        mine, theirs = machine.store.record, other.store.record
+        taken = theirs.solo(other.name) and theirs.epoch > mine.epoch
+        says = machine.address or any(machine.runs(vm) for vm in machine.domains)
+        if taken and says and machine.reaches_clients and not self._forgiven("I5"):
+            self.fail("I5", f"{machine.name} thaws and sends on, but {other.name} owns epoch {theirs.epoch}")
+
     def _visible(self, machine: Machine) -> bool:
         port = self.world.network.ports[machine.name, self.world.public]
         return not port.cut_out and not port.cut_in

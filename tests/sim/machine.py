@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from avance.core.model import Record
     from tests.sim.world import World
 
-SUPERVISOR_S = 3.0
 HANDLER_S = 20.0
 DENIED = 1
 
@@ -42,6 +41,7 @@ class Machine:
         self.daemon: Daemon | None = None
         self.domains: dict[VmId, bool] = {}  # value: its processors run (not paused)
         self.address = False
+        self.gate_until_s: float | None = None  # a machine that has just started has no gate yet
         self.blocked_s = 0.0
         self.broken_vms: set[VmId] = set()
         self.useless: set[str] = set()  # what does nothing here any more: `reset`, `pause`, `watchdog`
@@ -142,6 +142,7 @@ class Machine:
             self.daemon.die()
         self.starts += 1
         self.still, self.daemon, self.address, self.blocked_s = None, None, False, 0.0
+        self.gate_until_s = None
         self.domains.clear()
         self._waiting.clear()
         self._answers.clear()
@@ -168,7 +169,10 @@ class Machine:
         stood_s = self.world.now - self._still_since if self.still == "pause" else 0.0
         self._zero += stood_s
         self._stood_s += stood_s
+        frozen = self.still == "freeze"
         self.still, self.thawed_at = None, self.world.now
+        if frozen:
+            self.world.judges.thawed(self)
         waiting, self._waiting = self._waiting, []
         for delay_s, act, given in waiting:
             self.after(delay_s, act, *given)
@@ -182,7 +186,7 @@ class Machine:
         if not self.on or self.daemon is not None:
             return
         if self.store.damaged:
-            self.after(SUPERVISOR_S, self.start_daemon)
+            self.after(self.world.random.uniform(*self.world.supervisor_s), self.start_daemon)
             return
         self._daemons += 1
         self.daemon = Daemon(self, f"{self.name}-boot-{self._daemons}", f"{self.name}-machine-{self.starts}")
@@ -197,7 +201,7 @@ class Machine:
         self.store.crash()
         for ask in list(self._answers):
             self.after(0.05, self.fence_answered, ask, DENIED)
-        self.after(SUPERVISOR_S, self.start_daemon)
+        self.after(self.world.random.uniform(*self.world.supervisor_s), self.start_daemon)
 
     def crash_daemon(self, error: str) -> None:
         """The daemon met a programmer error: in the product its process ends, here the history fails."""
@@ -292,6 +296,15 @@ class Machine:
         for vm in self.domains:
             self.domains[vm] = not paused
         self.world.judges.placement_changed()
+
+    @property
+    def reaches_clients(self) -> bool:
+        """What its VMs and the service address send passes the gate of the lease (avance/adapters/gate.py)."""
+        return self.awake and (self.gate_until_s is None or self.mono() < self.gate_until_s)
+
+    def open_gate(self, until_s: float | None) -> None:
+        """Move the end of what may leave."""
+        self.gate_until_s = until_s
 
     def hold(self, *, address: bool) -> None:
         """Hold or release the service address."""

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from tests.sim.world import World
 
 Before = tuple[str, dict[VmId, VmState]]
-QUIET = (c.SendHeartbeat, c.FeedWatchdog, c.ReadPeerPower, c.TeachWitness, c.ProbeNeighbours)
+QUIET = (c.SendHeartbeat, c.FeedWatchdog, c.OpenGate, c.ReadPeerPower, c.TeachWitness, c.ProbeNeighbours)
 
 
 def before(engine: Engine) -> Before:

@@ -15,8 +15,9 @@ from tests.sim.site import SimSite
 @pytest.mark.parametrize("seed", SEEDS)
 def test_h1_daemon_killed(seed: int, site: SimSite) -> None:
     """The supervisor restarts it; the VM keeps running, no failover, protected again."""
-    for node in ("a", "b"):
+    for node, start_s in (("a", 3.0), ("b", 3.0), ("a", 6.5), ("b", 6.5)):
         row = Row(site, seed)
+        row.world.supervisor_s = (start_s, start_s)  # 6.5: longer than the peer-lost time, as under emulation
         row.breaks("process.kill", f"{node}/daemon")
         row.passes(30.0)
         row.untouched()
@@ -50,6 +51,8 @@ def test_h3_daemon_stopped_for_a_moment(seed: int, site: SimSite) -> None:
     row.heals(fault)
     row.passes(30.0)
     row.untouched(stall_s=1.0)
+    assert (A, "daemon_lag") in [(node, code) for _, node, code in row.world.alerts]
+    assert (A, "peer_lost") not in [(node, code) for _, node, code in row.world.alerts]
     assert row.epoch(A) == row.epoch(B) == before
     assert not row.resets(A) + row.resets(B)
     row.recovers()

@@ -268,3 +268,21 @@ def test_one_node_teaches_nothing(seed: int) -> None:
     assert not row.world.arbiters["w1"].grants
     row.never_on(B)
     row.recovers()
+
+
+@pytest.mark.parametrize("site", [WITNESS, PLAIN])
+@pytest.mark.parametrize("seed", [1, 8, 33, 43])
+def test_backup_that_consents_stays_away(seed: int, site: SimSite) -> None:
+    """B was told to connect a moment ago when A asks for its consent: it must not meet A after it has outdated itself.
+
+    Its copy would be good again while the record says that it is not, and A's `resume-io`, which came from the consent,
+    could let the VM write alone after the right was given back.
+    """
+    row = Row(site, seed)
+    row.world.supervisor_s = (6.5, 6.5)
+    row.world.command_s |= {
+        c.ResumeDisk: (1.0, 2.5), c.ConnectDisk: (0.05, 0.1), c.OutdateDisk: (0.05, 0.1), c.DisconnectDisk: (0.5, 1.5)
+    }  # fmt: skip
+    row.breaks("process.kill", "a/daemon")
+    row.passes(40.0)
+    row.recovers()

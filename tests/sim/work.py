@@ -34,7 +34,7 @@ def begin(daemon: Daemon, command: c.Command) -> None:
     if isinstance(command, c.AskWitness | c.TeachWitness):
         world.arbiters[command.witness].send(daemon, command)
         return
-    usual = SECONDS.get(type(command), USUAL_S)
+    usual = world.command_s.get(type(command)) or SECONDS.get(type(command), USUAL_S)
     delay_s = world.random.uniform(*usual)
     dice = 1.0
     if world.trouble:

@@ -48,6 +48,8 @@ class World(Clock):
         self.trouble = 0.0  # share of commands that end oddly
         self.resync_factor = 1.0
         self.boot_s = (6.0, 10.0)  # from reset or power to the daemon
+        self.command_s: dict[type, tuple[float, float]] = {}  # commands that take another time than usual
+        self.supervisor_s = (1.5, 7.0)  # from the end of a daemon to the next one
         self.rtc_offset_s: dict[NodeId, float] = {A: 4711.0, B: -1234.0}
         self.trace: list[str] = []
         self.commands: list[tuple[float, NodeId, c.Command]] = []
@@ -141,10 +143,10 @@ class World(Clock):
         return all(self.runner(vm) is not None for vm in self.site.vms)
 
     def runner(self, vm: VmId = WEB) -> NodeId | None:
-        """Return the node on which a VM runs and may write."""
+        """Return the node on which a VM runs, may write and reaches its clients."""
         for name, machine in self.machines.items():
             side = self.resources[vm].sides[name]
-            if machine.runs(vm) and side.primary and not side.suspended:
+            if machine.runs(vm) and machine.reaches_clients and side.primary and not side.suspended:
                 return name
         return None
 

@@ -56,6 +56,7 @@ def test_good_site_becomes_values() -> None:
     assert mine.config_hash == theirs.config_hash
     assert str(mine.link(LinkName("priv0")).peer_address) == str(theirs.link(LinkName("priv0")).address.ip)
     assert str(mine.service_address) == "10.77.0.10/24"
+    assert mine.public_devices == ("biz0",)
     assert mine.timers == Timers()
     assert mine.vms[0].port == 7789
 

@@ -62,7 +62,8 @@ def test_status_for_people_begins_with_what_matters(capsys: pytest.CaptureFixtur
     text = module.status_text(status | {"protected": True})
     assert text.startswith("PROTECTED")
     for word in ("priv0 UP", "10.77.0.10/24 (here)", "vm web: RUNNING", "multiplied by 2", "QUARANTINED",
-                 "3 not a heartbeat", "policy availability, lease 4.2 s, HOLE OPEN", "watchdog:        armed"):
+                 "3 not a heartbeat", "policy availability, lease 4.2 s, HOLE OPEN", "watchdog:        armed",
+                 "gate:            in place"):
         assert word in text
     assert "avance pair" in module.status_text(unpaired(0.0))
 
@@ -71,9 +72,11 @@ def test_closed_hole_and_lone_right_are_said() -> None:
     """With an arbiter in office no hole is named; a node that may write alone needs no lease; a problem is named."""
     arbitration = {"policy": "availability", "arbiters": ["witness:w1"], "solo": True, "lease_s": 0.0, "hole": "closed"}
     watchdog = {"configured": True, "armed": False, "problem": "/dev/watchdog: no such device", "feeds": 0}
-    text = module.status_text(unpaired(0.0) | {"pair": "ALONE", "arbitration": arbitration, "watchdog": watchdog})
+    known = {"pair": "ALONE", "arbitration": arbitration, "watchdog": watchdog, "gate": {"problem": "biz0: no clsact"}}
+    text = module.status_text(unpaired(0.0) | known)
     assert "witness:w1, this node may write alone\n" in text
     assert "/dev/watchdog: no such device" in text
+    assert "gate:            biz0: no clsact" in text
     assert "refused" not in text
 
 

@@ -71,12 +71,12 @@ class Story:
         self.add(t_s, "switch", "multicast", **fields, peak=peak, peak_from_s=t_s)
 
     def judged(
-        self, *, replicas: ReplicaReport | str = EQUAL, writes: SetFull | str = KEPT
+        self, *, replicas: ReplicaReport | str = EQUAL, writes: SetFull | str = KEPT, overlap_allowed_s: float = 0.0
     ) -> dict[str, Finding]:
         """All findings by oracle."""
         found = judge_history(
-            tuple(self.history), bed_scene(), since_s=1.0, until_s=END_S, overlap_allowed_s=0.0, replicas=replicas,
-            writes=writes,
+            tuple(self.history), bed_scene(), since_s=1.0, until_s=END_S, overlap_allowed_s=overlap_allowed_s,
+            replicas=replicas, writes=writes,
         )  # fmt: skip
         return {finding.oracle: finding for finding in found}
 
@@ -117,6 +117,16 @@ def test_two_nodes_that_use_one_address_are_caught() -> None:
     found = story.judged()
     assert not_holding(found) == {"dual_active": State.VIOLATED}
     assert f"both used {VM}" in found["dual_active"].text
+
+
+def test_overlap_that_is_allowed_is_told() -> None:
+    """A row may allow a short overlap; what there was of it stands in the finding."""
+    story = Story()
+    story.seen(75.0, "a")
+    found = story.judged(overlap_allowed_s=1.0)["dual_active"]
+    assert found.state is State.HOLDS
+    assert found.text.endswith("the longest time was 0.500 s")
+    assert found.evidence["allowed"] == [[VM, "a", "b", 74.5, 75.0, True]]
 
 
 def test_eleven_multicasts_in_a_second_are_caught() -> None:

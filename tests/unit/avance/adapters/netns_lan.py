@@ -1,31 +1,38 @@
 """A public network in a private namespace: the node's bridge with a wire to the outside and one to its own domain.
 
-Run as a program: `python -m tests.unit.avance.adapters.netns_lan`. It tries the adapters `neighbours` and `vif` there
-and prints what came of it as one line of JSON. Exit code 77 and a sentence on stderr: the host gives no such namespace.
+Run as a program: `python -m tests.unit.avance.adapters.netns_lan`. It tries the adapters `neighbours`, `vif` and `gate`
+there and prints what came of it as one line of JSON. Exit code 77 and a sentence on stderr: the host gives no such
+namespace.
 It must never touch the host's own network: it leaves it before it does anything.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import ctypes
 import fcntl
 import json
 import os
+import socket
 import struct
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
-from ipaddress import IPv4Address
+from functools import partial
+from ipaddress import IPv4Address, IPv6Address
 from pathlib import Path
 
+from avance.adapters.gate import LeaseGate
 from avance.adapters.neighbours import ArpNeighbours
+from avance.adapters.netlink import put_filter
 from avance.adapters.process import run
 from avance.adapters.vif import DomainWires
 from avance.core.events import Event
 from avance.core.model import LinkName, Outcome
+from avance.wire import arp
 from tests.unit.avance.site import config
 
 NEW_NAMESPACES = 0x40000000 | 0x00020000  # network and mounts (sched.h)
@@ -34,6 +41,7 @@ GATEWAY, SERVICE, VM = "10.77.0.2", "10.77.0.10", "10.77.0.20"
 VM_MAC = bytes.fromhex("00163e770020")
 OTHER_MAC = bytes.fromhex("020000000001")
 IMPOSSIBLE = 77
+FRAME_S = 0.03  # in which a frame is through
 
 
 @dataclass
@@ -43,10 +51,12 @@ class Wire:
     tap: int
     answers: dict[str, bytes] = field(default_factory=dict)
     broadcasts: list[float] = field(default_factory=list)
+    frames: int = 0
 
     def readable(self) -> None:
         """Take a frame, and answer it when it asks for one of ours."""
         frame = os.read(self.tap, 2048)
+        self.frames += 1
         if frame[12:14] != b"\x08\x06":
             return
         if frame[:6] == b"\xff" * 6:
@@ -115,6 +125,88 @@ async def probe(*, gateway: bool = True) -> dict[str, object]:
             "took_s": time.monotonic() - begun}  # fmt: skip
 
 
+def senders(domain: Wire) -> dict[str, Callable[[], None]]:
+    """Return how each kind of frame is sent; the names are what the tests ask for."""
+    node = socket.socket(socket.AF_PACKET, socket.SOCK_RAW)
+    node.bind(("biz0", 0))
+    mac = node.getsockname()[4]
+
+    def from_node(frame: bytes) -> None:
+        with contextlib.suppress(OSError):  # ENOBUFS: dropped on its way
+            node.send(frame)
+
+    def from_domain(frame: bytes) -> None:
+        os.write(domain.tap, frame)
+
+    ways = {
+        "vm ipv4": (from_domain, ipv4(VM_MAC, VM)),
+        "vm ipv6": (from_domain, ipv6(VM_MAC)),
+        "vm arp": (from_domain, arp.question(VM_MAC, sender=IPv4Address(VM), target=IPv4Address(GATEWAY))),
+        "service ipv4": (from_node, ipv4(mac, SERVICE)),
+        "service arp": (from_node, arp.question(mac, sender=IPv4Address(SERVICE), target=IPv4Address(SERVICE))),
+        "own ipv4": (from_node, ipv4(mac, "10.77.0.11")),
+        "own arp": (from_node, arp.question(mac, sender=IPv4Address("10.77.0.11"), target=IPv4Address(GATEWAY))),
+        "own probe": (from_node, arp.question(mac, sender=IPv4Address("0.0.0.0"), target=IPv4Address(VM))),
+        "own ipv6": (from_node, ipv6(mac)),
+    }
+    return {name: partial(send, frame) for name, (send, frame) in ways.items()}
+
+
+def framed(source: bytes, kind: int, body: bytes) -> bytes:
+    """Return a broadcast frame."""
+    return b"\xff" * 6 + source + struct.pack("!H", kind) + body
+
+
+def ipv4(source: bytes, address: str) -> bytes:
+    """Return a broadcast UDP packet, which a bridge with a firewall takes for whole too."""
+    ends = IPv4Address(address).packed + b"\xff" * 4
+    words = struct.unpack("!10H", struct.pack("!BBHHHBBH", 0x45, 0, 28, 0, 0, 64, 17, 0) + ends)
+    total = sum(words)
+    check = ~((total & 0xFFFF) + (total >> 16)) & 0xFFFF  # RFC 1071
+    return framed(source, 0x0800, struct.pack("!BBHHHBBH", 0x45, 0, 28, 0, 0, 64, 17, check) + ends + bytes(26))
+
+
+def ipv6(source: bytes) -> bytes:
+    """Return a packet without a payload to all nodes (RFC 8200: 59 is "no next header")."""
+    ends = IPv6Address("fe80::1").packed + IPv6Address("ff02::1").packed
+    return framed(source, 0x86DD, struct.pack("!IHBB", 6 << 28, 0, 59, 64) + ends + bytes(6))
+
+
+async def passing(outside: Wire, ways: dict[str, Callable[[], None]]) -> list[str]:
+    """Send one frame of each kind and return which of them reached the outside."""
+    passed = []
+    for name, send in ways.items():
+        seen = outside.frames
+        send()
+        await asyncio.sleep(FRAME_S)
+        if outside.frames > seen:
+            passed.append(name)
+    return passed
+
+
+async def gates(outside: Wire, domain: Wire) -> dict[str, object]:
+    """What passes the lease's gate before it is there, and for each end of the lease."""
+    gate, ways = LeaseGate(["biz0"], IPv4Address(SERVICE), put_filter), senders(domain)
+    Path("/proc/sys/net/ipv6/conf/all/disable_ipv6").write_text("1")  # the kernel's own words would be counted
+    found: dict[str, object] = {}
+    with living(outside, domain):
+        await gate.attach()
+        found["no end yet"] = gate.problem
+        found["absent"] = await passing(outside, ways)
+        for name, end_s in (("no end", None), ("later", time.monotonic() + 60.0), ("never", 0.0)):
+            gate.open_until(end_s)
+            await gate.attach()  # again: a daemon that was restarted does so
+            found[name] = await passing(outside, ways)
+            found["problem"] = gate.problem
+        gate.open_until(time.monotonic() + 5 * FRAME_S)
+        found["in time"] = await passing(outside, {"vm ipv4": ways["vm ipv4"]})
+        await asyncio.sleep(5 * FRAME_S)
+        found["too late"] = await passing(outside, {"vm ipv4": ways["vm ipv4"]})
+        gate.open_until(None)
+    found["guarded"] = list(gate.guarded)
+    return found
+
+
 async def story() -> dict[str, object]:
     """Try everything; the keys are what the tests ask for."""
     outside, domain = await build()
@@ -128,6 +220,7 @@ async def story() -> dict[str, object]:
         outside.answers = {SERVICE: OTHER_MAC, VM: VM_MAC}
         found["claimed"] = await probe()
         found["no gateway"] = await probe(gateway=False)
+    found["gate"] = await gates(outside, domain)
     wires = DomainWires()
     begun = time.monotonic()
     down = wires.take_down()

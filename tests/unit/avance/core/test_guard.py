@@ -8,6 +8,7 @@ from dataclasses import replace
 
 import pytest
 
+from avance.core import commands as c
 from avance.core.guard import Guard, Standing
 from avance.core.liveness import Liveness
 from avance.core.model import PairState, Timers
@@ -17,7 +18,7 @@ TIMERS = Timers()
 OWNER = Standing(
     tick=True,
     pair=PairState.PAIRED, may_write=True, known=True, solo=False, lease_valid=True, lease_over=False,
-    lease_age_s=0.5, deciding=False, watchdog=True,
+    lease_age_s=0.5, lease_until_s=105.5, deciding=False, watchdog=True,
 )  # fmt: skip
 LOST = replace(OWNER, pair=PairState.WAITING, lease_valid=False, lease_over=True, lease_age_s=6.0)
 IDLE = replace(OWNER, may_write=False)
@@ -32,8 +33,14 @@ def running() -> Guard:
 
 
 def names(guard: Guard, standing: Standing, now: float = 100.0) -> list[str]:
-    """Return the names of what is commanded."""
-    return [type(command).__name__ for command, _ in guard.judge(standing, now)]
+    """Return the names of what is commanded, without the moves of the gate."""
+    commands = [command for command, _ in guard.judge(standing, now)]
+    return [type(command).__name__ for command in commands if not isinstance(command, c.OpenGate)]
+
+
+def gate(guard: Guard, standing: Standing) -> list[float | None]:
+    """Return the ends to which the gate is moved."""
+    return [command.until_s for command, _ in guard.judge(standing, 100.0) if isinstance(command, c.OpenGate)]
 
 
 # ---------------------------------------------------------------- pause and unpause
@@ -126,7 +133,7 @@ def test_fenced_node_resets_whatever_else_holds() -> None:
 def every_standing() -> list[Standing]:
     """Return every combination of the guard's facts, contradictions left out."""
     return [
-        Standing(True, pair, may_write, known, solo, valid, over, age_s, deciding, watchdog=True)
+        Standing(True, pair, may_write, known, solo, valid, over, age_s, 106.0 - age_s, deciding, watchdog=True)
         for pair in PairState
         for may_write, known, solo, deciding in itertools.product((False, True), repeat=4)
         for valid, over, age_s in ((True, False, 1.0), (False, False, 3.0), (False, True, 6.5), (False, True, 9.0))
@@ -225,3 +232,41 @@ def test_failed_unpause_is_not_repeated_in_a_hot_loop() -> None:
             tries += 1
             guard.done("UnpauseVms", ok=False)
     assert tries == 1
+
+
+# ---------------------------------------------------------------- the gate
+
+
+def test_gate_follows_the_lease() -> None:
+    """The first decision says when the lease ends; later ones by half a heartbeat at least, or when it ends sooner."""
+    guard = Guard(TIMERS)
+    assert gate(guard, OWNER) == [105.5]
+    assert gate(guard, replace(OWNER, lease_until_s=105.7)) == []
+    assert gate(guard, replace(OWNER, lease_until_s=105.75)) == [105.75]
+    assert gate(guard, replace(OWNER, lease_until_s=105.7)) == [105.7]
+
+
+def test_lone_right_has_no_end() -> None:
+    """With the durable lone right the gate stays open; when that is over, the lease counts again."""
+    guard = Guard(TIMERS)
+    assert gate(guard, replace(OWNER, solo=True)) == [None]
+    assert gate(guard, replace(LOST, solo=True)) == []
+    assert gate(guard, OWNER) == [105.5]
+
+
+def test_fenced_node_closes_the_gate() -> None:
+    """Not one frame more, whatever its lease says."""
+    guard = Guard(TIMERS)
+    assert gate(guard, replace(OWNER, pair=PairState.FENCED)) == [0.0]
+    assert gate(guard, replace(OWNER, pair=PairState.FENCED, lease_until_s=200.0)) == []
+
+
+def test_gate_never_outlasts_the_lease() -> None:
+    """Whatever comes in whatever order: the last end that was said is not later than the lease's."""
+    dice = random.Random(8)
+    guard, said = Guard(TIMERS), None
+    for _ in range(2000):
+        standing = replace(OWNER, lease_until_s=dice.uniform(90.0, 110.0), solo=dice.random() < 0.1)
+        said = (gate(guard, standing) or [said])[-1]
+        assert (said is None) == standing.solo
+        assert said is None or said <= standing.lease_until_s

@@ -133,6 +133,7 @@ def test_lease_ends_exactly() -> None:
     assert not liveness.lease_over(55.999)
     assert not liveness.lease_valid(56.0)
     assert liveness.lease_over(56.0)
+    assert liveness.lease_until_s(51.0) == liveness.lease_until_s(70.0) == 56.0
 
 
 def test_any_link_renews_the_lease() -> None:
@@ -149,6 +150,7 @@ def test_run_that_has_just_begun_gets_the_time_of_one_lease() -> None:
     liveness.update(50.0)
     assert not liveness.lease_over(55.9)
     assert liveness.lease_over(56.0)
+    assert liveness.lease_until_s(51.0) == 56.0
     assert not liveness.lease_valid(50.0)
 
 
@@ -189,6 +191,7 @@ def test_void_ends_the_lease_at_once() -> None:
     liveness.heartbeat_seen(PRIV, 50.0, 50.0)
     liveness.update(50.1)
     liveness.void(50.2)
+    assert liveness.lease_until_s(50.2) == 0.0
     assert not liveness.lease_valid(50.2)
     assert liveness.lease_over(50.2)
     assert not liveness.peer_alive(50.2)
@@ -229,6 +232,21 @@ def test_a_pair_needs_a_link() -> None:
     """A node without links cannot be paired."""
     with pytest.raises(AssertionError, match="at least one link"):
         Liveness(Timers(), ())
+
+
+def test_lag_is_told_once_and_excused_for_a_moment() -> None:
+    """Two seconds without a judgement are a lag; for one more heartbeat an old echo says nothing of the peer."""
+    liveness = fresh()
+    liveness.heartbeat_seen(PRIV, 50.0, 50.0)
+    liveness.update(50.0)
+    liveness.update(51.9)
+    assert (liveness.lag_s, liveness.was_late(51.9)) == (0.0, False)
+    liveness.update(53.9)
+    assert (liveness.lag_s, liveness.was_late(54.4)) == (2.0, True)
+    liveness.update(54.0)
+    assert (liveness.lag_s, liveness.was_late(54.6)) == (0.0, False)
+    liveness.update(56.0)
+    assert (liveness.lag_s, liveness.was_late(56.0)) == (2.0, False), "the peer was silent before"
 
 
 def test_pause_is_no_fall_of_a_link() -> None:

@@ -63,7 +63,7 @@ def crashes(book: Playbook, times: int, between_s: float) -> list[c.Command]:
 def test_link_alerts_come_in_pairs() -> None:
     """A link that falls is told, and told again when it is back; the first rise of a link is no news."""
     book = paired(A)
-    assert alerts(book.pass_time(4.0, links=(BIZ,))) == ["link_down"]
+    assert alerts(book.pass_time(3.5, links=(BIZ,))) == ["link_down"]
     assert alerts(book.pass_time(11.0, peer_alive=True)).count("link_up") == 1
     assert book.engine.private_link() is LinkState.UP
 
@@ -122,6 +122,17 @@ def test_peer_that_returns_is_told_and_forgiven() -> None:
     assert book.engine.private_link() is LinkState.UP
 
 
+def test_restart_of_the_peers_daemon_is_forgiven_too() -> None:
+    """The links fell with the daemon: they are used at once, and no backup restarts for their sake."""
+    book = paired(B)
+    book.pass_time(6.0)
+    assert state(book) is PairState.WAITING
+    book.peer_says(boot="a-boot-2")
+    book.peer_says()
+    assert state(book) is PairState.PAIRED
+    assert book.engine.private_link() is LinkState.UP
+
+
 def told(book: Playbook) -> list[str]:
     """Return the codes of all alerts so far."""
     return [code for decision in book.said for code in alerts(decision.commands)]
@@ -158,6 +169,16 @@ def test_lone_right_ends_only_when_every_copy_is_equal() -> None:
     commands = acts(book.hears(e.DiskChanged(WEB, BEHIND)))
     assert commands == []
     assert acts(book.hears(e.DiskChanged(WEB, in_sync(P)))) == [c.SaveRecord(served(A, Record(3, A)))]
+
+
+def test_lone_right_is_kept_while_it_is_being_used() -> None:
+    """A command that came from it is on its way to DRBD: the right is given back after its end, not before."""
+    book = paired(A, record=Record(3, A))
+    book.engine.record = served(A, Record(3, A, peer_outdated=True))
+    book.peer = replace(book.peer, record=book.engine.record)
+    book.engine.units[WEB].busy = "ResumeDisk"
+    assert acts(book.hears(e.DiskChanged(WEB, in_sync(P)))) == []
+    assert c.SaveRecord(served(A, Record(3, A))) in book.hears(ended(c.ResumeDisk(WEB)))
 
 
 def test_backup_believes_in_its_copy_after_the_owner_has() -> None:

@@ -224,3 +224,12 @@ def test_nothing_is_known_before_both_looks() -> None:
     assert not one.known
     one.disk_known = True
     assert one.known
+
+
+def test_copy_that_was_told_to_connect_is_not_apart() -> None:
+    """DRBD reports later, but may meet the peer before: a consenting backup disconnects, though it saw none."""
+    apart = replace(peer_gone(S), connection="StandAlone")
+    one = unit(VmState.STANDBY, apart)
+    assert one.next_command(BACKUP, 0.0) == c.ConnectDisk(WEB)
+    one.command_done("ConnectDisk", Outcome.OK, BACKUP, 0.1)
+    assert one.next_command(replace(BACKUP, consenting=True), 0.1) == c.DisconnectDisk(WEB)
