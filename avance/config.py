@@ -93,6 +93,7 @@ class Config:
     peer_bmc: Bmc | None = None
     gateways: tuple[tuple[LinkName, ipaddress.IPv4Address], ...] = ()
     watchdog: bool = True
+    data_integrity: bool = False
     crash_policy: Policy = Policy.THRESHOLD
     crash_samples: int = SAMPLES_MIN
 
@@ -116,7 +117,8 @@ def parse(node: str, site: Json, vms: Json) -> Config:
         "site",
         site,
         needed={"schema", "secret", "nodes", "service_address", "replication_link"},
-        optional={"policy", "timers", "dilation", "call_home", "witnesses", "gateways", "watchdog", "quarantine"},
+        optional={"policy", "timers", "dilation", "call_home", "witnesses", "gateways", "watchdog", "quarantine",
+                  "data_integrity"},
     )
     if site["schema"] != SITE_SCHEMA:
         raise ConfigError(f"site.schema is {site['schema']!r}; this version understands {SITE_SCHEMA} only")
@@ -129,9 +131,8 @@ def parse(node: str, site: Json, vms: Json) -> Config:
     policy = site.get("policy", "availability")
     if policy not in POLICIES:
         raise ConfigError(f"site.policy is {policy!r}; possible are {', '.join(POLICIES)}")
-    watchdog = site.get("watchdog", True)
-    if not isinstance(watchdog, bool):
-        raise ConfigError(f"site.watchdog is {watchdog!r}; possible are true and false")
+    watchdog, data_integrity = (_switch(site, key, default=default)
+                                for key, default in (("watchdog", True), ("data_integrity", False)))  # fmt: skip
     crash_policy, crash_samples = _quarantine(site.get("quarantine", {}))
     specs = _vms(vms, names)
     taken = {address for link in links for address in (link.address.ip, link.peer_address)}
@@ -155,6 +156,7 @@ def parse(node: str, site: Json, vms: Json) -> Config:
         peer_bmc=_peer_bmc(node, site["nodes"], taken),
         gateways=_gateways(site.get("gateways", {}), links, taken),
         watchdog=watchdog,
+        data_integrity=data_integrity,
         crash_policy=crash_policy,
         crash_samples=crash_samples,
     )
@@ -316,6 +318,13 @@ def _gateways(
                 raise ConfigError(f"{place} {address} belongs to a node, the service or a VM, not to a gateway")
             gateways.append((link.name, address))
     return tuple(gateways)
+
+
+def _switch(site: Json, key: str, *, default: bool) -> bool:
+    value = site.get(key, default)
+    if not isinstance(value, bool):
+        raise ConfigError(f"site.{key} is {value!r}; possible are true and false")
+    return value
 
 
 def _quarantine(value: Json) -> tuple[Policy, int]:

@@ -15,12 +15,12 @@ import os
 import statistics
 import sys
 import time
-from collections.abc import Awaitable, Callable, Collection
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
 
-from faults import injection_bench, scenario
+from faults import injection_bench, recovery_bench, scenario
 from faults.bench_rows import PROMISES, Part, Row, disk_ratio, disk_speed, loads_text, table
 from faults.scenario import Plan, primary_crash
 from testbed import guest_disk_bench, switch_bench
@@ -78,16 +78,19 @@ class Bench:
         """Remember how busy the host is before a measurement begins."""
         self.loads[part].append(os.getloadavg()[0])
 
-    def add_crash(self, result: Result) -> None:
-        """Store a crash run and note its values, also of one that failed; only an invalid one is left out."""
+    def add_run(self, result: Result, rows: Mapping[str, str]) -> None:
+        """Store a run and note its values, also of one that failed; only an invalid one is left out.
+
+        `rows` says which row comes from which metric.
+        """
         self._keep(lambda store: store.record(result, revision=self.revision))
         document = asdict(result)
         if result.verdict is not Verdict.PASS:
-            self.left_out.append(f"crash run with verdict {result.verdict}: {'; '.join(result.reasons)}")
+            self.left_out.append(f"{result.scenario} with verdict {result.verdict}: {'; '.join(result.reasons)}")
         if not run_of(document).comparable:
             return
         found = {sample.name: sample.value for sample in samples_of(document)}
-        for name, metric in CRASH_ROWS.items():
+        for name, metric in rows.items():
             if metric in found:
                 self.values[name].append(found[metric])
             else:
@@ -121,7 +124,8 @@ class Bench:
 async def main(out: Path, runs: int, only: Collection[Part] = ()) -> int:
     """Measure the parts (all, when none is named); returns 0 when every row of theirs has a value."""
     bench = Bench(out, runs, store=default_path(), revision=await git_revision(ROOT), parts=tuple(only) or tuple(Part))
-    for part, measure in ((Part.SWITCH, _switch), (Part.DISK, _disk), (Part.IMAGE, _builds), (Part.PAIR, _pair)):
+    for part, measure in ((Part.SWITCH, _switch), (Part.DISK, _disk), (Part.IMAGE, _builds), (Part.PAIR, _pair),
+                          (Part.RECOVERY, _recovery)):  # fmt: skip
         if part in bench.parts:
             await measure(bench)
     rows = bench.rows()
@@ -207,6 +211,33 @@ async def _pair(bench: Bench) -> None:
         await _guarded(bench, partial(_restore, bench, number))
 
 
+async def _recovery(bench: Bench) -> None:
+    """Run the rows of the catalogue of which a time is promised, and look at a pair at rest."""
+    async with Session(bench.out / "rest", SiteOptions()) as session:
+        await session.protect()
+        for _ in range(bench.runs):
+            bench.note_load(Part.RECOVERY)
+            await _guarded(bench, partial(_rest, bench, session))
+    for number in range(bench.runs):
+        for name in recovery_bench.names():
+            bench.progress.say(f"bench: row {name}, run {number + 1} of {bench.runs}")
+            bench.note_load(Part.RECOVERY)
+            await _guarded(bench, partial(_recover, bench, name, number))
+
+
+async def _rest(bench: Bench, session: Session) -> None:
+    bench.accelerator = session.bed.accelerator.name
+    share = await recovery_bench.daemon_share(session.bed, "a")
+    _add_with_bed(bench, session, recovery_bench.SHARE, share)
+
+
+async def _recover(bench: Bench, name: str, number: int) -> None:
+    result = await recovery_bench.recover(name, bench.out / f"{name}-{number}")
+    bench.accelerator = result.accel
+    bench.add_run(result, recovery_bench.rows_of(name))
+    bench.values[recovery_bench.MULTICASTS].append(Value(recovery_bench.most_multicasts(result)))
+
+
 async def _builds(bench: Bench) -> None:
     """Build the image from nothing in a cache of its own, then time the build that finds nothing to do."""
     scratch = bench.out / "cache"
@@ -235,7 +266,7 @@ async def _cold(bench: Bench, number: int) -> None:
         began_s = time.monotonic()
         await session.protect(cold=True)
         _add_with_bed(bench, session, "cold boot to protected", time.monotonic() - began_s)
-        bench.add_crash(await scenario.run(session.bed, Plan(primary_crash(number), out)))
+        bench.add_run(await scenario.run(session.bed, Plan(primary_crash(number), out)), CRASH_ROWS)
 
 
 def _add_with_bed(bench: Bench, session: Session, name: str, took_s: float) -> None:

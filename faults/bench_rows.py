@@ -22,6 +22,7 @@ class Part(StrEnum):
     DISK = "disk"
     PAIR = "pair"
     IMAGE = "image"
+    RECOVERY = "recovery"
 
 
 class Better(StrEnum):
@@ -77,6 +78,14 @@ PROMISES: dict[str, Promise] = {
     "switch: own lateness, as it exports it": Promise(Part.SWITCH, "ms", None, digits=2),
     "switch: lateness of a timed cut": Promise(Part.SWITCH, "ms", 5.0, digits=2),
     "link.cut by the director: due to cut": Promise(Part.SWITCH, "ms", 5.0, digits=2),
+    "power cut, its BMC reads off: VM start commanded": Promise(Part.RECOVERY, "s", 7.0),
+    "kernel panic, cut by the BMC: VM start commanded": Promise(Part.RECOVERY, "s", 10.0),
+    "power cut of the primary: VM start commanded": Promise(Part.RECOVERY, "s", 17.0),
+    "power cut of the primary: client served again": Promise(Part.RECOVERY, "s", 35.0),
+    "power cut of the backup: service stands still": Promise(Part.RECOVERY, "s", 8.0),
+    "hung disk of the backup: service stands still": Promise(Part.RECOVERY, "s", 8.0),
+    "daemon: share of a dom0 processor": Promise(Part.RECOVERY, "", 0.02, digits=3),
+    "multicasts of a node on a link, most in a second": Promise(Part.RECOVERY, "1/s", 10.0, digits=0),
     **_disk_promises(),
 }
 

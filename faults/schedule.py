@@ -29,6 +29,7 @@ from testbed.site import SiteOptions
 SCHEMA = "testbed.schedule/1"
 SEED_MAX = 2**64
 STEPS_MAX = 200  # a person reads a schedule, and a shrinker repeats it
+_DRAWS_MAX = 100
 HEADER_KEYS = ("schema", "scenario", "seed", "expect", "outage_max_s", "overlap_max_s", "demands", "site", "about")
 STEP_KEYS = ("fault", "target", "with", "when", "until", "name")
 
@@ -118,19 +119,31 @@ def dump(schedule: Schedule) -> str:
 def expand(seed: int, template: Schedule) -> Schedule:
     """Return the schedule with fixed numbers: every range drawn, and every fault's own seed written down.
 
-    What one step gets does not depend on the other steps.
+    What one step gets does not depend on the other steps, except that times which cannot be together, as two ranges
+    may give, are drawn again. Raises UsageError when no draw is possible.
     """
+    for number in range(_DRAWS_MAX):
+        found = _drawn(seed, template, f"/{number}" if number else "")
+        try:
+            check(found)
+        except UsageError:
+            if number == _DRAWS_MAX - 1 or template.is_fixed:
+                raise
+        else:
+            break
+    return found
+
+
+def _drawn(seed: int, template: Schedule, again: str) -> Schedule:
     steps = []
     for number, step in enumerate(template.steps, start=1):
         parameters = dict(step.parameters)
         if registry.find(step.fault).takes_seed:
             parameters.setdefault("seed", registry.step_seed(seed, number))
-        when = _fixed(step.when, f"{seed}/{step.name}/when")
-        until = None if step.until is None else _fixed(step.until, f"{seed}/{step.name}/until")
+        when = _fixed(step.when, f"{seed}/{step.name}/when{again}")
+        until = None if step.until is None else _fixed(step.until, f"{seed}/{step.name}/until{again}")
         steps.append(replace(step, when=when, until=until, parameters=parameters))
-    found = replace(template, seed=seed, steps=tuple(steps))
-    check(found)
-    return found
+    return replace(template, seed=seed, steps=tuple(steps))
 
 
 def resolve(schedule: Schedule, roles: Mapping[str, str]) -> Schedule:

@@ -229,6 +229,8 @@ def sudo_without_password() -> bool:
 def set_up_venv(log: TextIO) -> bool:
     """Makes .venv from requirements.lock, then installs the project into it; True when there was something to do."""
     venv = ROOT / ".venv"
+    if venv.is_symlink():
+        raise HostError(f".venv is a link to {venv.resolve()}, which would be emptied; remove the link and start again")
     python = str(venv / "bin" / "python")
     identity = {"python": sys.version, "place": str(venv)}
     stamp, wanted = venv / "stamp-lock", digest({**identity, "lock": (ROOT / "requirements.lock").read_text()})

@@ -57,7 +57,8 @@ DEVICES = {PRIVATE: "eth0", PUBLIC: "biz0"}  # the public NIC eth1 is a port of 
 class SiteOptions:
     """What a run may want to be different; policy and dilation are the product's own by default.
 
-    `witnesses` is how many the site has, 0 to 2; `power`: each node is told how to switch the other one off.
+    `witnesses` is how many the site has, 0 to 2; `power`: each node is told how to switch the other one off;
+    `integrity`: the replication compares digests.
     """
 
     policy: str = "availability"
@@ -65,6 +66,7 @@ class SiteOptions:
     workload_args: str = ""
     witnesses: int = 1
     power: bool = False
+    integrity: bool = False
 
     def __post_init__(self) -> None:
         """Refuse what the bed has not."""
@@ -88,7 +90,7 @@ def avance_site(options: SiteOptions, *, secret: str, token: str, authority_pem:
         for node, entry in nodes.items():
             user, password = bmc_credentials(secret, node)
             entry["bmc"] = {"address": BMC_ADDRESSES[node], "user": user, "password": password}
-    return {
+    site = {
         "schema": "avance.site/1",
         "secret": secret,
         "nodes": nodes,
@@ -103,6 +105,7 @@ def avance_site(options: SiteOptions, *, secret: str, token: str, authority_pem:
         "gateways": {PUBLIC: GATEWAY},
         "call_home": {"url": f"https://{CENTRE}/v1/alerts", "ca_pem": authority_pem, "token": token},
     }
+    return site | ({"data_integrity": True} if options.integrity else {})
 
 
 def avance_vm(options: SiteOptions, *, kernel: str, ramdisk: str, memory_mib: int, volume_mib: int) -> dict[str, Any]:

@@ -28,7 +28,7 @@ class DrbdDisks:
     def __init__(self, config: Config, sink: Sink) -> None:
         link = config.link(config.replication_link)
         addresses = (str(link.address.ip), str(link.peer_address))
-        self._shared = drbd.Replication(addresses, config.secret, config.dilation)
+        self._shared = drbd.Replication(addresses, config.secret, config.dilation, config.data_integrity)
         self._sink = sink
         self._specs: dict[VmId, VmSpec] = {spec.name: spec for spec in config.vms}
         self._parser = drbd.EventsParser()

@@ -188,7 +188,8 @@ def give_power_back(engine: Engine, now: float) -> None:
     if waits:
         engine.draft.commands += engine.arbitration.look(now)
     off = waits and engine.arbitration.power is takeover.Power.OFF
-    if engine.solo or off:
+    starting = engine.solo and any(unit.busy for unit in engine.units.values())  # the VMs come first
+    if (engine.solo or off) and not starting:
         engine.draft.commands += engine.arbitration.give_back(now, found_off=off)
 
 

@@ -32,11 +32,16 @@ def device_path(spec: VmSpec) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Replication:
-    """What the nodes agree on for all resources: both addresses of the private link, the secret, the dilation."""
+    """What the nodes agree on for all resources: both addresses of the private link, the secret, the dilation.
+
+    `integrity`: each block is sent with a digest (drbd.conf(5), data-integrity-alg); one that does not fit ends the
+    connection, and the block comes again with the resynchronisation.
+    """
 
     addresses: tuple[str, str]
     secret: bytes
     dilation: float
+    integrity: bool = False
 
 
 def resource_file(shared: Replication, spec: VmSpec) -> str:
@@ -45,6 +50,7 @@ def resource_file(shared: Replication, spec: VmSpec) -> str:
     timeout = min(round(15 * scale), _TIMEOUT_MAX)
     ping_timeout = min(round(35 * scale), _PING_TIMEOUT_MAX)
     seconds = max(2, round(2 * scale))
+    digest = " data-integrity-alg crc32c;" if shared.integrity else ""
     # `floating` finds this host by its own address, so the name of the host does not matter (drbd.conf(5)).
     hosts = "\n".join(f"  floating {address}:{spec.port};" for address in sorted(shared.addresses))
     return f"""resource {spec.name} {{
@@ -52,7 +58,7 @@ def resource_file(shared: Replication, spec: VmSpec) -> str:
   disk     {{ on-io-error detach; fencing resource-and-stonith; disk-timeout {min(round(40 * scale), _TIMEOUT_MAX)};
              disk-flushes yes; md-flushes yes; disk-barrier no; resync-rate 40M; c-plan-ahead 0; }}
   net      {{ protocol C; allow-two-primaries no; cram-hmac-alg sha256; shared-secret "{shared.secret.hex()[:60]}";
-             verify-alg sha256; timeout {timeout}; ko-count 4; ping-int {seconds}; ping-timeout {ping_timeout};
+             verify-alg sha256;{digest} timeout {timeout}; ko-count 4; ping-int {seconds}; ping-timeout {ping_timeout};
              connect-int {seconds}; after-sb-0pri disconnect; after-sb-1pri disconnect; after-sb-2pri disconnect;
              rr-conflict disconnect; }}
   handlers {{ fence-peer {FENCE_HANDLER}; }}

@@ -133,6 +133,7 @@ def test_further_means_are_optional() -> None:
         ({"gateways": {"biz0": "10.77.0.20"}}, "not to a gateway"),
         ({"gateways": {"biz0": "10.77.0.2/24"}}, "must be an IPv4 address"),
         ({"watchdog": "yes"}, "true and false"),
+        ({"data_integrity": 1}, "true and false"),
         ({"quarantine": {"policy": "sometimes"}}, "threshold, never, always"),
         ({"quarantine": {"policy": []}}, "threshold, never, always"),
         ({"quarantine": {"samples": 1}}, "from 2 to 100"),

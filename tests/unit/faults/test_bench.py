@@ -56,15 +56,15 @@ def test_a_row_is_the_median_with_its_spread_and_interval(tmp_path: Path) -> Non
 def test_a_run_that_is_not_valid_gives_no_times(tmp_path: Path, result: Result) -> None:
     """It is left out as a whole, with its verdict and reasons."""
     table = Bench(tmp_path, 1)
-    table.add_crash(result)
+    table.add_run(result, bench.CRASH_ROWS)
     assert not any(table.values.values())
-    assert table.left_out == [f"crash run with verdict {result.verdict}: because"]
+    assert table.left_out == [f"primary-crash with verdict {result.verdict}: because"]
 
 
 def test_a_valid_run_gives_its_phases_and_memory(tmp_path: Path) -> None:
     """Each phase that is promised goes into its own row."""
     table = Bench(tmp_path, 1)
-    table.add_crash(crash())
+    table.add_run(crash(), bench.CRASH_ROWS)
     filled = {name: values for name, values in table.values.items() if values}
     assert filled == {name: [Value(1500.0 if "memory" in name else 10.0)] for name in bench.CRASH_ROWS}
     assert table.left_out == []
@@ -75,7 +75,7 @@ def test_a_run_that_did_not_get_there_in_time_stays_in(tmp_path: Path) -> None:
     table, result = Bench(tmp_path, 1), crash(Verdict.FAIL)
     result.phases_s |= {"redundancy": None, "service_up": None}
     result.limits_s = {"redundancy": 240.0}
-    table.add_crash(result)
+    table.add_run(result, bench.CRASH_ROWS)
     assert table.values["primary crash: redundancy restored"] == [Value(240.0, censored=True)]
     assert table.values["primary crash: client served again"] == []
     assert table.left_out[-1] == "primary crash: client served again: unknown"
@@ -86,7 +86,7 @@ def test_every_figure_is_stored_with_what_it_was_measured_on(tmp_path: Path) -> 
     """Figures of their own and crash runs are there at once; the revision belongs to both."""
     table = Bench(tmp_path, 1, store=tmp_path / "metrics.sqlite", revision="abc")
     table.add(NAME, 31.0, image="1a9e", accelerator="tcg")
-    table.add_crash(crash())
+    table.add_run(crash(), bench.CRASH_ROWS)
     with Store(tmp_path / "metrics.sqlite") as store:
         found = store.series()
     runs = {point.run for points in found.values() for point in points}

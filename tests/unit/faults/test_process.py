@@ -32,7 +32,7 @@ def test_a_process_that_is_stopped_for_a_while_goes_on_by_itself(tmp_path: Path)
     """The sleeper in the node outlives the order."""
 
     async def story() -> list[str]:
-        inner, fault = InnerBed(), ProcessStopFor("a/daemon", seconds=0.5)
+        inner, fault = InnerBed(), ProcessStopFor("a/daemon", seconds=3.0)
         async with Child(["sleep", "60"], name="victim", log=tmp_path / "log") as child:
             fault.victims = ((await look(inner.bed, "a")).processes[child.pid],)
             await fault.order(inner.bed)

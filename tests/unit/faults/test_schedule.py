@@ -106,6 +106,16 @@ def test_expanding_fixes_every_number(schedule: Schedule, seed: int) -> None:
                 assert template.delay_s.low_s <= trigger.delay_s <= template.delay_s.high_s
 
 
+def test_times_that_cannot_be_together_are_drawn_again() -> None:
+    """A fault of a node that may be off for ever by then: some draws are impossible, and none of them is returned."""
+    late = '{"name": "cut", "fault": "link.cut", "target": "a.priv0", "when": {"after_s": [0, 20]}}'
+    dead = '{"name": "dead", "fault": "node.kill", "target": "a", "when": {"after_s": [5, 10]}, "until": null}'
+    schedule = parse(f"{HEADER}\n{late}\n{dead}\n")
+    starts = [expand(seed, schedule).steps for seed in range(60)]
+    assert all(isinstance(cut.when.delay_s, float) for cut, _ in starts)
+    assert all(cut.when.delay_s < dead.when.delay_s for cut, dead in starts)  # type: ignore[operator]  # are fixed
+
+
 @given(some.text(max_size=60))
 @settings(max_examples=30, deadline=None)
 def test_no_text_breaks_the_reader(text: str) -> None:

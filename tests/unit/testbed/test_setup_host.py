@@ -123,3 +123,14 @@ def test_second_setup_does_not_start(tmp_path: Path, monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(setup_host, "LOG", tmp_path / "setup.log")
     with setup_host.only_setup(), pytest.raises(HostError, match="another set-up"), setup_host.only_setup():
         raise AssertionError("a second set-up was let in")
+
+
+def test_linked_environment_is_not_emptied(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A .venv that is a link belongs to another tree: it is refused, and stays as it is."""
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "python").touch()
+    (tmp_path / ".venv").symlink_to(tmp_path / "other")
+    monkeypatch.setattr(setup_host, "ROOT", tmp_path)
+    with pytest.raises(HostError, match="would be emptied"):
+        setup_host.set_up_venv(io.StringIO())
+    assert (tmp_path / "other" / "python").exists()

@@ -63,7 +63,7 @@ def object_complaints(value: dict[str, Any], schema: dict[str, Any], root: dict[
 
 @pytest.mark.parametrize(
     "options",
-    [SiteOptions(), SiteOptions(policy="safety", dilation=3.0, witnesses=2, power=True)],
+    [SiteOptions(), SiteOptions(policy="safety", dilation=3.0, witnesses=2, power=True, integrity=True)],
     ids=["default", "changed"],
 )
 def test_the_site_fits_the_published_schema(options: SiteOptions) -> None:

@@ -47,17 +47,23 @@ def fed(lines: list[str]) -> drbd.EventsParser:
     return parser
 
 
-def text(node: str = "a", dilation: float = 1.0) -> str:
+def text(node: str = "a", dilation: float = 1.0, *, integrity: bool = False) -> str:
     """Return the resource file of a node."""
     whole = config(node, dilation=dilation)
     link = whole.link(whole.replication_link)
-    shared = drbd.Replication((str(link.address.ip), str(link.peer_address)), whole.secret, whole.dilation)
+    addresses = str(link.address.ip), str(link.peer_address)
+    shared = drbd.Replication(addresses, whole.secret, whole.dilation, integrity)
     return drbd.resource_file(shared, whole.vms[0])
 
 
 def test_resource_file_is_as_settled() -> None:
     """The file is exactly the reviewed one: protocol C, frozen I/O, no automatic repair of a split brain."""
     assert text() == GOLDEN.replace("SECRET", "5e" * 30)
+
+
+def test_digests_are_compared_where_a_site_wants_it() -> None:
+    """The digest of each block is an option of the connection, and the only thing that changes."""
+    assert text(integrity=True).replace(" data-integrity-alg crc32c;", "") == text()
 
 
 def test_both_nodes_have_the_same_file() -> None:

@@ -1,0 +1,35 @@
+"""Each promised time has a row, a schedule that exists and a metric; shares and peaks are read from what was seen."""
+
+from __future__ import annotations
+
+import pytest
+
+from faults import recovery_bench
+from faults.bench_rows import PROMISES, Part
+from testbed.errors import TestbedError
+from testbed.result import Result
+
+
+def test_every_row_of_the_part_is_measured() -> None:
+    """What is promised and what is measured are the same rows."""
+    promised = {name for name, promise in PROMISES.items() if promise.part is Part.RECOVERY}
+    assert promised == {*recovery_bench.RECOVERIES, recovery_bench.SHARE, recovery_bench.MULTICASTS}
+
+
+def test_each_schedule_runs_once_for_all_its_rows() -> None:
+    """One run of a schedule fills all rows that are taken from it."""
+    assert len(recovery_bench.names()) == len(set(recovery_bench.names()))
+    filled = [row for name in recovery_bench.names() for row in recovery_bench.rows_of(name)]
+    assert sorted(filled) == sorted(recovery_bench.RECOVERIES)
+    for name in recovery_bench.names():
+        assert (recovery_bench.SCHEDULES / f"{name}.jsonl").is_file()
+
+
+def test_peak_is_the_most_of_any_node_and_link() -> None:
+    """The promise holds for each node on each link, so the greatest counts."""
+    result = Result("A1", "tcg", 1.0, 7, "2026-01-01T00:00:00+00:00")
+    result.findings = [{"oracle": "multicasts", "state": "holds", "evidence": {"peaks": {"a.priv0": 1, "b.biz0": 4}}}]
+    assert recovery_bench.most_multicasts(result) == 4
+    result.findings = []
+    with pytest.raises(TestbedError, match="nobody counted"):
+        recovery_bench.most_multicasts(result)
