@@ -33,8 +33,13 @@ class Verdict:
 
     @property
     def survives(self) -> bool:
-        """Nothing noticed it that should have."""
-        return not (self.units if self.simulator is None else self.simulator).failed
+        """Nothing noticed it at all."""
+        return not self.units.failed and self.outlives
+
+    @property
+    def outlives(self) -> bool:
+        """The simulator tried it and noticed nothing, or cannot see it."""
+        return self.simulator is None or not self.simulator.failed
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -123,8 +128,11 @@ def score(verdicts: list[Verdict]) -> str:
     """Return the kill scores in one line."""
     tried = sum(verdict.simulator is not None for verdict in verdicts)
     units = sum(bool(verdict.units.failed) for verdict in verdicts)
+    noticed = [one for one in verdicts if one.simulator is not None and not one.survives]
+    only_units = [one.mutant.name for one in noticed if one.outlives]
+    told = f"; only unit tests notice {', '.join(only_units)}" if only_units else ""
     survivors = [verdict.mutant.name for verdict in verdicts if verdict.survives]
-    told = f"; survivors: {', '.join(survivors)}" if survivors else ""
+    told += f"; survivors: {', '.join(survivors)}" if survivors else ""
     return (
         f"the simulator kills {killed_by_simulator(verdicts)} of {tried}, "
         f"the unit tests of the touched modules {units} of {len(verdicts)}{told}"

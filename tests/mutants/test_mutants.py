@@ -106,21 +106,29 @@ def test_a_defect_is_killed_and_the_sound_product_is_not() -> None:
 
 
 def test_the_score_names_survivors() -> None:
-    """One that survives the simulator is named, unless it lies beyond its sight and a unit test noticed it."""
+    """One that outlives the simulator is named, unless it lies beyond its sight; so is one that outlives everything."""
     edit = DEFECT.edits
     yes, no = Found(("tests/sim/test_rows_a.py::test_a1[1]",), 1.0), Found((), 1.0)
     verdicts = [
         command.Verdict(Mutant("one", "is noticed", edit), yes, no),
         command.Verdict(Mutant("two", "is not noticed", edit), no, yes),
         command.Verdict(Mutant("three", "is below", edit, "it has a model of its own"), None, yes),
+        command.Verdict(Mutant("four", "is noticed by nobody", edit), no, no),
     ]
-    assert [verdict.survives for verdict in verdicts] == [False, True, False]
+    assert [verdict.survives for verdict in verdicts] == [False, False, False, True]
     told = command.score(verdicts)
-    assert "the simulator kills 1 of 2" in told
-    assert told.endswith("survivors: two")
+    assert "the simulator kills 1 of 3" in told
+    assert told.endswith("; only unit tests notice two; survivors: four")
     page = command.document(verdicts, 10)
     assert "| two | is not noticed | **survives** | `test_rows_a.py::test_a1[1]` |" in page
     assert "| three | is below | cannot see it |" in page
+
+
+def test_the_page_knows_every_defect() -> None:
+    """The published table is that of the present catalogue."""
+    page = (ROOT / "docs/mutants.md").read_text(encoding="utf-8")
+    named = re.findall(r"^\| ([a-z-]+) \| (.+?) \| ", page, re.MULTILINE)
+    assert named == [(mutant.name, mutant.story) for mutant in MUTANTS]
 
 
 def test_no_switch_in_the_product() -> None:

@@ -155,7 +155,7 @@ class Judges:
         world = self.world
         a, b = world.machines[A], world.machines[B]
         twice = any(a.runs(vm) and b.runs(vm) for vm in (*a.domains,))
-        addresses = a.address and b.address and a.awake and b.awake and self._visible(a) and self._visible(b)
+        addresses = self._answers(a) and self._answers(b)
         if not twice and not addresses:
             self._both_address_from = NEVER
             return
@@ -176,16 +176,17 @@ class Judges:
         if taken and says and machine.reaches_clients and not self._forgiven("I5"):
             self.fail("I5", f"{machine.name} thaws and sends on, but {other.name} owns epoch {theirs.epoch}")
 
-    def _visible(self, machine: Machine) -> bool:
+    def _answers(self, machine: Machine) -> bool:
+        """Somebody on the public network gets an answer for the service address from this machine."""
         port = self.world.network.ports[machine.name, self.world.public]
-        return not port.cut_out and not port.cut_in
+        return machine.address and machine.reaches_clients and not port.cut_out and not port.cut_in
 
     def _still_twice(self, watching: int) -> None:
         if watching != self._watching or self._both_address_from == NEVER:
             return
         a, b = (self.world.machines[node] for node in (A, B))
         twice = any(a.runs(vm) and b.runs(vm) for vm in (*a.domains,))
-        addresses = a.address and b.address and a.awake and b.awake and self._visible(a) and self._visible(b)
+        addresses = self._answers(a) and self._answers(b)
         if twice and not self._forgiven("I4"):
             self.fail("I4", "a VM runs on both nodes for more than 2 s")
         if addresses and not self._forgiven("I5"):

@@ -9,7 +9,7 @@ from __future__ import annotations
 import pytest
 
 from avance.core import commands as c
-from avance.core.model import DiskState, PairState, Record
+from avance.core.model import DiskState, LinkState, PairState, Record
 from tests.playbook import WEB, A, B
 from tests.sim.drbd_side import Side
 from tests.sim.rows import PLAIN, SEEDS, TWO, WITNESS, Row
@@ -285,4 +285,23 @@ def test_backup_that_consents_stays_away(seed: int, site: SimSite) -> None:
     }  # fmt: skip
     row.breaks("process.kill", "a/daemon")
     row.passes(40.0)
+    row.recovers()
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_one_restart_for_a_cure_until_it_is_cured(seed: int) -> None:
+    """The private link comes back after B's restart and falls again before the copies are equal: B restarts no more."""
+    row = Row(WITNESS, seed)
+    row.world.resync_factor = 200.0
+    cut = row.breaks("link.cut", "a.priv0")
+    row.passes(60.0)
+    assert len(row.world.machines[B].resets) == 1
+    row.heals(cut)
+    row.passes(30.0)
+    assert row.world.engine(B).private_link() is LinkState.UP
+    cut = row.breaks("link.cut", "a.priv0")
+    row.passes(60.0)
+    assert len(row.world.machines[B].resets) == 1, row.world.machines[B].resets
+    row.heals(cut)
+    row.world.resync_factor = 1.0
     row.recovers()
