@@ -6,6 +6,7 @@ It must never start anything: fixtures of the bed come from testbed.fixtures.
 from __future__ import annotations
 
 import importlib.util
+import signal
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,12 @@ HERE = Path(__file__).parent
 
 # The bed's fixtures belong to testbed; unit tests run without them as well.
 pytest_plugins = ["testbed.fixtures"] if importlib.util.find_spec("testbed.fixtures") else []
+
+
+def pytest_configure() -> None:
+    """Takes Ctrl-C as usual: a shell starts what runs in its background with SIGINT ignored, and that is inherited."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
