@@ -40,8 +40,14 @@ def asked(record: Record, peer: PeerView | None, pair: PairState, *, may_write: 
 
 
 def released(view: DiskView | None) -> bool:
-    """This node's copy can not be promoted: it is outdated, the target of a resync, or gone."""
-    return view is None or view.disk not in _USABLE
+    """This node's copy can not be promoted, and stays so: it is gone, or apart and outdated or half synchronised.
+
+    One that is connected, or may connect, can become good by itself: a resynchronisation ends, or an outdated copy
+    meets the very data that it has.
+    """
+    if view is None or view.disk in (DiskState.DISKLESS, DiskState.FAILED):
+        return True
+    return view.disk not in _USABLE and not must_disconnect(view)
 
 
 def must_disconnect(view: DiskView) -> bool:

@@ -176,9 +176,10 @@ class Engine:
 
         A right that is being given up on the disk, or may have been, is given up already.
         """
-        me = self.setup.me
-        durable = all(record is None or record.solo(me) for record in (self.saving, self.unsure))
-        return self.record.solo(me) and durable and self.pair in (PairState.PAIRED, PairState.ALONE)
+        me, saving, unsure = self.setup.me, self.saving, self.unsure
+        if not self.record.solo(me) or self.pair not in (PairState.PAIRED, PairState.ALONE):
+            return False
+        return (saving is None or saving.solo(me)) and (unsure is None or unsure.solo(me))
 
     @property
     def served(self) -> bool:

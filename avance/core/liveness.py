@@ -126,8 +126,11 @@ class Liveness:
 
     def echo_age_s(self, now: float) -> float | None:
         """Seconds since the last new echo came on any link; None means never."""
-        echoes = [entry.echo_at for entry in self._links.values() if entry.echo_at is not None]
-        return now - max(echoes) if echoes else None
+        newest = None
+        for entry in self._links.values():
+            if entry.echo_at is not None and (newest is None or entry.echo_at > newest):
+                newest = entry.echo_at
+        return None if newest is None else now - newest
 
     def silent(self, link: LinkName, now: float) -> bool:
         """Nothing came on this link for the link-down time, not even without an echo."""

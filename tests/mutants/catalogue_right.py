@@ -50,8 +50,8 @@ MUTANTS = (
         (
             Edit(
                 "avance/core/engine.py",
-                "durable = all(record is None or record.solo(me) for record in (self.saving, self.unsure))",
-                "durable = True",
+                "return (saving is None or saving.solo(me)) and (unsure is None or unsure.solo(me))",
+                "return True",
             ),
         ),
     ),

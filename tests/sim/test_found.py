@@ -36,3 +36,13 @@ def test_a_record_of_unknown_outcome_gives_no_right() -> None:
         Fault("commands.odd", "both", 14.3, 15.09, {"share": 0.23}),
     )
     assert run(Plan(4950, SimSite(), faults, 2.0)).violation is None
+
+
+def test_a_consent_is_given_by_a_copy_that_stays_bad() -> None:
+    """B consented as the half synchronised target, and its slow disk made that durable after the copies were equal."""
+    faults = (
+        Fault("disk.slow", "b", 1.0, None, {"disk": "vda", "delay_s": 1.47}),
+        Fault("link.cut", "a.priv0", 1.0, 13.0, {"direction": "both"}),
+        Fault("link.cut", "a.biz0", 1.0, 13.0, {"direction": "both"}),
+    )
+    assert run(Plan(4114, SimSite(0, policy="safety"), faults, 8.76)).violation is None

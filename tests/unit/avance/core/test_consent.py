@@ -66,9 +66,11 @@ def test_only_a_pair_consents(pair: PairState) -> None:
 @pytest.mark.parametrize("state", list(DiskState))
 @pytest.mark.parametrize("connection", ["StandAlone", "Connecting", "Connected"])
 def test_released_copy_cannot_be_promoted(state: DiskState, connection: str) -> None:
-    """A copy counts as released when it is not usable; what is usable has to leave the connection first."""
+    """A copy is released when it is gone, or not usable and apart: one that may meet its peer can become good again."""
     view = DiskView(S, state, connection)
-    assert consent.released(view) is (state not in (DiskState.UP_TO_DATE, DiskState.CONSISTENT))
+    gone = state in (DiskState.DISKLESS, DiskState.FAILED)
+    bad = state not in (DiskState.UP_TO_DATE, DiskState.CONSISTENT)
+    assert consent.released(view) is (gone or (bad and connection == "StandAlone"))
     assert consent.must_disconnect(view) is (connection != "StandAlone")
     assert consent.released(None)
 
