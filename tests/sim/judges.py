@@ -159,13 +159,23 @@ class Judges:
         if not twice and not addresses:
             self._both_address_from = NEVER
             return
-        thawed = world.now - max(a.thawed_at, b.thawed_at) < OVERLAP_S
-        if twice and not thawed and not self._forgiven("I4"):
+        unaware = self._unaware(a) or self._unaware(b)
+        if twice and not unaware and not self._forgiven("I4"):
             self.fail("I4", "a VM runs on both nodes")
         if self._both_address_from == NEVER:
             self._both_address_from = world.now
             self._watching += 1
             world.after(OVERLAP_S + 0.01, self._still_twice, self._watching)
+
+    def _unaware(self, machine: Machine) -> bool:
+        """It went on a moment ago; or it was paused while it had no daemon, and has one since a moment ago or not yet.
+
+        Nothing else in it looks at the clock that ran on (decision 0015, smaller holes). Its writes stay frozen.
+        """
+        since = machine.thawed_at
+        if machine.blind:
+            since = self.world.now if machine.daemon is None else max(since, machine.daemon_at)
+        return self.world.now - since < OVERLAP_S
 
     def thawed(self, machine: Machine) -> None:
         """A machine that was frozen goes on, and its clock has jumped: not one frame of an old right gets out."""
@@ -187,6 +197,9 @@ class Judges:
         a, b = (self.world.machines[node] for node in (A, B))
         twice = any(a.runs(vm) and b.runs(vm) for vm in (*a.domains,))
         addresses = self._answers(a) and self._answers(b)
+        if self._unaware(a) or self._unaware(b):
+            self.world.after(OVERLAP_S, self._still_twice, watching)
+            return
         if twice and not self._forgiven("I4"):
             self.fail("I4", "a VM runs on both nodes for more than 2 s")
         if addresses and not self._forgiven("I5"):

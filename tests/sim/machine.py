@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from tests.sim.world import World
 
 HANDLER_S = 20.0
+NOTICES_S = 1.0  # in which a daemon has read the hardware clock
 DENIED = 1
 
 
@@ -47,6 +48,8 @@ class Machine:
         self.useless: set[str] = set()  # what does nothing here any more: `reset`, `pause`, `watchdog`
         self.resets: list[tuple[float, str]] = []
         self.thawed_at = -1e9
+        self.daemon_at = -1e9
+        self.blind = False  # it was paused, and no daemon has lived since that had the time to notice
         self._zero = 0.0
         self._stood_s = 0.0
         self._still_since = 0.0
@@ -142,7 +145,7 @@ class Machine:
             self.daemon.die()
         self.starts += 1
         self.still, self.daemon, self.address, self.blocked_s = None, None, False, 0.0
-        self.gate_until_s = None
+        self.gate_until_s, self.blind = None, False
         self.domains.clear()
         self._waiting.clear()
         self._answers.clear()
@@ -170,6 +173,7 @@ class Machine:
         self._zero += stood_s
         self._stood_s += stood_s
         frozen = self.still == "freeze"
+        self.blind = not frozen
         self.still, self.thawed_at = None, self.world.now
         if frozen:
             self.world.judges.thawed(self)
@@ -189,6 +193,7 @@ class Machine:
             self.after(self.world.random.uniform(*self.world.supervisor_s), self.start_daemon)
             return
         self._daemons += 1
+        self.daemon_at = self.world.now
         self.daemon = Daemon(self, f"{self.name}-boot-{self._daemons}", f"{self.name}-machine-{self.starts}")
         self.daemon.start()
 
@@ -198,6 +203,8 @@ class Machine:
             return
         self.daemon.die()
         self.daemon = None
+        if self.world.now - max(self.thawed_at, self.daemon_at) >= NOTICES_S:
+            self.blind = False
         self.store.crash()
         for ask in list(self._answers):
             self.after(0.05, self.fence_answered, ask, DENIED)

@@ -46,3 +46,9 @@ def test_a_consent_is_given_by_a_copy_that_stays_bad() -> None:
         Fault("link.cut", "a.biz0", 1.0, 13.0, {"direction": "both"}),
     )
     assert run(Plan(4114, SimSite(0, policy="safety"), faults, 8.76)).violation is None
+
+
+def test_a_paused_machine_without_a_daemon_writes_nothing() -> None:
+    """Nobody in it could notice the pause until its daemon was there again: its VM ran beside the new one, frozen."""
+    faults = (Fault("node.pause", "a", 1.0, 16.1), Fault("process.kill", "a/daemon", 1.0))
+    assert run(Plan(15465, SimSite(1), faults, 0.0)).violation is None
