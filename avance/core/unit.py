@@ -192,7 +192,8 @@ class VmUnit:
             self.failures = 0  # the steps before a command that always fails do not make it better
         if outcome is Outcome.OK and done not in _STATE_COMMANDS:
             self.settled, self.settled_at = (done, self.disk), now
-        if done == "ConnectDisk" and outcome is Outcome.OK and self.disk is not None:
+        apart = self.disk is not None and self.disk.connection == "StandAlone"
+        if done == "ConnectDisk" and outcome is Outcome.OK and self.disk is not None and apart:
             self.disk = replace(self.disk, connection="Connecting")  # it may meet its peer before DRBD reports anything
         if done == "AttachDisk":
             self.attach_tried = True

@@ -233,3 +233,12 @@ def test_copy_that_was_told_to_connect_is_not_apart() -> None:
     assert one.next_command(BACKUP, 0.0) == c.ConnectDisk(WEB)
     one.command_done("ConnectDisk", Outcome.OK, BACKUP, 0.1)
     assert one.next_command(replace(BACKUP, consenting=True), 0.1) == c.DisconnectDisk(WEB)
+
+
+def test_report_that_came_before_the_outcome_counts() -> None:
+    """DRBD said that it is connected before `connect` had ended: what it said is not replaced by an expectation."""
+    one = unit(VmState.STANDBY, replace(peer_gone(S), connection="StandAlone"))
+    assert one.next_command(BACKUP, 0.0) == c.ConnectDisk(WEB)
+    one.disk = in_sync(S)
+    one.command_done("ConnectDisk", Outcome.OK, BACKUP, 0.1)
+    assert one.disk == in_sync(S)
