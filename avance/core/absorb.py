@@ -56,7 +56,7 @@ def _absorb_more(engine: Engine, event: _Rarer, now: float) -> None:
         case e.LinkChanged(link, carrier):
             engine.say(f"carrier of {link} is {'up' if carrier else 'down'}")  # decides nothing: the echo does
         case e.NeighboursSeen(gateway, claimed):
-            engine.arbitration.neighbours_seen(event)
+            engine.arbitration.neighbours_seen(event, now)
             words = {None: "no gateway is configured", True: "a gateway answers", False: "no gateway answers"}
             engine.say(f"{words[gateway]}; others answer for {', '.join(claimed) or 'none of our addresses'}")
         case e.DatagramsRefused():

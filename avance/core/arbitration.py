@@ -30,7 +30,8 @@ class Arbitration:
     answers: dict[str, Answer] = field(default_factory=dict)
     power: Power = Power.NO_BMC
     gateway: bool | None = None
-    claimed: tuple[str, ...] | None = None
+    claimed: tuple[str, ...] = ()
+    looked_at: float | None = None  # when the neighbours were seen last
     _tries: dict[str, int] = field(default_factory=dict)
     _asking: set[str] = field(default_factory=set)
     _reading: bool = False
@@ -50,7 +51,7 @@ class Arbitration:
         self.epoch = epoch
         self.round += 1  # part of the nonce: a late answer to an earlier question is never taken for this one's
         self.answers, self._tries = {}, {}
-        self.gateway, self.claimed = None, None
+        self.gateway, self.claimed, self.looked_at = None, (), None
         self.power = Power.NOT_CUT if self.has_bmc else Power.NO_BMC
         self._proof_until = None
 
@@ -121,7 +122,7 @@ class Arbitration:
         assert event.command == "ProbeNeighbours", event.command
         self._probing = False
         if event.outcome is not Outcome.OK:
-            self.gateway, self.claimed = False, ()
+            self.gateway, self.claimed, self.looked_at = False, (), now
             return f"the neighbours could not be looked at: {event.detail}"
         return None
 
@@ -135,9 +136,9 @@ class Arbitration:
                 del self.answers[name]
                 self._tries.pop(name, None)
 
-    def neighbours_seen(self, event: e.NeighboursSeen) -> None:
+    def neighbours_seen(self, event: e.NeighboursSeen, now: float) -> None:
         """Note which neighbours answer."""
-        self.gateway, self.claimed = event.gateway, event.claimed
+        self.gateway, self.claimed, self.looked_at = event.gateway, event.claimed, now
 
     def _power_read(self, event: e.CommandDone, now: float) -> str | None:
         off = event.outcome is Outcome.OK and event.detail.split(" ")[0] == "off"

@@ -22,7 +22,7 @@ _LAG_S = 2.0  # a loop that was this late is not trusted with the watchdog befor
 class Standing:
     """What the guard may look at. `tick`: this turn is one of those at a steady pace, which show how late the loop is.
     `lease_until_s`: when the lease ends, or has ended.
-    `deciding`: a right to go on is being made durable just now."""
+    `owner`: the durable record names this node. `deciding`: a right to go on is being made durable just now."""
 
     tick: bool
     pair: PairState
@@ -33,6 +33,7 @@ class Standing:
     lease_over: bool
     lease_age_s: float
     lease_until_s: float
+    owner: bool
     deciding: bool
     watchdog: bool
 
@@ -97,9 +98,12 @@ class Guard:
         return [(c.UnpauseVms(), "the right to run is there again" if was else "")]
 
     def _open(self, standing: Standing) -> list[tuple[c.Command, str]]:
-        """The gate closes by itself at the end of the lease; it is moved at each heartbeat, not for every echo."""
+        """The gate closes by itself at the end of the lease; it is moved at each heartbeat, not for every echo.
+
+        Whoever owns nothing sends nothing, even if it cannot release what it holds (decision 0016).
+        """
         until_s = None if standing.solo else standing.lease_until_s
-        until_s = 0.0 if standing.pair is PairState.FENCED else until_s
+        until_s = 0.0 if standing.pair is PairState.FENCED or not standing.owner else until_s
         last_s = self._gate_until_s
         later_s = inf if until_s is None or last_s is None else until_s - last_s
         if until_s == last_s or 0.0 <= later_s < self.timers.heartbeat_s / 2:

@@ -203,6 +203,7 @@ def _takeover_facts(engine: Engine, situation: takeover.Situation, now: float) -
         policy=engine.setup.policy,
         answers=engine.arbitration.answers,
         power=engine.arbitration.power,
+        looked_at=engine.arbitration.looked_at,
         gateway=engine.arbitration.gateway,
         claimed=engine.arbitration.claimed,
         override=engine.override,
@@ -222,6 +223,7 @@ def judge_guard(engine: Engine, now: float, *, tick: bool) -> None:
         lease_over=engine.liveness.lease_over(now),
         lease_age_s=engine.liveness.lease_age_s(now),
         lease_until_s=engine.liveness.lease_until_s(now),
+        owner=engine.is_owner,
         deciding=engine.saving is not None and engine.saving.solo(engine.setup.me),
         watchdog=engine.setup.watchdog,
     )

@@ -94,8 +94,8 @@ class Facts:
     """All that the rule may look at.
 
     `lost_at` is when the question became allowed: for an owner by its lease clock, for a backup by its receipt clock.
-    `gateway` and `claimed` are None until the neighbours were looked at; a `gateway` of None afterwards means that none
-    is configured. `unelected`: the site has witnesses, and none is in office yet.
+    `looked_at` is when the neighbours were seen; `gateway` and `claimed` are what was seen; a `gateway` of None then
+    means that none is configured. `unelected`: the site has witnesses, and none is in office yet.
     """
 
     me: NodeId
@@ -106,8 +106,9 @@ class Facts:
     policy: str
     answers: dict[str, Answer] = field(default_factory=dict)
     power: Power = Power.NO_BMC
+    looked_at: float | None = None
     gateway: bool | None = None
-    claimed: tuple[str, ...] | None = None
+    claimed: tuple[str, ...] = ()
     override: bool = False
     unelected: bool = False
 
@@ -120,6 +121,7 @@ class Facts:
 # Exit codes of fence-peer (kernel source, conn_try_outdate_peer): 5 "peer unreachable, assumed dead" works only while
 # the own disk is UpToDate; 4 "peer was outdated" also on one that is only Consistent; 7 "peer was fenced by power".
 _OUTDATED, _ASSUMED_DEAD, _POWERED_OFF = 4, 5, 7
+_CUT_OFF = "no gateway answered: this node, not its peer, is or was cut off"
 _LAST_LOOK_S = 2.5  # the neighbours are looked at so long before a backup acts by policy: the evidence is fresh
 
 
@@ -156,6 +158,8 @@ def decide(facts: Facts, timers: Timers, now: float) -> Verdict:
     at_once = facts.owner or facts.power is Power.OFF_EARLY
     start_at = facts.lost_at + (0.0 if at_once else timers.backup_delay_s)
     if now < start_at:
+        if facts.looked_at is None and facts.policy == "availability" and not facts.record.arbiters:
+            return Ask((Need.NEIGHBOURS,), "which of the two nodes is cut off?")
         return Wait(start_at, "the peer may be heard again, and the owner of running VMs asks first")
     return _by_arbiters(facts, timers, now) if facts.record.arbiters else _without_arbiters(facts, timers, now)
 
@@ -202,6 +206,8 @@ def _by_arbiters(facts: Facts, timers: Timers, now: float) -> Verdict:
 def _without_arbiters(facts: Facts, timers: Timers, now: float) -> Verdict:
     if facts.unelected and facts.power is not Power.OFF_EARLY:
         return Refused(("no witness is in office yet, and the other node may have elected one already",))
+    if facts.gateway is False and not facts.owner and facts.power is not Power.OFF_EARLY:
+        return Refused((_CUT_OFF,))  # seen when the peer may have gone on alone, so even its cut power proves nothing
     if facts.power in (Power.OFF, Power.OFF_EARLY):
         return Allowed("power fence", _POWERED_OFF, "the peer's power was read as off")
     needs = [Need.CUT_POWER] if facts.power is Power.NOT_CUT else []
@@ -221,14 +227,14 @@ def _by_policy(facts: Facts, timers: Timers, now: float, needs: list[Need]) -> V
     elif facts.power in (Power.NOT_CUT, Power.CUTTING):
         act_at += timers.grant_s - timers.peer_lost_s - timers.margin_s  # the fence gets all the time that there is
     look_at = facts.lost_at if facts.owner else act_at - _LAST_LOOK_S
-    if facts.claimed is None and now >= look_at:
+    if now >= look_at and (facts.looked_at is None or facts.looked_at < look_at):
         needs = [*needs, Need.NEIGHBOURS]
     if needs:
         return Ask(tuple(needs), "no arbiter is in office")
     if now < act_at:
         return Wait(act_at, "the old primary may still be running; the take-over wait is not over")
     if facts.gateway is False:
-        return Refused(("no gateway answers: this node, not its peer, is cut off",))
+        return Refused((_CUT_OFF,))
     if facts.owner:
         return Allowed("policy availability", _ASSUMED_DEAD, "this node owns the running VMs and the peer is silent")
     if facts.claimed:

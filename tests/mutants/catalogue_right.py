@@ -265,6 +265,14 @@ MUTANTS = (
         (Edit(_TAKEOVER, "    if facts.gateway is False:\n", "    if False:\n"),),
     ),
     Mutant(
+        "cut-off-forgotten",
+        "a backup that was cut off itself acts when it is back on the networks, as if it had only missed its peer",
+        (
+            Edit(_TAKEOVER, "    if facts.gateway is False and not facts.owner and", "    if False and"),
+            Edit(_TAKEOVER, "        if facts.looked_at is None and facts.", "        if False and facts."),
+        ),
+    ),
+    Mutant(
         "claimed-address-ignored",
         "by policy the backup starts VMs although somebody still answers for their addresses",
         (Edit(_TAKEOVER, "    if facts.claimed:\n", "    if False:\n"),),

@@ -192,6 +192,11 @@ MUTANTS = (
         ),
     ),
     Mutant(
+        "gate-open-for-anybody",
+        "a node that has learnt of another owner sends on until it has released what it holds",
+        (Edit(_GUARD, "is PairState.FENCED or not standing.owner else until_s", "is PairState.FENCED else until_s"),),
+    ),
+    Mutant(
         "gate-never-moved",
         "the gate closes at the end of the first lease, and renewals do not move it",
         (

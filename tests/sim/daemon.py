@@ -75,6 +75,7 @@ class Daemon:
     def go_on(self) -> None:
         """SIGCONT: what waited is read now."""
         was, self.stopped = self.stopped, False
+        self.machine.daemon_at = self.world.now
         if self.alive and was:
             if self._tick_due:
                 self._tick_due = False

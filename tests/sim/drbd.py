@@ -414,7 +414,7 @@ class Resource:
         if other.hanging:
             here.after(KO_COUNT_S, self.drop_peer, here.name, side.turn)
             return False
-        if not other.syncing and (not other.log or other.log[-1] != number):
+        if other.syncing != "SyncTarget" and (not other.log or other.log[-1] != number):  # a target copies its source
             other.log.append(number)
         return network.open(there.name, here.name, PRIV)
 

@@ -84,17 +84,19 @@ class Judges:
             harmless = side.connection == "Connected" or side.peer_disk is DiskState.INCONSISTENT
             if (record.owner != machine.name or not record.peer_outdated) and not harmless:
                 self.fail("I1", f"{machine.name} acknowledged write {number} alone without the durable right: {record}")
-        if writer != machine.name and not self._forgiven("I1"):
+        copy = other if side.syncing == "SyncTarget" else side  # a target reads what it lacks from its source
+        lost = self.missing(vm, copy.log) if last != machine.name else []
+        if lost and not self._forgiven("I2", diverged=True):
+            self.fail("I2", f"{machine.name} acknowledges write {number} without {len(lost)} of {last}'s")
+        if writer != machine.name and not self._forgiven("I1", diverged=True):
             self.fail("I1", f"{writer} and {machine.name} both acknowledged writes of {vm} in epoch {record.epoch}")
 
-    def _forgiven(self, rule: str) -> bool:
-        """Say whether the documented hole explains it; then both nodes must find it after healing."""
+    def _forgiven(self, rule: str, *, diverged: bool = False) -> bool:
+        """Say whether the documented hole explains it; diverged copies must be found by both after healing."""
         if self.hole:
-            if not self.fell_in:
-                self.fell_in = True
-                self.world.trace_line("-", f"the documented hole: {rule}")
-            return True
-        return False
+            self.world.trace_line("-", f"the documented hole: {rule}")
+            self.fell_in = self.fell_in or diverged
+        return self.hole
 
     def missing(self, vm: VmId, log: list[int]) -> list[int]:
         """Return the acknowledged writes of a VM that a copy lacks."""
@@ -108,7 +110,8 @@ class Judges:
             self.failovers += 1
         self._last_runner[vm] = machine.name
         lost = self.missing(vm, side.log)
-        if lost and not self._forgiven("I2"):
+        frozen = side.suspended or side.connection == "Connected"  # it stood still, and has not noticed yet
+        if lost and not (frozen and self._unaware(machine)) and not self._forgiven("I2"):
             self.fail("I2", f"{vm} starts on {machine.name} without {len(lost)} acknowledged writes, first {lost[0]}")
         self.placement_changed()
 
@@ -168,13 +171,14 @@ class Judges:
             world.after(OVERLAP_S + 0.01, self._still_twice, self._watching)
 
     def _unaware(self, machine: Machine) -> bool:
-        """It went on a moment ago; or it was paused while it had no daemon, and has one since a moment ago or not yet.
+        """It went on a moment ago; or it was paused without a running daemon, and has one since a moment ago at most.
 
         Nothing else in it looks at the clock that ran on (decision 0015, smaller holes). Its writes stay frozen.
         """
         since = machine.thawed_at
         if machine.blind:
-            since = self.world.now if machine.daemon is None else max(since, machine.daemon_at)
+            nobody = machine.daemon is None or machine.daemon.stopped
+            since = self.world.now if nobody else max(since, machine.daemon_at)
         return self.world.now - since < OVERLAP_S
 
     def thawed(self, machine: Machine) -> None:

@@ -48,7 +48,7 @@ class Machine:
         self.useless: set[str] = set()  # what does nothing here any more: `reset`, `pause`, `watchdog`
         self.resets: list[tuple[float, str]] = []
         self.thawed_at = -1e9
-        self.daemon_at = -1e9
+        self.daemon_at = -1e9  # since then there is a daemon that runs
         self.blind = False  # it was paused, and no daemon has lived since that had the time to notice
         self._zero = 0.0
         self._stood_s = 0.0

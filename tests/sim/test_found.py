@@ -52,3 +52,41 @@ def test_a_paused_machine_without_a_daemon_writes_nothing() -> None:
     """Nobody in it could notice the pause until its daemon was there again: its VM ran beside the new one, frozen."""
     faults = (Fault("node.pause", "a", 1.0, 16.1), Fault("process.kill", "a/daemon", 1.0))
     assert run(Plan(15465, SimSite(1), faults, 0.0)).violation is None
+
+
+def test_a_backup_that_was_cut_off_does_not_act_when_it_is_back() -> None:
+    """A went on alone by policy and died as B's links came back: B's 17 s were over, its gateway answered again."""
+    cut = {"direction": "both"}
+    faults = (
+        Fault("link.cut", "b.priv0", 13.64, 9.04, cut),
+        Fault("link.cut", "b.biz0", 13.64, 9.04, cut),
+        Fault("power.flicker", "a", 22.49, 0.5, {"times": 2, "off_s": 0.5, "on_s": 2.0}),
+    )
+    assert run(Plan(83414, SimSite(0), faults, 0.0)).violation is None
+
+
+def test_an_address_that_cannot_be_released_is_silent() -> None:
+    """A stood still without a VM, followed the new owner's record, and its order to release the address hung."""
+    faults = (
+        Fault("power.flicker", "a", 1.64, 10.0, {"times": 2, "off_s": 0.5, "on_s": 2.0}),
+        Fault("node.pause", "a", 14.57, 22.31),
+        Fault("commands.odd", "both", 17.7, 31.72, {"share": 0.09}),
+    )
+    assert run(Plan(39773, SimSite(2, policy="safety"), faults, 7.5)).violation is None
+
+
+def test_writes_of_a_target_go_to_its_source() -> None:
+    """B was promoted in the breath in which it became the target of the crashed primary: both have what it writes."""
+    blocked = {"blocked_s": 2.88}
+    faults = (Fault("node.kill", "a", 4.93, 14.41), Fault("process.blocked", "b/daemon", 15.33, None, blocked))
+    assert run(Plan(80169, SimSite(1), faults, 7.13)).violation is None
+
+
+def test_a_start_that_was_under_way_ends_after_the_thaw() -> None:
+    """The domain of A comes up in its first moment after a freeze, on a disk that stands still; nothing is written."""
+    faults = (
+        Fault("guest.crash", "web", 3.73),
+        Fault("node.freeze", "a", 4.62),
+        Fault("commands.odd", "both", 5.54, 16.18, {"share": 0.09}),
+    )
+    assert run(Plan(84271, SimSite(1), faults, 5.32)).violation is None

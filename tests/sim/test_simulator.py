@@ -88,6 +88,7 @@ def test_judge_of_double_running_bites() -> None:
 def test_judge_of_the_address_bites() -> None:
     """Two nodes may answer for the service address for 2 s at a hand-over, not longer (I5)."""
     row = Row(WITNESS)
+    row.world.machines[B].open_gate(None)
     row.world.machines[B].hold(address=True)
     row.passes(1.5)
     with pytest.raises(Violation, match="I5"):

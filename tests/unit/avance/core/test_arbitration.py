@@ -173,9 +173,9 @@ def test_neighbours_are_looked_at_once_at_a_time() -> None:
     one = asking()
     assert one.fetch((Need.NEIGHBOURS,), ()) == [c.ProbeNeighbours()]
     assert one.fetch((Need.NEIGHBOURS,), ()) == []
-    one.neighbours_seen(e.NeighboursSeen(True, ("10.77.0.10",)))
+    one.neighbours_seen(e.NeighboursSeen(True, ("10.77.0.10",)), 1.9)
     assert one.done(e.CommandDone("ProbeNeighbours", None, OK), 2.0) is None
-    assert (one.gateway, one.claimed) == (True, ("10.77.0.10",))
+    assert (one.gateway, one.claimed, one.looked_at) == (True, ("10.77.0.10",), 1.9)
 
 
 def test_failed_look_counts_as_no_gateway() -> None:
@@ -183,7 +183,7 @@ def test_failed_look_counts_as_no_gateway() -> None:
     one = asking()
     one.fetch((Need.NEIGHBOURS,), ())
     one.done(e.CommandDone("ProbeNeighbours", None, FAILED, "no device"), 2.0)
-    assert one.gateway is False
+    assert (one.gateway, one.looked_at) == (False, 2.0)
 
 
 def test_begin_forgets_everything() -> None:
@@ -193,6 +193,7 @@ def test_begin_forgets_everything() -> None:
     answer(one, OK, "granted 4")
     one.watch_power(10.0, 1.0)
     power_reads(one, "off", 2.0)
-    one.neighbours_seen(e.NeighboursSeen(True, ()))
+    one.neighbours_seen(e.NeighboursSeen(True, ("10.77.0.10",)), 1.0)
     one.begin(5)
-    assert (one.epoch, one.answers, one.power, one.gateway, one.claimed) == (5, {}, Power.NOT_CUT, None, None)
+    assert (one.epoch, one.answers, one.power) == (5, {}, Power.NOT_CUT)
+    assert (one.gateway, one.claimed, one.looked_at) == (None, (), None)

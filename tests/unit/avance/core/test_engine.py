@@ -55,11 +55,20 @@ def taken(book: Playbook, epoch: int = 4) -> Record:
     return served(me, Record(epoch, me, peer_outdated=True))
 
 
+def sees_gateway(book: Playbook) -> None:
+    """End a look at the neighbours: a gateway answers, and nobody for our addresses."""
+    book.hears(e.NeighboursSeen(True, ()))
+    book.done(c.ProbeNeighbours())
+
+
 def silent_primary(disk: DiskState = DiskState.UP_TO_DATE, **changes: object) -> Playbook:
     """Return a backup that has lost its primary 5 s ago and has left the replication."""
     book = paired(B, **changes)  # type: ignore[arg-type]  # a test names the fields that it changes
     book.hears(e.DiskChanged(WEB, peer_gone(S, disk=disk)))
-    assert acts(book.pass_time(5.0)) == [c.DisconnectDisk(WEB)]
+    looks = disk is DiskState.UP_TO_DATE and changes.get("policy") != "safety"
+    assert acts(book.pass_time(5.0)) == [*([c.ProbeNeighbours()] if looks else []), c.DisconnectDisk(WEB)]
+    if looks:
+        sees_gateway(book)
     book.done(c.DisconnectDisk(WEB))
     book.expect(e.DiskChanged(WEB, DiskView(S, disk)))
     return book
@@ -69,8 +78,7 @@ def lost_primary() -> Playbook:
     """Return a backup that has just decided to take over; the save of epoch 4 is in flight."""
     book = silent_primary()
     assert acts(book.pass_time(11.0)) == [c.ProbeNeighbours()]
-    book.hears(e.NeighboursSeen(True, ()))
-    book.done(c.ProbeNeighbours())
+    sees_gateway(book)
     assert acts(book.pass_time(1.0)) == [c.SaveRecord(taken(book))]
     return book
 
@@ -135,8 +143,7 @@ def test_takeover_waits_exactly_as_long_as_designed() -> None:
     book = silent_primary()
     assert acts(book.pass_time(9.4)) == []
     assert acts(book.pass_time(0.2)) == [c.ProbeNeighbours()]
-    book.hears(e.NeighboursSeen(True, ()))
-    book.done(c.ProbeNeighbours())
+    sees_gateway(book)
     assert acts(book.pass_time(2.3)) == []
     assert state(book) is PairState.WAITING
     assert acts(book.pass_time(0.2)) == [c.SaveRecord(taken(book))]
@@ -149,7 +156,8 @@ def test_any_receipt_moves_the_takeover() -> None:
     book.pass_time(4.9)
     book.hears(e.HeartbeatSeen(book.engine.setup.links[0], book.peer, None))
     assert acts(book.pass_time(4.9)) == []
-    assert acts(book.pass_time(0.2)) == [c.DisconnectDisk(WEB)]
+    assert acts(book.pass_time(0.2)) == [c.ProbeNeighbours(), c.DisconnectDisk(WEB)]
+    sees_gateway(book)
     assert acts(book.pass_time(9.2)) == []
     assert acts(book.pass_time(0.2)) == [c.ProbeNeighbours()]
 

@@ -18,7 +18,7 @@ TIMERS = Timers()
 OWNER = Standing(
     tick=True,
     pair=PairState.PAIRED, may_write=True, known=True, solo=False, lease_valid=True, lease_over=False,
-    lease_age_s=0.5, lease_until_s=105.5, deciding=False, watchdog=True,
+    lease_age_s=0.5, lease_until_s=105.5, owner=True, deciding=False, watchdog=True,
 )  # fmt: skip
 LOST = replace(OWNER, pair=PairState.WAITING, lease_valid=False, lease_over=True, lease_age_s=6.0)
 IDLE = replace(OWNER, may_write=False)
@@ -133,7 +133,7 @@ def test_fenced_node_resets_whatever_else_holds() -> None:
 def every_standing() -> list[Standing]:
     """Return every combination of the guard's facts, contradictions left out."""
     return [
-        Standing(True, pair, may_write, known, solo, valid, over, age_s, 106.0 - age_s, deciding, watchdog=True)
+        Standing(True, pair, may_write, known, solo, valid, over, age_s, 106.0 - age_s, True, deciding, watchdog=True)
         for pair in PairState
         for may_write, known, solo, deciding in itertools.product((False, True), repeat=4)
         for valid, over, age_s in ((True, False, 1.0), (False, False, 3.0), (False, True, 6.5), (False, True, 9.0))
@@ -259,6 +259,15 @@ def test_fenced_node_closes_the_gate() -> None:
     guard = Guard(TIMERS)
     assert gate(guard, replace(OWNER, pair=PairState.FENCED)) == [0.0]
     assert gate(guard, replace(OWNER, pair=PairState.FENCED, lease_until_s=200.0)) == []
+
+
+def test_gate_of_one_that_owns_nothing_is_closed() -> None:
+    """A backup sends nothing of a service; when it becomes the owner its lease counts, and then its lone right."""
+    guard = Guard(TIMERS)
+    backup = replace(IDLE, owner=False)
+    assert gate(guard, backup) == [0.0]
+    assert gate(guard, replace(backup, lease_until_s=200.0)) == []
+    assert gate(guard, IDLE) == [105.5]
 
 
 def test_gate_never_outlasts_the_lease() -> None:

@@ -37,7 +37,13 @@ LOST, BOOT, NO_CONSENT = Situation.LOST, Situation.BOOT, Situation.NO_CONSENT
 LOST_AT = 1000.0
 W1, W2, SA, SB = witness("w1"), witness("w2"), survivor(A), survivor(B)
 SETS = ((W1,), (W1, W2), (SA,), (SB,), (W1, SA), (SA, W1), (W1, SB))
-NEIGHBOURS = tuple(itertools.product((None, True, False), (None, (), ("10.77.0.10",))))
+EARLY, LATE = LOST_AT, LOST_AT + 9.5
+# When the neighbours were looked at, whether a gateway answered, who answered for our addresses.
+NEIGHBOURS: tuple[tuple[float | None, bool | None, tuple[str, ...]], ...] = (
+    (None, None, ()),
+    (EARLY, None, ()), (EARLY, True, ()), (EARLY, True, ("10.77.0.10",)), (EARLY, False, ()),
+    (LATE, None, ()), (LATE, True, ()), (LATE, True, ("10.77.0.10",)), (LATE, False, ()),
+)  # fmt: skip
 AFTER_S = (-0.001, 0.0, 1.999, 2.0, 2.999, 3.0, 10.499, 10.5, 11.999, 12.0, 1000.0)
 OFF = (Power.OFF, Power.OFF_EARLY)
 BASE = Facts(A, Record(3, A), LOST, LOST_AT, {WEB: DiskView(disk=DiskState.UP_TO_DATE)}, "availability")
@@ -78,20 +84,20 @@ def every_case() -> tuple[Case, ...]:
     cases = [
         judged(
             Record(3, owner, peer_outdated=old), why, policy, after_s,
-            disks=disks(state), power=power, gateway=gateway, claimed=claimed,
+            disks=disks(state), power=power, looked_at=looked_at, gateway=gateway, claimed=claimed,
         )
-        for (owner, old, why, policy), state, power, (gateway, claimed), after_s in itertools.product(
+        for (owner, old, why, policy), state, power, (looked_at, gateway, claimed), after_s in itertools.product(
             common, states[:3], Power, NEIGHBOURS, AFTER_S
         )
     ]  # fmt: skip
     cases += [
         judged(
             Record(3, owner, peer_outdated=old, arbiters=tokens), why, policy, after_s,
-            disks=disks(state), power=power, gateway=gateway, claimed=claimed, answers=said,
+            disks=disks(state), power=power, looked_at=looked_at, gateway=gateway, claimed=claimed, answers=said,
         )
         for tokens in SETS for said in answers(tokens)
-        for (owner, old, why, policy), state, power, (gateway, claimed), after_s in itertools.product(
-            common, states[:2], Power, ((None, None), (False, ("10.77.0.10",))), (-0.001, 0.0, 2.999, 3.0, 12.0)
+        for (owner, old, why, policy), state, power, (looked_at, gateway, claimed), after_s in itertools.product(
+            common, states[:2], Power, (NEIGHBOURS[0], (LATE, False, ("10.77.0.10",))), (-0.001, 0.0, 2.999, 3.0, 12.0)
         )
     ]  # fmt: skip
     cases += [
@@ -150,15 +156,17 @@ def permit(facts: Facts, after_s: float) -> bool:
     if facts.record.arbiters:
         stopped = facts.power in OFF or after_s >= 12.0
         return arbiters_agree(facts) and (owner or stopped)
-    if facts.power in OFF:
+    cut_off = not owner and facts.gateway is False  # then the owner may have gone on alone before its power was cut
+    if facts.power is Power.OFF_EARLY or (facts.power is Power.OFF and not cut_off):
         return True
     if facts.policy != "availability" or facts.situation is NO_CONSENT:
         return False
-    looked = facts.claimed is not None and facts.gateway is not False
+    looked = facts.looked_at is not None and facts.gateway is not False
     if owner:  # the fence comes first, but it may not use up the time until the grant deadline
         fence_is_over = facts.power in (Power.NO_BMC, Power.FAILED) or (facts.power is Power.CUTTING and after_s >= 2.0)
         return looked and fence_is_over
-    return looked and facts.power is not Power.NOT_CUT and after_s >= 12.0 and facts.claimed == ()
+    fresh = looked and facts.looked_at == LATE
+    return fresh and facts.power is not Power.NOT_CUT and after_s >= 12.0 and facts.claimed == ()
 
 
 def test_never_allowed_without_a_permit() -> None:
@@ -235,12 +243,12 @@ def test_waiting_is_only_for_time() -> None:
 
 def test_asking_is_only_for_missing_evidence() -> None:
     """An Ask names evidence that is not there yet, so that fetching it brings the rule forward."""
-    for facts, _, verdict in every_case():
+    for facts, after_s, verdict in every_case():
         if isinstance(verdict, Ask):
             missing = {
                 Need.WITNESSES: not arbiters_agree(facts),
                 Need.CUT_POWER: facts.power in (Power.NOT_CUT, Power.CUTTING),
-                Need.NEIGHBOURS: facts.claimed is None,
+                Need.NEIGHBOURS: facts.looked_at is None or (facts.looked_at == EARLY and after_s >= 9.5),
             }
             assert verdict.needs
             assert all(missing[need] for need in verdict.needs), facts
@@ -266,8 +274,8 @@ def test_power_is_cut_by_the_owner_first() -> None:
 @pytest.mark.parametrize(
     ("changes", "after_s", "means", "code"),
     [
-        ({"claimed": ()}, 0.0, "policy availability", 5),
-        ({"record": Record(3, B), "claimed": ()}, 12.0, "policy availability", 5),
+        ({"looked_at": EARLY}, 0.0, "policy availability", 5),
+        ({"record": Record(3, B), "looked_at": LATE}, 12.0, "policy availability", 5),
         ({"power": Power.OFF}, 0.0, "power fence", 7),
         ({"record": Record(3, B), "power": Power.OFF_EARLY}, 0.0, "power fence", 7),
         ({"record": Record(3, A, arbiters=(W1,)), "answers": {"w1": Answer.GRANTED}}, 0.0, "witness w1", 4),
@@ -300,7 +308,7 @@ def test_lone_boot_is_never_told_assumed_dead() -> None:
 
 def test_owner_gives_the_fence_its_time_before_the_policy() -> None:
     """With a BMC, policy lets the owner go on at once when the fence failed, else just before the grant deadline."""
-    looked = replace(BASE, claimed=(), gateway=True)
+    looked = replace(BASE, looked_at=LOST_AT, gateway=True)
     assert isinstance(decide(replace(looked, power=Power.FAILED), TIMERS, LOST_AT), Allowed)
     assert decide(replace(looked, power=Power.CUTTING), TIMERS, LOST_AT) == Wait(
         LOST_AT + 2.0, "the old primary may still be running; the take-over wait is not over"
@@ -310,10 +318,22 @@ def test_owner_gives_the_fence_its_time_before_the_policy() -> None:
 
 def test_backup_looks_at_its_neighbours_just_before_it_acts() -> None:
     """Evidence of the networks is fresh: the backup looks 2.5 s before it may act by policy, the owner at once."""
-    backup = replace(BASE, record=Record(3, B))
+    backup = replace(BASE, record=Record(3, B), looked_at=EARLY, gateway=True)
     assert isinstance(decide(backup, TIMERS, LOST_AT + 9.4), Wait)
     assert decide(backup, TIMERS, LOST_AT + 9.5) == Ask((Need.NEIGHBOURS,), "no arbiter is in office")
     assert decide(BASE, TIMERS, LOST_AT) == Ask((Need.NEIGHBOURS,), "no arbiter is in office")
+
+
+def test_backup_that_was_cut_off_itself_never_acts() -> None:
+    """A gateway that was silent when the peer may have gone on alone is a no for this loss; no power undoes it."""
+    backup = replace(BASE, record=Record(3, B))
+    asked = decide(backup, TIMERS, LOST_AT)
+    assert isinstance(asked, Ask)
+    assert asked.needs == (Need.NEIGHBOURS,)
+    cut_off = replace(backup, looked_at=EARLY, gateway=False)
+    for power, after_s in itertools.product((Power.NO_BMC, Power.NOT_CUT, Power.OFF), (3.0, 9.5, 12.0, 1000.0)):
+        assert isinstance(decide(replace(cut_off, power=power), TIMERS, LOST_AT + after_s), Refused)
+    assert isinstance(decide(replace(cut_off, power=Power.OFF_EARLY), TIMERS, LOST_AT), Allowed)
 
 
 # ---------------------------------------------------------------- copies
