@@ -47,11 +47,13 @@ class Arbitration:
         self.begin(0)
 
     def begin(self, epoch: int) -> None:
-        """Forget all evidence: from now on it is about this epoch; 0 means that nothing is asked for."""
+        """Forget all evidence: from now on it is about this epoch; 0 means that nothing is asked for.
+
+        What was seen of the neighbours stays: it has its own time, `looked_at`.
+        """
         self.epoch = epoch
         self.round += 1  # part of the nonce: a late answer to an earlier question is never taken for this one's
         self.answers, self._tries = {}, {}
-        self.gateway, self.claimed, self.looked_at = None, (), None
         self.power = Power.NOT_CUT if self.has_bmc else Power.NO_BMC
         self._proof_until = None
 

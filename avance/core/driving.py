@@ -44,6 +44,8 @@ def around(engine: Engine, vm: VmId, now: float) -> Circumstances:
 def drive_units(engine: Engine, now: float) -> None:
     """Give each VM its next command."""
     for name, unit in engine.units.items():
+        if unit.busy is not None:
+            continue
         command = unit.next_command(around(engine, name, now), now)
         if command is not None:
             engine.command(command)

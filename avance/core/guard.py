@@ -18,7 +18,7 @@ _UNSET_S = -1.0
 _LAG_S = 2.0  # a loop that was this late is not trusted with the watchdog before its next turn on time
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)  # not frozen, as PairFacts
 class Standing:
     """What the guard may look at. `tick`: this turn is one of those at a steady pace, which show how late the loop is.
     `lease_until_s`: when the lease ends, or has ended.

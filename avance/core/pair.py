@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 from avance.core.model import NodeId, PairState, PeerView, Record, VmId
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)  # not frozen: made at every event, and freezing costs three times as much as making
 class PairFacts:
     """All that the pair rules may look at.
 

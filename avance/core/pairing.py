@@ -57,6 +57,7 @@ def judge_pair(engine: Engine, now: float) -> None:
 
 def _pair_facts(engine: Engine, now: float) -> PairFacts:
     waited_s = now - (engine.started_at or now)
+    lost = engine.peer_lost(now)
     return PairFacts(
         me=engine.setup.me,
         peer_id=engine.setup.peer_id,
@@ -64,8 +65,8 @@ def _pair_facts(engine: Engine, now: float) -> PairFacts:
         record=engine.record,
         peer=engine.peer,
         peer_alive=engine.liveness.peer_alive(now),
-        peer_lost=engine.peer_lost(now),
-        boot_wait_over=engine.peer_lost(now) and waited_s >= engine.setup.timers.boot_wait_s,
+        peer_lost=lost,
+        boot_wait_over=lost and waited_s >= engine.setup.timers.boot_wait_s,
         may_write=engine.may_write,
         known=engine.known,
         config_hash=engine.config_hash,

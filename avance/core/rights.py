@@ -118,13 +118,12 @@ def begin_arbitration(engine: Engine, now: float) -> None:
     engine.arbitration.begin(engine.record.epoch + 1)
     if served and power is takeover.Power.OFF_EARLY:
         engine.arbitration.power = power  # it was read while the peer was only suspect
-    last = engine.liveness.last_receipt_at
     if not served:
         engine.lost_at = now
     elif engine.is_owner:
         engine.lost_at = now - engine.liveness.lease_age_s(now) + timers.peer_lost_s
     else:
-        engine.lost_at = (engine.started_at or now if last is None else last) + timers.peer_lost_s
+        engine.lost_at = _silent_from_s(engine, now) + timers.peer_lost_s
 
 
 def _situation(engine: Engine, now: float) -> takeover.Situation | None:
@@ -141,6 +140,7 @@ def _situation(engine: Engine, now: float) -> takeover.Situation | None:
 def judge_takeover(engine: Engine, now: float) -> None:
     """Look for the right to the next epoch when there is a reason to, and take it when it is given."""
     _watch_power(engine, now)
+    _look_early(engine, now)
     if engine.saving is not None or now < engine.save_retry_at or engine.record.split:
         return
     situation = _situation(engine, now)
@@ -169,6 +169,21 @@ def judge_takeover(engine: Engine, now: float) -> None:
         engine.tell_once("waits" if waits else "refused", told)
 
 
+def _look_early(engine: Engine, now: float) -> None:
+    """See which of the two nodes is cut off before the owner can go on alone: a backup acts by it (decision 0015)."""
+    setup, paired = engine.setup, engine.pair in (PairState.PAIRED, PairState.WAITING)
+    if not (setup.gateway and paired) or engine.is_owner or engine.record.arbiters or setup.policy != "availability":
+        return
+    from_s, looked_at = _silent_from_s(engine, now), engine.arbitration.looked_at
+    if now - from_s >= setup.timers.link_down_s and (looked_at is None or looked_at < from_s):
+        engine.draft.commands += engine.arbitration.fetch((takeover.Need.NEIGHBOURS,), ())
+
+
+def _silent_from_s(engine: Engine, now: float) -> float:
+    last = engine.liveness.last_receipt_at
+    return (engine.started_at or now) if last is None else last
+
+
 def _watch_power(engine: Engine, now: float) -> None:
     """Look at the peer's power as soon as it is suspect; the earlier it reads off, the more that proves."""
     timers, age_s = engine.setup.timers, engine.liveness.echo_age_s(now)
@@ -194,18 +209,21 @@ def give_power_back(engine: Engine, now: float) -> None:
 
 
 def _takeover_facts(engine: Engine, situation: takeover.Situation, now: float) -> takeover.Facts:
+    seen, lost_at = engine.arbitration, now if engine.lost_at is None else engine.lost_at
+    fresh = seen.looked_at is not None and seen.looked_at >= lost_at - engine.setup.timers.peer_lost_s
     return takeover.Facts(
         me=engine.setup.me,
         record=engine.record,
         situation=situation,
-        lost_at=now if engine.lost_at is None else engine.lost_at,
+        lost_at=lost_at,
         disks={name: unit.disk for name, unit in engine.units.items()},
         policy=engine.setup.policy,
         answers=engine.arbitration.answers,
         power=engine.arbitration.power,
-        looked_at=engine.arbitration.looked_at,
-        gateway=engine.arbitration.gateway,
-        claimed=engine.arbitration.claimed,
+        looked_at=seen.looked_at if fresh else None,
+        gateway=seen.gateway if fresh else None,
+        claimed=seen.claimed if fresh else (),
+        searched=engine.peer is not None and engine.peer.pair is PairState.WAITING,
         override=engine.override,
         unelected=bool(engine.setup.witnesses) and not engine.record.arbiters,
     )

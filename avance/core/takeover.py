@@ -94,8 +94,9 @@ class Facts:
     """All that the rule may look at.
 
     `lost_at` is when the question became allowed: for an owner by its lease clock, for a backup by its receipt clock.
-    `looked_at` is when the neighbours were seen; `gateway` and `claimed` are what was seen; a `gateway` of None then
-    means that none is configured. `unelected`: the site has witnesses, and none is in office yet.
+    `looked_at` is when the neighbours were seen since the peer was heard last; `gateway` and `claimed` are what was
+    seen; a `gateway` of None then means that none is configured. `searched`: the peer's last word was that it looked
+    for a right itself. `unelected`: the site has witnesses, and none is in office yet.
     """
 
     me: NodeId
@@ -109,6 +110,7 @@ class Facts:
     looked_at: float | None = None
     gateway: bool | None = None
     claimed: tuple[str, ...] = ()
+    searched: bool = False
     override: bool = False
     unelected: bool = False
 
@@ -121,6 +123,7 @@ class Facts:
 # Exit codes of fence-peer (kernel source, conn_try_outdate_peer): 5 "peer unreachable, assumed dead" works only while
 # the own disk is UpToDate; 4 "peer was outdated" also on one that is only Consistent; 7 "peer was fenced by power".
 _OUTDATED, _ASSUMED_DEAD, _POWERED_OFF = 4, 5, 7
+_SEARCHED = "the peer's last word was that it looked for the right to go on alone, and it may have found it"
 _CUT_OFF = "no gateway answered: this node, not its peer, is or was cut off"
 _LAST_LOOK_S = 2.5  # the neighbours are looked at so long before a backup acts by policy: the evidence is fresh
 
@@ -158,8 +161,6 @@ def decide(facts: Facts, timers: Timers, now: float) -> Verdict:
     at_once = facts.owner or facts.power is Power.OFF_EARLY
     start_at = facts.lost_at + (0.0 if at_once else timers.backup_delay_s)
     if now < start_at:
-        if facts.looked_at is None and facts.policy == "availability" and not facts.record.arbiters:
-            return Ask((Need.NEIGHBOURS,), "which of the two nodes is cut off?")
         return Wait(start_at, "the peer may be heard again, and the owner of running VMs asks first")
     return _by_arbiters(facts, timers, now) if facts.record.arbiters else _without_arbiters(facts, timers, now)
 
@@ -206,8 +207,8 @@ def _by_arbiters(facts: Facts, timers: Timers, now: float) -> Verdict:
 def _without_arbiters(facts: Facts, timers: Timers, now: float) -> Verdict:
     if facts.unelected and facts.power is not Power.OFF_EARLY:
         return Refused(("no witness is in office yet, and the other node may have elected one already",))
-    if facts.gateway is False and not facts.owner and facts.power is not Power.OFF_EARLY:
-        return Refused((_CUT_OFF,))  # seen when the peer may have gone on alone, so even its cut power proves nothing
+    if not facts.owner and facts.power is not Power.OFF_EARLY and (facts.gateway is False or facts.searched):
+        return Refused((_SEARCHED if facts.searched else _CUT_OFF,))  # that its power was cut later proves nothing
     if facts.power in (Power.OFF, Power.OFF_EARLY):
         return Allowed("power fence", _POWERED_OFF, "the peer's power was read as off")
     needs = [Need.CUT_POWER] if facts.power is Power.NOT_CUT else []

@@ -22,7 +22,7 @@ class Goal(StrEnum):
     HOLD = "HOLD"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)  # not frozen, as PairFacts
 class Circumstances:
     """What a unit must know of the pair to choose its next command.
 

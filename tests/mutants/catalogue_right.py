@@ -267,10 +267,17 @@ MUTANTS = (
     Mutant(
         "cut-off-forgotten",
         "a backup that was cut off itself acts when it is back on the networks, as if it had only missed its peer",
-        (
-            Edit(_TAKEOVER, "    if facts.gateway is False and not facts.owner and", "    if False and"),
-            Edit(_TAKEOVER, "        if facts.looked_at is None and facts.", "        if False and facts."),
-        ),
+        (Edit(_RIGHTS, "    if now - from_s >= setup.timers.link_down_s and", "    if False and"),),
+    ),
+    Mutant(
+        "cut-off-seen-too-late",
+        "a backup looks which node is cut off only when its peer may have gone on alone already",
+        (Edit(_RIGHTS, ">= setup.timers.link_down_s and", ">= setup.timers.peer_lost_s and"),),
+    ),
+    Mutant(
+        "searching-peer-forgotten",
+        "a backup acts by policy although the peer's last word was that it looked for the right itself",
+        (Edit(_TAKEOVER, "(facts.gateway is False or facts.searched)", "facts.gateway is False"),),
     ),
     Mutant(
         "claimed-address-ignored",

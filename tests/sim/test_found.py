@@ -65,6 +65,17 @@ def test_a_backup_that_was_cut_off_does_not_act_when_it_is_back() -> None:
     assert run(Plan(83414, SimSite(0), faults, 0.0)).violation is None
 
 
+def test_a_backup_looks_in_time_which_node_is_cut_off() -> None:
+    """As above, but B's links came back in the second in which it looked, and A had died just before."""
+    cut = {"direction": "both"}
+    faults = (
+        Fault("link.cut", "b.priv0", 3.33, 5.66, cut),
+        Fault("link.cut", "b.biz0", 3.33, 5.66, cut),
+        Fault("power.cut", "a", 9.04, 26.25),
+    )
+    assert run(Plan(58874, SimSite(0), faults, 5.0)).violation is None
+
+
 def test_an_address_that_cannot_be_released_is_silent() -> None:
     """A stood still without a VM, followed the new owner's record, and its order to release the address hung."""
     faults = (

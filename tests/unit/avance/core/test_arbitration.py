@@ -193,7 +193,5 @@ def test_begin_forgets_everything() -> None:
     answer(one, OK, "granted 4")
     one.watch_power(10.0, 1.0)
     power_reads(one, "off", 2.0)
-    one.neighbours_seen(e.NeighboursSeen(True, ("10.77.0.10",)), 1.0)
     one.begin(5)
     assert (one.epoch, one.answers, one.power) == (5, {}, Power.NOT_CUT)
-    assert (one.gateway, one.claimed, one.looked_at) == (None, (), None)

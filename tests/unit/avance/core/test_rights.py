@@ -309,6 +309,45 @@ def test_owner_that_cannot_see_a_gateway_stops() -> None:
     assert "ResetNode" in names(book.pass_time(3.0))
 
 
+def looks(book: Playbook, *, gateway: bool) -> None:
+    """Let a look at the neighbours end."""
+    book.hears(e.NeighboursSeen(gateway, ()))
+    book.done(c.ProbeNeighbours())
+
+
+def test_backup_sees_in_time_that_it_is_the_one_that_is_cut_off() -> None:
+    """Its first look comes before the owner can go on alone; a silent gateway is a no until the peer is heard again."""
+    book = paired(B, gateway=True)
+    assert "ProbeNeighbours" not in names(book.pass_time(2.9))
+    assert "ProbeNeighbours" in names(book.pass_time(0.2))
+    looks(book, gateway=False)
+    commands = names(book.pass_time(60.0))
+    assert not {"ProbeNeighbours", "SaveRecord"} & {*commands}
+    book.peer_says()
+    assert book.engine.pair is PairState.PAIRED
+    assert "ProbeNeighbours" in names(book.pass_time(4.0))
+    looks(book, gateway=True)
+    assert "ProbeNeighbours" in names(book.pass_time(11.0))
+    looks(book, gateway=True)
+    assert "SaveRecord" in names(book.pass_time(5.0))
+
+
+@pytest.mark.parametrize("other", [{"policy": "safety"}, {"gateway": False}, {"me": A}])
+def test_nobody_else_looks_so_early(other: dict[str, object]) -> None:
+    """Only a backup that could act by policy asks the gateways before the peer is lost."""
+    book = paired(**{"me": B, "gateway": True, **other})  # type: ignore[arg-type]  # a test names what it changes
+    assert "ProbeNeighbours" not in names(book.pass_time(4.9))
+
+
+def test_peer_that_was_looking_for_the_right_may_have_found_it() -> None:
+    """The owner lost this backup, said so, and fell silent: nobody knows whether it went on alone before it died."""
+    book = paired(B, gateway=True)
+    book.peer_says(pair=PairState.WAITING)
+    book.pass_time(3.1)
+    looks(book, gateway=True)
+    assert not {"ProbeNeighbours", "SaveRecord"} & {*names(book.pass_time(60.0))}
+
+
 def test_witnesses_are_taught_what_a_pair_agrees_on() -> None:
     """In service the witnesses are taught; `paired` is said only while nothing is being decided."""
     book = paired(A, witnesses=("w1",))
