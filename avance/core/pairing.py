@@ -131,9 +131,10 @@ def _judge_mismatch(engine: Engine, facts: PairFacts, now: float) -> None:
 def _tidy_record(engine: Engine, now: float) -> None:
     """Note durably what follows from the disks and from the agreement of a pair."""
     synced = {name for name, unit in engine.units.items() if unit.disk is not None and unit.disk.in_sync}
-    zeroed, engine.zeroed = engine.zeroed - {*engine.record.fresh}, set()
-    worn = tuple(name for name in (*engine.record.fresh, *sorted(zeroed)) if name not in synced)
-    record = engine.record
+    record, worn = engine.record, engine.record.fresh
+    if worn or engine.zeroed:
+        zeroed, engine.zeroed = engine.zeroed - {*worn}, set()
+        worn = tuple(name for name in (*worn, *sorted(zeroed)) if name not in synced)
     boot, quarantined, arbiters = record.boot, record.quarantined, record.arbiters
     outdated, cure, discard = record.peer_outdated, record.cure, record.discard
     if engine.pair in (PairState.PAIRED, PairState.ALONE):
@@ -142,12 +143,11 @@ def _tidy_record(engine: Engine, now: float) -> None:
         whole = len(synced) == len(engine.units) and engine.private_link() is not LinkState.DOWN
         if engine.is_owner:
             quarantined = engine.crashes.tripped
-            acting = any(unit.busy for unit in engine.units.values())  # ResumeDisk may still be on its way to DRBD
-            if whole and not quarantined and not acting:
-                outdated = False
+            if outdated and whole and not quarantined:
+                outdated = any(unit.busy for unit in engine.units.values())  # ResumeDisk may be on its way to DRBD
         if not outdated and whole:
             cure = 0
-        discard = tuple(vm for vm in discard if vm not in synced)
+        discard = tuple(vm for vm in discard if vm not in synced) if discard else discard
         elected = engine.care.elect(record, engine.peer.record, engine.setup.me, peer_up=engine.peer.witnesses, now=now)
         arbiters = arbiters if elected is None else elected
     after = (worn, boot, quarantined, outdated, cure, discard, arbiters)

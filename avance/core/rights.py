@@ -63,8 +63,10 @@ def _lasts(engine: Engine, reason: str, now: float) -> bool:
 
 def is_consenting(engine: Engine, now: float) -> bool:
     """This backup hears the owner, who asks for its consent, and it is not about to take over itself."""
+    if engine.peer is None or engine.peer.wants == 0 or engine.granted is not None:
+        return False
     asked = consent.asked(engine.record, engine.peer, engine.pair, may_write=engine.may_write)
-    return asked and engine.liveness.peer_alive(now) and engine.granted is None
+    return asked and engine.liveness.peer_alive(now)
 
 
 def _give_consent(engine: Engine) -> None:
@@ -76,16 +78,17 @@ def _give_consent(engine: Engine) -> None:
 def _look_for_a_cure(engine: Engine, now: float) -> None:
     """As a backup that a dead private link or disk left behind: plan one restart, and remember it durably."""
     record, link = engine.record, engine.setup.replication_link
-    left = engine.pair is PairState.PAIRED and not engine.is_owner and record.peer_outdated and record.cure == 0
     dropped = any(unit.dropped for unit in engine.units.values())
     engine.dropped_at = None if not dropped else now if engine.dropped_at is None else engine.dropped_at
+    if engine.pair is not PairState.PAIRED or engine.is_owner or not record.peer_outdated or record.cure != 0:
+        return
     reason = None
     if engine.private_link() is LinkState.DOWN and f"up {link}" in engine.told:
         reason = "the private link is down"
     elif engine.dropped_at is not None and now >= engine.dropped_at + _DROPPED_S:
         reason = "DRBD dropped a disk, which is used again only after a start"
     followed = engine.peer is not None and engine.peer.record.epoch == record.epoch and engine.liveness.peer_alive(now)
-    if left and followed and reason is not None and engine.saving is None:
+    if followed and reason is not None and engine.saving is None:
         engine.cure_due = reason
         engine.save(replace(record, cure=record.epoch), f"{reason}: a restart may cure it")
 

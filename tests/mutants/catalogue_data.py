@@ -37,9 +37,8 @@ MUTANTS = (
         (
             Edit(
                 _PAIRING,
-                "            if whole and not quarantined and not acting:\n                outdated = False\n",
-                "            if whole and not quarantined and not acting:\n"
-                "                outdated = record.peer_outdated\n",
+                "                outdated = any(unit.busy",
+                "                any(unit.busy",
             ),
         ),
     ),
@@ -49,9 +48,8 @@ MUTANTS = (
         (
             Edit(
                 _PAIRING,
-                "            if whole and not quarantined and not acting:\n                outdated = False\n",
-                "            if whole and not quarantined and not acting:\n                outdated = False\n"
-                "        elif whole:\n            outdated = False\n",
+                "  # ResumeDisk may be on its way to DRBD\n",
+                "  # ResumeDisk may be on its way to DRBD\n        elif whole:\n            outdated = False\n",
             ),
         ),
     ),
@@ -61,8 +59,8 @@ MUTANTS = (
         (
             Edit(
                 _PAIRING,
-                "            if whole and not quarantined and not acting:\n                outdated = False\n",
-                "            if not quarantined:\n                outdated = False\n",
+                "            if outdated and whole and not quarantined:\n",
+                "            if outdated and not quarantined:\n",
             ),
         ),
     ),
@@ -190,7 +188,7 @@ MUTANTS = (
     Mutant(
         "cure-at-each-fall",
         "the backup restarts again each time when a flapping private link falls",
-        (Edit(_RIGHTS, "and record.peer_outdated and record.cure == 0\n", "and record.peer_outdated\n"),),
+        (Edit(_RIGHTS, "not record.peer_outdated or record.cure != 0:\n", "not record.peer_outdated:\n"),),
     ),
     Mutant(
         "quarantine-never-trips",
