@@ -19,7 +19,7 @@ image: setup ## build the node image (cached by the hash of its inputs)
 demo: image ## the crash scenario on a real pair of nodes; the last line is the path of the report
 	@$(V) -m testbed demo --out build/demo
 
-check: setup lint types unit ## lint, types, unit and repository tests; under a minute
+check: setup lint types unit ## lint, types, unit and repository tests; some 100 s on two cores
 
 lint: setup
 	@echo "== ruff"; time $(V) -m ruff check .

@@ -1,4 +1,4 @@
-"""One question to the daemon's control socket; it imports little, because DRBD waits frozen while fence-peer starts."""
+"""One question to the daemon's control socket."""
 
 from __future__ import annotations
 
@@ -6,11 +6,12 @@ import json
 import socket
 from typing import Any
 
-SOCKET_PATH = "/run/avance/control.sock"
+from avance import CONTROL_SOCKET
+
 _ANSWER_S = 60.0
 
 
-def ask(request: dict[str, Any], path: str = SOCKET_PATH, *, timeout_s: float = _ANSWER_S) -> dict[str, Any]:
+def ask(request: dict[str, Any], path: str = CONTROL_SOCKET, *, timeout_s: float = _ANSWER_S) -> dict[str, Any]:
     """Put one request to the daemon and return its answer.
 
     Raises:

@@ -17,7 +17,7 @@ from typing import Any, assert_never
 
 import avance
 from avance.adapters.callhome import QUEUE_DIR, AlertQueue
-from avance.adapters.control import SOCKET_PATH, serve
+from avance.adapters.control import serve
 from avance.adapters.drbd import DrbdDisks
 from avance.adapters.gate import LeaseGate
 from avance.adapters.heartbeat import HeartbeatChannel
@@ -361,7 +361,7 @@ class Daemon:
         if CONFIG_PATH.exists():
             self._adopt(json.loads(CONFIG_PATH.read_text()))
         async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(serve(SOCKET_PATH, self._request))
+            tasks.create_task(serve(Path(avance.CONTROL_SOCKET), self._request))
             _notify_ready()
             tasks.create_task(asyncio.to_thread(warm_up))
             await self._paired.wait()
@@ -418,7 +418,7 @@ def _check_devices(config: Config) -> None:
 
 
 def _notify_ready() -> None:
-    print(f"avance {avance.__version__} listens on {SOCKET_PATH}", flush=True)
+    print(f"avance {avance.__version__} listens on {avance.CONTROL_SOCKET}", flush=True)
 
 
 def main() -> int:

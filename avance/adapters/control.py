@@ -8,7 +8,6 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
-SOCKET_PATH = Path("/run/avance/control.sock")
 _REQUEST_BYTES_MAX = 1 << 20
 
 Handler = Callable[[dict[str, Any]], Awaitable[dict[str, Any]]]

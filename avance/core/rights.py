@@ -201,7 +201,7 @@ def _watch_power(engine: Engine, now: float) -> None:
 
 
 def give_power_back(engine: Engine, now: float) -> None:
-    """Switch a peer on that this node switched off, once its own right is durable, or it has found it off and waits."""
+    """Switch a peer on that this node switched off, once its VMs run, or that it has found off while it waits."""
     waits = engine.pair is PairState.WAITING and not engine.served
     if waits:
         engine.draft.commands += engine.arbitration.look(now)

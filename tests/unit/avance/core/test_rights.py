@@ -210,6 +210,19 @@ def test_backup_cuts_the_power_after_its_delay() -> None:
     assert names(commands) == ["SaveRecord"]
 
 
+def test_peer_is_switched_on_again_when_the_vms_run() -> None:
+    """The order to its BMC takes a second of the processor that promotes the disk and starts the VM: it comes after."""
+    book = paired(B, power=True)
+    book.hears(e.DiskChanged(WEB, peer_gone(DiskRole.SECONDARY)))
+    book.pass_time(5.0)
+    book.hears(ended(c.DisconnectDisk(WEB)))
+    book.hears(e.DiskChanged(WEB, DiskView(DiskRole.SECONDARY, DiskState.UP_TO_DATE)))
+    book.pass_time(3.2)
+    book.hears(ended(c.CutPeerPower(), Outcome.OK, "off"))
+    steps = (c.SaveRecord(Record()), c.PromoteDisk(WEB), c.StartDomain(WEB))
+    assert ["RestorePeerPower" in names(book.hears(ended(step))) for step in steps] == [False, False, True]
+
+
 def test_evidence_of_one_loss_does_not_serve_the_next() -> None:
     """A peer that comes back ends the question: all is asked anew after the next loss."""
     book = paired(B, record=Record(3, A, arbiters=(W1,)), witnesses=("w1",))
