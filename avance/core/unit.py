@@ -45,6 +45,8 @@ class Circumstances:
     discard: bool
 
 
+# A backup without a disk replicates nothing. If it connected all the same, its end would freeze the owner's I/O anew.
+_GONE = (DiskState.DISKLESS, DiskState.FAILED)
 _RETRY_FACTOR_MAX = 16  # a broken VM is tried again at least every 16 retry times
 
 _BY_ASK: dict[table.Ask, type[c.ReadDomain | c.PromoteDisk | c.DemoteDisk | c.StartDomain | c.DestroyDomain]] = {
@@ -148,7 +150,7 @@ class VmUnit:
     def _connecting(self, disk: DiskView, around: Circumstances) -> c.VmCommand | None:
         if around.pair is not PairState.PAIRED or around.consenting:
             return None
-        if disk.connection == "StandAlone" and around.replicate:
+        if disk.connection == "StandAlone" and around.replicate and (around.i_am_owner or disk.disk not in _GONE):
             return c.ConnectDisk(self.spec.name, discard=around.discard)
         if disk.connection != "Connected" or not around.i_am_owner:
             return None

@@ -130,6 +130,16 @@ def test_disk_connects_only_in_a_pair_that_may_replicate(discard: bool) -> None:
         assert not isinstance(command, c.ConnectDisk)
 
 
+@pytest.mark.parametrize("state", [DiskState.DISKLESS, DiskState.FAILED])
+def test_backup_that_lost_its_disk_stays_apart(state: DiskState) -> None:
+    """It has nothing to replicate to, and its next end would freeze the owner; an owner still needs the other copy."""
+    gone = DiskView(S, state)
+    one, owner = unit(VmState.STANDBY, gone), unit(VmState.STANDBY, gone)
+    one.attach_tried = owner.attach_tried = True
+    assert one.next_command(BACKUP, 0.0) is None
+    assert owner.next_command(replace(BACKUP, i_am_owner=True), 0.0) == c.ConnectDisk(WEB)
+
+
 def test_copies_that_drbd_calls_equal_but_knows_to_differ_are_copied_again() -> None:
     """A non-empty bitmap between two UpToDate copies is resolved by a full copy from the owner, never cleared (R5)."""
     differing = replace(in_sync(P), out_of_sync_kib=8)
