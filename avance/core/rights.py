@@ -212,6 +212,7 @@ def give_power_back(engine: Engine, now: float) -> None:
 
 
 def _takeover_facts(engine: Engine, situation: takeover.Situation, now: float) -> takeover.Facts:
+    by_policy = engine.setup.policy == "availability"  # only then can a peer go on alone that lost everybody
     seen, lost_at = engine.arbitration, now if engine.lost_at is None else engine.lost_at
     fresh = seen.looked_at is not None and seen.looked_at >= lost_at - engine.setup.timers.peer_lost_s
     return takeover.Facts(
@@ -226,7 +227,7 @@ def _takeover_facts(engine: Engine, situation: takeover.Situation, now: float) -
         looked_at=seen.looked_at if fresh else None,
         gateway=seen.gateway if fresh else None,
         claimed=seen.claimed if fresh else (),
-        searched=engine.peer is not None and engine.peer.pair is PairState.WAITING,
+        searched=by_policy and engine.peer is not None and engine.peer.pair is PairState.WAITING,
         override=engine.override,
         unelected=bool(engine.setup.witnesses) and not engine.record.arbiters,
     )

@@ -361,6 +361,14 @@ def test_peer_that_was_looking_for_the_right_may_have_found_it() -> None:
     assert not {"ProbeNeighbours", "SaveRecord"} & {*names(book.pass_time(60.0))}
 
 
+def test_under_policy_safety_a_searching_peer_that_is_off_found_nothing() -> None:
+    """There the peer could not go on alone, so its power, cut and confirmed, is enough whatever it said last."""
+    book = paired(B, power=True, policy="safety")
+    book.peer_says(pair=PairState.WAITING)
+    assert "CutPeerPower" in names(book.pass_time(8.2))
+    assert names(book.hears(ended(c.CutPeerPower(), Outcome.OK, "off"))) == ["SaveRecord"]
+
+
 def test_witnesses_are_taught_what_a_pair_agrees_on() -> None:
     """In service the witnesses are taught; `paired` is said only while nothing is being decided."""
     book = paired(A, witnesses=("w1",))
