@@ -48,10 +48,11 @@ class DiskStreamReset:
 
 @dataclass(frozen=True, slots=True)
 class DomainChanged:
-    """Xen reported whether the domain of a VM exists on this node."""
+    """Xen reported whether the domain of a VM exists on this node; `paused`: it exists, and its processors stand still."""
 
     vm: VmId
     running: bool
+    paused: bool = False
 
 
 @dataclass(frozen=True, slots=True)
