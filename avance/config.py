@@ -94,6 +94,7 @@ class Config:
     gateways: tuple[tuple[LinkName, ipaddress.IPv4Address], ...] = ()
     watchdog: bool = True
     data_integrity: bool = False
+    stay_without_disk: bool = False
     crash_policy: Policy = Policy.THRESHOLD
     crash_samples: int = SAMPLES_MIN
 
@@ -118,7 +119,7 @@ def parse(node: str, site: Json, vms: Json) -> Config:
         site,
         needed={"schema", "secret", "nodes", "service_address", "replication_link"},
         optional={"policy", "timers", "dilation", "call_home", "witnesses", "gateways", "watchdog", "quarantine",
-                  "data_integrity"},
+                  "data_integrity", "stay_without_disk"},
     )
     if site["schema"] != SITE_SCHEMA:
         raise ConfigError(f"site.schema is {site['schema']!r}; this version understands {SITE_SCHEMA} only")
@@ -131,8 +132,8 @@ def parse(node: str, site: Json, vms: Json) -> Config:
     policy = site.get("policy", "availability")
     if policy not in POLICIES:
         raise ConfigError(f"site.policy is {policy!r}; possible are {', '.join(POLICIES)}")
-    watchdog, data_integrity = (_switch(site, key, default=default)
-                                for key, default in (("watchdog", True), ("data_integrity", False)))  # fmt: skip
+    watchdog = _switch(site, "watchdog", default=True)
+    data_integrity, stay = (_switch(site, key, default=False) for key in ("data_integrity", "stay_without_disk"))
     crash_policy, crash_samples = _quarantine(site.get("quarantine", {}))
     specs = _vms(vms, names)
     taken = {address for link in links for address in (link.address.ip, link.peer_address)}
@@ -157,6 +158,7 @@ def parse(node: str, site: Json, vms: Json) -> Config:
         gateways=_gateways(site.get("gateways", {}), links, taken),
         watchdog=watchdog,
         data_integrity=data_integrity,
+        stay_without_disk=stay,
         crash_policy=crash_policy,
         crash_samples=crash_samples,
     )

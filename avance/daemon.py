@@ -61,6 +61,8 @@ _DiskCommand = (
     | c.OutdateDisk
     | c.KeepCopy
     | c.ResyncDisk
+    | c.InvalidateDisk
+    | c.ReadGeneration
 )
 _Work = (
     _DiskCommand
@@ -238,8 +240,17 @@ class Node:
                 return self._disks.disconnect(vm)
             case c.OutdateDisk(vm):
                 return self._disks.outdate(vm)
+            case _:
+                return self._copy_work(command)
+
+    def _copy_work(self, command: c.ResyncDisk | c.InvalidateDisk | c.ReadGeneration | c.KeepCopy) -> Awaitable[Done]:
+        match command:
             case c.ResyncDisk(vm):
                 return self._disks.resync(vm)
+            case c.InvalidateDisk(vm):
+                return self._disks.invalidate(vm)
+            case c.ReadGeneration(vm):
+                return self._disks.generations(vm)
             case c.KeepCopy(vm, epoch):
                 return self._disks.keep(vm, epoch)
             case _:
@@ -339,6 +350,7 @@ def _setup(config: Config, boot: str) -> Setup:
         replication_link=config.replication_link,
         machine=MACHINE_BOOT.read_text().strip(),
         witnesses=tuple(witness.name for witness in config.witnesses),
+        stays_without_disk=config.stay_without_disk,
         power=config.peer_bmc is not None,
         gateway=bool(config.gateways),
         watchdog=config.watchdog,

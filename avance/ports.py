@@ -71,6 +71,14 @@ class Disks(Protocol):
         """Copy this node's volume to the connected peer in full."""
         ...
 
+    def invalidate(self, vm: VmId) -> Awaitable[Done]:
+        """Call the local copy bad: all of it is taken from the peer."""
+        ...
+
+    def generations(self, vm: VmId) -> Awaitable[Done]:
+        """Read the generation identifiers of the local copy; they are the detail (core/copies.py)."""
+        ...
+
 
 class Hypervisor(Protocol):
     """Domains; `read` reports what it saw as an event before it is done."""

@@ -58,7 +58,7 @@ class SiteOptions:
     """What a run may want to be different; policy and dilation are the product's own by default.
 
     `witnesses` is how many the site has, 0 to 2; `power`: each node is told how to switch the other one off;
-    `integrity`: the replication compares digests.
+    `integrity`: the replication compares digests. `stay`: VMs whose local disk is lost go on over the private link.
     """
 
     policy: str = "availability"
@@ -67,6 +67,7 @@ class SiteOptions:
     witnesses: int = 1
     power: bool = False
     integrity: bool = False
+    stay: bool = False
 
     def __post_init__(self) -> None:
         """Refuse what the bed has not."""
@@ -105,7 +106,8 @@ def avance_site(options: SiteOptions, *, secret: str, token: str, authority_pem:
         "gateways": {PUBLIC: GATEWAY},
         "call_home": {"url": f"https://{CENTRE}/v1/alerts", "ca_pem": authority_pem, "token": token},
     }
-    return site | ({"data_integrity": True} if options.integrity else {})
+    more = {"data_integrity": options.integrity, "stay_without_disk": options.stay}
+    return site | {key: True for key, wanted in more.items() if wanted}
 
 
 def avance_vm(options: SiteOptions, *, kernel: str, ramdisk: str, memory_mib: int, volume_mib: int) -> dict[str, Any]:

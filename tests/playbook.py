@@ -13,6 +13,7 @@ from avance.core import commands as c
 from avance.core import events as e
 from avance.core.engine import Decision, Engine, Setup
 from avance.core.model import (
+    Copy,
     DiskRole,
     DiskState,
     DiskView,
@@ -32,6 +33,7 @@ A, B = NodeId("a"), NodeId("b")
 PRIV, BIZ = LinkName("priv0"), LinkName("biz0")
 WEB = VmId("web")
 TICK_S = 0.1
+GENERATIONS = ("1a2c", "1c2e")
 
 
 def spec(name: VmId = WEB, index: int = 0) -> VmSpec:
@@ -85,6 +87,7 @@ class Playbook:
             engine.record,
             dict.fromkeys(engine.units, VmState.STANDBY),
             f"{engine.setup.peer_id}-machine-1",
+            copies=dict.fromkeys(engine.units, Copy(DiskState.UP_TO_DATE, GENERATIONS)),
         )
 
     def hears(self, event: e.Event) -> list[c.Command]:
@@ -153,8 +156,8 @@ def alerts(commands: Sequence[c.Command]) -> list[str]:
 
 
 def served(me: NodeId, record: Record) -> Record:
-    """Return the record of a node that was in service since its machine started."""
-    return replace(record, boot=f"{me}-machine-1")
+    """Return the record of a node that was in service since its machine started, and that knows the data it has."""
+    return replace(record, boot=f"{me}-machine-1", generations=((WEB, GENERATIONS[0]),))
 
 
 def paired(me: NodeId, *, owner: NodeId = A, record: Record | None = None, **changes: object) -> Playbook:
@@ -169,9 +172,10 @@ def paired(me: NodeId, *, owner: NodeId = A, record: Record | None = None, **cha
     )
     book.hears(e.Tick())
     book.hears(e.DiskChanged(WEB, in_sync(DiskRole.PRIMARY if mine else DiskRole.SECONDARY)))
-    book.hears(ended(c.PrepareVolume(WEB)))
     book.hears(e.DomainChanged(WEB, running=mine))
     book.hears(ended(c.ReadDomain(WEB)))
+    book.hears(ended(c.PrepareVolume(WEB), detail=" ".join(GENERATIONS)))
+    book.engine.units[WEB].read_for = book.engine.units[WEB].disk  # as if it had been read while all went well
     assert book.engine.units[WEB].state is (VmState.RUNNING if mine else VmState.STANDBY)
     waiting = book.peer_says()
     assert book.engine.pair is PairState.PAIRED

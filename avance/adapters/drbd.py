@@ -18,6 +18,8 @@ from avance.wire import drbd
 
 RESOURCE_DIR = Path("/etc/drbd.d")
 _SHORT_S = 20.0
+_READ_S = 5.0
+_LISTED_S = 3.0  # in which DRBD lists its resources after the daemon's start; then it is looked for the volume itself
 _ZERO_MIB_PER_S = 2.0  # the slowest disk that is worth waiting for, when a volume is zeroed
 _RESTART_S = 1.0  # pause before the event stream is opened again
 
@@ -33,6 +35,7 @@ class DrbdDisks:
         self._specs: dict[VmId, VmSpec] = {spec.name: spec for spec in config.vms}
         self._parser = drbd.EventsParser()
         self._slow = config.dilation
+        self._listed = asyncio.Event()  # DRBD has said which resources there are
 
     def add(self, spec: VmSpec) -> None:
         """Take another VM into care."""
@@ -41,13 +44,18 @@ class DrbdDisks:
         self._sink(DiskChanged(spec.name, view))
 
     async def prepare(self, vm: VmId) -> Done:
-        """Create the volume when there is none; detail `fresh` says that it was zeroed just now."""
+        """Create the volume when there is none; detail `fresh` says that it was zeroed just now.
+
+        Of a volume that is there the detail is its generations; nothing, when its resource is up already.
+        """
         spec = self._specs[vm]
         text = drbd.resource_file(self._shared, spec)
         try:
             await asyncio.to_thread(write_durably, RESOURCE_DIR / f"{vm}.res", text.encode())
         except OSError as error:
             return Done(Outcome.FAILED, f"{RESOURCE_DIR / vm}.res: {error}")
+        if await self._is_up(vm):
+            return Done(Outcome.OK)
         group = drbd.VOLUME_GROUP
         volume = await run(["lvs", "--noheadings", "-o", "lv_name", f"{group}/{vm}"], timeout_s=_SHORT_S * self._slow)
         if volume.outcome is Outcome.OK:
@@ -67,17 +75,42 @@ class DrbdDisks:
         done = await run_all(steps, timeout_s=(_SHORT_S + spec.volume_mib / _ZERO_MIB_PER_S) * self._slow)
         return Done(Outcome.OK, "fresh") if done.outcome is Outcome.OK else done
 
+    async def _is_up(self, vm: VmId) -> bool:
+        """Say whether the resource is up already: a daemon before this one has prepared its volume."""
+        try:
+            await asyncio.wait_for(self._listed.wait(), _LISTED_S * self._slow)
+        except TimeoutError:
+            return False
+        return self._parser.views.get(vm) is not None
+
     async def _existing(self, spec: VmSpec) -> Done:
         """Activate a volume; one that was zeroed and never used since, by a daemon that died then, is still fresh."""
         limit_s = _SHORT_S * self._slow
         done = await run_all([["lvchange", "-ay", f"{drbd.VOLUME_GROUP}/{spec.name}"]], timeout_s=limit_s)
         if done.outcome is not Outcome.OK:
             return done
-        dump = await run(drbd.metadata_argv(spec), timeout_s=limit_s)
-        if dump.outcome is Outcome.UNKNOWN:
-            return dump.done
-        # It also fails when the volume is attached already: then it is in use, and not fresh.
-        return Done(Outcome.OK, "fresh" if dump.outcome is Outcome.OK and drbd.is_just_created(dump.stdout) else "")
+        found = await self._read_generations(drbd.stored_generations_argv(spec))
+        if found.outcome is Outcome.FAILED and self._parser.views.get(spec.name) is not None:
+            return Done(Outcome.OK)  # the resource is up and holds the volume: it is in use, and not fresh
+        fresh = found.outcome is Outcome.OK and drbd.is_just_created(found.detail)
+        return Done(Outcome.OK, "fresh") if fresh else found
+
+    async def _read_generations(self, argv: list[str]) -> Done:
+        read = await run(argv, timeout_s=_READ_S * self._slow)
+        if read.outcome is not Outcome.OK:
+            return read.done
+        try:
+            return Done(Outcome.OK, drbd.generations(read.stdout))
+        except ValueError as error:
+            return Done(Outcome.UNKNOWN, str(error))
+
+    async def generations(self, vm: VmId) -> Done:
+        """Read which generation of the data the attached copy is."""
+        return await self._read_generations(drbd.generations_argv(self._specs[vm]))
+
+    async def invalidate(self, vm: VmId) -> Done:
+        """Call the local copy bad."""
+        return (await run(drbd.invalidate_argv(vm), timeout_s=_SHORT_S * self._slow)).done
 
     async def attach(self, vm: VmId) -> Done:
         """Bring the resource up on the local disk; a half-raised one is taken down again."""
@@ -159,10 +192,12 @@ class DrbdDisks:
                 changed = self._parser.feed(line)
                 if line.strip() == "exists -":
                     complete = True
+                    self._listed.set()
                     for vm in self._specs:
                         self._report(vm)
                 elif complete and changed is not None:
                     self._report(VmId(changed))
+            self._listed.clear()
             self._sink(DiskStreamReset())
             await asyncio.sleep(_RESTART_S)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from avance.core import alerts, driving, operator
+from avance.core import alerts, copies, driving, operator
 from avance.core import commands as c
 from avance.core import events as e
 from avance.core.model import DiskState, DiskView, Outcome, PairState, Record, VmId, VmState
@@ -27,12 +27,12 @@ def absorb(engine: Engine, event: e.Event, now: float) -> None:
             engine.peer = view
             engine.liveness.heartbeat_seen(link, echoed_sent_s, now)
         case e.DiskChanged(vm, view):
-            _disk_changed(engine, vm, view)
+            _disk_changed(engine, vm, view, now)
         case e.DiskStreamReset():
             for unit in engine.units.values():
                 unit.disk_known, unit.disk = False, None
-        case e.DomainChanged(vm, running):
-            if engine.units[vm].domain_changed(running=running):
+        case e.DomainChanged(vm, running, paused):
+            if engine.units[vm].domain_changed(running=running, paused=paused):
                 engine.say(f"the domain of {vm} is gone", alert=alerts.vm_crashed(vm))
         case e.CommandDone():
             _command_done(engine, event, now)
@@ -79,9 +79,17 @@ def _datagrams_refused(engine: Engine, event: e.DatagramsRefused, now: float) ->
         engine.say(alert.text, alert=alert)
 
 
-def _disk_changed(engine: Engine, vm: VmId, view: DiskView | None) -> None:
+def _disk_changed(engine: Engine, vm: VmId, view: DiskView | None, now: float) -> None:
     unit = engine.units[vm]
     before, unit.disk, unit.disk_known = unit.disk, view, True
+    if before != view:
+        unit.changed_at = now
+    if view is not None and view.replication == "SyncTarget":
+        unit.resynced = True
+    if copies.is_lost(view):
+        engine.tell_once(f"copy_lost {vm}", alerts.copy_lost(vm))
+    elif view is not None and view.in_sync:
+        engine.told.discard(f"copy_lost {vm}")
     if view is not None and view.connection == "Connected":
         for ask in sorted(ask for ask, asked in engine.asks.items() if asked == vm):
             del engine.asks[ask]  # DRBD ignores the answer by now, but it waits for one before it can go on
@@ -128,7 +136,7 @@ def _unit_done(engine: Engine, unit: VmUnit, event: e.CommandDone, now: float) -
     name = unit.spec.name
     if event.outcome is not Outcome.OK:
         engine.say(f"{event.command} for {name} ended {event.outcome}: {event.detail}")
-        if unit.failures == 0:
+        if unit.failures == 0 and event.command != "ReadGeneration":
             engine.alert(alerts.command_failed(event.command, name, event.detail))
     before = unit.state
     follow = unit.command_done(event.command, event.outcome, driving.around(engine, name, now), now)
@@ -140,6 +148,9 @@ def _unit_done(engine: Engine, unit: VmUnit, event: e.CommandDone, now: float) -
         engine.command(follow)
     if event.command == "PrepareVolume" and event.detail == "fresh":
         engine.zeroed.add(name)
+        unit.generations = (copies.JUST_CREATED,)
+    elif event.outcome is Outcome.OK and event.command in ("PrepareVolume", "ReadGeneration") and event.detail:
+        unit.generations = copies.words(event.detail)
 
 
 def _saved(engine: Engine, event: e.CommandDone, now: float) -> None:

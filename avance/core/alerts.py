@@ -91,6 +91,33 @@ def no_good_copy(vm: VmId) -> Alert:
     return Alert("fault", "no_good_copy", "critical", text)
 
 
+def copy_lost(vm: VmId) -> Alert:
+    """DRBD lost the local copy of a volume: the pair runs on one copy."""
+    text = f"DRBD has no local copy of VM {vm} any more: the disk of this node is gone; only one copy is left."
+    return Alert("fault", "copy_lost", "critical", text)
+
+
+def copy_behind(vm: VmId, peer: NodeId) -> Alert:
+    """The disk of this node must not be served: writes that were acknowledged are missing on it, or may be."""
+    text = f"The copy of VM {vm} on this node is behind; it is not served before node {peer} has made it good again."
+    return Alert("fault", "copy_behind", "critical", text)
+
+
+def foreign_disk(vm: VmId) -> Alert:
+    """The disk of a volume is another one than this node knows, and the peer does not know its data either."""
+    text = (
+        f"The disk of VM {vm} on this node holds other data than it had: it is not used. Put the right disk back, or"
+        " take the volume away so that a new one is made."
+    )
+    return Alert("fault", "foreign_disk", "critical", text)
+
+
+def hands_over(peer: NodeId, why: str) -> Alert:
+    """The VMs are stopped here and started where the good copy is."""
+    text = f"The VMs move to node {peer}, which has the good copy: {why}."
+    return Alert("recovery", "hands_over", "critical", text)
+
+
 def split(reason: str) -> Alert:
     """Both nodes wrote alone: nothing is discarded, and nothing runs until an operator chooses."""
     text = f"Both nodes wrote alone: {reason}. Every VM is stopped and both versions are kept; run `avance keep NODE`."

@@ -156,6 +156,23 @@ class ResyncDisk:
 
 
 @dataclass(frozen=True, slots=True)
+class InvalidateDisk:
+    """Call this node's own copy worthless: only a resynchronisation of every block makes it good again.
+
+    The node must not be the writer (drbdadm invalidate).
+    """
+
+    vm: VmId
+
+
+@dataclass(frozen=True, slots=True)
+class ReadGeneration:
+    """Read DRBD's generation identifiers of the local copy; the outcome's detail is the words (core/copies.py)."""
+
+    vm: VmId
+
+
+@dataclass(frozen=True, slots=True)
 class PauseVms:
     """Stop the virtual processors of every domain and take them off the network, at once."""
 
@@ -247,6 +264,8 @@ VmCommand = (
     | OutdateDisk
     | KeepCopy
     | ResyncDisk
+    | InvalidateDisk
+    | ReadGeneration
 )
 
 NodeCommand = (

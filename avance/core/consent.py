@@ -18,10 +18,11 @@ _USABLE = (DiskState.UP_TO_DATE, DiskState.CONSISTENT)
 def replication_lost(view: DiskView | None, link: LinkState) -> str | None:
     """Say why an owner's volume has no second copy that could be promoted, or None.
 
+    An owner without a good copy of its own has no use for the right to write alone: it hands over (core/handover.py).
     DRBD does not freeze a primary whose connected peer has a worse disk (kernel source, sanitize_state), so the right
     to write alone must be there before that peer is lost.
     """
-    if view is None or view.disk not in (*_USABLE, DiskState.DISKLESS):
+    if view is None or view.disk not in _USABLE:
         return None
     if link is LinkState.DOWN:
         return "the private link is down"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from avance.core import alerts, rights
+from avance.core import alerts, copies, rights
 from avance.core import commands as c
 from avance.core.model import LinkState, PairState, VmId, VmState
 from avance.core.unit import Circumstances, Goal
@@ -19,7 +19,10 @@ _CONSENTED_CODE = 4  # "peer was outdated" (kernel source, conn_try_outdate_peer
 def around(engine: Engine, vm: VmId, now: float) -> Circumstances:
     """What a VM must know of the pair."""
     owner = engine.is_owner
-    if engine.entitled and not engine.guard.paused:
+    unit, theirs = engine.units[vm], copies.peer_copy(engine.peer, vm).generations
+    if engine.leaving:
+        goal = Goal.STOP
+    elif engine.entitled and not engine.guard.paused:
         goal = Goal.RUN
     elif engine.pair in (PairState.FENCED, PairState.SPLIT) or (engine.pair is PairState.PAIRED and not owner):
         goal = Goal.STOP
@@ -38,12 +41,27 @@ def around(engine: Engine, vm: VmId, now: float) -> Circumstances:
         cut=engine.private_link() is LinkState.DOWN,
         keep=engine.record.epoch if engine.yields and engine.record.split else 0,
         discard=vm in engine.record.discard,
+        behind=vm in engine.record.behind,
+        accepted=_is_accepted(engine, vm),
+        peer_read=bool(theirs),
+        target=copies.descends(unit.generations, theirs),
     )
+
+
+def _is_accepted(engine: Engine, vm: VmId) -> bool:
+    """The disk is ours, or blank, or the peer knows its data; any other one is refused."""
+    found = engine.units[vm].generations
+    if copies.is_ours(copies.newest(engine.record, vm), found) or found == (copies.JUST_CREATED,):
+        return True
+    theirs = copies.peer_copy(engine.peer, vm).generations
+    return bool(found) and found[0] in theirs
 
 
 def drive_units(engine: Engine, now: float) -> None:
     """Give each VM its next command."""
     for name, unit in engine.units.items():
+        if unit.prepared and unit.disk_known and unit.disk is None and not _is_accepted(engine, name):
+            engine.tell_once(f"foreign_disk {name}", alerts.foreign_disk(name))
         if unit.busy is not None:
             continue
         command = unit.next_command(around(engine, name, now), now)
@@ -56,8 +74,8 @@ def drive_address(engine: Engine, now: float) -> None:
     if engine.address_busy or now < engine.address_retry_at:
         return
     stopped = engine.pair in (PairState.FENCED, PairState.SPLIT)
-    gone = stopped or (engine.pair is PairState.PAIRED and not engine.is_owner)
-    if engine.entitled and not engine.address_held:
+    gone = stopped or engine.leaving or (engine.pair is PairState.PAIRED and not engine.is_owner)
+    if engine.entitled and not engine.leaving and not engine.address_held:
         engine.address_busy = True
         engine.command(c.HoldAddress())
     elif gone and not engine.address_down:
@@ -79,12 +97,23 @@ def _is_protected(engine: Engine) -> bool:
         return False
     if engine.record.peer_outdated or engine.peer.record.peer_outdated:
         return False
+    if engine.record.behind or engine.peer.record.behind or not _same_generations(engine):
+        return False
     mine = {name: unit.state for name, unit in engine.units.items()}
     running = mine if engine.record.owner == engine.setup.me else engine.peer.vms
     return all(
         unit.disk is not None and unit.disk.in_sync and running.get(name) is VmState.RUNNING
         for name, unit in engine.units.items()
     )
+
+
+def _same_generations(engine: Engine) -> bool:
+    """No volume is known to be of another generation here than on the peer."""
+    for name, unit in engine.units.items():
+        theirs = copies.peer_copy(engine.peer, name).generations
+        if unit.generations and theirs and unit.generations[0] != theirs[0]:
+            return False
+    return True
 
 
 def answer_asks(engine: Engine) -> None:

@@ -53,6 +53,7 @@ class Setup:
     power: bool = False
     gateway: bool = False
     watchdog: bool = False
+    stays_without_disk: bool = False
     crash_policy: Policy = Policy.THRESHOLD
     crash_samples: int = SAMPLES_MIN
 
@@ -124,6 +125,8 @@ class Engine:
         self.next_heartbeat_at = 0.0
         self.mismatch_from_s: float | None = None
         self.told: set[str] = set()
+        self.leaving = ""  # why the VMs are being handed over to the peer
+        self.unfit_from_s: float | None = None  # since when the peer has the better copy
         self.refusal_told_until: dict[str, float] = {}
         self.draft = _Draft()
 
@@ -134,6 +137,7 @@ class Engine:
         absorb.absorb(self, event, now)
         pairing.judge_links(self, now)
         pairing.judge_pair(self, now)
+        rights.judge_handover(self, now)
         rights.judge_consent(self, now)
         rights.judge_takeover(self, now)
         rights.judge_guard(self, now, tick=isinstance(event, e.Tick))
@@ -163,6 +167,7 @@ class Engine:
             machine=setup.machine,
             wants=self.wants,
             witnesses=self.care.up(now),
+            copies={name: unit.copy for name, unit in self.units.items()},
         )
 
     @property

@@ -48,7 +48,7 @@ class DiskStreamReset:
 
 @dataclass(frozen=True, slots=True)
 class DomainChanged:
-    """Xen reported whether the domain of a VM exists on this node; `paused`: it exists, and its processors stand still."""
+    """Xen reported whether the domain of a VM exists on this node; `paused`: its processors stand still."""
 
     vm: VmId
     running: bool
@@ -59,9 +59,10 @@ class DomainChanged:
 class CommandDone:
     """A command ended; `command` is the class name, `vm` the VM that it was for, if any.
 
-    `detail` is evidence for people, but for these words: PrepareVolume `fresh`; ReadPeerPower `off` or `on`; AskWitness
-    and TeachWitness `granted`, `refused`, `taught` or `untaught`, followed by a blank and more. `subject` names the
-    witness that was asked.
+    `detail` is evidence for people, but for these words: PrepareVolume `fresh`, or the generations of a volume that was
+    there; ReadGeneration the generations (core/copies.py); ReadPeerPower `off` or `on`; AskWitness and TeachWitness
+    `granted`, `refused`, `taught` or `untaught`, followed by a blank and more. `subject` names the witness that was
+    asked.
     """
 
     command: str

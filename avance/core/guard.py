@@ -22,7 +22,9 @@ _LAG_S = 2.0  # a loop that was this late is not trusted with the watchdog befor
 class Standing:
     """What the guard may look at. `tick`: this turn is one of those at a steady pace, which show how late the loop is.
     `lease_until_s`: when the lease ends, or has ended.
-    `owner`: the durable record names this node. `deciding`: a right to go on is being made durable just now."""
+    `owner`: the durable record names this node. `deciding`: a right to go on is being made durable just now.
+    `superseded`: the peer owns a newer epoch, which this node has not taken in yet. `leaving`: the VMs are being handed
+    over to the peer."""
 
     tick: bool
     pair: PairState
@@ -36,6 +38,19 @@ class Standing:
     owner: bool
     deciding: bool
     watchdog: bool
+    superseded: bool
+    leaving: bool
+
+    @property
+    def must_not_run(self) -> bool:
+        """No VM may run here, whatever the lease says."""
+        backup = self.pair is PairState.PAIRED and not self.owner
+        return backup or self.superseded or self.leaving or self.pair in (PairState.FENCED, PairState.SPLIT)
+
+    @property
+    def may_run(self) -> bool:
+        """A VM may be running here all the same; what is not known counts as running."""
+        return self.may_write or not self.known
 
 
 @dataclass(slots=True)
@@ -51,10 +66,16 @@ class Guard:
     _reset_at: float | None = field(init=False, default=None)
     _ticked_at: float | None = field(init=False, default=None)
     _late: bool = field(init=False, default=False)
+    _forbidden_from: float | None = field(init=False, default=None)  # since when something may run that must not
     _tried_at: float | None = field(init=False, default=None)  # of an UnpauseVms that has not succeeded yet
 
     def judge(self, standing: Standing, now: float) -> list[tuple[c.Command, str]]:
         """Return the commands of this moment, each with its reason; an empty reason is not worth a line."""
+        forbidden = standing.must_not_run and standing.may_run
+        if not forbidden:
+            self._forbidden_from = None
+        elif self._forbidden_from is None:
+            self._forbidden_from = now
         resetting, pausing = self._reset(standing, now), self._pause(standing, now)
         return resetting + self._open(standing) + pausing + self._feed(standing, now)
 
@@ -70,6 +91,9 @@ class Guard:
             reason = "this node is fenced"
         elif self._is_too_late(standing):
             reason = f"no right to go on within {self.timers.grant_s:g} s of the last echoed heartbeat"
+        elif self._forbidden_from is not None and now >= self._forbidden_from + self.timers.stop_s:
+            what = "what runs here could not be stopped" if standing.known else "nobody can tell what runs here"
+            reason = f"no VM may run on this node, and {what} within {self.timers.stop_s:g} s"
         if reason is None or (self._reset_at is not None and now < self._reset_at + self.timers.retry_s):
             return []
         self._reset_at = now
@@ -82,14 +106,16 @@ class Guard:
     def _pause(self, standing: Standing, now: float) -> list[tuple[c.Command, str]]:
         if self._busy:
             return []
-        entitled = standing.solo or not standing.lease_over
-        if standing.may_write and not entitled and not self.paused:
+        stopped = standing.superseded or standing.pair in (PairState.FENCED, PairState.SPLIT)
+        entitled = not stopped and (standing.solo or not standing.lease_over)
+        runs = standing.may_run if stopped else standing.may_write
+        if runs and not entitled and not self.paused:
             self._busy = True
-            return [(c.PauseVms(), "the lease has ended: the VMs stand still until there is a right to go on")]
+            why = "no VM may run here any more" if stopped else "the lease has ended"
+            return [(c.PauseVms(), f"{why}: the VMs stand still until there is a right to go on")]
         if self.paused is None and standing.known and not standing.may_write:
             self.paused = False  # there is nothing that could be paused
         proven = standing.solo or standing.lease_valid
-        stopped = standing.pair in (PairState.FENCED, PairState.SPLIT)
         if self.paused is False or not proven or not standing.known or stopped:
             return []
         if self._tried_at is not None and now < self._tried_at + self.timers.retry_s:
@@ -103,7 +129,8 @@ class Guard:
         Whoever owns nothing sends nothing, even if it cannot release what it holds (decision 0016).
         """
         until_s = None if standing.solo else standing.lease_until_s
-        until_s = 0.0 if standing.pair is PairState.FENCED or not standing.owner else until_s
+        barred = standing.superseded or standing.pair in (PairState.FENCED, PairState.SPLIT) or not standing.owner
+        until_s = 0.0 if barred else until_s
         last_s = self._gate_until_s
         later_s = inf if until_s is None or last_s is None else until_s - last_s
         if until_s == last_s or 0.0 <= later_s < self.timers.heartbeat_s / 2:

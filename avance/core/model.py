@@ -100,6 +100,7 @@ class Timers:
     witness_lost_s: float = 30.0
     consent_s: float = 1.0
     stable_s: float = 10.0
+    stop_s: float = 15.0
     crash_mean_s: float = 1440.0
 
     def unsafe_reason(self) -> str | None:
@@ -157,6 +158,11 @@ class Record:
     hope of a cure of the private link, 0 for none. `split` says that both sides wrote alone: only an operator ends it.
     `quarantined` says that the peer fails too often to be a target of a failover. `discard` names volumes whose data
     an operator gave up on this node, after a copy was kept. `chosen` is the last epoch that an operator made so.
+
+    `behind` names volumes whose copy on this node lacks, or may lack, what was acknowledged: its disk was lost while
+    the other copy went on, or its generation is not the newest known one. Such a copy is never served; only a
+    resynchronisation from the peer makes it good again (core/copies.py). `generations` names the newest generation of
+    DRBD that this node knows of the good data of each volume, so that another disk is noticed.
     """
 
     epoch: int = 0
@@ -170,6 +176,8 @@ class Record:
     quarantined: bool = False
     discard: tuple[VmId, ...] = ()
     chosen: int = 0
+    behind: tuple[VmId, ...] = ()
+    generations: tuple[tuple[VmId, str], ...] = ()
 
     def solo(self, me: NodeId) -> bool:
         """This node holds the exclusive, durable right to write alone (rule R1), and was the last in service."""
@@ -201,11 +209,23 @@ class DiskView:
 
 
 @dataclass(frozen=True, slots=True)
+class Copy:
+    """What a node says of its own copy of one volume.
+
+    `generations`: DRBD's identifiers as hexadecimal words, the current one first, then those that it descends from
+    (drbdsetup(8), get-gi); empty when they are not known.
+    """
+
+    disk: DiskState = DiskState.DISKLESS
+    generations: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class PeerView:
     """What a node says of itself in a heartbeat.
 
     `boot` is the run of the daemon, `machine` the boot of its machine. `wants` is the epoch that it asks the peer's
-    consent for, 0 for none. `witnesses` are those that it reaches.
+    consent for, 0 for none. `witnesses` are those that it reaches. `copies`: its own copy of each volume.
     """
 
     node: NodeId
@@ -218,6 +238,7 @@ class PeerView:
     machine: str = ""
     wants: int = 0
     witnesses: tuple[str, ...] = ()
+    copies: dict[VmId, Copy] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

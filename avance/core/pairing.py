@@ -8,8 +8,8 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from avance.core import alerts, rights
-from avance.core.model import LinkState, PairState
+from avance.core import alerts, copies, rights
+from avance.core.model import DiskRole, DiskState, LinkState, PairState, Record, VmId
 from avance.core.pair import Become, PairFacts, Save, judge, mismatch
 
 if TYPE_CHECKING:
@@ -128,6 +128,50 @@ def _judge_mismatch(engine: Engine, facts: PairFacts, now: float) -> None:
         engine.tell_once("mismatch", alerts.mismatch(reason))
 
 
+def _newest_generations(engine: Engine) -> tuple[tuple[VmId, str], ...]:
+    """Note the newest generation of each volume's data: our own while it is served or equal, or the peer's newer."""
+    record, me = engine.record, engine.setup.me
+    for name, unit in engine.units.items():
+        view, mine, known = unit.disk, unit.generations, copies.newest(record, name)
+        theirs = copies.peer_copy(engine.peer, name).generations
+        if view is None or not mine or mine[0] == copies.JUST_CREATED:
+            continue
+        serves = view.role is DiskRole.PRIMARY and copies.is_good(record, name, view) and record.solo(me)
+        if view.in_sync or serves:
+            if unit.read_for == view and unit.busy is None and known != mine[0]:
+                record = replace(record, generations=copies.with_newest(record, name, mine[0]))
+        elif known != (theirs or ("",))[0] and copies.descends(mine, theirs) and copies.peer_is_good(engine.peer, name):
+            record = replace(record, generations=copies.with_newest(record, name, theirs[0]))
+    return record.generations
+
+
+def _behind(engine: Engine, record: Record) -> tuple[VmId, ...]:
+    """Note which copies lack what was acknowledged, or may (core/copies.py)."""
+    found = []
+    for name, unit in engine.units.items():
+        view = unit.disk
+        foreign = bool(unit.generations) and not copies.is_ours(copies.newest(record, name), unit.generations)
+        if name in record.behind:
+            whole = view is not None and view.in_sync and unit.resynced and not foreign
+            if not whole:
+                found.append(name)
+        elif _was_left(engine, name) or (foreign and not (view is not None and view.in_sync)):
+            found.append(name)
+    return tuple(found)
+
+
+def _was_left(engine: Engine, vm: VmId) -> bool:
+    """The local disk is lost, and the peer's copy may take writes that this one does not."""
+    view = engine.units[vm].disk
+    if view is None or not copies.is_lost(view):
+        return False
+    if engine.peer is not None and vm in engine.peer.record.behind:
+        return False
+    if view.connection == "Connected":
+        return view.peer_disk in (DiskState.UP_TO_DATE, DiskState.CONSISTENT)
+    return not engine.record.solo(engine.setup.me)
+
+
 def _tidy_record(engine: Engine, now: float) -> None:
     """Note durably what follows from the disks and from the agreement of a pair."""
     synced = {name for name, unit in engine.units.items() if unit.disk is not None and unit.disk.in_sync}
@@ -150,15 +194,22 @@ def _tidy_record(engine: Engine, now: float) -> None:
         discard = tuple(vm for vm in discard if vm not in synced) if discard else discard
         elected = engine.care.elect(record, engine.peer.record, engine.setup.me, peer_up=engine.peer.witnesses, now=now)
         arbiters = arbiters if elected is None else elected
-    after = (worn, boot, quarantined, outdated, cure, discard, arbiters)
+    generations = _newest_generations(engine)
+    behind = _behind(engine, replace(record, generations=generations))
+    after = (worn, boot, quarantined, outdated, cure, discard, arbiters, behind, generations)
     if after == (
         record.fresh, record.boot, record.quarantined, record.peer_outdated, record.cure, record.discard,
-        record.arbiters,
+        record.arbiters, record.behind, record.generations,
     ):  # fmt: skip
         return
     wanted = replace(
         record, fresh=worn, boot=boot, quarantined=quarantined, peer_outdated=outdated, cure=cure, discard=discard,
-        arbiters=arbiters,
+        arbiters=arbiters, behind=behind, generations=generations,
     )  # fmt: skip
+    for name in behind:
+        if name not in record.behind:
+            alert = alerts.copy_behind(name, engine.setup.peer_id) if engine.is_owner else None
+            engine.say(f"the copy of {name} here is behind", alert=alert)  # the usual thing in a backup that returns
+        engine.units[name].resynced = engine.units[name].resynced and name in record.behind
     told = ", arbiters " + (" ".join(arbiters) or "none") if arbiters != record.arbiters else ""
     engine.save(wanted, f"the record follows what both nodes hold{told}")

@@ -9,10 +9,10 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from avance.core import alerts, arbiters, consent, takeover
+from avance.core import alerts, arbiters, consent, copies, handover, takeover
 from avance.core import commands as c
 from avance.core.guard import Standing
-from avance.core.model import LinkState, PairState
+from avance.core.model import DiskState, LinkState, PairState
 from avance.core.takeover import Power
 
 if TYPE_CHECKING:
@@ -21,11 +21,49 @@ if TYPE_CHECKING:
 _DROPPED_S = 20.0  # a disk that was dropped may answer again by then; a hanging one would hang the start, too
 
 
+def judge_handover(engine: Engine, now: float) -> None:
+    """As an owner without a good copy: stop the VMs, then give the right to the peer, which has one."""
+    reason = _better_there(engine, now)
+    if reason is None:
+        engine.unfit_from_s = None
+        if engine.leaving:
+            engine.say("the VMs are not handed over: the peer's copy is no longer known to be the better one")
+        engine.leaving = ""
+        return
+    engine.unfit_from_s = now if engine.unfit_from_s is None else engine.unfit_from_s
+    sure = engine.record.behind or now >= engine.unfit_from_s + engine.setup.timers.boot_wait_s
+    if not engine.leaving:
+        if not sure:
+            return
+        engine.leaving = reason
+        engine.say(f"{reason}: the VMs move to the peer", alert=alerts.hands_over(engine.setup.peer_id, reason))
+    stopped = engine.known and not engine.may_write and not any(unit.busy for unit in engine.units.values())
+    if stopped and engine.saving is None and now >= engine.save_retry_at:
+        given = handover.given(engine.record, engine.setup.peer_id)
+        engine.save(given, f"nothing runs here any more: {given.owner} owns epoch {given.epoch}, it has the good copy")
+
+
+def _better_there(engine: Engine, now: float) -> str | None:
+    peer, record = engine.peer, engine.record
+    if engine.pair is not PairState.PAIRED or not engine.is_owner or peer is None or record.split or record.discard:
+        return None
+    agreed = peer.record.epoch == record.epoch and peer.record.owner == record.owner
+    if not agreed or not engine.liveness.peer_alive(now):
+        return None
+    syncing = ("SyncSource", "SyncTarget")
+    unsettled = frozenset(
+        name for name, unit in engine.units.items() if unit.disk is not None and unit.disk.replication in syncing
+    )
+    disks = {name: unit.disk for name, unit in engine.units.items()}
+    return handover.wanted(handover.Facts(record, peer, disks, unsettled, engine.setup.stays_without_disk))
+
+
 def judge_consent(engine: Engine, now: float) -> None:
     """As the owner of unreplicated VMs: ask for consent, then look further. As the backup: give it."""
     if engine.saving is not None or now < engine.save_retry_at:
         return
-    released = all(consent.released(unit.disk) for unit in engine.units.values())
+    # A command in flight may be bringing the copy up just now.
+    released = all(consent.released(unit.disk) and unit.busy is None for unit in engine.units.values())
     if released and engine.known and is_consenting(engine, now):
         _give_consent(engine)
     given = engine.record.cure == engine.record.epoch
@@ -66,7 +104,18 @@ def is_consenting(engine: Engine, now: float) -> bool:
     if engine.peer is None or engine.peer.wants == 0 or engine.granted is not None:
         return False
     asked = consent.asked(engine.record, engine.peer, engine.pair, may_write=engine.may_write)
-    return asked and engine.liveness.peer_alive(now)
+    return asked and engine.liveness.peer_alive(now) and _owner_is_good(engine)
+
+
+def _owner_is_good(engine: Engine) -> bool:
+    """A good copy is given up only for a peer that says that it has a good one, too."""
+    for name, unit in engine.units.items():
+        if not copies.is_good(engine.record, name, unit.disk):
+            continue
+        seen = DiskState.UNKNOWN if unit.disk is None else unit.disk.peer_disk
+        if not copies.peer_is_good(engine.peer, name) or seen in (DiskState.DISKLESS, DiskState.FAILED):
+            return False
+    return True
 
 
 def _give_consent(engine: Engine) -> None:
@@ -94,6 +143,8 @@ def _look_for_a_cure(engine: Engine, now: float) -> None:
 
 
 def _replication_lost(engine: Engine, now: float) -> str | None:
+    if any(not copies.is_good(engine.record, name, unit.disk) for name, unit in engine.units.items()):
+        return None  # an owner without a good copy has no use for the right to write alone
     link = engine.private_link()
     if link is LinkState.DOWN and not engine.liveness.silent(engine.setup.replication_link, now):
         link = LinkState.SUSPECT  # only our own heartbeats are lost: DRBD finds out itself whether it can go on
@@ -102,7 +153,15 @@ def _replication_lost(engine: Engine, now: float) -> str | None:
     if engine.asks:
         return "DRBD waits for the right to go on without the peer"
     reasons = (consent.replication_lost(unit.disk, link) for unit in engine.units.values())
-    return next((reason for reason in reasons if reason is not None), None)
+    return next((reason for reason in reasons if reason is not None), _never_met(engine, now))
+
+
+def _never_met(engine: Engine, now: float) -> str | None:
+    """Say which copies do not meet although both nodes are up: the peer's disk is dead or foreign, or out of reach."""
+    if engine.may_write or now < engine.paired_at + 2 * engine.setup.timers.boot_wait_s or now < engine.stable_at:
+        return None
+    apart = [name for name, unit in engine.units.items() if unit.disk is None or unit.disk.connection != "Connected"]
+    return f"the copies of {apart[0]} do not meet" if apart and not engine.record.quarantined else None
 
 
 def _cure_failed(engine: Engine, now: float) -> bool:
@@ -163,9 +222,11 @@ def judge_takeover(engine: Engine, now: float) -> None:
     elif isinstance(verdict, takeover.Allowed):
         engine.granted = verdict
         engine.draft.milestones.append("takeover_decided")
-        fresh, boot = engine.record.fresh, engine.setup.machine
         wanted = replace(engine.record, epoch=engine.record.epoch + 1, owner=engine.setup.me, peer_outdated=True)
-        engine.save(replace(wanted, fresh=fresh, boot=boot), f"{verdict.means}: {verdict.reason}")
+        if engine.override:  # a person vouches for the disks that are here
+            known = tuple((name, unit.generations[0]) for name, unit in engine.units.items() if unit.generations)
+            wanted = replace(wanted, behind=(), generations=known)
+        engine.save(replace(wanted, boot=engine.setup.machine), f"{verdict.means}: {verdict.reason}")
     elif isinstance(verdict, takeover.Refused):
         waits = situation is takeover.Situation.BOOT
         told = alerts.waits(verdict.reasons) if waits else alerts.takeover_refused(verdict.reasons)
@@ -206,7 +267,8 @@ def give_power_back(engine: Engine, now: float) -> None:
     if waits:
         engine.draft.commands += engine.arbitration.look(now)
     off = waits and engine.arbitration.power is takeover.Power.OFF
-    starting = engine.solo and any(unit.busy for unit in engine.units.values())  # the VMs come first
+    works = any(unit.busy not in (None, "ReadGeneration") for unit in engine.units.values())
+    starting = engine.solo and works  # the VMs come first
     if (engine.solo or off) and not starting:
         engine.draft.commands += engine.arbitration.give_back(now, found_off=off)
 
@@ -233,6 +295,11 @@ def _takeover_facts(engine: Engine, situation: takeover.Situation, now: float) -
     )
 
 
+def _is_superseded(engine: Engine) -> bool:
+    peer = engine.peer
+    return peer is not None and peer.record.epoch > engine.record.epoch and peer.record.owner == engine.setup.peer_id
+
+
 def judge_guard(engine: Engine, now: float, *, tick: bool) -> None:
     """Stop what has no right to run any more."""
     standing = Standing(
@@ -248,6 +315,8 @@ def judge_guard(engine: Engine, now: float, *, tick: bool) -> None:
         owner=engine.is_owner,
         deciding=engine.saving is not None and engine.saving.solo(engine.setup.me),
         watchdog=engine.setup.watchdog,
+        superseded=_is_superseded(engine),
+        leaving=bool(engine.leaving),
     )
     for command, reason in engine.guard.judge(standing, now):
         engine.draft.commands.append(command)

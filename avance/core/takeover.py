@@ -143,9 +143,15 @@ def copy_refusals(record: Record, me: NodeId, disks: dict[VmId, DiskView | None]
         reasons.append(f"the owner {record.owner} recorded this copy as outdated in epoch {record.epoch}")
     good = (DiskState.UP_TO_DATE, DiskState.CONSISTENT) if situation is Situation.BOOT else (DiskState.UP_TO_DATE,)
     states = {vm: view.disk if view is not None else DiskState.DISKLESS for vm, view in sorted(disks.items())}
-    if not any(state in good for state in states.values()):
-        reasons += [f"the copy of {vm} on this node is {state}" for vm, state in states.items()] or ["there is no VM"]
+    if not any(state in good and vm not in record.behind for vm, state in states.items()):
+        reasons += [_why_not_good(record, me, vm, state) for vm, state in states.items()] or ["there is no VM"]
     return reasons
+
+
+def _why_not_good(record: Record, me: NodeId, vm: VmId, state: DiskState) -> str:
+    if vm in record.behind:
+        return f"the copy of {vm} on node {me} is behind; only its peer has the good one"
+    return f"the copy of {vm} on this node is {state}"
 
 
 def decide(facts: Facts, timers: Timers, now: float) -> Verdict:

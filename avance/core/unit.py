@@ -9,9 +9,10 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from avance.core import commands as c
+from avance.core import copies
 from avance.core import vm as table
 from avance.core.consent import must_disconnect, released
-from avance.core.model import DiskRole, DiskState, DiskView, Outcome, PairState, VmSpec, VmState
+from avance.core.model import Copy, DiskRole, DiskState, DiskView, Outcome, PairState, VmSpec, VmState
 
 
 class Goal(StrEnum):
@@ -29,7 +30,9 @@ class Circumstances:
     `solo`: this node alone may write. `consenting`: the owner asks this backup to let go of its copy. `replicate`: the
     private link carries, and the peer is stable enough to be synchronised. `cut`: the private link is down.
     `keep`: the epoch under whose name a copy is kept, because an operator gives this node's version up; 0 for none.
-    `discard`: this version has been given up.
+    `discard`: this version has been given up. `behind`: this node's copy must not be served. `accepted`: the disk is
+    ours, or the peer knows its data, so it may be attached. `peer_read`: the generations of the peer's copy are known.
+    `target`: they show that DRBD will take this copy as the target of a resynchronisation.
     """
 
     goal: Goal
@@ -43,10 +46,15 @@ class Circumstances:
     cut: bool
     keep: int
     discard: bool
+    behind: bool
+    accepted: bool
+    peer_read: bool
+    target: bool
 
 
 # A backup without a disk replicates nothing. If it connected all the same, its end would freeze the owner's I/O anew.
 _GONE = (DiskState.DISKLESS, DiskState.FAILED)
+_GOOD = (DiskState.UP_TO_DATE, DiskState.CONSISTENT)
 _RETRY_FACTOR_MAX = 16  # a broken VM is tried again at least every 16 retry times
 
 _BY_ASK: dict[table.Ask, type[c.ReadDomain | c.PromoteDisk | c.DemoteDisk | c.StartDomain | c.DestroyDomain]] = {
@@ -80,6 +88,13 @@ class VmUnit:
     failed_at: float = 0.0
     settled: tuple[str, DiskView | None] = ("", None)
     settled_at: float = 0.0
+    domain_paused: bool = False
+    half_made: bool = False  # a creation did not end well, and nobody has seen since that the VM works, or is gone
+    generations: tuple[str, ...] = ()  # of the local copy, the current one first; empty when they are not known
+    resynced: bool = False  # this copy has been the target of a resynchronisation since it was behind
+    changed_at: float = 0.0
+    read_for: DiskView | None = None  # what DRBD said when the generations were read last
+    read_at: float = 0.0
 
     @property
     def may_write(self) -> bool:
@@ -91,7 +106,16 @@ class VmUnit:
     @property
     def dropped(self) -> bool:
         """DRBD let go of a disk that it had (on-io-error detach, or disk-timeout)."""
+        if copies.is_lost(self.disk):
+            return True
         return self.attach_tried and self.disk is not None and self.disk.disk is DiskState.DISKLESS
+
+    @property
+    def copy(self) -> Copy:
+        """What this node says of its copy: what is not known is not called good."""
+        if not self.disk_known:
+            return Copy(DiskState.UNKNOWN, self.generations)
+        return Copy(DiskState.DISKLESS if self.disk is None else self.disk.disk, self.generations)
 
     @property
     def known(self) -> bool:
@@ -105,13 +129,16 @@ class VmUnit:
         if self.gone:
             self.gone = False
             self._take(table.Trigger.DOMAIN_GONE)
+        if self.state is VmState.CHECKING:
+            self.busy = "ReadDomain"  # first of all: what takes long with the volume must not hide whether the VM runs
+            return c.ReadDomain(self.spec.name)
         if self._rests(around, now):
             return None
         command = self._disk_duty(around)
         settling = now < self.settled_at + around.retry_s
         if command is not None and settling and (type(command).__name__, self.disk) == self.settled:
             return None  # it was done just now, and DRBD has not reported yet what it changed
-        command = command or self._state_duty(around)
+        command = command or self._state_duty(around) or self._reading(around, now)
         if command is not None:
             self.busy = type(command).__name__
         return command
@@ -129,8 +156,10 @@ class VmUnit:
             return c.PrepareVolume(name)
         if not self.disk_known:
             return None
-        if disk is None or (disk.disk is DiskState.DISKLESS and not self.attach_tried):
-            return c.AttachDisk(name)
+        # A disk that comes back under a resource that serves, or mirrors, is older than what it serves.
+        absent = disk is not None and disk.disk is DiskState.DISKLESS and not copies.is_lost(disk)
+        if disk is None or (absent and not self.attach_tried):
+            return c.AttachDisk(name) if around.accepted else None
         return self._letting_go(disk, around) or self._connecting(disk, around) or self._going_alone(disk, around)
 
     def _letting_go(self, disk: DiskView, around: Circumstances) -> c.VmCommand | None:
@@ -151,7 +180,10 @@ class VmUnit:
         if around.pair is not PairState.PAIRED or around.consenting:
             return None
         if disk.connection == "StandAlone" and around.replicate and (around.i_am_owner or disk.disk not in _GONE):
-            return c.ConnectDisk(self.spec.name, discard=around.discard)
+            return self._meeting(disk, around)
+        whole = disk.disk is DiskState.UP_TO_DATE and disk.replication == "Established"
+        if disk.connection == "Connected" and around.behind and whole and not (around.i_am_owner or self.resynced):
+            return c.InvalidateDisk(self.spec.name)  # DRBD called it equal, and it is not
         if disk.connection != "Connected" or not around.i_am_owner:
             return None
         if disk.disk is disk.peer_disk is DiskState.INCONSISTENT and around.both_fresh:
@@ -161,14 +193,34 @@ class VmUnit:
             return c.ResyncDisk(self.spec.name)
         return None
 
+    def _meeting(self, disk: DiskView, around: Circumstances) -> c.VmCommand | None:
+        """Connect; a copy that is behind meets its peer as the target of a resynchronisation, or not at all."""
+        if around.behind and not around.discard:
+            if around.i_am_owner or not around.peer_read:
+                return None
+            if not around.target and disk.disk in (*_GOOD, DiskState.OUTDATED):
+                return c.InvalidateDisk(self.spec.name)
+        return c.ConnectDisk(self.spec.name, discard=around.discard)
+
+    def _reading(self, around: Circumstances, now: float) -> c.VmCommand | None:
+        """Read the generations again when what DRBD says has changed and lasts, and nothing is urgent."""
+        disk = self.disk
+        if disk is None or disk.disk in (*_GONE, DiskState.ATTACHING, DiskState.NEGOTIATING) or disk.suspended:
+            return None
+        met = around.pair is PairState.PAIRED and disk.connection == "Connected"
+        if not met and not (around.solo and self.state is VmState.RUNNING):
+            return None
+        if disk == self.read_for or now < self.changed_at + around.retry_s / 2 or now < self.read_at + around.retry_s:
+            return None
+        self.read_for, self.read_at = disk, now
+        return c.ReadGeneration(self.spec.name)
+
     def _going_alone(self, disk: DiskView, around: Circumstances) -> c.VmCommand | None:
         if disk.suspended and around.solo and disk.role is DiskRole.PRIMARY and disk.connection != "Connected":
             return c.ResumeDisk(self.spec.name)
         return None
 
     def _state_duty(self, around: Circumstances) -> c.VmCommand | None:
-        if self.state is VmState.CHECKING:
-            return c.ReadDomain(self.spec.name)
         if self.state is VmState.FAILED:
             return self._take(table.Trigger.RETRY)
         disk = self.disk
@@ -188,6 +240,9 @@ class VmUnit:
         """Note an outcome; returns the command that follows at once from the state table, already in flight."""
         assert self.busy == done, f"{done} ended for {self.spec.name}, but {self.busy} was in flight"
         self.busy = None
+        if done == "ReadGeneration":
+            self.read_for = self.read_for if outcome is Outcome.OK else None
+            return None  # it changes nothing, and nothing else waits because it failed
         if outcome is not Outcome.OK:
             self.failures, self.failing, self.failed_at = self.failures + 1, done, now
         elif done == self.failing or done not in _STEPS:
@@ -197,12 +252,7 @@ class VmUnit:
         apart = self.disk is not None and self.disk.connection == "StandAlone"
         if done == "ConnectDisk" and outcome is Outcome.OK and self.disk is not None and apart:
             self.disk = replace(self.disk, connection="Connecting")  # it may meet its peer before DRBD reports anything
-        if done == "AttachDisk":
-            self.attach_tried = True
-        if done == "KeepCopy":
-            self.kept = outcome is Outcome.OK
-        if done == "PrepareVolume":
-            self.prepared = outcome is Outcome.OK
+        self._note(done, ok=outcome is Outcome.OK)
         if done not in _STATE_COMMANDS:
             return None
         command = self._take(self._outcome_trigger(done, outcome, around))
@@ -210,19 +260,35 @@ class VmUnit:
             self.busy = type(command).__name__
         return command
 
+    def _note(self, done: str, *, ok: bool) -> None:
+        """Remember what an outcome says of the volume and of the domain."""
+        if done == "AttachDisk":
+            self.attach_tried = True
+        elif done == "KeepCopy":
+            self.kept = ok
+        elif done == "PrepareVolume":
+            self.prepared = ok
+        elif done == "StartDomain":
+            self.half_made = not ok
+        elif done == "DestroyDomain" and ok:
+            self.half_made = False
+
     def _outcome_trigger(self, done: str, outcome: Outcome, around: Circumstances) -> table.Trigger:
         if outcome is not Outcome.OK:
             return table.Trigger.NOT_DONE
         if done == "ReadDomain":
             self.looked = True
+            self.half_made = self.half_made and self.domain_running and self.domain_paused
+            if self.half_made:
+                return table.Trigger.FOUND_HALF_MADE
             return table.Trigger.FOUND_RUNNING if self.domain_running else table.Trigger.FOUND_GONE
         # A domain is created only while the right lasts; one that exists is stopped only on a clear STOP.
         wanted = around.goal is Goal.RUN if done == "PromoteDisk" else around.goal is not Goal.STOP
         return table.Trigger.DONE if wanted else table.Trigger.DONE_UNWANTED
 
-    def domain_changed(self, *, running: bool) -> bool:
+    def domain_changed(self, *, running: bool, paused: bool = False) -> bool:
         """Note what Xen says; true when a running VM was lost."""
-        self.domain_running = running
+        self.domain_running, self.domain_paused = running, paused
         if running or self.state is not VmState.RUNNING:
             self.gone = False
             return False
@@ -232,8 +298,8 @@ class VmUnit:
 
 def _usable(disk: DiskView, around: Circumstances) -> bool:
     """Say whether the copy may be promoted (rule R3): one of two good ones, or the only one with the lone right."""
-    if disk.peer_role is DiskRole.PRIMARY:
+    if disk.peer_role is DiskRole.PRIMARY or around.behind:
         return False
     if around.solo:
-        return disk.disk in (DiskState.UP_TO_DATE, DiskState.CONSISTENT)
+        return disk.disk in _GOOD
     return disk.disk is disk.peer_disk is DiskState.UP_TO_DATE and disk.connection == "Connected"

@@ -21,6 +21,7 @@ class Trigger(StrEnum):
     NOT_DONE = "NOT_DONE"
     FOUND_RUNNING = "FOUND_RUNNING"
     FOUND_GONE = "FOUND_GONE"
+    FOUND_HALF_MADE = "FOUND_HALF_MADE"
     DOMAIN_GONE = "DOMAIN_GONE"
     RETRY = "RETRY"
 
@@ -43,6 +44,7 @@ ROWS: dict[tuple[VmState, Trigger], tuple[VmState, Ask]] = {
     # A daemon that has just started, or whose last command failed, looks before it acts.
     (S.CHECKING, T.FOUND_RUNNING): (S.RUNNING, Ask.NOTHING),
     (S.CHECKING, T.FOUND_GONE): (S.STANDBY, Ask.NOTHING),
+    (S.CHECKING, T.FOUND_HALF_MADE): (S.STOPPING, Ask.DESTROY),  # its creation did not end well, and it stands still
     (S.CHECKING, T.NOT_DONE): (S.FAILED, Ask.NOTHING),
     # The way up: become the writer, then create the domain.
     (S.STANDBY, T.RUN): (S.PROMOTING, Ask.PROMOTE),

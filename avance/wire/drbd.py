@@ -15,7 +15,8 @@ METADATA_MIB = 4  # internal metadata; 1 MiB serves 32 GiB (DRBD 8.4 guide, 'Est
 EVENTS_ARGV = ("drbdsetup", "events2", "--statistics", "all")
 FENCE_HANDLER = "/usr/lib/avance/fence-peer"
 
-_JUST_CREATED = "0x0000000000000004"
+_JUST_CREATED = "4"
+_GENERATIONS, _UUID_DIGITS = 4, 16
 _TIMEOUT_MAX = 600  # in 0.1 s; drbd.conf(5)
 _PING_TIMEOUT_MAX = 300  # in 0.1 s
 
@@ -70,19 +71,36 @@ def resource_file(shared: Replication, spec: VmSpec) -> str:
 """
 
 
-def metadata_argv(spec: VmSpec) -> list[str]:
-    """Print the metadata of a volume that is not attached (drbdmeta(8))."""
-    return ["drbdmeta", str(spec.minor), "v08", volume_path(spec.name), "internal", "dump-md"]
+def stored_generations_argv(spec: VmSpec) -> list[str]:
+    """Print the generation identifiers in the metadata of a volume that is not attached (drbdmeta(8), get-gi)."""
+    return ["drbdmeta", str(spec.minor), "v08", volume_path(spec.name), "internal", "get-gi"]
 
 
-def is_just_created(dump: str) -> bool:
+def generations_argv(spec: VmSpec) -> list[str]:
+    """Print the generation identifiers of an attached resource (drbdsetup-8.4(8), get-gi)."""
+    return ["drbdsetup", "get-gi", str(spec.minor)]
+
+
+def generations(text: str) -> str:
+    """Return the identifiers of `get-gi`: the current one, that of the bitmap, two of the history, as words.
+
+    Behind them `get-gi` prints flags, which are left out.
+
+    Raises:
+        ValueError: this is no output of get-gi.
+    """
+    words = text.strip().split(":")[:_GENERATIONS]
+    if len(words) < _GENERATIONS or any(len(word) != _UUID_DIGITS for word in words):
+        raise ValueError(f"get-gi said {text.strip()!r}")
+    return " ".join(f"{int(word, 16):X}" for word in words)
+
+
+def is_just_created(words: str) -> bool:
     """Say whether the metadata was never part of a pair: its data generation is still the one of `create-md`.
 
-    linux/drbd.h, UUID_JUST_CREATED; the first identifier in the `uuid` block is the current generation.
+    linux/drbd.h, UUID_JUST_CREATED.
     """
-    _, _, block = dump.partition("uuid {")
-    current, _, _ = block.strip().partition(";")
-    return current == _JUST_CREATED
+    return words.partition(" ")[0] == _JUST_CREATED
 
 
 def attach_argvs(vm: VmId) -> list[list[str]]:
@@ -158,6 +176,11 @@ def is_no_longer_good(states: str) -> bool:
 def resync_argv(vm: VmId) -> list[str]:
     """Call the peer's copy bad and send it all of ours; only over an established connection."""
     return ["drbdadm", "invalidate-remote", vm]
+
+
+def invalidate_argv(vm: VmId) -> list[str]:
+    """Call the local copy bad: all of it is taken from the peer (drbdadm(8), invalidate)."""
+    return ["drbdadm", "invalidate", vm]
 
 
 @dataclass(slots=True)

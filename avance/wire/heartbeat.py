@@ -13,7 +13,7 @@ import hmac
 import json
 from dataclasses import dataclass, field, fields, replace
 
-from avance.core.model import LinkName, NodeId, PairState, PeerView, Record, VmId, VmState
+from avance.core.model import Copy, DiskState, LinkName, NodeId, PairState, PeerView, Record, VmId, VmState
 from avance.parsed import Json
 from avance.wire.plain import read_record, to_plain
 
@@ -66,6 +66,7 @@ def encode(key: bytes, beat: Heartbeat) -> bytes:
         "m": view.machine,
         "w": view.wants,
         "g": view.witnesses,
+        "k": {name: [copy.disk, *copy.generations] for name, copy in view.copies.items()},
     }
     data = json.dumps(body, separators=(",", ":")).encode()
     return MAGIC + hmac.new(key, data, hashlib.sha256).digest() + data
@@ -100,6 +101,7 @@ def _parse(body: Json) -> Heartbeat:
         machine=str(body["m"]),
         wants=int(body["w"]),
         witnesses=tuple(str(name) for name in body["g"]),
+        copies={VmId(vm): Copy(DiskState(disk), tuple(map(str, known))) for vm, (disk, *known) in body["k"].items()},
     )
     echo = None if body["e"] is None else (str(body["e"][0]), float(body["e"][1]))
     return Heartbeat(LinkName(body["l"]), int(body["q"]), float(body["s"]), echo, view)

@@ -15,8 +15,8 @@ MUTANTS = (
         (
             Edit(
                 _RIGHTS,
-                "    released = all(consent.released(unit.disk) for unit in engine.units.values())\n",
-                "    released = True\n",
+                "    released = all(consent.released(unit.disk) and unit.busy is None for",
+                "    released = True or all(consent.released(unit.disk) for",
             ),
         ),
     ),

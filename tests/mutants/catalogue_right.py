@@ -8,7 +8,7 @@ _TAKEOVER, _RIGHTS = "avance/core/takeover.py", "avance/core/rights.py"
 _ARBITRATION, _DRIVING = "avance/core/arbitration.py", "avance/core/driving.py"
 _COPY = Edit(_TAKEOVER, "    if record.owner != me and record.peer_outdated:\n", "    if False:\n")
 _GOOD = "(DiskState.UP_TO_DATE, DiskState.CONSISTENT) if situation is Situation.BOOT else (DiskState.UP_TO_DATE,)"
-_USABLE = "        return disk.disk in (DiskState.UP_TO_DATE, DiskState.CONSISTENT)\n"
+_USABLE = "        return disk.disk in _GOOD\n"
 
 MUTANTS = (
     Mutant(

@@ -67,8 +67,8 @@ MUTANTS = (
         (
             Edit(
                 _GUARD,
-                "        if standing.may_write and not entitled and not self.paused:\n",
-                "        if standing.may_write and not entitled and self.feeds < 0:\n",
+                "        if runs and not entitled and not self.paused:\n",
+                "        if runs and not entitled and self.feeds < 0:\n",
             ),
         ),
     ),
@@ -194,7 +194,7 @@ MUTANTS = (
     Mutant(
         "gate-open-for-anybody",
         "a node that has learnt of another owner sends on until it has released what it holds",
-        (Edit(_GUARD, "is PairState.FENCED or not standing.owner else until_s", "is PairState.FENCED else until_s"),),
+        (Edit(_GUARD, "PairState.SPLIT) or not standing.owner\n        until_s", "PairState.SPLIT)\n        until_s"),),
     ),
     Mutant(
         "gate-never-moved",

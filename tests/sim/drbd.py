@@ -147,6 +147,21 @@ class Resource:
         self.changed()
         return True
 
+    def invalidate(self, node: NodeId) -> bool:
+        """Call this side's copy worthless; a connected one is filled anew at once (drbdadm invalidate)."""
+        side, other = self.pair(node)
+        if not side.up or side.primary or side.syncing or side.disk in (DiskState.DISKLESS, DiskState.FAILED):
+            return False
+        if side.connection == CONNECTED:
+            if other.disk is not DiskState.UP_TO_DATE:
+                return False
+            self._start_resync(other, side)
+        else:
+            side.disk = DiskState.INCONSISTENT
+            side.keep()
+        self.changed()
+        return True
+
     def promote(self, node: NodeId, finish: Finish) -> None:
         """Become the writer (drbd_set_role); without a peer, fence-peer must say that it is out of the way."""
         side, other = self.pair(node)

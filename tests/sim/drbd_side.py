@@ -106,6 +106,11 @@ class Side:
         self.syncing, self.waiting, self.discards = "", None, False
         self.turn += 1
 
+    def words(self) -> str:
+        """Return the generation identifiers as drbdadm prints them; none twice in a life, and blank is 4."""
+        found = [self.current, self.bitmap, *self.history, 0, 0][:4]
+        return " ".join(f"{0x1000 + 2 * one:X}" if one else "0" for one in found) if self.current else "4 0 0 0"
+
     def next_generation(self, fresh: int) -> None:
         """Begin a new generation (drbd_uuid_new_current), unless one was begun since the last resynchronisation."""
         if self.bitmap == 0 and rank(self.disk) >= _INCONSISTENT:

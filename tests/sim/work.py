@@ -6,11 +6,13 @@ from typing import TYPE_CHECKING
 
 from avance.core import commands as c
 from avance.core import events as e
-from avance.core.model import Outcome, VmId
+from avance.core.model import DiskState, Outcome, VmId
 from tests.sim.arbiters import ASK_S
 
 if TYPE_CHECKING:
+    from avance.core.model import NodeId
     from tests.sim.daemon import Daemon
+    from tests.sim.drbd import Resource
 
 SECONDS: dict[type, tuple[float, float]] = {
     c.PrepareVolume: (0.1, 0.5),
@@ -120,7 +122,9 @@ def _do_disk(daemon: Daemon, command: c.Command) -> tuple[bool, str]:
             side = resource.sides[name]
             fresh = not side.made or (side.current == 0 and not side.up)
             side.made = True
-            return True, "fresh" if fresh else ""
+            if side.gone:
+                return False, "no such volume"
+            return True, "fresh" if fresh else side.words()
         case c.AttachDisk():
             return resource.attach(name), ""
         case c.ConnectDisk(discard=discard):
@@ -135,8 +139,20 @@ def _do_disk(daemon: Daemon, command: c.Command) -> tuple[bool, str]:
             return resource.demote(name), ""
         case c.ResumeDisk():
             return resource.resume(name), ""
+        case _:
+            return _do_copy(resource, name, command)
+
+
+def _do_copy(resource: Resource, name: NodeId, command: c.Command) -> tuple[bool, str]:
+    match command:
         case c.ResyncDisk():
             return resource.resync(name), ""
+        case c.InvalidateDisk():
+            return resource.invalidate(name), ""
+        case c.ReadGeneration():
+            side = resource.sides[name]
+            there = side.up and side.disk not in (DiskState.DISKLESS, DiskState.FAILED) and not side.hanging
+            return there, side.words() if there else ""
         case c.KeepCopy():
             resource.sides[name].copies.append(list(resource.sides[name].log))
             return True, ""

@@ -16,6 +16,7 @@ from tests.playbook import WEB, in_sync, spec
 from tests.unit.avance.adapters.tools import Tools, beside, until
 from tests.unit.avance.site import config
 
+GI = "{}:0000000000001B2C:0000000000000000:0000000000000000:1:1:0:1:0:0:0 \n"
 CAPTURE = Path(__file__).parents[1] / "wire" / "data" / "events2-9.22-8.4.11-a.txt"
 
 
@@ -23,6 +24,7 @@ CAPTURE = Path(__file__).parents[1] / "wire" / "data" / "events2-9.22-8.4.11-a.t
 def tools(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Tools:
     """All programs that the adapter uses."""
     monkeypatch.setattr(module, "RESOURCE_DIR", tmp_path)
+    monkeypatch.setattr(module, "_LISTED_S", 0.01)
     names = ("lvs", "lvchange", "lvremove", "lvcreate", "lvrename", "dd", "drbdmeta", "drbdadm", "drbdsetup")
     return Tools(tmp_path, monkeypatch, *names)
 
@@ -42,22 +44,32 @@ def test_missing_volume_is_made_and_called_fresh(tools: Tools, tmp_path: Path) -
 
 
 def test_existing_volume_is_never_touched(tools: Tools) -> None:
-    """A volume that is there is only activated: nothing is created, zeroed or described anew."""
-    assert asyncio.run(disks().prepare(WEB)) == Done(Outcome.OK)
+    """A volume that is there is only activated, and its generations are read: nothing is created or zeroed."""
+    tools.says("drbdmeta", GI.format("7A0F5C8B1D2E3F40"))
+    assert asyncio.run(disks().prepare(WEB)) == Done(Outcome.OK, "7A0F5C8B1D2E3F40 1B2C 0 0")
     assert [call.split()[0] for call in tools.calls] == ["lvs", "lvchange", "drbdmeta"]
-    assert tools.calls[-1].endswith("dump-md")
+    assert tools.calls[-1].endswith("get-gi")
+
+
+def test_volume_whose_generations_cannot_be_read_is_not_prepared(tools: Tools) -> None:
+    """What nobody can name must not be attached: a foreign disk would be taken for ours."""
+    tools.ends("drbdmeta", 20)
+    assert asyncio.run(disks().prepare(WEB)).outcome is Outcome.FAILED
+    tools.ends("drbdmeta", 0)
+    tools.says("drbdmeta", "something else")
+    assert asyncio.run(disks().prepare(WEB)).outcome is Outcome.UNKNOWN
 
 
 @pytest.mark.parametrize(
     ("code", "generation", "detail"),
-    [(0, "0x0000000000000004", "fresh"), (0, "0x7A0F5C8B1D2E3F40", ""), (20, "0x0000000000000004", "")],
-    ids=["never used", "used", "attached"],
+    [(0, "0000000000000004", "fresh"), (0, "7A0F5C8B1D2E3F40", "7A0F5C8B1D2E3F40 1B2C 0 0")],
+    ids=["never used", "used"],
 )
 def test_a_volume_whose_daemon_died_before_it_was_used_is_still_fresh(
     tools: Tools, code: int, generation: str, detail: str
 ) -> None:
     """Its metadata says that no pair ever wrote it; what is attached or was used is never called fresh."""
-    tools.says("drbdmeta", f'version "v08";\n\nuuid {{\n    {generation}; 0x0000000000000000;\n}}\n')
+    tools.says("drbdmeta", GI.format(generation))
     tools.ends("drbdmeta", code)
     assert asyncio.run(disks().prepare(WEB)) == Done(Outcome.OK, detail)
 

@@ -6,7 +6,7 @@ import pytest
 
 from avance.core import alerts
 from avance.core.model import Alert, LinkName
-from tests.playbook import PRIV, WEB, A
+from tests.playbook import PRIV, WEB, A, B
 
 EVERY = [
     alerts.link_down(PRIV), alerts.link_up(LinkName("biz0")), alerts.peer_lost(A, 5.04), alerts.peer_returned(A),
@@ -18,7 +18,8 @@ EVERY = [
     alerts.paused_machine(21.4), alerts.waits(("its copy may be older",)), alerts.backup_down(PRIV),
     alerts.quarantined(A), alerts.lagging(2.34), alerts.contradiction(WEB), alerts.operator("override", A),
     alerts.operator("reset-device", A), alerts.operator("keep", A),
-    alerts.datagrams_refused(PRIV, "not a heartbeat", 3),
+    alerts.datagrams_refused(PRIV, "not a heartbeat", 3), alerts.copy_lost(WEB), alerts.copy_behind(WEB, B),
+    alerts.foreign_disk(WEB), alerts.hands_over(B, "the copy of web here is gone"),
 ]  # fmt: skip
 
 

@@ -11,6 +11,7 @@ from avance.core import events as e
 from avance.core.engine import Engine
 from avance.core.model import DiskRole, DiskState, DiskView, Outcome, PairState, PeerView, Record, Timers, VmId, VmState
 from tests.playbook import (
+    GENERATIONS,
     WEB,
     A,
     B,
@@ -39,9 +40,9 @@ def state(book: Playbook) -> PairState:
 def looked(book: Playbook) -> None:
     """Let a restarted node find its volume there and no domain."""
     book.hears(e.Tick())
-    book.done(c.PrepareVolume(WEB), c.ReadDomain(WEB))
     book.hears(e.DomainChanged(WEB, running=False))
-    book.done(c.ReadDomain(WEB))
+    book.done(c.ReadDomain(WEB), c.PrepareVolume(WEB))
+    book.done(c.PrepareVolume(WEB))
 
 
 def told(book: Playbook) -> list[str]:
@@ -96,19 +97,19 @@ def test_fresh_volume_comes_into_service() -> None:
     book = Playbook(Engine(setup(A), Record()))
     book.peer_says(record=Record())
     assert book.engine.saving == Record(1, A)
-    assert book.engine.units[WEB].busy == "PrepareVolume"
+    assert book.engine.units[WEB].busy == "ReadDomain"
     book.done(c.SaveRecord(Record()))
-    in_service = served(A, Record(1, A))
+    in_service = replace(Record(1, A), boot="a-machine-1")
     book.peer_says(record=Record(1, A))
     assert state(book) is PairState.PAIRED
     assert book.engine.saving == in_service, "it notes that it is in service in this boot of its machine"
     book.done(c.SaveRecord(Record()), c.HoldAddress())
     fresh = replace(in_service, fresh=(WEB,))
-    book.done(c.PrepareVolume(WEB), c.SaveRecord(fresh), c.ReadDomain(WEB), detail="fresh")
-    book.done(c.SaveRecord(fresh))
-    book.expect(e.DiskChanged(WEB, None))
     book.expect(e.DomainChanged(WEB, running=False))
-    book.done(c.ReadDomain(WEB), c.AttachDisk(WEB))
+    book.done(c.ReadDomain(WEB), c.PrepareVolume(WEB))
+    book.done(c.PrepareVolume(WEB), c.SaveRecord(fresh), detail="fresh")
+    book.done(c.SaveRecord(fresh))
+    book.expect(e.DiskChanged(WEB, None), c.AttachDisk(WEB))
     book.expect(e.DiskChanged(WEB, BLANK))
     book.done(c.AttachDisk(WEB), c.ConnectDisk(WEB))
     book.done(c.ConnectDisk(WEB))
@@ -120,6 +121,9 @@ def test_fresh_volume_comes_into_service() -> None:
     book.done(c.SaveRecord(in_service))
     book.done(c.PromoteDisk(WEB), c.StartDomain(WEB))
     book.done(c.StartDomain(WEB))
+    assert "protected" not in book.milestones, "nobody knows yet that both copies are of one generation"
+    assert acts(book.pass_time(1.1)) == [c.ReadGeneration(WEB)]
+    book.done(c.ReadGeneration(WEB), c.SaveRecord(served(A, Record(1, A))), detail=" ".join(GENERATIONS))
     assert book.engine.protected
     assert book.milestones[-4:] == ["disk_promoted", "vm_start_commanded", "vm_running", "protected"]
 
@@ -128,8 +132,8 @@ def test_blank_copies_of_unknown_origin_are_never_declared_equal() -> None:
     """Two inconsistent copies that are not both recorded as fresh need an operator."""
     book = Playbook(Engine(setup(A), served(A, Record(1, A, fresh=(WEB,)))))
     book.peer_says(record=Record(1, A))
-    book.done(c.PrepareVolume(WEB), c.ReadDomain(WEB))
-    book.done(c.ReadDomain(WEB))
+    book.done(c.ReadDomain(WEB), c.PrepareVolume(WEB))
+    book.done(c.PrepareVolume(WEB))
     commands = book.hears(e.DiskChanged(WEB, BOTH_BLANK))
     assert not any(isinstance(command, c.InitialiseDisk) for command in commands)
     assert alerts(commands) == ["no_good_copy"]
@@ -231,6 +235,10 @@ def test_loss_of_the_backup_leaves_the_vm_alone() -> None:
     assert book.engine.units[WEB].state is VmState.RUNNING
     book.hears(e.DiskChanged(WEB, peer_gone(P)))
     book.done(c.ResumeDisk(WEB))
+    assert acts(book.pass_time(60.0)) == [c.ReadGeneration(WEB)], "whoever goes on alone begins a generation"
+    newer = replace(book.engine.record, generations=((WEB, "1e30"),))
+    book.done(c.ReadGeneration(WEB), c.SaveRecord(newer), detail="1E31 1A2C 1C2E 0")
+    book.done(c.SaveRecord(newer))
     assert acts(book.pass_time(60.0)) == []
 
 
@@ -257,7 +265,8 @@ def test_running_old_primary_is_fenced_by_a_higher_epoch() -> None:
     book = paired(A)
     commands = book.peer_says(record=Record(4, B, peer_outdated=True), pair=PairState.ALONE)
     assert state(book) is PairState.FENCED
-    assert acts(commands) == [c.ResetNode("this node is fenced"), c.DestroyDomain(WEB), c.ReleaseAddress()]
+    stops = [c.PauseVms(), c.DestroyDomain(WEB), c.ReleaseAddress()]
+    assert acts(commands) == [c.ResetNode("this node is fenced"), *stops]
     assert "fenced" in alerts(commands)
     book.done(c.DestroyDomain(WEB), c.DemoteDisk(WEB))
     book.hears(e.DiskChanged(WEB, peer_gone(S)))
@@ -282,7 +291,7 @@ def test_same_epoch_with_two_owners_stops_both() -> None:
     commands = acts(book.peer_says(record=Record(3, B)))
     assert state(book) is PairState.SPLIT
     split = served(A, Record(3, A, split=True))
-    assert commands == [c.SaveRecord(split), c.DestroyDomain(WEB), c.ReleaseAddress()]
+    assert commands == [c.SaveRecord(split), c.PauseVms(), c.DestroyDomain(WEB), c.ReleaseAddress()]
     assert "split" in alerts(book.hears(ended(c.SaveRecord(split))))
     assert not any(isinstance(command, c.ResetNode) for command in book.pass_time(4.0, peer_alive=True))
 
@@ -325,8 +334,8 @@ def test_different_nodes_are_never_paired(difference: dict[str, object]) -> None
     book = Playbook(Engine(setup(A), Record(3, A)))
     commands: list[c.Command] = []
     book.hears(e.DiskChanged(WEB, peer_gone(S)))
-    book.hears(e.CommandDone("PrepareVolume", WEB, Outcome.OK))
     book.hears(e.CommandDone("ReadDomain", WEB, Outcome.OK))
+    book.hears(e.CommandDone("PrepareVolume", WEB, Outcome.OK))
     book.peer = replace(book.peer, **difference)  # type: ignore[arg-type]  # single fields
     book.peer_says()
     for _ in range(100):
@@ -365,7 +374,8 @@ def test_disk_is_connected_only_after_agreement() -> None:
     book.done(c.AttachDisk(WEB))
     newer = Record(4, B, peer_outdated=True)
     assert acts(book.peer_says(record=newer, pair=PairState.ALONE)) == [c.SaveRecord(newer)]
-    book.done(c.SaveRecord(newer), c.SaveRecord(served(A, newer)), c.ConnectDisk(WEB), c.ReleaseAddress())
+    in_service = replace(newer, boot="a-machine-1")
+    book.done(c.SaveRecord(newer), c.SaveRecord(in_service), c.ConnectDisk(WEB), c.ReleaseAddress())
 
 
 @pytest.mark.parametrize("exists", [True, False])
@@ -379,7 +389,7 @@ def test_unknown_start_is_looked_at(exists: bool) -> None:
     assert book.engine.units[WEB].state is VmState.FAILED
     assert acts(book.pass_time(2.1)) == [c.ReadDomain(WEB)]
     book.hears(e.DomainChanged(WEB, running=exists))
-    book.done(c.ReadDomain(WEB), *([] if exists else [c.PromoteDisk(WEB)]))
+    book.done(c.ReadDomain(WEB), c.ReadGeneration(WEB) if exists else c.PromoteDisk(WEB))
     assert book.engine.units[WEB].state is (VmState.RUNNING if exists else VmState.PROMOTING)
 
 
@@ -454,7 +464,9 @@ def test_added_vm_is_prepared() -> None:
     book = paired(A)
     db = VmId("db")
     commands = acts(book.hears(e.VmAdded(spec(db, 1), "hash-2")))
-    assert commands == [c.PrepareVolume(db)]
+    assert commands == [c.ReadDomain(db)]
+    book.expect(e.DomainChanged(db, running=False))
+    book.done(c.ReadDomain(db), c.PrepareVolume(db))
     assert book.engine.units[WEB].state is VmState.RUNNING
     assert not book.engine.protected
 

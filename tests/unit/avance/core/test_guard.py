@@ -19,6 +19,7 @@ OWNER = Standing(
     tick=True,
     pair=PairState.PAIRED, may_write=True, known=True, solo=False, lease_valid=True, lease_over=False,
     lease_age_s=0.5, lease_until_s=105.5, owner=True, deciding=False, watchdog=True,
+    superseded=False, leaving=False,
 )  # fmt: skip
 LOST = replace(OWNER, pair=PairState.WAITING, lease_valid=False, lease_over=True, lease_age_s=6.0)
 IDLE = replace(OWNER, may_write=False)
@@ -133,7 +134,18 @@ def test_fenced_node_resets_whatever_else_holds() -> None:
 def every_standing() -> list[Standing]:
     """Return every combination of the guard's facts, contradictions left out."""
     return [
-        Standing(True, pair, may_write, known, solo, valid, over, age_s, 106.0 - age_s, True, deciding, watchdog=True)
+        replace(
+            OWNER,
+            pair=pair,
+            may_write=may_write,
+            known=known,
+            solo=solo,
+            lease_valid=valid,
+            lease_over=over,
+            lease_age_s=age_s,
+            lease_until_s=106.0 - age_s,
+            deciding=deciding,
+        )
         for pair in PairState
         for may_write, known, solo, deciding in itertools.product((False, True), repeat=4)
         for valid, over, age_s in ((True, False, 1.0), (False, False, 3.0), (False, True, 6.5), (False, True, 9.0))

@@ -90,9 +90,9 @@ def test_kept_side_owns_the_next_epoch() -> None:
 def test_losing_side_keeps_a_copy_before_it_yields() -> None:
     """`keep` of the other node makes this one keep a copy of every volume, and only then give its version up."""
     book = split()
-    book.done(c.PrepareVolume(WEB), c.ReadDomain(WEB))
     book.hears(e.DomainChanged(WEB, running=False))
-    book.done(c.ReadDomain(WEB))
+    book.done(c.ReadDomain(WEB), c.PrepareVolume(WEB))
+    book.done(c.PrepareVolume(WEB))
     book.hears(e.DiskChanged(WEB, DiskView(DiskRole.SECONDARY, DiskState.UP_TO_DATE)))
     commands = acts(book.hears(e.OperatorAsked("keep", B, 7)))
     assert c.KeepCopy(WEB, 3) in commands

@@ -154,7 +154,7 @@ def test_service_is_noted_with_the_boot_of_the_machine() -> None:
     """A node that comes into service notes in which boot of its machine: only then may a VM start here."""
     book = Playbook(Engine(setup(A), Record(3, A)))
     assert not book.engine.entitled
-    assert c.SaveRecord(served(A, Record(3, A))) in book.peer_says()
+    assert c.SaveRecord(Record(3, A, boot="a-machine-1")) in book.peer_says()
     assert state(book) is PairState.PAIRED
     assert not book.engine.entitled, "not before it is durable"
     book.hears(ended(c.SaveRecord(Record())))
@@ -275,3 +275,11 @@ def test_quarantined_backup_is_not_connected() -> None:
     """While the peer is in quarantine, its copy is not updated."""
     book = paired(A, record=Record(3, A, quarantined=True))
     assert acts(book.hears(e.DiskChanged(WEB, DiskView(P, DiskState.UP_TO_DATE)))) == []
+
+
+def test_lost_disk_is_told_and_noted_at_once() -> None:
+    """The alert and the durable note that this copy is behind come in the same turn."""
+    book = paired(A)
+    commands = book.hears(e.DiskChanged(WEB, replace(in_sync(P), disk=DiskState.DISKLESS)))
+    assert "copy_lost" in alerts(commands)
+    assert c.SaveRecord(served(A, Record(3, A, behind=(WEB,)))) in commands

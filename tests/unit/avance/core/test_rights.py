@@ -10,9 +10,24 @@ from avance.core import arbiters
 from avance.core import commands as c
 from avance.core import events as e
 from avance.core.engine import Engine
-from avance.core.model import DiskRole, DiskState, DiskView, Outcome, PairState, Record
+from avance.core.model import Copy, DiskRole, DiskState, DiskView, Outcome, PairState, Record
 from avance.core.takeover import Power
-from tests.playbook import BIZ, WEB, A, B, Playbook, acts, alerts, ended, in_sync, paired, peer_gone, served, setup
+from tests.playbook import (
+    BIZ,
+    GENERATIONS,
+    WEB,
+    A,
+    B,
+    Playbook,
+    acts,
+    alerts,
+    ended,
+    in_sync,
+    paired,
+    peer_gone,
+    served,
+    setup,
+)
 
 P, S = DiskRole.PRIMARY, DiskRole.SECONDARY
 W1 = arbiters.witness("w1")
@@ -242,9 +257,9 @@ def booted(record: Record, **changes: object) -> Playbook:
     """Return a node whose machine has just started, with a copy that is Consistent; nobody answers."""
     book = Playbook(Engine(setup(A, **changes), record))
     book.hears(e.Tick())
-    book.done(c.PrepareVolume(WEB), c.ReadDomain(WEB))
     book.hears(e.DomainChanged(WEB, running=False))
-    book.done(c.ReadDomain(WEB))
+    book.done(c.ReadDomain(WEB), c.PrepareVolume(WEB))
+    book.done(c.PrepareVolume(WEB))
     book.hears(e.DiskChanged(WEB, DiskView(S, DiskState.CONSISTENT)))
     return book
 
@@ -253,7 +268,7 @@ def test_last_man_standing_starts_alone() -> None:
     """A node with the durable lone right takes the next epoch 10 s after its start, and starts its VMs."""
     book = booted(Record(4, A, peer_outdated=True))
     assert acts(book.pass_time(9.9)) == []
-    assert acts(book.pass_time(0.3)) == [c.SaveRecord(served(A, Record(5, A, peer_outdated=True)))]
+    assert acts(book.pass_time(0.3)) == [c.SaveRecord(Record(5, A, peer_outdated=True, boot="a-machine-1"))]
     book.hears(e.FencePeerAsked(WEB, 2))
     book.done(c.SaveRecord(Record()), c.PromoteDisk(WEB), c.HoldAddress(), c.AnswerFencePeer(2, 4))
 
@@ -420,3 +435,12 @@ def test_question_of_a_connection_that_is_back_is_forgotten() -> None:
     book.hears(e.DiskChanged(WEB, in_sync(P)))
     book.pass_time(30.0, peer_alive=True)
     assert book.engine.wants == 0
+
+
+def test_backup_keeps_its_copy_for_itself_while_the_owner_has_none() -> None:
+    """An owner that lost its disk asks for consent: the only good copy is not outdated for it."""
+    book = paired(B)
+    bare = {WEB: Copy(DiskState.DISKLESS, GENERATIONS)}
+    commands = acts(book.peer_says(wants=4, copies=bare)) + acts(book.pass_time(20.0, peer_alive=True))
+    assert not any(isinstance(one, c.DisconnectDisk | c.OutdateDisk) for one in commands)
+    assert not any(isinstance(one, c.SaveRecord) and one.record.epoch > 3 for one in commands)

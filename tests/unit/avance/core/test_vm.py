@@ -13,7 +13,7 @@ from avance.core.vm import IGNORED, ROWS, Ask, Trigger, diagram, step
 PICTURE = Path(__file__).resolve().parents[4] / "docs" / "vm-states.md"
 EVER_ASKED = {
     # What can happen at all in a state: outcomes only where a command can be in flight.
-    VmState.CHECKING: {Trigger.FOUND_RUNNING, Trigger.FOUND_GONE, Trigger.NOT_DONE},
+    VmState.CHECKING: {Trigger.FOUND_RUNNING, Trigger.FOUND_GONE, Trigger.FOUND_HALF_MADE, Trigger.NOT_DONE},
     VmState.PROMOTING: {Trigger.DONE, Trigger.DONE_UNWANTED, Trigger.NOT_DONE},
     VmState.STARTING: {Trigger.DONE, Trigger.DONE_UNWANTED, Trigger.NOT_DONE},
     VmState.STOPPING: {Trigger.DONE, Trigger.DONE_UNWANTED, Trigger.NOT_DONE},

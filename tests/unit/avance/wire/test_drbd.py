@@ -179,9 +179,23 @@ def test_every_prefix_of_a_capture_is_readable() -> None:
         assert set(fed(complete).views) <= {"web"}
 
 
+GI = "106568C98765B301:0000000000000000:0000000000000000:0000000000000000:1:1:1:1:0:0:0 \n"  # drbdsetup 9.22
+
+
+def test_generations_are_read_from_real_output() -> None:
+    """Of get-gi only the four identifiers count, not the flags behind them."""
+    assert drbd.generations(GI) == "106568C98765B301 0 0 0"
+
+
+@pytest.mark.parametrize("said", ["", "No valid meta data found\n", GI[:30], GI.replace("98765B301", "")])
+def test_anything_else_is_no_generation(said: str) -> None:
+    """What is cut or empty is refused: a wrong generation would make a good disk foreign, or a foreign one ours."""
+    with pytest.raises(ValueError, match=r"get-gi|invalid literal"):
+        drbd.generations(said)
+
+
 def test_metadata_tells_whether_a_volume_was_ever_used() -> None:
-    """Real output of drbdmeta 9.22: the generation of `create-md` means never used; no block means not known."""
-    dump = (DATA / "dump-md-9.22-just-created.txt").read_text()
-    assert drbd.is_just_created(dump)
-    assert not drbd.is_just_created(dump.replace("0x0000000000000004", "0x0000000000000005"))
+    """The generation of `create-md` means never used (linux/drbd.h, UUID_JUST_CREATED)."""
+    assert drbd.is_just_created("4 0 0 0")
+    assert not drbd.is_just_created("5 0 0 0")
     assert not drbd.is_just_created("")

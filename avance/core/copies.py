@@ -1,0 +1,70 @@
+"""Which copy of a volume is good: what a node may say of its own, and what follows from what the peer says of its own.
+
+A copy is *behind* when it lacks, or may lack, writes that were acknowledged. That happens in two ways. Its disk was
+lost while the other copy went on. Or another disk has come in its place: an old one, a clone, a foreign one. DRBD
+names each generation of the data (kernel source, drbd_uuid_new_current). A disk is ours if the newest generation that
+this node knows is the disk's current one or one of its ancestors. Pure judgements; the engine acts and remembers.
+"""
+
+from __future__ import annotations
+
+from avance.core.model import Copy, DiskRole, DiskState, DiskView, PeerView, Record, VmId
+
+JUST_CREATED = "4"  # linux/drbd.h, UUID_JUST_CREATED: metadata that was never part of a pair
+_LOST = (DiskState.DISKLESS, DiskState.FAILED)
+_USABLE = (DiskState.UP_TO_DATE, DiskState.CONSISTENT)
+_NONE = ("", "0")
+
+
+def words(text: str) -> tuple[str, ...]:
+    """Return generation identifiers as they are compared: without leading zeroes and without DRBD's lowest bit.
+
+    The lowest bit only says that the node was primary (kernel source, drbd_uuid_compare). What is empty is left out
+    behind the current one.
+    """
+    found = [f"{int(word, 16) & ~1:x}" for word in text.split()]
+    return tuple(word for place, word in enumerate(found) if place == 0 or word not in _NONE)
+
+
+def is_lost(view: DiskView | None) -> bool:
+    """DRBD works without a local disk: it serves, or mirrors, the peer's copy only."""
+    if view is None or view.disk not in _LOST:
+        return False
+    return view.role is DiskRole.PRIMARY or view.connection != "StandAlone"
+
+
+def newest(record: Record, vm: VmId) -> str:
+    """Return the newest generation of a volume that a record knows; empty when it knows none."""
+    return next((known for name, known in record.generations if name == vm), "")
+
+
+def is_ours(known: str, generations: tuple[str, ...]) -> bool:
+    """The disk with these generations holds the data that is known as the newest, or what was made from it."""
+    return known in ("", *generations)
+
+
+def descends(mine: tuple[str, ...], theirs: tuple[str, ...]) -> bool:
+    """Their data was made from ours, and is newer: DRBD makes them the source (kernel source, drbd_uuid_compare)."""
+    if not mine or not theirs or mine[0] in _NONE:
+        return False
+    return mine[0] != theirs[0] and mine[0] in theirs[1:]
+
+
+def peer_copy(peer: PeerView | None, vm: VmId) -> Copy:
+    """Return what the peer says of its copy; one of which nothing was said is not there."""
+    return Copy() if peer is None else peer.copies.get(vm, Copy())
+
+
+def peer_is_good(peer: PeerView | None, vm: VmId) -> bool:
+    """The peer says that its copy is good: it is there, whole and not behind. What is not known is not good."""
+    return peer is not None and vm not in peer.record.behind and peer_copy(peer, vm).disk in _USABLE
+
+
+def is_good(record: Record, vm: VmId, view: DiskView | None) -> bool:
+    """This node's copy may be served: it is there, whole and not behind."""
+    return view is not None and vm not in record.behind and view.disk in _USABLE
+
+
+def with_newest(record: Record, vm: VmId, generation: str) -> tuple[tuple[VmId, str], ...]:
+    """Return the generations of a record with a newer one of one volume."""
+    return (*(pair for pair in record.generations if pair[0] != vm), (vm, generation))

@@ -1,0 +1,54 @@
+"""Hand-over: an owner whose own copy is not good gives the right to the peer, whose copy is.
+
+A node that serves over the link, without a disk of its own, is a guest of its peer's copy. It stops its VMs, and then
+makes durable that the peer owns the next epoch. That record, seen in its next heartbeat, is the consent of
+`core/consent.py` the other way round (arbitration design, section 3, means 1). Pure judgement; the engine acts.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from avance.core import copies
+from avance.core.model import DiskView, NodeId, PeerView, Record, VmId
+
+
+@dataclass(slots=True)  # not frozen, as PairFacts
+class Facts:
+    """What the rule may look at; the two nodes are paired, hear each other and hold the same epoch.
+
+    `disks`: what DRBD says on this node. `unsettled`: volumes whose disk may still be on its way (a start, a
+    synchronisation). `stays`: the site wants VMs to go on over the link while that works.
+    """
+
+    record: Record
+    peer: PeerView
+    disks: dict[VmId, DiskView | None]
+    unsettled: frozenset[VmId]
+    stays: bool
+
+
+def wanted(facts: Facts) -> str | None:
+    """Say why the VMs belong to the peer, or None: it has a good copy that is missing here, and misses none itself."""
+    reason = None
+    for vm, view in facts.disks.items():
+        mine, theirs = copies.is_good(facts.record, vm, view), copies.peer_is_good(facts.peer, vm)
+        if mine and not theirs:
+            return None
+        if mine or not theirs or vm in facts.unsettled:
+            continue
+        if facts.stays and view is not None and view.connection == "Connected" and copies.is_lost(view):
+            continue
+        reason = reason or f"the copy of {vm} here is {_state(facts.record, vm, view)}"
+    return reason
+
+
+def _state(record: Record, vm: VmId, view: DiskView | None) -> str:
+    if copies.is_lost(view):
+        return "gone"
+    return "behind" if vm in record.behind else "not there" if view is None else str(view.disk)
+
+
+def given(record: Record, peer: NodeId) -> Record:
+    """Return the record that is the hand-over: the peer owns the next epoch, and this node's copy is outdated."""
+    return replace(record, epoch=record.epoch + 1, owner=peer, peer_outdated=True, quarantined=False, cure=0)

@@ -1,0 +1,83 @@
+"""Which copy is good: states, generations, and what the peer says; what is not known is never called good."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from avance.core import copies
+from avance.core.model import Copy, DiskRole, DiskState, DiskView, PairState, PeerView, Record
+from tests.playbook import WEB, A, B, in_sync, peer_gone
+
+P, S = DiskRole.PRIMARY, DiskRole.SECONDARY
+GOOD = (DiskState.UP_TO_DATE, DiskState.CONSISTENT)
+
+
+def peer(copy: Copy | None, **changes: object) -> PeerView:
+    """Return a peer that says this of its copy."""
+    said = {} if copy is None else {WEB: copy}
+    record = replace(Record(3, A), **changes)  # type: ignore[arg-type]  # single fields
+    return PeerView(B, "b-boot-1", "c0ffee", 1.0, PairState.PAIRED, record, copies=said)
+
+
+def test_words_compare_without_zeroes_and_without_the_role_bit() -> None:
+    """The lowest bit says only that the node was primary; what was never set is left out."""
+    assert copies.words("106568C98765B301 0 0 0") == ("106568c98765b300",)
+    assert copies.words("A1 B0 C1 0") == ("a0", "b0", "c0")
+    assert copies.words("4 0 0 0") == (copies.JUST_CREATED,)
+
+
+@pytest.mark.parametrize("state", list(DiskState))
+def test_disk_is_lost_only_when_drbd_works_without_it(state: DiskState) -> None:
+    """A resource without a disk that serves or mirrors has lost it; one that is merely not attached yet has not."""
+    gone = state in (DiskState.DISKLESS, DiskState.FAILED)
+    assert copies.is_lost(replace(in_sync(P), disk=state)) is gone
+    assert copies.is_lost(replace(in_sync(S), disk=state)) is gone
+    assert copies.is_lost(peer_gone(P, disk=state)) is gone
+    assert not copies.is_lost(DiskView(S, state))
+    assert not copies.is_lost(None)
+
+
+@pytest.mark.parametrize("state", list(DiskState))
+def test_good_is_whole_and_not_behind(state: DiskState) -> None:
+    """Only an UpToDate or Consistent copy that is not behind may be served."""
+    view = DiskView(S, state)
+    assert copies.is_good(Record(3, A), WEB, view) is (state in GOOD)
+    assert not copies.is_good(Record(3, A, behind=(WEB,)), WEB, view)
+    assert copies.peer_is_good(peer(Copy(state)), WEB) is (state in GOOD)
+    assert not copies.peer_is_good(peer(Copy(state), behind=(WEB,)), WEB)
+
+
+def test_what_the_peer_does_not_say_is_not_good() -> None:
+    """A peer that was never heard, or that does not speak of the volume, has no good copy."""
+    assert not copies.is_good(Record(3, A), WEB, None)
+    assert not copies.peer_is_good(None, WEB)
+    assert not copies.peer_is_good(peer(None), WEB)
+
+
+def test_disk_is_ours_by_its_ancestors() -> None:
+    """The newest known generation has to be the disk's own, or one that it was made from; a newer one is missing."""
+    assert copies.is_ours("", ("b0", "a0")), "nothing is known yet"
+    assert copies.is_ours("b0", ("b0", "a0"))
+    assert copies.is_ours("a0", ("b0", "a0"))
+    assert not copies.is_ours("c0", ("b0", "a0")), "an old disk, or a clone"
+    assert not copies.is_ours("a0", ("4",)), "a blank one"
+
+
+def test_only_newer_data_made_from_ours_makes_us_the_target() -> None:
+    """Equal, unrelated and older data, and what is not known, do not."""
+    assert copies.descends(("a0",), ("b0", "a0"))
+    assert not copies.descends(("a0",), ("a0", "90"))
+    assert not copies.descends(("b0", "a0"), ("a0",))
+    assert not copies.descends(("a0",), ("b0", "c0"))
+    assert not copies.descends((), ("b0", "a0"))
+    assert not copies.descends(("a0",), ())
+
+
+def test_one_generation_is_known_for_each_volume() -> None:
+    """A newer one replaces the one before."""
+    record = Record(3, A, generations=copies.with_newest(Record(), WEB, "a0"))
+    assert copies.newest(record, WEB) == "a0"
+    assert copies.with_newest(record, WEB, "b0") == ((WEB, "b0"),)
+    assert copies.newest(Record(), WEB) == ""

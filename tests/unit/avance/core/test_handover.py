@@ -1,0 +1,227 @@
+"""Hand-over: the right goes where the good copy is, only when it is better there, and only when nothing runs here."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from avance.core import commands as c
+from avance.core import events as e
+from avance.core import handover
+from avance.core.engine import Engine
+from avance.core.model import Copy, DiskRole, DiskState, DiskView, Outcome, PairState, PeerView, Record, VmId, VmState
+from tests.playbook import (
+    GENERATIONS,
+    WEB,
+    A,
+    B,
+    Playbook,
+    acts,
+    alerts,
+    ended,
+    in_sync,
+    paired,
+    peer_gone,
+    served,
+    setup,
+)
+
+P, S = DiskRole.PRIMARY, DiskRole.SECONDARY
+GONE = replace(in_sync(P), disk=DiskState.DISKLESS)
+DB = VmId("db")
+
+
+def facts(mine: DiskView | None, theirs: DiskState, *, behind: bool = False, stays: bool = False) -> handover.Facts:
+    """Return the facts of an owner with this disk, whose peer says that of its copy."""
+    record = Record(3, A, behind=(WEB,) if behind else ())
+    peer = PeerView(B, "b-boot-1", "c0ffee", 1.0, PairState.PAIRED, record=Record(3, A), copies={WEB: Copy(theirs)})
+    return handover.Facts(record, peer, {WEB: mine}, frozenset(), stays)
+
+
+@pytest.mark.parametrize("theirs", list(DiskState))
+def test_only_a_good_copy_there_is_a_reason(theirs: DiskState) -> None:
+    """An owner without a disk hands over to a peer whose copy is good, and to nobody else."""
+    good = theirs in (DiskState.UP_TO_DATE, DiskState.CONSISTENT)
+    assert (handover.wanted(facts(GONE, theirs)) is not None) is good
+    assert (handover.wanted(facts(None, theirs)) is not None) is good
+    assert handover.wanted(facts(in_sync(P), theirs)) is None
+
+
+def test_copy_that_is_behind_is_a_reason() -> None:
+    """An old disk that returned looks UpToDate, and the VMs belong to the peer all the same."""
+    assert "behind" in str(handover.wanted(facts(DiskView(S, DiskState.UP_TO_DATE), DiskState.UP_TO_DATE, behind=True)))
+
+
+def test_nothing_moves_away_from_a_copy_that_is_good_only_here() -> None:
+    """With two VMs, one good copy here that is missing there keeps both where they are."""
+    two = facts(GONE, DiskState.UP_TO_DATE)
+    two.disks[DB] = in_sync(P)
+    assert handover.wanted(two) is None
+    two.peer.copies[DB] = Copy(DiskState.UP_TO_DATE)
+    assert handover.wanted(two) is not None
+
+
+def test_what_is_still_on_its_way_is_waited_for() -> None:
+    """A copy that is being synchronised becomes good by itself."""
+    waiting = facts(replace(in_sync(P), disk=DiskState.INCONSISTENT), DiskState.UP_TO_DATE)
+    waiting.unsettled = frozenset({WEB})
+    assert handover.wanted(waiting) is None
+
+
+def test_site_may_let_the_vms_stay_while_the_link_carries() -> None:
+    """With `stay_without_disk` they go on over the link; when it is gone they move."""
+    assert handover.wanted(facts(GONE, DiskState.UP_TO_DATE, stays=True)) is None
+    apart = replace(peer_gone(P, suspended=True), disk=DiskState.DISKLESS)
+    assert handover.wanted(facts(apart, DiskState.UP_TO_DATE, stays=True)) is not None
+
+
+def test_handed_over_record_makes_the_peer_the_lone_owner() -> None:
+    """The peer owns the next epoch, and this node's copy is outdated until it was synchronised."""
+    given = handover.given(Record(3, A, behind=(WEB,), cure=3, quarantined=True), B)
+    assert given == Record(4, B, peer_outdated=True, behind=(WEB,))
+
+
+# ---------------------------------------------------------------- an owner that loses its disk
+
+
+def without_disk() -> tuple[Playbook, list[c.Command]]:
+    """Return an owner whose DRBD has just lost its disk, and what it commands then."""
+    book = paired(A)
+    return book, book.hears(e.DiskChanged(WEB, GONE))
+
+
+def test_vm_stops_first_and_the_right_goes_then() -> None:
+    """Destroy, demote, hand over: no step before the one before it has succeeded."""
+    book, first = without_disk()
+    noted = next(one for one in first if isinstance(one, c.SaveRecord))
+    commands = acts([*first, *book.hears(ended(noted))])
+    assert [one for one in commands if not isinstance(one, c.SaveRecord)] == [c.DestroyDomain(WEB), c.ReleaseAddress()]
+    assert "hands_over" in [code for decision in book.said for code in alerts(decision.commands)]
+    assert acts(book.peer_says()) == []
+    book.hears(e.DomainChanged(WEB, running=False))
+    assert acts(book.hears(ended(c.DestroyDomain(WEB)))) == [c.DemoteDisk(WEB)]
+    assert acts(book.peer_says()) == [], "it may still be writing"
+    book.hears(e.DiskChanged(WEB, replace(GONE, role=S)))
+    given = next(one for one in acts(book.hears(ended(c.DemoteDisk(WEB)))) if isinstance(one, c.SaveRecord))
+    assert given.record == served(A, Record(4, B, peer_outdated=True, behind=(WEB,)))
+    book.hears(ended(given))
+    assert not book.engine.leaving
+    assert not book.engine.entitled
+
+
+def test_owner_without_a_disk_asks_for_no_consent() -> None:
+    """When the link is cut, too, the frozen owner wants no right: it hands over all the same."""
+    book, _ = without_disk()
+    book.hears(e.DiskChanged(WEB, replace(peer_gone(P, suspended=True), disk=DiskState.DISKLESS)))
+    book.pass_time(10.0, peer_alive=True, links=(book.engine.setup.links[1],))
+    assert book.engine.wants == 0
+    assert book.engine.leaving
+    assert book.engine.arbitration.epoch == 0
+
+
+def test_domain_that_cannot_be_stopped_ends_in_a_reset() -> None:
+    """A hand-over that hangs is ended by a reset after a bounded time; the right is not handed over before."""
+    book, first = without_disk()
+    book.hears(ended(next(one for one in first if isinstance(one, c.SaveRecord))))
+    commands: list[c.Command] = []
+    for _ in range(200):
+        book.now += 0.1
+        commands += acts(book.peer_says())
+        if book.engine.units[WEB].busy == "DestroyDomain":
+            commands += acts(book.hears(ended(c.DestroyDomain(WEB), Outcome.FAILED)))
+        if book.engine.units[WEB].busy == "ReadDomain":
+            book.hears(e.DomainChanged(WEB, running=True))
+            commands += acts(book.hears(ended(c.ReadDomain(WEB))))
+    assert any(isinstance(one, c.ResetNode) for one in commands)
+    assert not any(isinstance(one, c.SaveRecord) and one.record.owner == B for one in commands)
+
+
+def test_peer_without_a_good_copy_gets_nothing() -> None:
+    """Both copies are bad: the owner stays what it is, and says so."""
+    book = paired(A)
+    book.peer_says(copies={WEB: Copy(DiskState.INCONSISTENT, GENERATIONS)})
+    book.hears(e.DiskChanged(WEB, replace(GONE, peer_disk=DiskState.INCONSISTENT)))
+    book.pass_time(30.0, peer_alive=True)
+    assert not book.engine.leaving
+    assert book.engine.is_owner
+
+
+# ---------------------------------------------------------------- the backup's side
+
+
+def test_backup_takes_what_is_handed_over() -> None:
+    """The owner's record names this node: it makes that durable and starts the VM on its own good copy."""
+    book = paired(B)
+    book.hears(e.DiskChanged(WEB, replace(in_sync(S), peer_role=S, peer_disk=DiskState.DISKLESS)))
+    given = Record(4, B, peer_outdated=True, behind=(WEB,))
+    commands = acts(book.peer_says(record=given, vms={WEB: VmState.STANDBY}))
+    saved = next(one for one in commands if isinstance(one, c.SaveRecord))
+    assert saved.record == served(B, Record(4, B, peer_outdated=True))
+    commands = acts(book.hears(ended(saved)))
+    assert c.PromoteDisk(WEB) in commands
+
+
+def test_old_disk_that_returns_is_not_served() -> None:
+    """A node that boots with the disk that it had lost waits for its peer, and names it."""
+    known = Record(3, A, behind=(WEB,), generations=((WEB, GENERATIONS[0]),))
+    book = Playbook(_booted(known))
+    commands = _up(book, " ".join(GENERATIONS), DiskState.UP_TO_DATE)
+    commands += book.pass_time(120.0)
+    assert not any(isinstance(one, c.PromoteDisk | c.StartDomain) for one in commands)
+    told = [one.alert.text for one in commands if isinstance(one, c.SendAlert) and one.alert.code == "waits_for_peer"]
+    assert told
+    assert "behind" in told[0]
+
+
+def test_foreign_disk_is_not_attached() -> None:
+    """A disk whose data neither this node nor its peer knows is refused, and told."""
+    book = Playbook(_booted(Record(3, A, generations=((WEB, GENERATIONS[0]),))))
+    commands = _up(book, "77AA 88BB 0 0", None) + book.pass_time(60.0, peer_alive=True)
+    assert not any(isinstance(one, c.AttachDisk) for one in commands)
+    assert "foreign_disk" in alerts(commands)
+
+
+def test_old_disk_that_the_peer_knows_is_attached_as_a_target() -> None:
+    """Data of which the peer has a newer version is attached, never served, and connected to be made good again."""
+    book = Playbook(_booted(Record(4, B, peer_outdated=True, generations=((WEB, "1e30"),))))
+    newer = {WEB: Copy(DiskState.UP_TO_DATE, ("1e30", *GENERATIONS))}
+    commands = book.peer_says(record=Record(4, B, peer_outdated=True), copies=newer, vms={WEB: VmState.RUNNING})
+    commands += _up(book, " ".join(GENERATIONS), None, alive=True)
+    assert c.AttachDisk(WEB) in commands
+    book.hears(e.DiskChanged(WEB, DiskView(S, DiskState.CONSISTENT)))
+    commands = acts(book.hears(ended(c.AttachDisk(WEB)))) + _settled(book)
+    assert book.engine.record.behind == (WEB,)
+    assert c.ConnectDisk(WEB) in commands
+
+
+def _booted(record: Record) -> Engine:
+    """Return node a, whose machine has just started with this record."""
+    return Engine(setup(A), record)
+
+
+def _up(book: Playbook, generations: str, disk: DiskState | None, *, alive: bool = False) -> list[c.Command]:
+    """Let a node that boots look, prepare its volume and, if there is a disk, attach it."""
+    commands = book.hears(e.Tick())
+    commands += book.hears(e.DiskChanged(WEB, None))
+    commands += book.hears(e.DomainChanged(WEB, running=False))
+    commands += book.hears(ended(c.ReadDomain(WEB)))
+    if alive:
+        commands += _settled(book)
+    commands += book.hears(ended(c.PrepareVolume(WEB), detail=generations))
+    if disk is not None:
+        commands += book.hears(e.DiskChanged(WEB, DiskView(S, disk)))
+        commands += book.hears(ended(c.AttachDisk(WEB)))
+    return commands
+
+
+def _settled(book: Playbook) -> list[c.Command]:
+    """Let the record be saved as often as the engine wants."""
+    commands: list[c.Command] = []
+    for _ in range(6):
+        commands += book.peer_says()
+        if book.engine.saving is not None:
+            commands += book.hears(ended(c.SaveRecord(book.engine.saving)))
+        if book.engine.address_busy:
+            commands += book.hears(ended(c.ReleaseAddress()))
+    return commands
