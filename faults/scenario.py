@@ -125,7 +125,7 @@ async def run(bed: Bed, plan: Plan) -> Result:
         result.files["wire"] = "wire.pcapng"
     result.host = {**between(sample, HostSample.take()), "probe_lateness_p99_s": summary.lateness_p99_s}
     result.host |= host_gate.lateness_fields((await bed.switch.rules())["lateness"])
-    result.host["memory_peak_mib"] = bed.peak_memory_mib()
+    result.host |= {"memory_peak_mib": bed.peak_memory_mib(), "speed": bed.speed_fields(began_s)}
     result.outage_resolution_s = summary.resolution_s
     wanted = ALERTS_OF_A_TAKEOVER if plan.schedule.expect is Expect.TAKEOVER else ()
     result.verdict, result.reasons = judge(result, alerts_wanted=wanted)

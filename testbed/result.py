@@ -117,7 +117,7 @@ def judge(result: Result, *, alerts_wanted: tuple[str, ...]) -> tuple[Verdict, l
     ]
     if unproven or not result.faults:
         return Verdict.INCONCLUSIVE, unproven or ["no fault was injected"]
-    noisy = host_gate.reasons(result.host)
+    noisy = host_gate.reasons(result.host, result.dilation)
     if noisy:
         return Verdict.INVALID_HOST, noisy
     missing = _missing(result, alerts_wanted)

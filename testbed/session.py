@@ -11,7 +11,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from testbed import doctor, image
+from testbed import doctor, image, speed, speedometer
 from testbed.bed import Bed, BedOptions, Stage
 from testbed.errors import HostError
 from testbed.history import History
@@ -44,13 +44,22 @@ class Session:
                 found = await image.ensure()
             accelerator = await choose_accelerator(cache, boot=found.boot, image_hash=found.hash)
             self.progress.say(f"accelerator {accelerator.name}: {accelerator.reason}")
+            async with self.progress.step("measure the speed of this host"):
+                measured = await speedometer.measure(tcg=accelerator.name == "tcg")
+            self.progress.say(speed.advice(measured))
             with host_lock("testbed"):  # refuses here: a running bed may be writing into this very directory
                 _clear(self.out)
             self.history = stack.enter_context(History(self.out / "history.jsonl"))
+            meter = speedometer.Speedometer(self.out / "speed.log", measured=measured, history=self.history)
+            await stack.enter_async_context(meter)
             options = BedOptions(self.out, cache, self._site)
             self.bed = await stack.enter_async_context(
-                Bed(found, options, accelerator=accelerator, history=self.history, progress=self.progress)
-            )
+                Bed(
+                    found, options, accelerator=accelerator, history=self.history, progress=self.progress,
+                    speedometer=meter,
+                )
+            )  # fmt: skip
+            meter.processes = self.bed
             self._stack = stack.pop_all()
         return self
 

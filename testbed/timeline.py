@@ -108,6 +108,12 @@ def at(item: Item) -> float:
     return time_s
 
 
+def host_points(records: Iterable[Item], zero_at_s: float) -> list[Item]:
+    """The host's speed, pressure and steal as they were recorded, each at its time from `zero_at_s`."""
+    found = [item for item in records if word(item, "source") == "host" and word(item, "kind") == "speed"]
+    return [{**item, "t_s": at(item) - zero_at_s} for item in found]
+
+
 def client_spans(records: Iterable[Item], zero_at_s: float) -> list[Span]:
     """What the client saw, as spans "served" and "outage".
 
