@@ -29,7 +29,7 @@ from testbed.metrics import Run, Sample, Store, default_path, git_revision, run_
 from testbed.process import run
 from testbed.progress import Progress
 from testbed.result import Result, Verdict
-from testbed.session import Session
+from testbed.session import Session, fix_dilation
 from testbed.site import SiteOptions
 from testbed.statistics import Value, summarise
 
@@ -55,6 +55,7 @@ class Bench:
     store: Path | None = None
     revision: str = ""
     accelerator: str = "none (no machine ran)"
+    dilation: float = 1.0  # of every pair that runs
     parts: Collection[Part] = tuple(Part)
     values: dict[str, list[Value]] = field(default_factory=lambda: {name: [] for name in PROMISES})
     loads: dict[Part, list[float]] = field(default_factory=lambda: {part: [] for part in Part})
@@ -66,7 +67,8 @@ class Bench:
         self.values[name].append(Value(value))
         made = Run(
             scenario="bench", fault="", image=image, revision=self.revision, versions="{}", accelerator=accelerator,
-            dilation=1.0, seed=0, started_wall=dt.datetime.now(dt.UTC).isoformat(), verdict=Verdict.PASS,
+            dilation=1.0 if accelerator == "none" else self.dilation, seed=0,
+            started_wall=dt.datetime.now(dt.UTC).isoformat(), verdict=Verdict.PASS,
             comparable=True,
         )  # fmt: skip
         samples = [Sample(name, PROMISES[name].unit, Value(value))]
@@ -109,7 +111,7 @@ class Bench:
     def rows(self) -> list[Row]:
         """Return the table of the parts that were asked for."""
         note = (
-            f"accelerator {self.accelerator}, dilation 1; interval: 95 %, bootstrap of the median; "
+            f"accelerator {self.accelerator}, dilation {self.dilation:g}; interval: 95 %, bootstrap of the median; "
             f"{loads_text({part: seen for part, seen in self.loads.items() if part in self.parts})}"
         )
         return [
@@ -127,6 +129,8 @@ async def main(out: Path, runs: int, only: Collection[Part] = ()) -> int:
     for part, measure in ((Part.SWITCH, _switch), (Part.DISK, _disk), (Part.IMAGE, _builds), (Part.PAIR, _pair),
                           (Part.RECOVERY, _recovery)):  # fmt: skip
         if part in bench.parts:
+            if part in (Part.PAIR, Part.RECOVERY):
+                bench.dilation = await fix_dilation(bench.progress)
             await measure(bench)
     rows = bench.rows()
     path = Path("build/bench.json")

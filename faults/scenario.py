@@ -23,14 +23,26 @@ from faults.fault import Fault
 from faults.schedule import Schedule
 from faults.step import Step
 from faults.trigger import AlertCame, Range, Trigger
-from testbed import finding, guests, host_gate, oracle_failover, oracles, replica_look, set_full, site, story, timeline
+from testbed import (
+    finding,
+    guests,
+    host_gate,
+    oracle_failover,
+    oracles,
+    pace,
+    replica_look,
+    set_full,
+    site,
+    story,
+    timeline,
+)
 from testbed import ledger as book
 from testbed.bed import Bed
 from testbed.errors import GuestCommandError, MachineError, WaitTimeout
 from testbed.history import as_json
 from testbed.host import HostSample, between
 from testbed.ledger import Ledger
-from testbed.oracle import sightings
+from testbed.oracle import MERGE_GAP_S, sightings
 from testbed.phases import Recovery, milestone_of, stamp
 from testbed.picture import draw_timeline
 from testbed.probe import Probe
@@ -199,18 +211,17 @@ class _Run:
         if last_s is None:
             return
         limit_s = self.plan.takeover_limit_s
-        scale = self.bed.options.site.dilation
 
         async def settled() -> bool:
             since_s = time.monotonic() - last_s
             started = "vm_start" in self._stamps(last_s)
-            if self.probe.is_up and since_s > OBSERVE_MIN_S * scale:
+            if self.probe.is_up and since_s > pace.scaled(OBSERVE_MIN_S):
                 return True
-            return since_s > (SERVICE_LIMIT_S if started else limit_s) * scale
+            return since_s > pace.scaled(SERVICE_LIMIT_S if started else limit_s)
 
         async with self.bed.progress.step("observe what the product does"):
             await wait_until(
-                settled, what="the end of the observation", timeout_s=SERVICE_LIMIT_S * scale + limit_s, poll_s=POLL_S
+                settled, what="the end of the observation", timeout_s=SERVICE_LIMIT_S + limit_s, poll_s=POLL_S
             )
 
     async def _recover(self, zero_s: float) -> None:
@@ -229,7 +240,7 @@ class _Run:
 
     async def _redundant(self, zero_s: float) -> None:
         """Wait until both nodes say protected; asked at each milestone, and now and then."""
-        history, deadline_s = self.bed.history, time.monotonic() + self.plan.redundancy_limit_s
+        history, deadline_s = self.bed.history, time.monotonic() + pace.scaled(self.plan.redundancy_limit_s)
         mark = history.mark()
         last: object = None
         while time.monotonic() < deadline_s:
@@ -251,7 +262,7 @@ class _Run:
                     timeout_s=STATUS_EVERY_S, after=mark,
                 )  # fmt: skip
                 mark = found.index + 1
-        limit_s = self.plan.redundancy_limit_s
+        limit_s = pace.scaled(self.plan.redundancy_limit_s)
         raise WaitTimeout(f"Waited {limit_s:g} s for both nodes to say protected. Last thing seen: {last}")
 
     @asynccontextmanager
@@ -332,11 +343,11 @@ async def _examine(bed: Bed, result: Result, ledger: Ledger, began_s: float, ove
         report = seen.report
     repeats = any(fault.name in REPEATING_FAULTS for fault in result.faults)
     writes = set_full.classify(ledger.entries(), readings, duplicates_allowed=repeats)
-    scene = oracles.bed_scene()
+    scene = oracles.bed_scene(bed.options.site.dilation)
     await bed.switch.count_multicasts()
     findings = oracles.judge_history(
-        list(bed.history), scene, since_s=began_s, until_s=until_s, overlap_allowed_s=overlap_max_s, replicas=report,
-        writes=writes,
+        list(bed.history), scene, since_s=began_s, until_s=until_s, overlap_allowed_s=pace.scaled(overlap_max_s),
+        replicas=report, writes=writes,
     )  # fmt: skip
     result.findings = finding.as_fields(findings)
     told = next(one for one in findings if one.oracle == oracles.DUAL_ACTIVE)
@@ -344,7 +355,7 @@ async def _examine(bed: Bed, result: Result, ledger: Ledger, began_s: float, ove
     assert isinstance(overlaps, Sequence), "the oracle lists its overlaps"
     result.dual_active = None if told.state is finding.State.BLIND else len(overlaps)
     claims = [claim for claim in sightings(bed.history) if claim.last_s >= began_s]
-    moves = oracle_failover.moves(claims, scene.client_ports)
+    moves = oracle_failover.moves(claims, scene.client_ports, gap_s=MERGE_GAP_S * scene.dilation)
     result.failovers = sum(move.what == site.VM_MAC for move in moves)
     result.restarts = len(oracle_failover.starts(list(bed.history), began_s))
 

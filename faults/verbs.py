@@ -12,6 +12,7 @@ from typing import Any
 
 from faults import verbs_live, verbs_schedule
 from faults.summary import summary
+from testbed import pace
 from testbed.errors import TestbedError, UsageError
 from testbed.process import run_live
 from testbed.result import Result, Verdict
@@ -44,6 +45,8 @@ def register(verbs: Any) -> None:  # noqa: ANN401 - argparse does not publish th
     crashes.add_argument("--runs", type=int, default=20)
     crashes.add_argument("--out", type=Path, default=Path("build/crashes"), help="what is there is not run again")
     crashes.set_defaults(act=_crashes)
+    for verb in (run, demo, bench, crashes):
+        pace.add_option(verb)
     verbs_schedule.register(verbs)
     verbs_live.register(verbs)
 

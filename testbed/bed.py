@@ -18,7 +18,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from testbed import site, speed
+from testbed import pace, site, speed
 from testbed.bmc import PROGRAM as BMC_PROGRAM
 from testbed.bmc import Bmc, NodePower
 from testbed.endpoint import Endpoint
@@ -28,6 +28,7 @@ from testbed.host import Accelerator, host_lock, socket_dir, sweep_socket_dirs
 from testbed.image import Image
 from testbed.levels import ProbeLevels, Targets, tcp_orders
 from testbed.node import Node, Place
+from testbed.outage import PATIENCE_S
 from testbed.outside import Outside
 from testbed.phases import milestone_of
 from testbed.probe import Probe
@@ -88,6 +89,8 @@ class Bed:
         site.check_schema(image.product.site_schema)
         if not image.product.witness:
             options = replace(options, site=replace(options.site, witnesses=0))
+        if options.site.dilation == site.AUTO:  # nobody has measured the host
+            options = replace(options, site=replace(options.site, dilation=1.0))
         self.image = image
         self.options = options
         self.accelerator = accelerator
@@ -102,6 +105,7 @@ class Bed:
     async def __aenter__(self) -> Self:
         async with AsyncExitStack() as stack:
             stack.enter_context(host_lock("testbed"))
+            stack.enter_context(pace.use(self.options.site.dilation))
             sweep_socket_dirs()
             self.sockets = stack.enter_context(socket_dir())
             self.options.artefacts.mkdir(parents=True, exist_ok=True)
@@ -306,12 +310,14 @@ class Bed:
         history = self.history if record else None
         orders = tcp_orders(
             self.sockets, site.TCP_CLIENT_PORT, mac=site.TCP_CLIENT_MAC, ip=site.TCP_CLIENT, prefix=site.PREFIX,
-            target=site.VM_ADDRESS, port=self.image.workload.tcp_port,
+            target=site.VM_ADDRESS, port=self.image.workload.tcp_port, scale=pace.dilation(),
+            timeout_s=pace.scaled(PATIENCE_S),
         )  # fmt: skip
         log = self.options.artefacts / "tcp-probe.log"
         return ProbeLevels(
             self.client, Targets(site.VM_ADDRESS, site.SERVICE, site.FIRST_OBSERVER), udp=udp, history=history,
             tcp=lambda changes: TcpProbe(orders, log=log, changes=changes, history=history),
+            timeout_s=pace.scaled(PATIENCE_S), scale=pace.dilation(),
         )  # fmt: skip
 
     async def wait_milestone(

@@ -17,6 +17,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from testbed import pace
 from testbed.errors import WaitTimeout
 from testbed.history import History
 from testbed.service_centre.request import HEAD_LIMIT, Refused, Request, read_request, reply
@@ -108,13 +109,14 @@ class ServiceCentre:
             return None
 
         try:
-            async with asyncio.timeout(timeout_s), self._news:
+            async with pace.timeout(timeout_s), self._news:
                 await self._news.wait_for(lambda: found() is not None)
         except TimeoutError as error:
             alerts = [f"{item.alert.code!r} of node {item.alert.node}" for item in self.received]
             raise WaitTimeout(
-                f"No alert {code!r} from {node or 'any node'} arrived at the service centre in {timeout_s:g} s; it has "
-                f"{len(alerts)} alerts, the last is {alerts[-1] if alerts else 'none'}; its mode is {self._mode}. "
+                f"No alert {code!r} from {node or 'any node'} arrived at the service centre "
+                f"in {pace.scaled(timeout_s):g} s; it has {len(alerts)} alerts, "
+                f"the last is {alerts[-1] if alerts else 'none'}; its mode is {self._mode}. "
                 f"Look at the sending node's journal and at the switch counters of port 'outside'."
             ) from error
         item = found()
