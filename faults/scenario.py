@@ -17,7 +17,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from faults import demand, director, schedule
+from faults import demand, director, ending, schedule
 from faults.director import Act, Director
 from faults.fault import Fault
 from faults.schedule import Schedule
@@ -33,18 +33,14 @@ from testbed import (
     replica_look,
     set_full,
     site,
-    story,
-    timeline,
 )
 from testbed import ledger as book
 from testbed.bed import Bed
-from testbed.errors import GuestCommandError, MachineError, WaitTimeout
-from testbed.history import as_json
+from testbed.errors import GuestCommandError, MachineError, UsageError, WaitTimeout
 from testbed.host import HostSample, between
 from testbed.ledger import Ledger
 from testbed.oracle import MERGE_GAP_S, sightings
 from testbed.phases import Recovery, milestone_of, stamp
-from testbed.picture import draw_timeline
 from testbed.probe import Probe
 from testbed.replica import ReplicaReport
 from testbed.result import Expect, Result, judge, not_reached
@@ -82,11 +78,24 @@ class Plan:
 
 
 async def run_schedule(given: Schedule, out: Path, *, cold: bool = False, **choices: Any) -> Result:  # noqa: ANN401 - of Plan
-    """Make a session for the schedule's site, protect the pair and run the schedule with these choices of `Plan`."""
+    """Make a session for the schedule's site, protect the pair and run the schedule with these choices of `Plan`.
+
+    Returns a judged result, which is written as well, however far the run came. Raises UsageError, and HostError when
+    it was refused before anything was done.
+    """
     director.build(schedule.resolve(given, {"primary": "a", "backup": "b"}))  # refuses before anything was started
-    async with Session(out, given.site) as session:
-        await session.protect(cold=cold)
-        return await run(session.bed, Plan(given, out, **choices))
+    plan, session = Plan(given, out, **choices), Session(out, given.site)
+    try:
+        async with session:
+            with plan.step("a protected pair"):
+                await session.protect(cold=cold)
+            return await run(session.bed, plan)
+    except UsageError:
+        raise
+    except ending.BROKEN as error:
+        if not session.began:
+            raise  # refused: nothing was done
+        return ending.early(session, given, out, error)
 
 
 def primary_crash(seed: int) -> Schedule:
@@ -101,10 +110,44 @@ async def run(bed: Bed, plan: Plan) -> Result:
     Returns the judged result, which is also in `result.json` of the run's directory beside schedule, timeline, picture
     and consoles. Raises UsageError when the schedule is not possible on this bed.
     """
-    await bed.switch.count_multicasts()
     began_s, sample = time.monotonic(), HostSample.take()
     bed.history.zero_at_s = began_s
     result = _new_result(bed, plan)
+    try:
+        zero_s = await _act(bed, plan, result, began_s)
+    except UsageError:
+        raise
+    except ending.BROKEN as error:
+        result.broken = ending.text_of(error)
+        bed.progress.say(f"the run broke off: {result.broken}")
+        injected = [fault.injected_at_s for fault in result.faults if fault.injected_at_s is not None]
+        zero_s = began_s + min(injected, default=0.0)
+        ending.broken_off(result, bed.history, began_s)
+    result.host |= between(sample, HostSample.take())
+    result.host |= {"memory_peak_mib": bed.peak_memory_mib(), "speed": bed.speed_fields(began_s)}
+    with contextlib.suppress(*ending.BROKEN):  # a switch that has ended tells no more
+        result.host |= host_gate.lateness_fields((await bed.switch.rules())["lateness"])
+        counters = {name: asdict(state) for name, state in (await bed.switch.ports()).items()}
+        (plan.out / "switch.json").write_text(json.dumps(counters, indent=1), encoding="utf-8")
+        result.files["switch_counters"] = "switch.json"
+    wanted = ALERTS_OF_A_TAKEOVER if plan.schedule.expect is Expect.TAKEOVER else ()
+    result.verdict, result.reasons = judge(result, alerts_wanted=wanted)
+    if all(fault.injected_at_s is None for fault in result.faults) and not result.broken:
+        result.reasons.append("phases count from the command, because no fault itself is proven")
+    result.files |= {
+        "schedule": "schedule.jsonl",
+        "ledger": "ledger.jsonl",
+        "consoles": [f"console-{name}.log" for name in bed.nodes],
+        "journals": [f"journal-{name}.jsonl" for name in bed.nodes],
+    }
+    ending.write(result, bed.history, plan.out, zero_s)
+    return result
+
+
+async def _act(bed: Bed, plan: Plan, result: Result, began_s: float) -> float:
+    """Play the schedule with a client under way and look at everything afterwards; returns the first injection."""
+    (plan.out / "schedule.jsonl").write_text(schedule.dump(plan.schedule), encoding="utf-8")
+    await bed.switch.count_multicasts()
     if plan.capture:
         await bed.switch.capture_start(plan.out / "wire.pcapng")
     with Ledger(plan.out / "ledger.jsonl") as ledger:
@@ -125,6 +168,8 @@ async def run(bed: Bed, plan: Plan) -> Result:
             zero_s = await stage.play()
             await probe.stop()
             summary = probe.summary(since_s=zero_s)
+            result.host["probe_lateness_p99_s"] = summary.lateness_p99_s
+            result.outage_resolution_s = summary.resolution_s
             result.levels = levels.fields(since_s=zero_s, zero_at_s=zero_s)
             if result.outage_s is None and summary.outage is not None and summary.outage.ended_at_s is None:
                 result.limits_s["outage"] = round(summary.outage.at_least_s, 3)
@@ -135,16 +180,7 @@ async def run(bed: Bed, plan: Plan) -> Result:
     if plan.capture:
         await bed.switch.capture_stop()
         result.files["wire"] = "wire.pcapng"
-    result.host = {**between(sample, HostSample.take()), "probe_lateness_p99_s": summary.lateness_p99_s}
-    result.host |= host_gate.lateness_fields((await bed.switch.rules())["lateness"])
-    result.host |= {"memory_peak_mib": bed.peak_memory_mib(), "speed": bed.speed_fields(began_s)}
-    result.outage_resolution_s = summary.resolution_s
-    wanted = ALERTS_OF_A_TAKEOVER if plan.schedule.expect is Expect.TAKEOVER else ()
-    result.verdict, result.reasons = judge(result, alerts_wanted=wanted)
-    if all(fault.injected_at_s is None for fault in result.faults):
-        result.reasons.append("phases count from the command, because no fault itself is proven")
-    await _write(bed, plan, result, zero_s)
-    return result
+    return zero_s
 
 
 def _new_result(bed: Bed, plan: Plan) -> Result:
@@ -358,28 +394,3 @@ async def _examine(bed: Bed, result: Result, ledger: Ledger, began_s: float, ove
     moves = oracle_failover.moves(claims, scene.client_ports, gap_s=MERGE_GAP_S * scene.dilation)
     result.failovers = sum(move.what == site.VM_MAC for move in moves)
     result.restarts = len(oracle_failover.starts(list(bed.history), began_s))
-
-
-async def _write(bed: Bed, plan: Plan, result: Result, zero_s: float) -> None:
-    """Write history and result.json first, then what is made of them for people."""
-    out = plan.out
-    (out / "timeline.jsonl").write_text("".join(as_json(entry) + "\n" for entry in bed.history), encoding="utf-8")
-    counters = {name: asdict(state) for name, state in (await bed.switch.ports()).items()}
-    (out / "switch.json").write_text(json.dumps(counters, indent=1), encoding="utf-8")
-    result.files |= {
-        "schedule": "schedule.jsonl",
-        "timeline_jsonl": "timeline.jsonl",
-        "timeline_png": "timeline.png",
-        "timeline_txt": "timeline.txt",
-        "switch_counters": "switch.json",
-        "ledger": "ledger.jsonl",
-        "consoles": [f"console-{name}.log" for name in bed.nodes],
-        "journals": [f"journal-{name}.jsonl" for name in bed.nodes],
-    }
-    result.write(out / "result.json")
-    records = timeline.flat(bed.history)  # from the beginning, so that the states before the fault are known
-    told = timeline.rows([item for item in records if timeline.at(item) >= bed.history.zero_at_s], zero_s)
-    fields = asdict(result)
-    text = "\n".join(str(row) for row in told) + "\n\n" + story.tables(fields, records, zero_s) + "\n"
-    (out / "timeline.txt").write_text(text, encoding="utf-8")
-    draw_timeline(fields, records, out / "timeline.png", zero_at_s=zero_s)

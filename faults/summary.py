@@ -34,6 +34,7 @@ def figures(result: Result) -> list[str]:
         f"two nodes active at once: {_known(result.dual_active)}",
         f"accelerator {result.accel}, dilation {result.dilation:g}, seed {result.seed:#x}",
         f"verdict: {result.verdict}" + "".join(f"\n  because {reason}" for reason in result.reasons),
+        *([f"what to do: {result.what_to_do}"] if result.what_to_do not in ("", "nothing") else []),
     ]
 
 

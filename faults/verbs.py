@@ -114,7 +114,7 @@ async def _demo_run(out: Path) -> int:
     page = await generate(results, out / "report", environment=environment)
     print(f"result: {result_path.resolve()}")
     print(page.resolve())
-    return code
+    return (code and CODES.get(Verdict(fields["verdict"]), code)) or code
 
 
 def _written_ns(path: Path) -> int | None:

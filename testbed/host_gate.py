@@ -38,8 +38,13 @@ LIMITS = (
 )
 
 
-def reasons(host: Mapping[str, object], dilation: float = 1.0, limits: tuple[Limit, ...] = LIMITS) -> list[str]:
-    """Return why the host of a run was not fit for measuring; empty when it was, as far as it tells."""
+def reasons(
+    host: Mapping[str, object], dilation: float = 1.0, limits: tuple[Limit, ...] = LIMITS, *, is_whole: bool = True
+) -> list[str]:
+    """Return why the host of a run was not fit for measuring; empty when it was, as far as it tells.
+
+    What has to be there is missing without a reason in a run that broke off, which is not `is_whole`.
+    """
     slow, known_speed = _too_slow(host.get("speed"), dilation)
     found = [slow] if slow else []
     for limit in limits:
@@ -50,9 +55,14 @@ def reasons(host: Mapping[str, object], dilation: float = 1.0, limits: tuple[Lim
         known = isinstance(value, int | float) and not isinstance(value, bool)
         if known and value <= most:  # type: ignore[operator]  # a number, as was just asked
             continue
-        if known or limit.required:
+        if known or (limit.required and is_whole):
             found.append(f"{limit.sentence} {_text(value)} {limit.unit}, limit {most:g} {limit.unit}")
     return found
+
+
+def is_too_slow(host: Mapping[str, object], dilation: float) -> bool:
+    """Say whether the host is known to have been too slow for too long."""
+    return bool(_too_slow(host.get("speed"), dilation)[0])
 
 
 def _too_slow(speed: object, dilation: float) -> tuple[str, bool]:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import time
 from contextlib import AsyncExitStack
 from dataclasses import replace
 from pathlib import Path
@@ -17,7 +18,8 @@ from testbed import doctor, image, pace, speed, speedometer
 from testbed.bed import Bed, BedOptions, Stage
 from testbed.errors import HostError, SlowHostError
 from testbed.history import History
-from testbed.host import choose_accelerator, find_qemu, host_lock
+from testbed.host import Accelerator, choose_accelerator, find_qemu, host_lock
+from testbed.image import Image
 from testbed.progress import Progress
 from testbed.site import AUTO, SERVICE, VM_ADDRESS, SiteOptions
 
@@ -29,9 +31,15 @@ class Session:
     """A bed with its image, accelerator and history, as an async context manager; the bed is still cold."""
 
     bed: Bed
-    history: History
+    history: History  # it, image and accelerator are there as soon as the run directory is this session's
+    image: Image
+    accelerator: Accelerator
 
     def __init__(self, out: Path, site: SiteOptions, *, progress: Progress | None = None) -> None:
+        self.began = False  # the run directory is this session's: what ends it now is an end, and no refusal
+        self.measured: speed.Measured | None = None
+        self.meter: speedometer.Speedometer | None = None
+        self.dilation = speed.DILATIONS[-1]  # until it is chosen
         self.out = out
         self._site = site
         self.progress = progress or Progress()
@@ -48,16 +56,20 @@ class Session:
             self.progress.say(f"accelerator {accelerator.name}: {accelerator.reason}")
             async with self.progress.step("measure the speed of this host"):
                 measured = await speedometer.measure(tcg=accelerator.name == "tcg")
-            options = replace(self._site, dilation=self._dilation(measured))
+            self.image, self.accelerator, self.measured = found, accelerator, measured
             with host_lock("testbed"):  # refuses here: a running bed may be writing into this very directory
                 _clear(self.out)
             self.history = stack.enter_context(History(self.out / "history.jsonl"))
+            self.history.zero_at_s = time.monotonic()
+            self.began = True
+            self.dilation = self._dilation(measured)
             meter = speedometer.Speedometer(self.out / "speed.log", measured=measured, history=self.history)
-            await stack.enter_async_context(meter)
+            self.meter = await stack.enter_async_context(meter)
+            options = BedOptions(self.out, cache, replace(self._site, dilation=self.dilation))
             self.bed = await stack.enter_async_context(
                 Bed(
-                    found, BedOptions(self.out, cache, options), accelerator=accelerator, history=self.history,
-                    progress=self.progress, speedometer=meter,
+                    found, options, accelerator=accelerator, history=self.history, progress=self.progress,
+                    speedometer=meter,
                 )
             )  # fmt: skip
             meter.processes = self.bed

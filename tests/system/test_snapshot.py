@@ -11,7 +11,7 @@ from testbed.bed import Bed
 from testbed.session import Session
 from testbed.site import SiteOptions
 
-pytestmark = pytest.mark.timeout(1200)
+pytestmark = pytest.mark.timeout(3600)
 
 RESTORES = 10
 
