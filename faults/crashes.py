@@ -54,8 +54,9 @@ def wrongs(document: Document) -> list[str]:
 
 
 def says_something(document: Document) -> bool:
-    """Say whether the crash was proven; the rest of a run may still be wrong."""
-    return all(fault["verdict"] == "confirmed" for fault in document["faults"]) and bool(document["faults"])
+    """Say whether the crash was proven and looked at to the end; what was found then may still be wrong."""
+    proven = [fault["verdict"] == "confirmed" for fault in document["faults"]]
+    return bool(proven) and all(proven) and not document.get("broken")
 
 
 def kept(directory: Path, image_hash: str) -> Document | None:

@@ -35,6 +35,7 @@ def text_of(error: BaseException) -> str:
 def early(session: Session, given: Schedule, out: Path, error: BaseException) -> Result:
     """Return the written result of a run that ended before its client was under way."""
     history, began_s = session.history, session.history.zero_at_s
+    history.record("bed", "broke_off", reason=text_of(error))
     result = Result(
         scenario=given.scenario, accel=session.accelerator.name, dilation=session.dilation, seed=given.seed,
         started_wall=dt.datetime.now(dt.UTC).isoformat(timespec="seconds"), expect=given.expect,

@@ -120,6 +120,7 @@ async def run(bed: Bed, plan: Plan) -> Result:
     except ending.BROKEN as error:
         result.broken = ending.text_of(error)
         bed.progress.say(f"the run broke off: {result.broken}")
+        bed.history.record("bed", "broke_off", reason=result.broken)
         injected = [fault.injected_at_s for fault in result.faults if fault.injected_at_s is not None]
         zero_s = began_s + min(injected, default=0.0)
         ending.broken_off(result, bed.history, began_s)

@@ -270,6 +270,8 @@ def tell(item: Item, zero_at_s: float) -> Row | None:
         pair = item.get("pair")
         changed = isinstance(pair, Sequence) and len(pair) == 2 and pair[0] != pair[1]
         return Row(time_s, node, f"pair state is now {after(pair)}") if changed else None
+    if (source, kind) == ("bed", "broke_off"):
+        return Row(time_s, "bed", f"the run broke off: {word(item, 'reason')[:REASON_LENGTH_MAX]}")
     if area == "fault":
         name, target = word(item, "name") or word(item, "fault") or "fault", word(item, "target")
         return Row(

@@ -15,6 +15,7 @@ from faults.scenario import primary_crash, run_schedule
 from faults.summary import summary
 from testbed import report
 from testbed.bed import Bed
+from testbed.errors import HostError
 from testbed.result import Result, Verdict
 from testbed.site import SiteOptions
 
@@ -34,7 +35,10 @@ async def _crash(
 def test_service_survives_the_crash_of_the_primary(run_dir: Path, cold_bed: bool) -> None:
     """After the crash of the primary the VM answers from the other node, no acknowledged write is lost, two nodes are
     never active at once, redundancy returns and Call Home tells of it."""
-    result = asyncio.run(_crash(run_dir, site=SiteOptions(), cold=cold_bed))
+    try:
+        result = asyncio.run(_crash(run_dir, site=SiteOptions(), cold=cold_bed))
+    except HostError as error:  # refused before anything began
+        pytest.fail(str(error), pytrace=False)
     report.attach_run(run_dir, result)
     print(summary(run_dir, result))
     if result.verdict is not Verdict.PASS:  # the reasons are for people, who need no stack of calls

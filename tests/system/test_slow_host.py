@@ -22,7 +22,7 @@ pytestmark = pytest.mark.timeout(3600)
 
 
 async def _crash_beside(processes: int, out: Path) -> Result:
-    """Crash the primary beside so many programs that compute; the dilation is that of a host which is so much slower."""
+    """Crash the primary beside so many computing programs, at the dilation of a host that is so much slower."""
     measured = await speedometer.measure()
     cores = os.cpu_count() or 1
     dilation = speed.dilation_for(measured.speed * cores / (cores + processes))
