@@ -13,7 +13,7 @@ import sys
 import time
 
 ROUND_ADDITIONS = 1_000_000
-TRACE_ADDITIONS = 60_000  # 3 ms at speed 1: each 4 s it is 0.08 % of a core
+TRACE_ADDITIONS = 100_000  # 5 ms at speed 1: each 4 s it is 0.13 % of a core
 WARM_ADDITIONS = 10_000  # not counted: a processor that slept begins slowly
 
 
@@ -62,10 +62,11 @@ def trace(every_s: float) -> None:
     """Print what a little work took, again and again."""
     while True:
         add(WARM_ADDITIONS)
-        before_s, began_s = waited_s(), time.monotonic()
+        began_s, before_s = time.monotonic(), waited_s()
         add(TRACE_ADDITIONS)
+        waited = waited_s() - before_s  # looked at within the time, or the wait could be longer than it
         ended_s = time.monotonic()
-        print(f"{ended_s:.6f} {ended_s - began_s:.6f} {waited_s() - before_s:.6f}", flush=True)
+        print(f"{ended_s:.6f} {ended_s - began_s:.6f} {waited:.6f}", flush=True)
         select.select((), (), (), every_s)  # a sleep; this program has no loop and nobody to wait for
 
 

@@ -1,6 +1,6 @@
 """Measures the host's speed: fully before a bed starts, and by a trace while it runs (`testbed.speed` says what it is).
 
-The full measure takes one to two seconds on a host of speed 1. The trace costs two milliseconds of a processor each
+The full measure takes one to two seconds on a host of speed 1. The trace costs five milliseconds of a processor each
 four seconds, in a process of its own with the priority of the nodes, and some reads of /proc in the bed's. It must
 never disturb what it measures, and never fail a run: what cannot be read is left out.
 """
@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import math
 import os
 import struct
 import sys
@@ -198,6 +197,6 @@ class Speedometer:
         for line in lines.splitlines():
             with contextlib.suppress(ValueError):
                 _at_s, took_s, waited_s = map(float, line.split())
-                found.append(of_loop(speed_work.TRACE_ADDITIONS, took_s - waited_s))
-        good = [value for value in found if math.isfinite(value)]
-        return median(good) if good else None
+                if took_s > waited_s:
+                    found.append(of_loop(speed_work.TRACE_ADDITIONS, took_s - waited_s))
+        return median(found) if found else None

@@ -94,7 +94,8 @@ class ServiceCentre:
         elif self._server is None:
             self._socket.unlink(missing_ok=True)
             self._server = await asyncio.start_unix_server(
-                self._connection, self._socket, ssl=self._tls, limit=HEAD_LIMIT, ssl_handshake_timeout=HANDSHAKE_S
+                self._connection, self._socket, ssl=self._tls, limit=HEAD_LIMIT,
+                ssl_handshake_timeout=pace.scaled(HANDSHAKE_S),
             )
             self._socket.chmod(0o600)
         self._history.record("service_centre", "mode", mode=str(mode), delay_s=delay_s)
@@ -148,7 +149,7 @@ class ServiceCentre:
                     writer.write(answer)
                     await writer.drain()
                 writer.close()
-                async with asyncio.timeout(REQUEST_S):
+                async with pace.timeout(REQUEST_S):
                     await writer.wait_closed()
         finally:
             writer.transport.abort()
@@ -156,7 +157,7 @@ class ServiceCentre:
 
     async def _answer(self, reader: asyncio.StreamReader) -> bytes | None:
         try:
-            async with asyncio.timeout(REQUEST_S):
+            async with pace.timeout(REQUEST_S):
                 request = await read_request(reader)
             return None if request is None else await self._alert(request)
         except Refused as refusal:
