@@ -68,8 +68,7 @@ def is_too_slow(host: Mapping[str, object], dilation: float) -> bool:
 def _too_slow(speed: object, dilation: float) -> tuple[str, bool]:
     """Return the sentence about a host that was too slow for too long ("" when it was not), and whether that is known.
 
-    Too long is a whole window of `testbed.speed` in the mean: 30 s times the dilation. A shorter dip can only make a
-    step of the product late that has to come within 20 s times the dilation, and that is measured by itself.
+    Too long is a whole window of `testbed.speed` in the mean: 60 s times the dilation.
     """
     lowest = speed.get("lowest") if isinstance(speed, Mapping) else None
     if not isinstance(speed, Mapping) or not isinstance(lowest, int | float):

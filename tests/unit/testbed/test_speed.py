@@ -76,7 +76,7 @@ def test_the_fields_of_a_result_hold_figures_and_trace() -> None:
     """Moments count from the run's start; the window grows with the dilation."""
     made = speed.as_fields([Point(104.0, 0.8, 0.5, 0.3, None)], Measured(0.9, 0.8), 4.0, 100.0)
     assert made["start"] == {"loop": 0.9, "tcg": 0.8}
-    assert (made["median"], made["lowest"], made["lowest_dilated"], made["window_s"]) == (0.4, 0.4, 1.6, 120.0)
+    assert (made["median"], made["lowest"], made["lowest_dilated"], made["window_s"]) == (0.4, 0.4, 1.6, 240.0)
     assert made["columns"] == ["t_s", "speed", "processor", "share", "pressure", "steal"]
     assert made["trace"] == [[4.0, 0.4, 0.8, 0.5, 0.3, None]]
 
