@@ -13,7 +13,7 @@ import sys
 import time
 
 ROUND_ADDITIONS = 1_000_000
-TRACE_ADDITIONS = 100_000  # 5 ms at speed 1: each 4 s it is 0.13 % of a core
+TRACE_ADDITIONS = 100_000  # 5 ms at speed 1: each 5 s it is 0.1 % of a core
 WARM_ADDITIONS = 10_000  # not counted: a processor that slept begins slowly
 
 
