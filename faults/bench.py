@@ -21,7 +21,7 @@ from functools import partial
 from pathlib import Path
 
 from faults import injection_bench, recovery_bench, scenario
-from faults.bench_rows import PROMISES, Part, Row, disk_ratio, disk_speed, loads_text, table
+from faults.bench_rows import PROMISES, Part, Promise, Row, disk_ratio, disk_speed, loads_text, table
 from faults.scenario import Plan, primary_crash
 from testbed import guest_disk_bench, switch_bench
 from testbed.errors import ImageError, TestbedError
@@ -108,6 +108,11 @@ class Bench:
         except TestbedError as error:
             self.progress.say(f"bench: {error}")
 
+    def _target(self, promise: Promise) -> float | None:
+        """The target of a figure; one of seconds of a pair is multiplied by the dilation, as the figure is."""
+        is_dilated = promise.unit == "s" and promise.part in (Part.PAIR, Part.RECOVERY)
+        return promise.target if promise.target is None or not is_dilated else promise.target * self.dilation
+
     def rows(self) -> list[Row]:
         """Return the table of the parts that were asked for."""
         note = (
@@ -116,7 +121,7 @@ class Bench:
         )
         return [
             Row(
-                name, promise.unit, promise.target, promise.better, note,
+                name, promise.unit, self._target(promise), promise.better, note,
                 summarise(self.values[name]) if self.values[name] else None, promise.digits,
             )
             for name, promise in PROMISES.items() if promise.part in self.parts

@@ -110,6 +110,7 @@ async def _demo_run(out: Path) -> int:
         return code or 1
     fields = json.loads(result_path.read_text(encoding="utf-8"))
     environment = {key: fields[key] for key in ("accel", "dilation", "seed", "verdict")} | fields["versions"]
+    environment["host speed"] = (fields["host"].get("speed") or {}).get("median")
     await _store(fields)
     page = await generate(results, out / "report", environment=environment)
     print(f"result: {result_path.resolve()}")
