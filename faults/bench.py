@@ -21,7 +21,7 @@ from functools import partial
 from pathlib import Path
 
 from faults import injection_bench, recovery_bench, scenario
-from faults.bench_rows import PROMISES, Part, Row, disk_ratio, disk_speed, loads_text, table
+from faults.bench_rows import PROMISES, Part, Promise, Row, disk_ratio, disk_speed, loads_text, table
 from faults.scenario import Plan, primary_crash
 from testbed import guest_disk_bench, switch_bench
 from testbed.errors import ImageError, TestbedError
@@ -29,7 +29,7 @@ from testbed.metrics import Run, Sample, Store, default_path, git_revision, run_
 from testbed.process import run
 from testbed.progress import Progress
 from testbed.result import Result, Verdict
-from testbed.session import Session
+from testbed.session import Session, fix_dilation
 from testbed.site import SiteOptions
 from testbed.statistics import Value, summarise
 
@@ -55,6 +55,7 @@ class Bench:
     store: Path | None = None
     revision: str = ""
     accelerator: str = "none (no machine ran)"
+    dilation: float = 1.0  # of every pair that runs
     parts: Collection[Part] = tuple(Part)
     values: dict[str, list[Value]] = field(default_factory=lambda: {name: [] for name in PROMISES})
     loads: dict[Part, list[float]] = field(default_factory=lambda: {part: [] for part in Part})
@@ -66,7 +67,8 @@ class Bench:
         self.values[name].append(Value(value))
         made = Run(
             scenario="bench", fault="", image=image, revision=self.revision, versions="{}", accelerator=accelerator,
-            dilation=1.0, seed=0, started_wall=dt.datetime.now(dt.UTC).isoformat(), verdict=Verdict.PASS,
+            dilation=1.0 if accelerator == "none" else self.dilation, seed=0,
+            started_wall=dt.datetime.now(dt.UTC).isoformat(), verdict=Verdict.PASS,
             comparable=True,
         )  # fmt: skip
         samples = [Sample(name, PROMISES[name].unit, Value(value))]
@@ -106,15 +108,20 @@ class Bench:
         except TestbedError as error:
             self.progress.say(f"bench: {error}")
 
+    def _target(self, promise: Promise) -> float | None:
+        """The target of a figure; one of seconds of a pair is multiplied by the dilation, as the figure is."""
+        is_dilated = promise.unit == "s" and promise.part in (Part.PAIR, Part.RECOVERY)
+        return promise.target if promise.target is None or not is_dilated else promise.target * self.dilation
+
     def rows(self) -> list[Row]:
         """Return the table of the parts that were asked for."""
         note = (
-            f"accelerator {self.accelerator}, dilation 1; interval: 95 %, bootstrap of the median; "
+            f"accelerator {self.accelerator}, dilation {self.dilation:g}; interval: 95 %, bootstrap of the median; "
             f"{loads_text({part: seen for part, seen in self.loads.items() if part in self.parts})}"
         )
         return [
             Row(
-                name, promise.unit, promise.target, promise.better, note,
+                name, promise.unit, self._target(promise), promise.better, note,
                 summarise(self.values[name]) if self.values[name] else None, promise.digits,
             )
             for name, promise in PROMISES.items() if promise.part in self.parts
@@ -127,6 +134,8 @@ async def main(out: Path, runs: int, only: Collection[Part] = ()) -> int:
     for part, measure in ((Part.SWITCH, _switch), (Part.DISK, _disk), (Part.IMAGE, _builds), (Part.PAIR, _pair),
                           (Part.RECOVERY, _recovery)):  # fmt: skip
         if part in bench.parts:
+            if part in (Part.PAIR, Part.RECOVERY):
+                bench.dilation = await fix_dilation(bench.progress)
             await measure(bench)
     rows = bench.rows()
     path = Path("build/bench.json")

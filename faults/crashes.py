@@ -20,6 +20,7 @@ from testbed.errors import TestbedError
 from testbed.metrics import Store, git_revision, run_of, samples_of
 from testbed.progress import Progress
 from testbed.result import Verdict
+from testbed.session import fix_dilation
 from testbed.statistics import Value, summarise
 
 HERE = Path(__file__).parent
@@ -53,8 +54,9 @@ def wrongs(document: Document) -> list[str]:
 
 
 def says_something(document: Document) -> bool:
-    """Say whether the crash was proven; the rest of a run may still be wrong."""
-    return all(fault["verdict"] == "confirmed" for fault in document["faults"]) and bool(document["faults"])
+    """Say whether the crash was proven and looked at to the end; what was found then may still be wrong."""
+    proven = [fault["verdict"] == "confirmed" for fault in document["faults"]]
+    return bool(proven) and all(proven) and not document.get("broken")
 
 
 def kept(directory: Path, image_hash: str) -> Document | None:
@@ -72,9 +74,12 @@ def report(documents: Sequence[Document]) -> str:
     broken = {number: wrongs(one) for number, one in enumerate(documents, start=1)}
     good = sum(not found for found in broken.values())
     lines = [f"{len(documents)} crashes of the primary, {acknowledged} acknowledged writes, {good} without any mistake"]
-    for figure in FIGURES:
-        values = [sample.value for one in documents for sample in samples_of(one) if sample.name == figure]
-        lines.append(f"  {figure:<18} {text_of(values)}")
+    for dilation in sorted({float(one["dilation"]) for one in documents}):  # times of two are never put together
+        alike = [one for one in documents if one["dilation"] == dilation]
+        lines.append(f"  dilation {dilation:g}: {len(alike)} crashes")
+        for figure in FIGURES:
+            values = [sample.value for one in alike for sample in samples_of(one) if sample.name == figure]
+            lines.append(f"  {figure:<18} {text_of(values)}")
     noisy = sum(not run_of(one).comparable for one in documents)
     lines.append(f"  {noisy} of them on a host that was too busy for their times to mean anything")
     return "\n".join([*lines, *(f"  crash {number}: {text}" for number, found in broken.items() for text in found)])
@@ -94,6 +99,7 @@ async def main(out: Path, runs: int) -> int:
 
     progress, revision = Progress(), await git_revision(HERE.parent)
     image_hash = (await image.ensure()).hash
+    await fix_dilation(progress)
     documents: list[Document] = []
     silent = 0
     for number in range(1, runs + 1):

@@ -20,6 +20,7 @@ from faults.fault import Fault, FaultVerdict, Proof
 from faults.schedule import Schedule
 from faults.step import Step
 from faults.trigger import RESYNC_KIND, Moment, Resync, Trigger, Watch, describe
+from testbed import pace
 from testbed.bed import Bed
 from testbed.errors import GuestCommandError, TestbedError, UsageError, WaitTimeout, first_error
 from testbed.result import FaultResult
@@ -192,13 +193,14 @@ class Director:
         other = next(act for act in self.acts if act.step.name == trigger.of.step)
         moment = trigger.of.moment
         try:
-            async with asyncio.timeout(trigger.within_s):
+            async with pace.timeout(trigger.within_s):
                 while moment not in other.moments:
                     other.changed.clear()
                     await other.changed.wait()
         except TimeoutError as error:
             what = f"step {other.step.name} to be {moment.value}"
-            raise WaitTimeout(f"Waited {trigger.within_s:g} s for {what}; it did not come.") from error
+            waited_s = pace.scaled(trigger.within_s or 0.0)
+            raise WaitTimeout(f"Waited {waited_s:g} s for {what}; it did not come.") from error
         at_s = other.moments[moment]
         index = next((entry.index for entry in self._bed.history if entry.t_s >= at_s), self._bed.history.mark())
         return at_s, index
@@ -214,7 +216,7 @@ class Director:
                 history, watch.seen, what=describe(trigger), timeout_s=trigger.within_s, after=index,
             )  # fmt: skip
             matched_s = record.t_s
-        due_s = trigger.due_at_s(matched_s)
+        due_s = matched_s + pace.scaled(trigger.due_at_s(matched_s) - matched_s)
         await asyncio.sleep(max(0.0, due_s - time.monotonic()))
         return due_s
 
@@ -234,7 +236,7 @@ class Director:
             if share is not None and share != last:
                 self._bed.history.record(f"resync.{node}", RESYNC_KIND, percent=share)
             last = share
-            await asyncio.sleep(RESYNC_POLL_S)
+            await pace.sleep(RESYNC_POLL_S)
 
     async def _resync_share(self, node: str) -> float | None:
         if not self._bed.nodes[node].is_on:

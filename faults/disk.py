@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from faults.fault import FaultVerdict, Proof
+from testbed import pace
 from testbed.bed import Bed
 from testbed.errors import MachineError, UsageError
 from testbed.storage import DiskIoError, NbdClient, NbdDisk
@@ -387,7 +388,7 @@ class DiskLostWrite(DiskFault):
 
     async def see(self, disk: NbdDisk, evidence: dict[str, object]) -> bool | None:
         """A write of the node was acknowledged and not (wholly) stored; nobody can say when none came."""
-        deadline_s = time.monotonic() + TRAFFIC_TIMEOUT_S
+        deadline_s = time.monotonic() + pace.scaled(TRAFFIC_TIMEOUT_S)
         while True:
             state = await disk.state()
             wrong = state[self.counter] - self._before[self.counter]

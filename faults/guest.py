@@ -15,7 +15,7 @@ from abc import abstractmethod
 from typing import ClassVar
 
 from faults.fault import FaultVerdict, Proof
-from testbed import guests, site
+from testbed import guests, pace, site
 from testbed.bed import Bed
 from testbed.errors import TestbedError, UsageError, WaitTimeout
 from testbed.guests import Domain
@@ -55,7 +55,7 @@ async def ping(bed: Bed) -> str | None:
     client.listen(source, received)
     try:
         client.udp_send(site.VM_ADDRESS, bed.image.workload.udp_port, source, f"PING {token}".encode())
-        async with asyncio.timeout(PING_S):
+        async with pace.timeout(PING_S):
             return await answer
     except TimeoutError:
         return None
@@ -300,7 +300,7 @@ class GuestHang(GuestFault):
     async def _load(self, bed: Bed) -> float | None:
         """The part of a processor that the domain takes in a window; None when it does not run any more."""
         first, since_s = await self._same(bed), time.monotonic()
-        await asyncio.sleep(HANG_WINDOW_S)
+        await pace.sleep(HANG_WINDOW_S)
         last, took_s = await self._same(bed), time.monotonic() - since_s
         return None if first is None or last is None else (last.cpu_s - first.cpu_s) / took_s
 
@@ -344,7 +344,7 @@ class GuestRefusesToDie(GuestFault):
 
     async def confirm(self, bed: Bed) -> Proof:
         """Tell it to end: confirmed when the order does not come back and the same boot still answers the client."""
-        argv = ["timeout", str(DESTROY_S), "xl", "destroy", self.target]
+        argv = ["timeout", f"{pace.scaled(DESTROY_S):g}", "xl", "destroy", self.target]
         done = await bed.nodes[self._node].machine.guest.run(argv, timeout_s=COMMAND_S + DESTROY_S)
         boot, timed_out = await ping(bed), done.returncode == 124
         evidence: dict[str, object] = {

@@ -7,13 +7,12 @@ never call silence a proof when there was no heartbeat before.
 
 from __future__ import annotations
 
-import asyncio
 import ipaddress
 import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from testbed import site
+from testbed import pace, site
 from testbed.bed import Bed
 from testbed.switch_client import Direction
 
@@ -96,7 +95,7 @@ class HeartbeatWatch:
     async def window(self, bed: Bed, window_s: float = WINDOW_S) -> Beats:
         """Count in one window from now on."""
         await self.reset(bed)
-        await asyncio.sleep(window_s)
+        await pace.sleep(window_s)
         return await self.so_far(bed)
 
     async def stop(self, bed: Bed) -> None:

@@ -29,6 +29,7 @@ from faults.link_traffic import (
     RateLimit,
     Reorder,
 )  # fmt: skip
+from testbed import pace
 from testbed.bed import Bed
 from testbed.errors import TestbedError, UsageError
 from testbed.switch_client import Direction
@@ -169,7 +170,7 @@ class CarrierLoss:
         node, _, nic = self.target.partition(".")
         before = (await bed.switch.ports())[self.target].inward.frames
         await bed.nodes[node].machine.execute("announce-self", {**ANNOUNCE, "interfaces": [nic]})
-        await asyncio.sleep(wait_s)
+        await pace.sleep(wait_s)
         return (await bed.switch.ports())[self.target].inward.frames - before
 
 

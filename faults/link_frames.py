@@ -15,7 +15,7 @@ from dataclasses import dataclass, field, replace
 from faults.fault import FaultVerdict, Proof
 from faults.link_evidence import far_ports, left
 from faults.link_rule import check_port
-from testbed import packets
+from testbed import pace, packets
 from testbed.bed import Bed
 from testbed.errors import SwitchError, TestbedError, UsageError
 from testbed.switch_client import Direction
@@ -87,7 +87,7 @@ class ForeignHost:
         assert self._tap is not None, "prepare comes first"
         await _end(bed, self._injection)
         await bed.switch.observe([self._tap], reset=True)
-        await asyncio.sleep(max(SETTLE_S, 2 * self.interval_s))
+        await asyncio.sleep(max(pace.scaled(SETTLE_S), 2 * self.interval_s))
         seen = (await bed.switch.observe([self._tap]))["taps"][str(self._tap)]["matched"]
         await bed.switch.rule_remove(self._tap)
         if seen:
@@ -170,7 +170,7 @@ class Replay:
 
     async def confirm(self, bed: Bed) -> Proof:
         """Confirmed when each recorded frame came out at another port once more."""
-        await asyncio.sleep(SETTLE_S + self.interval_s * len(self._recorded))
+        await asyncio.sleep(pace.scaled(SETTLE_S) + self.interval_s * len(self._recorded))
         taps = (await bed.switch.observe(list(self._taps.values())))["taps"]
         codes = {zlib.crc32(frame) for frame in self._recorded}
         again = {

@@ -7,7 +7,6 @@ prove anything. It must never load the host with anything but processes of its o
 
 from __future__ import annotations
 
-import asyncio
 import os
 import sys
 import time
@@ -28,6 +27,7 @@ from faults.inside import (
     start_lasting,
 )
 from faults.qemu_process import cpu_ticks
+from testbed import pace
 from testbed.bed import Bed
 from testbed.errors import MachineError, TestbedError, UsageError, WaitTimeout
 from testbed.process import Child
@@ -143,7 +143,7 @@ async def _requests(bed: Bed, node: str) -> int | None:
 async def watch(bed: Bed, node: str, window_s: float = WINDOW_S) -> Activity:
     """Return what the node does in one window from now on."""
     first = await _look(bed, node)
-    await asyncio.sleep(window_s)
+    await pace.sleep(window_s)
     last = await _look(bed, node)
     took_s = last.at_s - first.at_s
     requests = None
@@ -351,7 +351,7 @@ async def watch_host(bed: Bed, window_s: float = WINDOW_S) -> Starved:
     pids = {name: node.machine.pid for name, node in bed.nodes.items() if node.is_on}
     began_s, first = time.monotonic(), {name: waited_ns(pid) for name, pid in pids.items()}
     stalled = host_stalled_us()
-    await asyncio.sleep(window_s)
+    await pace.sleep(window_s)
     took_s, after = time.monotonic() - began_s, host_stalled_us()
     shares = {name: max(waited_ns(pid) - first[name], 0) / 1e9 / took_s for name, pid in pids.items()}
     pressure = None if stalled is None or after is None else (after - stalled) / 1e6 / took_s

@@ -19,6 +19,7 @@ from faults import silence
 from faults.fault import FaultVerdict, Proof
 from faults.qemu_process import TICKS_PER_S, cpu_ticks, process_state, running_node
 from faults.silence import PortSilence
+from testbed import pace
 from testbed.bed import Bed
 from testbed.errors import TestbedError, UsageError
 from testbed.wait import OwnedTask, wait_until
@@ -83,7 +84,7 @@ class NodeSlow:
         pid = running_node(bed, self.target).machine.pid
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._silence.note_healthy(bed))
-            looks = tasks.create_task(sample(pid, silence.WINDOW_S))
+            looks = tasks.create_task(sample(pid, pace.scaled(silence.WINDOW_S)))
         self._before = looks.result()
 
     async def inject(self, bed: Bed) -> None:
@@ -110,7 +111,7 @@ class NodeSlow:
         pid = bed.nodes[self.target].machine.pid
         async with asyncio.TaskGroup() as tasks:
             frames = tasks.create_task(self._silence.count(bed))
-            looks = tasks.create_task(sample(pid, silence.WINDOW_S))
+            looks = tasks.create_task(sample(pid, pace.scaled(silence.WINDOW_S)))
         during = looks.result()
         evidence: dict[str, object] = {
             "share": self.share,
@@ -137,7 +138,7 @@ class NodeSlow:
         pid = bed.nodes[self.target].machine.pid
         async with asyncio.TaskGroup() as tasks:
             frames = tasks.create_task(self._silence.count(bed))
-            looks = tasks.create_task(sample(pid, silence.WINDOW_S))
+            looks = tasks.create_task(sample(pid, pace.scaled(silence.WINDOW_S)))
         after = looks.result()
         if after.stopped_share > STOPPED_SHARE_HEALTHY_MAX or not any(frames.result().values()):
             raise TestbedError(

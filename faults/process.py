@@ -13,6 +13,7 @@ from faults.inside import check_number, shell
 from faults.process_base import ProcessEnds, ProcessFault, named
 from faults.process_starved import ProcessFileSystemFull, ProcessNoFileDescriptors, ProcessOutOfMemory, ProcessSlow
 from faults.process_target import look
+from testbed import pace
 from testbed.bed import Bed
 from testbed.wait import wait_until
 
@@ -83,7 +84,8 @@ class ProcessStopFor(ProcessStop):
         """Heartbeats pause for that long and come again, while the process was seen stopped and never ended."""
         states = [item.state for item in (await look(bed, self.place.node)).members(self.place.part)]
         elapsed_s = time.monotonic() - (self.injected_at_s or time.monotonic())
-        over_s = self.seconds - elapsed_s + self.window_s + 1.0  # a heartbeat and the way of the order come on top
+        # A heartbeat and the way of the order come on top.
+        over_s = self.seconds - elapsed_s + pace.scaled(self.window_s + 1.0)
         beats = await self._watch(bed, max(over_s, 0.1))
         table = await look(bed, self.place.node)
         evidence |= {"states_during": states, "during": beats.shown(), "ended": self.ended(table)}

@@ -16,6 +16,7 @@ from typing import Any
 from faults import bmc, clock, disk, guest, hardware, hypervisor, link, load, node, node_late, power, process, witness
 from faults.fault import Fault
 from faults.parameters import Parameter, converted, nearest, parameters_of
+from testbed import pace
 from testbed.errors import UsageError
 
 FAMILIES: tuple[tuple[Callable[..., Any], ...], ...] = (
@@ -43,6 +44,8 @@ TARGETS = {
 }
 NODE_TARGET = "node (a, primary)"
 PAIR_TARGET = "pair (a+b)"
+# Jumps of a clock are no durations; limits of waits are scaled by the waits themselves.
+UNDILATED = frozenset({"by_s", "apart_s", "timeout_s", "patience_s"})
 SEED_BITS = 31
 SEED_DEFAULT = "from the schedule"
 
@@ -123,11 +126,28 @@ def build(name: str, target: str, parameters: Mapping[str, object], *, seed: int
     """
     kind = find(name)
     given = {"seed": seed, **parameters} if kind.takes_seed else parameters
-    values = converted(kind.parameters, given, owner=name)
+    values = dilated(kind, converted(kind.parameters, given, owner=name), pace.dilation())
     try:
         return kind.make(target, **values)
     except (ValueError, AssertionError) as error:
         raise UsageError(f"{name} refuses its parameters {dict(parameters)}: {error}") from error
+
+
+def dilated(kind: FaultKind, values: Mapping[str, object], dilation: float) -> dict[str, object]:
+    """Return the parameters of a fault for a pair whose times are multiplied by this, defaults included.
+
+    Times (`seconds`, `..._s`) become longer and rates (`..._per_s`) smaller, as the product's own do, so that the fault
+    is the same to it. `UNDILATED` says what stays.
+    """
+    made = dict(values)
+    for parameter in kind.parameters if dilation != 1 else ():
+        value = values.get(parameter.name, parameter.default)
+        is_number = isinstance(value, int | float) and not isinstance(value, bool)
+        is_time = parameter.name.endswith("_s") or parameter.name == "seconds"
+        if is_time and is_number and parameter.name not in UNDILATED:
+            factor = 1 / dilation if parameter.name.endswith("_per_s") else dilation
+            made[parameter.name] = value * factor  # type: ignore[operator] # a number, as was just asked
+    return made
 
 
 def step_seed(seed: int, number: int) -> int:

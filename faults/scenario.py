@@ -17,22 +17,30 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from faults import demand, director, schedule
+from faults import demand, director, ending, schedule
 from faults.director import Act, Director
 from faults.fault import Fault
 from faults.schedule import Schedule
 from faults.step import Step
 from faults.trigger import AlertCame, Range, Trigger
-from testbed import finding, guests, host_gate, oracle_failover, oracles, replica_look, set_full, site, story, timeline
+from testbed import (
+    finding,
+    guests,
+    host_gate,
+    oracle_failover,
+    oracles,
+    pace,
+    replica_look,
+    set_full,
+    site,
+)
 from testbed import ledger as book
 from testbed.bed import Bed
-from testbed.errors import GuestCommandError, MachineError, WaitTimeout
-from testbed.history import as_json
+from testbed.errors import GuestCommandError, MachineError, UsageError, WaitTimeout
 from testbed.host import HostSample, between
 from testbed.ledger import Ledger
-from testbed.oracle import sightings
+from testbed.oracle import MERGE_GAP_S, sightings
 from testbed.phases import Recovery, milestone_of, stamp
-from testbed.picture import draw_timeline
 from testbed.probe import Probe
 from testbed.replica import ReplicaReport
 from testbed.result import Expect, Result, judge, not_reached
@@ -70,11 +78,24 @@ class Plan:
 
 
 async def run_schedule(given: Schedule, out: Path, *, cold: bool = False, **choices: Any) -> Result:  # noqa: ANN401 - of Plan
-    """Make a session for the schedule's site, protect the pair and run the schedule with these choices of `Plan`."""
+    """Make a session for the schedule's site, protect the pair and run the schedule with these choices of `Plan`.
+
+    Returns a judged result, which is written as well, however far the run came. Raises UsageError, and HostError when
+    it was refused before anything was done.
+    """
     director.build(schedule.resolve(given, {"primary": "a", "backup": "b"}))  # refuses before anything was started
-    async with Session(out, given.site) as session:
-        await session.protect(cold=cold)
-        return await run(session.bed, Plan(given, out, **choices))
+    plan, session = Plan(given, out, **choices), Session(out, given.site)
+    try:
+        async with session:
+            with plan.step("a protected pair"):
+                await session.protect(cold=cold)
+            return await run(session.bed, plan)
+    except UsageError:
+        raise
+    except ending.BROKEN as error:
+        if not session.began:
+            raise  # refused: nothing was done
+        return ending.early(session, given, out, error)
 
 
 def primary_crash(seed: int) -> Schedule:
@@ -89,10 +110,45 @@ async def run(bed: Bed, plan: Plan) -> Result:
     Returns the judged result, which is also in `result.json` of the run's directory beside schedule, timeline, picture
     and consoles. Raises UsageError when the schedule is not possible on this bed.
     """
-    await bed.switch.count_multicasts()
     began_s, sample = time.monotonic(), HostSample.take()
     bed.history.zero_at_s = began_s
     result = _new_result(bed, plan)
+    try:
+        zero_s = await _act(bed, plan, result, began_s)
+    except UsageError:
+        raise
+    except ending.BROKEN as error:
+        result.broken = ending.text_of(error)
+        bed.progress.say(f"the run broke off: {result.broken}")
+        bed.history.record("bed", "broke_off", reason=result.broken)
+        injected = [fault.injected_at_s for fault in result.faults if fault.injected_at_s is not None]
+        zero_s = began_s + min(injected, default=0.0)
+        ending.broken_off(result, bed.history, began_s)
+    result.host |= between(sample, HostSample.take())
+    result.host |= {"memory_peak_mib": bed.peak_memory_mib(), "speed": bed.speed_fields(began_s)}
+    with contextlib.suppress(*ending.BROKEN):  # a switch that has ended tells no more
+        result.host |= host_gate.lateness_fields((await bed.switch.rules())["lateness"])
+        counters = {name: asdict(state) for name, state in (await bed.switch.ports()).items()}
+        (plan.out / "switch.json").write_text(json.dumps(counters, indent=1), encoding="utf-8")
+        result.files["switch_counters"] = "switch.json"
+    wanted = ALERTS_OF_A_TAKEOVER if plan.schedule.expect is Expect.TAKEOVER else ()
+    result.verdict, result.reasons = judge(result, alerts_wanted=wanted)
+    if all(fault.injected_at_s is None for fault in result.faults) and not result.broken:
+        result.reasons.append("phases count from the command, because no fault itself is proven")
+    result.files |= {
+        "schedule": "schedule.jsonl",
+        "ledger": "ledger.jsonl",
+        "consoles": [f"console-{name}.log" for name in bed.nodes],
+        "journals": [f"journal-{name}.jsonl" for name in bed.nodes],
+    }
+    ending.write(result, bed.history, plan.out, zero_s)
+    return result
+
+
+async def _act(bed: Bed, plan: Plan, result: Result, began_s: float) -> float:
+    """Play the schedule with a client under way and look at everything afterwards; returns the first injection."""
+    (plan.out / "schedule.jsonl").write_text(schedule.dump(plan.schedule), encoding="utf-8")
+    await bed.switch.count_multicasts()
     if plan.capture:
         await bed.switch.capture_start(plan.out / "wire.pcapng")
     with Ledger(plan.out / "ledger.jsonl") as ledger:
@@ -113,6 +169,8 @@ async def run(bed: Bed, plan: Plan) -> Result:
             zero_s = await stage.play()
             await probe.stop()
             summary = probe.summary(since_s=zero_s)
+            result.host["probe_lateness_p99_s"] = summary.lateness_p99_s
+            result.outage_resolution_s = summary.resolution_s
             result.levels = levels.fields(since_s=zero_s, zero_at_s=zero_s)
             if result.outage_s is None and summary.outage is not None and summary.outage.ended_at_s is None:
                 result.limits_s["outage"] = round(summary.outage.at_least_s, 3)
@@ -123,16 +181,7 @@ async def run(bed: Bed, plan: Plan) -> Result:
     if plan.capture:
         await bed.switch.capture_stop()
         result.files["wire"] = "wire.pcapng"
-    result.host = {**between(sample, HostSample.take()), "probe_lateness_p99_s": summary.lateness_p99_s}
-    result.host |= host_gate.lateness_fields((await bed.switch.rules())["lateness"])
-    result.host["memory_peak_mib"] = bed.peak_memory_mib()
-    result.outage_resolution_s = summary.resolution_s
-    wanted = ALERTS_OF_A_TAKEOVER if plan.schedule.expect is Expect.TAKEOVER else ()
-    result.verdict, result.reasons = judge(result, alerts_wanted=wanted)
-    if all(fault.injected_at_s is None for fault in result.faults):
-        result.reasons.append("phases count from the command, because no fault itself is proven")
-    await _write(bed, plan, result, zero_s)
-    return result
+    return zero_s
 
 
 def _new_result(bed: Bed, plan: Plan) -> Result:
@@ -199,18 +248,17 @@ class _Run:
         if last_s is None:
             return
         limit_s = self.plan.takeover_limit_s
-        scale = self.bed.options.site.dilation
 
         async def settled() -> bool:
             since_s = time.monotonic() - last_s
             started = "vm_start" in self._stamps(last_s)
-            if self.probe.is_up and since_s > OBSERVE_MIN_S * scale:
+            if self.probe.is_up and since_s > pace.scaled(OBSERVE_MIN_S):
                 return True
-            return since_s > (SERVICE_LIMIT_S if started else limit_s) * scale
+            return since_s > pace.scaled(SERVICE_LIMIT_S if started else limit_s)
 
         async with self.bed.progress.step("observe what the product does"):
             await wait_until(
-                settled, what="the end of the observation", timeout_s=SERVICE_LIMIT_S * scale + limit_s, poll_s=POLL_S
+                settled, what="the end of the observation", timeout_s=SERVICE_LIMIT_S + limit_s, poll_s=POLL_S
             )
 
     async def _recover(self, zero_s: float) -> None:
@@ -229,7 +277,7 @@ class _Run:
 
     async def _redundant(self, zero_s: float) -> None:
         """Wait until both nodes say protected; asked at each milestone, and now and then."""
-        history, deadline_s = self.bed.history, time.monotonic() + self.plan.redundancy_limit_s
+        history, deadline_s = self.bed.history, time.monotonic() + pace.scaled(self.plan.redundancy_limit_s)
         mark = history.mark()
         last: object = None
         while time.monotonic() < deadline_s:
@@ -251,7 +299,7 @@ class _Run:
                     timeout_s=STATUS_EVERY_S, after=mark,
                 )  # fmt: skip
                 mark = found.index + 1
-        limit_s = self.plan.redundancy_limit_s
+        limit_s = pace.scaled(self.plan.redundancy_limit_s)
         raise WaitTimeout(f"Waited {limit_s:g} s for both nodes to say protected. Last thing seen: {last}")
 
     @asynccontextmanager
@@ -332,11 +380,11 @@ async def _examine(bed: Bed, result: Result, ledger: Ledger, began_s: float, ove
         report = seen.report
     repeats = any(fault.name in REPEATING_FAULTS for fault in result.faults)
     writes = set_full.classify(ledger.entries(), readings, duplicates_allowed=repeats)
-    scene = oracles.bed_scene()
+    scene = oracles.bed_scene(bed.options.site.dilation)
     await bed.switch.count_multicasts()
     findings = oracles.judge_history(
-        list(bed.history), scene, since_s=began_s, until_s=until_s, overlap_allowed_s=overlap_max_s, replicas=report,
-        writes=writes,
+        list(bed.history), scene, since_s=began_s, until_s=until_s, overlap_allowed_s=pace.scaled(overlap_max_s),
+        replicas=report, writes=writes,
     )  # fmt: skip
     result.findings = finding.as_fields(findings)
     told = next(one for one in findings if one.oracle == oracles.DUAL_ACTIVE)
@@ -344,31 +392,6 @@ async def _examine(bed: Bed, result: Result, ledger: Ledger, began_s: float, ove
     assert isinstance(overlaps, Sequence), "the oracle lists its overlaps"
     result.dual_active = None if told.state is finding.State.BLIND else len(overlaps)
     claims = [claim for claim in sightings(bed.history) if claim.last_s >= began_s]
-    moves = oracle_failover.moves(claims, scene.client_ports)
+    moves = oracle_failover.moves(claims, scene.client_ports, gap_s=MERGE_GAP_S * scene.dilation)
     result.failovers = sum(move.what == site.VM_MAC for move in moves)
     result.restarts = len(oracle_failover.starts(list(bed.history), began_s))
-
-
-async def _write(bed: Bed, plan: Plan, result: Result, zero_s: float) -> None:
-    """Write history and result.json first, then what is made of them for people."""
-    out = plan.out
-    (out / "timeline.jsonl").write_text("".join(as_json(entry) + "\n" for entry in bed.history), encoding="utf-8")
-    counters = {name: asdict(state) for name, state in (await bed.switch.ports()).items()}
-    (out / "switch.json").write_text(json.dumps(counters, indent=1), encoding="utf-8")
-    result.files |= {
-        "schedule": "schedule.jsonl",
-        "timeline_jsonl": "timeline.jsonl",
-        "timeline_png": "timeline.png",
-        "timeline_txt": "timeline.txt",
-        "switch_counters": "switch.json",
-        "ledger": "ledger.jsonl",
-        "consoles": [f"console-{name}.log" for name in bed.nodes],
-        "journals": [f"journal-{name}.jsonl" for name in bed.nodes],
-    }
-    result.write(out / "result.json")
-    records = timeline.flat(bed.history)  # from the beginning, so that the states before the fault are known
-    told = timeline.rows([item for item in records if timeline.at(item) >= bed.history.zero_at_s], zero_s)
-    fields = asdict(result)
-    text = "\n".join(str(row) for row in told) + "\n\n" + story.tables(fields, records, zero_s) + "\n"
-    (out / "timeline.txt").write_text(text, encoding="utf-8")
-    draw_timeline(fields, records, out / "timeline.png", zero_at_s=zero_s)

@@ -6,9 +6,9 @@ fault proves nothing by being silent afterwards.
 
 from __future__ import annotations
 
-import asyncio
 from dataclasses import dataclass, field
 
+from testbed import pace
 from testbed.bed import Bed
 from testbed.site import PRIVATE, PUBLIC
 
@@ -36,7 +36,7 @@ class PortSilence:
     async def count(self, bed: Bed) -> dict[str, int]:
         """Count the frames that enter at the node's ports in one window from now on."""
         first = await self._frames(bed)
-        await asyncio.sleep(WINDOW_S)
+        await pace.sleep(WINDOW_S)
         last = await self._frames(bed)
         return {port: last[port] - first[port] for port in first}
 

@@ -32,9 +32,19 @@ def figures(result: Result) -> list[str]:
         f"seen by the client: {story.outage(asdict(result))}{resolution}",
         f"writes: {ledger['acknowledged']} acknowledged, {lost} lost, {stale} stale",
         f"two nodes active at once: {_known(result.dual_active)}",
-        f"accelerator {result.accel}, dilation {result.dilation:g}, seed {result.seed:#x}",
+        f"accelerator {result.accel}, dilation {result.dilation:g}, {_speed(result)}, seed {result.seed:#x}",
         f"verdict: {result.verdict}" + "".join(f"\n  because {reason}" for reason in result.reasons),
+        *([f"what to do: {result.what_to_do}"] if result.what_to_do not in ("", "nothing") else []),
     ]
+
+
+def _speed(result: Result) -> str:
+    """The host's speed in a run, in a few words."""
+    told = result.host.get("speed")
+    middle, low = (told.get("median"), told.get("lowest")) if isinstance(told, dict) else (None, None)
+    if middle is None or low is None:
+        return "host speed unknown"
+    return f"host speed {middle:.2f} (lowest {low:.2f})"
 
 
 def _known(value: object) -> object:

@@ -12,6 +12,7 @@ from typing import Any
 
 from faults import verbs_live, verbs_schedule
 from faults.summary import summary
+from testbed import pace
 from testbed.errors import TestbedError, UsageError
 from testbed.process import run_live
 from testbed.result import Result, Verdict
@@ -44,6 +45,8 @@ def register(verbs: Any) -> None:  # noqa: ANN401 - argparse does not publish th
     crashes.add_argument("--runs", type=int, default=20)
     crashes.add_argument("--out", type=Path, default=Path("build/crashes"), help="what is there is not run again")
     crashes.set_defaults(act=_crashes)
+    for verb in (run, demo, bench, crashes):
+        pace.add_option(verb)
     verbs_schedule.register(verbs)
     verbs_live.register(verbs)
 
@@ -107,11 +110,12 @@ async def _demo_run(out: Path) -> int:
         return code or 1
     fields = json.loads(result_path.read_text(encoding="utf-8"))
     environment = {key: fields[key] for key in ("accel", "dilation", "seed", "verdict")} | fields["versions"]
+    environment["host speed"] = (fields["host"].get("speed") or {}).get("median")
     await _store(fields)
     page = await generate(results, out / "report", environment=environment)
     print(f"result: {result_path.resolve()}")
     print(page.resolve())
-    return code
+    return (code and CODES.get(Verdict(fields["verdict"]), code)) or code
 
 
 def _written_ns(path: Path) -> int | None:

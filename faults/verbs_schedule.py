@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from faults.summary import summary
+from testbed import pace
 from testbed.errors import HostError, TestbedError, UsageError
 from testbed.result import Result, Verdict
 from testbed.story import again
@@ -49,6 +50,8 @@ def register(verbs: Any) -> None:  # noqa: ANN401 - argparse does not publish th
         verb.add_argument("file", type=Path, help="a schedule (docs/testing.md shows one)")
         verb.add_argument("--seed", type=_seed, default=None, help="draw with this seed, not the file's own")
         verb.set_defaults(act=act)
+    for verb in (again, small):
+        pace.add_option(verb)
     again.add_argument("--times", type=int, default=1, help="so many runs of the same schedule")
     again.add_argument("--out", type=Path, default=Path("build/replay"), help="directory; each run gets one in it")
     small.add_argument("--budget", type=int, default=40, help="the most runs, all in all")

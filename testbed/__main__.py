@@ -15,7 +15,7 @@ from contextlib import AsyncExitStack
 from importlib.metadata import entry_points
 from pathlib import Path
 
-from testbed import doctor, metric_history, replica_look
+from testbed import doctor, metric_history, pace, replica_look
 from testbed.errors import HostError, TestbedError, UsageError
 from testbed.session import Session, describe
 from testbed.site import SiteOptions
@@ -33,6 +33,7 @@ def main(argv: list[str] | None = None) -> int:
     up = verbs.add_parser("up", help="bring a protected pair up and keep it until Ctrl-C")
     up.add_argument("--out", type=Path, default=RUN_DIR, help="directory for consoles, journals and the history")
     up.add_argument("--cold", action="store_true", help="boot it instead of using the snapshot")
+    pace.add_option(up)
     up.set_defaults(act=_up)
     metric_history.register(verbs)
     look = verbs.add_parser("replicas", help="compare the nodes' copies of the VM's disk; exit code 0 equal, 1 not")
@@ -44,6 +45,7 @@ def main(argv: list[str] | None = None) -> int:
     # Through asyncio's own handler of SIGINT, which cancels the run and so ends children in order, as Ctrl-C does.
     signal.signal(signal.SIGTERM, lambda _number, _frame: signal.raise_signal(signal.SIGINT))
     try:
+        pace.choose(args)
         code: int = args.act(args)
     except (HostError, UsageError) as error:
         print(f"testbed: {error}", file=sys.stderr)

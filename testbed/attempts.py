@@ -12,17 +12,22 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import replace
 
+from testbed import pace
 from testbed.outage import PROMPT_S, RUN_OF_SUCCESSES, Attempt, Outcome, Summary, is_good, summarise
 
 OnChange = Callable[[str, dict[str, object]], None]
 
 
 class Attempts:
-    """The attempts of one probe; `on_change` is called with up or down and the time of the answer that shows it."""
+    """The attempts of one probe, whose interval and time limit are as they are; an answer is prompt by the dilation.
+
+    `on_change` is called with up or down and the time of the answer that shows it.
+    """
 
     def __init__(self, interval_s: float, timeout_s: float, on_change: OnChange | None = None) -> None:
         self.interval_s = interval_s
         self.timeout_s = timeout_s
+        self.prompt_s = pace.scaled(PROMPT_S)
         self.changed = asyncio.Event()
         self.is_up: bool | None = None
         self._on_change = on_change
@@ -98,14 +103,15 @@ class Attempts:
         """What the attempts say until now; outages, gap and slow service are those after `since_s`."""
         now_s = time.monotonic() if self._ended_at_s is None else self._ended_at_s
         return summarise(
-            self._all, now_s=now_s, interval_s=self.interval_s, since_s=since_s, patience_s=self.timeout_s
-        )
+            self._all, now_s=now_s, interval_s=self.interval_s, since_s=since_s, prompt_s=self.prompt_s,
+            patience_s=self.timeout_s,
+        )  # fmt: skip
 
     def decide(self, now_s: float) -> None:
         """Say when the service goes up or down, in the order of the schedule; the judge counts later."""
         while self._decided < len(self._all):
             attempt = self._all[self._decided]
-            good = is_good(attempt, now_s, PROMPT_S)
+            good = is_good(attempt, now_s, self.prompt_s)
             if good is None:
                 return
             self._decided += 1

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 import shutil
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field, replace
 from enum import IntEnum
@@ -18,7 +18,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from testbed import site
+from testbed import pace, site, speed
 from testbed.bmc import PROGRAM as BMC_PROGRAM
 from testbed.bmc import Bmc, NodePower
 from testbed.endpoint import Endpoint
@@ -28,12 +28,14 @@ from testbed.host import Accelerator, host_lock, socket_dir, sweep_socket_dirs
 from testbed.image import Image
 from testbed.levels import ProbeLevels, Targets, tcp_orders
 from testbed.node import Node, Place
+from testbed.outage import PATIENCE_S
 from testbed.outside import Outside
 from testbed.phases import milestone_of
 from testbed.probe import Probe
 from testbed.progress import Progress
 from testbed.service_centre.server import ServiceCentre
 from testbed.snapshot import Snapshot, SnapshotStore, snapshot_key
+from testbed.speedometer import Speedometer
 from testbed.switch_client import Switch
 from testbed.tcp_probe import TcpProbe
 from testbed.tls import Credentials, ensure_credentials
@@ -81,16 +83,20 @@ class Bed:
     credentials: Credentials
 
     def __init__(
-        self, image: Image, options: BedOptions, *, accelerator: Accelerator, history: History, progress: Progress
-    ) -> None:
+        self, image: Image, options: BedOptions, *, accelerator: Accelerator, history: History, progress: Progress,
+        speedometer: Speedometer | None = None,
+    ) -> None:  # fmt: skip
         site.check_schema(image.product.site_schema)
         if not image.product.witness:
             options = replace(options, site=replace(options.site, witnesses=0))
+        if options.site.dilation == site.AUTO:  # nobody has measured the host
+            options = replace(options, site=replace(options.site, dilation=1.0))
         self.image = image
         self.options = options
         self.accelerator = accelerator
         self.history = history
         self.progress = progress
+        self.speedometer = speedometer
         self.stage = Stage.COLD
         self.restore_failures = 0
         self._secret, self._token = secrets.token_hex(32), secrets.token_hex(16)
@@ -99,6 +105,7 @@ class Bed:
     async def __aenter__(self) -> Self:
         async with AsyncExitStack() as stack:
             stack.enter_context(host_lock("testbed"))
+            stack.enter_context(pace.use(self.options.site.dilation))
             sweep_socket_dirs()
             self.sockets = stack.enter_context(socket_dir())
             self.options.artefacts.mkdir(parents=True, exist_ok=True)
@@ -303,12 +310,14 @@ class Bed:
         history = self.history if record else None
         orders = tcp_orders(
             self.sockets, site.TCP_CLIENT_PORT, mac=site.TCP_CLIENT_MAC, ip=site.TCP_CLIENT, prefix=site.PREFIX,
-            target=site.VM_ADDRESS, port=self.image.workload.tcp_port,
+            target=site.VM_ADDRESS, port=self.image.workload.tcp_port, scale=pace.dilation(),
+            timeout_s=pace.scaled(PATIENCE_S),
         )  # fmt: skip
         log = self.options.artefacts / "tcp-probe.log"
         return ProbeLevels(
             self.client, Targets(site.VM_ADDRESS, site.SERVICE, site.FIRST_OBSERVER), udp=udp, history=history,
             tcp=lambda changes: TcpProbe(orders, log=log, changes=changes, history=history),
+            timeout_s=pace.scaled(PATIENCE_S), scale=pace.dilation(),
         )  # fmt: skip
 
     async def wait_milestone(
@@ -410,14 +419,28 @@ class Bed:
 
     def peak_memory_mib(self) -> int:
         """The highest resident memory so far of every process of the bed, added up (VmHWM of proc(5))."""
-        pids = [node.machine.pid for node in self.nodes.values() if node.is_on]
+        return round(sum(_peak_kib(pid) for pid in self.pids()) / KIB_PER_MIB)
+
+    def speed_fields(self, since_s: float) -> Mapping[str, object] | None:
+        """The host's speed from a moment on, for `host` of a result; None when nobody measures it."""
+        meter = self.speedometer
+        if meter is None:
+            return None
+        return speed.as_fields(meter.since(since_s), meter.measured, self.options.site.dilation, since_s)
+
+    def node_pids(self) -> list[int]:
+        """The QEMU processes of the nodes that are on."""
+        return [node.machine.pid for node in self.nodes.values() if node.is_on]
+
+    def pids(self) -> list[int]:
+        """Every process of the bed but this one."""
+        pids = [*self.node_pids(), self.switch.pid]
         pids += [disk.pid for node in self.nodes.values() for disk in node.storage.values() if disk.alive]
-        pids.append(self.switch.pid)
         pids += [bmc.pid for bmc in self.bmcs.values() if bmc.pid is not None]
         pids += [witness.pid for witness in self.witnesses.values() if witness.pid is not None]
         if self.outside.alive:
             pids.append(self.outside.pid)
-        return round(sum(_peak_kib(pid) for pid in pids) / KIB_PER_MIB)
+        return pids
 
 
 def _peak_kib(pid: int) -> int:

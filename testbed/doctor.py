@@ -13,9 +13,11 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
+from testbed import speed
 from testbed.errors import HostError, TestbedError
 from testbed.host import choose_accelerator, find_qemu, running_bed, stale_socket_dirs
 from testbed.process import run
+from testbed.speedometer import measure
 
 ROOT = Path(__file__).resolve().parent.parent
 MEMORY_NEEDED_MIB = 4096  # two nodes of 1 GiB, QEMU's translation buffers, the page cache of their disks
@@ -110,6 +112,15 @@ async def _accelerator(cache_dir: Path) -> Check:
     return Check("accelerator", True, f"TCG will be used: {chosen.reason}")
 
 
+async def _speed() -> Check:
+    try:
+        measured = await measure()
+    except HostError as error:
+        return Check("speed", False, "not measured", str(error))
+    fast_enough = speed.dilation_for(measured.speed) is not None
+    return Check("speed", fast_enough, f"{speed.advice(measured)} ({measured.text()})", speed.refusal(measured))
+
+
 async def _node(root: Path) -> list[Check]:
     way_out = "Run `make setup`: it installs Node and the report tool."
     node = find_node()
@@ -180,6 +191,7 @@ async def checks(cache_dir: Path, run_dir: Path, *, root: Path = ROOT) -> list[C
         await _qemu(),
         _program("qemu-img", "qemu-utils", "makes the disks"),
         await _accelerator(cache_dir),
+        await _speed(),
         _memory(),
         _disk("disk: cache", cache_dir),
         _disk("disk: run", run_dir),

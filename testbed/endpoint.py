@@ -20,7 +20,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Protocol, Self
 
-from testbed import packets
+from testbed import pace, packets
 from testbed.errors import WaitTimeout
 from testbed.wait import OwnedTask
 
@@ -243,7 +243,7 @@ class Endpoint:
         self._echoes[sequence] = answer
         sent = 0
         try:
-            async with asyncio.timeout(timeout_s):
+            async with pace.timeout(timeout_s):
                 while not answer.done():
                     self._send_ip(packets.Echo(True, self.mac, self.ip, ip, _ECHO_NUMBER, sequence, b"testbed"))
                     sent += 1
@@ -252,7 +252,7 @@ class Endpoint:
         except TimeoutError as error:
             known = self.neighbour(ip) or "unknown: no ARP answer"
             raise WaitTimeout(
-                f"Waited {timeout_s:g} s for an ICMP echo from {ip}; {sent} were sent, none was answered. "
+                f"Waited {pace.scaled(timeout_s):g} s for an ICMP echo from {ip}; {sent} were sent, none was answered. "
                 f"Its MAC address is {known}."
             ) from error
         finally:

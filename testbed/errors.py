@@ -2,6 +2,7 @@
 
 TestbedError
 ├── HostError            the host lacks something (QEMU, npm, memory, disk): exit code 2
+│   └── SlowHostError        it is too slow for every dilation
 ├── UsageError           the caller asked for something impossible: exit code 2
 ├── ImageError           the node image is missing, damaged or could not be built
 ├── MachineError         a QEMU process died, refused to start or does not answer
@@ -23,6 +24,10 @@ class TestbedError(Exception):
 
 class HostError(TestbedError):
     """The host lacks something that the testbed needs; the text names the way out."""
+
+
+class SlowHostError(HostError):
+    """The host is too slow for every dilation; the text says what to do."""
 
 
 class UsageError(TestbedError):

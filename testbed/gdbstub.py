@@ -13,6 +13,7 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self
 
+from testbed import pace
 from testbed.errors import MachineError, UsageError
 
 if TYPE_CHECKING:
@@ -156,7 +157,7 @@ class DebugStub:
     async def _answer(self) -> str:
         """Read one packet, acknowledge it and return its content."""
         try:
-            async with asyncio.timeout(ANSWER_TIMEOUT_S):
+            async with pace.timeout(ANSWER_TIMEOUT_S):
                 await self._reader.readuntil(b"$")  # the acknowledgement of ours is before it
                 body = (await self._reader.readuntil(b"#"))[:-1]
                 await self._reader.readexactly(2)

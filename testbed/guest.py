@@ -14,6 +14,7 @@ import secrets
 import shlex
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
+from testbed import pace
 from testbed.errors import GuestCommandError, WaitTimeout
 
 if TYPE_CHECKING:
@@ -89,7 +90,7 @@ class GuestAgent:
             return
         last = "no answer to a sync"
         try:
-            async with asyncio.timeout(timeout_s):
+            async with pace.timeout(timeout_s):
                 while not self._in_step:
                     try:
                         await self.open()
@@ -102,7 +103,7 @@ class GuestAgent:
                         await asyncio.sleep(POLL_S)
         except TimeoutError as error:
             raise WaitTimeout(
-                f"Waited {timeout_s:g} s for the guest agent of node {self._node}; it did not come. "
+                f"Waited {pace.scaled(timeout_s):g} s for the guest agent of node {self._node}; it did not come. "
                 f"Last thing seen: {last}. Its console log says how far the boot came."
             ) from error
 
@@ -110,7 +111,7 @@ class GuestAgent:
         number = next(self._sync_ids)
         # The leading 0xFF resets the agent's parser when half a request was left in it (qga-ref).
         await self._send({"execute": "guest-sync-delimited", "arguments": {"id": number}}, before=b"\xff")
-        async with asyncio.timeout(SYNC_INTERVAL_S):
+        async with pace.timeout(SYNC_INTERVAL_S):
             while (await self._receive()).get("return") != number:
                 pass
         self._in_step = True
@@ -140,12 +141,12 @@ class GuestAgent:
                 request["arguments"] = arguments
             self._in_step = False  # also when this is cancelled: its answer would meet the next request
             try:
-                async with asyncio.timeout(timeout_s):
+                async with pace.timeout(timeout_s):
                     await self._send(request)
                     answer = await self._receive()
             except TimeoutError as error:
                 raise GuestCommandError(
-                    f"The guest agent of node {self._node} did not answer {command} in {timeout_s:g} s; "
+                    f"The guest agent of node {self._node} did not answer {command} in {pace.scaled(timeout_s):g} s; "
                     "the outcome is unknown."
                 ) from error
             except (OSError, EOFError) as error:
@@ -176,11 +177,11 @@ class GuestAgent:
             raise GuestCommandError(f"Node {self._node} did not start `{shown}`: {error}") from error
         pid = started["pid"]
         try:
-            async with asyncio.timeout(timeout_s):
+            async with pace.timeout(timeout_s):
                 status = await self._ended(pid)
         except TimeoutError as error:
             raise GuestCommandError(
-                f"`{shown}` on node {self._node} did not end in {timeout_s:g} s. Its outcome is unknown: "
+                f"`{shown}` on node {self._node} did not end in {pace.scaled(timeout_s):g} s. Its outcome is unknown: "
                 f"it may still run there as pid {pid}. Look before you repeat it."
             ) from error
         except _Refused as error:

@@ -12,12 +12,13 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from testbed import pace
 from testbed.errors import GuestCommandError, TestbedError
 from testbed.history import History
 from testbed.node import Node
 
 NAMELESS = "(null)"
-LIST_ARGV = ("timeout", "10", "xl", "list", "-v")
+LIST_LIMIT_S = 10.0  # inside the node, so that none is left behind
 LIST_TIMEOUT_S = 15.0
 COLUMNS_MIN = 8
 WATCH_INTERVAL_S = 15.0  # each list costs dom0 about half a second of its processor, which a takeover needs
@@ -55,7 +56,8 @@ def parse_domains(text: str) -> tuple[Domain, ...]:
 
 async def domains(node: Node) -> tuple[Domain, ...]:
     """List the domains of one node; raises MachineError when it is off, and when Xen's tools do not answer."""
-    listed = parse_domains(await node.machine.guest.must_succeed(LIST_ARGV, timeout_s=LIST_TIMEOUT_S))
+    argv = ["timeout", f"{pace.scaled(LIST_LIMIT_S):g}", "xl", "list", "-v"]
+    listed = parse_domains(await node.machine.guest.must_succeed(argv, timeout_s=LIST_TIMEOUT_S))
     if not listed:
         raise GuestCommandError(f"`xl list -v` on node {node.name} names no domain, not even dom0.")
     return listed
@@ -95,7 +97,7 @@ async def _watch_node(node: Node, history: History) -> None:
             if node.is_on:
                 listed = [{"name": one.name, "id": one.id, "state": one.flags} for one in await domains(node)]
                 history.record("guests", "domains", node=node.name, asked_s=asked_s, domains=listed)
-        await asyncio.sleep(max(0.1, WATCH_INTERVAL_S - (time.monotonic() - asked_s)))
+        await asyncio.sleep(max(0.1, pace.scaled(WATCH_INTERVAL_S) - (time.monotonic() - asked_s)))
 
 
 def runners(found: Mapping[str, Domain | str | None]) -> dict[str, Domain]:

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
 
-from testbed import packets
+from testbed import pace, packets
 from testbed.bmc_sensors import SENSORS
 from testbed.endpoint import Endpoint
 from testbed.errors import TestbedError
@@ -134,7 +134,7 @@ class IpmiClient:
         begun_s = time.monotonic()
         self._endpoint.udp_send(self.address, RMCP_PORT, self._ping_port, bytes(question))
         try:
-            async with asyncio.timeout(timeout_s):
+            async with pace.timeout(timeout_s):
                 return await pong - begun_s
         except TimeoutError:
             return None

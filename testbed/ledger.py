@@ -19,6 +19,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Protocol, Self, TextIO
 
+from testbed import pace
 from testbed.outage import Outcome
 
 PAGE_IDS_MAX = 24  # the service gives at most so many ids in one reply
@@ -219,7 +220,8 @@ async def read_back(
     client.listen(own_port, lambda datagram, _t_s: replies.put_nowait(datagram.payload))
     ids: list[str] = []
     totals: list[int] = []
-    deadline = time.monotonic() + timeout_s
+    page_timeout_s = pace.scaled(page_timeout_s)
+    deadline = time.monotonic() + pace.scaled(timeout_s)
     try:
         while time.monotonic() < deadline:
             client.udp_send(ip, port, own_port, f"GET {len(ids)} {PAGE_IDS_MAX}".encode())

@@ -149,7 +149,7 @@ def tcp_orders(
         control=str(directory / f"probe-{switch_port}"), own=str(directory / f"q-{switch_port}"),
         switch=str(directory / f"s-{switch_port}"), mac=mac, ip=ip, prefix=prefix, target=target, port=port,
         new_interval_s=NEW_INTERVAL_S * scale, long_interval_s=LONG_INTERVAL_S * scale, timeout_s=timeout_s,
-        give_up_s=GIVE_UP_S,
+        give_up_s=GIVE_UP_S * scale,
     )  # fmt: skip
 
 

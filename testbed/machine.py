@@ -10,12 +10,12 @@ cut: the host's page cache survives it.
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import shlex
 import time
 from typing import TYPE_CHECKING, NoReturn, Self
 
+from testbed import pace
 from testbed.console import ConsoleReader, JournalReader
 from testbed.errors import MachineError, SnapshotError, WaitTimeout
 from testbed.guest import GuestAgent
@@ -131,7 +131,7 @@ class Machine:
 
     async def _reaped(self, timeout_s: float) -> bool:
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(timeout_s):
+            async with pace.timeout(timeout_s):
                 await self._child.wait()
         return not self.alive
 
@@ -190,8 +190,8 @@ class Machine:
                     return
             await self.kill()
             raise MachineError(
-                f"Node {self.name} did not stop in {timeout_s:g} s and was killed; the node is off, its console and "
-                "journal until then are kept."
+                f"Node {self.name} did not stop in {pace.scaled(timeout_s):g} s and was killed; the node is off, its "
+                "console and journal until then are kept."
             ) from error
 
     async def _yank(self) -> list[str]:

@@ -265,7 +265,8 @@ def run_of(document: Mapping[str, Any], *, revision: str = "") -> Run:
 def _is_comparable(document: Mapping[str, Any]) -> bool:
     """A failure of safety stands on a noisy host and with an unproven fault as well, but its times say nothing."""
     proven = all(fault["verdict"] == "confirmed" for fault in document["faults"])
-    return document["verdict"] in COMPARABLE and proven and not host_gate.reasons(document["host"])
+    noisy = host_gate.reasons(document["host"], float(document["dilation"]))
+    return document["verdict"] in COMPARABLE and proven and not noisy
 
 
 def samples_of(document: Mapping[str, Any]) -> list[Sample]:
@@ -289,6 +290,12 @@ def samples_of(document: Mapping[str, Any]) -> list[Sample]:
         Sample(f"{CONDITION}{name.removesuffix('_s')}", unit, Value(float(host[name])))
         for name, unit in HOST_FIGURES.items()
         if host.get(name) is not None
+    ]
+    speed = host.get("speed") or {}
+    samples += [
+        Sample(f"{CONDITION}speed_{name}", "of the reference", Value(float(speed[name])))
+        for name in ("median", "lowest")
+        if speed.get(name) is not None
     ]
     return samples
 

@@ -58,8 +58,10 @@ def faults_of(records: Iterable[Entry]) -> list[FaultSpan]:
     return spans
 
 
-def moves(sightings: Iterable[Sighting], node_ports: Mapping[str, Sequence[str]]) -> list[Move]:
-    """The changes of the node that uses each address, in the order of time."""
+def moves(
+    sightings: Iterable[Sighting], node_ports: Mapping[str, Sequence[str]], *, gap_s: float = MERGE_GAP_S
+) -> list[Move]:
+    """The changes of the node that uses each address, in the order of time; pauses below the gap are none."""
     node_of = {port: node for node, ports in node_ports.items() for port in ports}
     uses: dict[str, dict[str, list[Sighting]]] = {}
     for one in sightings:
@@ -67,7 +69,7 @@ def moves(sightings: Iterable[Sighting], node_ports: Mapping[str, Sequence[str]]
             uses.setdefault(one.address, {}).setdefault(node_of[one.port], []).append(one)
     found = []
     for address, by_node in uses.items():
-        stays = sorted((start, end, node) for node, seen in by_node.items() for start, end in _stays(seen))
+        stays = sorted((start, end, node) for node, seen in by_node.items() for start, end in _stays(seen, gap_s))
         kept = [stay for stay in stays if not any(_hides(other, stay) for other in stays)]
         for (_, _, before), (start, _, after) in itertools.pairwise(kept):
             if before != after:
@@ -75,11 +77,11 @@ def moves(sightings: Iterable[Sighting], node_ports: Mapping[str, Sequence[str]]
     return sorted(found, key=lambda move: move.t_s)
 
 
-def _stays(seen: Sequence[Sighting]) -> list[tuple[float, float]]:
+def _stays(seen: Sequence[Sighting], gap_s: float) -> list[tuple[float, float]]:
     """Uses of an address by one node; pauses below the gap do not part them."""
     stays: list[tuple[float, float]] = []
     for one in sorted(seen, key=lambda item: item.first_s):
-        if stays and one.first_s - stays[-1][1] <= MERGE_GAP_S:
+        if stays and one.first_s - stays[-1][1] <= gap_s:
             stays[-1] = (stays[-1][0], max(stays[-1][1], one.last_s))
         else:
             stays.append((one.first_s, one.last_s))

@@ -29,15 +29,17 @@ class Scene:
     client_ports: Mapping[str, Sequence[str]]
     vm: str
     vm_macs: Collection[str]
+    dilation: float = 1.0  # of the run: a slower pair is seen less often
 
 
-def bed_scene() -> Scene:
+def bed_scene(dilation: float = 1.0) -> Scene:
     """The bed as the oracles must know it."""
     return Scene(
         node_ports={node: [f"{node}.{link}" for link in (site.PRIVATE, site.PUBLIC)] for node in site.NODES},
         client_ports={node: [f"{node}.{site.PUBLIC}"] for node in site.NODES},
         vm=site.VM_NAME,
         vm_macs={site.VM_MAC},
+        dilation=dilation,
     )
 
 
@@ -57,13 +59,15 @@ def judge_history(
     ever = [claim for claim in oracle.sightings(records) if claim.first_s <= until_s]  # who had it before is known
     unwatched = _why_unwatched(records, claims, scene, since_s, until_s)
     lists = [look for look in oracle_twice.domains_of(records, scene.vm) if since_s <= look.answered_s <= until_s]
-    moved = [move for move in oracle_failover.moves(ever, scene.client_ports) if move.t_s >= since_s]
+    moves = oracle_failover.moves(ever, scene.client_ports, gap_s=oracle.MERGE_GAP_S * scene.dilation)
+    moved = [move for move in moves if move.t_s >= since_s]
     happened = [*moved, *(start for start in oracle_failover.starts(records, since_s) if start.t_s <= until_s)]
     return (
         _dual_active(claims, scene, overlap_allowed_s, unwatched),
         oracle_twice.judge_domains(
             lists, nodes=tuple(scene.node_ports), since_s=since_s, until_s=until_s,
-            away={node: away(records, node, until_s) for node in scene.node_ports},
+            away={node: away(records, node, until_s, scene.dilation) for node in scene.node_ports},
+            gap_max_s=oracle_twice.GAP_MAX_S * scene.dilation,
         ),
         oracle_twice.judge_boots(oracle_twice.boots_of(seen)),
         oracle_failover.judge(
@@ -85,7 +89,9 @@ def _began(record: Entry) -> float:
     return first_s if isinstance(first_s, float) else record.t_s
 
 
-def away(records: Sequence[Entry], node: str, until_s: float) -> list[tuple[float, float]]:
+def away(
+    records: Sequence[Entry], node: str, until_s: float, dilation: float = 1.0
+) -> list[tuple[float, float]]:
     """The times in which nothing can run on a node: no process of it, booting, paused, or held still by a fault."""
     gone: dict[str, float] = {"off": float("-inf")}
     times = []
@@ -97,17 +103,17 @@ def away(records: Sequence[Entry], node: str, until_s: float) -> list[tuple[floa
             over = tuple(gone) if why == "off" else (why,)  # a machine that starts is neither paused nor held still
             times += [(gone.pop(kind), record.t_s) for kind in over if kind in gone]
         if oracle_twice.boots_anew(record) == node and not record.fields.get("incoming"):  # a restored one boots not
-            times.append((record.t_s, _booted_at(records, node, record.t_s)))
+            times.append((record.t_s, _booted_at(records, node, record.t_s, BOOT_GRACE_S * dilation)))
     return times + [(from_s, until_s) for from_s in gone.values()]
 
 
-def _booted_at(records: Sequence[Entry], node: str, started_s: float) -> float:
+def _booted_at(records: Sequence[Entry], node: str, started_s: float, grace_s: float) -> float:
     """When a machine that was started could run its first VM: its dom0 answered, or the grace is over."""
     looks = [
         record.t_s for record in records
         if record.source == "guests" and record.fields.get("node") == node and record.t_s > started_s
     ]  # fmt: skip
-    return min([started_s + BOOT_GRACE_S, *looks[:1]])
+    return min([started_s + grace_s, *looks[:1]])
 
 
 def _presence(record: Entry, node: str) -> tuple[str, bool]:
@@ -141,7 +147,8 @@ def _why_unwatched(
 
 
 def _dual_active(claims: Sequence[oracle.Sighting], scene: Scene, allowed_s: float, unseen: str) -> Finding:
-    overlaps = oracle.dual_active(claims, scene.client_ports, allowed_s)
+    gap_s = oracle.MERGE_GAP_S * scene.dilation
+    overlaps = oracle.dual_active(claims, scene.client_ports, allowed_s, merge_gap_s=gap_s)
     if overlaps:
         first = overlaps[0]
         text = f"nodes {' and '.join(first.nodes)} both used {first.address} for {first.duration_s:.3f} s"
@@ -149,7 +156,7 @@ def _dual_active(claims: Sequence[oracle.Sighting], scene: Scene, allowed_s: flo
         return violated(DUAL_ACTIVE, text, overlaps=told)
     if unseen:
         return blind(DUAL_ACTIVE, unseen)
-    shared = oracle.dual_active(claims, scene.client_ports, 0.0)
+    shared = oracle.dual_active(claims, scene.client_ports, 0.0, merge_gap_s=gap_s)
     text = f"no address was used by two nodes at once for longer than {allowed_s:g} s"
     if not shared:
         return holds(DUAL_ACTIVE, "no address was used by two nodes at once")

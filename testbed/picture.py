@@ -1,5 +1,5 @@
 """Draws the timeline of a run: its faults, what the client and each level of the probe saw, what each node did, the
-phases of a takeover, the latency of each write.
+phases of a takeover, the latency of each write, and how fast the host was.
 
 It and `testbed.picture_history` are the only files that import matplotlib. A person should see in five seconds when it
 broke, for how long, and which step took the time. It must never smooth, interpolate or hide a sample; what was not
@@ -47,6 +47,7 @@ FAULT_COLOURS = {"confirmed": "#4b4453", "mismatch": RED, "inconclusive": AMBER}
 LEVEL_COLOURS = {"up": GREEN, "down": RED}
 LIFT = 0.36  # distance of two levels of labels, in lane units
 LANE_IN = 0.72  # inches of one lane unit
+HOST_IN = 1.3  # inches of the host's speed
 LEGEND = "nodes: green runs the VM, blue stands by, amber is in transition, grey is down or paused"
 BAR = 0.5  # height of a lane's bar
 FAULT_ROW, LEVEL_ROW = 0.44, 0.27  # heights of a row in the lanes that have several
@@ -112,14 +113,19 @@ def draw_timeline(result: Item, records: Sequence[Item], out_png: Path, *, zero_
         lanes.append(node_lane(node, spans, markers[node], shown))
     lanes.append(phase_lane(result, phases, steps, (start_s, drawn_s), shown))
     height_in = LANE_IN * sum(lane.height for lane in lanes)
-    figure = Figure(figsize=(WIDTH_IN, 3.4 + height_in), dpi=DPI, layout="constrained")
-    upper, latency = figure.subplots(2, 1, sharex=True, height_ratios=[height_in, 2.1])
+    host = timeline.host_points(records, zero_at_s)
+    host_in = HOST_IN if host else 0.0
+    figure = Figure(figsize=(WIDTH_IN, 3.4 + height_in + host_in), dpi=DPI, layout="constrained")
+    heights = [height_in, 2.1, *([HOST_IN] if host else [])]
+    upper, latency, *below = figure.subplots(len(heights), 1, sharex=True, height_ratios=heights)
     draw_lanes(upper, lanes)
     draw_latency(latency, records, zero_at_s)
-    for axes in (upper, latency):
+    for axes in below:
+        draw_host(axes, host, timeline.number(result, "dilation") or 1.0)
+    for axes in (upper, latency, *below):
         draw_frame(axes, shown)
         draw_moments(axes, bars)
-    latency.set_xlabel(f"seconds since the {'first fault' if bars else 'start'}", fontsize=11)
+    (below or [latency])[-1].set_xlabel(f"seconds since the {'first fault' if bars else 'start'}", fontsize=11)
     draw_title(figure, upper, result)
     out_png.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(out_png)
@@ -383,6 +389,24 @@ def draw_latency(axes: Axes, records: Sequence[Item], zero_at_s: float) -> None:
     if probes:
         axes.legend(loc="upper right", fontsize=FONT, framealpha=0.9, ncols=2)
         axes.set_ylim(bottom=0.5 * min([latency for _, latency in answered] or [10.0]), top=top * 12)
+
+
+def draw_host(axes: Axes, points: Sequence[Item], dilation: float) -> None:
+    """The host: its speed times the dilation, which has to stay at 1 or above, and pressure and steal in percent."""
+    for key, factor, colour, text in (
+        ("speed", dilation, INK, f"speed x dilation {dilation:g}" if dilation != 1 else "speed"),
+        ("pressure", 1.0, AMBER, "pressure"),
+        ("steal", 1.0, RED, "steal"),
+    ):
+        known = [(timeline.at(one), timeline.number(one, key)) for one in points]
+        seen = [(at_s, value * factor) for at_s, value in known if value is not None]
+        if seen:
+            axes.plot(*zip(*seen, strict=True), ".-", color=colour, markersize=4, linewidth=1.0, label=text)
+    axes.axhline(1.0, color=INK, linewidth=0.8, linestyle=(0, (4, 2)))
+    axes.set_ylim(bottom=0.0)
+    axes.set_ylabel("host", fontsize=11)
+    axes.grid(axis="y", color=FAINT)
+    axes.legend(loc="upper right", fontsize=FONT, framealpha=0.9, ncols=3)
 
 
 def draw_title(figure: Figure, axes: Axes, result: Item) -> None:

@@ -14,6 +14,7 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import Protocol, Self, TypeVar
 
+from testbed import pace
 from testbed.attempts import Attempts
 from testbed.errors import WaitTimeout
 from testbed.ledger import Datagram, Ledger, UdpClient
@@ -35,7 +36,10 @@ class Recorder(Protocol):
 
 
 class Probe:
-    """The running probe as an async context manager: it writes with a ledger, and only pings without one."""
+    """The running probe as an async context manager: it writes with a ledger, and only pings without one.
+
+    Interval and time limit are for dilation 1: a slower pair is asked less often, and has longer for its answer.
+    """
 
     def __init__(
         self,
@@ -50,17 +54,18 @@ class Probe:
         interval_s: float = INTERVAL_S,
         timeout_s: float = TIMEOUT_S,
     ) -> None:
-        self.interval_s = interval_s
-        self.timeout_s = timeout_s
+        self.interval_s = pace.scaled(interval_s)
+        self.timeout_s = pace.scaled(timeout_s)
         self.run = run
         self.pong_totals: list[tuple[int, int]] = []
         self.boots: list[str] = []
         self._client = client
         self._ip, self._port = ip, port
+        self._patience_s = timeout_s
         self._ledger = ledger
         self._history = history
         self._source = source  # of its records
-        self._attempts = Attempts(interval_s, timeout_s, lambda kind, fields: self._record(kind, **fields))
+        self._attempts = Attempts(self.interval_s, self.timeout_s, lambda kind, fields: self._record(kind, **fields))
         self._stopping = False
         self._sources: list[int] = []
 
@@ -95,7 +100,7 @@ class Probe:
     async def stop(self) -> None:
         """Send no more requests and wait until each one was answered or its time has run out."""
         self._stopping = True
-        await self._task.finish(self.timeout_s + 1.0)
+        await self._task.finish(self._patience_s + 1.0)
 
     def summary(self, *, since_s: float = float("-inf")) -> Summary:
         """The client's view until now; the outages and the longest gap are those after `since_s`."""
@@ -111,13 +116,14 @@ class Probe:
 
     async def _wait(self, look: Callable[[], T | None], what: str, timeout_s: float) -> T:
         try:
-            async with asyncio.timeout(timeout_s):
+            async with pace.timeout(timeout_s):
                 while (found := look()) is None:
                     self._attempts.changed.clear()
                     await self._attempts.changed.wait()
                 return found
         except TimeoutError as error:
-            raise WaitTimeout(f"Waited {timeout_s:g} s for {what} of {self._ip}; {self._last_seen()}.") from error
+            limit_s = pace.scaled(timeout_s)
+            raise WaitTimeout(f"Waited {limit_s:g} s for {what} of {self._ip}; {self._last_seen()}.") from error
 
     def _first_ok_at(self) -> float | None:
         run: list[float] = []
@@ -131,7 +137,10 @@ class Probe:
         return None
 
     def _recovered(self, since_s: float) -> Outage | None:
-        for outage in find_outages(self._attempts.all, now_s=time.monotonic(), since_s=since_s):
+        outages = find_outages(
+            self._attempts.all, now_s=time.monotonic(), prompt_s=self._attempts.prompt_s, since_s=since_s
+        )
+        for outage in outages:
             if outage.ended_at_s is not None:
                 return outage
         return None

@@ -19,6 +19,7 @@ from collections import deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self
 
+from testbed import pace
 from testbed.errors import HostError, MachineError, TestbedError
 
 if TYPE_CHECKING:
@@ -168,11 +169,11 @@ async def run(
     except OSError as problem:
         raise error(f"`{shown}` was not started: {problem}. Is the program installed?") from problem
     try:
-        async with asyncio.timeout(timeout_s):
+        async with pace.timeout(timeout_s):
             out, err = await process.communicate()
     except TimeoutError as problem:
         raise error(
-            f"`{shown}` did not end in {timeout_s:g} s and was killed; what it did until then is unknown."
+            f"`{shown}` did not end in {pace.scaled(timeout_s):g} s and was killed; what it did until then is unknown."
         ) from problem
     finally:
         if process.returncode is None:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Self
 from qemu.qmp import EventListener, ExecInterruptedError, ExecuteError, QMPClient, QMPError, Runstate
 from qemu.qmp.protocol import ConnectError, StateError
 
+from testbed import pace
 from testbed.errors import MachineError
 from testbed.wait import OwnedTask, wait_until
 
@@ -144,7 +145,7 @@ class Qmp:
         `migrate-recover` only.
         """
         try:
-            async with asyncio.timeout(timeout_s):
+            async with pace.timeout(timeout_s):
                 return await self._client.execute(command, None if arguments is None else dict(arguments), oob=oob)
         except ExecuteError as error:
             raise QmpRefused(f"QEMU of node {self._node} refused `{command}`: {error}") from error
@@ -154,8 +155,8 @@ class Qmp:
             ) from error
         except TimeoutError as error:
             raise QmpLost(
-                f"QEMU of node {self._node} did not answer `{command}` in {timeout_s:g} s; whether it ran is unknown. "
-                "Its main loop may be wedged by hanging I/O: resume the disk, yank it, or kill the node."
+                f"QEMU of node {self._node} did not answer `{command}` in {pace.scaled(timeout_s):g} s; whether it ran "
+                "is unknown. Its main loop may be wedged by hanging I/O: resume the disk, yank it, or kill the node."
             ) from error
 
     async def execute_dict(self, command: str, arguments: Mapping[str, object] | None = None) -> dict[str, object]:

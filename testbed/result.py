@@ -1,7 +1,8 @@
 """The result of a run: what happened, in fixed keys, and the one pure judgement over it.
 
 The order of the judgement is the order of what is sacred: a violation of safety is a failure whatever else happened;
-a fault that is not proven makes the run worthless for everything else; a noisy host makes its times worthless.
+a host that was too slow makes everything else worthless, also what came too late or not at all; a fault that is not
+proven does the same; a noisy host makes the times worthless.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from pathlib import Path
 from testbed import host_gate
 from testbed.finding import State
 from testbed.phases import PHASES, TAKEOVER
+from testbed.speed import DILATIONS
 
 # A run in which one of these could not see proves nothing; the others tell what they saw, and that they could not.
 NEEDED_ORACLES = ("dual_active", "failovers", "multicasts", "writes", "replicas_equal")
@@ -86,10 +88,12 @@ class Result:
     host: dict[str, object] = field(default_factory=dict)
     versions: dict[str, object] = field(default_factory=dict)
     problems: list[str] = field(default_factory=list)
+    broken: str = ""  # what ended the run before its time, as a sentence
     restore_failures: int = 0
     files: dict[str, object] = field(default_factory=dict)
     verdict: Verdict = Verdict.INCONCLUSIVE
     reasons: list[str] = field(default_factory=list)
+    what_to_do: str = ""
 
     def write(self, path: Path) -> None:
         """Write result.json whole or not at all."""
@@ -110,6 +114,12 @@ def judge(result: Result, *, alerts_wanted: tuple[str, ...]) -> tuple[Verdict, l
     violations = _violations(result)
     if violations:
         return Verdict.FAIL, violations
+    broken = [f"the run broke off: {result.broken}"] if result.broken else []
+    noisy = host_gate.reasons(result.host, result.dilation, is_whole=not result.broken)
+    if host_gate.is_too_slow(result.host, result.dilation) or (broken and noisy):
+        return Verdict.INVALID_HOST, noisy + broken
+    if broken:
+        return Verdict.INCONCLUSIVE, broken
     unproven = [
         f"fault {f.name} on {f.target}: {f.verdict}" + (f" ({f.problem})" if f.problem else "")
         for f in result.faults
@@ -117,7 +127,6 @@ def judge(result: Result, *, alerts_wanted: tuple[str, ...]) -> tuple[Verdict, l
     ]
     if unproven or not result.faults:
         return Verdict.INCONCLUSIVE, unproven or ["no fault was injected"]
-    noisy = host_gate.reasons(result.host)
     if noisy:
         return Verdict.INVALID_HOST, noisy
     missing = _missing(result, alerts_wanted)
@@ -125,6 +134,26 @@ def judge(result: Result, *, alerts_wanted: tuple[str, ...]) -> tuple[Verdict, l
         return Verdict.FAIL, missing
     blind = _blind(result)
     return (Verdict.INCONCLUSIVE, blind) if blind else (Verdict.PASS, [])
+
+
+def what_to_do(result: Result) -> str:
+    """Return one sentence that says what a person does next, by the verdict."""
+    match result.verdict:
+        case Verdict.PASS:
+            return "nothing"
+        case Verdict.FAIL:
+            return "read timeline.txt from the first reason on; `testbed replay` repeats it, `testbed shrink` cuts it"
+        case Verdict.INCONCLUSIVE if result.broken:
+            return "look at console-*.log and switch.log of the run, then run it again; no promise was tested"
+        case Verdict.INCONCLUSIVE:
+            return "look at the evidence of the faults in result.json, then run it again: nothing was proven"
+    speed = result.host.get("speed")
+    lowest = speed.get("lowest") if isinstance(speed, Mapping) else None
+    larger = [one for one in DILATIONS if one > result.dilation]
+    if isinstance(lowest, int | float) and lowest * result.dilation < 1:
+        larger = [one for one in larger if one * lowest >= 1]
+    again = f", or run it again with --dilation {larger[0]:g}" if larger else ""
+    return f"end other programs on this computer and run it again{again}"
 
 
 def _violations(result: Result) -> list[str]:

@@ -5,19 +5,23 @@ Everything that uses a bed (commands, tests, benchmarks) begins here, so that al
 
 from __future__ import annotations
 
+import os
 import shutil
+import time
 from contextlib import AsyncExitStack
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from testbed import doctor, image
+from testbed import doctor, image, pace, speed, speedometer
 from testbed.bed import Bed, BedOptions, Stage
-from testbed.errors import HostError
+from testbed.errors import HostError, SlowHostError
 from testbed.history import History
-from testbed.host import choose_accelerator, find_qemu, host_lock
+from testbed.host import Accelerator, choose_accelerator, find_qemu, host_lock
+from testbed.image import Image
 from testbed.progress import Progress
-from testbed.site import SERVICE, VM_ADDRESS, SiteOptions
+from testbed.site import AUTO, SERVICE, VM_ADDRESS, SiteOptions
 
 MEMORY_MIN_BYTES = 4 << 30
 DISK_MIN_BYTES = 3 << 30
@@ -27,9 +31,15 @@ class Session:
     """A bed with its image, accelerator and history, as an async context manager; the bed is still cold."""
 
     bed: Bed
-    history: History
+    history: History  # it, image and accelerator are there as soon as the run directory is this session's
+    image: Image
+    accelerator: Accelerator
 
     def __init__(self, out: Path, site: SiteOptions, *, progress: Progress | None = None) -> None:
+        self.began = False  # the run directory is this session's: what ends it now is an end, and no refusal
+        self.measured: speed.Measured | None = None
+        self.meter: speedometer.Speedometer | None = None
+        self.dilation = speed.DILATIONS[-1]  # until it is chosen
         self.out = out
         self._site = site
         self.progress = progress or Progress()
@@ -44,13 +54,25 @@ class Session:
                 found = await image.ensure()
             accelerator = await choose_accelerator(cache, boot=found.boot, image_hash=found.hash)
             self.progress.say(f"accelerator {accelerator.name}: {accelerator.reason}")
+            async with self.progress.step("measure the speed of this host"):
+                measured = await speedometer.measure(tcg=accelerator.name == "tcg")
+            self.image, self.accelerator, self.measured = found, accelerator, measured
             with host_lock("testbed"):  # refuses here: a running bed may be writing into this very directory
                 _clear(self.out)
             self.history = stack.enter_context(History(self.out / "history.jsonl"))
-            options = BedOptions(self.out, cache, self._site)
+            self.history.zero_at_s = time.monotonic()
+            self.began = True
+            self.dilation = self._dilation(measured)
+            meter = speedometer.Speedometer(self.out / "speed.log", measured=measured, history=self.history)
+            self.meter = await stack.enter_async_context(meter)
+            options = BedOptions(self.out, cache, replace(self._site, dilation=self.dilation))
             self.bed = await stack.enter_async_context(
-                Bed(found, options, accelerator=accelerator, history=self.history, progress=self.progress)
-            )
+                Bed(
+                    found, options, accelerator=accelerator, history=self.history, progress=self.progress,
+                    speedometer=meter,
+                )
+            )  # fmt: skip
+            meter.processes = self.bed
             self._stack = stack.pop_all()
         return self
 
@@ -59,9 +81,38 @@ class Session:
     ) -> None:
         await self._stack.aclose()
 
+    def _dilation(self, measured: speed.Measured) -> float:
+        """Return the dilation of the run: by hand from the environment or the site, or as the host needs it."""
+        by_hand = os.environ.get(pace.VARIABLE, "")
+        chosen = pace.dilation_of(by_hand) if by_hand else self._site.dilation
+        if chosen != AUTO:
+            speed_text = f"this computer runs at {measured.speed:.2g} of the reference"
+            self.progress.say(f"{speed_text}; dilation {chosen:g} was given by hand")
+            return chosen
+        return _automatic(measured, self.progress)
+
     async def protect(self, *, cold: bool = False) -> None:
         """Bring the bed to `protected`, from its snapshot unless a cold boot is wanted."""
         await self.bed.reach(Stage.PROTECTED, use_snapshot=not cold)
+
+
+async def fix_dilation(progress: Progress) -> float:
+    """Choose one dilation for all sessions from now on, as a campaign needs it whose figures are put side by side.
+
+    A choice by hand stays. Raises HostError, SlowHostError or UsageError.
+    """
+    by_hand = pace.dilation_of(os.environ.get(pace.VARIABLE) or "auto")
+    found = by_hand if by_hand != AUTO else _automatic(await speedometer.measure(), progress)
+    os.environ[pace.VARIABLE] = f"{found:g}"
+    return found
+
+
+def _automatic(measured: speed.Measured, progress: Progress) -> float:
+    progress.say(speed.advice(measured))
+    found = speed.dilation_for(measured.speed)
+    if found is None:
+        raise SlowHostError(f"This computer is too slow for a pair: its speed {speed.refusal(measured)}.")
+    return found
 
 
 def _clear(out: Path) -> None:

@@ -53,16 +53,21 @@ NODE_MACS = {
 DEVICES = {PRIVATE: "eth0", PUBLIC: "biz0"}  # the public NIC eth1 is a port of the node's bridge biz0
 
 
+AUTO = 0.0  # in place of a dilation
+DILATION_MAX = 40.0  # the product refuses a larger one
+
+
 @dataclass(frozen=True)
 class SiteOptions:
-    """What a run may want to be different; policy and dilation are the product's own by default.
+    """What a run may want to be different; the policy is the product's own by default.
 
-    `witnesses` is how many the site has, 0 to 2; `power`: each node is told how to switch the other one off;
-    `integrity`: the replication compares digests. `stay`: VMs whose local disk is lost go on over the private link.
+    `dilation`: 1 to 40 by hand, or `AUTO`: the session measures the host and chooses. `witnesses` is how many the site
+    has, 0 to 2; `power`: each node is told how to switch the other one off; `integrity`: the replication compares
+    digests; `stay`: VMs whose local disk is lost go on over the private link.
     """
 
     policy: str = "availability"
-    dilation: float = 1.0
+    dilation: float = AUTO
     workload_args: str = ""
     witnesses: int = 1
     power: bool = False
@@ -71,6 +76,8 @@ class SiteOptions:
 
     def __post_init__(self) -> None:
         """Refuse what the bed has not."""
+        if self.dilation != AUTO and not 1 <= self.dilation <= DILATION_MAX:
+            raise UsageError(f"dilation is {self.dilation:g}; possible is 1 to {DILATION_MAX:g}, or {AUTO:g}: auto.")
         if not 0 <= self.witnesses <= len(WITNESSES):
             raise UsageError(f"witnesses is {self.witnesses}; a site has 0 to {len(WITNESSES)} of them.")
 
@@ -98,7 +105,7 @@ def avance_site(options: SiteOptions, *, secret: str, token: str, authority_pem:
         "service_address": {"network": PUBLIC, "address": f"{SERVICE}/{PREFIX}"},
         "replication_link": PRIVATE,
         "policy": options.policy,
-        "dilation": options.dilation,
+        "dilation": max(options.dilation, 1.0),  # AUTO, where nobody has chosen
         "witnesses": [
             {"name": name, "address": f"{WITNESS_ADDRESSES[name]}:{WITNESS_UDP_PORT}"}
             for name in WITNESSES[: options.witnesses]

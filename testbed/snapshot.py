@@ -22,7 +22,7 @@ from testbed.machine_spec import ACCEL, CPU
 from testbed.site import NODE_MACS, NODES, SEGMENTS, SiteOptions, avance_site, avance_vm
 
 FORMAT = 6  # of what is saved, and of the hardware and the ports of the switch that it belongs to
-KEPT = 3  # snapshots that are kept, the newest included; each takes some hundred MiB
+KEPT = 6  # snapshots that are kept, the newest included; each takes some hundred MiB, and each dilation has its own
 DISK_NAMES = ("vda", "vdb", "vdc")
 
 

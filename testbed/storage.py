@@ -17,6 +17,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from testbed import pace
 from testbed.errors import DiskServerError
 from testbed.process import Child
 from testbed.wait import wait_until
@@ -116,12 +117,12 @@ class NbdDisk:
     async def command(self, name: str, *, timeout_s: float = CONTROL_TIMEOUT_S, **arguments: object) -> Any:  # noqa: ANN401 - JSON
         """Give the disk one command and return its answer; see `disk_core` for the commands."""
         try:
-            async with asyncio.timeout(timeout_s):
+            async with pace.timeout(timeout_s):
                 answer = await self._ask(name, arguments)
         except TimeoutError as error:
             raise DiskServerError(
-                f"The server of disk {self.name} did not answer `{name}` in {timeout_s:g} s; whether it ran is "
-                "unknown. Kill the server or the node."
+                f"The server of disk {self.name} did not answer `{name}` in {pace.scaled(timeout_s):g} s; whether it "
+                "ran is unknown. Kill the server or the node."
             ) from error
         except (OSError, ValueError) as error:
             state = "runs" if self.alive else f"has ended with code {self._child.returncode}"
@@ -168,7 +169,7 @@ class NbdClient:
         self._cookie = 0
 
     async def __aenter__(self) -> Self:
-        async with asyncio.timeout(self._timeout_s):
+        async with pace.timeout(self._timeout_s):
             self._reader, self._writer = await asyncio.open_unix_connection(self._socket)
             try:
                 await self._shake_hands()
@@ -201,7 +202,7 @@ class NbdClient:
         self._cookie += 1
         head = struct.pack(">IHHQQI", REQUEST_MAGIC, flags, kind, self._cookie, offset, count)
         try:
-            async with asyncio.timeout(self._timeout_s):
+            async with pace.timeout(self._timeout_s):
                 self._writer.write(head + data)
                 await self._writer.drain()
                 magic, number, cookie = struct.unpack(">IIQ", await self._reader.readexactly(16))

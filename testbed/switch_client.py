@@ -18,6 +18,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Protocol, Self
 
+from testbed import pace
 from testbed.errors import SwitchError
 from testbed.process import Child
 from testbed.wait import OwnedTask, wait_until
@@ -117,7 +118,7 @@ class Switch:
         async with self._stack:
             with contextlib.suppress(SwitchError, TimeoutError):
                 await self.call("quit")
-                async with asyncio.timeout(QUIT_TIMEOUT_S):
+                async with pace.timeout(QUIT_TIMEOUT_S):
                     await self._child.wait()
 
     @property
@@ -240,11 +241,12 @@ class Switch:
         self._waiting[number] = future
         try:
             self._writer.write(json.dumps({"id": number, "op": operation, **fields}).encode() + b"\n")
-            async with asyncio.timeout(REPLY_TIMEOUT_S):
+            async with pace.timeout(REPLY_TIMEOUT_S):
                 reply = await future
         except TimeoutError as error:
             raise SwitchError(
-                f"The switch did not answer {operation!r} within {REPLY_TIMEOUT_S:g} s; whether it was done is unknown."
+                f"The switch did not answer {operation!r} within {pace.scaled(REPLY_TIMEOUT_S):g} s; whether it was "
+                "done is unknown."
             ) from error
         finally:
             del self._waiting[number]

@@ -108,6 +108,12 @@ def at(item: Item) -> float:
     return time_s
 
 
+def host_points(records: Iterable[Item], zero_at_s: float) -> list[Item]:
+    """The host's speed, pressure and steal as they were recorded, each at its time from `zero_at_s`."""
+    found = [item for item in records if word(item, "source") == "host" and word(item, "kind") == "speed"]
+    return [{**item, "t_s": at(item) - zero_at_s} for item in found]
+
+
 def client_spans(records: Iterable[Item], zero_at_s: float) -> list[Span]:
     """What the client saw, as spans "served" and "outage".
 
@@ -264,6 +270,8 @@ def tell(item: Item, zero_at_s: float) -> Row | None:
         pair = item.get("pair")
         changed = isinstance(pair, Sequence) and len(pair) == 2 and pair[0] != pair[1]
         return Row(time_s, node, f"pair state is now {after(pair)}") if changed else None
+    if (source, kind) == ("bed", "broke_off"):
+        return Row(time_s, "bed", f"the run broke off: {word(item, 'reason')[:REASON_LENGTH_MAX]}")
     if area == "fault":
         name, target = word(item, "name") or word(item, "fault") or "fault", word(item, "target")
         return Row(

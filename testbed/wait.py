@@ -1,7 +1,9 @@
 """The only waiter of the testbed: every wait has a deadline, and a time-out says what was awaited and last seen.
 
-Waits on the history are driven by its events; polling is left for what cannot send events (a command in a node, a
-socket that is not there yet). It must never wait without a limit, and never turn a time-out into a value.
+Limits are those of a host of speed 1: `testbed.pace` makes them longer. Waits on the history are driven by its events;
+polling is left for what cannot send events (a command in a node, a socket that is not there yet).
+
+It must never wait without a limit, and never turn a time-out into a value.
 """
 
 from __future__ import annotations
@@ -10,6 +12,7 @@ import asyncio
 import time
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
+from testbed import pace
 from testbed.errors import TestbedError, WaitTimeout
 
 if TYPE_CHECKING:
@@ -50,7 +53,7 @@ async def wait_for_record(
     index = after
     last: Record | None = None
     try:
-        async with asyncio.timeout(timeout_s):
+        async with pace.timeout(timeout_s):
             while True:
                 for entry in history.since(index):
                     index = entry.index + 1
@@ -65,7 +68,8 @@ async def wait_for_record(
                 await history.wait_beyond(index)
     except TimeoutError as error:
         seen = "nothing" if last is None else _short(last.text(history.zero_at_s))
-        raise WaitTimeout(f"Waited {timeout_s:g} s for {what}; it did not come. Last thing seen: {seen}") from error
+        limit_s = pace.scaled(timeout_s)
+        raise WaitTimeout(f"Waited {limit_s:g} s for {what}; it did not come. Last thing seen: {seen}") from error
 
 
 async def wait_until(
@@ -83,7 +87,7 @@ async def wait_until(
     """
     last = "nothing (the first question was never answered)"
     try:
-        async with asyncio.timeout(timeout_s):
+        async with pace.timeout(timeout_s):
             while True:
                 try:
                     value = await probe()
@@ -96,7 +100,7 @@ async def wait_until(
                 await asyncio.sleep(poll_s)
     except TimeoutError as error:
         raise WaitTimeout(
-            f"Waited {timeout_s:g} s for {what}; it did not come. Last thing seen: {_short(last)}"
+            f"Waited {pace.scaled(timeout_s):g} s for {what}; it did not come. Last thing seen: {_short(last)}"
         ) from error
 
 
@@ -116,7 +120,7 @@ class OwnedTask:
 
     async def finish(self, timeout_s: float) -> bool:
         """Let the task end by itself within the limit; return whether it did, and raise what it raised."""
-        done, _ = await asyncio.wait({self._task}, timeout=timeout_s)
+        done, _ = await asyncio.wait({self._task}, timeout=pace.scaled(timeout_s))
         if done:
             self._task.result()
         return bool(done)

@@ -7,7 +7,6 @@ changes nothing (schema `avance/schema/witness.json`).
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import os
 import signal
@@ -19,6 +18,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from testbed import pace
 from testbed.endpoint import Endpoint
 from testbed.errors import MachineError
 from testbed.history import History
@@ -148,7 +148,7 @@ class Witness:
         self._signal(signal.SIGCONT)
         self._signal(signal.SIGTERM)
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(END_TIMEOUT_S):
+            async with pace.timeout(END_TIMEOUT_S):
                 await self._child.wait()
         await self.kill()
 

@@ -14,7 +14,7 @@ import json
 import time
 from dataclasses import dataclass
 
-from testbed import packets
+from testbed import pace, packets
 from testbed.endpoint import Endpoint
 
 MAGIC = b"AVW1"
@@ -75,7 +75,7 @@ async def look(client: Endpoint, ip: str, port: int, secret: bytes, *, timeout_s
     client.listen(own_port, heard)
     try:
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(timeout_s):
+            async with pace.timeout(timeout_s):
                 while not found.done():
                     client.udp_send(ip, port, own_port, question(secret, number))
                     await asyncio.wait({found}, timeout=AGAIN_S)

@@ -17,6 +17,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from testbed import pace
 from testbed.errors import WaitTimeout
 from testbed.history import History
 from testbed.service_centre.request import HEAD_LIMIT, Refused, Request, read_request, reply
@@ -93,7 +94,8 @@ class ServiceCentre:
         elif self._server is None:
             self._socket.unlink(missing_ok=True)
             self._server = await asyncio.start_unix_server(
-                self._connection, self._socket, ssl=self._tls, limit=HEAD_LIMIT, ssl_handshake_timeout=HANDSHAKE_S
+                self._connection, self._socket, ssl=self._tls, limit=HEAD_LIMIT,
+                ssl_handshake_timeout=pace.scaled(HANDSHAKE_S),
             )
             self._socket.chmod(0o600)
         self._history.record("service_centre", "mode", mode=str(mode), delay_s=delay_s)
@@ -108,13 +110,14 @@ class ServiceCentre:
             return None
 
         try:
-            async with asyncio.timeout(timeout_s), self._news:
+            async with pace.timeout(timeout_s), self._news:
                 await self._news.wait_for(lambda: found() is not None)
         except TimeoutError as error:
             alerts = [f"{item.alert.code!r} of node {item.alert.node}" for item in self.received]
             raise WaitTimeout(
-                f"No alert {code!r} from {node or 'any node'} arrived at the service centre in {timeout_s:g} s; it has "
-                f"{len(alerts)} alerts, the last is {alerts[-1] if alerts else 'none'}; its mode is {self._mode}. "
+                f"No alert {code!r} from {node or 'any node'} arrived at the service centre "
+                f"in {pace.scaled(timeout_s):g} s; it has {len(alerts)} alerts, "
+                f"the last is {alerts[-1] if alerts else 'none'}; its mode is {self._mode}. "
                 f"Look at the sending node's journal and at the switch counters of port 'outside'."
             ) from error
         item = found()
@@ -146,7 +149,7 @@ class ServiceCentre:
                     writer.write(answer)
                     await writer.drain()
                 writer.close()
-                async with asyncio.timeout(REQUEST_S):
+                async with pace.timeout(REQUEST_S):
                     await writer.wait_closed()
         finally:
             writer.transport.abort()
@@ -154,7 +157,7 @@ class ServiceCentre:
 
     async def _answer(self, reader: asyncio.StreamReader) -> bytes | None:
         try:
-            async with asyncio.timeout(REQUEST_S):
+            async with pace.timeout(REQUEST_S):
                 request = await read_request(reader)
             return None if request is None else await self._alert(request)
         except Refused as refusal:

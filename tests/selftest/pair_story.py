@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from faults.fault import Fault, FaultVerdict, Proof
+from faults.registry import UNDILATED
+from testbed import pace
 from testbed.bed import Bed
 from testbed.errors import GuestCommandError, TestbedError
 from testbed.ledger import Ledger
@@ -44,8 +46,8 @@ async def one(bed: Bed, make: Case) -> Told:
     """Sabotage it, do it, heal it, and wait until the pair is protected again."""
     told = Told()
     try:
-        told.sabotaged = await _once(bed, make(), sabotaged=True)
-        told.real = await _once(bed, make(), sabotaged=False)
+        told.sabotaged = await _once(bed, _dilated(make()), sabotaged=True)
+        told.real = await _once(bed, _dilated(make()), sabotaged=False)
     except TestbedError as error:
         told.problem = f"{type(error).__name__}: {error}"
     try:
@@ -53,6 +55,15 @@ async def one(bed: Bed, make: Case) -> Told:
     except TestbedError as error:
         told.not_protected = str(error)
     return told
+
+
+def _dilated(fault: Fault) -> Fault:
+    """The fault with its times as the registry would give them to a pair of this dilation."""
+    for name, value in list(vars(fault).items()):
+        is_time = name == "seconds" or (name.endswith("_s") and name not in UNDILATED)
+        if is_time and isinstance(value, int | float):
+            vars(fault)[name] = pace.scaled(value)
+    return fault
 
 
 async def _once(bed: Bed, fault: Fault, *, sabotaged: bool) -> Proof:

@@ -23,7 +23,7 @@ from testbed.errors import UsageError
 from testbed.session import Session
 from testbed.site import SiteOptions
 
-pytestmark = [pytest.mark.selftest, pytest.mark.timeout(400)]
+pytestmark = [pytest.mark.selftest, pytest.mark.timeout(3600)]
 
 KINDS = (GuestRefusesToDie, GuestHang, GuestShutdown, GuestCrash, GuestCrashLoop)
 Told = dict[str, tuple[Proof, str | None, str | None]]

@@ -74,7 +74,7 @@ async def _pair_story(out: Path) -> _Story:
         return _Story(sensors, proof, blind_s, later, says, was_on, node.is_on, runs(pid, "qemu"))
 
 
-@pytest.mark.timeout(300)  # most of it when there is no snapshot yet
+@pytest.mark.timeout(2400)  # most of it when there is no snapshot yet
 def test_a_restored_node_reads_its_sensors_and_its_peer_switches_it_off(tmp_path: Path) -> None:
     """The whole chain on the real pair: Linux under Xen, its interface to the BMC, the peer's ipmitool, a dead QEMU."""
     story = asyncio.run(_pair_story(tmp_path / "run"))

@@ -7,7 +7,7 @@ import pytest
 from faults.load import LoadCpu, LoadHost, LoadIo, LoadMemory
 from tests.selftest.pair_story import Case, Told, check, tell
 
-pytestmark = [pytest.mark.selftest, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.selftest, pytest.mark.timeout(3600)]
 
 CASES: dict[str, Case] = {
     "load.cpu": lambda: LoadCpu("b"),

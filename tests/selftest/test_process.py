@@ -8,7 +8,7 @@ from faults.process import ProcessKill, ProcessStop, ProcessStopFor
 from faults.process_starved import ProcessFileSystemFull, ProcessNoFileDescriptors, ProcessOutOfMemory, ProcessSlow
 from tests.selftest.pair_story import Case, Told, check, tell
 
-pytestmark = [pytest.mark.selftest, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.selftest, pytest.mark.timeout(3600)]
 
 # Node a is the primary: it runs the VM.
 CASES: dict[str, Case] = {

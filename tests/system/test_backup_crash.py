@@ -17,7 +17,7 @@ from testbed.outage import Summary
 from testbed.session import Session
 from testbed.site import SiteOptions
 
-pytestmark = pytest.mark.timeout(900)
+pytestmark = pytest.mark.timeout(3600)
 
 LIMIT_S = 240.0
 

@@ -17,7 +17,7 @@ from testbed.node import Node
 from testbed.session import Session
 from testbed.site import NODE_ADDRESSES, PRIVATE, SiteOptions
 
-pytestmark = pytest.mark.timeout(600)
+pytestmark = pytest.mark.timeout(3600)
 
 SIZE_BYTES = 4 << 20
 HASHES = 60  # of 4 MiB each on each node; with the bad CPU the first wrong one came within a minute or two

@@ -11,7 +11,7 @@ from testbed.bed import Bed
 from testbed.session import Session
 from testbed.site import SiteOptions
 
-pytestmark = pytest.mark.timeout(1200)
+pytestmark = pytest.mark.timeout(3600)
 
 RESTORES = 10
 
@@ -26,8 +26,9 @@ def test_ten_restores_in_a_row_pass_the_health_gate(tmp_path: Path) -> None:
     async def restores() -> None:
         async with Session(tmp_path / "make", SiteOptions()) as session:
             await session.protect()
+            site = session.bed.options.site  # with its dilation: a snapshot belongs to one
         for number in range(RESTORES):
-            async with Session(tmp_path / f"run-{number}", SiteOptions()) as session:
+            async with Session(tmp_path / f"run-{number}", site) as session:
                 await session.protect()
                 assert session.bed.restore_failures == 0
                 assert _stages(session.bed) == [True], "the pair was booted, not restored"
@@ -43,11 +44,11 @@ def test_a_damaged_snapshot_falls_back_to_a_cold_boot_and_is_counted(tmp_path: P
     async def damaged() -> None:
         async with Session(tmp_path / "make", SiteOptions()) as session:
             await session.protect()
-            snapshot = session.bed.find_snapshot()
+            snapshot, site = session.bed.find_snapshot(), session.bed.options.site
         assert snapshot is not None
         memory = snapshot.memory("b")
         memory.write_bytes(memory.read_bytes()[: memory.stat().st_size // 2])
-        async with Session(tmp_path / "run", SiteOptions()) as session:
+        async with Session(tmp_path / "run", site) as session:
             await session.protect()
             assert session.bed.restore_failures == 1
             assert _stages(session.bed)[-1] is False

@@ -177,3 +177,13 @@ def test_the_printed_table_is_aligned_and_names_the_accelerator(tmp_path: Path) 
     assert lines[1].split()[-8:-1] == ["1", "30.0", "-", "30.0", "30.0", "30.0", "<="]
     assert lines[2].split()[-7:-2] == ["-", "-", "-", "-", "-"]
     assert "accelerator tcg" in lines[-1]
+
+
+def test_targets_of_a_pair_follow_its_dilation(tmp_path: Path) -> None:
+    """A figure is never held against the target of another dilation; what no pair makes keeps its target."""
+    made = Bench(tmp_path, 1, dilation=4.0)
+    targets = {row.name: row.target for row in made.rows()}
+    assert targets["cold boot to protected"] == 4 * 60.0
+    assert targets["image build from nothing"] == 600.0
+    assert targets["peak host memory of a protected pair"] == 4096.0
+    assert targets["daemon: share of a dom0 processor"] == 0.02

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from faults import crashes
-from testbed import image
+from testbed import image, pace
 from testbed.errors import TestbedError
 
 GOOD: dict[str, Any] = {
@@ -88,6 +88,15 @@ def test_the_table_has_the_distribution_and_each_broken_promise() -> None:
     assert "crash 4: 1 acknowledged writes lost" in text
 
 
+def test_times_of_different_dilations_are_never_put_together() -> None:
+    """Each dilation has its own table; promises that were broken count in both."""
+    slow = GOOD | {"dilation": 4.0, "outage_s": 80.0}
+    text = crashes.report([GOOD, slow])
+    assert "dilation 1: 1 crashes" in text
+    assert "dilation 4: 1 crashes" in text
+    assert "median 80.0" in text
+
+
 def test_what_is_there_is_not_run_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The missing crash alone is run; a bed that breaks each time leaves a crash that said nothing."""
     ran: list[Path] = []
@@ -99,6 +108,7 @@ def test_what_is_there_is_not_run_again(tmp_path: Path, monkeypatch: pytest.Monk
     async def found() -> object:
         return type("Image", (), {"hash": "one"})()
 
+    monkeypatch.setenv(pace.VARIABLE, "1")
     monkeypatch.setattr(image, "ensure", found)
     monkeypatch.setattr("faults.scenario.run_schedule", broken)
     for number in (1, 3):

@@ -11,6 +11,7 @@ from faults.link import FAULTS as LINK_FAULTS
 from faults.link import CutOneWay
 from faults.power import PowerCut
 from faults.registry import build, check, find, kind_of, kinds, step_seed
+from testbed import pace
 from testbed.errors import UsageError
 from testbed.switch_client import Direction
 
@@ -77,3 +78,36 @@ def test_what_is_not_possible_is_refused(name: str, parameters: dict[str, object
     with pytest.raises(UsageError) as refused:
         build(name, "a", parameters, seed=1)
     assert said in str(refused.value)
+
+
+def test_times_of_faults_follow_the_dilation_and_rates_go_the_other_way() -> None:
+    """Defaults and what a schedule gives alike; jumps of a clock and limits of waits stay, and so do other numbers."""
+
+    def made(name: str, target: str, **given: object) -> dict[str, object]:
+        with pace.use(4.0):
+            return vars(build(name, target, given, seed=1))
+
+    assert made("node.stale_burst", "a")["freeze_s"] == 20.0
+    flap = made("link.flap", "a.priv0", down_s=1.5)
+    assert (flap["down_s"], flap["up_s"]) == (6.0, 8.0)
+    assert made("link.rate_limit", "a.priv0", bits_per_s=1e6)["bits_per_s"] == 2.5e5
+    assert made("process.stop_for", "a/daemon", seconds=3.0)["seconds"] == 12.0
+    assert made("clock.jump", "a", by_s=60.0)["by_s"] == 60.0
+    assert made("load.cpu", "a", processes=3)["processes"] == 3
+
+
+TARGET_OF = {"link": "a.priv0", "process": "a/daemon", "guest": "web", "witness": "w1"}
+
+
+@pytest.mark.parametrize("dilation", [2.0, 4.0, 8.0])
+def test_every_fault_can_be_made_at_every_dilation(dilation: float) -> None:
+    """No limit of a parameter refuses what `auto` may make of a default."""
+    seen = 0
+    for kind in kinds().values():
+        if any(item.required for item in kind.parameters):
+            continue
+        target = "host" if kind.name == "load.host" else TARGET_OF.get(kind.family, "a")
+        with pace.use(dilation):
+            build(kind.name, "a+b" if kind.breaks_both else target, {}, seed=1)
+        seen += 1
+    assert seen > 40

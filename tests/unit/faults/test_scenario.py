@@ -2,11 +2,24 @@
 
 from __future__ import annotations
 
+import asyncio
+import json
+from dataclasses import replace
 from pathlib import Path
 
+import pytest
+
 from faults import scenario, schedule
-from faults.scenario import STEADY_S, Plan, primary_crash
+from faults.scenario import STEADY_S, Plan, primary_crash, run
 from faults.trigger import Range
+from testbed.bed import Bed
+from testbed.errors import SwitchError, TestbedError, UsageError, WaitTimeout
+from testbed.history import History
+from testbed.result import FaultResult, Result, Verdict
+from testbed.site import SiteOptions
+from testbed.speed import Point
+from testbed.speedometer import Speedometer
+from tests.unit.testbed.small_image import cold_bed
 
 
 def test_the_same_seed_gives_the_same_plan() -> None:
@@ -27,3 +40,57 @@ def test_what_was_planned_stands_beside_the_run(tmp_path: Path) -> None:
     scenario._keep_schedule(Plan(given, tmp_path), used)
     assert schedule.load(tmp_path / "schedule.jsonl") == given
     assert schedule.load(tmp_path / "schedule-used.jsonl").steps[0].target == "b"
+
+
+class DeadSwitch:
+    """A switch that has ended."""
+
+    async def rules(self) -> dict[str, object]:
+        """Answer nothing."""
+        raise SwitchError("the switch has ended")
+
+
+def broken_run(directory: Path, monkeypatch: pytest.MonkeyPatch, error: Exception, speed: float) -> Result:
+    """Run a crash that breaks off after the injection, on a host of this speed, at dilation 2."""
+
+    async def act(_bed: Bed, _plan: Plan, result: Result, _began_s: float) -> float:
+        result.faults = [FaultResult("node.kill", "a", "confirmed", 4.0, {})]
+        raise error
+
+    monkeypatch.setattr(scenario, "_act", act)
+    monkeypatch.setattr(Bed, "peak_memory_mib", lambda _bed: 0)
+    (directory / "run").mkdir()
+    bed = cold_bed(directory, directory, History(), site=SiteOptions(dilation=2.0))
+    bed.nodes = {}
+    vars(bed)["switch"] = DeadSwitch()
+    bed.speedometer = Speedometer(directory / "speed.log")
+    bed.speedometer.points = [Point(1e12 + 5 * number, speed, 1.0) for number in range(40)]
+    return asyncio.run(run(bed, Plan(replace(primary_crash(7), site=SiteOptions(dilation=2.0)), directory / "run")))
+
+
+@pytest.mark.parametrize(
+    ("speed", "verdict", "first"),
+    [(0.4, Verdict.INVALID_HOST, "0.4 of the reference"), (0.6, Verdict.INCONCLUSIVE, "Waited 30 s for a status")],
+)
+def test_a_run_that_breaks_off_half_way_is_judged(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, speed: float, verdict: Verdict, first: str
+) -> None:
+    """A time limit on a slow host is invalid-host, on a fast one inconclusive; faults, story and picture are kept."""
+    result = broken_run(tmp_path, monkeypatch, WaitTimeout("Waited 30 s for a status"), speed)
+    assert result.verdict is verdict
+    assert first in result.reasons[0]
+    assert "Waited 30 s for a status" in result.reasons[-1]
+    fields = json.loads((tmp_path / "run" / "result.json").read_text(encoding="utf-8"))
+    assert fields["faults"][0]["verdict"] == "confirmed"
+    assert fields["dilation"] == 2.0
+    assert "the run broke off: Waited 30 s" in (tmp_path / "run" / "timeline.txt").read_text(encoding="utf-8")
+    assert (tmp_path / "run" / "timeline.png").is_file()
+
+
+@pytest.mark.parametrize("error", [UsageError("no such node")])
+def test_a_schedule_that_is_impossible_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: TestbedError
+) -> None:
+    """That is no end of a run."""
+    with pytest.raises(UsageError, match="no such node"):
+        broken_run(tmp_path, monkeypatch, error, 1.0)

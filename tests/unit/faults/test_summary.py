@@ -36,7 +36,7 @@ def test_what_is_not_known_is_no_figure() -> None:
     assert "redundancy -" in lines[0]
     assert lines[1] == "seen by the client: outage 14.2 s (resolution 0.05 s)"
     assert lines[2] == "writes: 120 acknowledged, 0 lost, unknown stale"
-    assert "seed 0xbeef" in lines[4]
+    assert "host speed unknown, seed 0xbeef" in lines[4]
     assert lines[5].splitlines() == [
         "verdict: fail",
         "  because phase redundancy was never reached",
@@ -49,3 +49,13 @@ def test_a_run_without_a_story_says_so(tmp_path: Path) -> None:
     text = summary(tmp_path, a_result())
     assert text.startswith("no story was written")
     assert "verdict: fail" in text
+
+
+def test_the_speed_of_the_host_stands_beside_the_dilation() -> None:
+    """Its median and its lowest, so that a person sees what the times were measured on; and what to do."""
+    result = a_result()
+    result.host = {"speed": {"median": 0.46, "lowest": 0.3}}
+    result.what_to_do = "end other programs"
+    lines = figures(result)
+    assert "dilation 1, host speed 0.46 (lowest 0.30)" in lines[4]
+    assert lines[-1] == "what to do: end other programs"

@@ -13,12 +13,14 @@ from typing import Any
 import pytest
 
 from images.manifest import PRODUCT
+from testbed import speedometer
 from testbed.bed import Bed, BedOptions
 from testbed.history import History
 from testbed.host import Accelerator
 from testbed.image import Image, load
 from testbed.progress import Progress
 from testbed.site import SiteOptions
+from testbed.speed import Measured
 from testbed.wait import wait_until
 
 WITNESS = PRODUCT["witness"]
@@ -87,12 +89,18 @@ def cold_bed(directory: Path, cache: Path, history: History, *, site: SiteOption
     )
 
 
+async def speed_one(*, tcg: bool = True) -> Measured:
+    """A host of speed 1."""
+    return Measured(1.0, 1.0 if tcg else None)
+
+
 @contextmanager
 def own_host(directory: Path) -> Iterator[pytest.MonkeyPatch]:
-    """Give the test a host lock and an accelerator of its own, so that a real bed on this host is not in its way."""
+    """Give the test a host lock, an accelerator and a speed of its own, so that no real bed is in its way."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_RUNTIME_DIR", str(directory))
         patch.setenv("AVANCE_ACCEL", "tcg")
+        patch.setattr(speedometer, "measure", speed_one)
         yield patch
 
 

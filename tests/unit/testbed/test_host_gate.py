@@ -27,6 +27,36 @@ def test_each_limit_counts_by_itself(limit: Limit) -> None:
     assert f"limit {most:g}" in reason
 
 
+@pytest.mark.parametrize("limit", LIMITS, ids=lambda limit: limit.key)
+def test_limits_of_lateness_grow_with_the_dilation(limit: Limit) -> None:
+    """The client's own times are longer then; pressure and steal are shares and stay."""
+    found = reasons(QUIET | {limit.key: limit.most * 1.5}, 2.0)
+    assert bool(found) is (not limit.dilates)
+    assert limit.dilates is limit.key.endswith("_s")
+
+
+def at_speed(lowest: float) -> dict[str, object]:
+    """A quiet host whose speed was measured."""
+    return QUIET | {"speed": {"lowest": lowest, "window_s": 60.0}}
+
+
+def test_a_host_that_was_too_slow_for_too_long_is_the_reason() -> None:
+    """Speed times dilation counts; the sentence holds both and the length."""
+    assert reasons(at_speed(0.5), 2.0) == []
+    (reason,) = reasons(at_speed(0.49), 2.0)
+    assert "for 60 s it ran at 0.49 of the reference" in reason
+    assert "dilation 2 is below 1" in reason
+
+
+def test_where_the_speed_is_known_pressure_and_steal_are_evidence_only() -> None:
+    """A host that is shared and still fast enough is a good host; a late probe is a reason all the same."""
+    loaded: dict[str, object] = {"cpu_pressure_some": 0.9, "steal": 0.5}
+    assert reasons(at_speed(1.0) | loaded) == []
+    assert len(reasons(at_speed(1.0) | loaded | {"probe_lateness_p99_s": 0.2})) == 1
+    unknown: dict[str, object] = {"speed": {"lowest": None, "trace": []}}
+    assert len(reasons(QUIET | loaded | unknown)) == 2
+
+
 def test_all_reasons_are_told() -> None:
     """A person sees at once everything that was wrong with the host."""
     assert len(reasons({limit.key: 1e9 for limit in LIMITS})) == len(LIMITS)

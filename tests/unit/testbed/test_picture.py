@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -23,6 +24,17 @@ def test_crash_is_drawn(tmp_path: Path) -> None:
     width, height = (int.from_bytes(data[at : at + 4], "big") for at in (16, 20))
     assert width == round(picture_labels.WIDTH_IN * picture_labels.DPI)
     assert 600 < height < 2000
+
+
+def test_the_host_is_drawn_where_its_speed_was_recorded() -> None:
+    """Speed times dilation, pressure and steal are lines of their own; a figure that is missing has none."""
+    axes = picture.Figure().subplots()  # type: ignore[attr-defined]  # matplotlib is walled behind that module
+    picture.draw_host(axes, [{"t_s": 1.0, "speed": 0.3, "pressure": 0.5}, {"t_s": 5.0, "speed": 0.25}], 4.0)
+    lines: list[Any] = list(axes.lines)
+    drawn = {line.get_label(): list(line.get_ydata()) for line in lines}
+    assert drawn["speed x dilation 4"] == [1.2, 1.0]
+    assert drawn["pressure"] == [0.5]
+    assert "steal" not in drawn
 
 
 @pytest.mark.parametrize("result", [{}, {"verdict": "inconclusive", "phases_s": {"detect": None}, "outage_s": None}])

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from testbed.phases import PHASES, TAKEOVER
-from testbed.result import NEEDED_ORACLES, Expect, FaultResult, Result, Verdict, judge, not_reached
+from testbed.result import NEEDED_ORACLES, Expect, FaultResult, Result, Verdict, judge, not_reached, what_to_do
 
 KILL = FaultResult("node.kill", "a", "confirmed", 4.2, {"process_gone": True})
 ALERTS = ("peer_lost", "takeover")
@@ -71,6 +71,8 @@ CASES: list[tuple[str, dict[str, object], Verdict, str]] = [
     ("no outage", {"outage_s": None}, Verdict.FAIL, "no outage with a beginning and an end was seen by the client"),
     ("no alert", {"call_home": [{"code": "takeover"}]}, Verdict.FAIL, "Call Home never reported peer_lost"),
     ("problem", {"problems": ["heal failed"]}, Verdict.FAIL, "heal failed"),
+    ("slow", {"host": {**HOST, "speed": {"lowest": 0.4, "window_s": 30.0}}}, Verdict.INVALID_HOST, "0.4 of the refer"),
+    ("broken", {"broken": "no answer", "host": {}}, Verdict.INCONCLUSIVE, "the run broke off: no answer"),
     ("unread", {"ledger": {"acknowledged": 9, "lost": None, "stale": 0}}, Verdict.INCONCLUSIVE, "could not be read"),
     ("idle", {"ledger": {"acknowledged": 0, "lost": 0, "stale": 0}}, Verdict.INCONCLUSIVE, "not one write was ackn"),
     ("not asked", {"findings": told()[1:]}, Verdict.INCONCLUSIVE, "the oracle dual_active was not asked"),
@@ -212,3 +214,48 @@ def test_a_result_that_cannot_be_written_leaves_the_old_one(tmp_path: Path) -> N
     with pytest.raises((ValueError, RecursionError)):
         result.write(path)
     assert path.read_text(encoding="utf-8") == "old"
+
+
+SLOW: dict[str, object] = {**HOST, "speed": {"lowest": 0.4, "window_s": 30.0}}
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"faults": unproven("inconclusive")}, {"faults": []}, {"outage_s": None}, {"problems": ["x"]}, {"broken": "x"}],
+)
+def test_what_a_slow_host_did_not_let_come_is_invalid_host(change: dict[str, object]) -> None:
+    """Neither a failure of the product nor an unproven fault nor a broken bed; and what broke off is told as well."""
+    result = good()
+    for name, value in change.items():
+        setattr(result, name, value)
+    result.host = SLOW
+    verdict, reasons = judge(result, alerts_wanted=ALERTS)
+    assert verdict is Verdict.INVALID_HOST
+    assert "0.4 of the reference" in reasons[0]
+    assert ("the run broke off: x" in reasons) is bool(result.broken)
+
+
+def test_slowness_excuses_no_violation() -> None:
+    """A lost write is a failure on any host, also of a run that broke off."""
+    result = good()
+    result.host, result.broken = SLOW, "it broke"
+    result.ledger = {"acknowledged": 9, "lost": 1, "stale": 0}
+    assert judge(result, alerts_wanted=ALERTS) == (Verdict.FAIL, ["1 acknowledged writes were lost"])
+
+
+@pytest.mark.parametrize(
+    ("verdict", "dilation", "lowest", "expected"),
+    [
+        (Verdict.PASS, 1.0, 1.0, "nothing"),
+        (Verdict.FAIL, 1.0, 1.0, "timeline.txt"),
+        (Verdict.INCONCLUSIVE, 1.0, 1.0, "evidence of the faults"),
+        (Verdict.INVALID_HOST, 1.0, 0.4, "--dilation 4"),
+        (Verdict.INVALID_HOST, 2.0, 1.0, "--dilation 4"),  # fast enough, but late: the next one
+        (Verdict.INVALID_HOST, 8.0, 0.05, "end other programs on this computer and run it again"),
+    ],
+)
+def test_each_verdict_says_what_to_do(verdict: Verdict, dilation: float, lowest: float, expected: str) -> None:
+    """One sentence, with a dilation that would have been enough where there is one."""
+    result = good()
+    result.verdict, result.dilation, result.host = verdict, dilation, {"speed": {"lowest": lowest}}
+    assert expected in what_to_do(result)

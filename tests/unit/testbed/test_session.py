@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from testbed import image, session
+from testbed import image, pace, session, speedometer
 from testbed.bed import Bed, Stage
-from testbed.errors import HostError, ImageError
+from testbed.errors import HostError, ImageError, SlowHostError
 from testbed.history import History
 from testbed.host import host_lock
 from testbed.image import Image
@@ -18,6 +18,7 @@ from testbed.node import Node
 from testbed.progress import Progress
 from testbed.session import Session
 from testbed.site import SiteOptions
+from testbed.speed import Measured
 from tests.unit.testbed.small_image import all_gone, cold_bed, own_host, small_image
 
 SMALL_ROOM = 1 << 20  # the unit tests run on hosts that are too small for a pair
@@ -32,6 +33,7 @@ def host(tmp_path: Path, credentials_cache: Path) -> Iterator[None]:
 
     with own_host(tmp_path) as patch:
         patch.setenv("AVANCE_CACHE", str(credentials_cache))
+        patch.setenv(pace.VARIABLE, "")
         patch.setattr(image, "ensure", found)
         patch.setattr(session, "MEMORY_MIN_BYTES", SMALL_ROOM)
         patch.setattr(session, "DISK_MIN_BYTES", SMALL_ROOM)
@@ -159,3 +161,61 @@ def test_the_description_tells_a_person_where_everything_is(tmp_path: Path, monk
     assert lines[1] == "  node a: primary, epoch 3, QEMU pid 4711"
     assert lines[2].startswith("  node b: backup")
     assert str(tmp_path / "run") in lines[3]
+
+
+def bed_of(out: Path, site: SiteOptions) -> Bed:
+    """Begin a session and return its bed, which is over again."""
+
+    async def begun() -> Bed:
+        async with Session(out, site, progress=Progress(quiet=True)) as opened:
+            assert pace.dilation() == opened.bed.options.site.dilation, "the waits of the harness have another pace"
+            return opened.bed
+
+    return asyncio.run(begun())
+
+
+def measured(monkeypatch: pytest.MonkeyPatch, found: float) -> None:
+    """Let the host have this speed."""
+
+    async def measure(*, tcg: bool = True) -> Measured:
+        return Measured(found, found if tcg else None)
+
+    monkeypatch.setattr(speedometer, "measure", measure)
+
+
+@pytest.mark.parametrize(
+    ("found", "site", "by_hand", "dilation"),
+    [
+        (1.0, SiteOptions(), "", 1.0),
+        (0.3, SiteOptions(), "", 4.0),
+        (0.3, SiteOptions(dilation=2.0), "", 2.0),
+        (0.3, SiteOptions(), "auto", 4.0),
+        (0.3, SiteOptions(dilation=2.0), "8", 8.0),
+        (0.01, SiteOptions(), "16", 16.0),
+    ],
+)
+def test_the_dilation_is_chosen_once_and_handed_down(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, found: float, site: SiteOptions, by_hand: str, dilation: float
+) -> None:
+    """By hand first, then the schedule's, then what the host needs; site and waits have the same one."""
+    measured(monkeypatch, found)
+    monkeypatch.setenv(pace.VARIABLE, by_hand)
+    assert bed_of(tmp_path / "run", site).options.site.dilation == dilation
+    assert pace.dilation() == 1.0
+
+
+def test_a_host_that_is_too_slow_is_refused_with_what_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In one sentence, and before anything was started."""
+    measured(monkeypatch, 0.1)
+    with pytest.raises(SlowHostError, match=r"too slow for a pair: its speed 0\.1 is below 1/8.*end other programs"):
+        bed_of(tmp_path / "run", SiteOptions())
+    assert [path.name for path in (tmp_path / "run").iterdir()] == ["history.jsonl"]
+
+
+def test_a_campaign_has_one_dilation(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is measured once, and every later session takes it; one by hand is not measured at all."""
+    monkeypatch.setenv(pace.VARIABLE, "auto")
+    measured(monkeypatch, 0.3)
+    assert asyncio.run(session.fix_dilation(Progress(quiet=True))) == 4.0
+    measured(monkeypatch, 1.0)
+    assert asyncio.run(session.fix_dilation(Progress(quiet=True))) == 4.0

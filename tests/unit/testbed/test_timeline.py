@@ -200,3 +200,9 @@ def test_without_a_takeover_its_phases_are_not_named() -> None:
     assert timeline.phase_spans({"detect": None, "service_up": 5.0, "redundancy": 40.0}) == [
         Span(0, 5, "service back"), Span(5, 40, "redundancy restored"),
     ]  # fmt: skip
+
+
+def test_the_points_of_the_host_count_from_the_injection() -> None:
+    """Only what the host's speedometer recorded, with its figures."""
+    records = [{"t_s": 12.0, "source": "host", "kind": "speed"}, {"t_s": 13.0, "source": "switch", "kind": "speed"}]
+    assert timeline.host_points(records, 10.0) == [{"t_s": 2.0, "source": "host", "kind": "speed"}]
