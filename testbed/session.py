@@ -15,7 +15,7 @@ from testbed import doctor, image
 from testbed.bed import Bed, BedOptions, Stage
 from testbed.errors import HostError
 from testbed.history import History
-from testbed.host import choose_accelerator, find_qemu, host_lock
+from testbed.host import choose_accelerator, find_qemu, host_lock, this_command
 from testbed.progress import Progress
 from testbed.site import SERVICE, VM_ADDRESS, SiteOptions
 
@@ -37,6 +37,8 @@ class Session:
 
     async def __aenter__(self) -> Self:
         async with AsyncExitStack() as stack:
+            with host_lock(this_command()):
+                pass  # a bed that runs is named before anything is built, measured or found too small beside it
             cache = doctor.cache_directory()
             await find_qemu()
             _require_room(cache, self.out)
@@ -44,7 +46,7 @@ class Session:
                 found = await image.ensure()
             accelerator = await choose_accelerator(cache, boot=found.boot, image_hash=found.hash)
             self.progress.say(f"accelerator {accelerator.name}: {accelerator.reason}")
-            with host_lock("testbed"):  # refuses here: a running bed may be writing into this very directory
+            with host_lock(this_command()):  # refuses here: a running bed may be writing into this very directory
                 _clear(self.out)
             self.history = stack.enter_context(History(self.out / "history.jsonl"))
             options = BedOptions(self.out, cache, self._site)
@@ -101,5 +103,6 @@ async def describe(bed: Bed) -> str:
     for name, node in bed.nodes.items():
         status = await node.status()
         lines.append(f"  node {name}: {status['role']}, epoch {status['epoch']}, QEMU pid {node.machine.pid}")
+    lines.append("  in another terminal: testbed status, exec NODE -- COMMAND, console NODE, inject FAULT TARGET, heal")
     lines.append(f"  consoles and journals: {bed.options.artefacts}; end it with Ctrl-C")
     return "\n".join(lines)
