@@ -41,7 +41,7 @@ def with_bed(
 
     async def whole() -> None:
         bed = cast("Bed", SimpleNamespace(sockets=tmp_path, history=History(), primary=primary))
-        async with asyncio.timeout(60), Orders(tmp_path) as orders:
+        async with asyncio.timeout(100), Orders(tmp_path) as orders:
             async with serving(bed, orders):
                 await act(orders.path, fault)
             assert not orders.takes("inject")

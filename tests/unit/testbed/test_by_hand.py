@@ -19,7 +19,7 @@ from testbed.guest import Outcome
 from testbed.orders import Orders, ask, talking
 from testbed.wait import wait_until
 
-GUARD_S = 60  # only ends what hangs
+GUARD_S = 100  # only ends what hangs
 
 
 class FakeMachine:

@@ -226,7 +226,7 @@ def test_a_killed_holder_frees_the_lock(tmp_path: Path) -> None:
 
         environment = {**os.environ, "PYTHONPATH": str(ROOT)}
         async with Child([sys.executable, "-c", text], name="holder", log=tmp_path / "log", env=environment) as child:
-            holder = await wait_until(held, what="the lock to be held", timeout_s=20, poll_s=0.02)
+            holder = await wait_until(held, what="the lock to be held", timeout_s=100, poll_s=0.02)
             await child.kill()
             return holder, running_bed(path)
 

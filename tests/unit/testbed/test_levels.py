@@ -46,7 +46,7 @@ def test_levels_below_tcp_and_a_reason_instead_of_tcp() -> None:
                 async def change(kind: str, level: str, after: int) -> None:
                     await wait_for_record(
                         history, lambda r: (r.source, r.kind) == (f"probe.{level}", kind), what=f"{level} {kind}",
-                        timeout_s=20, after=after,
+                        timeout_s=100, after=after,
                     )  # fmt: skip
 
                 for level in LEVELS:

@@ -15,7 +15,7 @@ from testbed.host import host_lock, socket_dir
 from testbed.orders import Orders, Talk, ask, control_socket, talking
 from tests.unit.testbed.small_image import own_host
 
-GUARD_S = 60  # only ends what hangs
+GUARD_S = 100  # only ends what hangs
 
 
 async def _add(order: orders.Order) -> dict[str, Any]:

@@ -13,7 +13,7 @@ import pytest
 from testbed import terminal
 from testbed.orders import Order, Orders, Talk
 
-GUARD_S = 60  # only ends what hangs
+GUARD_S = 100  # only ends what hangs
 ORDER = {"order": "console", "node": "a"}
 
 
