@@ -110,7 +110,7 @@ class Plugin:
 
     @pytest.hookimpl(trylast=True)
     def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
-        """Sort by worth, after whoever shuffles, and give each test the limit of this host."""
+        """Sort by worth, after whoever shuffles."""
         items.sort(key=lambda item: self.budget.place(self._name(item)) if self._concerns(item) else -1)
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)

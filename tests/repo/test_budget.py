@@ -157,6 +157,17 @@ def test_a_hung_test_is_ended_before_the_run_would_be() -> None:
     assert Budget([FIRST], float("inf")).limit_s(900.0, 1e9) == 900.0
 
 
+def test_the_limit_is_the_one_that_pytest_keeps(tmp_path: Path) -> None:
+    """The timer that ends a hung test runs for what the budget says, not for the test's own 900 s."""
+    looks = CASES.replace(
+        "def test_first(takes_40_s): pass",
+        "import signal\ndef test_first(): assert 600 < signal.getitimer(signal.ITIMER_REAL)[0] <= 700",
+    )
+    code, out = played(tmp_path, f"{1000 + 700 - RESERVE_S}", cases=looks)
+    assert order(out)[0] == "test_first PASSED", out
+    assert code == 0
+
+
 def test_a_test_has_one_place() -> None:
     """Two places would be two expectations."""
     with pytest.raises(AssertionError, match="one place"):
