@@ -148,7 +148,7 @@ def test_a_second_bed_is_refused_with_the_name_of_the_holder(tmp_path: Path, cre
     """The first one goes on undisturbed."""
 
     async def scenario(bed: Bed) -> None:
-        with pytest.raises(HostError, match=rf"testbed, pid {os.getpid()}\).*Wait until it is done"):
+        with pytest.raises(HostError, match=rf", pid {os.getpid()}, since .*Wait until it is done"):
             async with cold_bed(tmp_path / "second", credentials_cache, History()):
                 pass
         await bed.client.ping(site.GATEWAY, timeout_s=100)
