@@ -60,6 +60,8 @@ def _main(argv: list[str] | None) -> int:
     for entry in entry_points(group="testbed.verbs"):
         entry.load()(verbs)
     args = parser.parse_args(argv)
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # inherited from a script that started it in its background
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     # Through asyncio's own handler of SIGINT, which cancels the run and so ends children in order, as Ctrl-C does.
     signal.signal(signal.SIGTERM, lambda _number, _frame: signal.raise_signal(signal.SIGINT))
     try:

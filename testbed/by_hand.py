@@ -90,15 +90,17 @@ class ByHand:
         """Say how the bed is: both nodes as QEMU and the product see them, the VM as a client does, and the faults."""
         bed = self._bed
         faults = await self._orders.act({"order": FAULTS_ORDER}) if self._orders.takes(FAULTS_ORDER) else {}
+        async with asyncio.TaskGroup() as tasks:
+            vm, nodes = tasks.create_task(self._served()), tasks.create_task(self._statuses())
         return {
             "stage": bed.stage.name.lower(),
             "artefacts": str(bed.options.artefacts.resolve()),
             "image": bed.image.hash,
             "accelerator": bed.accelerator.name,
             "dilation": bed.options.site.dilation,
-            "vm": await self._served(),
+            "vm": vm.result(),
             "faults": faults,
-            "nodes": await self._statuses(),
+            "nodes": nodes.result(),
         }
 
     async def _served(self) -> str:

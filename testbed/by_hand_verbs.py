@@ -81,6 +81,7 @@ def _console(args: argparse.Namespace) -> int:
 
 def _status(args: argparse.Namespace) -> int:
     answer = asyncio.run(ask(control_socket(), {"order": "status"}, timeout_s=STATUS_TIMEOUT_S))
+    del answer["ok"]
     found = {"held_by": running_bed(), "host_speed": round(speed(), 2), **answer}
     print(json.dumps(found, indent=1) if args.json else text(found))
     return 0
@@ -102,7 +103,7 @@ def text(found: dict[str, Any]) -> str:
     """Return the status for a person."""
     faults = [f"  {number}: {words}" for number, words in found["faults"].get("armed", {}).items()]
     lines = [
-        f"bed: {found['held_by']}; {found['stage']}",
+        f"bed: {found['held_by']}; it was brought to: {found['stage']}",
         f"host: speed {found['host_speed']:.2f}, dilation {found['dilation']:g}, {found['accelerator']}",
         f"image: {found['image']}; files: {found['artefacts']}",
         f"VM: {found['vm']}",

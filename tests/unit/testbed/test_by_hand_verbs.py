@@ -48,7 +48,7 @@ class Bed:
         self.asked.append((order, timeout_s))
         if isinstance(self.answer, BaseException):
             raise self.answer
-        return self.answer
+        return {"ok": True, **self.answer}
 
 
 def run(monkeypatch: pytest.MonkeyPatch, bed: Bed, *argv: str) -> int:
@@ -109,7 +109,7 @@ def test_status_is_text_for_people(monkeypatch: pytest.MonkeyPatch, capsys: pyte
     monkeypatch.setattr(by_hand_verbs, "speed", lambda: 0.5)
     assert run(monkeypatch, Bed(STATUS), "status") == 0
     assert capsys.readouterr().out.splitlines() == [
-        "bed: testbed up, pid 12, since 14:07:40 (3 min); protected",
+        "bed: testbed up, pid 12, since 14:07:40 (3 min); it was brought to: protected",
         "host: speed 0.50, dilation 2, tcg",
         "image: 1ma9e; files: somewhere",
         "VM: answers the client, in 7 ms",

@@ -131,6 +131,16 @@ def test_sigterm_ends_a_bed_as_ctrl_c_does(
     assert "every process of the bed is ended" in capsys.readouterr().err
 
 
+def test_a_bed_in_the_background_of_a_script_can_be_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A shell starts it there with SIGINT ignored; a polite kill ends it all the same."""
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        assert up(monkeypatch, None) == 130
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert FakeSession.ended
+
+
 def test_up_takes_directory_and_cold_boot(monkeypatch: pytest.MonkeyPatch) -> None:
     """The options reach the session; the site is the product's default."""
     up(monkeypatch, None, "--out", "somewhere", "--cold")
