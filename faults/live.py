@@ -1,6 +1,5 @@
-"""Faults by hand: a bed that is up takes orders on a socket, one line of JSON each, and proves what it did.
+"""Faults by hand: a bed that is up takes the orders of `testbed inject` and `testbed heal`, and proves what it did.
 
-The orders come from `testbed inject` and `testbed heal` of the same user; the socket lies in the bed's own directory.
 The bed's own event loop does the work, one order at a time. It must never keep an order that was refused: then nothing
 has changed.
 """
@@ -8,20 +7,14 @@ has changed.
 from __future__ import annotations
 
 import asyncio
-import json
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from pathlib import Path
-from typing import Any
 
 from faults import capability, registry, targets
 from faults.fault import Fault
 from testbed.bed import Bed
-from testbed.errors import TestbedError, UsageError
-
-SOCKET = "faults"
-ORDER_BYTES_MAX = 1 << 20
-ANSWER_TIMEOUT_S = 2400.0  # a heal that boots a node takes minutes on a slow host, whose dilation is not known here
+from testbed.errors import UsageError
+from testbed.orders import Answer, Order, Orders
 
 
 class Live:
@@ -33,37 +26,21 @@ class Live:
         self._armed: dict[int, Fault] = {}
         self._last = 0
 
-    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """Take one order and answer it."""
-        try:
-            answer = await self._answer(await reader.readline())
-            writer.write(json.dumps(answer, default=str).encode() + b"\n")
-            await writer.drain()
-        except ConnectionError:
-            return  # who asked has gone; what was ordered is done, and `testbed heal` lists it
-        finally:
-            writer.close()
+    async def inject(self, order: Order) -> Answer:
+        """Do `fault` to `target` with the parameters `with`, and prove it; raises TestbedError."""
+        async with self._turn:
+            return await self._inject(order["fault"], order["target"], order["with"])
 
-    async def _answer(self, line: bytes) -> dict[str, object]:
-        try:
-            order = json.loads(line)
-            async with self._turn:
-                return {"ok": True, **await self.obey(order)}
-        except (ValueError, KeyError, TypeError) as error:
-            return {"ok": False, "refused": True, "error": f"This is no order: {error!r}."}
-        except TestbedError as error:
-            return {"ok": False, "refused": isinstance(error, UsageError), "error": str(error)}
+    async def heal(self, order: Order) -> Answer:
+        """Take back the fault of this `number`, or with null all, the last one first; raises TestbedError."""
+        async with self._turn:
+            return await self._heal(order["number"])
 
-    async def obey(self, order: Mapping[str, Any]) -> dict[str, object]:
-        """Do what an order says; raises TestbedError."""
-        match order["order"]:
-            case "inject":
-                return await self._inject(order["fault"], order["target"], order["with"])
-            case "heal":
-                return await self._heal(order["number"])
-        raise UsageError(f"There is no order {order['order']!r}; there are inject and heal.")
+    async def faults(self, _order: Order) -> Answer:
+        """Say which faults are there; one that is being done or healed counts."""
+        return {"armed": self._names()}
 
-    async def _inject(self, name: str, target: str, parameters: dict[str, object]) -> dict[str, object]:
+    async def _inject(self, name: str, target: str, parameters: dict[str, object]) -> Answer:
         kind = registry.find(name)
         registry.check(name, parameters)
         targets.check_target(target, kind)
@@ -84,7 +61,7 @@ class Live:
         return {"number": self._last, "fault": f"{name} on {fault.target}", "verdict": proof.verdict.value,
                 "evidence": proof.evidence, "armed": self._names()}  # fmt: skip
 
-    async def _heal(self, number: int | None) -> dict[str, object]:
+    async def _heal(self, number: int | None) -> Answer:
         if number is not None and number not in self._armed:
             known = ", ".join(map(str, self._armed)) or "none"
             raise UsageError(f"There is no fault number {number}; armed are {known}.")
@@ -102,29 +79,8 @@ class Live:
 
 
 @asynccontextmanager
-async def serving(bed: Bed) -> AsyncIterator[None]:
+async def serving(bed: Bed, orders: Orders) -> AsyncIterator[None]:
     """Take orders while the bed is up."""
-    path = bed.sockets / SOCKET
-    server = await asyncio.start_unix_server(Live(bed).serve, path, limit=ORDER_BYTES_MAX)
-    try:
+    live = Live(bed)
+    with orders.taking({"inject": live.inject, "heal": live.heal, "faults": live.faults}):
         yield
-    finally:
-        server.close()
-        path.unlink(missing_ok=True)
-
-
-async def ask(socket: Path, order: Mapping[str, object]) -> dict[str, Any]:
-    """Give an order to the bed behind a socket and return its answer; raises UsageError or TestbedError as it says."""
-    try:
-        async with asyncio.timeout(ANSWER_TIMEOUT_S):
-            reader, writer = await asyncio.open_unix_connection(socket, limit=ORDER_BYTES_MAX)
-            try:
-                writer.write(json.dumps(order).encode() + b"\n")
-                answer: dict[str, Any] = json.loads(await reader.readline())
-            finally:
-                writer.close()
-    except (OSError, ValueError) as error:
-        raise UsageError(f"The bed that is up takes no orders ({error}); only one of `testbed up` does.") from error
-    if not answer["ok"]:
-        raise (UsageError if answer["refused"] else TestbedError)(answer["error"])
-    return answer

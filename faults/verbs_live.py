@@ -5,11 +5,10 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
-from pathlib import Path
 from typing import Any
 
 from testbed.errors import UsageError
-from testbed.host import bed_sockets
+from testbed.orders import ask, control_socket
 
 CODES = {"confirmed": 0, "mismatch": 1, "inconclusive": 3}
 
@@ -41,27 +40,16 @@ def parameters(words: list[str]) -> dict[str, object]:
     return found
 
 
-def _socket() -> Path:
-    directory = bed_sockets()
-    if directory is None:
-        raise UsageError("No bed is up for this user; start one with `testbed up` and leave it running.")
-    return directory / "faults"
-
-
 def _inject(args: argparse.Namespace) -> int:
-    from faults.live import ask  # noqa: PLC0415 - imports the whole bed
-
     order = {"order": "inject", "fault": args.fault, "target": args.target, "with": parameters(args.with_)}
-    answer = asyncio.run(ask(_socket(), order))
+    answer = asyncio.run(ask(control_socket(), order))
     print(json.dumps(answer["evidence"], indent=1))
     print(f"{answer['number']}: {answer['fault']} is {answer['verdict']}; `testbed heal {answer['number']}` ends it")
     return CODES[answer["verdict"]]
 
 
 def _heal(args: argparse.Namespace) -> int:
-    from faults.live import ask  # noqa: PLC0415 - as above
-
-    answer = asyncio.run(ask(_socket(), {"order": "heal", "number": args.number}))
+    answer = asyncio.run(ask(control_socket(), {"order": "heal", "number": args.number}))
     healed, armed = ", ".join(answer["healed"]) or "nothing", ", ".join(answer["armed"].values()) or "none"
     print(f"healed: {healed}; still there: {armed}")
     return 0

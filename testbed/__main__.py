@@ -2,30 +2,48 @@
 
 Verbs of other packages come through the entry point group `testbed.verbs`: each names a function that takes the
 sub-parsers and adds its own; so this package never imports them. In the same way `testbed.up` names context managers
-that take the bed while it is up.
+that take the bed, and the orders that it takes by hand, while it is up.
 """
 
 from __future__ import annotations
 
 import argparse
 import asyncio
+import os
+import select
 import signal
 import sys
 from contextlib import AsyncExitStack
 from importlib.metadata import entry_points
 from pathlib import Path
 
-from testbed import doctor, metric_history, pace, replica_look
+from testbed import by_hand, by_hand_verbs, doctor, metric_history, pace, replica_look
 from testbed.errors import HostError, TestbedError, UsageError
 from testbed.session import Session, describe
 from testbed.site import SiteOptions
 
 EXIT_FAILED, EXIT_REFUSED, EXIT_INTERRUPTED = 1, 2, 130
+EXIT_UNREAD = 141  # as a shell says it of a program that SIGPIPE ended
 RUN_DIR = Path("build/bed")
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run one verb; returns 0 when it did what it says, 1 when it failed, 2 when it was refused."""
+    """Run one verb; returns 0 when it did what it says, 1 when it failed, 2 when it was refused.
+
+    Who reads its output need not read all of it: `testbed list | head` ends without a word, with 141.
+    """
+    try:
+        try:
+            return _main(argv)
+        finally:
+            sys.stdout.flush()
+    except BrokenPipeError:
+        if not _is_unread():
+            raise
+        return EXIT_UNREAD
+
+
+def _main(argv: list[str] | None) -> int:
     parser = argparse.ArgumentParser(prog="testbed", description="Two Xen nodes in QEMU, their wires and their world.")
     verbs = parser.add_subparsers(dest="verb", required=True)
     check = verbs.add_parser("doctor", help="look whether this host can run the bed, and say what is missing")
@@ -35,6 +53,7 @@ def main(argv: list[str] | None = None) -> int:
     up.add_argument("--cold", action="store_true", help="boot it instead of using the snapshot")
     pace.add_option(up)
     up.set_defaults(act=_up)
+    by_hand_verbs.register(verbs)
     metric_history.register(verbs)
     look = verbs.add_parser("replicas", help="compare the nodes' copies of the VM's disk; exit code 0 equal, 1 not")
     look.add_argument("directory", type=Path, help="where the disks are: as files, or as sockets of a bed that is up")
@@ -42,6 +61,8 @@ def main(argv: list[str] | None = None) -> int:
     for entry in entry_points(group="testbed.verbs"):
         entry.load()(verbs)
     args = parser.parse_args(argv)
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # inherited from a script that started it in its background
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     # Through asyncio's own handler of SIGINT, which cancels the run and so ends children in order, as Ctrl-C does.
     signal.signal(signal.SIGTERM, lambda _number, _frame: signal.raise_signal(signal.SIGINT))
     try:
@@ -59,13 +80,26 @@ def main(argv: list[str] | None = None) -> int:
     return code
 
 
+def _is_unread() -> bool:
+    """Whether nobody reads our output any more; then what is left of it goes nowhere, instead of raising at the end."""
+    here = sys.stdout.fileno()
+    look = select.poll()
+    look.register(here, 0)  # errors are told unasked: a pipe without a reader is one
+    if not look.poll(0):
+        return False
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, here)
+    os.close(nowhere)
+    return True
+
+
 def _up(args: argparse.Namespace) -> int:
     async def stay() -> None:
-        async with Session(args.out, SiteOptions()) as session:
+        async with Session(args.out, SiteOptions()) as session, by_hand.serving(session.bed) as orders:
             await session.protect(cold=args.cold)
             async with AsyncExitStack() as stack:
                 for entry in entry_points(group="testbed.up"):
-                    await stack.enter_async_context(entry.load()(session.bed))
+                    await stack.enter_async_context(entry.load()(session.bed, orders))
                 print(await describe(session.bed), flush=True)
                 await asyncio.Event().wait()
 

@@ -24,7 +24,7 @@ from testbed.bmc import Bmc, NodePower
 from testbed.endpoint import Endpoint
 from testbed.errors import HostError, SnapshotError, TestbedError, first_error
 from testbed.history import History, Record
-from testbed.host import Accelerator, host_lock, socket_dir, sweep_socket_dirs
+from testbed.host import Accelerator, host_lock, socket_dir, sweep_socket_dirs, this_command
 from testbed.image import Image
 from testbed.levels import ProbeLevels, Targets, tcp_orders
 from testbed.node import Node, Place
@@ -104,7 +104,7 @@ class Bed:
 
     async def __aenter__(self) -> Self:
         async with AsyncExitStack() as stack:
-            stack.enter_context(host_lock("testbed"))
+            stack.enter_context(host_lock(this_command()))
             stack.enter_context(pace.use(self.options.site.dilation))
             sweep_socket_dirs()
             self.sockets = stack.enter_context(socket_dir())

@@ -7,6 +7,7 @@ interpreted here, and no line is dropped: what is not valid JSON on the journal 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import re
 import time
@@ -15,7 +16,7 @@ from typing import TYPE_CHECKING, Self
 from testbed.wait import OwnedTask
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from pathlib import Path
     from types import TracebackType
 
@@ -36,6 +37,7 @@ class _LineReader:
         self._name = name
         self._writer: asyncio.StreamWriter | None = None
         self._task: OwnedTask | None = None
+        self.listeners: list[Callable[[bytes], None]] = []
 
     async def start(self) -> None:
         reader, self._writer = await asyncio.open_unix_connection(str(self._path))
@@ -66,6 +68,8 @@ class _LineReader:
             except ConnectionError:
                 data = b""
             t_s = time.monotonic()
+            for hear in tuple(self.listeners):
+                hear(data)
             *lines, rest = (rest + data).split(b"\n")
             if rest and (not data or len(rest) > LINE_BYTES_MAX):
                 lines, rest = [*lines, rest], b""
@@ -122,6 +126,15 @@ class ConsoleReader:
     async def send(self, data: bytes) -> None:
         """Type on the console, for example a magic key sequence."""
         await self._reader.send(data)
+
+    @contextlib.contextmanager
+    def listening(self, hear: Callable[[bytes], None]) -> Iterator[None]:
+        """Also hand each piece of output to a function, as it comes and with its escapes; b"" when it has ended."""
+        self._reader.listeners.append(hear)
+        try:
+            yield
+        finally:
+            self._reader.listeners.remove(hear)
 
 
 class JournalReader:

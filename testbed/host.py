@@ -20,10 +20,13 @@ import json
 import os
 import platform
 import re
+import shlex
 import shutil
+import sys
 import tempfile
 import time
 from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -40,6 +43,7 @@ QEMU_VERSION_MIN = (7, 2)
 PROBE_TIMEOUT_S = 10.0
 VERDICTS_MAX = 8  # images and boots of the host whose verdicts are kept
 SOCKET_DIR_PREFIX = "tb-"
+COMMAND_SHOWN_CHARS = 200
 
 # rdsspd (a no-op on real hardware, and what Xen's KVM trial died of); mov al,1; mov dx,0xf4; out dx,al; hlt; jmp back
 BOOT_SECTOR = bytes.fromhex("f30f1ece b001 baf400 ee f4 ebfd").ljust(510, b"\0") + b"\x55\xaa"
@@ -245,19 +249,33 @@ def host_lock(name: str, path: Path | None = None) -> Iterator[None]:
         except BlockingIOError as error:
             holder = _holder(handle)
             raise HostError(
-                f"Another test bed runs on this host ({holder}); two at once would spoil both measurements. "
-                "Wait until it is done, or end that process."
+                f"Another test bed runs on this host: {holder}. Two at once would spoil both measurements. "
+                "`testbed status` shows how it is, if it is one of `testbed up`. Wait until it is done, or end it."
             ) from error
         os.ftruncate(handle, 0)
-        os.pwrite(handle, f"{os.getpid()} {name}\n".encode(), 0)
+        os.pwrite(handle, f"{os.getpid()} {datetime.now(UTC).isoformat(timespec='seconds')} {name}\n".encode(), 0)
         yield
     finally:
         os.close(handle)
 
 
+def this_command() -> str:
+    """Return what this process was started to do, as a person would type it; for the lock, so that others read it."""
+    program = Path(sys.argv[0])
+    name = program.parent.name if program.stem == "__main__" else program.name
+    return shlex.join([name, *sys.argv[1:]])[:COMMAND_SHOWN_CHARS]
+
+
 def _holder(handle: int) -> str:
-    pid, _, name = os.pread(handle, 200, 0).decode(errors="replace").strip().partition(" ")
-    return f"{name}, pid {pid}" if pid else "pid unknown: it has just started"
+    """Say who holds the lock: `testbed up --cold, pid 4711, since 14:07:40 (3 min)`."""
+    pid, _, rest = os.pread(handle, 1000, 0).decode(errors="replace").strip().partition(" ")
+    since, _, name = rest.partition(" ")
+    try:
+        began = datetime.fromisoformat(since).astimezone()
+    except ValueError:
+        return f"pid {pid or 'unknown: it has just started'}"
+    minutes = (datetime.now(UTC) - began).total_seconds() / 60
+    return f"{name}, pid {pid}, since {began:%H:%M:%S} ({minutes:.0f} min)"
 
 
 def running_bed(path: Path | None = None) -> str | None:

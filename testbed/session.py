@@ -18,7 +18,7 @@ from testbed import doctor, image, pace, speed, speedometer
 from testbed.bed import Bed, BedOptions, Stage
 from testbed.errors import HostError, SlowHostError
 from testbed.history import History
-from testbed.host import Accelerator, choose_accelerator, find_qemu, host_lock
+from testbed.host import Accelerator, choose_accelerator, find_qemu, host_lock, this_command
 from testbed.image import Image
 from testbed.progress import Progress
 from testbed.site import AUTO, SERVICE, VM_ADDRESS, SiteOptions
@@ -47,6 +47,8 @@ class Session:
 
     async def __aenter__(self) -> Self:
         async with AsyncExitStack() as stack:
+            with host_lock(this_command()):
+                pass  # a bed that runs is named before anything is built, measured or found too small beside it
             cache = doctor.cache_directory()
             await find_qemu()
             _require_room(cache, self.out)
@@ -57,7 +59,7 @@ class Session:
             async with self.progress.step("measure the speed of this host"):
                 measured = await speedometer.measure(tcg=accelerator.name == "tcg")
             self.image, self.accelerator, self.measured = found, accelerator, measured
-            with host_lock("testbed"):  # refuses here: a running bed may be writing into this very directory
+            with host_lock(this_command()):  # refuses here: a running bed may be writing into this very directory
                 _clear(self.out)
             self.history = stack.enter_context(History(self.out / "history.jsonl"))
             self.history.zero_at_s = time.monotonic()
@@ -152,5 +154,6 @@ async def describe(bed: Bed) -> str:
     for name, node in bed.nodes.items():
         status = await node.status()
         lines.append(f"  node {name}: {status['role']}, epoch {status['epoch']}, QEMU pid {node.machine.pid}")
+    lines.append("  in another terminal: testbed status, exec NODE -- COMMAND, console NODE, inject FAULT TARGET, heal")
     lines.append(f"  consoles and journals: {bed.options.artefacts}; end it with Ctrl-C")
     return "\n".join(lines)

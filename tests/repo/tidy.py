@@ -274,7 +274,7 @@ def tracked_files(root: Path) -> dict[str, str]:
     texts: dict[str, str] = {}
     for folder, folders, names in os.walk(root):
         folders[:] = sorted(name for name in folders if name not in ignored and not name.endswith(".egg-info"))
-        for path in (Path(folder) / name for name in sorted(names)):
+        for path in (Path(folder) / name for name in sorted(set(names) - ignored)):  # .git is a file in a worktree
             data = path.read_bytes() if path.is_file() else b"\0"
             if b"\0" not in data:
                 texts[path.relative_to(root).as_posix()] = data.decode(errors="replace")

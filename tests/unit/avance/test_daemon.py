@@ -213,7 +213,7 @@ def test_decision_reaches_disk_and_peer(directories: Path) -> None:
         one = node()
         view = PeerView(B, "b-boot", one.config.config_hash, 1.0, PairState.STARTING, Record())
         one._events.put_nowait(HeartbeatSeen(PRIV, view, now_s()))
-        async with asyncio.timeout(10.0), asyncio.TaskGroup() as tasks:
+        async with asyncio.timeout(100), asyncio.TaskGroup() as tasks:
             await one._turn(channel, tasks)  # type: ignore[arg-type]  # a stand-in with the one method that is used
         done = one._events.get_nowait()
         assert done == CommandDone("SaveRecord", None, Outcome.OK)
@@ -359,7 +359,7 @@ def test_journal_of_a_daemon_replays(directories: Path) -> None:
         one._journal.begin(one.engine, now_s())
         one._journal.milestone("daemon_started", now_s(), "epoch 0 was durable")
         view = PeerView(B, "b-boot", one.config.config_hash, 1.0, PairState.STARTING, Record())
-        async with asyncio.timeout(10.0), asyncio.TaskGroup() as tasks:
+        async with asyncio.timeout(100), asyncio.TaskGroup() as tasks:
             for event in (Tick(), HeartbeatSeen(PRIV, view, now_s()), DatagramsRefused(PRIV, "not a heartbeat", 1)):
                 one._events.put_nowait(event)
                 await one._turn(channel, tasks)  # type: ignore[arg-type]  # a stand-in with the one method that is used

@@ -74,7 +74,7 @@ class World:
         async def whole() -> None:
             if beside is not None:
                 asyncio.get_running_loop().call_later(0.05, beside)
-            async with asyncio.timeout(20):
+            async with asyncio.timeout(100):
                 await self.director.run()
 
         asyncio.run(whole())

@@ -108,7 +108,7 @@ def test_the_machine_and_the_disk_both_count_a_refused_write() -> None:
             async def refused() -> bool:
                 return bool((await machine_failures(small.bed, "a", "vdb") or {})["failed_wr_operations"])
 
-            await wait_until(refused, what="a refused write", timeout_s=10, poll_s=0.01)
+            await wait_until(refused, what="a refused write", timeout_s=100, poll_s=0.01)
             return await fault.confirm(small.bed)
 
     evidence = on_a_bed(act).evidence

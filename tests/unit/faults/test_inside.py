@@ -24,7 +24,7 @@ def test_a_lasting_command_ends_with_all_its_processes(tmp_path: Path) -> None:
         async def all_there() -> bool:
             return await inside.lasting(bed, "a", name) == 4  # timeout, the shell, two sleepers
 
-        await wait_until(all_there, what="four processes", timeout_s=10, poll_s=0.02)
+        await wait_until(all_there, what="four processes", timeout_s=100, poll_s=0.02)
         await inside.end_lasting(bed, "a", name)
         counts.append(await inside.lasting(bed, "a", name))
         await inside.end_lasting(bed, "a", name)
@@ -43,7 +43,7 @@ def test_a_lasting_command_ends_by_itself_at_its_limit(tmp_path: Path) -> None:
         async def gone() -> bool:
             return await inside.lasting(bed, "a", name) == 0
 
-        await wait_until(gone, what="the end by the limit", timeout_s=10, poll_s=0.05)
+        await wait_until(gone, what="the end by the limit", timeout_s=100, poll_s=0.05)
         await inside.end_lasting(bed, "a", name)
 
     asyncio.run(story(str(tmp_path)))

@@ -10,12 +10,13 @@ from typing import Any, cast
 
 import pytest
 
-from faults import live, registry
+from faults import registry
 from faults.fault import FaultVerdict
-from faults.live import ask, serving
+from faults.live import serving
 from testbed.bed import Bed
 from testbed.errors import TestbedError, UsageError
 from testbed.history import History
+from testbed.orders import Orders, ask
 from tests.unit.faults.test_director import Diary, DiaryFault
 
 CUT: dict[str, object] = {"order": "inject", "fault": "link.cut", "target": "a.priv0", "with": {}}
@@ -40,9 +41,10 @@ def with_bed(
 
     async def whole() -> None:
         bed = cast("Bed", SimpleNamespace(sockets=tmp_path, history=History(), primary=primary))
-        async with serving(bed), asyncio.timeout(20):
-            await act(tmp_path / live.SOCKET, fault)
-        assert not (tmp_path / live.SOCKET).exists()
+        async with asyncio.timeout(100), Orders(tmp_path) as orders:
+            async with serving(bed, orders):
+                await act(orders.path, fault)
+            assert not orders.takes("inject")
 
     asyncio.run(whole())
     return [*diary, *made]
@@ -55,6 +57,7 @@ def test_a_fault_is_injected_proved_and_healed_by_its_number(tmp_path: Path, mon
         answer = await ask(socket, {**CUT, "target": "primary.priv0"})
         assert (answer["number"], answer["verdict"]) == (1, "confirmed")
         assert answer["armed"] == {"1": "link.cut on a.priv0"}
+        assert (await ask(socket, {"order": "faults"}))["armed"] == answer["armed"]
         with pytest.raises(UsageError, match="no fault number 7; armed are 1"):
             await ask(socket, {"order": "heal", "number": 7})
         assert (await ask(socket, {"order": "heal", "number": 1}))["armed"] == {}
@@ -102,7 +105,23 @@ def test_nonsense_is_refused_before_anything_changes(
     assert with_bed(tmp_path, monkeypatch, act) == []
 
 
-def test_a_bed_that_takes_no_orders_is_named(tmp_path: Path) -> None:
-    """Only `testbed up` listens; a run of a scenario does not."""
-    with pytest.raises(UsageError, match="takes no orders"):
-        asyncio.run(ask(tmp_path / "none", CUT))
+def test_the_faults_can_be_asked_while_one_is_being_healed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A heal that takes long, or hangs, is just what one wants to look at; the fault still counts."""
+
+    async def act(socket: Path, fault: DiaryFault) -> None:
+        begun, over = asyncio.Event(), asyncio.Event()
+
+        async def heal(_bed: object) -> None:
+            begun.set()
+            await over.wait()
+
+        await ask(socket, CUT)
+        monkeypatch.setattr(fault, "heal", heal)
+        async with asyncio.TaskGroup() as tasks:
+            healing = tasks.create_task(ask(socket, {"order": "heal", "number": 1}))
+            await begun.wait()
+            assert (await ask(socket, {"order": "faults"}))["armed"] == {"1": "link.cut on a.priv0"}
+            over.set()
+        assert healing.result()["armed"] == {}
+
+    with_bed(tmp_path, monkeypatch, act)

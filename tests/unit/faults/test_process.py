@@ -31,20 +31,23 @@ def test_the_family_is_complete_and_each_refuses_a_target_of_another_form() -> N
 def test_a_process_that_is_stopped_for_a_while_goes_on_by_itself(tmp_path: Path) -> None:
     """The sleeper in the node outlives the order."""
 
-    async def story() -> list[str]:
+    async def story() -> str:
         inner, fault = InnerBed(), ProcessStopFor("a/daemon", seconds=3.0)
-        async with Child(["sleep", "60"], name="victim", log=tmp_path / "log") as child:
-            fault.victims = ((await look(inner.bed, "a")).processes[child.pid],)
-            await fault.order(inner.bed)
-            first = process_state(child.pid)
+        async with Child(["sleep", "300"], name="victim", log=tmp_path / "log") as child:
+
+            async def stands() -> bool:  # the kernel stops it when it is its turn, so maybe after the order's end
+                return process_state(child.pid) == "T"
 
             async def goes_on() -> bool:
                 return process_state(child.pid) != "T"
 
-            await wait_until(goes_on, what="the end of the pause", timeout_s=10, poll_s=0.05)
-            return [first]
+            fault.victims = ((await look(inner.bed, "a")).processes[child.pid],)
+            await fault.order(inner.bed)
+            await wait_until(stands, what="the pause", timeout_s=100, poll_s=0.05)
+            await wait_until(goes_on, what="the end of the pause", timeout_s=100, poll_s=0.05)
+            return process_state(child.pid)
 
-    assert asyncio.run(story()) == ["T"]
+    assert asyncio.run(story()) in {"S", "R"}
 
 
 @pytest.mark.parametrize("seconds", [0.0, -1.0, 1e9])

@@ -24,7 +24,7 @@ def test_the_state_of_a_process_is_the_kernels_word(tmp_path: Path) -> None:
         child = Child(["sleep", "60"], name="sleeper", log=tmp_path / "log")
         async with child:
             os.kill(child.pid, signal.SIGSTOP)
-            async with asyncio.timeout(5):
+            async with asyncio.timeout(100):
                 while process_state(child.pid) != "T":  # noqa: ASYNC110 - the kernel gives no event for it
                     await asyncio.sleep(0.005)
             return process_state(child.pid), child.pid

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from faults import live, verbs_live
+from faults import verbs_live
 from faults.verbs_live import parameters
 from testbed.errors import UsageError
 
@@ -37,13 +37,13 @@ def test_inject_asks_the_bed_and_its_code_is_the_verdict(
     asked: list[Mapping[str, object]] = []
 
     async def ask(socket: Path, order: Mapping[str, object]) -> dict[str, Any]:
-        assert socket == tmp_path / "faults"
+        assert socket == tmp_path
         asked.append(order)
         proof = {"verdict": verdict, "evidence": {"missing": 7}}
         return {"number": 3, "fault": "link.loss on a.priv0", "armed": {}, **proof}
 
-    monkeypatch.setattr(live, "ask", ask)
-    monkeypatch.setattr(verbs_live, "bed_sockets", lambda: tmp_path)
+    monkeypatch.setattr(verbs_live, "ask", ask)
+    monkeypatch.setattr(verbs_live, "control_socket", lambda: tmp_path)
     args = parse("inject", "link.loss", "a.priv0", "probability=0.5")
     assert args.act(args) == code
     assert asked == [{"order": "inject", "fault": "link.loss", "target": "a.priv0", "with": {"probability": 0.5}}]
@@ -61,16 +61,8 @@ def test_heal_tells_what_was_healed_and_what_is_still_there(
         assert order == {"order": "heal", "number": None}
         return {"healed": ["link.cut on a.priv0"], "armed": {"2": "node.freeze on b"}}
 
-    monkeypatch.setattr(live, "ask", ask)
-    monkeypatch.setattr(verbs_live, "bed_sockets", lambda: tmp_path)
+    monkeypatch.setattr(verbs_live, "ask", ask)
+    monkeypatch.setattr(verbs_live, "control_socket", lambda: tmp_path)
     args = parse("heal")
     assert args.act(args) == 0
     assert capsys.readouterr().out == "healed: link.cut on a.priv0; still there: node.freeze on b\n"
-
-
-def test_without_a_bed_there_is_nothing_to_break(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The refusal says how to get one."""
-    monkeypatch.setattr(verbs_live, "bed_sockets", lambda: None)
-    args = parse("heal", "1")
-    with pytest.raises(UsageError, match="No bed is up for this user; start one with `testbed up`"):
-        args.act(args)

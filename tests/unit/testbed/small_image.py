@@ -116,4 +116,4 @@ async def all_gone(pids: list[int]) -> None:
     async def none_left() -> bool:
         return not any(runs(pid) for pid in pids)
 
-    await wait_until(none_left, what=f"the end of the processes {pids}", timeout_s=10, poll_s=0.02)
+    await wait_until(none_left, what=f"the end of the processes {pids}", timeout_s=100, poll_s=0.02)

@@ -69,7 +69,7 @@ def test_the_world_comes_up_and_goes_away(tmp_path: Path, credentials_cache: Pat
     """Switch, outside world, service centre and client work together while no node runs, and end together."""
 
     async def scenario(bed: Bed) -> None:
-        await bed.client.ping(site.GATEWAY, timeout_s=10)
+        await bed.client.ping(site.GATEWAY, timeout_s=100)
         ports = await bed.switch.ports()
         assert ports[site.CLIENT_PORT].inward.frames > 0
         assert {port.segment for port in ports.values()} == {site.PRIVATE, site.PUBLIC}
@@ -115,7 +115,7 @@ def test_the_site_has_its_witnesses(tmp_path: Path, credentials_cache: Path) -> 
 
     async def scenario(bed: Bed) -> None:
         for name, witness in bed.witnesses.items():
-            view = await witness.look(bed.client, timeout_s=10)
+            view = await witness.look(bed.client, timeout_s=100)
             assert view is not None
             assert (witness.address, view.taught, view.epoch) == (site.WITNESS_ADDRESSES[name], False, 0)
         assert list(bed.witnesses) == ["w1", "w2"]
@@ -148,10 +148,10 @@ def test_a_second_bed_is_refused_with_the_name_of_the_holder(tmp_path: Path, cre
     """The first one goes on undisturbed."""
 
     async def scenario(bed: Bed) -> None:
-        with pytest.raises(HostError, match=rf"testbed, pid {os.getpid()}\).*Wait until it is done"):
+        with pytest.raises(HostError, match=rf", pid {os.getpid()}, since .*Wait until it is done"):
             async with cold_bed(tmp_path / "second", credentials_cache, History()):
                 pass
-        await bed.client.ping(site.GATEWAY, timeout_s=10)
+        await bed.client.ping(site.GATEWAY, timeout_s=100)
 
     with_bed(tmp_path, credentials_cache, scenario)
 
@@ -329,7 +329,7 @@ def test_witness_and_bmcs_belong_to_the_restored_pair(
         before = bed._secret
         await bed.reach(Stage.PROTECTED, use_snapshot=True)
         secrets.append((before, bed._secret))
-        view = await bed.witnesses["w1"].look(bed.client, timeout_s=10)
+        view = await bed.witnesses["w1"].look(bed.client, timeout_s=100)
         assert view is not None
         for name, bmc in bed.bmcs.items():
             assert (bmc.user, bmc.password) == site.bmc_credentials(bed._secret, name)
@@ -400,10 +400,10 @@ def test_a_bed_that_is_ended_takes_everything_with_it(
                 assert child.alive, child.last_words()
                 return (tmp_path / "pids").read_text().split() if (tmp_path / "pids").exists() else []
 
-            sockets, *pids = await wait_until(told, what="the pids of the bed", timeout_s=30, poll_s=0.02)
+            sockets, *pids = await wait_until(told, what="the pids of the bed", timeout_s=100, poll_s=0.02)
             assert all(Path(f"/proc/{pid}").exists() for pid in pids)
             os.kill(child.pid, how)
-            async with asyncio.timeout(20):
+            async with asyncio.timeout(100):
                 await child.wait()
             await all_gone([int(pid) for pid in pids])
             assert len(pids) == 10

@@ -56,6 +56,31 @@ def test_the_console_log_has_a_stamp_on_each_line_and_no_escapes(tmp_path: Path)
     assert all(re.match(r"^\[ *\d+\.\d{3}\] ", line) for line in lines)
 
 
+def test_a_listener_hears_every_byte_and_the_end(tmp_path: Path) -> None:
+    """What has no line end yet is heard at once, with its escapes; the history is as without a listener."""
+    heard: list[bytes] = []
+    history = History()
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readexactly(1)  # begins when somebody listens
+        writer.write(b"\x1b[1mlogin: ")
+        writer.close()
+
+    async def scenario() -> None:
+        path = tmp_path / "socket"
+        reader = ConsoleReader(path, history, tmp_path, node="a")
+        async with await asyncio.start_unix_server(serve, path), reader as one:
+            with one.listening(heard.append):
+                await one.send(b"\r")
+                await one.finish()
+            with one.listening(heard.append):
+                pass
+
+    asyncio.run(scenario())
+    assert heard == [b"\x1b[1mlogin: ", b""]
+    assert [entry.fields["text"] for entry in history] == ["login: "]
+
+
 def test_a_journal_line_becomes_one_parsed_record(tmp_path: Path) -> None:
     """The object of each line is in the history, the raw line in the file."""
     parts = [b'{"seq":1,"milestone":"paired"}\n{"seq"', b':2,"milestone":null}\n']

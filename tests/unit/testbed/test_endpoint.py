@@ -110,7 +110,7 @@ def test_a_datagram_finds_its_way_and_its_answer_back() -> None:
         port = client.free_port()
         client.listen(port, lambda datagram, _t: got.put_nowait(datagram.payload))
         client.udp_send(IP, 7000, port, b"hello")
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(100):
             assert await got.get() == b"HELLO"
         assert client.neighbour(IP) == MAC
 
@@ -124,7 +124,7 @@ def test_a_question_under_an_observers_address_leaves_the_cache_alone() -> None:
         got: asyncio.Queue[tuple[str, str]] = asyncio.Queue()
         client.observe("10.77.0.200", lambda arp, _t: got.put_nowait((arp.sender_ip, arp.sender_mac)))
         client.arp_ask(IP, "10.77.0.200")
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(100):
             assert await got.get() == (IP, MAC)
         assert client.neighbour(IP) is None
         client.stop_observing("10.77.0.200")
@@ -140,7 +140,7 @@ def test_an_echo_reply_names_its_request() -> None:
         client.echo_listen(9, lambda sequence, _t: got.put_nowait(sequence))
         client.echo_send(IP, 9, 1)
         client.echo_send(IP, 9, 65_535)
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(100):
             assert [await got.get(), await got.get()] == [1, 65_535]
         client.stop_echo(9)
 
@@ -151,7 +151,7 @@ def test_ping_is_answered() -> None:
     """A host answers ICMP echo, and the time of the answer comes back."""
 
     async def scenario(client: Endpoint, server: Endpoint, history: History) -> None:
-        assert await client.ping(IP, timeout_s=10) > 0
+        assert await client.ping(IP, timeout_s=100) > 0
 
     with_hosts(scenario)
 
@@ -170,12 +170,12 @@ def test_an_announcement_moves_the_neighbour_and_is_recorded() -> None:
     """After a takeover with a new hardware address the client follows the gratuitous ARP."""
 
     async def scenario(client: Endpoint, server: Endpoint, history: History) -> None:
-        await client.ping(IP, timeout_s=10)
+        await client.ping(IP, timeout_s=100)
         other = Device(client._own_path.parent, "b.biz0")
         other.send(packets.arp_request(OTHER_MAC, IP, IP))
         other.socket.close()
         found = await wait_for_record(
-            history, lambda r: r.fields.get("mac") == OTHER_MAC, what="the new address", timeout_s=10
+            history, lambda r: r.fields.get("mac") == OTHER_MAC, what="the new address", timeout_s=100
         )
         assert found.fields["gratuitous"] is True
         assert client.neighbour(IP) == OTHER_MAC

@@ -133,7 +133,7 @@ def test_a_command_returns_code_and_both_outputs(tmp_path: Path) -> None:
     server = AgentServer()
     server.polls_before_exit = 2
     server.results["xl"] = {"exitcode": 2, "out-data": encode("Name ID\n"), "err-data": encode("libxl: error\n")}
-    done = with_agent(tmp_path, server, lambda agent: agent.run(["xl", "list"], timeout_s=10))
+    done = with_agent(tmp_path, server, lambda agent: agent.run(["xl", "list"], timeout_s=100))
     assert done == (2, "Name ID\n", "libxl: error\n")
     assert server.seen.count("guest-exec-status") == 3
 
@@ -141,7 +141,7 @@ def test_a_command_returns_code_and_both_outputs(tmp_path: Path) -> None:
 def test_standard_input_is_passed_on(tmp_path: Path) -> None:
     """Bytes given as input reach the command."""
     server = AgentServer()
-    with_agent(tmp_path, server, lambda agent: agent.run(["cat"], timeout_s=10, stdin=b"hello"))
+    with_agent(tmp_path, server, lambda agent: agent.run(["cat"], timeout_s=100, stdin=b"hello"))
     assert server.inputs == [encode("hello")]
 
 
@@ -149,7 +149,7 @@ def test_a_signal_is_a_negative_code(tmp_path: Path) -> None:
     """Death by signal is not confused with success."""
     server = AgentServer()
     server.results["crash"] = {"signal": 11}
-    assert with_agent(tmp_path, server, lambda agent: agent.run(["crash"], timeout_s=10)).returncode == -11
+    assert with_agent(tmp_path, server, lambda agent: agent.run(["crash"], timeout_s=100)).returncode == -11
 
 
 def test_a_command_that_must_succeed_says_how_it_failed(tmp_path: Path) -> None:
@@ -157,13 +157,13 @@ def test_a_command_that_must_succeed_says_how_it_failed(tmp_path: Path) -> None:
     server = AgentServer()
     server.results["drbdadm"] = {"exitcode": 10, "err-data": encode("no metadata\n")}
     with pytest.raises(GuestCommandError, match=r"(?s)`drbdadm up r0` on node a failed with code 10.*no metadata"):
-        with_agent(tmp_path, server, lambda agent: agent.must_succeed(["drbdadm", "up", "r0"], timeout_s=10))
+        with_agent(tmp_path, server, lambda agent: agent.must_succeed(["drbdadm", "up", "r0"], timeout_s=100))
 
 
 def test_a_command_that_does_not_exist_was_not_started(tmp_path: Path) -> None:
     """A refusal is told apart from an unknown outcome."""
     with pytest.raises(GuestCommandError, match=r"Node a did not start `missing`: .*No such file"):
-        with_agent(tmp_path, AgentServer(), lambda agent: agent.run(["missing"], timeout_s=10))
+        with_agent(tmp_path, AgentServer(), lambda agent: agent.run(["missing"], timeout_s=100))
 
 
 def test_a_command_over_its_limit_has_an_unknown_outcome(tmp_path: Path) -> None:
@@ -185,8 +185,8 @@ def test_an_answer_that_comes_too_late_does_not_meet_the_next_request(
 
     async def talk(agent: GuestAgent) -> str:
         with pytest.raises(GuestCommandError, match=r"did not answer guest-exec .*the outcome is unknown"):
-            await agent.run(["first"], timeout_s=10)
-        return await agent.must_succeed(["second"], timeout_s=10)
+            await agent.run(["first"], timeout_s=100)
+        return await agent.must_succeed(["second"], timeout_s=100)
 
     assert with_agent(tmp_path, server, talk) == "right"
     assert server.seen.count("guest-sync-delimited") == 2
@@ -200,8 +200,8 @@ def test_a_lost_connection_is_unknown_and_made_anew(tmp_path: Path) -> None:
 
     async def talk(agent: GuestAgent) -> str:
         with pytest.raises(GuestCommandError, match=r"ended during guest-exec .*outcome is unknown"):
-            await agent.run(["uptime"], timeout_s=10)
-        return await agent.must_succeed(["uptime"], timeout_s=10)
+            await agent.run(["uptime"], timeout_s=100)
+        return await agent.must_succeed(["uptime"], timeout_s=100)
 
     assert with_agent(tmp_path, server, talk) == "up"
 
@@ -213,7 +213,7 @@ def test_an_agent_that_starts_later_is_waited_for(tmp_path: Path) -> None:
         server = AgentServer()
         path = tmp_path / "agent"
         async with GuestAgent(path, node="a") as agent, asyncio.TaskGroup() as group:
-            group.create_task(agent.connect(timeout_s=10))
+            group.create_task(agent.connect(timeout_s=100))
             await asyncio.sleep(0)
             listener = await asyncio.start_unix_server(server.serve, path)
             group.create_task(listener.start_serving())
@@ -243,7 +243,7 @@ def test_requests_of_two_tasks_do_not_mix(tmp_path: Path) -> None:
         server.results[name] = {"exitcode": 0, "out-data": encode(name)}
 
     async def talk(agent: GuestAgent) -> list[str]:
-        jobs = (agent.must_succeed([name], timeout_s=10) for name in ("one", "two"))
+        jobs = (agent.must_succeed([name], timeout_s=100) for name in ("one", "two"))
         return await asyncio.gather(*jobs)
 
     assert with_agent(tmp_path, server, talk) == ["one", "two"]

@@ -78,7 +78,7 @@ def test_what_is_watched_is_what_the_oracle_reads(monkeypatch: pytest.MonkeyPatc
         nodes = {name: node(name, HEAD + DOM0 + RUNS) for name in ("a", "b")}
         nodes |= {"off": node("off", RUNS, is_on=False), "silent": node("silent", None)}
         history = History()
-        async with OwnedTask(watch(nodes, history), name="watch"), asyncio.timeout(20):
+        async with OwnedTask(watch(nodes, history), name="watch"), asyncio.timeout(100):
             while len(domains_of(history, "web")) < 4:
                 await history.wait_beyond(history.mark())
         return history

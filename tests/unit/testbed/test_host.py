@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import re
 import shutil
 import sys
 from pathlib import Path
@@ -165,11 +166,13 @@ def test_a_host_without_pressure_figures_says_so(tmp_path: Path) -> None:
 
 
 def test_a_second_bed_is_refused_with_the_name_of_the_first(tmp_path: Path) -> None:
-    """The error names the holder's purpose and pid, and the way out."""
+    """The error names what the holder does, its pid and since when it has been there, and the way out."""
     path = tmp_path / "lock"
-    with host_lock("demo", path):
-        assert running_bed(path) == f"demo, pid {os.getpid()}"
-        with pytest.raises(HostError, match=rf"\(demo, pid {os.getpid()}\).*Wait until"), host_lock("second", path):
+    with host_lock("testbed demo --out x", path):
+        holder = rf"testbed demo --out x, pid {os.getpid()}, since \d\d:\d\d:\d\d \(0 min\)"
+        assert re.fullmatch(holder, running_bed(path) or "")
+        words = rf"{holder}\. .*`testbed status` shows how it is.*Wait until"
+        with pytest.raises(HostError, match=words), host_lock("second", path):
             pass
     assert running_bed(path) is None
 
@@ -179,7 +182,33 @@ def test_a_stale_lock_file_is_harmless(tmp_path: Path) -> None:
     path = tmp_path / "lock"
     path.write_text("999999 a run that was killed long ago, with a long name\n", encoding="ascii")
     with host_lock("next", path):
-        assert path.read_text(encoding="ascii") == f"{os.getpid()} next\n"
+        words = path.read_text(encoding="ascii").split()
+        assert (words[0], words[2:]) == (str(os.getpid()), ["next"])
+
+
+def test_a_holder_that_wrote_nothing_readable_is_told_by_what_there_is(tmp_path: Path) -> None:
+    """It has just begun, or is of another version; the refusal must not become an error of its own."""
+    path = tmp_path / "lock"
+    with host_lock("x", path):
+        path.write_text("", encoding="ascii")
+        assert running_bed(path) == "pid unknown: it has just started"
+        path.write_text("4711 testbed\n", encoding="ascii")
+        assert running_bed(path) == "pid 4711"
+
+
+@pytest.mark.parametrize(
+    ("argv", "shown"),
+    [
+        (["/somewhere/bin/testbed", "up", "--cold"], "testbed up --cold"),
+        (["/somewhere/testbed/__main__.py", "run", "x y"], "testbed run 'x y'"),
+        (["/somewhere/pytest/__main__.py", "tests/" * 100], ("pytest " + "tests/" * 100)[: host.COMMAND_SHOWN_CHARS]),
+    ],
+    ids=["script", "module", "long"],
+)
+def test_the_lock_names_what_a_person_typed(monkeypatch: pytest.MonkeyPatch, argv: list[str], shown: str) -> None:
+    """A program or a module, with its arguments; never so long that it would not fit."""
+    monkeypatch.setattr(sys, "argv", argv)
+    assert host.this_command() == shown
 
 
 def test_a_killed_holder_frees_the_lock(tmp_path: Path) -> None:
@@ -197,7 +226,7 @@ def test_a_killed_holder_frees_the_lock(tmp_path: Path) -> None:
 
         environment = {**os.environ, "PYTHONPATH": str(ROOT)}
         async with Child([sys.executable, "-c", text], name="holder", log=tmp_path / "log", env=environment) as child:
-            holder = await wait_until(held, what="the lock to be held", timeout_s=20, poll_s=0.02)
+            holder = await wait_until(held, what="the lock to be held", timeout_s=100, poll_s=0.02)
             await child.kill()
             return holder, running_bed(path)
 

@@ -37,7 +37,7 @@ def test_levels_below_tcp_and_a_reason_instead_of_tcp() -> None:
                 Endpoint(directory, "a.biz0", MAC, IP, 24, None),
                 Endpoint(directory, "b.biz0", SERVICE_MAC, SERVICE_IP, 24, None),
                 ProbeLevels(
-                    client, Targets(IP, SERVICE_IP, "10.77.0.200"), udp=None, history=history, scale=0.05,
+                    client, Targets(IP, SERVICE_IP, "10.77.0.200"), udp=None, history=history, scale=0.2,
                     tcp=lambda changes: TcpProbe(orders, log=directory / "tcp", changes=changes, history=history),
                     timeout_s=0.6,
                 ) as levels,
@@ -46,7 +46,7 @@ def test_levels_below_tcp_and_a_reason_instead_of_tcp() -> None:
                 async def change(kind: str, level: str, after: int) -> None:
                     await wait_for_record(
                         history, lambda r: (r.source, r.kind) == (f"probe.{level}", kind), what=f"{level} {kind}",
-                        timeout_s=20, after=after,
+                        timeout_s=100, after=after,
                     )  # fmt: skip
 
                 for level in LEVELS:

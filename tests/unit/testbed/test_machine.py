@@ -45,7 +45,7 @@ async def line(history: History, text: str, after: int) -> Record:
     """Wait for a console line."""
     return await wait_for_record(
         history, lambda entry: entry.source == "console.a" and entry.fields["text"] == text,
-        what=f"the console line {text}", timeout_s=20, after=after,
+        what=f"the console line {text}", timeout_s=100, after=after,
     )  # fmt: skip
 
 
@@ -82,7 +82,7 @@ def test_an_unexpected_death_is_recorded_and_raised(tmp_path: Path) -> None:
         async with Machine(node(tmp_path), history) as machine:
             os.kill(machine.pid, signal.SIGKILL)
             record = await wait_for_record(
-                history, lambda entry: entry.kind == "died", what="the record of the death", timeout_s=10
+                history, lambda entry: entry.kind == "died", what="the record of the death", timeout_s=100
             )
             with pytest.raises(MachineError, match="died unexpectedly with code -9"):
                 await machine.cont()
@@ -198,7 +198,7 @@ def test_a_machine_that_dies_while_it_is_saved_leaves_no_image(tmp_path: Path) -
         async with Machine(node(tmp_path), history) as machine, asyncio.TaskGroup() as group:
             group.create_task(machine.save_memory(tmp_path / "memory"))
             await wait_for_record(
-                history, lambda entry: entry.fields.get("event") == "MIGRATION", what="the save", timeout_s=10
+                history, lambda entry: entry.fields.get("event") == "MIGRATION", what="the save", timeout_s=100
             )
             os.kill(machine.pid, signal.SIGKILL)
 

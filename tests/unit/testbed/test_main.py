@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import shlex
 import signal
+import sys
 from collections.abc import AsyncIterator, Iterable, Iterator
 from contextlib import asynccontextmanager
 from importlib.metadata import entry_points
@@ -15,14 +17,19 @@ import pytest
 
 from testbed import __main__ as command
 from testbed.errors import HostError, MachineError, UsageError
+from testbed.orders import SOCKET, Orders
+from testbed.process import run
 from testbed.site import SiteOptions
 from tests.unit.testbed.small_image import own_host
+
+ROOT = Path(command.__file__).parent.parent
 
 
 @pytest.fixture(autouse=True)
 def as_before(tmp_path: Path) -> Iterator[None]:
     """Give the signal handlers back, which the command sets for its process."""
     before = signal.getsignal(signal.SIGTERM)
+    FakeSession.sockets = tmp_path
     with own_host(tmp_path):
         yield
     signal.signal(signal.SIGTERM, before)
@@ -34,10 +41,11 @@ class FakeSession:
     ends_with: BaseException | None = None
     ended = False
     arguments: tuple[Path, SiteOptions, bool] | None = None
-    bed = None
+    sockets: Path
 
     def __init__(self, out: Path, site: SiteOptions) -> None:
         self.out, self.site = out, site
+        self.bed = SimpleNamespace(sockets=self.sockets)
 
     async def __aenter__(self) -> Self:
         return self
@@ -51,6 +59,7 @@ class FakeSession:
     async def protect(self, *, cold: bool) -> None:
         """End as planned, or get the bed up."""
         FakeSession.arguments = (self.out, self.site, cold)
+        assert (self.sockets / SOCKET).exists(), "a bed on its way up can already be looked at"
         if FakeSession.ends_with is not None:
             raise FakeSession.ends_with
 
@@ -59,9 +68,9 @@ BESIDE: list[str] = []
 
 
 @asynccontextmanager
-async def beside(_bed: object) -> AsyncIterator[None]:
+async def beside(_bed: object, orders: Orders) -> AsyncIterator[None]:
     """Stands for what another package does while a bed is up."""
-    BESIDE.append("begins")
+    BESIDE.append(f"begins, {orders.takes('exec')}")
     try:
         yield
     finally:
@@ -118,8 +127,18 @@ def test_sigterm_ends_a_bed_as_ctrl_c_does(
     BESIDE.clear()
     assert up(monkeypatch, None) == 130
     assert FakeSession.ended
-    assert BESIDE == ["begins", "ends"]
+    assert BESIDE == ["begins, True", "ends"]
     assert "every process of the bed is ended" in capsys.readouterr().err
+
+
+def test_a_bed_in_the_background_of_a_script_can_be_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A shell starts it there with SIGINT ignored; a polite kill ends it all the same."""
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        assert up(monkeypatch, None) == 130
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert FakeSession.ended
 
 
 def test_up_takes_directory_and_cold_boot(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -140,8 +159,25 @@ def test_help_names_the_verbs_of_all_packages(capsys: pytest.CaptureFixture[str]
         command.main(["--help"])
     assert ended.value.code == 0
     text = capsys.readouterr().out
-    for verb in ("doctor", "up", "history", "run", "demo", "bench", "list", "replay", "shrink", "inject", "heal"):
+    verbs = "doctor up exec console status history run demo bench list replay shrink inject heal"
+    for verb in verbs.split():
         assert f"\n    {verb} " in text
+
+
+@pytest.mark.parametrize("verb", ["list", "list --json", "check faults/schedules/A1.jsonl"])
+def test_an_output_that_nobody_reads_to_its_end_is_no_error(verb: str) -> None:
+    """`testbed list | head` ends without a word; the code is that of a program which SIGPIPE ended."""
+    line = f"{shlex.quote(sys.executable)} -m testbed {verb} | true; exit ${{PIPESTATUS[0]}}"
+    done = asyncio.run(run(["bash", "-c", line], timeout_s=120, check=False, cwd=ROOT))
+    assert (done.returncode, done.stderr.splitlines()[2:]) == (141, []), done.stderr  # a schedule is told before
+
+
+def test_a_broken_pipe_that_is_not_our_output_is_not_hidden(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """A programming error somewhere in the bed keeps its traceback."""
+    with pytest.raises(BrokenPipeError):
+        up(monkeypatch, BrokenPipeError())
 
 
 @pytest.mark.parametrize("arguments", [[], ["fly"]], ids=["none", "unknown"])

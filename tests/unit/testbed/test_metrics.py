@@ -190,7 +190,7 @@ def test_a_writer_that_is_killed_leaves_nothing_half(path: Path, tmp_path: Path)
 
         environment = {**os.environ, "PYTHONPATH": str(ROOT)}
         async with Child([sys.executable, "-c", text], name="writer", log=log, env=environment) as child:
-            await wait_until(half, what="a transaction that is half done", timeout_s=20, poll_s=0.02)
+            await wait_until(half, what="a transaction that is half done", timeout_s=100, poll_s=0.02)
             await child.kill()
 
     asyncio.run(killed())
@@ -261,7 +261,7 @@ def test_a_checkout_that_differs_from_its_revision_says_so(tmp_path: Path) -> No
         git = ["git", "-C", str(tmp_path), "-c", "user.name=x", "-c", "user.email=x@invalid"]
         (tmp_path / "file").write_text("one", encoding="ascii")
         for words in (["init", "-q"], ["add", "."], ["commit", "-q", "-m", "one"]):
-            await run([*git, *words], timeout_s=20)
+            await run([*git, *words], timeout_s=100)
         clean = await git_revision(tmp_path)
         (tmp_path / "file").write_text("two", encoding="ascii")
         return [clean, await git_revision(tmp_path)]

@@ -136,7 +136,7 @@ def test_a_node_goes_on_with_its_disks_after_a_kill(tmp_path: Path) -> None:
         was_on = node.is_on
         await wait_for_record(
             history, lambda entry: entry.source == "console.a" and entry.fields["text"] == "A", what="the letter",
-            timeout_s=20,
+            timeout_s=100,
         )  # fmt: skip
         first = node.machine.pid
         await node.machine.kill()
@@ -165,7 +165,7 @@ def test_a_node_that_dies_while_it_boots_is_not_waited_for(tmp_path: Path) -> No
         await node.make_disks()
         await node.start()
         os.kill(node.machine.pid, signal.SIGKILL)
-        await wait_for_record(history, lambda entry: entry.kind == "died", what="the death", timeout_s=10)
+        await wait_for_record(history, lambda entry: entry.kind == "died", what="the death", timeout_s=100)
         node.machine.spec.qemu_log.write_text("out of breath\n", encoding="ascii")
         with pytest.raises(MachineError, match=r"(?s)Node a cannot boot: its QEMU has ended.*out of breath"):
             await node.wait_booted(100)

@@ -29,7 +29,7 @@ needs_qemu = pytest.mark.skipif(shutil.which("qemu-system-x86_64") is None, reas
 
 NODE_MAC = bytes.fromhex("525400770001")
 NODE_IP, GATEWAY_IP, CENTRE_IP = (socket.inet_aton(f"10.77.0.{host}") for host in (11, 2, 4))
-LIMIT_S = 10.0
+LIMIT_S = 100.0
 
 
 def arp_request(address: bytes) -> bytes:

@@ -12,7 +12,7 @@ import pytest
 
 from testbed.outside_relay import relay
 
-LIMIT_S = 10.0
+LIMIT_S = 100.0
 
 
 @pytest.fixture

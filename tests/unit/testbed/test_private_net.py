@@ -29,7 +29,7 @@ print(frames.recv(2000).hex())
 def enter(mac: str) -> process.Completed:
     """Run the program that enters and tries to connect to somebody."""
     argv = [sys.executable, "-c", PROGRAM, mac]
-    return asyncio.run(process.run(argv, timeout_s=30, check=False, cwd=ROOT))
+    return asyncio.run(process.run(argv, timeout_s=100, check=False, cwd=ROOT))
 
 
 def test_the_kernel_of_a_private_network_speaks_through_the_socket() -> None:
@@ -53,5 +53,5 @@ def test_what_the_host_refuses_is_named_with_its_step() -> None:
 def test_the_doctor_is_told_whether_the_host_gives_one() -> None:
     """The module as a program tries it, and ends with 0 or with a sentence."""
     argv = [sys.executable, "-m", "testbed.private_net"]
-    done = asyncio.run(process.run(argv, timeout_s=30, check=False, cwd=ROOT))
+    done = asyncio.run(process.run(argv, timeout_s=100, check=False, cwd=ROOT))
     assert (done.returncode == 0) == (done.stderr == "")

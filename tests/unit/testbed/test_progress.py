@@ -15,7 +15,7 @@ from testbed.progress import Progress
 async def lines(limit: int, capsys: pytest.CaptureFixture[str]) -> str:
     """Wait until so many lines were printed, and return all."""
     text = ""
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(100):
         while text.count("\n") < limit:
             text += capsys.readouterr().err
             await asyncio.sleep(0.001)

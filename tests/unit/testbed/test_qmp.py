@@ -41,7 +41,7 @@ async def connected(tmp_path: Path, history: History) -> AsyncIterator[tuple[Qmp
 async def ended(history: History) -> object:
     """Wait for the record of the connection's end and say whether it was expected."""
     record = await wait_for_record(
-        history, lambda entry: entry.kind == "disconnected", what="the end of the connection", timeout_s=10
+        history, lambda entry: entry.kind == "disconnected", what="the end of the connection", timeout_s=100
     )
     return record.fields["expected"]
 
@@ -55,7 +55,7 @@ def test_commands_are_answered_and_events_recorded(tmp_path: Path) -> None:
         async with connected(tmp_path, history) as (qmp, _):
             await qmp.execute("stop")
             await wait_for_record(
-                history, lambda entry: entry.fields.get("event") == "STOP", what="the event STOP", timeout_s=10
+                history, lambda entry: entry.fields.get("event") == "STOP", what="the event STOP", timeout_s=100
             )
             return (await qmp.execute_dict("query-status"))["running"]
 

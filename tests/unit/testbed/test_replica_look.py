@@ -106,7 +106,7 @@ def test_a_look_is_taken_again_until_the_mirrors_are_quiet(images: Path) -> None
 
     async def calm_down() -> Look:
         async with asyncio.TaskGroup() as tasks:
-            looking = tasks.create_task(look_when_quiet(find_disks(images), "web", timeout_s=30))
+            looking = tasks.create_task(look_when_quiet(find_disks(images), "web", timeout_s=100))
             await asyncio.sleep(0)
             damage(images / "b-vdc.raw", MD_OFFSET_BYTES, calm)
         return looking.result()

@@ -95,6 +95,21 @@ def test_the_files_of_a_running_bed_are_not_removed(tmp_path: Path) -> None:
     assert (out / "history.jsonl").read_text(encoding="ascii") == "under way\n"
 
 
+def test_a_running_bed_is_named_before_anything_else_is_found_wanting(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The memory that the other bed uses, or an image that is not there, is not what a person has to hear of."""
+
+    async def broken() -> Image:
+        raise ImageError("no mirror")
+
+    monkeypatch.setattr(image, "ensure", broken)
+    monkeypatch.setattr(session, "MEMORY_MIN_BYTES", 1 << 60)
+    with host_lock("the first"), pytest.raises(HostError, match=r"Another test bed runs .*the first"):
+        asyncio.run(enter(tmp_path / "run"))
+    assert not (tmp_path / "run").exists()
+
+
 @pytest.mark.parametrize(
     ("limit", "message"),
     [
@@ -160,7 +175,8 @@ def test_the_description_tells_a_person_where_everything_is(tmp_path: Path, monk
     assert "VM 10.77.0.20, service address 10.77.0.10" in lines[0]
     assert lines[1] == "  node a: primary, epoch 3, QEMU pid 4711"
     assert lines[2].startswith("  node b: backup")
-    assert str(tmp_path / "run") in lines[3]
+    assert "testbed status, exec NODE -- COMMAND, console NODE, inject FAULT TARGET, heal" in lines[3]
+    assert str(tmp_path / "run") in lines[4]
 
 
 def bed_of(out: Path, site: SiteOptions) -> Bed:

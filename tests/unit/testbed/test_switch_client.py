@@ -36,7 +36,7 @@ async def pass_one(switch: Switch, source: Device, target: Device, frame: bytes)
     """Send a frame through the process and wait until the target has it."""
     loop = asyncio.get_running_loop()
     source.send(frame)
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(100):
         return await loop.sock_recv(target.socket, 20_000)
 
 
@@ -75,7 +75,7 @@ def test_rules_taps_and_injections_through_the_process() -> None:
         tap, _ = await switch.rule_add("b.priv0", Direction.OUT, "tap", settings={"behind": True})
         number, _ = await switch.inject("a.priv0", Direction.IN, [ether(EVERYBODY, MAC_A)], interval_s=3600, count=2)
         loop = asyncio.get_running_loop()
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(100):
             assert [await loop.sock_recv(right.socket, 100) for _ in range(2)] == [ether(EVERYBODY, MAC_A)] * 2
         assert (await switch.observe([tap]))["taps"][str(tap)]["matched"] == 2
         assert len((await switch.rules())["rules"]) == 2
@@ -99,11 +99,11 @@ def test_events_reach_the_history_with_the_time_of_the_switch() -> None:
         await switch.watch(macs=[MAC_VM])
         for device in devices:
             device.send(ether(EVERYBODY, MAC_VM))
-        await wait_for_record(history, lambda record: record.kind == "moved", what="the move", timeout_s=10)
+        await wait_for_record(history, lambda record: record.kind == "moved", what="the move", timeout_s=100)
         claims = [record for record in history if record.kind == "claim"]
         assert {str(claim.fields["port"]) for claim in claims} == {"a.biz0", "b.biz0"}
         assert claims[0].t_s <= claims[1].t_s
-        await wait_for_record(history, lambda record: record.kind == "seen", what="the aggregate", timeout_s=10)
+        await wait_for_record(history, lambda record: record.kind == "seen", what="the aggregate", timeout_s=100)
         for device in devices:
             device.socket.close()
 
@@ -131,7 +131,7 @@ def test_the_death_of_the_process_is_an_error_with_its_last_words() -> None:
         with (directory / "log").open("a") as log:
             log.write("its last words\n")
         os.kill(switch.pid, signal.SIGKILL)
-        await wait_for_record(history, lambda record: record.kind == "ended", what="the end", timeout_s=10)
+        await wait_for_record(history, lambda record: record.kind == "ended", what="the end", timeout_s=100)
         assert not switch.alive
         with pytest.raises(SwitchError, match="its last words"):
             await switch.ports()

@@ -44,7 +44,7 @@ class Service:
         async def found() -> dict[str, Any] | None:
             return next((said for said in self.said if wanted.items() <= said.items()), None)
 
-        report = await wait_until(found, what=f"{wanted}", timeout_s=20, poll_s=0.005)
+        report = await wait_until(found, what=f"{wanted}", timeout_s=100, poll_s=0.005)
         assert report is not None
         return report
 
@@ -186,6 +186,6 @@ def test_frames_go_both_ways_and_what_has_no_room_is_counted(tmp_path: Path) -> 
             async def lost() -> bool:
                 return pump.lost == 1
 
-            await wait_until(lost, what="the count of lost frames", timeout_s=20, poll_s=0.005)
+            await wait_until(lost, what="the count of lost frames", timeout_s=100, poll_s=0.005)
 
     asyncio.run(run())

@@ -79,7 +79,7 @@ def test_a_probe_that_dies_does_not_look_like_an_outage() -> None:
                 if probe.problem is not None:
                     pytest.skip(probe.problem)
                 os.kill(probe.pid, signal.SIGKILL)
-                await wait_for_record(history, lambda r: r.kind == "ended", what="the end of the probe", timeout_s=20)
+                await wait_for_record(history, lambda r: r.kind == "ended", what="the end of the probe", timeout_s=100)
                 assert "ended during the run" in str(probe.problem)
                 before = probe.attempts["tcp_new"].summary()
                 assert before == probe.attempts["tcp_new"].summary()

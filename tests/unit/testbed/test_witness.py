@@ -16,7 +16,7 @@ from testbed.witness import WitnessOrder
 from tests.unit.testbed.small_image import all_gone
 from tests.unit.testbed.witness_bench import SECRET, WITNESS_IP, WITNESS_PORT, WitnessBench, witness_bench
 
-LOOK_S = 10.0
+LOOK_S = 100.0
 SILENT_S = 0.3
 
 

@@ -52,7 +52,7 @@ class WitnessBench:
         self.client.listen(port, lambda datagram, _now_s: heard.put_nowait(datagram.payload))
         try:
             self.client.udp_send(WITNESS_IP, UDP_PORT, port, encode(keys(bytes.fromhex(SECRET)), question))
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(100):
                 reply = decode_reply(keys(bytes.fromhex(SECRET)), await heard.get())
         finally:
             self.client.stop_listening(port)

@@ -17,7 +17,7 @@ from tests.unit.avance.adapters.netns_lan import IMPOSSIBLE
 @functools.cache
 def _tried() -> tuple[str, str]:
     argv = [sys.executable, "-m", "tests.unit.avance.adapters.netns_lan"]
-    completed = asyncio.run(run(argv, timeout_s=60.0))
+    completed = asyncio.run(run(argv, timeout_s=300.0))
     return completed.stdout, completed.detail
 
 

@@ -77,7 +77,7 @@ def tap(name: str) -> int:
 
 async def must(*argv: str) -> None:
     """Run a command that has to succeed."""
-    completed = await run(argv, timeout_s=10.0)
+    completed = await run(argv, timeout_s=100)
     if completed.outcome is not Outcome.OK:
         raise OSError(completed.detail)
 

@@ -49,7 +49,7 @@ async def listening(answer: Witness | Callable[[bytes], list[bytes]], port: int 
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK) as sock:
         sock.bind(("127.0.0.1", port))
         stop = asyncio.Event()
-        async with asyncio.timeout(20), asyncio.TaskGroup() as tasks:
+        async with asyncio.timeout(100), asyncio.TaskGroup() as tasks:
             tasks.create_task(serve(answer, sock, stop) if isinstance(answer, Witness) else _invent(answer, sock, stop))
             try:
                 yield sock.getsockname()[1]

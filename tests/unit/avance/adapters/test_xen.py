@@ -164,7 +164,7 @@ def test_domain_that_is_born_during_a_pause_is_paused_too(tools: Tools, tmp_path
 
     async def story() -> None:
         adapter = hypervisor()
-        async with asyncio.timeout(10.0), asyncio.TaskGroup() as tasks:
+        async with asyncio.timeout(100), asyncio.TaskGroup() as tasks:
             started = tasks.create_task(adapter.start(WEB))
             await until(lambda: any("create" in call for call in tools.calls))
             done = await adapter.pause()

@@ -92,7 +92,7 @@ def play(scene: Callable[[], Awaitable[None]]) -> None:
     """Run one scene with a limit that only a hang can reach."""
 
     async def limited() -> None:
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(100):
             await scene()
 
     asyncio.run(limited())
