@@ -51,7 +51,7 @@ def _size_bytes(path: Path) -> int:
 
 
 class Machine:
-    """One QEMU process with QMP, console, journal, guest agent and control port; leaving the context kills and reaps it."""
+    """One QEMU process with QMP, console, journal, agent and control port; leaving the context kills and reaps it."""
 
     qmp: Qmp
     console: ConsoleReader

@@ -10,7 +10,7 @@ import socket
 import sys
 import threading
 import tty
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from importlib.machinery import SourceFileLoader
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
@@ -102,7 +102,7 @@ def test_a_product_that_cannot_say_is_told_apart(node: ModuleType, state: str, w
 
 
 @pytest.fixture
-def xen(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def xen(monkeypatch: pytest.MonkeyPatch) -> None:
     """A Xen with dom0, a domain with a blank in its name, a crashed one and a dying one."""
     no = dict.fromkeys(("running", "blocked", "paused", "shutdown", "crashed", "dying", "shutdown_reason"), 0)
     rows = [
@@ -118,12 +118,12 @@ def xen(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     module.__dict__["xc"] = lambda: handle
     monkeypatch.setitem(sys.modules, "xen.lowlevel.xc", module)
     monkeypatch.setattr(sys, "path", list(sys.path))
-    return
 
 
 def test_domains_are_listed_as_xl_lists_them(node: ModuleType, xen: None) -> None:
     """Names come from xenstore, blanks and quotes included; what has none any more is nameless."""
-    names = {b"/local/domain/%d/name\0" % number: name for number, name in {0: b"Domain-0", 3: b't w "o', 4: b"web"}.items()}
+    names = {b"/local/domain/0/name\0": b"Domain-0", b"/local/domain/3/name\0": b't w "o'}
+    names[b"/local/domain/4/name\0"] = b"web"
 
     def talk(connection: socket.socket) -> None:
         for _ in range(4):
@@ -145,7 +145,11 @@ def test_domains_are_listed_as_xl_lists_them(node: ModuleType, xen: None) -> Non
 def test_a_silent_xenstored_is_an_error(node: ModuleType, xen: None) -> None:
     """Domains without names are not told as a list."""
     done = threading.Event()
-    thread = listens(node.XENSTORE, lambda _: done.wait(10) and None)
+
+    def talk(_: socket.socket) -> None:
+        done.wait(10)
+
+    thread = listens(node.XENSTORE, talk)
     assert "xenstored did not answer within 0.2 s" in asked(node, QUESTIONS["domains"])["error"]
     done.set()
     thread.join()
