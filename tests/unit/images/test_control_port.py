@@ -106,11 +106,12 @@ def xen(monkeypatch: pytest.MonkeyPatch) -> None:
     """A Xen with dom0, a domain with a blank in its name, a crashed one and a dying one."""
     no = dict.fromkeys(("running", "blocked", "paused", "shutdown", "crashed", "dying", "shutdown_reason"), 0)
     rows = [
-        no | {"domid": 0, "running": 1, "cpu_time": 36_600_000_000},
+        no | {"domid": 0, "running": 1, "cpu_time": 36_600_000_000, "handle": [0] * 16},
         no | {"domid": 3, "blocked": 1, "cpu_time": 1},
         no | {"domid": 4, "shutdown": 1, "crashed": 1, "shutdown_reason": 3, "cpu_time": 0},
         no | {"domid": 5, "paused": 1, "dying": 1, "shutdown_reason": 255, "cpu_time": 0},
     ]
+    rows = [{"handle": [one["domid"]] * 16} | one for one in rows]
     handle = SimpleNamespace(domain_getinfo=lambda: rows)
     monkeypatch.setitem(sys.modules, "xen", ModuleType("xen"))
     monkeypatch.setitem(sys.modules, "xen.lowlevel", ModuleType("xen.lowlevel"))
@@ -140,6 +141,14 @@ def test_domains_are_listed_as_xl_lists_them(node: ModuleType, xen: None) -> Non
         ("(null)", 5, "--p--d", None),
     ]  # fmt: skip
     assert found[0]["cpu_s"] == 36.6
+
+
+def test_known_names_need_no_xenstored(node: ModuleType, xen: None) -> None:
+    """A domain keeps the name that it had when it was seen first, also while xenstored hangs or it dies."""
+    for number in (0, 3, 4, 5):
+        node.NAMES[number, bytes([number] * 16)] = f"name {number}"
+    found = asked(node, QUESTIONS["domains"])["domains"]
+    assert [one["name"] for one in found] == ["name 0", "name 3", "name 4", "name 5"]
 
 
 def test_a_silent_xenstored_is_an_error(node: ModuleType, xen: None) -> None:
