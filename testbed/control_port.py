@@ -8,6 +8,7 @@ earlier question is answered late is passed over, because each has a number. Thi
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import itertools
 import json
 import secrets
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from types import TracebackType
 
 ANSWER_BYTES_MAX = 4 << 20
+AGAIN_S = 2.0  # a question is lost when its node is reset over it: put it again
 INSIDE = 0.8  # this part of the deadline is the node's own, so that its reason arrives before ours is over
 
 
@@ -78,18 +80,26 @@ class ControlPort:
 
     async def _answer(self, question: str, timeout_s: float) -> dict[str, Any]:
         await self.open()
-        assert self._reader is not None
         assert self._writer is not None
-        number = next(self._numbers)
-        # The line end before it ends half a question that was left in the node.
-        self._writer.write(f"\n{number} {timeout_s * INSIDE:g} {question}\n".encode())
-        await self._writer.drain()
+        asked: set[bytes] = set()
+        while True:
+            number = next(self._numbers)
+            asked.add(b"%d" % number)
+            # The line end before it ends half a question that was left in the node.
+            self._writer.write(f"\n{number} {timeout_s * INSIDE:g} {question}\n".encode())
+            await self._writer.drain()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(AGAIN_S):
+                    return await self._heard(asked)
+
+    async def _heard(self, asked: set[bytes]) -> dict[str, Any]:
+        assert self._reader is not None
         while True:
             line = await self._reader.readline()
             if not line.endswith(b"\n"):
                 raise EOFError("QEMU closed it")
             first, _, text = line.partition(b" ")
-            if first.strip(b"\0") == b"%d" % number:
+            if first.strip(b"\0") in asked:
                 document = json.loads(text)
                 if not isinstance(document, dict):
                     raise ValueError(f"an answer that is no document: {text[:200]!r}")

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from testbed import control_port as module
 from testbed.control_port import ControlPort
 from testbed.errors import GuestCommandError
 
@@ -74,6 +75,21 @@ def test_a_late_answer_is_not_taken_for_the_next_one(tmp_path: Path) -> None:
         assert await port.ask("second", timeout_s=5.0) == {"asked": "second"}
 
     play(tmp_path, late, story)
+
+
+def test_a_lost_question_is_put_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A node that is reset over a question answers it when it is back; a late answer to a try counts."""
+    monkeypatch.setattr(module, "AGAIN_S", 0.1)
+    seen: list[str] = []
+
+    async def lossy(line: str) -> str:
+        seen.append(line)
+        return await echo(seen[0]) if len(seen) == 3 else ""
+
+    async def story(port: ControlPort) -> None:
+        assert await port.ask("status", timeout_s=5.0) == {"asked": "status"}
+
+    assert len(play(tmp_path, lossy, story)) == 3
 
 
 def test_the_nodes_reason_is_passed_on(tmp_path: Path) -> None:
