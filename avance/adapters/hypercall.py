@@ -10,10 +10,10 @@ from __future__ import annotations
 import importlib
 import sys
 from dataclasses import dataclass
-from glob import glob
+from pathlib import Path
 from typing import Any
 
-_TOOLS = "/usr/lib/xen-*/lib/python"  # where Debian's xen-utils puts the module
+_TOOLS = (Path("/usr/lib"), "xen-*/lib/python")  # where Debian's xen-utils puts the module
 _PART = 64  # domains asked for at once
 
 
@@ -91,9 +91,10 @@ class Hypercalls:
 
 
 def _load() -> Any:  # noqa: ANN401 - a module without types
-    for directory in sorted(glob(_TOOLS)):  # noqa: PTH207 - pathlib's takes a pattern below a directory only
-        if directory not in sys.path:
-            sys.path.append(directory)
+    above, pattern = _TOOLS
+    for directory in sorted(above.glob(pattern)):
+        if str(directory) not in sys.path:
+            sys.path.append(str(directory))
     return importlib.import_module("xen.lowlevel.xc")
 
 
