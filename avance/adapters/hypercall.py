@@ -7,6 +7,7 @@ Xen. Nothing that takes long (a domain's destruction) belongs here: the calls bl
 
 from __future__ import annotations
 
+import errno
 import importlib
 import sys
 from dataclasses import dataclass
@@ -56,13 +57,15 @@ class Hypercalls:
         """
         xc = self._xc()
         found: list[XenDomain] = []
-        first = 1
+        first = 0
         while True:
             try:
                 part = xc.domain_getinfo(first, _PART)
             except RuntimeError as error:
+                if first > 0 and error.args[:1] == (errno.ESRCH,):
+                    return found  # with no domain from this number on, Xen gives this error and not an empty list
                 raise OSError(f"Xen did not list its domains: {error}") from error
-            found += [_domain(entry) for entry in part]
+            found += [_domain(entry) for entry in part if entry["domid"] > 0]
             if len(part) < _PART:
                 return found
             first = part[-1]["domid"] + 1

@@ -142,7 +142,7 @@ def test_number_that_is_used_again_is_asked_anew(host: Host) -> None:
 
     async def story() -> None:
         await host.adapter.read(WEB)
-        host.xen.listed[0]["handle"][0] ^= 1
+        host.xen.listed[-1]["handle"][0] ^= 1
         host.store.nodes["/local/domain/4/name"] = "other"
         await host.adapter.read(WEB)
 
@@ -161,7 +161,7 @@ def test_changes_are_reported_once(host: Host) -> None:
         asked = len(host.store.asked)
         host.store.fire("@introduceDomain")
         await until(lambda: len(host.store.asked) > asked)
-        host.xen.listed.clear()
+        host.xen.listed.pop()
         host.store.fire("@releaseDomain")
         await until(lambda: len(host.events) == 3)
 
@@ -417,7 +417,7 @@ def test_domain_that_is_born_during_a_pause_is_paused_too(host: Host, tmp_path: 
             done = await host.adapter.pause()
             assert done.outcome is (Outcome.OK if early else Outcome.FAILED)
             assert early or "just being created: web" in done.detail
-            entry = host.xen.listed[0] if early else host.xen.put(3, "p", vm=WEB, ran=False)
+            entry = host.xen.listed[-1] if early else host.xen.put(3, "p", vm=WEB, ran=False)
             host.xen.domain_unpause(3)  # the last step of xl
             created.touch()
             assert (await started).outcome is Outcome.OK

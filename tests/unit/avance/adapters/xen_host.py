@@ -20,11 +20,19 @@ HEADER = struct.Struct("=IIII")
 FOREIGN = "11111111222243334444555555555555"
 
 
+def _entry(number: int, state: str, digits: str, *, ran: bool) -> dict[str, Any]:
+    words = {"r": "running", "b": "blocked", "p": "paused", "s": "shutdown", "c": "crashed", "d": "dying"}
+    entry: dict[str, Any] = {"domid": number, "handle": list(bytes.fromhex(digits)), "cpu_time": 5 * ran}
+    entry |= {word: int(letter in state) for letter, word in words.items()}
+    entry["holds"] = entry["paused"]
+    return entry
+
+
 @dataclass
 class FakeXen:
     """Domains as `xc.domain_getinfo` of Xen 4.17 returns them, and what was done to them; also the module's name."""
 
-    listed: list[dict[str, Any]] = field(default_factory=list)
+    listed: list[dict[str, Any]] = field(default_factory=lambda: [_entry(0, "r", "0" * 32, ran=True)])
     calls: list[str] = field(default_factory=list)
     broken: bool = False
     stubborn: bool = False
@@ -35,25 +43,24 @@ class FakeXen:
 
     def put(self, number: int, state: str = "b", *, vm: str = "", ran: bool = True) -> dict[str, Any]:
         """Let a domain exist, of a VM or foreign; the letters are those of xl(1): r b p s c d."""
-        digits = xl.uuid_of(VmId(vm)) if vm else FOREIGN
-        words = {"r": "running", "b": "blocked", "p": "paused", "s": "shutdown", "c": "crashed", "d": "dying"}
-        entry: dict[str, Any] = {"domid": number, "handle": list(bytes.fromhex(digits)), "cpu_time": 5 * ran}
-        entry |= {word: int(letter in state) for letter, word in words.items()}
-        entry["holds"] = entry["paused"]
+        entry = _entry(number, state, xl.uuid_of(VmId(vm)) if vm else FOREIGN, ran=ran)
         self.listed.append(entry)
         return entry
 
     def domain_getinfo(self, first: int, most: int) -> list[dict[str, Any]]:
-        """Return at most so many domains from this number on."""
+        """Return at most so many domains from this number on; none at all is an error, as on Xen 4.17 (tried)."""
         if self.broken:
-            raise RuntimeError("(13, 'Permission denied')")
-        return sorted((one for one in self.listed if one["domid"] >= first), key=lambda one: int(one["domid"]))[:most]
+            raise RuntimeError(13, "Permission denied")
+        found = sorted((one for one in self.listed if one["domid"] >= first), key=lambda one: int(one["domid"]))[:most]
+        if not found:
+            raise RuntimeError(3, "No such process")
+        return found
 
     def _hold(self, name: str, number: int, more: int) -> None:
         self.calls.append(f"{name} {number}")
         found = [one for one in self.listed if one["domid"] == number]
         if not found or self.stubborn:
-            raise RuntimeError("(3, 'No such process')")
+            raise RuntimeError(3, "No such process")
         found[0]["holds"] += more
         found[0]["paused"] = int(found[0]["holds"] > 0)
 
