@@ -104,9 +104,9 @@ def test_a_product_that_cannot_say_is_told_apart(node: ModuleType, state: str, w
 @pytest.fixture
 def xen(monkeypatch: pytest.MonkeyPatch) -> None:
     """A Xen with dom0, a domain with a blank in its name, a crashed one and a dying one."""
-    no = dict.fromkeys(("running", "blocked", "paused", "shutdown", "crashed", "dying", "shutdown_reason"), 0)
+    no: dict[str, Any] = dict.fromkeys(("running", "blocked", "paused", "shutdown", "crashed", "dying", "shutdown_reason"), 0)
     rows = [
-        no | {"domid": 0, "running": 1, "cpu_time": 36_600_000_000, "handle": [0] * 16},
+        no | {"domid": 0, "running": 1, "cpu_time": 36_600_000_000},
         no | {"domid": 3, "blocked": 1, "cpu_time": 1},
         no | {"domid": 4, "shutdown": 1, "crashed": 1, "shutdown_reason": 3, "cpu_time": 0},
         no | {"domid": 5, "paused": 1, "dying": 1, "shutdown_reason": 255, "cpu_time": 0},
