@@ -41,6 +41,7 @@ from avance.journal import JOURNAL_PATH, Journal
 from avance.parsed import Json
 from avance.ports import Done
 from avance.status import Around, document, unpaired
+from avance.status_text import status_text
 from avance.wire.decision_lines import Before
 
 _FENCE_ANSWER_S = 20.0  # deadline of the fence-peer handler, times the dilation
@@ -393,7 +394,8 @@ class Daemon:
     async def _dispatch(self, request: dict[str, Any]) -> dict[str, Any]:
         op = request["op"]
         if op == "status":
-            return self._node.status() if self._node is not None else unpaired(now_s())
+            status = self._node.status() if self._node is not None else unpaired(now_s())
+            return {"ok": status_text(status)} if request.get("words") is True else status
         if op == "pair":
             async with self._pairing:
                 return await self._pair(request)

@@ -1,15 +1,15 @@
 """DRBD's fence-peer handler (drbd.conf(5), 'handlers'): puts the question to the daemon and exits with its answer.
 
 It must never decide: no answer, or one that is not understood, is exit code 1, "handler broken": I/O stays frozen.
-DRBD waits with frozen I/O while this starts, so it imports next to nothing: `_socket` is the part of `socket` that is
-compiled, and an answer is compared as bytes. That takes a third of the time (docs/faults.md, "The handler's start").
+DRBD waits with frozen I/O while this starts, so it imports next to nothing, and an answer is compared as bytes. That
+takes a third of the time (docs/faults.md, "The handler's start").
 """
 
 import os
 import sys
-from _socket import AF_UNIX, SOCK_STREAM, socket
 
 import avance
+from avance.socket_line import exchange
 
 _DENIED = 1
 _ANSWERS = {b'{"code": %d}\n' % code: code for code in range(3, 8)}  # as the daemon's control socket writes them
@@ -26,20 +26,8 @@ def main(path: str = avance.CONTROL_SOCKET) -> int:
 
 
 def _ask(path: str, resource: str) -> bytes:
-    sock = socket(AF_UNIX, SOCK_STREAM)
-    try:
-        sock.settimeout(_ANSWER_S)
-        sock.connect(path)
-        sock.sendall(f'{{"op": "fence-peer", "resource": "{resource}"}}\n'.encode(errors="replace"))
-        data = b""
-        while not data.endswith(b"\n") and len(data) < _ANSWER_BYTES:
-            part = sock.recv(_ANSWER_BYTES)
-            if not part:
-                break
-            data += part
-        return data
-    finally:
-        sock.close()
+    request = f'{{"op": "fence-peer", "resource": "{resource}"}}'.encode(errors="replace")
+    return exchange(path, request, answer_s=_ANSWER_S, bytes_max=_ANSWER_BYTES)
 
 
 if __name__ == "__main__":

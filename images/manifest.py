@@ -31,6 +31,7 @@ PRODUCT = {
     ],
     "site_schema": "avance.site/1",
 }  # fmt: skip
+QUESTIONS = {"status": '{"op": "status"}', "domains": "domains"}  # lines that node/usr/lib/node/control-port answers
 GUEST_KERNEL = "/usr/lib/workload/vmlinux"
 GUEST_RAMDISK = "/usr/lib/workload/initrd"
 WORKLOAD = {
@@ -62,5 +63,6 @@ def write(
         "versions": dict(versions),
         "product": {"name": "avance", "version": product_version, **PRODUCT},
         "workload": WORKLOAD,
+        "questions": QUESTIONS,
     }
     (layer.directory / FILE).write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")

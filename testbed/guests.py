@@ -1,4 +1,6 @@
-"""Which nodes run a VM, as Xen says in each dom0: `xl list -v` over the out-of-band channel, without the product.
+"""Which nodes run a VM, as Xen says in each dom0 over the out-of-band channel, without the product.
+
+A node with a control port answers by a hypercall and xenstored, in some milliseconds; others by `xl list -v`.
 
 It serves the question whether the same VM runs twice. A node that cannot be asked is unknown, never "no"; a domain
 that was destroyed and is not gone yet has lost its name, so it is listed as NAMELESS and counts as no VM.
@@ -11,6 +13,7 @@ import contextlib
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from testbed import pace
 from testbed.errors import GuestCommandError, TestbedError
@@ -21,7 +24,8 @@ NAMELESS = "(null)"
 LIST_LIMIT_S = 10.0  # inside the node, so that none is left behind
 LIST_TIMEOUT_S = 15.0
 COLUMNS_MIN = 8
-WATCH_INTERVAL_S = 15.0  # each list costs dom0 about half a second of its processor, which a takeover needs
+WATCH_INTERVAL_S = 2.0  # an answer of the control port costs dom0 some milliseconds of its processor
+PROGRAM_INTERVAL_S = 15.0  # each `xl list` costs about half a second, which a takeover needs
 # libxl's names are poweroff 0, reboot 1, suspend 2, crash 3, watchdog 4 (xen/include/public/sched.h).
 POWEROFF, CRASH = 0, 3
 
@@ -55,12 +59,26 @@ def parse_domains(text: str) -> tuple[Domain, ...]:
 
 
 async def domains(node: Node) -> tuple[Domain, ...]:
-    """List the domains of one node; raises MachineError when it is off, and when Xen's tools do not answer."""
-    argv = ["timeout", f"{pace.scaled(LIST_LIMIT_S):g}", "xl", "list", "-v"]
-    listed = parse_domains(await node.machine.guest.must_succeed(argv, timeout_s=LIST_TIMEOUT_S))
+    """List the domains of one node; raises MachineError when it is off, and when Xen or xenstored does not answer."""
+    question = node.image.questions.get("domains")
+    if question is not None:
+        listed = _answered(await node.machine.control.ask(question, timeout_s=LIST_TIMEOUT_S), node.name)
+    else:
+        argv = ["timeout", f"{pace.scaled(LIST_LIMIT_S):g}", "xl", "list", "-v"]
+        listed = parse_domains(await node.machine.guest.must_succeed(argv, timeout_s=LIST_TIMEOUT_S))
     if not listed:
-        raise GuestCommandError(f"`xl list -v` on node {node.name} names no domain, not even dom0.")
+        raise GuestCommandError(f"Xen on node {node.name} names no domain, not even dom0.")
     return listed
+
+
+def _answered(answer: dict[str, Any], node: str) -> tuple[Domain, ...]:
+    try:
+        return tuple(
+            Domain(one["name"], int(one["id"]), one["flags"], float(one["cpu_s"]), one["reason"])
+            for one in answer["domains"]
+        )
+    except (KeyError, TypeError, ValueError) as error:
+        raise GuestCommandError(f"Node {node} answered with no list of domains: {str(answer)[:200]}") from error
 
 
 async def where_runs(nodes: Mapping[str, Node], name: str) -> dict[str, Domain | str | None]:
@@ -91,13 +109,14 @@ async def watch(nodes: Mapping[str, Node], history: History) -> None:
 
 
 async def _watch_node(node: Node, history: History) -> None:
+    interval_s = WATCH_INTERVAL_S if "domains" in node.image.questions else PROGRAM_INTERVAL_S
     while True:
         asked_s = time.monotonic()
         with contextlib.suppress(TestbedError):
             if node.is_on:
                 listed = [{"name": one.name, "id": one.id, "state": one.flags} for one in await domains(node)]
                 history.record("guests", "domains", node=node.name, asked_s=asked_s, domains=listed)
-        await asyncio.sleep(max(0.1, pace.scaled(WATCH_INTERVAL_S) - (time.monotonic() - asked_s)))
+        await asyncio.sleep(max(0.1, pace.scaled(interval_s) - (time.monotonic() - asked_s)))
 
 
 def runners(found: Mapping[str, Domain | str | None]) -> dict[str, Domain]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -56,7 +56,10 @@ class Workload:
 
 @dataclass(frozen=True)
 class Image:
-    """One built image."""
+    """One built image; `questions` are the lines that a node answers on its control port, by what they ask for.
+
+    A question that is not there is put by starting a program in the node.
+    """
 
     hash: str
     boot: DirectBoot
@@ -65,6 +68,7 @@ class Image:
     versions: dict[str, Any]
     product: Product
     workload: Workload
+    questions: dict[str, str] = field(default_factory=dict)
 
 
 def load(manifest: Path) -> Image:
@@ -90,6 +94,7 @@ def load(manifest: Path) -> Image:
             versions=document["versions"],
             product=Product(**product),
             workload=Workload(**document["workload"]),
+            questions=dict(document.get("questions", {})),
         )
     except (OSError, AttributeError, KeyError, TypeError, ValueError) as error:
         raise ImageError(f"The image manifest {manifest} cannot be used ({error!r}). Run `make image`.") from error

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, NoReturn, Self
 
 from testbed import pace
 from testbed.console import ConsoleReader, JournalReader
+from testbed.control_port import ControlPort
 from testbed.errors import MachineError, SnapshotError, WaitTimeout
 from testbed.guest import GuestAgent
 from testbed.machine_spec import MachineSpec, NbdDiskSpec, qemu_argv
@@ -50,12 +51,13 @@ def _size_bytes(path: Path) -> int:
 
 
 class Machine:
-    """One QEMU process with its QMP, console, journal and guest agent; leaving the context kills and reaps it."""
+    """One QEMU process with QMP, console, journal, agent and control port; leaving the context kills and reaps it."""
 
     qmp: Qmp
     console: ConsoleReader
     journal: JournalReader
     guest: GuestAgent
+    control: ControlPort
 
     def __init__(self, spec: MachineSpec, history: History) -> None:
         self.spec = spec
@@ -112,6 +114,8 @@ class Machine:
             self.journal = await self._stack.enter_async_context(journal)
             self.guest = await self._stack.enter_async_context(GuestAgent(spec.socket("agent"), node=self.name))
             await self.guest.open()
+            self.control = await self._stack.enter_async_context(ControlPort(spec.socket("control"), node=self.name))
+            await self.control.open()
             await self._enable_migration_events()
             if spec.incoming is not None:
                 await self._load_memory(spec.incoming)

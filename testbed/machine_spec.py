@@ -15,7 +15,7 @@ CPU = {"tcg": TCG_CPU, "kvm": "host"}
 ACCEL = {"tcg": "tcg,tb-size=256", "kvm": "kvm"}
 # Said explicitly: QEMU's defaults differ for reads and writes, and ENOSPC would pause the machine.
 ERRORS = "rerror=report,werror=report,write-cache=on"
-PORTS = ("org.qemu.guest_agent.0", "testbed.journal.0")
+PORTS = {"agent": "org.qemu.guest_agent.0", "journal": "testbed.journal.0", "control": "testbed.control.0"}
 
 IPMI_PORT, IPMI_INTERRUPT = 0xCA2, 5  # of the KCS interface, which has no slot; what most real machines use
 SERIAL_SLOT, FIRST_DISK_SLOT, FIRST_NIC_SLOT, WATCHDOG_SLOT = 0x03, 0x04, 0x10, 0x1E
@@ -86,7 +86,7 @@ class MachineSpec:
     extra_args: tuple[str, ...] = ()
 
     def socket(self, purpose: str) -> Path:
-        """The path of this node's socket for `qmp`, `console`, `agent`, `journal` or `ipmi`."""
+        """The path of this node's socket for `qmp`, `console`, `agent`, `journal`, `control` or `ipmi`."""
         return self.socket_dir / f"{self.name}-{purpose}"
 
     @property
@@ -144,7 +144,7 @@ def _device_args(spec: MachineSpec) -> list[str]:
             f"virtio-net-pci,id={nic.name},netdev=net-{nic.name},mac={nic.mac},romfile=,addr={slot:#x}",
         ]
     argv += ["-device", f"virtio-serial-pci,id=ports,addr={SERIAL_SLOT:#x}"]
-    for number, (purpose, port) in enumerate(zip(("agent", "journal"), PORTS, strict=True), start=1):
+    for number, (purpose, port) in enumerate(PORTS.items(), start=1):
         argv += _chardev(spec, purpose)
         argv += ["-device", f"virtserialport,bus=ports.0,nr={number},chardev={purpose},name={port}"]
     if spec.watchdog:

@@ -154,7 +154,13 @@ class Node:
         await stack.aclose()
 
     async def status(self, *, timeout_s: float = STATUS_TIMEOUT_S) -> dict[str, Any]:
-        """Ask the product on this node for its status document."""
+        """Ask the product on this node for its status document, over the control port if the image has one.
+
+        Raises GuestCommandError with the reason when the daemon is not there, hangs or cannot say.
+        """
+        question = self.image.questions.get("status")
+        if question is not None:
+            return await self.machine.control.ask(question, timeout_s=timeout_s)
         text = await self.machine.guest.must_succeed(list(self.image.product.status), timeout_s=timeout_s)
         try:
             document: dict[str, Any] = json.loads(text)

@@ -18,7 +18,7 @@ from pathlib import Path
 
 from testbed.errors import SnapshotError
 from testbed.image import Image
-from testbed.machine_spec import ACCEL, CPU
+from testbed.machine_spec import ACCEL, CPU, PORTS
 from testbed.site import NODE_MACS, NODES, SEGMENTS, SiteOptions, avance_site, avance_vm
 
 FORMAT = 6  # of what is saved, and of the hardware and the ports of the switch that it belongs to
@@ -35,7 +35,7 @@ def snapshot_key(image: Image, accel: str, options: SiteOptions, fingerprint: st
     binary = f"{Path(qemu).resolve()} {stat.st_size} {stat.st_mtime_ns}"
     vm = {key: value for key, value in asdict(image.workload).items() if not key.endswith("_port")}
     documents = [avance_site(options, secret="", token="", authority_pem=fingerprint), avance_vm(options, **vm)]
-    parts = [FORMAT, image.hash, binary, accel, ACCEL[accel], CPU[accel], documents, NODE_MACS, SEGMENTS]
+    parts = [FORMAT, image.hash, binary, accel, ACCEL[accel], CPU[accel], documents, NODE_MACS, SEGMENTS, PORTS]
     return hashlib.sha256(json.dumps(parts, default=str).encode()).hexdigest()[:20]
 
 

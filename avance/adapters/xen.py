@@ -1,138 +1,225 @@
-"""Xen through xl: starts, destroys and reads domains, and watches xenstore for domains that begin or end."""
+"""Xen: starts and destroys domains by xl, and sees and pauses them by hypercalls, without starting a program.
+
+A watch of xenstore says *when* something changed, a hypercall says *what*. A domain is a VM's by the uuid that it was
+created with, which Xen itself keeps until nothing is left of the domain; one with another uuid (made by hand, or by an
+earlier version) is a VM's by its name in xenstore. So a foreign domain, whatever its name, confuses nobody.
+
+xenstored is asked every 5 s. While it does not answer, what xl began or ended is not known for certain, and a look ends
+with UNKNOWN.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
+from collections.abc import Iterable
 from pathlib import Path
 
-from avance.adapters.process import lines, run
+from avance.adapters.hypercall import Hypercalls, XenDomain
+from avance.adapters.process import run
+from avance.adapters.xenstore import Xenstore
 from avance.config import Config
 from avance.core.events import DomainChanged
 from avance.core.model import Outcome, VmId, VmSpec
 from avance.ports import Done, Sink
-from avance.wire import xl
+from avance.wire import xenstore, xl
 
 CONFIG_DIR = Path("/run/avance")
-_LIST_S = 10.0
+_XL_S = 10.0  # every time here is multiplied by the dilation
 _CREATE_S = 60.0
-_RESTART_S = 1.0
+_ASK_S = 5.0
+_ANSWER_S = 2.0
+_DYING_S = 1.0  # a destroyed domain is listed until its last page is free
+_DYING_POLL_S = 0.05
 _UNPAUSE_MAX = 4  # of one domain: a daemon that died may have paused it before this one did
+_OF_DOM0 = "/local/domain/0/name"
 
 
 class XenHypervisor:
-    """The port `Hypervisor` on Xen's xl."""
+    """The port `Hypervisor` on Xen."""
 
-    def __init__(self, config: Config, sink: Sink) -> None:
+    def __init__(
+        self, config: Config, sink: Sink, xen: Hypercalls | None = None, socket: str = xenstore.SOCKET
+    ) -> None:
         self._sink = sink
-        self._specs: dict[VmId, VmSpec] = {spec.name: spec for spec in config.vms}
+        self._specs: dict[VmId, VmSpec] = {}
+        self._by_uuid: dict[str, VmId] = {}
         self._slow = config.dilation
+        self._xen = xen or Hypercalls()
+        self._changed = asyncio.Event()
+        self._store = Xenstore(self._changed.set, socket, answer_s=_ANSWER_S * config.dilation)
+        self._named: dict[tuple[int, str], str] = {}
+        self._told: dict[VmId, tuple[bool, bool]] = {}
         self._halted = False
-        self._paused: set[VmId] = set()
+        self._paused: set[int] = set()
         self._starting: set[VmId] = set()
+        for spec in config.vms:
+            self.add(spec)
 
     def add(self, spec: VmSpec) -> None:
         """Take another VM into care."""
         self._specs[spec.name] = spec
+        self._by_uuid[xl.uuid_of(spec.name)] = spec.name
+        self._changed.set()
 
     async def start(self, vm: VmId) -> Done:
-        """Create the domain; one of the same name that is dead, but still listed, is cleared away first."""
+        """Create the domain; what is left of an earlier one of this VM is cleared away first."""
         listed = await self._list()
         if isinstance(listed, Done):
             return listed
-        if any(domain.name == vm and not domain.running for domain in listed):
-            await run(xl.destroy_argv(vm), timeout_s=_LIST_S * self._slow)
+        dead = [domain.number for domain in listed.get(vm, ()) if not domain.alive]
+        if dead:
+            cleared = await self._destroy(vm, dead)
+            if cleared.outcome is not Outcome.OK:
+                return cleared
         path = CONFIG_DIR / f"{vm}.cfg"
         path.write_text(xl.domain_config(self._specs[vm]))  # tmpfs: cannot hang on a dying disk
         if self._halted:
             return Done(Outcome.FAILED, f"{vm} was not started: the domains of this node are paused")
-        self._paused.discard(vm)
-        self._starting.add(vm)
-        try:
-            return await self._create(vm, path)
-        finally:
-            self._starting.discard(vm)
+        return await self._create(vm, path)
 
     async def _create(self, vm: VmId, path: Path) -> Done:
-        done = (await run(xl.create_argv(str(path)), timeout_s=_CREATE_S * self._slow)).done
-        if self._halted and vm not in self._paused:  # the pause came before there was a domain to pause
-            await self._pause(vm)
+        self._starting.add(vm)
+        try:
+            done = (await run(xl.create_argv(str(path)), timeout_s=_CREATE_S * self._slow)).done
+        finally:
+            self._starting.discard(vm)
+        if self._halted:  # the pause may have come before there was a domain to pause
+            self._freeze(self._ours())
+        self._changed.set()
         return done
 
     async def destroy(self, vm: VmId) -> Done:
-        """Destroy the domain; one that is not there counts as destroyed."""
-        completed = await run(xl.destroy_argv(vm), timeout_s=_LIST_S * self._slow)
+        """Destroy the domain, which is paused at once; one that is not there counts as destroyed."""
         listed = await self._list()
         if isinstance(listed, Done):
             return listed
-        if any(domain.name == vm for domain in listed):
-            return Done(Outcome.FAILED, completed.detail or f"{vm} is still listed after it was destroyed")
-        return Done(Outcome.OK)
+        return await self._destroy(vm, [domain.number for domain in listed.get(vm, ())])
+
+    async def _destroy(self, vm: VmId, numbers: Iterable[int]) -> Done:
+        said = ""
+        for number in numbers:
+            with contextlib.suppress(OSError):  # it may be gone by itself
+                self._xen.pause(number)  # not one more write of it, however long xl takes
+            said = (await run(xl.destroy_argv(number), timeout_s=_XL_S * self._slow)).detail or said
+        deadline = asyncio.get_running_loop().time() + _DYING_S * self._slow
+        while True:
+            listed = await self._list()
+            if isinstance(listed, Done):
+                return listed
+            if vm not in listed:
+                return Done(Outcome.OK)
+            if asyncio.get_running_loop().time() >= deadline or any(domain.alive for domain in listed[vm]):
+                return Done(Outcome.FAILED, said or f"{vm} is still listed after it was destroyed")
+            await asyncio.sleep(_DYING_POLL_S)
 
     async def pause(self) -> Done:
         """Stop the virtual processors of every domain; one that is started meanwhile is paused as well."""
         self._halted = True
-        async with asyncio.TaskGroup() as tasks:
-            made = {vm: tasks.create_task(self._pause(vm)) for vm in self._specs if vm not in self._paused}
-        failed = {vm: task.result() for vm, task in made.items() if task.result().outcome is not Outcome.OK}
-        if not failed:
-            return Done(Outcome.OK)
-        if born := sorted(failed.keys() & self._starting):
-            return Done(Outcome.FAILED, f"just being created: {', '.join(born)}")
-        listed = await self._list()  # xl also fails for a domain that is not there, and that is as good
+        self._freeze(self._ours())  # those that are known by their uuid at once, whatever xenstored does
+        listed = await self._list()
         if isinstance(listed, Done):
             return listed
-        living = {domain.name for domain in listed if domain.running and not domain.paused}
-        wrong = [done.detail for vm, done in failed.items() if vm in living]
-        return Done(Outcome.FAILED, "; ".join(wrong)) if wrong else Done(Outcome.OK)
+        self._freeze(listed)
+        if born := sorted(vm for vm in self._starting if vm not in listed):
+            return Done(Outcome.FAILED, f"just being created: {', '.join(born)}")
+        listed = await self._list()
+        if isinstance(listed, Done):
+            return listed
+        wrong = sorted(vm for vm, domains in listed.items() if any(one.alive and not one.paused for one in domains))
+        return Done(Outcome.FAILED, f"not paused: {', '.join(wrong)}") if wrong else Done(Outcome.OK)
 
-    async def _pause(self, vm: VmId) -> Done:
-        done = (await run(xl.pause_argv(vm), timeout_s=_LIST_S * self._slow)).done
-        if done.outcome is Outcome.OK:
-            self._paused.add(vm)
-        return done
+    def _freeze(self, listed: dict[VmId, list[XenDomain]]) -> None:
+        for domain in (one for domains in listed.values() for one in domains):
+            if domain.alive and domain.number not in self._paused:
+                with contextlib.suppress(OSError):  # the list afterwards says what stands still
+                    self._xen.pause(domain.number)
+                    self._paused.add(domain.number)
 
     async def unpause(self) -> Done:
-        """Let every paused domain go on; one that is only just being created is left to its creation."""
+        """Let every paused domain go on; one that never ran is left to whoever creates or destroys it."""
         self._halted = False
         for _ in range(_UNPAUSE_MAX):
             listed = await self._list()
             if isinstance(listed, Done):
                 return listed
-            paused = [VmId(domain.name) for domain in listed if domain.running and domain.paused]
-            held = [vm for vm in paused if vm in self._specs and vm not in self._starting - self._paused]
+            held = {
+                domain.number: vm
+                for vm, domains in listed.items()
+                for domain in domains
+                if domain.alive and domain.paused and (domain.ran or domain.number in self._paused)
+            }
             if not held:
                 self._paused.clear()
                 return Done(Outcome.OK)
-            for vm in held:
-                await run(xl.unpause_argv(vm), timeout_s=_LIST_S * self._slow)
-        return Done(Outcome.FAILED, f"still paused: {', '.join(held)}")
+            for number in held:
+                self._paused.discard(number)
+                with contextlib.suppress(OSError):  # the next list says whether it goes on
+                    self._xen.unpause(number)
+        return Done(Outcome.FAILED, f"still paused: {', '.join(sorted(held.values()))}")
 
     async def read(self, vm: VmId) -> Done:
-        """Report whether the domain runs."""
-        listed = await self._list()
+        """Report whether the domain runs; without an answer of xenstored nothing is reported, and nothing known."""
+        listed = await self._look()
         if isinstance(listed, Done):
             return listed
-        self._sink(DomainChanged(vm, any(domain.name == vm and domain.running for domain in listed)))
+        self._tell(vm, listed, again=True)
         return Done(Outcome.OK)
 
     async def follow(self) -> None:
-        """Read all domains again at every change that xenstore reports, for ever."""
+        """Report every change of a domain, for ever: at each word of xenstore, and every few seconds."""
         while True:
-            async for _ in lines(xl.WATCH_ARGV):
-                if not self._specs:
-                    continue
-                listed = await self._list()
-                if not isinstance(listed, Done):
-                    running = {domain.name for domain in listed if domain.running}
+            self._changed.clear()
+            if self._specs:
+                listed = await self._look()
+                if isinstance(listed, Done):
+                    self._told.clear()  # whoever is known again is told anew
+                else:
                     for vm in self._specs:
-                        self._sink(DomainChanged(vm, vm in running))
-            await asyncio.sleep(_RESTART_S)
+                        self._tell(vm, listed, again=False)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(_ASK_S * self._slow):
+                    await self._changed.wait()
 
-    async def _list(self) -> list[xl.Domain] | Done:
-        completed = await run(xl.LIST_ARGV, timeout_s=_LIST_S * self._slow)
-        if completed.outcome is not Outcome.OK:
-            return completed.done
+    def _tell(self, vm: VmId, listed: dict[VmId, list[XenDomain]], *, again: bool) -> None:
+        living = [domain for domain in listed.get(vm, ()) if domain.alive]
+        state = (bool(living), bool(living) and all(domain.paused for domain in living))
+        if again or self._told.get(vm) != state:
+            self._told[vm] = state
+            self._sink(DomainChanged(vm, running=state[0], paused=state[1]))
+
+    async def _look(self) -> dict[VmId, list[XenDomain]] | Done:
+        """Return the domains of each VM, once xenstored has answered."""
         try:
-            return xl.parse_list(completed.stdout)
-        except ValueError as error:
+            await self._store.read(_OF_DOM0)
+        except OSError as error:
             return Done(Outcome.UNKNOWN, str(error))
+        return await self._list()
+
+    async def _list(self) -> dict[VmId, list[XenDomain]] | Done:
+        """Return the domains of each VM that has any; xenstored is asked only for a domain that nobody knows yet."""
+        try:
+            domains = self._xen.domains()
+            for domain in domains:
+                if domain.uuid not in self._by_uuid and (domain.number, domain.uuid) not in self._named:
+                    name = await self._store.read(f"/local/domain/{domain.number}/name")
+                    if name is not None:
+                        self._named[domain.number, domain.uuid] = name
+        except OSError as error:
+            return Done(Outcome.UNKNOWN, str(error))
+        return self._sorted(domains)
+
+    def _ours(self) -> dict[VmId, list[XenDomain]]:
+        """Return what can be said without a question to xenstored."""
+        try:
+            return self._sorted(self._xen.domains())
+        except OSError:
+            return {}
+
+    def _sorted(self, domains: Iterable[XenDomain]) -> dict[VmId, list[XenDomain]]:
+        found: dict[VmId, list[XenDomain]] = {}
+        for domain in domains:
+            vm = self._by_uuid.get(domain.uuid) or VmId(self._named.get((domain.number, domain.uuid), ""))
+            if vm in self._specs:
+                found.setdefault(vm, []).append(domain)
+        return found

@@ -1,32 +1,32 @@
-"""Xen's xl: domain configuration text, argument vectors and the parser of `xl list` (xl(1), xl.cfg(5), Xen 4.17)."""
+"""Xen's xl: the uuid and the configuration text of a domain, and argument vectors (xl(1), xl.cfg(5), Xen 4.17)."""
 
 from __future__ import annotations
 
+import hashlib
 import re
-from dataclasses import dataclass
 
 from avance.core.model import VmId, VmSpec
 from avance.wire.drbd import device_path
 
-# xenstore-watch prints a line at each change; these two special watches fire when any domain begins or ends
-# (docs/misc/xenstore.txt of Xen, 'Special watches').
-WATCH_ARGV = ("xenstore-watch", "@introduceDomain", "@releaseDomain")
-LIST_ARGV = ("xl", "list")
 DOMAIN_DEVICE = re.compile(r"vif\d+\.\d+")  # libxl's name of a network back end: domain and number of the card
+_UUID_SPACE = b"avance.vm:"
 
 
-@dataclass(frozen=True, slots=True)
-class Domain:
-    """One line of `xl list`: a domain that is shut down or crashed still stands there, but does not run."""
+def uuid_of(vm: VmId) -> str:
+    """Return the uuid of a VM's domains, as 32 hexadecimal digits; it depends on the name only.
 
-    name: str
-    running: bool
-    paused: bool = False
+    Xen keeps it from the first moment of a domain until nothing of it is left, so a domain that was never finished, or
+    that is dying and has lost its name, is still known.
+    """
+    digits = hashlib.sha1(_UUID_SPACE + vm.encode(), usedforsecurity=False).hexdigest()[:32]
+    return f"{digits[:12]}5{digits[13:16]}{int(digits[16], 16) & 0x3 | 0x8:x}{digits[17:]}"  # RFC 9562, version 5
 
 
 def domain_config(spec: VmSpec) -> str:
     """Return the xl.cfg(5) text of a VM; a dead domain is destroyed, because avance itself decides on restarts."""
+    uuid = uuid_of(spec.name)
     return f"""name = "{spec.name}"
+uuid = "{uuid[:8]}-{uuid[8:12]}-{uuid[12:16]}-{uuid[16:20]}-{uuid[20:]}"
 type = "pv"
 kernel = "{spec.kernel}"
 ramdisk = "{spec.ramdisk}"
@@ -47,35 +47,6 @@ def create_argv(config_path: str) -> list[str]:
     return ["xl", "create", "-q", "-e", config_path]
 
 
-def destroy_argv(vm: VmId) -> list[str]:
-    """Destroy a domain at once."""
-    return ["xl", "destroy", vm]
-
-
-def pause_argv(vm: VmId) -> list[str]:
-    """Stop the virtual processors of a domain; Xen counts, so each one needs an `unpause` of its own."""
-    return ["xl", "pause", vm]
-
-
-def unpause_argv(vm: VmId) -> list[str]:
-    """Take one `pause` of a domain back."""
-    return ["xl", "unpause", vm]
-
-
-def parse_list(text: str) -> list[Domain]:
-    """Parse `xl list`; states are r(unning) b(locked) p(aused) s(hutdown) c(rashed) d(ying).
-
-    Raises:
-        ValueError: the table has another shape than the one of Xen 4.17.
-    """
-    lines = [line for line in text.splitlines() if line.strip()]
-    if not lines or not lines[0].startswith("Name"):
-        raise ValueError(f"not a domain list: {text[:80]!r}")
-    domains = []
-    for line in lines[1:]:
-        columns = line.split()
-        if len(columns) != 6 or len(columns[4]) != 6:
-            raise ValueError(f"not a line of a domain list: {line!r}")
-        states = set(columns[4])
-        domains.append(Domain(columns[0], running=not set("scd") & states, paused="p" in states))
-    return domains
+def destroy_argv(number: int) -> list[str]:
+    """Destroy a domain at once; by its number, because names may be anything."""
+    return ["xl", "destroy", str(number)]

@@ -78,6 +78,13 @@ def test_status_matches_its_schema() -> None:
     assert [status["pair"] for status in statuses] == ["UNPAIRED", "STARTING", "STARTING"]
 
 
+def test_status_in_words_is_asked_for() -> None:
+    """The same status in words for people, when it is asked for so."""
+    given = answers(Daemon(), {"op": "status", "words": True}, {"op": "status", "words": "no"})
+    assert given[0] == {"ok": "NOT PAIRED: run `avance pair` on both nodes"}
+    assert given[1]["pair"] == "UNPAIRED"
+
+
 def test_unpaired_node_refuses_to_act() -> None:
     """Before a site is known there is nothing to protect and nobody to fence."""
     given = answers(Daemon(), {"op": "protect", "vm": vm()}, {"op": "fence-peer", "resource": "web"}, {"op": "dance"})

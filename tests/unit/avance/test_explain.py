@@ -109,6 +109,7 @@ def test_decisions_are_shown_once_and_in_time() -> None:
         (e.DiskChanged(WEB, in_sync(DiskRole.PRIMARY)), "web Primary UpToDate/UpToDate Connected"),
         (e.DiskChanged(WEB, None), "web gone"),
         (e.DomainChanged(WEB, running=False), "web does not run"),
+        (e.DomainChanged(WEB, running=True, paused=True), "web stands still"),
         (e.OperatorAsked("override", B, 1), "override b"),
     ],
 )

@@ -1,139 +1,48 @@
-"""The command line puts the right request, and says in words and code how it ended."""
+"""What has to start fast is told apart before anything else is imported, and everything else comes to its verb."""
 
 from __future__ import annotations
 
-import json
+import asyncio
+import sys
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from avance import __main__ as module
-from avance.status import unpaired
-from tests.unit.avance.site import site, vm
+from avance.adapters.process import run
+
+ROOT = Path(__file__).resolve().parents[3]
+SCRIPT = "import sys; sys.path += sys.argv[1:]; import avance.__main__ as m; m.main(['status']); print(*sys.modules)"
 
 
-@pytest.fixture
-def asked(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
-    """The requests that reach the daemon, which says ok."""
-    requests: list[dict[str, Any]] = []
+@pytest.mark.parametrize(
+    ("words", "target"),
+    [(["status"], "avance.show_status"), (["status", "--json"], "avance.show_status"), (["run"], "avance.daemon"),
+     (["pair", "--help"], "avance.command_line"), (["status", "--js"], "avance.command_line"),
+     (["run", "x"], "avance.command_line"), ([], "avance.command_line")],
+)  # fmt: skip
+def test_words_come_to_their_module(monkeypatch: pytest.MonkeyPatch, words: list[str], target: str) -> None:
+    """Exactly one module gets the words, and its exit code is the command's."""
+    called: list[str] = []
 
-    def ask(request: dict[str, Any]) -> dict[str, Any]:
-        requests.append(request)
-        return unpaired(0.0) if request["op"] == "status" else {"ok": "done"}
+    def note(name: str) -> Callable[..., int]:
+        def noted(*_: object, **__: object) -> int:
+            called.append(name)
+            return 7
 
-    monkeypatch.setattr(module, "ask", ask)
-    return requests
+        return noted
 
-
-def test_pair_sends_the_site(asked: list[dict[str, Any]], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """`avance pair` hands the file over as it is."""
-    path = tmp_path / "site.json"
-    path.write_text(json.dumps(site()))
-    assert module.main(["pair", "--node", "a", "--site", str(path)]) == 0
-    assert asked == [{"op": "pair", "node": "a", "site": site()}]
-    assert capsys.readouterr().out == "done\n"
-
-
-def test_protect_sends_the_definition(asked: list[dict[str, Any]], tmp_path: Path) -> None:
-    """`avance vm protect` hands the definition over as it is."""
-    path = tmp_path / "vm.json"
-    path.write_text(json.dumps(vm()))
-    assert module.main(["vm", "protect", "--file", str(path)]) == 0
-    assert asked == [{"op": "protect", "vm": vm()}]
+    for name in ("avance.show_status", "avance.daemon", "avance.command_line"):
+        monkeypatch.setattr(f"{name}.main", note(name))
+    monkeypatch.setattr(sys, "argv", ["avance", *words])
+    assert module.main() == 7
+    assert called == [target]
 
 
-def test_status_for_programs_is_json(asked: list[dict[str, Any]], capsys: pytest.CaptureFixture[str]) -> None:
-    """`avance status --json` prints one JSON document."""
-    assert module.main(["status", "--json"]) == 0
-    assert json.loads(capsys.readouterr().out)["schema"] == "avance.status/1"
-
-
-def test_status_for_people_begins_with_what_matters(capsys: pytest.CaptureFixture[str]) -> None:
-    """The first word says whether the site is protected."""
-    status = unpaired(0.0) | {
-        "pair": "PAIRED", "node": "a", "role": "primary", "epoch": 3, "dilation": 2.0, "links": {"priv0": "UP"},
-        "service_address": {"address": "10.77.0.10/24", "held": True}, "vms": {"web": {"state": "RUNNING"}},
-        "quarantined": True, "rejected": {"not a heartbeat": 3},
-        "arbitration": {"policy": "availability", "arbiters": [], "solo": False, "lease_s": 4.25, "hole": "open"},
-        "watchdog": {"configured": True, "armed": True, "problem": None, "feeds": 9},
-    }  # fmt: skip
-    assert module.status_text(status).startswith("NOT PROTECTED: node a is primary")
-    text = module.status_text(status | {"protected": True})
-    assert text.startswith("PROTECTED")
-    for word in ("priv0 UP", "10.77.0.10/24 (here)", "vm web: RUNNING", "multiplied by 2", "QUARANTINED",
-                 "3 not a heartbeat", "policy availability, lease 4.2 s, HOLE OPEN", "watchdog:        armed",
-                 "gate:            in place"):
-        assert word in text
-    assert "avance pair" in module.status_text(unpaired(0.0))
-
-
-def test_closed_hole_and_lone_right_are_said() -> None:
-    """With an arbiter in office no hole is named; a node that may write alone needs no lease; a problem is named."""
-    arbitration = {"policy": "availability", "arbiters": ["witness:w1"], "solo": True, "lease_s": 0.0, "hole": "closed"}
-    watchdog = {"configured": True, "armed": False, "problem": "/dev/watchdog: no such device", "feeds": 0}
-    known = {"pair": "ALONE", "arbitration": arbitration, "watchdog": watchdog, "gate": {"problem": "biz0: no clsact"}}
-    text = module.status_text(unpaired(0.0) | known)
-    assert "witness:w1, this node may write alone\n" in text
-    assert "/dev/watchdog: no such device" in text
-    assert "gate:            biz0: no clsact" in text
-    assert "refused" not in text
-
-
-@pytest.mark.parametrize("verb", ["override", "reset-device", "keep"])
-def test_operator_verbs_send_the_typed_name(asked: list[dict[str, Any]], verb: str) -> None:
-    """What only a person may decide goes to the daemon with the name that was typed, and needs one."""
-    assert module.main([verb, "b"]) == 0
-    assert asked == [{"op": verb, "node": "b"}]
-    with pytest.raises(SystemExit):
-        module.main([verb])
-
-
-def test_timers_of_a_site_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """`avance timers --site` needs no daemon."""
-    path = tmp_path / "site.json"
-    path.write_text(json.dumps(site()))
-    assert module.main(["timers", "--site", str(path)]) == 0
-    assert "17 s" in capsys.readouterr().out
-
-
-def test_refusal_is_code_2(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    """What the daemon refuses ends with 2 and its reason."""
-    monkeypatch.setattr(module, "ask", lambda _: {"error": "this node is paired already"})
-    path = tmp_path / "vm.json"
-    path.write_text("{}")
-    assert module.main(["vm", "protect", "--file", str(path)]) == 2
-    assert "paired already" in capsys.readouterr().err
-
-
-def test_bad_file_changes_nothing(
-    asked: list[dict[str, Any]], tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    """A file that is missing or no JSON ends with 1, and the daemon is not asked."""
-    path = tmp_path / "site.json"
-    assert module.main(["pair", "--node", "a", "--site", str(path)]) == 1
-    path.write_text("nonsense")
-    assert module.main(["pair", "--node", "a", "--site", str(path)]) == 1
-    assert "nothing was changed" in capsys.readouterr().err
-    assert asked == []
-
-
-def test_the_witness_needs_no_daemon(
-    asked: list[dict[str, Any]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    """`avance witness` runs by itself; what it refuses ends with 2 and one sentence."""
-    given: list[object] = []
-
-    def run(*arguments: object) -> int:
-        given.extend(arguments)
-        return 0
-
-    argv = ["witness", "--listen", "127.0.0.1:x", "--state", str(tmp_path / "s"), "--secret-file", str(tmp_path / "k")]
-    assert module.main(argv) == 2
-    assert capsys.readouterr().err.startswith("avance: --listen has the port 'x'")
-    monkeypatch.setattr("avance.witness.main", run)
-    assert module.main([*argv, "--dilation", "2.5"]) == 0
-    assert given == ["127.0.0.1:x", tmp_path / "s", tmp_path / "k", 2.5]
-    assert asked == []
+def test_status_imports_next_to_nothing() -> None:
+    """Each import takes long under emulation: what the status does not need stays out."""
+    done = asyncio.run(run([sys.executable, "-IS", "-c", SCRIPT, str(ROOT)], timeout_s=60.0))
+    loaded = {*done.stdout.split()}
+    assert "avance.show_status" in loaded
+    assert not {"argparse", "json", "socket", "re", "enum", "typing", "asyncio", "pathlib"} & loaded

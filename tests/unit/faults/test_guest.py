@@ -130,11 +130,11 @@ class Agent:
 
 def bed_of(world: World) -> Bed:
     """A bed in this world."""
+    image = SimpleNamespace(workload=SimpleNamespace(udp_port=7000), questions={})
     nodes = {
-        name: SimpleNamespace(name=name, is_on=True, machine=SimpleNamespace(guest=Agent(name, world)))
+        name: SimpleNamespace(name=name, is_on=True, image=image, machine=SimpleNamespace(guest=Agent(name, world)))
         for name in ("a", "b")
     }
-    image = SimpleNamespace(workload=SimpleNamespace(udp_port=7000))
     return cast("Bed", SimpleNamespace(nodes=nodes, image=image, client=Client(world)))
 
 

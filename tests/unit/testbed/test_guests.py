@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from types import SimpleNamespace
-from typing import cast
+from typing import Any, cast
 
 import pytest
 
@@ -39,8 +39,29 @@ class FakeGuest:
 
 
 def node(name: str, answer: str | None, *, is_on: bool = True) -> Node:
-    """A node with such a dom0."""
-    return cast("Node", SimpleNamespace(name=name, is_on=is_on, machine=SimpleNamespace(guest=FakeGuest(answer))))
+    """A node with such a dom0, and without a control port."""
+    image, machine = SimpleNamespace(questions={}), SimpleNamespace(guest=FakeGuest(answer))
+    return cast("Node", SimpleNamespace(name=name, is_on=is_on, image=image, machine=machine))
+
+
+class FakePort:
+    """A control port that gives one answer."""
+
+    def __init__(self, answer: dict[str, Any]) -> None:
+        self.answer = answer
+        self.asked: list[str] = []
+
+    async def ask(self, question: str, *, timeout_s: float) -> dict[str, Any]:
+        """Answer."""
+        assert timeout_s > 0
+        self.asked.append(question)
+        return self.answer
+
+
+def node_with_port(answer: dict[str, Any]) -> Node:
+    """A node that is asked on its control port and has no agent."""
+    image, machine = SimpleNamespace(questions={"domains": "domains"}), SimpleNamespace(control=FakePort(answer))
+    return cast("Node", SimpleNamespace(name="a", is_on=True, image=image, machine=machine))
 
 
 def test_a_listing_is_read() -> None:
@@ -64,6 +85,28 @@ def test_each_node_is_yes_no_or_unknown() -> None:
     assert "no answer" in found["d"]
 
 
+def test_a_control_port_gives_the_same_domains() -> None:
+    """What Xen says on the port is read as what `xl list -v` prints, without a program in the node."""
+    rows = [
+        {"name": "Domain-0", "id": 0, "flags": "r-----", "cpu_s": 36.6, "reason": None},
+        {"name": "web", "id": 1, "flags": "--psc-", "cpu_s": 2.4, "reason": 3},
+        {"name": "(null)", "id": 2, "flags": "--p--d", "cpu_s": 2.9, "reason": None},
+        {"name": "t w o", "id": 3, "flags": "-b----", "cpu_s": 1, "reason": None},
+    ]
+    asked = node_with_port({"domains": rows})
+    found = asyncio.run(domains(asked))
+    assert found[:3] == parse_domains(HEAD + DOM0 + CRASHED + DYING.replace(" 1     0", " 2     0"))
+    assert (found[3].name, found[3].is_running) == ("t w o", True)
+    assert asked.machine.control.asked == ["domains"]  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("answer", [{}, {"domains": 3}, {"domains": [{}]}, {"domains": []}])
+def test_an_answer_without_domains_is_an_error(answer: dict[str, Any]) -> None:
+    """What is no list of domains is never read as `no domain`."""
+    with pytest.raises(GuestCommandError, match=r"no list of domains|not even dom0"):
+        asyncio.run(domains(node_with_port(answer)))
+
+
 def test_an_empty_listing_is_an_error() -> None:
     """Even dom0 is a domain, so a list without any is no answer."""
     with pytest.raises(GuestCommandError, match="not even dom0"):
@@ -74,7 +117,7 @@ def test_what_is_watched_is_what_the_oracle_reads(monkeypatch: pytest.MonkeyPatc
     """Two nodes that run the VM at once are found from the records; one that is off, or silent, leaves none."""
 
     async def scenario() -> History:
-        monkeypatch.setattr(guests, "WATCH_INTERVAL_S", 0.0)
+        monkeypatch.setattr(guests, "PROGRAM_INTERVAL_S", 0.0)
         nodes = {name: node(name, HEAD + DOM0 + RUNS) for name in ("a", "b")}
         nodes |= {"off": node("off", RUNS, is_on=False), "silent": node("silent", None)}
         history = History()

@@ -11,6 +11,7 @@ import tempfile
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -274,6 +275,20 @@ def test_a_node_that_does_not_boot_shows_the_last_problem(tmp_path: Path) -> Non
     guest = FakeGuest(*[GuestCommandError("avance: no such file")] * 9)
     with pytest.raises(WaitTimeout, match=r"node a booted.*avance: no such file"):
         asyncio.run(node_with(tmp_path, guest).wait_booted(0.1))
+
+
+def test_a_status_is_asked_on_the_control_port(tmp_path: Path) -> None:
+    """A node whose image names the question is asked without a program in the node."""
+
+    class FakePort:
+        async def ask(self, question: str, *, timeout_s: float) -> dict[str, Any]:
+            assert (question, timeout_s) == ("how?", 3.0)
+            return {"role": "primary"}
+
+    node = node_with(tmp_path, FakeGuest())
+    node.image = replace(node.image, questions={"status": "how?"})
+    node.machine.control = FakePort()  # type: ignore[assignment]
+    assert asyncio.run(node.status(timeout_s=3.0)) == {"role": "primary"}
 
 
 def test_a_status_that_is_no_json_is_an_error_of_the_node(tmp_path: Path) -> None:

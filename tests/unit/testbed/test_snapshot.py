@@ -41,7 +41,7 @@ def make(store: SnapshotStore, key: str, *, but: str = "") -> Path:
 
 @needs_qemu
 def test_the_key_changes_with_every_input(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Image, accelerator, each option of the site, certificate, workload, wires and QEMU all make another key."""
+    """Image, accelerator, each option of the site, certificate, workload, wires, ports and QEMU make another key."""
     image, options = small_image(tmp_path), SiteOptions()
     more = replace(image, workload=replace(image.workload, memory_mib=97))
     inputs: list[tuple[Image, str, SiteOptions, str]] = [
@@ -58,11 +58,13 @@ def test_the_key_changes_with_every_input(tmp_path: Path, monkeypatch: pytest.Mo
     assert snapshot_key(*inputs[0]) == keys[0]
     monkeypatch.setattr(site, "QUICK_BOOT", "quick")
     keys.append(snapshot_key(*inputs[0]))
+    monkeypatch.setattr(snapshot, "PORTS", {})
+    keys.append(snapshot_key(*inputs[0]))
     (tmp_path / "qemu-system-x86_64").write_text("#!/bin/sh\n", encoding="ascii")
     (tmp_path / "qemu-system-x86_64").chmod(0o755)
     monkeypatch.setenv("PATH", str(tmp_path))
     keys.append(snapshot_key(*inputs[0]))
-    assert len(set(keys)) == len(keys) == 10
+    assert len(set(keys)) == len(keys) == 11
 
 
 def test_without_qemu_there_is_no_key(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,44 +1,14 @@
-"""Xen's words: the domain's configuration, and `xl list` as captured on Xen 4.17."""
+"""Xen's words: the domain's uuid, its configuration and the commands."""
 
 from __future__ import annotations
 
-from pathlib import Path
+import uuid
 
 import pytest
 
+from avance.core.model import VmId
 from avance.wire import xl
-from tests.playbook import WEB, spec
-
-HEAD, DOM0 = (Path(__file__).parent / "data" / "xl-list-4.17.txt").read_text().splitlines()
-
-
-def line(state: str, name: str = "web") -> str:
-    """Return a line in the columns of the capture."""
-    return f"{name:<40} {3:>5} {96:>5} {1:>5}     {state}       0.1"
-
-
-def test_captured_list() -> None:
-    """The capture of a node without VMs shows the control domain only."""
-    assert xl.parse_list(f"{HEAD}\n{DOM0}\n") == [xl.Domain("Domain-0", running=True)]
-
-
-@pytest.mark.parametrize(
-    ("state", "running"),
-    [("r-----", True), ("-b----", True), ("------", True), ("--p---", True),
-     ("---s--", False), ("----c-", False), ("-----d", False), ("---sc-", False)],
-)  # fmt: skip
-def test_dead_domain_does_not_run(state: str, running: bool) -> None:
-    """A domain that is shut down, crashed or dying is listed but does not run; a paused one does."""
-    assert xl.parse_list(f"{HEAD}\n{DOM0}\n{line(state)}\n")[1] == xl.Domain("web", running, "p" in state)
-
-
-@pytest.mark.parametrize(
-    "text", ["", "\n", "xl: cannot connect", f"{HEAD}\nweb 3 96\n", f"{HEAD}\nweb 3 96 1 run 0.1\n"]
-)
-def test_other_text_is_an_error(text: str) -> None:
-    """A list of another shape is never read as `no domain`."""
-    with pytest.raises(ValueError, match="domain list"):
-        xl.parse_list(text)
+from tests.playbook import spec
 
 
 def test_config_never_restarts_by_itself() -> None:
@@ -51,9 +21,27 @@ def test_config_never_restarts_by_itself() -> None:
     compile(text, "domain configuration", "exec")
 
 
+def test_domain_carries_the_uuid_of_its_vm() -> None:
+    """The domain is created with the uuid by which it is found again, in the form that xl reads."""
+    values: dict[str, str] = {}
+    exec(xl.domain_config(spec()), values)  # xl.cfg(5) of this shape is also Python
+    assert uuid.UUID(values["uuid"]).hex == xl.uuid_of(spec().name)
+
+
+@pytest.mark.parametrize("name", ["web", "db", "a" * 40, "all", "proxy"])
+def test_uuid_is_a_valid_one_of_the_name(name: str) -> None:
+    """A uuid is of version 5 and the RFC's variant, and two names never share one."""
+    made = uuid.UUID(xl.uuid_of(VmId(name)))
+    assert (made.version, made.variant) == (5, uuid.RFC_4122)
+    assert made.hex != xl.uuid_of(VmId(f"{name}x"))
+
+
+def test_uuid_never_changes() -> None:
+    """A later version of this product finds the domains of this one."""
+    assert xl.uuid_of(VmId("web")) == "cb599840c5ed5192bcc5c3d87d10ff68"
+
+
 def test_argument_vectors() -> None:
-    """The commands are those of xl(1); no xl process stays behind."""
+    """The commands are those of xl(1); no xl process stays behind, and a domain is named by its number."""
     assert xl.create_argv("/run/x.cfg") == ["xl", "create", "-q", "-e", "/run/x.cfg"]
-    assert xl.destroy_argv(WEB) == ["xl", "destroy", "web"]
-    assert xl.pause_argv(WEB) == ["xl", "pause", "web"]
-    assert xl.unpause_argv(WEB) == ["xl", "unpause", "web"]
+    assert xl.destroy_argv(3) == ["xl", "destroy", "3"]

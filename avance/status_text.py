@@ -1,0 +1,48 @@
+"""The status in words for people: the one fact that matters first. Pure; schema `avance/schema/status.json`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+
+def status_text(status: dict[str, Any]) -> str:
+    """Return the status as a person wants to read it: the one fact that matters first."""
+    if status["pair"] == "UNPAIRED":
+        return "NOT PAIRED: run `avance pair` on both nodes"
+    word = "PROTECTED" if status["protected"] else "NOT PROTECTED"
+    links = ", ".join(f"{name} {state}" for name, state in status["links"].items())
+    address = status["service_address"]
+    lines = [
+        f"{word}: node {status['node']} is {status['role']}, pair {status['pair']}, epoch {status['epoch']}",
+        f"links:           {links}",
+        f"service address: {address['address']}" + (" (here)" if address["held"] else ""),
+        f"call home:       {status['call_home']['queued']} alerts waiting",
+        f"arbitration:     {_arbitration_text(status)}",
+        f"watchdog:        {_watchdog_text(status['watchdog'])}",
+        f"gate:            {status['gate']['problem'] or 'in place'}",
+    ]
+    if status["quarantined"]:
+        lines.append("QUARANTINED: a node failed too often; `avance reset-device NODE` takes it back")
+    if status["rejected"]:
+        refused = ", ".join(f"{count} {reason}" for reason, count in sorted(status["rejected"].items()))
+        lines.append(f"refused datagrams: {refused}")
+    for name, vm in status["vms"].items():
+        disks = f"{vm.get('disk', '?')}/{vm.get('peer_disk', '?')}, {vm.get('connection', '?')}"
+        lines.append(f"vm {name}: {vm['state']}, disks {disks}")
+    if status["dilation"] != 1.0:
+        lines.append(f"all times are multiplied by {status['dilation']:g} (declared dilation)")
+    return "\n".join(lines)
+
+
+def _arbitration_text(status: dict[str, Any]) -> str:
+    words = status["arbitration"]
+    means = ", ".join(words["arbiters"]) or f"policy {words['policy']}"
+    lease = "" if words["lease_s"] is None or words["solo"] else f", lease {words['lease_s']:.1f} s"
+    hole = ", HOLE OPEN: a cut of every link can lead to two writers" if words["hole"] == "open" else ""
+    return means + (", this node may write alone" if words["solo"] else "") + lease + hole
+
+
+def _watchdog_text(watchdog: dict[str, Any]) -> str:
+    if not watchdog["configured"]:
+        return "off"
+    return watchdog["problem"] or ("armed" if watchdog["armed"] else "not armed yet")

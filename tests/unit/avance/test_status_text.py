@@ -1,0 +1,37 @@
+"""The status in words begins with the one fact that matters, and names every problem."""
+
+from __future__ import annotations
+
+from avance.status import unpaired
+from avance.status_text import status_text
+
+
+def test_status_for_people_begins_with_what_matters() -> None:
+    """The first word says whether the site is protected."""
+    status = unpaired(0.0) | {
+        "pair": "PAIRED", "node": "a", "role": "primary", "epoch": 3, "dilation": 2.0, "links": {"priv0": "UP"},
+        "service_address": {"address": "10.77.0.10/24", "held": True}, "vms": {"web": {"state": "RUNNING"}},
+        "quarantined": True, "rejected": {"not a heartbeat": 3},
+        "arbitration": {"policy": "availability", "arbiters": [], "solo": False, "lease_s": 4.25, "hole": "open"},
+        "watchdog": {"configured": True, "armed": True, "problem": None, "feeds": 9},
+    }  # fmt: skip
+    assert status_text(status).startswith("NOT PROTECTED: node a is primary")
+    text = status_text(status | {"protected": True})
+    assert text.startswith("PROTECTED")
+    for word in ("priv0 UP", "10.77.0.10/24 (here)", "vm web: RUNNING", "multiplied by 2", "QUARANTINED",
+                 "3 not a heartbeat", "policy availability, lease 4.2 s, HOLE OPEN", "watchdog:        armed",
+                 "gate:            in place"):
+        assert word in text
+    assert "avance pair" in status_text(unpaired(0.0))
+
+
+def test_closed_hole_and_lone_right_are_said() -> None:
+    """With an arbiter in office no hole is named; a node that may write alone needs no lease; a problem is named."""
+    arbitration = {"policy": "availability", "arbiters": ["witness:w1"], "solo": True, "lease_s": 0.0, "hole": "closed"}
+    watchdog = {"configured": True, "armed": False, "problem": "/dev/watchdog: no such device", "feeds": 0}
+    known = {"pair": "ALONE", "arbitration": arbitration, "watchdog": watchdog, "gate": {"problem": "biz0: no clsact"}}
+    text = status_text(unpaired(0.0) | known)
+    assert "witness:w1, this node may write alone\n" in text
+    assert "/dev/watchdog: no such device" in text
+    assert "gate:            biz0: no clsact" in text
+    assert "refused" not in text
