@@ -119,6 +119,8 @@ class Node:
         self._journal.milestone("daemon_started", now_s(), f"epoch {self.engine.record.epoch} was durable")
         with HeartbeatChannel(self.config, self._boot, self._events.put_nowait) as channel:
             self._rejected = channel.rejected
+            for descriptor, read in channel.sockets.items():
+                asyncio.get_running_loop().add_reader(descriptor, read)
             async with asyncio.TaskGroup() as tasks:
                 for forever in (self._journal.write(), self._alerts.write(), tick(self._events.put_nowait)):
                     tasks.create_task(forever)
