@@ -10,13 +10,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from avance.core import absorb, alerts, driving, pairing, rights, takeover
+from avance.core import absorb, alerts, calm, driving, pairing, rights, takeover
 from avance.core import commands as c
 from avance.core import events as e
 from avance.core.arbitration import Arbitration
 from avance.core.care import Care
 from avance.core.crashloop import SAMPLES_MIN, CrashLoop, Policy
-from avance.core.guard import Guard
+from avance.core.guard import Guard, Standing
 from avance.core.liveness import Liveness
 from avance.core.model import (
     Alert,
@@ -126,9 +126,31 @@ class Engine:
         self.told: set[str] = set()
         self.refusal_told_until: dict[str, float] = {}
         self.draft = _Draft()
+        self.standing: Standing | None = None  # what the guard judged last
+        self.said: PeerView | None = None  # what this node said of itself last
+        self.calm_until_s = calm.NOT_CALM  # time alone changes nothing before, and a receipt only the lease
+
+    def wake_at(self, now: float) -> float:
+        """Return when to tell this engine that time has passed, should nothing else be told before (core/calm.py)."""
+        return self.calm_until_s if now < self.calm_until_s else now + calm.short_s(self.setup.timers.heartbeat_s)
 
     def handle(self, event: e.Event, now: float) -> Decision:
         """Take one event and return what to do; `now` is monotonic and never goes back."""
+        if now < self.calm_until_s and isinstance(event, e.HeartbeatSeen) and event.view == self.peer:
+            return self._renew(event, now)
+        return self._turn(event, now)
+
+    def _renew(self, event: e.HeartbeatSeen, now: float) -> Decision:
+        """Take in a receipt that says nothing new, while all is calm: only the lease moves, and the gate with it."""
+        self.liveness.heartbeat_seen(event.link, event.echoed_sent_s, now)
+        changes, standing = self.liveness.update(now), self.standing
+        assert not changes, "a receipt cannot make a calm pair worse"
+        assert standing is not None, "a calm pair has been judged"
+        standing.tick = False
+        standing.lease_age_s, standing.lease_until_s = self.liveness.lease_age_s(now), self.liveness.lease_until_s(now)
+        return Decision(tuple(command for command, _ in self.guard.renewed(standing)), (), ())
+
+    def _turn(self, event: e.Event, now: float) -> Decision:
         self.draft = _Draft()
         self.started_at = now if self.started_at is None else self.started_at
         absorb.absorb(self, event, now)
@@ -146,13 +168,14 @@ class Engine:
         if now >= self.next_heartbeat_at or self.draft.milestones:
             self.next_heartbeat_at = now + self.setup.timers.heartbeat_s
             self.draft.commands.append(c.SendHeartbeat(self.view(now)))
-        draft = self.draft
+        self.calm_until_s = calm.until(self, now)
+        draft, self.draft = self.draft, _Draft()
         return Decision(tuple(draft.commands), tuple(draft.reasons), tuple(draft.milestones))
 
     def view(self, now: float) -> PeerView:
-        """What this node says of itself to its peer."""
+        """What this node says of itself to its peer; the very same value until something of it changes."""
         setup = self.setup
-        return PeerView(
+        view = PeerView(
             node=setup.me,
             boot=setup.boot,
             config_hash=self.config_hash,
@@ -164,6 +187,9 @@ class Engine:
             wants=self.wants,
             witnesses=self.care.up(now),
         )
+        self.said = self.said if view == self.said else view
+        assert self.said is not None
+        return self.said
 
     @property
     def is_owner(self) -> bool:

@@ -249,6 +249,7 @@ def judge_guard(engine: Engine, now: float, *, tick: bool) -> None:
         deciding=engine.saving is not None and engine.saving.solo(engine.setup.me),
         watchdog=engine.setup.watchdog,
     )
+    engine.standing = standing
     for command, reason in engine.guard.judge(standing, now):
         engine.draft.commands.append(command)
         if reason:
