@@ -43,6 +43,7 @@ from avance.journal import JOURNAL_PATH, Journal
 from avance.loop import Loop
 from avance.parsed import Json
 from avance.ports import Done, PeerChannel
+from avance.standby import await_turn
 from avance.status import Around, document, unpaired
 from avance.wire.decision_lines import Before
 
@@ -471,5 +472,6 @@ def _notify_ready() -> None:
 def main() -> int:
     """Run the daemon."""
     os.umask(0o077)
+    await_turn(warm_up)
     asyncio.run(Daemon().run())
     return 1  # reached only when the loop was ended from outside
