@@ -142,21 +142,11 @@ class Node:
 
     async def _decide(self, sockets: Mapping[int, Callable[[], None]]) -> None:
         """Let the decisions run in their thread; what ends them ends this, and the other way round."""
-        ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-
-        def decide() -> None:
-            try:
-                self._loop.run(sockets)
-            except BaseException as error:  # noqa: BLE001 - it is raised again, where it ends the process
-                self._workers.call_soon_threadsafe(ended.set_exception, error)
-
-        thread = threading.Thread(target=decide, name="decisions", daemon=True)
-        thread.start()
         try:
-            await ended
+            await asyncio.to_thread(self._loop.run, sockets)
         finally:
             self._loop.end()
-            thread.join(_END_S)
+            self._loop.ended.wait(_END_S)
 
     async def _put_gate(self) -> None:
         """As soon as the networks are there; without it everything else works, and the status says what is missing."""

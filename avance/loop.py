@@ -43,7 +43,8 @@ class Loop:
         self.waiting: deque[Event] = deque()
         self._bell = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self._thread: int | None = None
-        self._ended = False
+        self._ending = False
+        self.ended = threading.Event()  # `run` has come back, or has raised
 
     def put(self, event: Event) -> None:
         """Let an event be decided upon, from any thread.
@@ -59,7 +60,7 @@ class Loop:
 
     def end(self) -> None:
         """Let `run` come back after the turn that it is in; from any thread."""
-        self._ended = True
+        self._ending = True
         os.eventfd_write(self._bell, 1)
 
     def run(self, sockets: Mapping[int, Callable[[], None]]) -> None:
@@ -68,11 +69,14 @@ class Loop:
         ready, readers = select.poll(), {**sockets, self._bell: self._rung}
         for descriptor in readers:
             ready.register(descriptor, select.POLLIN)
-        while not self._ended:
-            rest_s = 0.0 if self.waiting else min(self._due, self._read_at) - now_s()
-            for descriptor, _ in ready.poll(max(0, ceil(rest_s * _MS_PER_S))):
-                readers[descriptor]()
-            self.once()
+        try:
+            while not self._ending:
+                rest_s = 0.0 if self.waiting else min(self._due, self._read_at) - now_s()
+                for descriptor, _ in ready.poll(max(0, ceil(rest_s * _MS_PER_S))):
+                    readers[descriptor]()
+                self.once()
+        finally:
+            self.ended.set()
 
     def once(self) -> None:
         """Take the events that are waiting, look at the clocks, and tick when it is time."""

@@ -3,8 +3,9 @@
 A start costs seconds in dom0, nearly all of them for imports. So the supervisor keeps two processes of the same
 program. The first one gets the lock; the other one has imported everything and waits for it, without taking a turn of
 the processor. The kernel gives the lock up with the process that held it, however that ended: the other one is the
-daemon at once, and the supervisor starts a new one to stand ready. A daemon that is stopped, or hangs, keeps the lock: that is
-for the watchdog to end. Which of the two is killed makes no difference, and both at once cost one ordinary start.
+daemon at once, and the supervisor starts a new one to stand ready. A daemon that is stopped, or hangs, keeps the lock:
+that is for the watchdog to end. Which of the two is killed makes no difference, and both at once cost one ordinary
+start.
 
 It must never read anything of the node before it has the lock: what is true then is not yet written.
 """

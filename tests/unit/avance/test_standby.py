@@ -2,35 +2,35 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import signal
-import subprocess  # noqa: TID251 - the lock is about processes that are killed
-import sys
 import threading
 from collections.abc import Iterator
+from dataclasses import dataclass
+from multiprocessing.connection import Connection
+from multiprocessing.context import SpawnProcess
 from pathlib import Path
 
 import pytest
 
-from avance import standby as module
 from avance.standby import await_turn
 
-_DAEMON = """
-import sys, time
-from pathlib import Path
-from avance.standby import await_turn
-directory = Path(sys.argv[1])
-kept = await_turn(lambda: print("ready", flush=True), directory / "lock", directory / "pid")
-print("daemon", flush=True)
-time.sleep(60)
-"""
+_SPAWN = multiprocessing.get_context("spawn")
+
+
+def daemon(directory: Path, says: Connection) -> None:
+    """Be a daemon, or stand ready to become one, in a process of its own."""
+    await_turn(lambda: says.send("ready"), directory / "lock", directory / "pid")
+    says.send("daemon")
+    says.poll(60.0)
 
 
 @pytest.fixture
 def nice(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, int, int]]:
     """What would be set as priority; this process keeps its own."""
     asked: list[tuple[int, int, int]] = []
-    monkeypatch.setattr(module.os, "setpriority", lambda *how: asked.append(how))
+    monkeypatch.setattr(os, "setpriority", lambda *how: asked.append(how))
     return asked
 
 
@@ -51,7 +51,7 @@ def test_missing_permission_is_no_reason_to_stay_away(tmp_path: Path, monkeypatc
     def refuse(*how: int) -> None:
         raise PermissionError
 
-    monkeypatch.setattr(module.os, "setpriority", refuse)
+    monkeypatch.setattr(os, "setpriority", refuse)
     os.close(await_turn(lambda: None, tmp_path / "lock", tmp_path / "pid"))
 
 
@@ -76,43 +76,56 @@ def test_second_one_waits_prepared(tmp_path: Path, nice: list[tuple[int, int, in
     assert (tmp_path / "pid").exists()
 
 
+@dataclass
+class Run:
+    """One process, and what it says."""
+
+    process: SpawnProcess
+    says: Connection
+
+    def line(self) -> str:
+        """Return the next thing that it says."""
+        assert self.says.poll(20.0), "it says nothing"
+        return str(self.says.recv())
+
+
+def started(directory: Path) -> Run:
+    """Start a process of the daemon's program."""
+    mine, its = _SPAWN.Pipe()
+    process = _SPAWN.Process(target=daemon, args=(directory, its))
+    process.start()
+    its.close()
+    return Run(process, mine)
+
+
 @pytest.fixture
-def two(tmp_path: Path) -> Iterator[list[subprocess.Popen[str]]]:
-    """Two processes of the same program."""
-    argv = [sys.executable, "-c", _DAEMON, str(tmp_path)]
-    first = subprocess.Popen(argv, stdout=subprocess.PIPE, text=True)
-    assert line(first) == "daemon"
-    second = subprocess.Popen(argv, stdout=subprocess.PIPE, text=True)
-    assert line(second) == "ready"
-    yield [first, second]
-    for process in (first, second):
-        process.kill()
-        process.communicate()
+def two(tmp_path: Path) -> Iterator[tuple[Run, Run]]:
+    """Two processes of the same program: the daemon, and one that stands ready."""
+    first = started(tmp_path)
+    assert first.line() == "daemon"
+    second = started(tmp_path)
+    assert second.line() == "ready"
+    yield first, second
+    for run in (first, second):
+        run.process.kill()
+        run.process.join()
+        run.says.close()
 
 
-def line(process: subprocess.Popen[str]) -> str:
-    """Return the next line that a process prints."""
-    assert process.stdout is not None
-    return process.stdout.readline().strip()
-
-
-def test_killed_daemon_has_its_heir_at_once(two: list[subprocess.Popen[str]], tmp_path: Path) -> None:
+def test_killed_daemon_has_its_heir_at_once(two: tuple[Run, Run], tmp_path: Path) -> None:
     """SIGKILL gives the lock up; the heir names itself."""
     first, second = two
-    first.send_signal(signal.SIGKILL)
-    assert line(second) == "daemon"
-    assert int((tmp_path / "pid").read_text()) == second.pid
+    first.process.kill()
+    assert second.line() == "daemon"
+    assert int((tmp_path / "pid").read_text()) == second.process.pid
 
 
-def test_stopped_daemon_is_still_the_daemon(two: list[subprocess.Popen[str]], tmp_path: Path) -> None:
+def test_stopped_daemon_is_still_the_daemon(two: tuple[Run, Run], tmp_path: Path) -> None:
     """One that only stands still must not get a second one beside it: it may go on at any time."""
     first, second = two
-    first.send_signal(signal.SIGSTOP)
-    waiter = threading.Thread(target=line, args=(second,), daemon=True)
-    waiter.start()
-    waiter.join(0.3)
-    assert waiter.is_alive(), "nobody took its place"
-    assert int((tmp_path / "pid").read_text()) == first.pid
-    first.send_signal(signal.SIGKILL)
-    waiter.join(5.0)
-    assert not waiter.is_alive()
+    assert first.process.pid is not None
+    os.kill(first.process.pid, signal.SIGSTOP)
+    assert not second.says.poll(0.3), "nobody took its place"
+    assert int((tmp_path / "pid").read_text()) == first.process.pid
+    first.process.kill()
+    assert second.line() == "daemon"
