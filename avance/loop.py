@@ -36,10 +36,10 @@ class Loop:
         self._turn = turn
         self._wake_at = wake_at
         self._clock = clock
-        self._seen: tuple[float, float] | None = None  # the hardware clock as the core knows it, and when
+        self._read: tuple[float, float] | None = None  # the hardware clock as it was read last, and when
+        self._seen: tuple[float, float] | None = None  # the same, as the core knows it
         self._read_at = 0.0
         self._due = 0.0
-        self._fresh = True
         self.waiting: deque[Event] = deque()
         self._bell = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self._thread: int | None = None
@@ -87,7 +87,7 @@ class Loop:
             self._read_at = now + HARDWARE_CLOCK_S
             self._look(now)
         if now >= self._due:
-            self._tick(now)
+            self._tick()
 
     def _tell(self, event: Event) -> None:
         self._turn(event)
@@ -98,17 +98,18 @@ class Loop:
         read_s = self._clock.read_s()
         if read_s is None:
             return
-        if self._seen is None or read_s != self._seen[0]:
-            self._fresh = True
-        if self._seen is not None and abs((read_s - self._seen[0]) - (now - self._seen[1])) >= _DISAGREE_S:
+        seen, self._read = self._seen, (read_s, now)
+        if seen is not None and abs((read_s - seen[0]) - (now - seen[1])) >= _DISAGREE_S:
             self._due = now
 
-    def _tick(self, now: float) -> None:
-        """Tell that time has passed; the hardware clock belongs to it when the core does not know its second yet."""
-        read_s = self._clock.read_s() if self._fresh else None
-        self._fresh = False
-        self._seen = self._seen if read_s is None else (read_s, now)
-        self._tell(Tick(read_s))
+    def _tick(self) -> None:
+        """Tell that time has passed; the hardware clock belongs to it when the core does not know its second yet.
+
+        The reading may be one interval old: the core judges by whole seconds, and what disagrees is told at once.
+        """
+        fresh = self._read is not None and (self._seen is None or self._read[0] != self._seen[0])
+        self._seen = self._read if fresh else self._seen
+        self._tell(Tick(self._read[0] if fresh and self._read is not None else None))
 
     def _rung(self) -> None:
         os.eventfd_read(self._bell)
