@@ -5,6 +5,7 @@ known: a heartbeat is due, or a silence becomes long enough to matter. Every lim
 (the timers must rise), so nothing that silence brings can come before the first link, receipt or lease is that old;
 from then on the pair is not calm, and every tick is a short one again. Feeding the watchdog and teaching a witness ride
 on the turns of the heartbeats: both may be some tenths of a second late, and the first errs on the side of stopping.
+A whole turn, which judges everything, comes at least each 1.2 s.
 
 A wrong answer cannot break the inequality of decision 0015: nobody sleeps past the next heartbeat, so whatever was
 missed here is noticed at most that much later.
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 
 _SHORT = 0.2  # of a heartbeat: how finely time passes while anything is under way
 _SHORT_S_MAX = 0.5  # far below the lag at which a loop is not trusted with the watchdog (core/guard.py)
-_CALM_S_MAX = 1.0  # between two turns in any case, for the same reason
+_REST_S_MAX = 1.2  # between two whole turns in any case; below that lag, too
 NOT_CALM = -inf
 
 
@@ -33,14 +34,14 @@ def short_s(heartbeat_s: float) -> float:
 
 
 def until(engine: Engine, now: float) -> float:
-    """Return until when time alone changes nothing, or `NOT_CALM`; to be asked at the end of a whole turn.
+    """Return until when time alone changes nothing that is judged, or `NOT_CALM`; asked at the end of a whole turn.
 
     Until then a receipt that says what the one before said can only push that moment further away.
     """
     silence = engine.liveness.unbroken_until()
     if silence <= now or not _is_calm(engine, now):
         return NOT_CALM
-    return min(engine.next_heartbeat_at, silence, now + _CALM_S_MAX)
+    return min(silence, engine.care.unchanged_until(now), now + _REST_S_MAX)
 
 
 def _is_calm(engine: Engine, now: float) -> bool:

@@ -128,7 +128,8 @@ class Engine:
         self.draft = _Draft()
         self.standing: Standing | None = None  # what the guard judged last
         self.said: PeerView | None = None  # what this node said of itself last
-        self.calm_until_s = calm.NOT_CALM  # time alone changes nothing before, and a receipt only the lease
+        self.rest_until_s = calm.NOT_CALM  # time alone changes nothing before, but for a heartbeat
+        self.calm_until_s = calm.NOT_CALM  # ... and no heartbeat is due before, either
 
     def wake_at(self, now: float) -> float:
         """Return when to tell this engine that time has passed, should nothing else be told before (core/calm.py)."""
@@ -136,19 +137,35 @@ class Engine:
 
     def handle(self, event: e.Event, now: float) -> Decision:
         """Take one event and return what to do; `now` is monotonic and never goes back."""
-        if now < self.calm_until_s and isinstance(event, e.HeartbeatSeen) and event.view == self.peer:
-            return self._renew(event, now)
+        if isinstance(event, e.HeartbeatSeen) and now < self.calm_until_s and event.view == self.peer:
+            self.liveness.heartbeat_seen(event.link, event.echoed_sent_s, now)
+            return self._calm_turn(now, tick=False)
+        if isinstance(event, e.Tick) and event.rtc_s is None and now < self.rest_until_s:
+            return self._calm_turn(now, tick=True)
         return self._turn(event, now)
 
-    def _renew(self, event: e.HeartbeatSeen, now: float) -> Decision:
-        """Take in a receipt that says nothing new, while all is calm: only the lease moves, and the gate with it."""
-        self.liveness.heartbeat_seen(event.link, event.echoed_sent_s, now)
+    def _calm_turn(self, now: float, *, tick: bool) -> Decision:
+        """Do what is left while all is calm: the lease and the gate move; a tick gives what is due by the clock."""
+        self.draft = _Draft()
         changes, standing = self.liveness.update(now), self.standing
-        assert not changes, "a receipt cannot make a calm pair worse"
+        assert not changes, "neither a receipt nor a short time makes a calm pair worse"
         assert standing is not None, "a calm pair has been judged"
-        standing.tick = False
+        standing.tick = tick
         standing.lease_age_s, standing.lease_until_s = self.liveness.lease_age_s(now), self.liveness.lease_until_s(now)
-        return Decision(tuple(command for command, _ in self.guard.renewed(standing)), (), ())
+        if not tick:
+            return Decision(tuple(command for command, _ in self.guard.renewed(standing)), (), ())
+        self.draft.commands += [command for command, _ in self.guard.judge(standing, now)]
+        rights.care_for_witnesses(self, now)
+        self._say_heartbeat(now)
+        self.rest_until_s = min(self.rest_until_s, self.liveness.unbroken_until())
+        self.calm_until_s = min(self.next_heartbeat_at, self.rest_until_s)
+        draft, self.draft = self.draft, _Draft()
+        return Decision(tuple(draft.commands), (), ())
+
+    def _say_heartbeat(self, now: float) -> None:
+        if now >= self.next_heartbeat_at or self.draft.milestones:
+            self.next_heartbeat_at = now + self.setup.timers.heartbeat_s
+            self.draft.commands.append(c.SendHeartbeat(self.view(now)))
 
     def _turn(self, event: e.Event, now: float) -> Decision:
         self.draft = _Draft()
@@ -165,10 +182,9 @@ class Engine:
         driving.judge_protection(self)
         driving.answer_asks(self)
         rights.care_for_witnesses(self, now)
-        if now >= self.next_heartbeat_at or self.draft.milestones:
-            self.next_heartbeat_at = now + self.setup.timers.heartbeat_s
-            self.draft.commands.append(c.SendHeartbeat(self.view(now)))
-        self.calm_until_s = calm.until(self, now)
+        self._say_heartbeat(now)
+        self.rest_until_s = calm.until(self, now)
+        self.calm_until_s = min(self.next_heartbeat_at, self.rest_until_s)
         draft, self.draft = self.draft, _Draft()
         return Decision(tuple(draft.commands), tuple(draft.reasons), tuple(draft.milestones))
 

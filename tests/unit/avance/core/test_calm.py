@@ -79,15 +79,37 @@ def test_one_silent_link_is_noticed_at_its_very_moment() -> None:
     assert book.now == heard_at + 2.0
 
 
+def test_everything_is_judged_each_second_or_so() -> None:
+    """What calm has overlooked, should there ever be such a thing, is noticed soon: some turns are whole ones."""
+    book = calm_pair()
+    book.engine.units[WEB].busy, book.engine.address_held = None, False  # behind the back of every rule
+    began_s, given = book.now, list[c.Command]()
+    while not any(isinstance(command, c.HoldAddress) for command in given):
+        book.now = book.engine.wake_at(book.now)
+        given = book.hears(e.Tick())
+        book.peer_says()
+    assert book.now - began_s <= 1.2 + 0.5
+
+
+def test_hardware_clock_is_always_judged() -> None:
+    """A tick that carries it is a whole turn: a pause is never overlooked."""
+    book = calm_pair()
+    book.hears(e.Tick(1000.0))
+    book.now += 0.3
+    book.hears(e.Tick(1004.0))
+    assert "stood still for about 4 s" in book.reasons
+    assert book.engine.calm_until_s == calm.NOT_CALM
+
+
 @pytest.mark.parametrize("dilation", [1.0, 4.0, 40.0])
 def test_loop_is_never_so_slow_that_the_watchdog_starves(dilation: float) -> None:
-    """However long the heartbeats are, a turn comes each second: one that is 2 s late is not trusted."""
+    """However long the heartbeats are, a turn comes each 1.2 s: one that is 2 s late is not trusted."""
     names = ("heartbeat_s", "suspect_s", "link_down_s", "peer_lost_s", "lease_s", "watchdog_s", "takeover_wait_s",
              "margin_s", "grant_s")  # fmt: skip
     base = Timers()
     timers = replace(base, **{name: getattr(base, name) * dilation for name in names})
     book = calm_pair(timers=timers)
-    assert book.engine.wake_at(book.now) - book.now <= 1.0
+    assert book.engine.wake_at(book.now) - book.now <= 1.2
     assert calm.short_s(timers.heartbeat_s) <= 0.5
 
 
@@ -268,8 +290,8 @@ def test_deadlines_decide_what_ticks_decide(me: NodeId, witnesses: tuple[str, ..
         until_s = min([at_s for _, at_s in fine.marks + own.marks], default=inf) - BOUND_S
         gates = [[gate for gate, at_s in told.gates if at_s < until_s] for told in (fine, own)]
         assert gates[0] == gates[1], seed
-        assert all(min(abs(fed_s - other) for other in fine.feeds) <= 1.0 for fed_s in own.feeds), seed
-        assert own.feeds[-1] <= fine.feeds[-1] + 1.0, seed
+        assert all(min(abs(fed_s - other) for other in fine.feeds) <= 1.1 for fed_s in own.feeds), seed
+        assert own.feeds[-1] <= fine.feeds[-1] + 1.1, seed
         fine_turns, own_turns = fine_turns + fine.turns, own_turns + own.turns
     assert kinds >= MET[me, witnesses], "the silences were long enough to matter"
     assert own_turns < fine_turns, "it sleeps"
