@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import datetime as dt
 import os
@@ -11,18 +10,14 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from avance.core.events import Tick
-from avance.ports import Sink
-
-TICK_S = 0.1  # how finely silence and deadlines are noticed
 HARDWARE_CLOCK = Path("/sys/class/rtc/rtc0/since_epoch")
 HARDWARE_CLOCK_S = 0.2  # between two readings, 1 ms each: how long a machine that was paused may not know of it
 _READING_BYTES_MAX = 32
 
 
 def now_s() -> float:
-    """Return monotonic seconds; the only time that decisions see."""
-    return time.monotonic()
+    """Return monotonic seconds, in whole microseconds; the only time that decisions see."""
+    return time.monotonic_ns() // 1000 / 1e6
 
 
 def wall_text() -> str:
@@ -62,15 +57,3 @@ class HardwareClock:
             return float(os.pread(self._descriptor, _READING_BYTES_MAX, 0))
         except (OSError, ValueError):
             return None
-
-
-async def tick(sink: Sink, clock: Path = HARDWARE_CLOCK) -> None:
-    """Send a Tick at a steady pace, for ever; the hardware clock is read for every few of them only."""
-    with HardwareClock(clock) as hardware:
-        read_at = now_s()
-        while True:
-            due = now_s() >= read_at
-            if due:
-                read_at = now_s() + HARDWARE_CLOCK_S
-            sink(Tick(hardware.read_s() if due else None))
-            await asyncio.sleep(TICK_S)

@@ -1,7 +1,8 @@
-"""The composition root and the only loop: event -> core -> perform -> event.
+"""The composition root: event -> core -> perform -> event.
 
-It wires the adapters to the engine and holds no rule of its own. Any unexpected exception ends the process; the
-supervisor starts it again and the state is read anew.
+It wires the adapters to the engine and holds no rule of its own. Decisions are made in the thread of `avance/loop.py`,
+which also does what takes no time; everything that waits is done in the asyncio loop of the main thread. Any unexpected
+exception, in either, ends the process; the supervisor starts it again and the state is read anew.
 """
 
 from __future__ import annotations
@@ -10,8 +11,9 @@ import asyncio
 import json
 import os
 import socket
+import threading
 import uuid
-from collections.abc import Awaitable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import Any, assert_never
 
@@ -29,7 +31,7 @@ from avance.adapters.vif import DomainWires
 from avance.adapters.watchdog import NodeWatchdog
 from avance.adapters.witness import WitnessClient
 from avance.adapters.xen import XenHypervisor
-from avance.clock import now_s, tick
+from avance.clock import HardwareClock, now_s
 from avance.config import CONFIG_PATH, Config, parse
 from avance.core import commands as c
 from avance.core.engine import Engine, Setup
@@ -38,8 +40,10 @@ from avance.core.model import LinkName, NodeId, Outcome, VmId
 from avance.errors import AvanceError, ConfigError
 from avance.files import write_durably
 from avance.journal import JOURNAL_PATH, Journal
+from avance.loop import Loop
 from avance.parsed import Json
-from avance.ports import Done
+from avance.ports import Done, PeerChannel
+from avance.standby import await_turn
 from avance.status import Around, document, unpaired
 from avance.status_text import status_text
 from avance.wire.decision_lines import Before
@@ -48,7 +52,7 @@ _FENCE_ANSWER_S = 20.0  # deadline of the fence-peer handler, times the dilation
 _OPERATOR_ANSWER_S = 20.0  # what a person asked for is durable or refused by then; times the dilation
 _OPERATOR_VERBS = ("override", "reset-device", "keep")
 MACHINE_BOOT = Path("/proc/sys/kernel/random/boot_id")  # proc(5): a new one at each start of the kernel
-_EVENTS_MAX = 10_000  # waiting events; more would mean that the loop has stood still for minutes
+_END_S = 5.0  # for the turn that the decisions are in when the daemon ends
 
 _DiskCommand = (
     c.PrepareVolume
@@ -97,9 +101,13 @@ class Node:
         self._raw = raw
         self._configuring = asyncio.Lock()
         self._boot = uuid.uuid4().hex
-        self._events: asyncio.Queue[Event] = asyncio.Queue(_EVENTS_MAX)
-        sink = self._events.put_nowait
         self._store = RecordStore(STATE_DIR, config.dilation)
+        self.engine = Engine(_setup(config, self._boot), self._store.load())
+        self._clock = HardwareClock()
+        self._loop = Loop(self._turn, self.engine.wake_at, self._clock)
+        self._turning = threading.Lock()  # the engine is looked at between two turns only
+        self._workers_answered = True
+        sink = self._loop.put
         self._disks = DrbdDisks(config, sink)
         self._hypervisor = XenHypervisor(config, sink)
         self._network = NodeNetwork(config, sink)
@@ -114,57 +122,86 @@ class Node:
         self._asks: dict[int, asyncio.Future[int]] = {}
         self._questions: dict[int, asyncio.Future[c.AnswerOperator]] = {}
         self._rejected: Mapping[str, int] = {}
-        self.engine = Engine(_setup(config, self._boot), self._store.load())
 
     async def run(self) -> None:
         """Serve until the process ends."""
         self._journal.begin(self.engine, now_s())
         self._journal.milestone("daemon_started", now_s(), f"epoch {self.engine.record.epoch} was durable")
-        with HeartbeatChannel(self.config, self._boot, self._events.put_nowait) as channel:
+        with HeartbeatChannel(self.config, self._boot, self._loop.put) as channel, self._clock:
             self._rejected = channel.rejected
             async with asyncio.TaskGroup() as tasks:
-                for forever in (self._journal.write(), self._alerts.write(), tick(self._events.put_nowait)):
+                self._attach(channel, tasks)
+                tasks.create_task(self._decide(channel.sockets))  # the first: it ends before the journal does
+                for forever in (self._journal.write(), self._alerts.write()):
                     tasks.create_task(forever)
                 tasks.create_task(self._disks.follow())
                 tasks.create_task(self._hypervisor.follow())
                 tasks.create_task(self._network.run())
                 tasks.create_task(self._put_gate())
-                while True:
-                    await self._turn(channel, tasks)
+
+    def _attach(self, channel: PeerChannel, tasks: asyncio.TaskGroup) -> None:
+        """Say where heartbeats go, and who does the work that waits."""
+        self._channel, self._tasks, self._workers = channel, tasks, asyncio.get_running_loop()
+
+    async def _decide(self, sockets: Mapping[int, Callable[[], None]]) -> None:
+        """Let the decisions run in their thread; what ends them ends this, and the other way round."""
+        try:
+            await asyncio.to_thread(self._loop.run, sockets)
+        finally:
+            self._loop.end()
+            self._loop.ended.wait(_END_S)
 
     async def _put_gate(self) -> None:
         """As soon as the networks are there; without it everything else works, and the status says what is missing."""
         await self._network.wait_up()
         await self._gate.attach()
 
-    async def _turn(self, channel: HeartbeatChannel, tasks: asyncio.TaskGroup) -> None:
-        event = await self._events.get()
-        now, before = now_s(), Before.of(self.engine)
-        self._journal.heard(event, now)
-        decision = self.engine.handle(event, now)
-        self._journal.decision(event, before, self.engine, decision, now)
+    # ---------------------------------------------------------------- in the thread of the decisions
+
+    def _turn(self, event: Event) -> None:
+        with self._turning:
+            now, before = now_s(), Before.of(self.engine)
+            self._journal.heard(event, now)
+            decision = self.engine.handle(event, now)
+            self._journal.decision(event, before, self.engine, decision, now)
         for command in decision.commands:
             if isinstance(command, c.SendHeartbeat):
-                channel.send(command.view)
-            elif isinstance(command, c.SendAlert):
-                self._alerts.put(command.alert, command.epoch)
-            elif isinstance(command, c.AnswerFencePeer):
-                self._answer_fence_peer(command)
-            elif isinstance(command, c.AnswerOperator):
-                self._answer_operator(command)
+                self._channel.send(command.view)
             elif isinstance(command, c.OpenGate):
                 self._gate.open_until(command.until_s)
             elif isinstance(command, c.FeedWatchdog):
-                self._watchdog.feed()
+                self._feed()
             elif isinstance(command, c.ResetNode):
                 self._watchdog.reset(command.reason)
-            elif isinstance(command, _Work):
-                tasks.create_task(self._perform(command))
+            else:
+                self._workers.call_soon_threadsafe(self._start, command)
+
+    def _feed(self) -> None:
+        """Feed the watchdog unless the workers hang: a daemon that decides and does nothing must not stay."""
+        if self._workers_answered:
+            self._workers_answered = False
+            self._watchdog.feed()
+            self._workers.call_soon_threadsafe(self._answer_feed)
+
+    # ---------------------------------------------------------------- in the asyncio loop
+
+    def _answer_feed(self) -> None:
+        self._workers_answered = True
+
+    def _start(self, command: c.Command) -> None:
+        if isinstance(command, c.SendAlert):
+            self._alerts.put(command.alert, command.epoch)
+        elif isinstance(command, c.AnswerFencePeer):
+            self._answer_fence_peer(command)
+        elif isinstance(command, c.AnswerOperator):
+            self._answer_operator(command)
+        elif isinstance(command, _Work):
+            self._tasks.create_task(self._perform(command))
 
     async def _perform(self, command: _Work) -> None:
         done = await self._work(command)
         vm, witness = getattr(command, "vm", None), getattr(command, "witness", "")
-        self._events.put_nowait(CommandDone(type(command).__name__, vm, done.outcome, done.detail, witness))
+        self._loop.put(CommandDone(type(command).__name__, vm, done.outcome, done.detail, witness))
 
     def _work(self, command: _Work) -> Awaitable[Done]:
         match command:
@@ -266,7 +303,7 @@ class Node:
         ask = max(self._asks, default=0) + 1
         answer: asyncio.Future[int] = asyncio.get_running_loop().create_future()
         self._asks[ask] = answer
-        self._events.put_nowait(FencePeerAsked(VmId(resource), ask))
+        self._loop.put(FencePeerAsked(VmId(resource), ask))
         try:
             return {"code": await asyncio.wait_for(answer, _FENCE_ANSWER_S * self.config.dilation)}
         except TimeoutError:
@@ -287,7 +324,7 @@ class Node:
         ask = max(self._questions, default=0) + 1
         answer: asyncio.Future[c.AnswerOperator] = asyncio.get_running_loop().create_future()
         self._questions[ask] = answer
-        self._events.put_nowait(OperatorAsked(request, NodeId(typed), ask))
+        self._loop.put(OperatorAsked(request, NodeId(typed), ask))
         deadline_s = _OPERATOR_ANSWER_S * self.config.dilation
         try:
             given = await asyncio.wait_for(answer, deadline_s)
@@ -316,7 +353,7 @@ class Node:
         config = parse(self.config.node, raw["site"], raw["vms"])
         await asyncio.to_thread(write_durably, CONFIG_PATH, json.dumps(raw, indent=1).encode())
         self.config, self._raw, spec = config, raw, config.vms[-1]
-        self._events.put_nowait(VmAdded(spec, config.config_hash))
+        self._loop.put(VmAdded(spec, config.config_hash))
         self._hypervisor.add(spec)
         self._disks.add(spec)
         self._neighbours.add(spec)
@@ -334,7 +371,8 @@ class Node:
             watchdog_problem=self._watchdog.problem,
             gate_problem=self._gate.problem,
         )
-        return document(self.config, self.engine, around, now_s())
+        with self._turning:
+            return document(self.config, self.engine, around, now_s())
 
 
 def _setup(config: Config, boot: str) -> Setup:
@@ -438,5 +476,6 @@ def _notify_ready() -> None:
 def main() -> int:
     """Run the daemon."""
     os.umask(0o077)
+    await_turn(warm_up)
     asyncio.run(Daemon().run())
     return 1  # reached only when the loop was ended from outside

@@ -27,7 +27,7 @@ def deliver_all(wait: Callable[[float], bool]) -> int:
     target: CallHome | None = None
     pause_s = _IDLE_S
     while not wait(pause_s):
-        path = oldest(QUEUE_DIR) if QUEUE_DIR.exists() else None
+        path = oldest(QUEUE_DIR)
         if path is None:
             pause_s = _IDLE_S
             continue

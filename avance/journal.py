@@ -4,7 +4,7 @@
 the test bed streams it. `inputs.jsonl` has all that the engine was told (schema `avance/schema/inputs.json`). Both are
 bounded: a full file becomes `NAME.1`, and inputs begin anew with the engine's whole state.
 
-Lines are handed to one writer task, because the disk below may hang while decisions must go on: this must never block.
+Lines are handed to one writer thread, because the disk below may hang while decisions go on: this must never block.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import hashlib
 import json
 import threading
 from pathlib import Path
+from queue import SimpleQueue
 
 import avance
 from avance.clock import wall_text
@@ -26,10 +27,11 @@ from avance.wire.inputs import Batch, DecisionSum, Header
 
 JOURNAL_PATH = Path("/var/log/avance/journal.jsonl")
 JOURNAL_BYTES_MAX = 16 << 20  # months of quiet days; twice this is on disk
-INPUTS_BYTES_MAX = 32 << 20  # half a day at some 600 bytes a second; twice this is on disk
+INPUTS_BYTES_MAX = 32 << 20  # more than a quiet day at some 250 bytes a second; twice this is on disk
 _LINES_MAX = 10_000  # lines that may wait for a hanging disk; beyond that they are counted and dropped
 _BATCH_S = 1.0  # inputs gather for so long, unless a decision is written: its inputs are written first
 _BATCH_MAX = 256  # inputs in one line, however fast they come
+_END_S = 5.0  # for what is left when the daemon ends; a disk that hangs longer gets it no more
 
 
 def inputs_path(journal: Path) -> Path:
@@ -58,9 +60,8 @@ class Journal:
         self._sum = DecisionSum()
         self._batch_from_s = 0.0
         self._core = ""
-        self._lines: asyncio.Queue[tuple[LineFile, str | None]] = asyncio.Queue(_LINES_MAX)
-        self._taken: tuple[LineFile, str | None] | None = None
-        self._writing = threading.Lock()  # a write that is under way when the daemon ends goes before the last ones
+        self._lines: SimpleQueue[tuple[LineFile, str | None] | None] = SimpleQueue()
+        self._writer: threading.Thread | None = None
         self.dropped = 0
 
     def begin(self, engine: Engine, now: float) -> None:
@@ -128,18 +129,19 @@ class Journal:
         self._queue(file, None)
 
     def _queue(self, file: LineFile, text: str | None) -> None:
-        if self._lines.full():
+        if self._lines.qsize() >= _LINES_MAX:
             self.dropped += 1
             return
         self._sizes[file] += 0 if text is None else len(text) + 1
-        self._lines.put_nowait((file, text))
+        self._lines.put((file, text))
 
     async def write(self) -> None:
-        """Write queued lines, for ever; what is left when the daemon ends is written then."""
+        """Let a thread write queued lines, for ever; what is left when the daemon ends is written then."""
+        self._writer = threading.Thread(target=self._write_queued, name="journal", daemon=True)
+        self._writer.start()
+        forever: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         try:
-            while True:
-                self._taken = await self._lines.get()
-                await asyncio.to_thread(self._write_taken)
+            await forever
         finally:
             self._finish()
 
@@ -147,18 +149,17 @@ class Journal:
         """Write what the end of the daemon left: the inputs that led to it are the most wanted ones."""
         if self._batch is not None and self._batch.entries:
             self._queue(self._inputs, self._batch.line(self._sum))
-        self._write_taken()  # unless its thread was faster
-        while not self._lines.empty():
-            self._write(*self._lines.get_nowait())
+        self._lines.put(None)
+        if self._writer is None:
+            self._write_queued()
+        else:
+            self._writer.join(_END_S)
+
+    def _write_queued(self) -> None:
+        while (line := self._lines.get()) is not None:
+            self._write(*line)
         for file in (self._journal, self._inputs):
             file.close()
-
-    def _write_taken(self) -> None:
-        """Write the line that left the queue last, once, whoever comes first: its thread, or the end of the daemon."""
-        with self._writing:
-            taken, self._taken = self._taken, None
-            if taken is not None:
-                self._write(*taken)
 
     def _write(self, file: LineFile, text: str | None) -> None:
         try:

@@ -1,7 +1,7 @@
 """Which process in a node is meant by `a/daemon`, `a/guest`, `a/replication`, and what the node's kernel says of it.
 
-`daemon` is the product's daemon: the image's manifest names the directory of its supervisor (runsv). The other two are
-threads of the node's kernel: `guest` those that carry the disk and the network of the VM (a paravirtual VM has no
+`daemon` is the product's daemon: the image's manifest names the file that holds its number. The other two are threads
+of the node's kernel: `guest` those that carry the disk and the network of the VM (a paravirtual VM has no
 process in dom0), `replication` those of DRBD. This module must never name a process by its command line: another one
 may have the same.
 """
@@ -36,7 +36,7 @@ POSSIBLE_INSTEAD = {
 # Name, then the fields of proc(5) from the state on, of every process; then the daemon's pid.
 _LOOK = r"""
 cat /proc/[0-9]*/stat 2> /dev/null
-[ -n "$1" ] && echo "daemon $(cat "$1/supervise/pid" 2> /dev/null)"
+[ -n "$1" ] && echo "daemon $(cat "$1" 2> /dev/null)"
 true
 """
 
@@ -122,7 +122,7 @@ def check_target(bed: Bed, target: Target, fault: str, parts: Sequence[str]) -> 
     check_node(bed, target.node)
     if target.part == DAEMON and bed.image.product.daemon is None:
         raise UsageError(
-            f"{fault} cannot be done to {target}: the image's manifest does not name the daemon's supervisor "
+            f"{fault} cannot be done to {target}: the image's manifest does not name the file with its number "
             "(product.daemon)."
         )
 

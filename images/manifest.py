@@ -24,7 +24,7 @@ PRODUCT = {
     "protect": ["avance", "vm", "protect", "--file", "{file}"],
     "journal": "/var/log/avance/journal.jsonl",
     "inputs": "/var/log/avance/inputs.jsonl",
-    "daemon": "/run/service/avance",
+    "daemon": "/run/avance/daemon.pid",
     "witness": [
         "{python}", "-m", "avance", "witness", "--listen", "{listen}", "--state", "{state}",
         "--secret-file", "{secret}", "--dilation", "{dilation}",

@@ -25,8 +25,8 @@ ROOT = Path(__file__).resolve().parent.parent
 class Product:
     """How the bed speaks to the product: argument vectors with `{node}` and `{file}` to fill in.
 
-    `daemon` is the directory in the node that belongs to the daemon's supervisor (runsv), if there is one. `witness`
-    starts a witness on this host, in the checkout; to fill in are `{python}`, `{listen}`, `{state}`, `{secret}` (both
+    `daemon` is the file in the node that holds the number of the daemon's process, if there is one. `witness` starts a
+    witness on this host, in the checkout; to fill in are `{python}`, `{listen}`, `{state}`, `{secret}` (both
     files) and `{dilation}`. `inputs` is a file in the node from which its journal can be replayed.
     """
 

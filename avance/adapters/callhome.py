@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import http.client
 import json
+import os
 import ssl
 import urllib.parse
 import uuid
@@ -64,8 +65,15 @@ class AlertQueue:
 
 
 def oldest(directory: Path) -> Path | None:
-    """Return the alert that must be delivered next, or None when all are delivered."""
-    return min(directory.glob("*.json"), default=None)
+    """Return the alert that must be delivered next, or None when all are delivered.
+
+    It is asked twice a second for ever, so it costs one look at the directory and nothing else.
+    """
+    try:
+        names = [name for name in os.listdir(directory) if name.endswith(".json")]  # noqa: PTH208 - a fifth of the time
+    except FileNotFoundError:
+        return None
+    return directory / min(names) if names else None
 
 
 def deliver(target: CallHome, path: Path) -> str | None:

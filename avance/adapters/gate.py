@@ -17,6 +17,7 @@ import ipaddress
 import os
 import struct
 from collections.abc import Callable, Iterable
+from functools import cache
 from pathlib import Path
 
 from avance.errors import AvanceError
@@ -205,10 +206,14 @@ def _signed(number: int) -> int:
     return number - 2**32 if number >= 2**31 else number
 
 
+@cache
+def _libc() -> ctypes.CDLL:
+    return ctypes.CDLL(None, use_errno=True)
+
+
 def _bpf(command: int, attributes: bytes) -> int:
     given = ctypes.create_string_buffer(attributes, _ATTRIBUTES_BYTES)
-    libc = ctypes.CDLL(None, use_errno=True)
-    answer: int = libc.syscall(_SYSCALL, command, given, _ATTRIBUTES_BYTES)
+    answer: int = _libc().syscall(_SYSCALL, command, given, _ATTRIBUTES_BYTES)
     if answer < 0:
         code = ctypes.get_errno()
         raise OSError(code, os.strerror(code))

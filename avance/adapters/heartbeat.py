@@ -1,10 +1,14 @@
-"""Heartbeats: one UDP socket per link, bound to the link's device; every datagram is authenticated and new."""
+"""Heartbeats: one UDP socket per link, bound to the link's device; every datagram is authenticated and new.
+
+It waits for nothing by itself: `sockets` says what is to be read, and by whom, when something has come.
+"""
 
 from __future__ import annotations
 
-import asyncio
 import socket
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from math import inf
 from types import TracebackType
 from typing import Self
@@ -14,7 +18,7 @@ from avance.config import Config, Link
 from avance.core.events import DatagramsRefused, HeartbeatSeen
 from avance.core.model import LinkName, PeerView
 from avance.ports import Sink
-from avance.wire.heartbeat import NOT_ECHOED_YET, Heartbeat, Receiver, Rejected, Unproven, encode, link_key
+from avance.wire.heartbeat import NOT_ECHOED_YET, Heartbeat, Receiver, Rejected, Unproven, body, link_key, seal
 
 PORT = 7780
 _DATAGRAM_BYTES_MAX = 8192
@@ -27,6 +31,7 @@ _PRIORITY = 6  # above bulk replication in the queueing discipline (socket(7), S
 class _Port:
     link: Link
     socket: socket.socket
+    target: tuple[str, int]
     echo: tuple[str, float] | None = None
 
 
@@ -38,8 +43,9 @@ class HeartbeatChannel:
         self._boot = boot
         self._key = link_key(config.secret)
         self._receiver = Receiver(self._key, config.node, config.peer, boot)
-        self._ports = {link.name: _Port(link, _open(link)) for link in config.links}
+        self._ports = {link.name: _Port(link, _open(link), (str(link.peer_address), PORT)) for link in config.links}
         self._seq = 0
+        self._said: tuple[PeerView, bytes] | None = None  # the last view, and its body
         self._refused: dict[tuple[LinkName, str], int] = {}
         self._refused_told_at = -inf
         self.unsent: dict[LinkName, int] = dict.fromkeys(self._ports, 0)
@@ -50,30 +56,34 @@ class HeartbeatChannel:
         return self._receiver.rejected
 
     def __enter__(self) -> Self:
-        """Begin to listen on every link."""
-        loop = asyncio.get_running_loop()
-        for port in self._ports.values():
-            loop.add_reader(port.socket, self._readable, port)
+        """The sockets are open since it was made."""
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Stop listening and close the sockets."""
-        loop = asyncio.get_running_loop()
+        """Close the sockets."""
         for port in self._ports.values():
-            loop.remove_reader(port.socket)
             port.socket.close()
+
+    @property
+    def sockets(self) -> Mapping[int, Callable[[], None]]:
+        """What is to be called when something has come, by the descriptor of each socket."""
+        return {port.socket.fileno(): partial(self._readable, port) for port in self._ports.values()}
 
     def send(self, view: PeerView) -> None:
         """Send one heartbeat on every link; a link that cannot carry it is simply silent."""
         self._seq += 1
-        for name, port in self._ports.items():
-            beat = Heartbeat(name, self._seq, now_s(), port.echo, view)
-            try:
-                port.socket.sendto(encode(self._key, beat), (str(port.link.peer_address), PORT))
-            except OSError:
-                self.unsent[name] += 1  # no address yet, no carrier, full queue: the peer notices the silence
+        if self._said is None or self._said[0] is not view:
+            self._said = (view, body(view))
+        for port in self._ports.values():
+            self._send(port, self._said[1])
+
+    def _send(self, port: _Port, said: bytes) -> None:
+        try:
+            port.socket.sendto(seal(self._key, port.link.name, self._seq, now_s(), port.echo, said), port.target)
+        except OSError:
+            self.unsent[port.link.name] += 1  # no address yet, no carrier, full queue: the peer notices the silence
 
     def _readable(self, port: _Port) -> None:
         for _ in range(_BURST_MAX):
@@ -86,11 +96,18 @@ class HeartbeatChannel:
                 self._refuse(port.link.name, beat.reason)
                 continue
             if isinstance(beat, Unproven):
-                port.echo = (beat.beat.view.boot, beat.beat.sent_s)
+                self._greet(port, beat.beat)
                 continue
             port.echo = (beat.view.boot, beat.sent_s)
             echoed = beat.echo[1] if beat.echo is not None and beat.echo[0] == self._boot else None
             self._sink(HeartbeatSeen(port.link.name, beat.view, echoed))
+
+    def _greet(self, port: _Port, beat: Heartbeat) -> None:
+        """Echo what is not proven yet; the first of a boot at once, for the peer waits for nothing else."""
+        before, port.echo = port.echo, (beat.view.boot, beat.sent_s)
+        if self._said is not None and (before is None or before[0] != beat.view.boot):
+            self._seq += 1
+            self._send(port, self._said[1])
 
     def _refuse(self, link: LinkName, reason: str) -> None:
         """Count a refused datagram, and tell of all that gathered, once a second however many there are."""

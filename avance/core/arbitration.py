@@ -57,6 +57,12 @@ class Arbitration:
         self.power = Power.NOT_CUT if self.has_bmc else Power.NO_BMC
         self._proof_until = None
 
+    @property
+    def at_rest(self) -> bool:
+        """Nothing is asked for, and no answer is awaited."""
+        asking = bool(self._asking) or self._reading or self._probing
+        return self.epoch == 0 and not asking and not self._switched_off and not self._restoring
+
     # ------------------------------------------------------------ what to fetch
 
     def watch_power(self, proof_until: float, now: float) -> list[c.Command]:

@@ -6,6 +6,7 @@ It must never ask for a grant: that is core/arbitration.py.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from math import inf
 
 from avance.core import arbiters
 from avance.core import commands as c
@@ -55,6 +56,13 @@ class Care:
         since = now if self._since is None else self._since
         limit_s = self.timers.witness_lost_s
         return tuple(name for name in self.names if now - self._taught_at.get(name, since) >= limit_s)
+
+    def unchanged_until(self, now: float) -> float:
+        """Until when time alone changes neither which witnesses are up nor which are lost."""
+        since = now if self._since is None else self._since
+        ends = [self._taught_at[name] + _FRESH_S for name in self.names if name in self._taught_at]
+        ends += [self._taught_at.get(name, since) + self.timers.witness_lost_s for name in self.names]
+        return min((end for end in ends if end > now), default=inf)
 
     def elect(
         self, mine: Record, theirs: Record, me: NodeId, *, peer_up: tuple[str, ...], now: float

@@ -10,13 +10,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from avance.core import absorb, alerts, driving, pairing, rights, takeover
+from avance.core import absorb, alerts, calm, driving, pairing, rights, takeover
 from avance.core import commands as c
 from avance.core import events as e
 from avance.core.arbitration import Arbitration
 from avance.core.care import Care
 from avance.core.crashloop import SAMPLES_MIN, CrashLoop, Policy
-from avance.core.guard import Guard
+from avance.core.guard import Guard, Standing
 from avance.core.liveness import Liveness
 from avance.core.model import (
     Alert,
@@ -129,9 +129,48 @@ class Engine:
         self.unfit_from_s: float | None = None  # since when the peer has the better copy
         self.refusal_told_until: dict[str, float] = {}
         self.draft = _Draft()
+        self.standing: Standing | None = None  # what the guard judged last
+        self.said: PeerView | None = None  # what this node said of itself last
+        self.rest_until_s = calm.NOT_CALM  # time alone changes nothing before, but for a heartbeat
+        self.calm_until_s = calm.NOT_CALM  # ... and no heartbeat is due before, either
+
+    def wake_at(self, now: float) -> float:
+        """Return when to tell this engine that time has passed, should nothing else be told before (core/calm.py)."""
+        return self.calm_until_s if now < self.calm_until_s else now + calm.short_s(self.setup.timers.heartbeat_s)
 
     def handle(self, event: e.Event, now: float) -> Decision:
         """Take one event and return what to do; `now` is monotonic and never goes back."""
+        if isinstance(event, e.HeartbeatSeen) and now < self.calm_until_s and event.view == self.peer:
+            self.liveness.heartbeat_seen(event.link, event.echoed_sent_s, now)
+            return self._calm_turn(now, tick=False)
+        if isinstance(event, e.Tick) and event.rtc_s is None and now < self.rest_until_s:
+            return self._calm_turn(now, tick=True)
+        return self._turn(event, now)
+
+    def _calm_turn(self, now: float, *, tick: bool) -> Decision:
+        """Do what is left while all is calm: the lease and the gate move; a tick gives what is due by the clock."""
+        self.draft = _Draft()
+        changes, standing = self.liveness.update(now), self.standing
+        assert not changes, "neither a receipt nor a short time makes a calm pair worse"
+        assert standing is not None, "a calm pair has been judged"
+        standing.tick = tick
+        standing.lease_age_s, standing.lease_until_s = self.liveness.lease_age_s(now), self.liveness.lease_until_s(now)
+        if not tick:
+            return Decision(tuple(command for command, _ in self.guard.renewed(standing)), (), ())
+        self.draft.commands += [command for command, _ in self.guard.judge(standing, now)]
+        rights.care_for_witnesses(self, now)
+        self._say_heartbeat(now)
+        self.rest_until_s = min(self.rest_until_s, self.liveness.unbroken_until())
+        self.calm_until_s = min(self.next_heartbeat_at, self.rest_until_s)
+        draft, self.draft = self.draft, _Draft()
+        return Decision(tuple(draft.commands), (), ())
+
+    def _say_heartbeat(self, now: float) -> None:
+        if now >= self.next_heartbeat_at or self.draft.milestones:
+            self.next_heartbeat_at = now + self.setup.timers.heartbeat_s
+            self.draft.commands.append(c.SendHeartbeat(self.view(now)))
+
+    def _turn(self, event: e.Event, now: float) -> Decision:
         self.draft = _Draft()
         self.started_at = now if self.started_at is None else self.started_at
         absorb.absorb(self, event, now)
@@ -147,16 +186,16 @@ class Engine:
         driving.judge_protection(self)
         driving.answer_asks(self)
         rights.care_for_witnesses(self, now)
-        if now >= self.next_heartbeat_at or self.draft.milestones:
-            self.next_heartbeat_at = now + self.setup.timers.heartbeat_s
-            self.draft.commands.append(c.SendHeartbeat(self.view(now)))
-        draft = self.draft
+        self._say_heartbeat(now)
+        self.rest_until_s = calm.until(self, now)
+        self.calm_until_s = min(self.next_heartbeat_at, self.rest_until_s)
+        draft, self.draft = self.draft, _Draft()
         return Decision(tuple(draft.commands), tuple(draft.reasons), tuple(draft.milestones))
 
     def view(self, now: float) -> PeerView:
-        """What this node says of itself to its peer."""
+        """What this node says of itself to its peer; the very same value until something of it changes."""
         setup = self.setup
-        return PeerView(
+        view = PeerView(
             node=setup.me,
             boot=setup.boot,
             config_hash=self.config_hash,
@@ -169,6 +208,9 @@ class Engine:
             witnesses=self.care.up(now),
             copies={name: unit.copy for name, unit in self.units.items()},
         )
+        self.said = self.said if view == self.said else view
+        assert self.said is not None
+        return self.said
 
     @property
     def is_owner(self) -> bool:

@@ -79,6 +79,16 @@ class Guard:
         resetting, pausing = self._reset(standing, now), self._pause(standing, now)
         return resetting + self._open(standing) + pausing + self._feed(standing, now)
 
+    @property
+    def at_rest(self) -> bool:
+        """Nothing is paused, stopped, on its way, or late."""
+        quiet = self._reset_at is None and self._forbidden_from is None
+        return self.paused is False and not self._busy and not self._late and quiet
+
+    def renewed(self, standing: Standing) -> list[tuple[c.Command, str]]:
+        """Move the gate with the lease, where nothing else of the standing has changed."""
+        return self._open(standing)
+
     def done(self, command: str, *, ok: bool) -> None:
         """Note the outcome of PauseVms or UnpauseVms; after anything but OK nobody knows, and both are tried again."""
         self._busy = False

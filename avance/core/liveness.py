@@ -10,6 +10,7 @@ while this node itself stood still is no evidence either.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from math import inf
 
 from avance.core.model import LinkName, LinkState, Timers
 
@@ -131,6 +132,20 @@ class Liveness:
             if entry.echo_at is not None and (newest is None or entry.echo_at > newest):
                 newest = entry.echo_at
         return None if newest is None else now - newest
+
+    def unbroken_until(self) -> float:
+        """Until when no link, no receipt and no lease is `suspect_s` old, should nothing come any more.
+
+        Every judgement by silence has a limit at least as long. Never (-inf) while any of them was not there yet.
+        """
+        if self.lease_from_s is None:
+            return -inf
+        since = self.lease_from_s
+        for entry in self._links.values():
+            if entry.echo_at is None or entry.receipt_at is None:
+                return -inf
+            since = min(since, entry.echo_at, entry.receipt_at)
+        return since + self.timers.suspect_s
 
     def silent(self, link: LinkName, now: float) -> bool:
         """Nothing came on this link for the link-down time, not even without an echo."""

@@ -318,6 +318,7 @@ def judge_guard(engine: Engine, now: float, *, tick: bool) -> None:
         superseded=_is_superseded(engine),
         leaving=bool(engine.leaving),
     )
+    engine.standing = standing
     for command, reason in engine.guard.judge(standing, now):
         engine.draft.commands.append(command)
         if reason:

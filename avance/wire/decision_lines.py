@@ -47,9 +47,9 @@ def is_routine(decision: Decision) -> bool:
 
 def decision_lines(event: Event, before: Before, engine: Engine, decision: Decision, now: float) -> list[Json]:
     """Return no line when nothing but routine came of it; each further milestone gets a line of its own."""
-    commands = told(decision)
     if is_routine(decision):
         return []
+    commands = told(decision)
     after, epoch = Before.of(engine), engine.record.epoch
     first = {
         "mono_s": now,

@@ -1,26 +1,36 @@
 """Heartbeat datagrams: encode, authenticate, refuse what is forged, replayed or old.
 
-Layout: b"AVH2", 32 bytes HMAC-SHA256 over the rest, then compact JSON (schema `avance/schema/heartbeat.json`). Each
-datagram names its link, so one that was recorded on one link is worth nothing on another. Per link and boot the
+Layout: b"AVH3", 32 bytes HMAC-SHA256 over all the rest, a small head, and a body in compact JSON (schema
+`avance/schema/heartbeat.json`). The head holds what each datagram changes: number, send time, echo, link. The body is
+what the node says of itself; it is made once for each change, and read only when its bytes are not those of the last
+one. All of it is authenticated each time.
+
+Each datagram names its link, so one that was recorded on one link is worth nothing on another. Per link and boot the
 sequence number only rises; a boot id that was replaced by a newer one never comes back. A boot id is believed only
 after a datagram of it echoed the receiver's own boot id, so nothing that was recorded earlier can begin a conversation.
 """
 
 from __future__ import annotations
 
-import hashlib
 import hmac
 import json
+import struct
 from dataclasses import dataclass, field, fields, replace
+from math import isfinite
 
 from avance.core.model import Copy, DiskState, LinkName, NodeId, PairState, PeerView, Record, VmId, VmState
 from avance.parsed import Json
 from avance.wire.plain import read_record, to_plain
 
-MAGIC = b"AVH2"
+MAGIC = b"AVH3"
 _FAMILY = b"AVH"  # what the datagrams of every version begin with
 NOT_ECHOED_YET = "a new boot that does not echo ours yet"  # each restart of the peer begins with it: no attack
 _MAC_BYTES = 32
+_HASH = "sha256"
+# Number, send time, send time that is echoed, and how long link and echoed boot are; the two follow as UTF-8. No boot
+# at all is 255: a heartbeat without an echo.
+_HEAD = struct.Struct("!QddBB")
+_NO_ECHO = 255
 _RECORD = tuple(field.name for field in fields(Record))  # the order of the record's values in a datagram
 _RETIRED_BOOTS_MAX = 64  # far more restarts than a node survives without quarantine
 
@@ -45,17 +55,18 @@ class Rejected:
 
 def link_key(secret: bytes) -> bytes:
     """Derive the heartbeat key, so that the site secret itself signs nothing on the wire."""
-    return hmac.new(secret, b"avance heartbeat 1", hashlib.sha256).digest()
+    return hmac.digest(secret, b"avance heartbeat 1", _HASH)
 
 
 def encode(key: bytes, beat: Heartbeat) -> bytes:
     """Return the datagram of a heartbeat."""
-    view, record = beat.view, beat.view.record
-    body = {
-        "l": beat.link,
-        "q": beat.seq,
-        "s": round(beat.sent_s, 6),
-        "e": beat.echo,
+    return seal(key, beat.link, beat.seq, beat.sent_s, beat.echo, body(beat.view))
+
+
+def body(view: PeerView) -> bytes:
+    """Return what a node says of itself; it stays the same until the view changes."""
+    record = view.record
+    values = {
         "n": view.node,
         "b": view.boot,
         "c": view.config_hash,
@@ -68,43 +79,75 @@ def encode(key: bytes, beat: Heartbeat) -> bytes:
         "g": view.witnesses,
         "k": {name: [copy.disk, *copy.generations] for name, copy in view.copies.items()},
     }
-    data = json.dumps(body, separators=(",", ":")).encode()
-    return MAGIC + hmac.new(key, data, hashlib.sha256).digest() + data
+    return json.dumps(values, separators=(",", ":")).encode()
 
 
-def decode(key: bytes, datagram: bytes) -> Heartbeat | Rejected:
-    """Return the heartbeat of a datagram, or why it must not be believed; never raises on outside data."""
+def seal(key: bytes, link: LinkName, seq: int, sent_s: float, echo: tuple[str, float] | None, said: bytes) -> bytes:
+    """Return the datagram with this head, around a body that is made already."""
+    name = link.encode()
+    boot, echoed_s = (b"", 0.0) if echo is None else (echo[0].encode(), echo[1])
+    assert len(name) < _NO_ECHO, "a link has a short name"
+    assert len(boot) < _NO_ECHO, "a boot id is short"
+    sizes = (len(name), _NO_ECHO if echo is None else len(boot))
+    data = b"".join((_HEAD.pack(seq, sent_s, echoed_s, *sizes), name, boot, said))
+    return b"".join((MAGIC, hmac.digest(key, data, _HASH), data))
+
+
+_Known = tuple[bytes, PeerView]  # a body that was read, and the view that it is
+
+
+def decode(key: bytes, datagram: bytes, known: _Known | None = None) -> Heartbeat | Rejected:
+    """Return the heartbeat of a datagram, or why it must not be believed; never raises on outside data.
+
+    A body that is byte for byte the `known` one is not read again: the view is the known one itself.
+    """
+    return _decode(key, datagram, known)[0]
+
+
+def _decode(key: bytes, datagram: bytes, known: _Known | None) -> tuple[Heartbeat | Rejected, _Known | None]:
+    """Return also the body of this heartbeat, as what is known from now on."""
     head = len(MAGIC) + _MAC_BYTES
     if datagram[: len(MAGIC)] != MAGIC and datagram[: len(_FAMILY)] == _FAMILY:
-        return Rejected("a heartbeat of another version; both nodes must run the same")
+        return Rejected("a heartbeat of another version; both nodes must run the same"), known
     if datagram[: len(MAGIC)] != MAGIC or len(datagram) <= head:
-        return Rejected("not a heartbeat")
+        return Rejected("not a heartbeat"), known
     data = datagram[head:]
-    if not hmac.compare_digest(datagram[len(MAGIC) : head], hmac.new(key, data, hashlib.sha256).digest()):
-        return Rejected("wrong authentication code")
+    if not hmac.compare_digest(datagram[len(MAGIC) : head], hmac.digest(key, data, _HASH)):
+        return Rejected("wrong authentication code"), known
     try:
-        return _parse(json.loads(data))
-    except (ValueError, LookupError, TypeError, AttributeError, OverflowError, RecursionError) as error:
+        return _parse(data, known)
+    except (ValueError, LookupError, TypeError, AttributeError, OverflowError, RecursionError, struct.error) as error:
         kind = type(error).__name__  # not its text: the number of different reasons must stay small
-        return Rejected(f"authentic but not understood ({kind}): does the peer run another version?")
+        return Rejected(f"authentic but not understood ({kind}): does the peer run another version?"), known
 
 
-def _parse(body: Json) -> Heartbeat:
-    view = PeerView(
-        node=NodeId(body["n"]),
-        boot=str(body["b"]),
-        config_hash=str(body["c"]),
-        dilation=float(body["d"]),
-        pair=PairState(body["p"]),
-        record=read_record(dict(zip(_RECORD, body["r"], strict=True))),
-        vms={VmId(name): VmState(state) for name, state in body["v"].items()},
-        machine=str(body["m"]),
-        wants=int(body["w"]),
-        witnesses=tuple(str(name) for name in body["g"]),
-        copies={VmId(vm): Copy(DiskState(disk), tuple(map(str, known))) for vm, (disk, *known) in body["k"].items()},
+def _parse(data: bytes, known: _Known | None) -> tuple[Heartbeat, _Known]:
+    seq, sent_s, echoed_s, link_bytes, boot_bytes = _HEAD.unpack_from(data)
+    link_end = _HEAD.size + link_bytes
+    end = link_end if boot_bytes == _NO_ECHO else link_end + boot_bytes
+    said = data[end:]
+    if not isfinite(sent_s) or not isfinite(echoed_s) or not said:
+        raise ValueError("a time that is none, or no body")
+    if known is None or known[0] != said:
+        known = (said, _view(json.loads(said)))
+    echo = None if boot_bytes == _NO_ECHO else (data[link_end:end].decode(), echoed_s)
+    return Heartbeat(LinkName(data[_HEAD.size : link_end].decode()), seq, sent_s, echo, known[1]), known
+
+
+def _view(values: Json) -> PeerView:
+    return PeerView(
+        node=NodeId(values["n"]),
+        boot=str(values["b"]),
+        config_hash=str(values["c"]),
+        dilation=float(values["d"]),
+        pair=PairState(values["p"]),
+        record=read_record(dict(zip(_RECORD, values["r"], strict=True))),
+        vms={VmId(name): VmState(state) for name, state in values["v"].items()},
+        machine=str(values["m"]),
+        wants=int(values["w"]),
+        witnesses=tuple(str(name) for name in values["g"]),
+        copies={VmId(vm): Copy(DiskState(disk), tuple(map(str, rest))) for vm, (disk, *rest) in values["k"].items()},
     )
-    echo = None if body["e"] is None else (str(body["e"][0]), float(body["e"][1]))
-    return Heartbeat(LinkName(body["l"]), int(body["q"]), float(body["s"]), echo, view)
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,10 +170,11 @@ class Receiver:
     _retired: list[str] = field(default_factory=list)
     _last_seq: dict[LinkName, int] = field(default_factory=dict)
     _newest: Heartbeat | None = None
+    _known: _Known | None = None
 
     def accept(self, link: LinkName, datagram: bytes) -> Heartbeat | Unproven | Rejected:
         """Judge one datagram that arrived on a link."""
-        decoded = decode(self.key, datagram)
+        decoded, self._known = _decode(self.key, datagram, self._known)
         judged = self._judge(link, decoded) if isinstance(decoded, Heartbeat) else decoded
         if isinstance(judged, Rejected):
             self.rejected[judged.reason] = self.rejected.get(judged.reason, 0) + 1

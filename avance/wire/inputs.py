@@ -3,8 +3,11 @@
 A file consists of runs. A run begins with a header: the setup and either the record that was durable at the start, or,
 in a file that was begun in the middle of a run, the engine's whole state. Each further line holds some inputs in order
 (schema `avance/schema/inputs.json`) and a sum over every decision since the header, so that a replay which differs in
-anything, be it one heartbeat, is noticed. What repeats is left out: of ten ticks and four heartbeats a second there
-remain about 600 bytes.
+anything, be it one heartbeat, is noticed.
+
+What repeats is left out, and times are counted from the input before. A time that is a whole number of microseconds, as
+the daemon's clock gives them, is written as such and comes back exactly; any other one is written whole. An unchanged
+heartbeat costs some 25 bytes, a quiet second about 250.
 """
 
 from __future__ import annotations
@@ -13,6 +16,7 @@ import hashlib
 import json
 from dataclasses import dataclass, field
 
+from avance.core.commands import Command, SendHeartbeat
 from avance.core.engine import Decision, Engine, Setup
 from avance.core.events import Event, HeartbeatSeen, Tick
 from avance.core.model import LinkName, PeerView, Record
@@ -20,7 +24,8 @@ from avance.parsed import Json
 from avance.wire.frozen import freeze, thaw
 from avance.wire.plain import from_plain, read_event, to_plain
 
-SCHEMA = "avance.inputs/1"
+SCHEMA = "avance.inputs/2"
+_US_PER_S = 1e6
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,18 +75,38 @@ class DecisionSum:
 
     count: int = 0
     _text: str = ""
+    _view: PeerView | None = None
+    _view_sum: str = ""
 
     def add(self, decision: Decision) -> None:
         """Take one more decision in; one that says nothing costs nothing, but it counts."""
         self.count += 1
         if decision.commands or decision.reasons or decision.milestones:
-            said = _compact([self.count, self._text, to_plain(decision)])
-            self._text = hashlib.sha256(said.encode()).hexdigest()[:16]
+            commands = [self._said(command) for command in decision.commands]
+            self._text = _sum([self.count, self._text, commands, decision.reasons, decision.milestones])
+
+    def _said(self, command: Command) -> Json:
+        """A heartbeat stands by the sum of its view, which is made once as long as the view is the same."""
+        if not isinstance(command, SendHeartbeat):
+            return to_plain(command)
+        if self._view is not command.view:
+            self._view, self._view_sum = command.view, _sum(to_plain(command.view))
+        return self._view_sum
 
     @property
     def text(self) -> str:
         """The sum so far; empty while nothing was decided."""
         return self._text
+
+
+def _sum(value: Json) -> str:
+    return hashlib.sha256(_compact(value).encode()).hexdigest()[:16]
+
+
+def _exact_us(value_s: float) -> int | None:
+    """Return a time in microseconds where that loses nothing, else None."""
+    value_us = round(value_s * _US_PER_S)
+    return value_us if value_us / _US_PER_S == value_s else None
 
 
 @dataclass(slots=True)
@@ -92,19 +117,23 @@ class Batch:
     entries: list[Json] = field(default_factory=list)
     number: int = 0
     _view: PeerView | None = None
+    _at_us: int | None = None
 
     def add(self, event: Event, now: float) -> None:
         """Take one more input in."""
+        before_us, at_us = self._at_us, _exact_us(now)
+        self._at_us = at_us
+        at: Json = now if before_us is None or at_us is None else at_us - before_us
         if isinstance(event, Tick):
-            self.entries.append([now] if event.rtc_s is None else [now, event.rtc_s])
+            self.entries.append([at] if event.rtc_s is None else [at, event.rtc_s])
         elif isinstance(event, HeartbeatSeen):
-            entry: list[Json] = [now, event.link, event.echoed_sent_s]
-            if event.view != self._view:
-                self._view = event.view
+            entry: list[Json] = [at, event.link, _echo(event.echoed_sent_s, at_us)]
+            if event.view is not self._view and event.view != self._view:
                 entry.append(to_plain(event.view))
+            self._view = event.view
             self.entries.append(entry)
         else:
-            self.entries.append([now, to_plain(event)])
+            self.entries.append([at, to_plain(event)])
 
     def line(self, decisions: DecisionSum) -> str:
         """Return the line of all inputs since the last one; lines are numbered from 1 in each run."""
@@ -113,11 +142,18 @@ class Batch:
         return _compact({"boot": self.boot, "n": self.number, "in": entries, "sum": decisions.text})
 
 
+def _echo(echoed_s: float | None, at_us: int | None) -> Json:
+    """Return an echoed time as its age in microseconds, or whole."""
+    echoed_us = None if echoed_s is None or at_us is None else _exact_us(echoed_s)
+    return echoed_s if echoed_us is None or at_us is None else at_us - echoed_us
+
+
 @dataclass(slots=True)
 class Reader:
     """Turns the entries of one run back into events."""
 
     _view: PeerView | None = None
+    _at_us: int | None = None
 
     def event(self, entry: Json) -> tuple[Event, float]:
         """Return an input and its time.
@@ -125,9 +161,9 @@ class Reader:
         Raises:
             ValueError: the entry is none.
         """
-        if not isinstance(entry, list) or not entry or isinstance(entry[0], bool) or not isinstance(entry[0], float):
+        if not isinstance(entry, list) or not entry:
             raise ValueError(f"{entry!r} is no input")
-        now = entry[0]
+        now = self._time(entry)
         match entry[1:]:
             case []:
                 return Tick(), now
@@ -138,10 +174,28 @@ class Reader:
             case [str() as link, echoed, *view]:
                 if view:
                     self._view = from_plain(PeerView, view[0])
-                if self._view is None or not (echoed is None or isinstance(echoed, float)):
-                    raise ValueError(f"{entry!r} is no heartbeat")
-                return HeartbeatSeen(LinkName(link), self._view, echoed), now
+                if self._view is None:
+                    raise ValueError(f"{entry!r} is no heartbeat: nobody has said anything yet")
+                return HeartbeatSeen(LinkName(link), self._view, self._echoed(echoed)), now
         raise ValueError(f"{entry!r} is no input")
+
+    def _time(self, entry: list[Json]) -> float:
+        at = entry[0]
+        if isinstance(at, bool) or not isinstance(at, int | float) or (isinstance(at, int) and self._at_us is None):
+            raise ValueError(f"{entry!r} has no time")
+        if isinstance(at, float):
+            self._at_us = _exact_us(at)
+            return at
+        assert self._at_us is not None, "looked at above"
+        self._at_us += at
+        return self._at_us / _US_PER_S
+
+    def _echoed(self, echoed: Json) -> float | None:
+        if echoed is None or isinstance(echoed, float):
+            return echoed
+        if isinstance(echoed, bool) or not isinstance(echoed, int) or self._at_us is None:
+            raise ValueError(f"{echoed!r} is no echo")
+        return (self._at_us - echoed) / _US_PER_S
 
 
 def _compact(value: Json) -> str:

@@ -160,7 +160,7 @@ MUTANTS = (
             Edit(
                 "avance/wire/heartbeat.py",
                 "    if not hmac.compare_digest(datagram[len(MAGIC) : head], ",
-                "    if not hmac.compare_digest(hmac.new(key, data, hashlib.sha256).digest(), ",
+                "    if not hmac.compare_digest(hmac.digest(key, data, _HASH), ",
             ),
         ),
     ),

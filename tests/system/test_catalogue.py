@@ -26,9 +26,9 @@ pytestmark = pytest.mark.timeout(3600)  # what a run waits for has its own deadl
 DIRECTORY = Path(str(faults.__file__)).parent / "schedules"
 # Rows begin with their id; the others are examples, of which these hold promises of their own.
 ROWS = sorted(path.stem for path in DIRECTORY.glob("[A-Z][0-9]*.jsonl"))
-EXAMPLES = ["primary_disk_gone", "second_fault_during_recovery", "cut_during_resync"]
+EXAMPLES = ["diskless_then_private_cut", "primary_disk_gone", "second_fault_during_recovery", "cut_during_resync"]
 # The whole catalogue takes more than an hour: `make catalogue` runs it; `make test` runs what breaks first.
-CHOSEN = ["A1", "B2", "D1", "D2", "H2", "second_fault_during_recovery"]
+CHOSEN = ["A1", "diskless_then_private_cut", "B2", "D1", "D2", "H2", "second_fault_during_recovery"]
 NAMES = [*ROWS, *EXAMPLES] if os.environ.get("AVANCE_CATALOGUE") == "whole" else CHOSEN
 
 

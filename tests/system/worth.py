@@ -12,6 +12,7 @@ from tests.budget import Worth
 TESTS = (
     Worth("test_catalogue.py::test_row[A1]", 80, required="the crash of the primary (row A1)"),
     Worth("test_catalogue.py::test_row[diskless_then_private_cut]", 120, required="a schedule with lost disks"),
+    Worth("test_slow_host.py::test_a_crash_beside_one_busy_program_a_core_passes", 120),
     Worth("test_catalogue.py::test_row[D1]", 80),
     Worth("test_catalogue.py::test_row[H2]", 80),
     Worth("test_catalogue.py::test_row[B2]", 80),

@@ -40,7 +40,9 @@ class Tape:
         decision = _HANDLE(engine, event, now)
         journal.decision(event, before, engine, decision, now)
         while not journal._lines.empty():
-            journal._write(*journal._lines.get_nowait())
+            line = journal._lines.get_nowait()
+            assert line is not None, "it has not ended"
+            journal._write(*line)
         return decision
 
     def end(self) -> None:

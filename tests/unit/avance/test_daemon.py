@@ -15,6 +15,7 @@ from avance import daemon as module
 from avance.clock import now_s
 from avance.config import parse
 from avance.core import commands as c
+from avance.core.engine import Decision
 from avance.core.events import (
     CommandDone,
     DatagramsRefused,
@@ -31,6 +32,7 @@ from avance.errors import ConfigError
 from avance.ports import Done
 from avance.replay import replay
 from tests.playbook import PRIV, A, B
+from tests.unit.avance.adapters.tools import until
 from tests.unit.avance.schema_check import complaints
 from tests.unit.avance.site import site, vm
 
@@ -58,6 +60,12 @@ def answers(daemon: Daemon, *requests: dict[str, Any]) -> list[dict[str, Any]]:
         return [await daemon._request(request) for request in requests]
 
     return asyncio.run(story())
+
+
+async def next_event(one: Node) -> Event:
+    """Return the next event that waits for a decision."""
+    await until(lambda: bool(one._loop.waiting))
+    return one._loop.waiting.popleft()
 
 
 class Channel:
@@ -126,7 +134,7 @@ def test_protected_vm_is_durable_before_the_core_hears_of_it(directories: Path) 
         one = node()
         assert "ok" in await one.protect(vm())
         assert json.loads((directories / "config.json").read_text())["vms"] == [vm()]
-        event = one._events.get_nowait()
+        event = one._loop.waiting.popleft()
         assert isinstance(event, VmAdded)
         assert event.spec == one.config.vms[0]
 
@@ -140,7 +148,7 @@ def test_refused_vm_changes_nothing(directories: Path) -> None:
         one = node(vm())
         with pytest.raises(ConfigError, match="same name"):
             await one.protect(vm())
-        assert one._events.empty()
+        assert not one._loop.waiting
 
     asyncio.run(story())
     assert not (directories / "config.json").exists()
@@ -154,7 +162,7 @@ def test_question_of_drbd_reaches_the_core_and_back(monkeypatch: pytest.MonkeyPa
         assert "no VM 'db'" in (await one.fence_peer("db"))["error"]
 
         async def answer() -> None:
-            event = await one._events.get()
+            event = await next_event(one)
             assert isinstance(event, FencePeerAsked)
             one._answer_fence_peer(c.AnswerFencePeer(event.ask, 5))
 
@@ -177,7 +185,7 @@ def test_operator_asks_the_core(monkeypatch: pytest.MonkeyPatch) -> None:
         for done, key in ((True, "ok"), (False, "error")):
 
             async def answer(*, done: bool = done) -> None:
-                event = await one._events.get()
+                event = await next_event(one)
                 assert isinstance(event, OperatorAsked)
                 assert (event.request, event.node) == ("override", B)
                 one._answer_operator(c.AnswerOperator(event.ask, done, "so it is"))
@@ -200,7 +208,7 @@ def test_mistyped_node_is_refused(verb: str, name: str) -> None:
     async def story() -> None:
         one = node(vm())
         assert "nothing was changed" in (await one.operator(verb, name))["error"]
-        assert one._events.empty()
+        assert not one._loop.waiting
 
     asyncio.run(story())
 
@@ -219,15 +227,77 @@ def test_decision_reaches_disk_and_peer(directories: Path) -> None:
     async def story() -> None:
         one = node()
         view = PeerView(B, "b-boot", one.config.config_hash, 1.0, PairState.STARTING, Record())
-        one._events.put_nowait(HeartbeatSeen(PRIV, view, now_s()))
         async with asyncio.timeout(100), asyncio.TaskGroup() as tasks:
-            await one._turn(channel, tasks)  # type: ignore[arg-type]  # a stand-in with the one method that is used
-        done = one._events.get_nowait()
+            one._attach(channel, tasks)
+            one._turn(HeartbeatSeen(PRIV, view, now_s()))
+            await until(lambda: bool(one._loop.waiting))
+        done = one._loop.waiting.popleft()
         assert done == CommandDone("SaveRecord", None, Outcome.OK)
         assert one._store.load() == Record(1, A)
 
     asyncio.run(story())
     assert [view.node for view in channel.sent] == [A]
+
+
+def test_what_ends_the_decisions_ends_the_daemon() -> None:
+    """A defect in a turn, in the thread of the decisions, comes out where it ends the process."""
+
+    async def story() -> None:
+        one = node()
+        async with asyncio.TaskGroup() as tasks:
+            one._attach(Channel(), tasks)
+            one.engine.handle = broken  # type: ignore[method-assign]  # a core with a defect
+            await one._decide({})
+
+    def broken(event: Event, now: float) -> Decision:
+        raise RuntimeError("a defect of the core")
+
+    with pytest.raises(ExceptionGroup) as ended:
+        asyncio.run(story())
+    assert "a defect of the core" in str(ended.value.exceptions[0])
+
+
+def test_end_of_the_daemon_ends_the_decisions() -> None:
+    """When another part fails, no heartbeat is sent any more once the daemon is gone."""
+    channel = Channel()
+
+    async def story() -> None:
+        one = node()
+        async with asyncio.TaskGroup() as tasks:
+            one._attach(channel, tasks)
+            task = tasks.create_task(one._decide({}))
+            await until(lambda: bool(channel.sent))
+            task.cancel()
+        count = len(channel.sent)
+        await asyncio.sleep(0.7)
+        assert len(channel.sent) == count
+
+    asyncio.run(story())
+
+
+def test_hung_workers_starve_the_watchdog() -> None:
+    """A daemon that still decides, but does nothing of it, is not kept alive; one feed is on its way at most."""
+
+    class Fed:
+        def __init__(self) -> None:
+            self.feeds = 0
+
+        def feed(self) -> None:
+            self.feeds += 1
+
+    async def story() -> None:
+        one, watchdog = node(), Fed()
+        one._watchdog = watchdog  # type: ignore[assignment]  # what is used of it
+        async with asyncio.TaskGroup() as tasks:
+            one._attach(Channel(), tasks)
+            for _ in range(5):
+                one._feed()  # this loop stands still meanwhile
+            assert watchdog.feeds == 1
+            await asyncio.sleep(0)
+            one._feed()
+            assert watchdog.feeds == 2
+
+    asyncio.run(story())
 
 
 @pytest.mark.parametrize(
@@ -268,7 +338,7 @@ def test_answer_of_a_witness_names_the_witness(monkeypatch: pytest.MonkeyPatch) 
         monkeypatch.setattr(one._witnesses, "teach", teach)
         await one._perform(c.AskWitness("w1", 5, "n-1"))
         await one._perform(c.TeachWitness("w2", 4, A, paired=True))
-        return [one._events.get_nowait(), one._events.get_nowait()]
+        return list(one._loop.waiting)
 
     assert asyncio.run(story()) == [
         CommandDone("AskWitness", None, Outcome.OK, "granted 5 a", "w1"),
@@ -323,7 +393,7 @@ def with_parts(parts: Parts) -> Node:
 async def outcome(one: Node, command: Any) -> Outcome:  # noqa: ANN401 - any command with an outcome
     """Perform a command and return the outcome of its event."""
     await one._perform(command)
-    done = one._events.get_nowait()
+    done = one._loop.waiting.popleft()
     assert isinstance(done, CommandDone)
     assert done.command == type(command).__name__
     return done.outcome
@@ -367,10 +437,10 @@ def test_journal_of_a_daemon_replays(directories: Path) -> None:
         one._journal.milestone("daemon_started", now_s(), "epoch 0 was durable")
         view = PeerView(B, "b-boot", one.config.config_hash, 1.0, PairState.STARTING, Record())
         async with asyncio.timeout(100), asyncio.TaskGroup() as tasks:
+            one._attach(channel, tasks)
             for event in (Tick(), HeartbeatSeen(PRIV, view, now_s()), DatagramsRefused(PRIV, "not a heartbeat", 1)):
-                one._events.put_nowait(event)
-                await one._turn(channel, tasks)  # type: ignore[arg-type]  # a stand-in with the one method that is used
-        await one._turn(channel, tasks)  # type: ignore[arg-type]  # same: the outcome of the record's save
+                one._turn(event)
+            one._turn(await next_event(one))  # the outcome of the record's save
         one._journal._finish()
 
     asyncio.run(story())

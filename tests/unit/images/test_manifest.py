@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 
+from avance.standby import PID
 from images import manifest
 from images.cache import Layer, StoredFile
 
@@ -36,12 +37,14 @@ def test_the_agreed_keys_are_there(tmp_path: Path) -> None:
     assert set(workload) == {"kernel", "ramdisk", "memory_mib", "volume_mib", "udp_port", "tcp_port"}
 
 
-def test_the_daemons_supervisor_is_named(tmp_path: Path) -> None:
-    """Faults of the daemon find its process by the directory of the node's service."""
+def test_the_daemons_process_is_named(tmp_path: Path) -> None:
+    """Faults of the daemon find its process by the file in which the product names it; two services keep it alive."""
     product = written(tmp_path)["product"]
     assert isinstance(product, dict)
-    service = Path(product["daemon"]).name
-    assert (Path(manifest.__file__).parent / "node" / "etc" / "sv" / service / "run").is_file()
+    assert product["daemon"] == str(PID)
+    services = Path(manifest.__file__).parent / "node" / "etc" / "sv"
+    for name in ("avance", "avance-ready"):
+        assert " -m avance run" in (services / name / "run").read_text()
 
 
 def test_the_arguments_fit_a_multiboot_line(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import socket
 from collections.abc import Iterator
 from dataclasses import replace
@@ -48,12 +49,26 @@ def channel(events: list[Event]) -> HeartbeatChannel:
     return HeartbeatChannel(parse("a", site(nodes=ADDRESSES, service_address=service), []), "a-boot", events.append)
 
 
+@contextlib.contextmanager
+def listening(events: list[Event]) -> Iterator[HeartbeatChannel]:
+    """Let the loop of this test read the sockets of node a's channel, as the daemon's loop does."""
+    with channel(events) as mine:
+        loop = asyncio.get_running_loop()
+        for descriptor, read in mine.sockets.items():
+            loop.add_reader(descriptor, read)
+        try:
+            yield mine
+        finally:
+            for descriptor in mine.sockets:
+                loop.remove_reader(descriptor)
+
+
 def test_heartbeat_is_believed_and_echoed(peer: socket.socket) -> None:
     """What the peer sends arrives as an event, and our next heartbeat echoes it."""
     events: list[Event] = []
 
     async def story() -> None:
-        with channel(events) as mine:
+        with listening(events) as mine:
             beat = Heartbeat(PRIV, 1, 50.0, ("a-boot", 41.5), VIEW)
             peer.sendto(encode(KEY, beat), ("127.0.0.1", module.PORT))
             async with asyncio.timeout(100):
@@ -73,7 +88,7 @@ def test_echo_of_an_earlier_boot_is_none(peer: socket.socket) -> None:
     events: list[Event] = []
 
     async def story() -> None:
-        with channel(events):
+        with listening(events):
             for seq, boot in ((1, "a-boot"), (2, "old")):
                 beat = Heartbeat(PRIV, seq, 50.0, (boot, 41.5), VIEW)
                 peer.sendto(encode(KEY, beat), ("127.0.0.1", module.PORT))
@@ -89,7 +104,7 @@ def test_unproven_boot_is_echoed_but_not_believed(peer: socket.socket) -> None:
     events: list[Event] = []
 
     async def story() -> None:
-        with channel(events) as mine:
+        with listening(events) as mine:
             peer.sendto(encode(KEY, Heartbeat(PRIV, 1, 50.0, None, VIEW)), ("127.0.0.1", module.PORT))
 
             async def echoed() -> None:
@@ -107,12 +122,36 @@ def test_unproven_boot_is_echoed_but_not_believed(peer: socket.socket) -> None:
     assert events == []
 
 
+def test_first_word_of_a_new_boot_is_answered_at_once(peer: socket.socket) -> None:
+    """A daemon that was started again is known to its peer, and has its lease, before the next heartbeat is due."""
+    events: list[Event] = []
+
+    async def story() -> None:
+        loop = asyncio.get_running_loop()
+        with listening(events) as mine:
+            mine.send(VIEW)
+            first = decode(KEY, await loop.sock_recv(peer, 8192))
+            assert not isinstance(first, Rejected)
+            assert first.echo is None
+            for seq in (1, 2):
+                peer.sendto(encode(KEY, Heartbeat(PRIV, seq, 50.0 + seq, None, VIEW)), ("127.0.0.1", module.PORT))
+            answer = decode(KEY, await asyncio.wait_for(loop.sock_recv(peer, 8192), 5.0))
+            assert not isinstance(answer, Rejected)
+            assert answer.echo == ("b-boot", 51.0)
+            assert answer.seq == first.seq + 1
+            with pytest.raises(TimeoutError):
+                await asyncio.wait_for(loop.sock_recv(peer, 8192), 0.2)
+
+    asyncio.run(story())
+    assert events == []
+
+
 def test_forged_and_replayed_datagrams_are_counted(peer: socket.socket) -> None:
     """What is not authentic or not new makes no event, but shows in the counters."""
     events: list[Event] = []
 
     async def story() -> None:
-        with channel(events) as mine:
+        with listening(events) as mine:
             good = encode(KEY, Heartbeat(PRIV, 1, 50.0, ("a-boot", 1.0), VIEW))
             for raw in (b"noise", good, good, good[:-1]):
                 peer.sendto(raw, ("127.0.0.1", module.PORT))
@@ -129,7 +168,7 @@ def test_flood_of_forgeries_is_told_once_a_second(peer: socket.socket, monkeypat
     events: list[Event] = []
 
     async def story() -> None:
-        with channel(events) as mine:
+        with listening(events) as mine:
             monkeypatch.setattr(module, "now_s", lambda: 100.0)
             for _ in range(20):
                 peer.sendto(b"noise", ("127.0.0.1", module.PORT))
@@ -149,7 +188,7 @@ def test_restarted_peer_is_no_forger(peer: socket.socket) -> None:
     events: list[Event] = []
 
     async def story() -> None:
-        with channel(events) as mine:
+        with listening(events) as mine:
             peer.sendto(encode(KEY, Heartbeat(PRIV, 1, 50.0, ("a-boot", 1.0), VIEW)), ("127.0.0.1", module.PORT))
             reborn = Heartbeat(PRIV, 1, 3.0, None, replace(VIEW, boot="b-boot-2"))
             peer.sendto(encode(KEY, reborn), ("127.0.0.1", module.PORT))
@@ -165,7 +204,7 @@ def test_unsendable_heartbeat_is_counted(peer: socket.socket, monkeypatch: pytes
 
     async def story() -> None:
         with channel([]) as mine:
-            monkeypatch.setattr(module, "encode", lambda _key, _beat: b"x" * 70_000)
+            monkeypatch.setattr(module, "seal", lambda *_: b"x" * 70_000)
             mine.send(VIEW)
             assert mine.unsent == {PRIV: 1}
 

@@ -2,26 +2,29 @@
 
 from __future__ import annotations
 
-import hashlib
 import hmac
 import json
 from dataclasses import replace
+from math import inf, nan
 
 import pytest
 
-from avance.core.model import LinkName, NodeId, PairState, PeerView, Record, VmState
-from avance.wire.heartbeat import MAGIC, Heartbeat, Receiver, Rejected, Unproven, decode, encode, link_key
+from avance.core.model import Copy, DiskState, LinkName, NodeId, PairState, PeerView, Record, VmState
+from avance.wire.heartbeat import MAGIC, Heartbeat, Receiver, Rejected, Unproven, body, decode, encode, link_key, seal
 from tests.playbook import BIZ, PRIV, WEB, A, B
 from tests.unit.avance.schema_check import complaints
 
 KEY = link_key(b"s" * 32)
 RECORD = Record(
-    7, A, peer_outdated=True, fresh=(WEB,), arbiters=("witness:w1", "survivor:a"), boot="machine-1", cure=7
-)
+    7, A, peer_outdated=True, fresh=(WEB,), arbiters=("witness:w1", "survivor:a"), boot="machine-1", cure=7,
+    behind=(WEB,), generations=((WEB, "1a2c"),),
+)  # fmt: skip
 VIEW = PeerView(
-    A, "boot-1", "c0ffee", 1.5, PairState.ALONE, RECORD, {WEB: VmState.RUNNING}, "machine-1", 8, ("w1", "w2")
-)
+    A, "boot-1", "c0ffee", 1.5, PairState.ALONE, RECORD, {WEB: VmState.RUNNING}, "machine-1", 8, ("w1", "w2"),
+    {WEB: Copy(DiskState.UP_TO_DATE, ("1a2c", "1c2e"))},
+)  # fmt: skip
 BEAT = Heartbeat(PRIV, 5, 81.25, ("b-boot", 80.5), VIEW)
+MAC_CAPTURED = "880bfb5d584d84bc074a69deb435bf69248df392ef6081e7ec1310b56b706e2a"
 
 
 def receiver() -> Receiver:
@@ -29,9 +32,14 @@ def receiver() -> Receiver:
     return Receiver(KEY, me=B, peer=A, my_boot="b-boot")
 
 
-def sign(body: bytes) -> bytes:
-    """Return an authentic datagram with any body."""
-    return MAGIC + hmac.new(KEY, body, hashlib.sha256).digest() + body
+def sign(data: bytes) -> bytes:
+    """Return an authentic datagram with anything in it."""
+    return MAGIC + hmac.digest(KEY, data, "sha256") + data
+
+
+def with_body(said: object) -> bytes:
+    """Return an authentic datagram with a good head and any body."""
+    return seal(KEY, BEAT.link, BEAT.seq, BEAT.sent_s, BEAT.echo, json.dumps(said).encode())
 
 
 def reason(answer: Heartbeat | Unproven | Rejected) -> str:
@@ -50,7 +58,21 @@ def test_round_trip(echo: tuple[str, float] | None, record: Record) -> None:
 
 def test_body_matches_its_schema() -> None:
     """The datagram is laid out as published."""
-    assert complaints("heartbeat", json.loads(encode(KEY, BEAT)[36:])) == []
+    assert complaints("heartbeat", json.loads(body(VIEW))) == []
+    assert encode(KEY, BEAT).endswith(body(VIEW))
+
+
+def test_captured_datagram_is_read() -> None:
+    """A datagram that was kept is read as what was sent then: the layout has not changed under this version's name."""
+    head = "0000000000000005 4054500000000000 4054200000000000 0506 7072697630 622d626f6f74 "
+    said = (
+        b'{"n":"a","b":"boot-1","c":"c0ffee","d":1.5,"p":"ALONE","r":[7,"a",true,["web"],["witness:w1","survivor:a"],'
+        b'"machine-1",7,false,false,[],0,["web"],[["web","1a2c"]]],"v":{"web":"RUNNING"},"m":"machine-1","w":8,'
+        b'"g":["w1","w2"],"k":{"web":["UpToDate","1a2c","1c2e"]}}'
+    )
+    whole = b"AVH3" + bytes.fromhex(MAC_CAPTURED + head) + said
+    assert decode(KEY, whole) == BEAT
+    assert encode(KEY, BEAT) == whole
 
 
 def test_every_changed_byte_is_noticed() -> None:
@@ -72,39 +94,86 @@ def test_every_pair_state_travels(state: PairState) -> None:
     """A node may say any state of itself, and the published schema knows it."""
     beat = replace(BEAT, view=replace(VIEW, pair=state))
     assert decode(KEY, encode(KEY, beat)) == beat
-    assert complaints("heartbeat", json.loads(encode(KEY, beat)[36:])) == []
+    assert complaints("heartbeat", json.loads(body(beat.view))) == []
 
 
 @pytest.mark.parametrize("place", range(9))
 @pytest.mark.parametrize("odd", [{}, 1.5, [1], ["x", None]])
 def test_odd_record_is_refused(place: int, odd: object) -> None:
     """No value of the record is guessed or converted: one of another kind refuses the whole heartbeat."""
-    body = json.loads(encode(KEY, BEAT)[36:])
-    body["r"][place] = odd
-    assert "not understood" in reason(decode(KEY, sign(json.dumps(body).encode())))
+    said = json.loads(body(VIEW))
+    said["r"][place] = odd
+    assert "not understood" in reason(decode(KEY, with_body(said)))
 
 
 def test_other_version_has_its_own_words() -> None:
     """A peer of an earlier release is named as such, not taken for noise or for a forger."""
-    earlier = b"AVH1" + encode(KEY, BEAT)[4:]
-    assert "another version" in reason(decode(KEY, earlier))
+    for magic in (b"AVH1", b"AVH2"):
+        assert "another version" in reason(decode(KEY, magic + encode(KEY, BEAT)[4:]))
 
 
 @pytest.mark.parametrize(
-    "body",
+    "said",
     [b"", b"x", b"null", b"[]", b"{}", b"1", b'"x"', b"\xff", b"[" * 100000],
 )
-def test_authentic_nonsense_is_refused(body: bytes) -> None:
-    """Even an authentic datagram never raises an error: another version may have sent it."""
-    assert isinstance(decode(KEY, sign(body)), Rejected)
+def test_authentic_nonsense_is_refused(said: bytes) -> None:
+    """Even an authentic datagram never raises an error, whole or as a body: another version may have sent it."""
+    assert isinstance(decode(KEY, sign(said)), Rejected)
+    assert isinstance(decode(KEY, seal(KEY, PRIV, 5, 81.25, None, said)), Rejected)
 
 
-@pytest.mark.parametrize("key", list("lqsenbcdprvmwg"))
+def test_authentic_half_head_is_refused() -> None:
+    """A head that is cut short, or whose lengths reach beyond the end, is no heartbeat."""
+    data = encode(KEY, BEAT)[36:]
+    for end in range(1, len(data) - len(body(VIEW)) + 1):
+        assert "not understood" in reason(decode(KEY, sign(data[:end]))), end
+    for place in (24, 25):
+        longer = data[:place] + b"\xfe" + data[place + 1 :]
+        assert "not understood" in reason(decode(KEY, sign(longer)))
+
+
+@pytest.mark.parametrize("odd", [nan, inf, -inf])
+def test_a_time_that_is_none_is_refused(odd: float) -> None:
+    """The times of an authentic heartbeat are numbers that can be compared."""
+    assert "not understood" in reason(decode(KEY, encode(KEY, replace(BEAT, sent_s=odd))))
+    assert "not understood" in reason(decode(KEY, encode(KEY, replace(BEAT, echo=("b-boot", odd)))))
+
+
+def test_unchanged_body_is_not_read_again() -> None:
+    """The same body gives the very same view, on whichever link; a changed one gives another, also when it returns."""
+    side = receiver()
+
+    def view(seq: int, *, link: LinkName = PRIV, said: PeerView = VIEW) -> PeerView:
+        beat = side.accept(link, encode(KEY, Heartbeat(link, seq, 82.0 + seq, ("b-boot", 81.0), said)))
+        assert isinstance(beat, Heartbeat)
+        assert beat.view == said
+        return beat.view
+
+    first = view(6)
+    assert view(6, link=BIZ) is first
+    assert view(7) is first
+    other = view(8, said=replace(VIEW, wants=9))
+    assert other is not first
+    assert view(9) is not other
+
+
+def test_known_body_is_still_authenticated() -> None:
+    """A body that was read before makes no forged head believed."""
+    side = receiver()
+    good = encode(KEY, BEAT)
+    assert isinstance(side.accept(PRIV, good), Heartbeat)
+    forged = good[:36] + bytes([good[36] ^ 1]) + good[37:]
+    assert reason(side.accept(PRIV, forged)) == "wrong authentication code"
+    other = encode(link_key(b"t" * 32), replace(BEAT, seq=7))
+    assert reason(side.accept(PRIV, other)) == "wrong authentication code"
+
+
+@pytest.mark.parametrize("key", list("nbcdprvmwg"))
 @pytest.mark.parametrize("odd", [None, [], {}, "x", 1, True, 1e400, [1, 2, 3, 4]])
 def test_authentic_odd_field_never_raises(key: str, odd: object) -> None:
     """A field of an unexpected kind gives a heartbeat or a refusal, never an error."""
-    body = json.loads(encode(KEY, BEAT)[36:]) | {key: odd}
-    assert isinstance(decode(KEY, sign(json.dumps(body).encode())), Rejected | Heartbeat)
+    said = json.loads(body(VIEW)) | {key: odd}
+    assert isinstance(decode(KEY, with_body(said)), Rejected | Heartbeat)
 
 
 def test_replay_is_refused_and_counted() -> None:

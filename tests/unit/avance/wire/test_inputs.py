@@ -56,6 +56,40 @@ def test_what_repeats_is_said_once() -> None:
     assert [len(entry) for entry in lines[0]["in"]] == [4, 3, 3]
 
 
+@settings(max_examples=60, deadline=None)
+@given(told=st.lists(st.tuples(st.sampled_from(STATEMENTS), st.integers(0, 10**15)), max_size=20))
+def test_whole_microseconds_survive(told: list[tuple[e.Event, int]]) -> None:
+    """Times as the daemon's clock gives them come back to the last bit, echoes too."""
+    inputs = [
+        (
+            replace(event, echoed_sent_s=(at_us - 70_001) / 1e6) if isinstance(event, e.HeartbeatSeen) else event,
+            at_us / 1e6,
+        )
+        for event, at_us in sorted(told, key=lambda one: one[1])
+    ]
+    again, lines = through(inputs)
+    assert again == inputs
+    assert all(isinstance(entry[0], int) for line in lines for entry in line["in"][1:])
+
+
+def test_unchanged_heartbeat_takes_few_bytes() -> None:
+    """What a heartbeat costs whose view is that of the one before."""
+    beats = [(e.HeartbeatSeen(PRIV, VIEW, (at_us - 9_012) / 1e6), at_us / 1e6) for at_us in (81_000_000, 81_502_113)]
+    _, lines = through(list(beats))
+    assert len(json.dumps(lines[0]["in"][1], separators=(",", ":"))) < 26
+
+
+def test_sum_notices_one_other_heartbeat() -> None:
+    """Two runs that differ in one value of one view have different sums, though each view is summed only once."""
+    texts = []
+    for wants in (0, 4):
+        total = DecisionSum()
+        for view in (VIEW, VIEW, replace(VIEW, wants=wants), VIEW):
+            total.add(Decision((c.SendHeartbeat(view),), (), ()))
+        texts.append(total.text)
+    assert texts[0] != texts[1]
+
+
 def test_lines_are_numbered() -> None:
     """Lines count from one, so that a gap shows."""
     _, lines = through([(e.Tick(), 1.0)] * 7)
@@ -82,7 +116,7 @@ def test_later_header_holds_the_state() -> None:
 
 @pytest.mark.parametrize(
     "change",
-    [{"schema": "avance.inputs/2"}, {"state": {"l": []}}, {"record": {"epoch": "x"}}, {"setup": {}}, {"boot": 3}],
+    [{"schema": "avance.inputs/1"}, {"state": {"l": []}}, {"record": {"epoch": "x"}}, {"setup": {}}, {"boot": 3}],
 )
 def test_bad_header_is_refused(change: dict[str, Json]) -> None:
     """A header of another version, or one that is damaged, makes no engine."""

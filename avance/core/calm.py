@@ -1,0 +1,83 @@
+"""When the engine next wants to be told that time has passed: soon, unless the pair is calm.
+
+A pair is *calm* when it is whole and nothing is under way, wanted or in doubt. What time alone can then change is
+known: a heartbeat is due, or a silence becomes long enough to matter. Every limit of silence is at least `suspect_s`
+(the timers must rise), so nothing that silence brings can come before the first link, receipt or lease is that old;
+from then on the pair is not calm, and every tick is a short one again. Feeding the watchdog and teaching a witness ride
+on the turns of the heartbeats: both may be some tenths of a second late, and the first errs on the side of stopping.
+A whole turn, which judges everything, comes at least each 1.2 s.
+
+A wrong answer cannot break the inequality of decision 0015: nobody sleeps past the next heartbeat, so whatever was
+missed here is noticed at most that much later.
+"""
+
+from __future__ import annotations
+
+from math import inf
+from typing import TYPE_CHECKING
+
+from avance.core.model import LinkState, PairState
+
+if TYPE_CHECKING:
+    from avance.core.engine import Engine
+    from avance.core.unit import VmUnit
+
+_SHORT = 0.2  # of a heartbeat: how finely time passes while anything is under way
+_SHORT_S_MAX = 0.5  # far below the lag at which a loop is not trusted with the watchdog (core/guard.py)
+_REST_S_MAX = 1.2  # between two whole turns in any case; below that lag, too
+NOT_CALM = -inf
+
+
+def short_s(heartbeat_s: float) -> float:
+    """Return the time between two ticks while anything is under way."""
+    return min(_SHORT * heartbeat_s, _SHORT_S_MAX)
+
+
+def until(engine: Engine, now: float) -> float:
+    """Return until when time alone changes nothing that is judged, or `NOT_CALM`; asked at the end of a whole turn.
+
+    Until then a receipt that says what the one before said can only push that moment further away.
+    """
+    silence = engine.liveness.unbroken_until()
+    if silence <= now or not _is_calm(engine, now):
+        return NOT_CALM
+    return min(silence, engine.care.unchanged_until(now), now + _REST_S_MAX)
+
+
+def _is_calm(engine: Engine, now: float) -> bool:
+    if engine.pair is not PairState.PAIRED or not engine.protected or engine.draft.reasons or engine.draft.milestones:
+        return False
+    return (
+        _nothing_wanted(engine)
+        and _nothing_doubtful(engine, now)
+        and engine.guard.at_rest
+        and engine.arbitration.at_rest
+        and all(state is LinkState.UP for state in engine.liveness.states.values())
+        and all(_unit_rests(unit, now, engine.setup.timers.retry_s) for unit in engine.units.values())
+    )
+
+
+def _nothing_wanted(engine: Engine) -> bool:
+    """Neither side asks for anything, and no work of the node itself is on its way."""
+    assert engine.peer is not None, "a protected pair has heard its peer"
+    busy = engine.saving is not None or engine.address_busy or bool(engine.asks) or bool(engine.zeroed)
+    wants = bool(engine.wants or engine.peer.wants or engine.cure_due or engine.override or engine.yields)
+    address = engine.address_held if engine.is_owner else engine.address_down
+    return address and not busy and not wants and engine.granted is None
+
+
+def _nothing_doubtful(engine: Engine, now: float) -> bool:
+    """The record is durable as it stands, nothing is being waited for, and the peer has proven itself."""
+    record = engine.record
+    doubt = engine.unsure is not None or engine.store_dirty or engine.unreplicated is not None
+    late = engine.mismatch_from_s is not None or engine.dropped_at is not None or engine.liveness.was_late(now)
+    marked = record.split or record.quarantined or bool(record.discard) or bool(record.behind) or engine.solo
+    late = late or engine.unfit_from_s is not None or bool(engine.leaving)
+    settled_at = max(engine.save_retry_at, engine.stable_at, engine.address_retry_at)
+    boot_over = now >= engine.paired_at + engine.setup.timers.boot_wait_s
+    return not doubt and not late and not marked and boot_over and now >= settled_at
+
+
+def _unit_rests(unit: VmUnit, now: float, retry_s: float) -> bool:
+    quiet = unit.busy is None and unit.failures == 0 and unit.prepared and unit.known and unit.read_for == unit.disk
+    return quiet and not unit.gone and not unit.dropped and now >= unit.settled_at + retry_s
