@@ -25,9 +25,16 @@ MACHINE_FAULTS = ("power.cut", "node.kill", "power.reset", "node.pause", "node.f
 PROCESS_FAULTS = ("process.kill", "process.stop", "process.stop_for", "process.blocked")
 LINK_FAULTS = ("link.cut", "link.cut", "link.cut_one_way", "link.loss", "link.delay", "link.duplicate",
                "link.hold_and_release", "link.flap", "link.carrier_loss")  # fmt: skip
-DISK_FAULTS = ("disk.hang", "disk.slow", "store.errors")
+DISK_FAULTS = ("disk.gone", "disk.gone", "disk.gone", "disk.hang", "disk.hang", "disk.slow", "store.errors")
+TOOLS = ("xl", "xl", "drbd", "ip", "lvm")
+PATH_FAULTS = ("link.crossing", "link.no_datagrams", "link.no_streams")
+LASTING = 1 / 3  # share of plans of which one fault stays
+# What is over in a moment, or heals itself, cannot stay.
+PASSING = frozenset({"power.reset", "power.flicker", "process.kill", "process.stop_for", "guest.crash", "clock.jump",
+                     "link.flap", "link.crossing", "witness.restart", "witness.wiped", "disk.half"})  # fmt: skip
 BMC_FAULTS = ("bmc.unreachable", "bmc.slow", "bmc.deaf", "bmc.dead_with_node")
-WITNESS_FAULTS = ("witness.down", "witness.pause", "witness.wiped", "witness.mute", "witness.late", "witness.cut")
+WITNESS_FAULTS = ("witness.down", "witness.pause", "witness.wiped", "witness.mute", "witness.late", "witness.cut",
+                  "witness.restart")  # fmt: skip
 BACKUP_ONLY = frozenset({*MACHINE_FAULTS, *PROCESS_FAULTS})
 
 
@@ -44,6 +51,11 @@ class Plan:
     def end_s(self) -> float:
         """When everything is healed."""
         return max([fault.at_s + (fault.for_s or 0.0) for fault in self.faults], default=0.0) + self.settle_s
+
+    @property
+    def lasting(self) -> Fault | None:
+        """The fault that no healing ends, if any."""
+        return next((fault for fault in self.faults if fault.stays), None)
 
     @property
     def backup_only(self) -> bool:
@@ -70,7 +82,19 @@ def draw(seed: int) -> Plan:
     faults = tuple(found)
     if dice.random() < PARTITIONED:
         faults = (*_partition(dice), _beside(dice, site))
+    if dice.random() < LASTING:
+        faults = _with_lasting(dice, faults)
     return Plan(seed, site, tuple(sorted(faults, key=_moment)), round(dice.uniform(0.0, SETTLE_S), 2))
+
+
+def _with_lasting(dice: random.Random, faults: tuple[Fault, ...]) -> tuple[Fault, ...]:
+    """Let one of the faults stay, if any of them can."""
+    places = [place for place, fault in enumerate(faults) if fault.name not in PASSING]
+    if not places:
+        return faults
+    place = dice.choice(places)
+    stays = replace(faults[place], for_s=None, stays=True)
+    return (*faults[:place], stays, *faults[place + 1 :])
 
 
 def _partition(dice: random.Random) -> tuple[Fault, Fault]:
@@ -92,7 +116,7 @@ def _beside(dice: random.Random, site: SimSite) -> Fault:
     outside = [
         name for name, there in (("witness", site.witnesses), ("bmc", site.power), ("gateway", site.gateway)) if there
     ]
-    families = [*outside, *outside, "machine", "process", "disk", "link"]
+    families = [*outside, *outside, "machine", "process", "disk", "disk", "link", "path", "tool"]
     return _FAMILIES[dice.choice(families)](dice, site, round(dice.uniform(0.5, 30.0), 2))
 
 
@@ -101,7 +125,8 @@ def _moment(fault: Fault) -> float:
 
 
 def _draw_fault(dice: random.Random, site: SimSite, at_s: float) -> Fault:
-    families = ["machine", "machine", "process", "link", "link", "disk", "guest", "both", "odd", "clock"]
+    families = ["machine", "machine", "process", "link", "link", "disk", "disk", "disk", "guest", "both", "odd",
+                "clock", "tool", "path"]  # fmt: skip
     families += ["bmc"] if site.power else []
     families += ["witness", "witness"] if site.witnesses else []
     families += ["gateway"] if site.gateway else []
@@ -151,12 +176,31 @@ def _a_link(dice: random.Random, _: SimSite, at_s: float) -> Fault:
 
 def _a_disk(dice: random.Random, _: SimSite, at_s: float) -> Fault:
     name = dice.choice(DISK_FAULTS)
+    if name == "disk.gone":
+        back = dice.choice(("old", "old", "old", "clone", "foreign"))
+        return Fault(name, _node(dice), at_s, _last(dice), {"back": back, "press": dice.random() < 0.7})
     if name == "disk.hang":
         disk = dice.choice(("vda", "vdb"))
-        return Fault(name, "b" if disk == "vdb" else _node(dice), at_s, _last(dice), {"disk": disk})
+        return Fault(name, _node(dice), at_s, _last(dice), {"disk": disk, "press": dice.random() < 0.7})
     if name == "disk.slow":
-        return Fault(name, _node(dice), at_s, _last(dice), {"disk": "vda", "delay_s": round(dice.uniform(0.1, 5.0), 2)})
+        given = {"disk": dice.choice(("vda", "vdb")), "delay_s": round(dice.uniform(0.1, 5.0), 2)}
+        return Fault(name, _node(dice), at_s, _last(dice), given)
     return Fault(name, _node(dice), at_s, _last(dice), {"share": round(dice.uniform(0.1, 1.0), 2)})
+
+
+def _a_tool(dice: random.Random, _: SimSite, at_s: float) -> Fault:
+    if dice.random() < 0.2:
+        return Fault("domain.undead", _node(dice), at_s, _last(dice))
+    return Fault("tool.hang", f"{_node(dice)}/{dice.choice(TOOLS)}", at_s, _last(dice))
+
+
+def _a_path(dice: random.Random, _: SimSite, at_s: float) -> Fault:
+    name = dice.choice(PATH_FAULTS)
+    if name == "link.crossing":
+        given = {"first": dice.choice(("a", "b")), "first_s": round(dice.uniform(0.5, 9.0), 2),
+                 "every_s": round(dice.uniform(0.3, 4.0), 2), "pairs": dice.randrange(1, 3)}  # fmt: skip
+        return Fault(name, "both", at_s, _last(dice, open_ended=0.0), given)
+    return Fault(name, dice.choice(("priv0", "priv0", "both")), at_s, _last(dice))
 
 
 def _a_guest(_: random.Random, __: SimSite, at_s: float) -> Fault:
@@ -191,7 +235,8 @@ def _a_gateway(dice: random.Random, _: SimSite, at_s: float) -> Fault:
 
 _FAMILIES: dict[str, Callable[[random.Random, SimSite, float], Fault]] = {
     "machine": _a_machine, "process": _a_process, "link": _a_link, "disk": _a_disk, "guest": _a_guest, "both": _both,
-    "odd": _odd, "clock": _a_clock, "bmc": _a_bmc, "witness": _a_witness, "gateway": _a_gateway,
+    "odd": _odd, "clock": _a_clock, "tool": _a_tool, "path": _a_path, "bmc": _a_bmc, "witness": _a_witness,
+    "gateway": _a_gateway,
 }  # fmt: skip
 
 
@@ -230,6 +275,8 @@ def _smaller(plan: Plan) -> list[Plan]:
 
 def _shorter(fault: Fault) -> list[Fault]:
     found = [replace(fault, at_s=float(int(fault.at_s / 2)))] if fault.at_s >= 2.0 else []
+    if fault.stays:
+        found.append(replace(fault, stays=False))
     if fault.for_s is not None and fault.for_s >= 1.0:
         found.append(replace(fault, for_s=float(int(fault.for_s / 2)) or 0.5))
     return found
