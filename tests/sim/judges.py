@@ -283,7 +283,10 @@ class Judges(Hole):
         for vm, resource in world.resources.items():
             runner = world.runner(vm)
             nodes = (A, B) if runner is None else (runner,)
-            lost = [self.missing(vm, resource.data_of(node), node) for node in nodes]
+            copies = [(resource.data_of(node), node) for node in nodes]
+            if runner is None:  # an own disk that lies beside its node, a foreign one in its place, is a copy, too
+                copies += [(world.machines[n].own_disks[vm].data, n) for n in nodes if vm in world.machines[n].own_disks]
+            lost = [self.missing(vm, data, node) for data, node in copies]
             if all(lost) and not (self.hole and runner is None):
                 self.fail("I2", f"{len(lost[0])} acknowledged writes of {vm} are not on {' or '.join(nodes)}")
 

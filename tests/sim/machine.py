@@ -313,9 +313,9 @@ class Machine:
             return False
         if self.domains.pop(vm, None) is not None:
             self.half_made.discard(vm)
-            side, _ = self.world.resources[vm].pair(self.name)
-            if not side.suspended and not side.stuck:
-                side.waiting.clear()  # what is in flight ends without anybody who waits for it
+            side, other = self.world.resources[vm].pair(self.name)
+            # What is on a disk already stays in flight, without anybody who waits for it.
+            side.waiting[:] = [n for n in side.waiting if n in side.unflushed or n in other.unflushed]
             self.world.judges.placement_changed()
             self._told_domain(vm)
         return True
