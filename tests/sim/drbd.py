@@ -122,13 +122,14 @@ class Resource(Wire):
         return True
 
     def resume(self, node: NodeId) -> bool:
-        """Let frozen I/O go on (drbd_adm_resume_io); the peer's disk stays unknown."""
+        """Let frozen I/O go on (drbd_adm_resume_io); the peer's disk stays unknown.
+
+        Without any data it goes on all the same: "Resumed without access to data", and the guest gets errors.
+        """
         side, _ = self.pair(node)
         if not side.up:
             return False
         if side.suspended:
-            if side.disk is not DiskState.UP_TO_DATE and side.connection != CONNECTED:
-                return True  # no data is accessible: it stays suspended
             self._thaw(side)
         self.changed()
         return True

@@ -104,6 +104,10 @@ class Io:
         elif local and not stuck:
             side.dirty.add(block)
             alone = True
+        elif not local and side.connection != CONNECTED:
+            side.waiting.remove(number)  # I/O was resumed where there are no data
+            self.world.judges.io_error(side.machine, self.vm)
+            return
         else:
             return
         side.waiting.remove(number)

@@ -56,6 +56,7 @@ class Judges(Hole):
         self._last_runner: dict[VmId, NodeId] = {}
         self._both_address_from = NEVER
         self._watching = 0
+        self.errors: set[tuple[NodeId, VmId]] = set()  # guests that were given an error
         self._split_from: dict[NodeId, float] = {}
 
     def fail(self, rule: str, text: str) -> None:
@@ -73,6 +74,8 @@ class Judges(Hole):
         """A write was acknowledged to the guest: by one node in an epoch, and alone only with the durable right."""
         vm, machine, now = resource.vm, side.machine, self.world.now
         node = machine.name
+        if self.errors and (node, vm) in self.errors:
+            self.fail("E4", f"{node} acknowledges write {number} of {vm}, which had an I/O error before")
         record = machine.store.record
         before, last = self._last_ack.get(vm, (now, node))
         self._last_ack[vm] = (now, node)
@@ -103,6 +106,11 @@ class Judges(Hole):
             if now - since > STOPS_S:
                 self.fail("I3", f"{node} acknowledges write {number} {now - since:.0f} s after it knew of the split")
 
+    def io_error(self, machine: Machine, vm: VmId) -> None:
+        """A guest got an error for a write; no success may follow in the same life of its domain (row E4)."""
+        self.world.trace_line(machine.name, f"an I/O error for {vm}")
+        self.errors.add((machine.name, vm))
+
     def _two_writers(self, who: str) -> bool:
         if self.forgiven(f"I1, {who}"):
             self.fell_in = True
@@ -120,6 +128,7 @@ class Judges(Hole):
 
     def started(self, machine: Machine, vm: VmId, side: Side) -> None:
         """A VM starts: on one node only, and on a copy with every acknowledged write."""
+        self.errors.discard((machine.name, vm))
         self.starts.append((self.world.now, machine.name, vm))
         if machine.name != self._last_runner.get(vm, machine.name):
             self.failovers += 1
@@ -285,7 +294,8 @@ class Judges(Hole):
             nodes = (A, B) if runner is None else (runner,)
             copies = [(resource.data_of(node), node) for node in nodes]
             if runner is None:  # an own disk that lies beside its node, a foreign one in its place, is a copy, too
-                copies += [(world.machines[n].own_disks[vm].data, n) for n in nodes if vm in world.machines[n].own_disks]
+                beside = {node: world.machines[node].own_disks for node in nodes}
+                copies += [(disks[vm].data, node) for node, disks in beside.items() if vm in disks]
             lost = [self.missing(vm, data, node) for data, node in copies]
             if all(lost) and not (self.hole and runner is None):
                 self.fail("I2", f"{len(lost[0])} acknowledged writes of {vm} are not on {' or '.join(nodes)}")

@@ -22,6 +22,7 @@ from tests.sim.arbiters import Bmc, WitnessHost
 from tests.sim.clock import START_S, Clock
 from tests.sim.daemon import Arrived, Daemon
 from tests.sim.drbd import Resource
+from tests.sim.drbd_side import CONNECTED
 from tests.sim.judges import Judges
 from tests.sim.links import Network
 from tests.sim.machine import Machine
@@ -147,7 +148,8 @@ class World(Clock):
         """Return the node on which a VM runs, may write and reaches its clients."""
         for name, machine in self.machines.items():
             side = self.resources[vm].sides[name]
-            if machine.runs(vm) and machine.reaches_clients and side.primary and not side.suspended:
+            data = side.has_disk or side.connection == CONNECTED
+            if machine.runs(vm) and machine.reaches_clients and side.primary and data and not side.suspended:
                 return name
         return None
 
