@@ -296,6 +296,7 @@ class Judges(Hole):
             if runner is None:  # an own disk that lies beside its node, a foreign one in its place, is a copy, too
                 beside = {node: world.machines[node].own_disks for node in nodes}
                 copies += [(disks[vm].data, node) for node, disks in beside.items() if vm in disks]
+                copies += [(side.data, node) for node, side in resource.sides.items()]
             lost = [self.missing(vm, data, node) for data, node in copies]
             if all(lost) and not (self.hole and runner is None):
                 self.fail("I2", f"{len(lost[0])} acknowledged writes of {vm} are not on {' or '.join(nodes)}")
