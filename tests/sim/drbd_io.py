@@ -123,10 +123,11 @@ class Io:
         if other.has_disk and not other.answers(self.world.now):
             here.after(KO_COUNT_S, self.drop_peer, here.name, side.turn, number)
             return False
-        if other.has_disk:
-            if not side.has_disk:
-                other.activate(block_of(number))
-            other.put(number)
+        if not other.has_disk:
+            return False  # it refuses (P_NEG_ACK); the news that its disk is gone is on its way
+        if not side.has_disk:
+            other.activate(block_of(number))
+        other.put(number)
         return network.streams(there.name, here.name, PRIV)
 
     def drop_peer(self, node: NodeId, turn: int, number: int) -> None:
@@ -226,17 +227,21 @@ class Io:
         side.keep()
         side.disk, side.attaching, side.stuck = DiskState.DISKLESS, None, False
         side.syncing = ""
-        if side.connection == CONNECTED:
-            other.peer_disk, other.syncing = DiskState.DISKLESS, ""
-            self.lost_contact(other)
-            other.keep()
-            if other.disk is not DiskState.UP_TO_DATE and side.primary:
-                side.suspended = True
-        elif side.primary:
+        if side.primary and (side.connection != CONNECTED or other.disk is not DiskState.UP_TO_DATE):
             side.suspended = True
+        self.tell_detached(side, other)
         self._go_on(side, other)
         self._go_on(other, side)
         self.changed()
+
+    def tell_detached(self, side: Side, other: Side) -> None:
+        """The connected peer hears that this half has no disk any more, as soon as the wire carries it."""
+        through = self.world.network.streams(side.machine.name, other.machine.name, PRIV)
+        if not (side.connection == other.connection == CONNECTED and through):
+            return
+        other.peer_disk, other.syncing = DiskState.DISKLESS, ""
+        self.lost_contact(other)
+        other.keep()
 
     def lost_contact(self, side: Side) -> None:
         """Begin a new generation when the peer's copy is gone, while one of both writes (drbd_state.c, after_state_ch).

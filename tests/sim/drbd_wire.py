@@ -38,6 +38,9 @@ class Wire(Io):
         if whole or not (one or two):
             self._broken_at = None
             self._turn += 1
+            for side, other in ((a, b), (b, a)) if whole else ():
+                if side.disk is DiskState.DISKLESS and other.peer_disk is not DiskState.DISKLESS:
+                    self.tell_detached(side, other)
         elif self._broken_at is None:
             self._broken_at = self.world.now
             self._turn += 1

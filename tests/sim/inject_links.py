@@ -142,23 +142,33 @@ class _Flap:
 
 
 def crossing_on(world: World, fault: Fault) -> None:
-    """Part the nodes but for single frames."""
-    for link in LINKS:
-        for node in NODES:
-            world.network.apart[node, link] += 1
+    """Part the nodes, or cut all cables of one, but for single frames."""
+    _part(world, fault, 1)
     world.after(float(fault.parameters.get("first_s", 3.0)), _Crossing(world, fault).open)
 
 
 def crossing_off(world: World, fault: Fault) -> None:
     """Join them."""
-    del fault
-    for key in world.network.apart:
-        world.network.apart[key] = max(0, world.network.apart[key] - 1)
+    _part(world, fault, -1)
     world.network.singles.clear()
 
 
+def _part(world: World, fault: Fault, by: int) -> None:
+    for link in LINKS:
+        if fault.target == "both":
+            for node in NODES:
+                world.network.apart[node, link] = max(0, world.network.apart[node, link] + by)
+        else:
+            port = world.network.ports[NodeId(fault.target), link]
+            port.cut_in, port.cut_out = max(0, port.cut_in + by), max(0, port.cut_out + by)
+    world.judges.placement_changed()
+
+
 class _Crossing:
-    """Single frames that slip through while the pair is apart: one way, then the other way, on one link or the next."""
+    """Single frames that slip through a cut: one way, a moment later the other way; then the other link's turn.
+
+    Such a round comes again after `pause_s`, `rounds` times.
+    """
 
     def __init__(self, world: World, fault: Fault) -> None:
         self.world, self.fault = world, fault
@@ -168,14 +178,16 @@ class _Crossing:
     def open(self) -> None:
         """Let the next heartbeat of one node pass on one link."""
         world, given = self.world, self.fault.parameters
-        if world.now >= self.end or world.elapsed_s >= world.healed_at:
+        over = self.turn >= 2 * int(given.get("rounds", 1000))
+        if over or world.now >= self.end or world.elapsed_s >= world.healed_at:
             return
         first = NODES.index(NodeId(str(given.get("first", "a"))))
-        node, link = NODES[(first + self.turn) % 2], LINKS[self.turn // int(given.get("pairs", 1)) // 2 % 2]
+        node, link = NODES[(first + self.turn) % 2], LINKS[self.turn // 2 % 2]
         world.network.singles[node, link] = 1
         world.trace_line("!", f"one frame of {node} passes on {link}")
         self.turn += 1
-        world.after(float(given.get("every_s", 1.0)), self.open)
+        every_s = float(given.get("every_s", 1.0))
+        world.after(every_s if self.turn % 2 else float(given.get("pause_s", every_s)), self.open)
 
 
 def datagrams_on(world: World, fault: Fault) -> None:

@@ -20,7 +20,8 @@ from tests.sim.site import SimSite
 
 FAULTS = 3
 SETTLE_S = 12.0
-PARTITIONED = 0.4  # share of plans in which the nodes lose each other
+PARTITIONED = 0.35  # share of plans in which the nodes lose each other
+CROSSING = 0.2  # ... and, of the others, but for single frames
 MACHINE_FAULTS = ("power.cut", "node.kill", "power.reset", "node.pause", "node.freeze", "power.flicker")
 PROCESS_FAULTS = ("process.kill", "process.stop", "process.stop_for", "process.blocked")
 LINK_FAULTS = ("link.cut", "link.cut", "link.cut_one_way", "link.loss", "link.delay", "link.duplicate",
@@ -82,6 +83,8 @@ def draw(seed: int) -> Plan:
     faults = tuple(found)
     if dice.random() < PARTITIONED:
         faults = (*_partition(dice), _beside(dice, site))
+    elif dice.random() < CROSSING:
+        faults = (_crossing(dice, round(dice.uniform(1.0, 15.0), 2)), *faults[1:])
     if dice.random() < LASTING:
         faults = _with_lasting(dice, faults)
     return Plan(seed, site, tuple(sorted(faults, key=_moment)), round(dice.uniform(0.0, SETTLE_S), 2))
@@ -197,10 +200,21 @@ def _a_tool(dice: random.Random, _: SimSite, at_s: float) -> Fault:
 def _a_path(dice: random.Random, _: SimSite, at_s: float) -> Fault:
     name = dice.choice(PATH_FAULTS)
     if name == "link.crossing":
-        given = {"first": dice.choice(("a", "b")), "first_s": round(dice.uniform(0.5, 9.0), 2),
-                 "every_s": round(dice.uniform(0.3, 4.0), 2), "pairs": dice.randrange(1, 3)}  # fmt: skip
-        return Fault(name, "both", at_s, _last(dice, open_ended=0.0), given)
+        return _crossing(dice, at_s)
     return Fault(name, dice.choice(("priv0", "priv0", "both")), at_s, _last(dice))
+
+
+def _crossing(dice: random.Random, at_s: float) -> Fault:
+    """Single frames slip through a cut between the nodes, or through the cuts of all cables of one."""
+    given = {
+        "first": dice.choice(("a", "b")),
+        "first_s": round(dice.uniform(1.0, 9.0), 2),
+        "every_s": round(dice.uniform(0.05, 0.8), 2),
+        "pause_s": round(dice.uniform(2.0, 8.0), 2),
+        "rounds": dice.choice((1, 2, 2, 3, 3, 4, 8)),
+    }
+    for_s = round(dice.choice((20.0, 35.0)) * dice.uniform(0.7, 1.3), 2)
+    return Fault("link.crossing", dice.choice(("both", "a", "a", "b")), at_s, for_s, given)
 
 
 def _a_guest(_: random.Random, __: SimSite, at_s: float) -> Fault:
