@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from tests.sim.world import World
 
 SIM_ONLY = frozenset({
-    "link.apart", "link.crossing", "link.no_datagrams", "link.no_streams", "process.blocked", "bmc.deaf",
+    "node.deaf", "link.apart", "link.crossing", "link.no_datagrams", "link.no_streams", "process.blocked", "bmc.deaf",
     "witness.down", "witness.pause", "witness.wiped", "witness.mute", "witness.late", "witness.cut", "witness.restart",
     "gateway.down", "gateway.cut", "store.errors", "commands.odd", "tool.hang", "domain.undead", "disk.half",
 })  # fmt: skip
@@ -147,6 +147,14 @@ def _pause(world: World, fault: Fault) -> None:
 
 def _continue(world: World, fault: Fault) -> None:
     _machine(world, fault).go_on()
+
+
+def _deaf_on(world: World, fault: Fault) -> None:
+    _machine(world, fault).useless |= {"pause", "reset"}
+
+
+def _deaf_off(world: World, fault: Fault) -> None:
+    _machine(world, fault).useless -= {"pause", "reset"}
 
 
 def _stop(world: World, fault: Fault) -> None:
@@ -293,6 +301,7 @@ _TABLE: dict[str, tuple[Act, Act]] = {
     "node.kill": (_node_kill, _power_back),
     "node.pause": (_pause, _continue),
     "node.freeze": (_pause, _continue),
+    "node.deaf": (_deaf_on, _deaf_off),
     "process.stop": (_stop, _go_on),
     "process.stop_for": (_stop, _go_on),
     "process.kill": (_kill, _nothing),

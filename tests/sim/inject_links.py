@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from avance.core import events as e
 from avance.core.model import LinkName, NodeId
 from tests.sim.links import LINKS
-from tests.sim.site import NODES
+from tests.sim.site import NODES, peer_of
 
 if TYPE_CHECKING:
     from tests.sim.inject import Fault
@@ -142,25 +142,24 @@ class _Flap:
 
 
 def crossing_on(world: World, fault: Fault) -> None:
-    """Part the nodes, or cut all cables of one, but for single frames."""
-    _part(world, fault, 1)
-    world.after(float(fault.parameters.get("first_s", 3.0)), _Crossing(world, fault).open)
+    """Cut what goes to a node, and a moment later what comes from it, but for single frames."""
+    crossing = _Crossing(world, fault)
+    crossing.cut(inward=True)
+    world.after(float(fault.parameters.get("lag_s", 0.0)), crossing.cut_outward)
+    world.after(float(fault.parameters.get("first_s", 3.0)), crossing.open)
 
 
 def crossing_off(world: World, fault: Fault) -> None:
     """Join them."""
-    _part(world, fault, -1)
-    world.network.singles.clear()
-
-
-def _part(world: World, fault: Fault, by: int) -> None:
+    alone = None if fault.target == "both" else NodeId(fault.target)
     for link in LINKS:
-        if fault.target == "both":
+        if alone is None:
             for node in NODES:
-                world.network.apart[node, link] = max(0, world.network.apart[node, link] + by)
+                world.network.apart[node, link] = max(0, world.network.apart[node, link] - 1)
         else:
-            port = world.network.ports[NodeId(fault.target), link]
-            port.cut_in, port.cut_out = max(0, port.cut_in + by), max(0, port.cut_out + by)
+            port = world.network.ports[alone, link]
+            port.cut_in, port.cut_out = max(0, port.cut_in - 1), max(0, port.cut_out - 1)
+    world.network.singles.clear()
     world.judges.placement_changed()
 
 
@@ -174,6 +173,26 @@ class _Crossing:
         self.world, self.fault = world, fault
         self.end = world.now + (fault.for_s if fault.for_s is not None else 1e9)
         self.turn = 0
+
+    def cut(self, *, inward: bool) -> None:
+        """Cut one direction of both links, of a node or between the nodes."""
+        world, whole = self.world, self.fault.target == "both"
+        first = NodeId(str(self.fault.parameters.get("first", "a")) if whole else self.fault.target)
+        for link in LINKS:
+            port = world.network.ports[first, link]
+            if whole:
+                world.network.apart[peer_of(first) if inward else first, link] += 1
+            elif inward:
+                port.cut_in += 1
+            else:
+                port.cut_out += 1
+        world.judges.placement_changed()
+        world.poll()
+
+    def cut_outward(self) -> None:
+        """Cut the other direction, unless all is over by now."""
+        if self.world.now < self.end and self.world.elapsed_s < self.world.healed_at:
+            self.cut(inward=False)
 
     def open(self) -> None:
         """Let the next heartbeat of one node pass on one link."""

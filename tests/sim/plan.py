@@ -21,7 +21,10 @@ from tests.sim.site import SimSite
 FAULTS = 3
 SETTLE_S = 12.0
 PARTITIONED = 0.35  # share of plans in which the nodes lose each other
-CROSSING = 0.2  # ... and, of the others, but for single frames
+ILL = 0.15  # ... share of these in which a node knows little of itself
+SLEEPER = 0.08  # ... and, of those that are left, in which a machine stands still for long and wakes ill
+CROSSING = 0.25  # ... and, of the others, but for single frames
+DEAF = 0.4  # ... share of these in which a node cannot stop by itself
 MACHINE_FAULTS = ("power.cut", "node.kill", "power.reset", "node.pause", "node.freeze", "power.flicker")
 PROCESS_FAULTS = ("process.kill", "process.stop", "process.stop_for", "process.blocked")
 LINK_FAULTS = ("link.cut", "link.cut", "link.cut_one_way", "link.loss", "link.delay", "link.duplicate",
@@ -83,8 +86,16 @@ def draw(seed: int) -> Plan:
     faults = tuple(found)
     if dice.random() < PARTITIONED:
         faults = (*_partition(dice), _beside(dice, site))
+        if dice.random() < ILL:
+            faults = (*faults, *_ill_node(dice, _node(dice), dice.uniform(0.5, 20.0)))
     elif dice.random() < CROSSING:
-        faults = (_crossing(dice, round(dice.uniform(1.0, 15.0), 2)), *faults[1:])
+        slips = _crossing(dice, round(dice.uniform(1.0, 15.0), 2))
+        beside = faults[1]
+        if dice.random() < DEAF:
+            beside = _a_deaf(dice, site, round(slips.at_s * dice.random(), 2))
+        faults = (slips, beside, faults[2])
+    elif dice.random() < SLEEPER:
+        faults = _sleeper(dice)
     if dice.random() < LASTING:
         faults = _with_lasting(dice, faults)
     return Plan(seed, site, tuple(sorted(faults, key=_moment)), round(dice.uniform(0.0, SETTLE_S), 2))
@@ -114,12 +125,25 @@ def _partition(dice: random.Random) -> tuple[Fault, Fault]:
     return Fault("link.apart", "priv0", at_s, for_s, given), Fault("link.apart", "biz0", at_s, for_s, given)
 
 
+def _ill_node(dice: random.Random, node: str, at_s: float) -> tuple[Fault, Fault]:
+    """A tool of a node hangs, and its daemon is started anew: it cannot tell what runs on it."""
+    hangs = Fault("tool.hang", f"{node}/{dice.choice(('xl', 'xl', *TOOLS))}", round(at_s, 2), _last(dice))
+    return hangs, Fault("process.kill", f"{node}/daemon", round(at_s + dice.uniform(0.0, 5.0), 2))
+
+
+def _sleeper(dice: random.Random) -> tuple[Fault, ...]:
+    """A machine stands still for longer than a takeover takes, and is ill when it wakes."""
+    node, at_s, for_s = _node(dice), round(dice.uniform(1.0, 8.0), 2), round(dice.uniform(18.0, 45.0), 2)
+    still = Fault(dice.choice(("node.pause", "node.freeze")), node, at_s, for_s)
+    return still, *_ill_node(dice, node, at_s + dice.uniform(0.0, for_s))
+
+
 def _beside(dice: random.Random, site: SimSite) -> Fault:
     """One more fault about the time of a partition, first of all of what decides then."""
     outside = [
         name for name, there in (("witness", site.witnesses), ("bmc", site.power), ("gateway", site.gateway)) if there
     ]
-    families = [*outside, *outside, "machine", "process", "disk", "disk", "link", "path", "tool"]
+    families = [*outside, *outside, "machine", "process", "disk", "disk", "link", "path", "tool", "deaf"]
     return _FAMILIES[dice.choice(families)](dice, site, round(dice.uniform(0.5, 30.0), 2))
 
 
@@ -129,7 +153,7 @@ def _moment(fault: Fault) -> float:
 
 def _draw_fault(dice: random.Random, site: SimSite, at_s: float) -> Fault:
     families = ["machine", "machine", "process", "link", "link", "disk", "disk", "disk", "guest", "both", "odd",
-                "clock", "tool", "path"]  # fmt: skip
+                "clock", "tool", "path", "deaf"]  # fmt: skip
     families += ["bmc"] if site.power else []
     families += ["witness", "witness"] if site.witnesses else []
     families += ["gateway"] if site.gateway else []
@@ -153,6 +177,11 @@ def _a_machine(dice: random.Random, _: SimSite, at_s: float) -> Fault:
     if name == "power.flicker":
         given, for_s = {"times": dice.randrange(1, 4), "off_s": 0.5, "on_s": 2.0}, 10.0
     return Fault(name, _node(dice), at_s, None if name == "power.reset" else for_s, given)
+
+
+def _a_deaf(dice: random.Random, _: SimSite, at_s: float) -> Fault:
+    """Neither the pause of the VMs nor the reset does anything: only the watchdog stops the node."""
+    return Fault("node.deaf", _node(dice), at_s, None)
 
 
 def _a_process(dice: random.Random, _: SimSite, at_s: float) -> Fault:
@@ -206,15 +235,17 @@ def _a_path(dice: random.Random, _: SimSite, at_s: float) -> Fault:
 
 def _crossing(dice: random.Random, at_s: float) -> Fault:
     """Single frames slip through a cut between the nodes, or through the cuts of all cables of one."""
+    target = dice.choice(("both", "a", "a", "a", "b"))
     given = {
-        "first": dice.choice(("a", "b")),
-        "first_s": round(dice.uniform(1.0, 9.0), 2),
-        "every_s": round(dice.uniform(0.05, 0.8), 2),
-        "pause_s": round(dice.uniform(2.0, 8.0), 2),
-        "rounds": dice.choice((1, 2, 2, 3, 3, 4, 8)),
+        "first": target if target != "both" and dice.random() < 0.7 else _node(dice),
+        "lag_s": dice.choice((0.0, *(round(dice.uniform(0.6, 2.0), 2) for _ in range(3)))),
+        "first_s": round(dice.uniform(4.0, 13.0), 2),
+        "every_s": round(dice.uniform(0.1, 1.0), 2),
+        "pause_s": round(dice.uniform(2.0, 9.0), 2),
+        "rounds": dice.choice((1, 1, 2, 2, 2, 3, 4, 8)),
     }
     for_s = round(dice.choice((20.0, 35.0)) * dice.uniform(0.7, 1.3), 2)
-    return Fault("link.crossing", dice.choice(("both", "a", "a", "b")), at_s, for_s, given)
+    return Fault("link.crossing", target, at_s, for_s, given)
 
 
 def _a_guest(_: random.Random, __: SimSite, at_s: float) -> Fault:
@@ -249,7 +280,8 @@ def _a_gateway(dice: random.Random, _: SimSite, at_s: float) -> Fault:
 
 _FAMILIES: dict[str, Callable[[random.Random, SimSite, float], Fault]] = {
     "machine": _a_machine, "process": _a_process, "link": _a_link, "disk": _a_disk, "guest": _a_guest, "both": _both,
-    "odd": _odd, "clock": _a_clock, "tool": _a_tool, "path": _a_path, "bmc": _a_bmc, "witness": _a_witness,
+    "odd": _odd, "clock": _a_clock, "deaf": _a_deaf, "tool": _a_tool, "path": _a_path, "bmc": _a_bmc,
+    "witness": _a_witness,
     "gateway": _a_gateway,
 }  # fmt: skip
 
