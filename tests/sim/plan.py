@@ -1,4 +1,4 @@
-"""Plans: a site and a few faults, drawn from a seed; as text, made smaller, and as a schedule for the real bed.
+"""Plans: a site and a few faults, drawn from a seed; as text, and made smaller.
 
 The same seed gives the same plan and the same history. It must never depend on anything but the seed.
 """
@@ -10,12 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
-from faults.schedule import Schedule, check, dump
-from faults.step import Step
-from faults.trigger import Anchor, Trigger
-from testbed.errors import UsageError
-from testbed.site import SiteOptions
-from tests.sim.inject import SIM_ONLY, Fault
+from tests.sim.inject import Fault
 from tests.sim.site import SimSite
 
 FAULTS = 3
@@ -326,37 +321,3 @@ def _shorter(fault: Fault) -> list[Fault]:
     if fault.for_s is not None and fault.for_s >= 1.0:
         found.append(replace(fault, for_s=float(int(fault.for_s / 2)) or 0.5))
     return found
-
-
-# ---------------------------------------------------------------- for the real bed
-
-
-def schedule(plan: Plan) -> Schedule:
-    """Return the plan as a schedule of the bed.
-
-    Raises:
-        UsageError: the bed has no such fault, or cannot combine these.
-    """
-    missing = sorted({fault.name for fault in plan.faults} & SIM_ONLY)
-    if missing:
-        raise UsageError(f"The bed has no fault {', '.join(missing)}; this plan runs in the simulator only.")
-    steps = []
-    for number, fault in enumerate(plan.faults, start=1):
-        name = f"step{number}"
-        until = None if fault.for_s is None else Trigger(fault.for_s, Anchor(name))
-        given = dict(fault.parameters)
-        if fault.name == "process.stop_for":
-            until, given = None, {"seconds": fault.for_s or 4.0}
-        steps.append(Step(name, fault.name, fault.target, Trigger(fault.at_s), until, given))
-    about = f"Found by the simulator, seed {plan.seed}; its site: {plan.site.text()}."
-    found = Schedule(f"sim-{plan.seed}", plan.seed, tuple(steps), SiteOptions(policy=plan.site.policy), about)
-    check(found)
-    return found
-
-
-def export(plan: Plan) -> str:
-    """Return the schedule as text, or the reason why there is none."""
-    try:
-        return dump(schedule(plan))
-    except UsageError as error:
-        return f"# {error}\n"
