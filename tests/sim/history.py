@@ -15,7 +15,7 @@ from tests.sim.world import World
 TICK_S = 0.5
 LIVENESS_S = 300.0  # the longest hold of a flapping link is 160 s, and it may be met twice on the way
 QUIET_S = 3.0
-LASTING_S = 45.0  # how long a history with a fault that stays is watched after all others are healed
+LASTING_S = 30.0  # how long a history with a fault that stays is watched after all others are healed
 
 
 @dataclass
