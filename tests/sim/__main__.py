@@ -13,9 +13,10 @@ from pathlib import Path
 from typing import Any
 
 from avance.core.model import VmId
+from tests.sim.export import export
 from tests.sim.history import Result, run
 from tests.sim.inject import Fault
-from tests.sim.plan import Plan, draw, export, shrink
+from tests.sim.plan import Plan, draw, shrink
 from tests.sim.site import SimSite
 
 CHUNK = 50

@@ -96,7 +96,12 @@ class Daemon:
     def deliver_domain(self, vm: VmId) -> None:
         """Say whether a domain is there, as it is now."""
         if vm in self.engine.units:
-            self.deliver(e.DomainChanged(vm, self.machine.holds(vm)))
+            self.deliver(self.domain(vm))
+
+    def domain(self, vm: VmId) -> e.DomainChanged:
+        """Return what Xen says of a VM: there or not, and whether its processors stand still."""
+        domains = self.machine.domains
+        return e.DomainChanged(vm, vm in domains, paused=not domains.get(vm, True))
 
     def _drain(self) -> None:
         while self._box and self.alive and not self.stopped and self.world.now >= self.busy_until:

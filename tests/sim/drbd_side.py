@@ -1,15 +1,16 @@
-"""One node's half of a DRBD 8.4 resource: what its metadata keeps, what only its kernel knows, and the handshake rules.
+"""One node's half of a DRBD 8.4 resource: what its disk keeps, and what only its kernel knows.
 
-The rules are those of the kernel (drbd_nl.c, drbd_state.c, drbd_receiver.c of 8.4), as far as two nodes with one volume
+The rules are those of the kernel (drbd_nl.c, drbd_state.c, drbd_actlog.c of 8.4), as far as two nodes with one volume
 can meet them; each is named where it stands.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, field, fields
+from typing import TYPE_CHECKING, Any
 
 from avance.core.model import DiskRole, DiskState, DiskView
+from tests.sim.writes import BLOCK_KIB, Data, block_of, blocks_of, extent_of
 
 if TYPE_CHECKING:
     from tests.sim.machine import Machine
@@ -17,7 +18,9 @@ if TYPE_CHECKING:
 # In the order of the kernel's enum: whatever is below another is worse.
 _RANK = {state: rank for rank, state in enumerate(DiskState)}
 STANDALONE, CONNECTING, CONNECTED = "StandAlone", "Connecting", "Connected"
-SPLIT, UNRELATED = 100, 1000
+SYNC_SOURCE, SYNC_TARGET = "SyncSource", "SyncTarget"
+HISTORY = 2  # UI_HISTORY_START to UI_HISTORY_END
+ACTIVE_EXTENTS = 4  # al-extents; 1,237 of 4 MiB on the real one
 
 
 def rank(state: DiskState) -> int:
@@ -28,36 +31,52 @@ def rank(state: DiskState) -> int:
 _UNKNOWN, _OUTDATED, _INCONSISTENT = rank(DiskState.UNKNOWN), rank(DiskState.OUTDATED), rank(DiskState.INCONSISTENT)
 
 
-@dataclass
-class Side:
-    """One half. The first block survives the machine; the second is gone with its kernel."""
+@dataclass(kw_only=True)
+class Content:
+    """All that is on a disk: data, metadata, bitmap and activity log. It survives its machine, and can be swapped."""
 
-    machine: Machine
     stored: DiskState = DiskState.INCONSISTENT
     peer_outdated: bool = False  # MDF_PEER_OUT_DATED
-    primary_mark: bool = False  # MDF_PRIMARY_IND
+    primary_mark: bool = False  # MDF_PRIMARY_IND or MDF_CRASHED_PRIMARY
     made: bool = False
     current: int = 0
     bitmap: int = 0
     history: tuple[int, ...] = ()
-    log: list[int] = field(default_factory=list)
-    out_of_sync_kib: int = 0
-    copies: list[list[int]] = field(default_factory=list)  # kept beside the volume; nothing overwrites them
+    data: Data = field(default_factory=dict)
+    dirty: set[int] = field(default_factory=set)  # the bitmap: blocks that differ from the peer's
+    active: list[int] = field(default_factory=list)  # the activity log: extents with writes, the last one used last
+
+
+_ON_DISK = tuple(one.name for one in fields(Content))
+
+
+@dataclass
+class Side(Content):
+    """One half. The inherited block is on the disk; this one is gone with its kernel, but for the disk's troubles."""
+
+    machine: Machine
+    copies: list[Data] = field(default_factory=list)  # kept beside the volume; nothing overwrites them
     gone: int = 0
     hanging: int = 0
+    slow_s: float = 0.0
+    busy_until: float = -1.0  # a slow disk finishes its last request then
 
     up: bool = False
     disk: DiskState = DiskState.DISKLESS
+    attaching: DiskState | None = None  # what a disk that is being negotiated says of itself
     peer_disk: DiskState = DiskState.UNKNOWN
     role: DiskRole = DiskRole.SECONDARY
+    peer_primary: bool = False  # what is known of a connected peer
     connection: str = STANDALONE
     discards: bool = False  # connect --discard-my-data
     suspended: bool = False
     new_generation: bool = False  # NEW_CUR_UUID: to be made when frozen I/O goes on
     crashed_primary: bool = False
+    exposed: int = 0  # ed_uuid: the generation that the guest has seen
     syncing: str = ""
-    waiting: int | None = None  # the write that the guest waits for
-    submitted: bool = False  # ... and which is on a disk or on the wire already
+    waiting: list[int] = field(default_factory=list)  # the writes that the guest waits for
+    stuck: bool = False  # one of them is on a disk that does not answer
+    unflushed: dict[int, int] = field(default_factory=dict)  # write, not acknowledged: what was in its place
     turn: int = 0
 
     @property
@@ -70,56 +89,148 @@ class Side:
         """This side may write."""
         return self.role is DiskRole.PRIMARY
 
-    def attach(self) -> None:
-        """Read the metadata (drbd_adm_attach): Consistent alone, unless the peer is known to be outdated."""
-        self.up = True
-        self.peer_disk = DiskState.OUTDATED if self.peer_outdated else DiskState.UNKNOWN
-        self.crashed_primary = self.primary_mark
-        if self.gone or self.hanging:
-            self.disk = DiskState.DISKLESS
-            return
-        self.disk = self.stored
-        if self.stored is DiskState.UP_TO_DATE:
-            self.disk = DiskState.UP_TO_DATE if self.peer_outdated else DiskState.CONSISTENT
+    @property
+    def worth(self) -> DiskState:
+        """What the disk is worth in a handshake: one that is being attached says so itself."""
+        return self.disk if self.attaching is None else self.attaching
+
+    @property
+    def has_disk(self) -> bool:
+        """A local copy is there."""
+        return _RANK[self.disk] >= _INCONSISTENT
+
+    @property
+    def out_of_sync_kib(self) -> int:
+        """What DRBD says of its bitmap."""
+        return len(self.dirty) * BLOCK_KIB
+
+    def generations(self) -> tuple[int, int, int, int]:
+        """Return what `drbdadm show-gi` shows: current, bitmap, and two of the history."""
+        older = (*self.history, 0, 0)
+        return self.current, self.bitmap, older[0], older[1]
+
+    # ------------------------------------------------------------ the disk
+
+    def take_out(self) -> Content:
+        """Return a copy of everything that is on the disk."""
+        found = {name: getattr(self, name) for name in _ON_DISK}
+        return Content(**{**found, "data": dict(self.data), "dirty": set(self.dirty), "active": list(self.active)})
+
+    def put_in(self, content: Content) -> None:
+        """Let another content be on the disk; nothing may be attached."""
+        assert not self.has_disk, "a disk is swapped while it is attached"
+        for name in _ON_DISK:
+            value: Any = getattr(content, name)
+            setattr(self, name, value.copy() if isinstance(value, dict | set | list) else value)
+        self.unflushed.clear()
+
+    def busy(self, now: float) -> bool:
+        """Say whether the disk answers nothing now."""
+        return bool(self.hanging) or now < self.busy_until
+
+    def answers(self, now: float) -> bool:
+        """Say whether the disk finishes now what it was asked for; a slow one begins to work on it."""
+        if self.hanging:
+            return False
+        if not self.slow_s:
+            return True
+        if self.busy_until < 0.0:
+            self.busy_until = now + self.slow_s * self.machine.world.random.random()
+            return False
+        if now < self.busy_until:
+            return False
+        self.busy_until = -1.0
+        return True
+
+    def read_disk(self) -> DiskState:
+        """Read the metadata (drbd_adm_attach; drbdmeta apply-al before it) and return what the disk is worth."""
+        self.dirty |= blocks_of(self.active)
+        self.active.clear()
+        self.crashed_primary = self.primary_mark and not (self.primary and self.suspended)
+        if self.stored is not DiskState.UP_TO_DATE:
+            return self.stored
+        return DiskState.UP_TO_DATE if self.peer_outdated else DiskState.CONSISTENT
 
     def keep(self) -> None:
         """Write the flags of the metadata as drbd_set_state does; a disk that is not there keeps what it had."""
-        if not self.up or rank(self.disk) < _INCONSISTENT:
+        worth = _RANK[self.disk]
+        if not self.up or worth < _INCONSISTENT:
             return
-        worth = rank(self.disk)
         if worth > _OUTDATED:
             self.stored = DiskState.UP_TO_DATE
         else:
             self.stored = DiskState.OUTDATED if worth == _OUTDATED else DiskState.INCONSISTENT
-        self.peer_outdated = _INCONSISTENT <= rank(self.peer_disk) <= _OUTDATED
-        self.primary_mark = self.primary or self.crashed_primary
+        theirs = _RANK[self.peer_disk]
+        self.peer_outdated = _INCONSISTENT <= theirs <= _OUTDATED
+        # The half that carries a primary without a disk has the primary's mark (drbd_state.c).
+        self.primary_mark = (
+            self.role is DiskRole.PRIMARY or self.crashed_primary or (self.peer_primary and theirs < _INCONSISTENT)
+        )
 
-    def crash(self, *, power: bool, acknowledged: bool) -> None:
-        """The machine dies; a power cut may take a last write that was not flushed, hence not acknowledged."""
+    def activate(self, block: int) -> bool:
+        """Note a block in the activity log; false when its extent was not there, so that the disk is written first."""
+        extent, active = extent_of(block), self.active
+        if active and active[-1] == extent:
+            return True
+        there = extent in active
+        if there:
+            active.remove(extent)
+        active.append(extent)
+        del active[:-ACTIVE_EXTENTS]
+        return there
+
+    def put(self, number: int) -> None:
+        """Write to the local disk; until it is acknowledged, a power cut may take it back."""
+        block = block_of(number)
+        before = self.data.get(block, 0)
+        if before != number:
+            self.unflushed[number] = before
+            self.data[block] = number
+
+    def crash(self, *, power: bool) -> None:
+        """The machine dies; a power cut may take what was not flushed, hence not acknowledged."""
         self.keep()
-        in_flight = self.waiting is not None and not acknowledged and self.log[-1:] == [self.waiting]
-        if power and in_flight and self.machine.world.random.random() < 0.5:
-            self.log.pop()
+        if power:
+            for number in reversed(list(self.unflushed)):
+                block = block_of(number)
+                if self.data.get(block) == number and self.machine.world.random.random() < 0.5:
+                    self.data[block] = self.unflushed[number]
+        self.unflushed.clear()
+        self.down()
+
+    def down(self) -> None:
+        """The resource is gone from the kernel."""
         self.up, self.disk, self.peer_disk = False, DiskState.DISKLESS, DiskState.UNKNOWN
         self.role, self.connection, self.suspended = DiskRole.SECONDARY, STANDALONE, False
-        self.new_generation = self.crashed_primary = self.submitted = False
-        self.syncing, self.waiting, self.discards = "", None, False
+        self.new_generation = self.crashed_primary = self.stuck = self.discards = self.peer_primary = False
+        self.syncing, self.attaching, self.exposed = "", None, 0
+        self.waiting.clear()
         self.turn += 1
 
     def words(self) -> str:
-        """Return the generation identifiers as drbdadm prints them; none twice in a life, and blank is 4."""
-        found = [self.current, self.bitmap, *self.history, 0, 0][:4]
-        return " ".join(f"{0x1000 + 2 * one:X}" if one else "0" for one in found) if self.current else "4 0 0 0"
+        """Return the identifiers as drbdadm prints them: all different, the lowest bit free, and blank is 4."""
+        if not self.current:
+            return "4 0 0 0"
+        return " ".join(f"{0x1000 + 2 * one:X}" if one else "0" for one in self.generations())
+
+    # ------------------------------------------------------------ the kernel
 
     def next_generation(self, fresh: int) -> None:
         """Begin a new generation (drbd_uuid_new_current), unless one was begun since the last resynchronisation."""
-        if self.bitmap == 0 and rank(self.disk) >= _INCONSISTENT:
+        if self.bitmap == 0 and self.has_disk:
             self.bitmap, self.current = self.current, fresh
+            self.exposed = fresh
+
+    def push_history(self, generation: int) -> None:
+        """Move a generation into the history, which keeps two."""
+        self.history = (generation, *self.history)[:HISTORY]
 
     def lose_peer(self) -> bool:
         """Note that the connection is gone; true when I/O freezes and fence-peer is to be asked."""
         self.connection = CONNECTING if self.connection == CONNECTED else self.connection
-        self.syncing = ""
+        self.syncing, self.peer_primary = "", False
+        if self.attaching is not None:  # a disk whose negotiation was cut off
+            self.disk, self.attaching = self.attaching, None
         had_copy = rank(self.peer_disk) >= _INCONSISTENT and self.peer_disk not in (
             DiskState.UNKNOWN, DiskState.OUTDATED,
         )  # fmt: skip
@@ -153,37 +264,3 @@ class Side:
             self.role, self.disk, CONNECTED, other.role, self.peer_disk, self.syncing or "Established", self.suspended,
             self.out_of_sync_kib,
         )  # fmt: skip
-
-
-def compare(a: Side, b: Side) -> int:
-    """Return who becomes the source (drbd_uuid_compare): above 0 `a`, below 0 `b`, 0 nobody; 2 means a full sync."""
-    verdict = _by_ancestry(a, b)
-    low_a, low_b = a.disk is DiskState.INCONSISTENT, b.disk is DiskState.INCONSISTENT
-    if low_a != low_b:
-        if a.disk is DiskState.DISKLESS or b.disk is DiskState.DISKLESS:
-            return 0
-        size = 2 if abs(verdict) in (2, SPLIT) else 1
-        return -size if low_a else size
-    return verdict
-
-
-def _by_ancestry(a: Side, b: Side) -> int:
-    if a.current == b.current:
-        if a.crashed_primary != b.crashed_primary:
-            return 1 if a.crashed_primary else -1
-        return 1 if a.crashed_primary else 0
-    if a.current == 0 or b.current == 0:
-        return -2 if a.current == 0 else 2
-    if a.current == b.bitmap:
-        return -1
-    if a.current in b.history:
-        return -2
-    if b.current == a.bitmap:
-        return 1
-    if b.current in a.history:
-        return 2
-    if a.bitmap == b.bitmap != 0:
-        return SPLIT
-    if {a.bitmap, *a.history} & {b.bitmap, *b.history} - {0}:
-        return -SPLIT
-    return UNRELATED

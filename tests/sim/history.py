@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from functools import cache
 
 from avance.core.model import PairState
-from tests.sim.inject import Fault, heal, heal_all, inject
+from tests.sim.inject import Fault, heal, heal_all, heal_others, inject
 from tests.sim.judges import STALL_S, Violation
 from tests.sim.plan import Plan
 from tests.sim.site import SimSite
@@ -15,6 +15,7 @@ from tests.sim.world import World
 TICK_S = 0.5
 LIVENESS_S = 300.0  # the longest hold of a flapping link is 160 s, and it may be met twice on the way
 QUIET_S = 3.0
+LASTING_S = 30.0  # how long a history with a fault that stays is watched after all others are healed
 
 
 @dataclass
@@ -74,9 +75,14 @@ def run(plan: Plan, *, tracing: bool = False) -> Result:
     try:
         world.run(plan.end_s)
         _judge_backup(world, plan)
-        heal_all(world)
-        recovered_s = recover(world)
-        world.judges.end()
+        if plan.lasting is not None:
+            heal_others(world, plan.faults)
+            world.run(LASTING_S)
+            world.judges.end_with_a_fault()
+        else:
+            heal_all(world)
+            recovered_s = recover(world)
+            world.judges.end()
         if world.judges.failovers > _failovers_max(plan):
             world.judges.fail("I10", f"{world.judges.failovers} failovers in {len(plan.faults)} faults")
     except AssertionError as error:

@@ -1,8 +1,7 @@
 """The judges of a simulated history: what must never be, checked at the moment when it could become so.
 
-They look at the world from outside and help nobody. A violation ends the history. The one hole that the design
-documents (policy `availability`, no arbiter, no path between the nodes or a node that stood still) is noted instead,
-and must then be found by both nodes after healing.
+They look at the world from outside and help nobody. A violation ends the history. What the one documented hole explains
+(`hole.py`) is noted instead, and must then be found by both nodes after healing.
 """
 
 from __future__ import annotations
@@ -11,17 +10,20 @@ from typing import TYPE_CHECKING
 
 from avance.core.model import DiskState, NodeId, PairState, VmId
 from tests.playbook import A, B
-from tests.sim.drbd_side import Side
+from tests.sim.drbd_side import CONNECTED, Side
+from tests.sim.hole import Hole
 from tests.sim.site import peer_of
+from tests.sim.writes import Ledger, block_of
 
 if TYPE_CHECKING:
     from avance.core.model import Record
-    from tests.sim.drbd import Resource
+    from tests.sim.drbd_io import Io
     from tests.sim.machine import Machine
     from tests.sim.world import World
 
 OVERLAP_S = 2.0
 STALL_S = 8.0
+STOPS_S = 10.0  # from the moment in which a node knows of a split to its last write
 NEVER = -1e9
 
 
@@ -37,17 +39,13 @@ class Violation(AssertionError):
         return f"{self.rule}: {self.text}"
 
 
-class Judges:
+class Judges(Hole):
     """All judges of one world, and what they keep."""
 
     def __init__(self, world: World) -> None:
-        self.world = world
-        self.known: set[int] = set()
+        super().__init__(world)
         self.by_vm: dict[VmId, list[int]] = {vm: [] for vm in world.site.vms}
         self.alone: dict[NodeId, set[int]] = {A: set(), B: set()}
-        self.hole = False  # the documented residual hole was open at some time
-        self.fell_in = False  # ... and two nodes wrote because of it
-        self.split_at: float | None = None
         self.writers: dict[tuple[VmId, int], NodeId] = {}
         self.starts: list[tuple[float, NodeId, VmId]] = []
         self.longest_stall_s = 0.0
@@ -58,75 +56,109 @@ class Judges:
         self._last_runner: dict[VmId, NodeId] = {}
         self._both_address_from = NEVER
         self._watching = 0
+        self.errors: set[tuple[NodeId, VmId]] = set()  # guests that were given an error
+        self._split_from: dict[NodeId, float] = {}
 
     def fail(self, rule: str, text: str) -> None:
         """Raise the violation, with the time."""
         raise Violation(rule, f"{text} (at {self.world.elapsed_s:.2f} s)")
 
+    def protect(self, vm: VmId) -> None:
+        """One more VM is protected."""
+        self.by_vm[vm] = []
+        self.ledgers[vm] = Ledger()
+
     # ------------------------------------------------------------ writes
 
-    def acknowledged(self, resource: Resource, side: Side, other: Side, number: int, *, alone: bool) -> None:
+    def acknowledged(self, resource: Io, side: Side, other: Side, number: int, *, alone: bool) -> None:
         """A write was acknowledged to the guest: by one node in an epoch, and alone only with the durable right."""
         vm, machine, now = resource.vm, side.machine, self.world.now
+        node = machine.name
+        if self.errors and (node, vm) in self.errors:
+            self.fail("E4", f"{node} acknowledges write {number} of {vm}, which had an I/O error before")
         record = machine.store.record
-        before, last = self._last_ack.get(vm, (now, machine.name))
-        self._last_ack[vm] = (now, machine.name)
-        if last == machine.name:
+        before, last = self._last_ack.get(vm, (now, node))
+        self._last_ack[vm] = (now, node)
+        if last == node:
             self.longest_stall_s = max(self.longest_stall_s, now - before)
-        self.known.add(number)
+        else:
+            lost = self.missing(vm, resource.data_of(node), node)
+            if lost:
+                self.fail("I2", f"{node} acknowledges write {number} without {len(lost)} of {last}'s")
         self.by_vm[vm].append(number)
+        self.ledgers[vm].note(number, node, in_hole=alone and self.hole_open)
         key = (vm, record.epoch)
-        writer = self.writers.setdefault(key, machine.name)
+        writer = self.writers.setdefault(key, node)
         if alone:
-            self.alone[machine.name].add(number)
+            self.alone[node].add(number)
             # DRBD writes alone before any right when the connected backup's disk failed (design, section 9), and goes
             # on when it was a resync target: an Inconsistent copy, durably so, can never be promoted.
-            harmless = side.connection == "Connected" or side.peer_disk is DiskState.INCONSISTENT
-            if (record.owner != machine.name or not record.peer_outdated) and not harmless:
-                self.fail("I1", f"{machine.name} acknowledged write {number} alone without the durable right: {record}")
-        copy = other if side.syncing == "SyncTarget" else side  # a target reads what it lacks from its source
-        lost = self.missing(vm, copy.log) if last != machine.name else []
-        if lost and not self._forgiven("I2", diverged=True):
-            self.fail("I2", f"{machine.name} acknowledges write {number} without {len(lost)} of {last}'s")
-        if writer != machine.name and not self._forgiven("I1", diverged=True):
-            self.fail("I1", f"{writer} and {machine.name} both acknowledged writes of {vm} in epoch {record.epoch}")
+            harmless = side.connection == CONNECTED or side.peer_disk is DiskState.INCONSISTENT
+            if (record.owner != node or not record.peer_outdated) and not harmless:
+                self.fail("I1", f"{node} acknowledged write {number} alone without the durable right: {record}")
+        if last != node or self.hole_open:
+            self.notice_diverged(vm, resource.data_of(node), node)
+        if writer != node and not self._two_writers(f"{writer} and {node}"):
+            self.fail("I1", f"{writer} and {node} both acknowledged writes of {vm} in epoch {record.epoch}")
+        engine = machine.engine
+        if engine is not None and engine.pair is PairState.SPLIT:
+            since = self._split_from.setdefault(node, now)
+            if now - since > STOPS_S:
+                self.fail("I3", f"{node} acknowledges write {number} {now - since:.0f} s after it knew of the split")
 
-    def _forgiven(self, rule: str, *, diverged: bool = False) -> bool:
-        """Say whether the documented hole explains it; diverged copies must be found by both after healing."""
-        if self.hole:
-            self.world.trace_line("-", f"the documented hole: {rule}")
-            self.fell_in = self.fell_in or diverged
-        return self.hole
+    def io_error(self, machine: Machine, vm: VmId) -> None:
+        """A guest got an error for a write; no success may follow in the same life of its domain (row E4)."""
+        self.world.trace_line(machine.name, f"an I/O error for {vm}")
+        self.errors.add((machine.name, vm))
 
-    def missing(self, vm: VmId, log: list[int]) -> list[int]:
-        """Return the acknowledged writes of a VM that a copy lacks."""
-        there = set(log)
-        return [number for number in self.by_vm[vm] if number not in there]
+    def _two_writers(self, who: str) -> bool:
+        if self.forgiven(f"I1, {who}"):
+            self.fell_in = True
+            return True
+        return False
+
+    def missing(self, vm: VmId, data: dict[int, int], node: NodeId | None = None) -> list[int]:
+        """Return the acknowledged writes of a VM that a copy lacks; `node`: with what that node wrote in the hole."""
+        return self.ledgers[vm].missing(data, node)
+
+    @staticmethod
+    def lacking(numbers: set[int], data: dict[int, int]) -> set[int]:
+        """Return the writes that are neither in a copy nor replaced there by a later one."""
+        return {number for number in numbers if data.get(block_of(number), 0) < number}
 
     def started(self, machine: Machine, vm: VmId, side: Side) -> None:
         """A VM starts: on one node only, and on a copy with every acknowledged write."""
+        self.errors.discard((machine.name, vm))
         self.starts.append((self.world.now, machine.name, vm))
         if machine.name != self._last_runner.get(vm, machine.name):
             self.failovers += 1
         self._last_runner[vm] = machine.name
-        lost = self.missing(vm, side.log)
-        frozen = side.suspended or side.connection == "Connected"  # it stood still, and has not noticed yet
-        if lost and not (frozen and self._unaware(machine)) and not self._forgiven("I2"):
-            self.fail("I2", f"{vm} starts on {machine.name} without {len(lost)} acknowledged writes, first {lost[0]}")
+        data = self.world.resources[vm].data_of(machine.name)
+        lost = self.missing(vm, data, machine.name)
+        self.notice_diverged(vm, data, machine.name)
+        frozen = side.suspended or side.connection == CONNECTED  # it stood still, and has not noticed yet
+        if lost and not (frozen and self._unaware(machine)):
+            self.fail("I2", f"{vm} starts on {machine.name} without {len(lost)} acknowledged writes, first {min(lost)}")
         self.placement_changed()
 
-    def promoted(self, side: Side) -> None:
-        """A side became the writer: two at once are found by whoever acknowledges."""
-
-    def overwritten(self, resource: Resource, source: Side, target: Side) -> None:
-        """A resynchronisation ends: nothing that was acknowledged may vanish from the target."""
-        there = set(source.log)
-        lost = [number for number in target.log if number in self.known and number not in there]
+    def overwritten(self, resource: Io, source: Side, target: Side, blocks: list[int]) -> None:
+        """A resynchronisation copies blocks: nothing that was acknowledged may vanish from the target."""
+        ledger = self.ledgers[resource.vm]
+        lost = []
+        for block in blocks:
+            needed = max(ledger.last.get(block, 0), ledger.apart[target.machine.name].get(block, 0))
+            if target.data.get(block, 0) >= needed > source.data.get(block, 0):
+                lost.append(needed)
         if lost:
             where = f"from {source.name} over {target.name}"
             self.fail("I11", f"the resync of {resource.vm} {where} discards {len(lost)} acknowledged writes")
 
-    def refused_handshake(self, resource: Resource, verdict: int) -> None:
+    def synced(self, resource: Io, source: Side, target: Side) -> None:
+        """A resynchronisation ended: both halves have one history again."""
+        del resource, target
+        self.settled(source.machine.name if self.fell_in else None)
+
+    def refused_handshake(self, resource: Io, verdict: int) -> None:
         """DRBD refused to connect."""
         self.handshakes_refused.append(verdict)
         self.world.trace_line("-", f"DRBD refuses to connect {resource.vm}: {verdict}")
@@ -163,7 +195,7 @@ class Judges:
             self._both_address_from = NEVER
             return
         unaware = self._unaware(a) or self._unaware(b)
-        if twice and not unaware and not self._forgiven("I4"):
+        if twice and not unaware and not self.forgiven("I4"):
             self.fail("I4", "a VM runs on both nodes")
         if self._both_address_from == NEVER:
             self._both_address_from = world.now
@@ -187,7 +219,7 @@ class Judges:
         mine, theirs = machine.store.record, other.store.record
         taken = theirs.solo(other.name) and theirs.epoch > mine.epoch
         says = machine.address or any(machine.runs(vm) for vm in machine.domains)
-        if taken and says and machine.reaches_clients and not self._forgiven("I5"):
+        if taken and says and machine.reaches_clients and not self.forgiven("I5"):
             self.fail("I5", f"{machine.name} thaws and sends on, but {other.name} owns epoch {theirs.epoch}")
 
     def _answers(self, machine: Machine) -> bool:
@@ -204,47 +236,36 @@ class Judges:
         if self._unaware(a) or self._unaware(b):
             self.world.after(OVERLAP_S, self._still_twice, watching)
             return
-        if twice and not self._forgiven("I4"):
+        if twice and not self.forgiven("I4"):
             self.fail("I4", "a VM runs on both nodes for more than 2 s")
-        if addresses and not self._forgiven("I5"):
+        if addresses and not self.forgiven("I5"):
             self.fail("I5", "both nodes answer for the service address for more than 2 s")
 
     # ------------------------------------------------------------ looked at now and then
 
     def look(self) -> None:
         """Judge what is a state and no event: equal copies when both say protected, and whether the hole is open."""
-        world = self.world
-        engines = [machine.engine for machine in world.machines.values()]
+        engines = [machine.engine for machine in self.world.machines.values()]
         if all(engine is not None and engine.protected for engine in engines):
             self._compare_copies()
-        self._look_for_hole()
+        self.look_for_hole()
 
     def _compare_copies(self) -> None:
-        for resource in self.world.resources.values():
+        """Copies that are called protected are equal, but for writes in flight, once both daemons know their state."""
+        for vm, resource in self.world.resources.items():
             a, b = resource.sides[A], resource.sides[B]
-            if a.waiting is None and b.waiting is None and a.log != b.log:
-                both = {*a.log} ^ {*b.log}
-                if resource.path() and a.connection == b.connection == "Connected" and not (a.syncing or b.syncing):
-                    self.fail("I6", f"both nodes call {resource.vm} protected, but {len(both)} writes differ")
+            if a.data == b.data or not (self._told(a, vm) and self._told(b, vm)):
+                continue
+            flying = {block_of(number) for number in (*a.waiting, *b.waiting, *a.unflushed, *b.unflushed)}
+            differ = {block for block in a.data.keys() | b.data.keys() if a.data.get(block, 0) != b.data.get(block, 0)}
+            if differ - flying and resource.path() and a.connection == b.connection == CONNECTED:
+                self.fail("I6", f"both nodes call {vm} protected, but {len(differ - flying)} blocks differ")
 
-    def _look_for_hole(self) -> None:
-        world = self.world
-        if self.hole or world.site.witnesses or world.site.policy != "availability":
-            return
-        a, b = world.machines[A], world.machines[B]
-        if a.still or b.still:
-            self.hole = True
-            return
-        if not (a.on and b.on) or world.network.connected(A, B):
-            self.split_at = None
-            return
-        reach = not world.site.gateway or (world.network.gateway(A) and world.network.gateway(B))
-        if not reach:
-            self.split_at = None
-            return
-        self.split_at = world.now if self.split_at is None else self.split_at
-        if world.now - self.split_at >= 2.0:
-            self.hole = True
+    def _told(self, side: Side, vm: VmId) -> bool:
+        """The daemon knows what DRBD says now: its event comes some 10 ms after the fact."""
+        engine = side.machine.engine
+        unit = None if engine is None else engine.units.get(vm)
+        return unit is not None and unit.disk == side.machine.view(vm)
 
     # ------------------------------------------------------------ at the end
 
@@ -256,25 +277,44 @@ class Judges:
             return
         for vm, resource in world.resources.items():
             runner = world.runner(vm)
-            sides = [resource.sides[runner]] if runner is not None else list(resource.sides.values())
-            for side in sides:
-                lost = self.missing(vm, side.log)
+            for node in (A, B) if runner is None else (runner,):
+                lost = self.missing(vm, resource.data_of(node), node)
                 if lost:
-                    self.fail("I2", f"{len(lost)} acknowledged writes are not on the copy of {vm} on {side.name}")
+                    self.fail("I2", f"{len(lost)} acknowledged writes are not on the copy of {vm} on {node}")
         self._compare_copies()
+
+    def end_with_a_fault(self) -> None:
+        """Judge a world in which a fault stays: whoever serves has every write; else a copy somewhere has them."""
+        world = self.world
+        if self.fell_in:
+            self._own_writes()
+            return
+        for vm, resource in world.resources.items():
+            runner = world.runner(vm)
+            nodes = (A, B) if runner is None else (runner,)
+            copies = [(resource.data_of(node), node) for node in nodes]
+            if runner is None:  # an own disk that lies beside its node, a foreign one in its place, is a copy, too
+                beside = {node: world.machines[node].own_disks for node in nodes}
+                copies += [(disks[vm].data, node) for node, disks in beside.items() if vm in disks]
+                copies += [(side.data, node) for node, side in resource.sides.items()]
+            lost = [self.missing(vm, data, node) for data, node in copies]
+            if all(lost) and not (self.hole and runner is None):
+                self.fail("I2", f"{len(lost[0])} acknowledged writes of {vm} are not on {' or '.join(nodes)}")
 
     def _end_of_a_split(self) -> None:
         """After the hole: both say SPLIT, no VM runs, and each node still has what it acknowledged alone."""
-        world = self.world
-        for machine in world.machines.values():
+        for machine in self.world.machines.values():
             engine = machine.engine
             if engine is None or engine.pair is not PairState.SPLIT:
                 pair = engine.pair if engine is not None else "down"
                 self.fail("I11", f"both nodes wrote, but {machine.name} is {pair}, not SPLIT")
             if machine.domains:
                 self.fail("I4", f"both nodes wrote, and a VM still runs on {machine.name}")
-            for resource in world.resources.values():
-                log = {*resource.sides[machine.name].log}
-                lost = [number for number in self.alone[machine.name] if number not in log]
-                if lost and resource.vm == world.site.vms[0]:
-                    self.fail("I11", f"{machine.name} lost {len(lost)} of the writes that it acknowledged alone")
+        self._own_writes()
+
+    def _own_writes(self) -> None:
+        for vm, resource in self.world.resources.items():
+            for node, side in resource.sides.items():
+                lost = self.missing(vm, side.data, node)
+                if lost:
+                    self.fail("I11", f"{node} lost {len(lost)} of the writes of {vm} that it acknowledged")

@@ -36,6 +36,9 @@ class Network:
         self.apart: dict[tuple[NodeId, LinkName], int] = {(node, link): 0 for node in NODES for link in LINKS}
         self.far_cut: dict[tuple[NodeId, str], int] = {}  # a node's way to one thing on the public switch
         self.gateway_up = True
+        self.no_datagrams: dict[LinkName, int] = dict.fromkeys(LINKS, 0)  # heartbeats (UDP) vanish, TCP passes
+        self.no_streams: dict[LinkName, int] = dict.fromkeys(LINKS, 0)  # the replication (TCP) stands, UDP passes
+        self.singles: dict[tuple[NodeId, LinkName], int] = {}  # heartbeats of a node that slip through a cut
 
     def open(self, source: NodeId, target: NodeId, link: LinkName) -> bool:
         """Say whether frames pass from one node to the other on a link."""
@@ -46,15 +49,24 @@ class Network:
         """Say whether frames pass in both directions, so that TCP can live."""
         return self.open(a, b, link) and self.open(b, a, link)
 
+    def streams(self, source: NodeId, target: NodeId, link: LinkName) -> bool:
+        """Say whether what TCP sends gets from one node to the other."""
+        there, here = self.ports[source, link], self.ports[target, link]
+        return not (there.cut_out or here.cut_in or self.apart[source, link] or self.no_streams[link])
+
     def connected(self, a: NodeId, b: NodeId) -> bool:
         """Say whether any one link carries frames in both directions."""
         return any(self.both_ways(a, b, link) for link in LINKS)
 
+    def meets(self, a: NodeId, b: NodeId) -> bool:
+        """Say whether heartbeats pass in both directions on any one link."""
+        return any(self.both_ways(a, b, link) and not self.no_datagrams[link] for link in LINKS)
+
     def carries(self, source: NodeId, target: NodeId, link: LinkName, dice: random.Random) -> list[float]:
         """Return after which delays a datagram sent now arrives: none when lost, two when doubled."""
         there, here = self.ports[source, link], self.ports[target, link]
-        if there.cut_out or here.cut_in or self.apart[source, link]:
-            return []
+        if there.cut_out or here.cut_in or self.apart[source, link] or self.no_datagrams[link]:
+            return self._slips(source, link)
         loss = there.loss + here.loss
         if loss and dice.random() < loss:
             return []
@@ -64,6 +76,13 @@ class Network:
         if (there.double or here.double) and dice.random() < there.double + here.double:
             return [delay_s, delay_s + dice.uniform(0.0, 0.5)]
         return [delay_s]
+
+    def _slips(self, source: NodeId, link: LinkName) -> list[float]:
+        """Return the delay of a single frame that passes although the link is cut."""
+        if not self.singles or not self.singles.get((source, link)):
+            return []
+        self.singles[source, link] -= 1
+        return [LATENCY_S]
 
     def reaches(self, node: NodeId, far: str) -> bool:
         """Say whether a node's datagram gets to a host on the public switch."""

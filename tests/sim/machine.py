@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from avance.core import events as e
 from avance.core.model import DiskRole, DiskState, DiskView, NodeId, VmId
 from tests.sim.daemon import Daemon
+from tests.sim.drbd_side import Content
 from tests.sim.site import TIMERS
 from tests.sim.store import Store
 
@@ -45,6 +46,12 @@ class Machine:
         self.gate_until_s: float | None = None  # a machine that has just started has no gate yet
         self.blocked_s = 0.0
         self.broken_vms: set[VmId] = set()
+        self.half_made: set[VmId] = set()  # domains that a killed `xl create` left behind, paused
+        self.undead = 0  # no domain can be destroyed
+        self.hung: dict[str, int] = {}  # tools that do not end
+        self.late: dict[str, list[Callable[[], None]]] = {}  # what a hung tool does when it can go on at last
+        self.clones: dict[VmId, Content] = {}
+        self.own_disks: dict[VmId, Content] = {}  # what was in the place of another disk
         self.useless: set[str] = set()  # what does nothing here any more: `reset`, `pause`, `watchdog`
         self.resets: list[tuple[float, str]] = []
         self.thawed_at = -1e9
@@ -147,6 +154,8 @@ class Machine:
         self.still, self.daemon, self.address, self.blocked_s = None, None, False, 0.0
         self.gate_until_s, self.blind = None, False
         self.domains.clear()
+        self.half_made.clear()
+        self.late.clear()
         self._waiting.clear()
         self._answers.clear()
         self._fed += 1
@@ -275,9 +284,9 @@ class Machine:
         return self.awake and self.domains.get(vm, False)
 
     def start_domain(self, vm: VmId) -> bool:
-        """Create a domain; its disk must be writable, and a broken VM never starts."""
+        """Create a domain; its disk must be writable, its name free, and a broken VM never starts."""
         side, _ = self.world.resources[vm].pair(self.name)
-        if not side.primary or vm in self.broken_vms:
+        if not side.primary or vm in self.broken_vms or vm in self.half_made:
             return False
         if vm not in self.domains:
             self.domains[vm] = True
@@ -285,14 +294,31 @@ class Machine:
             self._told_domain(vm)
         return True
 
-    def end_domain(self, vm: VmId) -> None:
-        """Let a domain be gone, by order or by a crash."""
+    def half_make(self, vm: VmId) -> None:
+        """Let a `xl create` that was killed leave its domain behind, paused."""
+        side, _ = self.world.resources[vm].pair(self.name)
+        if side.primary and vm not in self.domains:
+            self.domains[vm] = False
+            self.half_made.add(vm)
+            self._told_domain(vm)
+
+    def do_late(self, tool: str) -> None:
+        """A tool that hung can go on."""
+        for act in self.late.pop(tool, []):
+            self.after(0.0, act)
+
+    def end_domain(self, vm: VmId, *, crashed: bool = False) -> bool:
+        """Let a domain be gone, by order or by a crash; false when it cannot be destroyed."""
+        if self.undead and not crashed and vm in self.domains:
+            return False
         if self.domains.pop(vm, None) is not None:
-            side, _ = self.world.resources[vm].pair(self.name)
-            if not side.submitted:
-                side.waiting = None
+            self.half_made.discard(vm)
+            side, other = self.world.resources[vm].pair(self.name)
+            # What is on a disk already stays in flight, without anybody who waits for it.
+            side.waiting[:] = [n for n in side.waiting if n in side.unflushed or n in other.unflushed]
             self.world.judges.placement_changed()
             self._told_domain(vm)
+        return True
 
     def _told_domain(self, vm: VmId) -> None:
         if self.daemon is not None:
@@ -302,6 +328,9 @@ class Machine:
         """Stop or continue the processors of every domain."""
         for vm in self.domains:
             self.domains[vm] = not paused
+            if not paused and vm in self.half_made:
+                self.half_made.discard(vm)
+                self.world.judges.started(self, vm, self.world.resources[vm].sides[self.name])
         self.world.judges.placement_changed()
 
     @property

@@ -1,4 +1,4 @@
-"""Plans: a site and a few faults, drawn from a seed; as text, made smaller, and as a schedule for the real bed.
+"""Plans: a site and a few faults, drawn from a seed; as text, and made smaller.
 
 The same seed gives the same plan and the same history. It must never depend on anything but the seed.
 """
@@ -10,24 +10,30 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
-from faults.schedule import Schedule, check, dump
-from faults.step import Step
-from faults.trigger import Anchor, Trigger
-from testbed.errors import UsageError
-from testbed.site import SiteOptions
-from tests.sim.inject import SIM_ONLY, Fault
+from tests.sim.inject import Fault
 from tests.sim.site import SimSite
 
 FAULTS = 3
 SETTLE_S = 12.0
-PARTITIONED = 0.4  # share of plans in which the nodes lose each other
+PARTITIONED = 0.35  # share of plans in which the nodes lose each other
+ILL = 0.15  # ... share of these in which a node knows little of itself
+SLEEPER = 0.08  # ... and, of those that are left, in which a machine stands still for long and wakes ill
+CROSSING = 0.25  # ... and, of the others, but for single frames
+DEAF = 0.4  # ... share of these in which a node cannot stop by itself
 MACHINE_FAULTS = ("power.cut", "node.kill", "power.reset", "node.pause", "node.freeze", "power.flicker")
 PROCESS_FAULTS = ("process.kill", "process.stop", "process.stop_for", "process.blocked")
 LINK_FAULTS = ("link.cut", "link.cut", "link.cut_one_way", "link.loss", "link.delay", "link.duplicate",
                "link.hold_and_release", "link.flap", "link.carrier_loss")  # fmt: skip
-DISK_FAULTS = ("disk.hang", "disk.slow", "store.errors")
+DISK_FAULTS = ("disk.gone", "disk.gone", "disk.gone", "disk.hang", "disk.hang", "disk.slow", "store.errors")
+TOOLS = ("xl", "xl", "drbd", "ip", "lvm")
+PATH_FAULTS = ("link.crossing", "link.no_datagrams", "link.no_streams")
+LASTING = 1 / 3  # share of plans of which one fault stays
+# What is over in a moment, or heals itself, cannot stay.
+PASSING = frozenset({"power.reset", "power.flicker", "process.kill", "process.stop_for", "guest.crash", "clock.jump",
+                     "link.flap", "link.crossing", "witness.restart", "witness.wiped", "disk.half"})  # fmt: skip
 BMC_FAULTS = ("bmc.unreachable", "bmc.slow", "bmc.deaf", "bmc.dead_with_node")
-WITNESS_FAULTS = ("witness.down", "witness.pause", "witness.wiped", "witness.mute", "witness.late", "witness.cut")
+WITNESS_FAULTS = ("witness.down", "witness.pause", "witness.wiped", "witness.mute", "witness.late", "witness.cut",
+                  "witness.restart")  # fmt: skip
 BACKUP_ONLY = frozenset({*MACHINE_FAULTS, *PROCESS_FAULTS})
 
 
@@ -44,6 +50,11 @@ class Plan:
     def end_s(self) -> float:
         """When everything is healed."""
         return max([fault.at_s + (fault.for_s or 0.0) for fault in self.faults], default=0.0) + self.settle_s
+
+    @property
+    def lasting(self) -> Fault | None:
+        """The fault that no healing ends, if any."""
+        return next((fault for fault in self.faults if fault.stays), None)
 
     @property
     def backup_only(self) -> bool:
@@ -70,7 +81,29 @@ def draw(seed: int) -> Plan:
     faults = tuple(found)
     if dice.random() < PARTITIONED:
         faults = (*_partition(dice), _beside(dice, site))
+        if dice.random() < ILL:
+            faults = (*faults, *_ill_node(dice, _node(dice), dice.uniform(0.5, 20.0)))
+    elif dice.random() < CROSSING:
+        slips = _crossing(dice, round(dice.uniform(1.0, 15.0), 2))
+        beside = faults[1]
+        if dice.random() < DEAF:
+            beside = _a_deaf(dice, site, round(slips.at_s * dice.random(), 2))
+        faults = (slips, beside, faults[2])
+    elif dice.random() < SLEEPER:
+        faults = _sleeper(dice)
+    if dice.random() < LASTING:
+        faults = _with_lasting(dice, faults)
     return Plan(seed, site, tuple(sorted(faults, key=_moment)), round(dice.uniform(0.0, SETTLE_S), 2))
+
+
+def _with_lasting(dice: random.Random, faults: tuple[Fault, ...]) -> tuple[Fault, ...]:
+    """Let one of the faults stay, if any of them can."""
+    places = [place for place, fault in enumerate(faults) if fault.name not in PASSING]
+    if not places:
+        return faults
+    place = dice.choice(places)
+    stays = replace(faults[place], for_s=None, stays=True)
+    return (*faults[:place], stays, *faults[place + 1 :])
 
 
 def _partition(dice: random.Random) -> tuple[Fault, Fault]:
@@ -87,12 +120,25 @@ def _partition(dice: random.Random) -> tuple[Fault, Fault]:
     return Fault("link.apart", "priv0", at_s, for_s, given), Fault("link.apart", "biz0", at_s, for_s, given)
 
 
+def _ill_node(dice: random.Random, node: str, at_s: float) -> tuple[Fault, Fault]:
+    """A tool of a node hangs, and its daemon is started anew: it cannot tell what runs on it."""
+    hangs = Fault("tool.hang", f"{node}/{dice.choice(('xl', 'xl', *TOOLS))}", round(at_s, 2), _last(dice))
+    return hangs, Fault("process.kill", f"{node}/daemon", round(at_s + dice.uniform(0.0, 5.0), 2))
+
+
+def _sleeper(dice: random.Random) -> tuple[Fault, ...]:
+    """A machine stands still for longer than a takeover takes, and is ill when it wakes."""
+    node, at_s, for_s = _node(dice), round(dice.uniform(1.0, 8.0), 2), round(dice.uniform(18.0, 45.0), 2)
+    still = Fault(dice.choice(("node.pause", "node.freeze")), node, at_s, for_s)
+    return still, *_ill_node(dice, node, at_s + dice.uniform(0.0, for_s))
+
+
 def _beside(dice: random.Random, site: SimSite) -> Fault:
     """One more fault about the time of a partition, first of all of what decides then."""
     outside = [
         name for name, there in (("witness", site.witnesses), ("bmc", site.power), ("gateway", site.gateway)) if there
     ]
-    families = [*outside, *outside, "machine", "process", "disk", "link"]
+    families = [*outside, *outside, "machine", "process", "disk", "disk", "link", "path", "tool", "deaf"]
     return _FAMILIES[dice.choice(families)](dice, site, round(dice.uniform(0.5, 30.0), 2))
 
 
@@ -101,7 +147,8 @@ def _moment(fault: Fault) -> float:
 
 
 def _draw_fault(dice: random.Random, site: SimSite, at_s: float) -> Fault:
-    families = ["machine", "machine", "process", "link", "link", "disk", "guest", "both", "odd", "clock"]
+    families = ["machine", "machine", "process", "link", "link", "disk", "disk", "disk", "guest", "both", "odd",
+                "clock", "tool", "path", "deaf"]  # fmt: skip
     families += ["bmc"] if site.power else []
     families += ["witness", "witness"] if site.witnesses else []
     families += ["gateway"] if site.gateway else []
@@ -125,6 +172,11 @@ def _a_machine(dice: random.Random, _: SimSite, at_s: float) -> Fault:
     if name == "power.flicker":
         given, for_s = {"times": dice.randrange(1, 4), "off_s": 0.5, "on_s": 2.0}, 10.0
     return Fault(name, _node(dice), at_s, None if name == "power.reset" else for_s, given)
+
+
+def _a_deaf(dice: random.Random, _: SimSite, at_s: float) -> Fault:
+    """Neither the pause of the VMs nor the reset does anything: only the watchdog stops the node."""
+    return Fault("node.deaf", _node(dice), at_s, None)
 
 
 def _a_process(dice: random.Random, _: SimSite, at_s: float) -> Fault:
@@ -151,12 +203,44 @@ def _a_link(dice: random.Random, _: SimSite, at_s: float) -> Fault:
 
 def _a_disk(dice: random.Random, _: SimSite, at_s: float) -> Fault:
     name = dice.choice(DISK_FAULTS)
+    if name == "disk.gone":
+        back = dice.choice(("old", "old", "old", "clone", "foreign"))
+        return Fault(name, _node(dice), at_s, _last(dice), {"back": back, "press": dice.random() < 0.7})
     if name == "disk.hang":
         disk = dice.choice(("vda", "vdb"))
-        return Fault(name, "b" if disk == "vdb" else _node(dice), at_s, _last(dice), {"disk": disk})
+        return Fault(name, _node(dice), at_s, _last(dice), {"disk": disk, "press": dice.random() < 0.7})
     if name == "disk.slow":
-        return Fault(name, _node(dice), at_s, _last(dice), {"disk": "vda", "delay_s": round(dice.uniform(0.1, 5.0), 2)})
+        given = {"disk": dice.choice(("vda", "vdb")), "delay_s": round(dice.uniform(0.1, 5.0), 2)}
+        return Fault(name, _node(dice), at_s, _last(dice), given)
     return Fault(name, _node(dice), at_s, _last(dice), {"share": round(dice.uniform(0.1, 1.0), 2)})
+
+
+def _a_tool(dice: random.Random, _: SimSite, at_s: float) -> Fault:
+    if dice.random() < 0.2:
+        return Fault("domain.undead", _node(dice), at_s, _last(dice))
+    return Fault("tool.hang", f"{_node(dice)}/{dice.choice(TOOLS)}", at_s, _last(dice))
+
+
+def _a_path(dice: random.Random, _: SimSite, at_s: float) -> Fault:
+    name = dice.choice(PATH_FAULTS)
+    if name == "link.crossing":
+        return _crossing(dice, at_s)
+    return Fault(name, dice.choice(("priv0", "priv0", "both")), at_s, _last(dice))
+
+
+def _crossing(dice: random.Random, at_s: float) -> Fault:
+    """Single frames slip through a cut between the nodes, or through the cuts of all cables of one."""
+    target = dice.choice(("both", "a", "a", "a", "b"))
+    given = {
+        "first": target if target != "both" and dice.random() < 0.7 else _node(dice),
+        "lag_s": dice.choice((0.0, *(round(dice.uniform(0.6, 2.0), 2) for _ in range(3)))),
+        "first_s": round(dice.uniform(4.0, 13.0), 2),
+        "every_s": round(dice.uniform(0.1, 1.0), 2),
+        "pause_s": round(dice.uniform(2.0, 9.0), 2),
+        "rounds": dice.choice((1, 1, 2, 2, 2, 3, 4, 8)),
+    }
+    for_s = round(dice.choice((20.0, 35.0)) * dice.uniform(0.7, 1.3), 2)
+    return Fault("link.crossing", target, at_s, for_s, given)
 
 
 def _a_guest(_: random.Random, __: SimSite, at_s: float) -> Fault:
@@ -191,7 +275,9 @@ def _a_gateway(dice: random.Random, _: SimSite, at_s: float) -> Fault:
 
 _FAMILIES: dict[str, Callable[[random.Random, SimSite, float], Fault]] = {
     "machine": _a_machine, "process": _a_process, "link": _a_link, "disk": _a_disk, "guest": _a_guest, "both": _both,
-    "odd": _odd, "clock": _a_clock, "bmc": _a_bmc, "witness": _a_witness, "gateway": _a_gateway,
+    "odd": _odd, "clock": _a_clock, "deaf": _a_deaf, "tool": _a_tool, "path": _a_path, "bmc": _a_bmc,
+    "witness": _a_witness,
+    "gateway": _a_gateway,
 }  # fmt: skip
 
 
@@ -230,40 +316,8 @@ def _smaller(plan: Plan) -> list[Plan]:
 
 def _shorter(fault: Fault) -> list[Fault]:
     found = [replace(fault, at_s=float(int(fault.at_s / 2)))] if fault.at_s >= 2.0 else []
+    if fault.stays:
+        found.append(replace(fault, stays=False))
     if fault.for_s is not None and fault.for_s >= 1.0:
         found.append(replace(fault, for_s=float(int(fault.for_s / 2)) or 0.5))
     return found
-
-
-# ---------------------------------------------------------------- for the real bed
-
-
-def schedule(plan: Plan) -> Schedule:
-    """Return the plan as a schedule of the bed.
-
-    Raises:
-        UsageError: the bed has no such fault, or cannot combine these.
-    """
-    missing = sorted({fault.name for fault in plan.faults} & SIM_ONLY)
-    if missing:
-        raise UsageError(f"The bed has no fault {', '.join(missing)}; this plan runs in the simulator only.")
-    steps = []
-    for number, fault in enumerate(plan.faults, start=1):
-        name = f"step{number}"
-        until = None if fault.for_s is None else Trigger(fault.for_s, Anchor(name))
-        given = dict(fault.parameters)
-        if fault.name == "process.stop_for":
-            until, given = None, {"seconds": fault.for_s or 4.0}
-        steps.append(Step(name, fault.name, fault.target, Trigger(fault.at_s), until, given))
-    about = f"Found by the simulator, seed {plan.seed}; its site: {plan.site.text()}."
-    found = Schedule(f"sim-{plan.seed}", plan.seed, tuple(steps), SiteOptions(policy=plan.site.policy), about)
-    check(found)
-    return found
-
-
-def export(plan: Plan) -> str:
-    """Return the schedule as text, or the reason why there is none."""
-    try:
-        return dump(schedule(plan))
-    except UsageError as error:
-        return f"# {error}\n"

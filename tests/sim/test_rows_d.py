@@ -222,18 +222,15 @@ def test_d11_operator_chooses(keep: str) -> None:
     only_there = {*row.world.judges.alone[chosen]}
     other = B if chosen == A else A
     given_up = {*row.world.judges.alone[other]}
-    row.world.judges.by_vm[WEB][:] = [n for n in row.world.acknowledged if n not in given_up]
-    row.world.judges.known -= given_up
-    row.world.judges.hole = row.world.judges.fell_in = False
-    row.world.judges.writers.clear()
+    row.world.judges.chose(chosen)
     for node in (A, B):
         row.world.operator(node, "keep", chosen)
     row.passes(90.0)
     assert row.world.protected(), row.world.summary()
-    assert only_there <= {*row.world.log(chosen)}
+    assert not row.world.judges.lacking(only_there, row.world.resources[WEB].sides[chosen].data)
     kept = row.world.resources[WEB].sides[other].copies
     assert kept, "the version that was given up is kept beside"
-    assert given_up <= {*kept[-1]}
+    assert not row.world.judges.lacking(given_up, kept[-1])
     row.world.judges.end()
 
 

@@ -61,7 +61,7 @@ def test_j2_operator_overrides() -> None:
     _alone_then_down(row)
     row.world.machines[B].power_on()
     row.passes(60.0)
-    row.world.judges.hole = True  # the operator takes the old data into service, knowingly
+    row.world.judges.vouched(B)  # the operator takes the old data into service, knowingly
     row.world.operator(B, "override", A)
     row.passes(60.0)
     assert row.world.answers[-1].done, row.world.answers
@@ -69,7 +69,6 @@ def test_j2_operator_overrides() -> None:
     heal_all(row.world)
     row.passes(120.0)
     assert row.pair(A) is row.pair(B) is PairState.SPLIT, row.world.summary()
-    row.world.judges.fell_in = True
     row.world.judges.end()
 
 

@@ -5,14 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from avance.core import commands as c
-from avance.core import events as e
 from avance.core.model import DiskState, Outcome, VmId
 from tests.sim.arbiters import ASK_S
 
 if TYPE_CHECKING:
-    from avance.core.model import NodeId
     from tests.sim.daemon import Daemon
-    from tests.sim.drbd import Resource
+    from tests.sim.drbd_side import Side
 
 SECONDS: dict[type, tuple[float, float]] = {
     c.PrepareVolume: (0.1, 0.5),
@@ -24,6 +22,18 @@ SECONDS: dict[type, tuple[float, float]] = {
 }
 USUAL_S = (0.05, 0.3)
 BMC_DEADLINE_S = 3.0
+TOOLS = {
+    **dict.fromkeys(("StartDomain", "DestroyDomain", "ReadDomain", "PauseVms", "UnpauseVms"), "xl"),
+    **dict.fromkeys(("HoldAddress", "ReleaseAddress"), "ip"),
+    **dict.fromkeys(("PrepareVolume", "KeepCopy"), "lvm"),
+    **dict.fromkeys(
+        ("AttachDisk", "ConnectDisk", "InitialiseDisk", "PromoteDisk", "DemoteDisk", "ResumeDisk", "DisconnectDisk",
+         "OutdateDisk", "ResyncDisk", "InvalidateDisk", "ReadGeneration"), "drbd",
+    ),
+}  # fmt: skip
+TOOL_DEADLINES_S = {"xl": 10.0, "ip": 20.0, "lvm": 20.0, "drbd": 20.0}  # those of the adapters
+CREATE_DEADLINE_S = 60.0
+DONE_LATE = 0.5  # share of hung commands that are done in the end, or half done
 KILLED_YET_DONE = 0.5  # a child that was running when the daemon was killed has done its work, or not
 
 
@@ -41,10 +51,42 @@ def begin(daemon: Daemon, command: c.Command) -> None:
     dice = 1.0
     if world.trouble:
         delay_s, dice = world.random.uniform(0.05, 3.0), world.random.random()
+    if machine.hung and _hangs(daemon, command):
+        return
     if isinstance(command, c.ReadPeerPower | c.CutPeerPower | c.RestorePeerPower):
         _begin_power(daemon, command, delay_s)
         return
     machine.after(delay_s, _act, daemon, command, dice)
+
+
+def _hangs(daemon: Daemon, command: c.Command) -> bool:
+    """Let a command hang with its tool, or with its disk; at its deadline the adapter gives up and does not know.
+
+    A killed `xl create` may leave its domain behind, paused. What `drbdadm`, `ip` and the volume manager asked of the
+    kernel may be done as soon as the kernel can.
+    """
+    machine, word, vm = daemon.machine, type(command).__name__, getattr(command, "vm", None)
+    tool = TOOLS.get(word)
+    if tool is None or not machine.hung.get(tool):
+        return False
+    limit_s = CREATE_DEADLINE_S if isinstance(command, c.StartDomain) else TOOL_DEADLINES_S[tool]
+    machine.after(limit_s, daemon.done, word, vm, "", Outcome.UNKNOWN, f"{tool} did not end within {limit_s:g} s")
+    later = machine.world.random.random() < DONE_LATE
+    if later and isinstance(command, c.StartDomain):
+        machine.after(1.0, machine.half_make, command.vm)
+    elif later and tool != "xl" and not isinstance(command, c.PromoteDisk):
+        machine.late.setdefault(tool, []).append(_Late(daemon, command))
+    return True
+
+
+class _Late:
+    """What a hung tool asked of the kernel, done when nobody waits for it any more."""
+
+    def __init__(self, daemon: Daemon, command: c.Command) -> None:
+        self.daemon, self.command = daemon, command
+
+    def __call__(self) -> None:
+        _do(self.daemon, self.command)
 
 
 class _Saved:
@@ -104,9 +146,9 @@ def _do(daemon: Daemon, command: c.Command) -> tuple[bool, str]:
         case c.StartDomain(vm):
             return machine.start_domain(vm), ""
         case c.DestroyDomain(vm):
-            machine.end_domain(vm)
+            return machine.end_domain(vm), ""
         case c.ReadDomain(vm):
-            daemon.deliver(e.DomainChanged(vm, machine.holds(vm)))
+            daemon.deliver(daemon.domain(vm))
         case c.ProbeNeighbours():
             daemon.deliver(daemon.world.neighbours(machine.name))
         case _:
@@ -117,46 +159,48 @@ def _do(daemon: Daemon, command: c.Command) -> tuple[bool, str]:
 def _do_disk(daemon: Daemon, command: c.Command) -> tuple[bool, str]:
     name = daemon.machine.name
     resource = daemon.world.resources[command.vm]  # type: ignore[union-attr]  # all that is left belongs to a VM
+    side = resource.sides[name]
     match command:
         case c.PrepareVolume():
-            side = resource.sides[name]
-            fresh = not side.made or (side.current == 0 and not side.up)
-            side.made = True
-            if side.gone:
-                return False, "no such volume"
-            return True, "fresh" if fresh else side.words()
-        case c.AttachDisk():
-            return resource.attach(name), ""
+            return _prepare(side)
         case c.ConnectDisk(discard=discard):
             return resource.connect(name, discard=discard), ""
-        case c.DisconnectDisk():
-            return resource.disconnect(name), ""
-        case c.OutdateDisk():
-            return resource.outdate(name), ""
-        case c.InitialiseDisk():
-            return resource.initialise(name), ""
-        case c.DemoteDisk():
-            return resource.demote(name), ""
-        case c.ResumeDisk():
-            return resource.resume(name), ""
-        case _:
-            return _do_copy(resource, name, command)
-
-
-def _do_copy(resource: Resource, name: NodeId, command: c.Command) -> tuple[bool, str]:
-    match command:
-        case c.ResyncDisk():
-            return resource.resync(name), ""
-        case c.InvalidateDisk():
-            return resource.invalidate(name), ""
-        case c.ReadGeneration():
-            side = resource.sides[name]
-            there = side.up and side.disk not in (DiskState.DISKLESS, DiskState.FAILED) and not side.hanging
-            return there, side.words() if there else ""
         case c.KeepCopy():
-            resource.sides[name].copies.append(list(resource.sides[name].log))
+            side.copies.append(dict(side.data))
             return True, ""
-    raise AssertionError(f"the world does not know {command}")
+    word = type(command).__name__
+    if word == "ReadGeneration":
+        return _read_generation(side)
+    return getattr(resource, _METHODS[word])(name), ""
+
+
+_METHODS = {
+    "AttachDisk": "attach",
+    "DisconnectDisk": "disconnect",
+    "OutdateDisk": "outdate",
+    "InitialiseDisk": "initialise",
+    "DemoteDisk": "demote",
+    "ResumeDisk": "resume",
+    "ResyncDisk": "resync",
+    "InvalidateDisk": "invalidate",
+}
+
+
+def _prepare(side: Side) -> tuple[bool, str]:
+    if side.gone:
+        return False, "Volume group not found"
+    fresh = not side.made or (side.current == 0 and not side.up)
+    side.made = True
+    if side.up:
+        return True, ""
+    return True, "fresh" if fresh else side.words()
+
+
+def _read_generation(side: Side) -> tuple[bool, str]:
+    """Return the four identifiers as hex words, as `drbdsetup get-gi` tells them."""
+    if not side.up or side.disk in (DiskState.DISKLESS, DiskState.FAILED):
+        return False, "no volume"
+    return True, side.words()
 
 
 def _begin_power(

@@ -22,10 +22,12 @@ from tests.sim.arbiters import Bmc, WitnessHost
 from tests.sim.clock import START_S, Clock
 from tests.sim.daemon import Arrived, Daemon
 from tests.sim.drbd import Resource
+from tests.sim.drbd_side import CONNECTED
 from tests.sim.judges import Judges
 from tests.sim.links import Network
 from tests.sim.machine import Machine
 from tests.sim.site import NODES, SimSite, peer_of
+from tests.sim.writes import block_of
 
 SERVICE = "10.77.0.10"
 LOOK_S = 1.0
@@ -146,7 +148,8 @@ class World(Clock):
         """Return the node on which a VM runs, may write and reaches its clients."""
         for name, machine in self.machines.items():
             side = self.resources[vm].sides[name]
-            if machine.runs(vm) and machine.reaches_clients and side.primary and not side.suspended:
+            data = side.has_disk or side.connection == CONNECTED
+            if machine.runs(vm) and machine.reaches_clients and side.primary and data and not side.suspended:
                 return name
         return None
 
@@ -156,8 +159,13 @@ class World(Clock):
         return self.judges.by_vm[self.site.vms[0]]
 
     def log(self, name: NodeId, vm: VmId = WEB) -> list[int]:
-        """Return the writes on a node's copy."""
-        return self.resources[vm].sides[name].log
+        """Return the writes of a VM that are on a node's copy, or that a later write there has replaced."""
+        data = self.resources[vm].sides[name].data
+        return [number for number in self.judges.by_vm[vm] if data.get(block_of(number), 0) >= number]
+
+    def loses(self, name: NodeId, number: int, vm: VmId = WEB) -> None:
+        """Let a node's copy silently lose a block, as no disk should."""
+        self.resources[vm].sides[name].data.pop(block_of(number))
 
     def next_write(self) -> int:
         """Return the number of the next write."""
@@ -174,7 +182,7 @@ class World(Clock):
     def protect(self, vm: VmId, config_hash: str) -> None:
         """Let a person protect one more VM on both nodes."""
         self.resources[vm] = Resource(self, vm, self.machines)
-        self.judges.by_vm[vm] = []
+        self.judges.protect(vm)
         for machine in self.machines.values():
             machine.vms = (*machine.vms, vm)
             machine.config_hash = config_hash

@@ -1,0 +1,92 @@
+"""The one hole that the design documents, as the judges know it: when it opens, when it closes, what was written in it.
+
+Policy `availability`, no arbiter, and no path between the nodes or a node that stood still (decision 0015). While it is
+open two nodes may run and write; afterwards only what a node acknowledged *alone in it* may be missing on the other
+one's copy. Everything else is judged as ever.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from avance.core.model import NodeId, VmId
+from tests.playbook import A, B
+from tests.sim.site import peer_of
+from tests.sim.writes import Ledger
+
+if TYPE_CHECKING:
+    from tests.sim.world import World
+
+OPENS_S = 2.0
+CLOSES_S = 5.0  # in which both nodes have heard each other, and have stopped
+
+
+class Hole:
+    """The documented hole of one world, and the ledgers of its writes."""
+
+    def __init__(self, world: World) -> None:
+        self.world = world
+        self.ledgers: dict[VmId, Ledger] = {vm: Ledger() for vm in world.site.vms}
+        self.hole = False  # it was open at some time
+        self.hole_open = False
+        self.fell_in = False  # two nodes wrote because of it
+        self.split_at: float | None = None
+        self._met_at: float | None = None
+
+    def look_for_hole(self) -> None:
+        """Look whether the hole is open now; called once a second, and when a machine stands still."""
+        world = self.world
+        if world.site.witnesses or world.site.policy != "availability":
+            return
+        a, b = world.machines[A], world.machines[B]
+        if a.still or b.still:
+            self._open()
+            return
+        met = a.on and b.on and world.network.meets(A, B)
+        heard = met and all(one.daemon is not None and not one.daemon.stopped and not one.blocked_s for one in (a, b))
+        self._met_at = None if not heard else world.now if self._met_at is None else self._met_at
+        if self._met_at is not None and world.now - self._met_at >= CLOSES_S:
+            self.hole_open = False
+        reach = not world.site.gateway or (world.network.gateway(A) and world.network.gateway(B))
+        if met or not (a.on and b.on) or not reach:
+            self.split_at = None
+            return
+        self.split_at = world.now if self.split_at is None else self.split_at
+        if world.now - self.split_at >= OPENS_S:
+            self._open()
+
+    def _open(self) -> None:
+        self.hole = self.hole_open = True
+        self._met_at = None
+
+    def forgiven(self, rule: str) -> bool:
+        """Say whether the open hole explains what would be wrong otherwise."""
+        if self.hole_open:
+            self.world.trace_line("-", f"the documented hole: {rule}")
+        return self.hole_open
+
+    def notice_diverged(self, vm: VmId, data: dict[int, int], node: NodeId) -> None:
+        """A node writes on, or starts, from a copy without what the other one acknowledged alone in the hole."""
+        if not self.fell_in and self.ledgers[vm].own_missing(data, peer_of(node)):
+            self.world.trace_line("-", "the documented hole: two nodes wrote")
+            self.fell_in = True
+
+    def settled(self, kept: NodeId | None) -> None:
+        """The copies are one again: what was written in the hole is as any other write; `kept` after a choice."""
+        for ledger in self.ledgers.values():
+            ledger.settle(kept)
+
+    def chose(self, kept: NodeId) -> None:
+        """A person chose whose data are kept after a split."""
+        self.settled(kept)
+        self.fell_in = self.hole_open = False
+
+    def vouched(self, node: NodeId) -> None:
+        """A person takes a node's copy into service as it is, knowingly: what it lacks is as if written in the hole."""
+        self.hole = self.hole_open = True
+        for vm, ledger in self.ledgers.items():
+            data = self.world.resources[vm].sides[node].data
+            for block, number in list(ledger.last.items()):
+                if data.get(block, 0) < number:
+                    ledger.apart[peer_of(node)][block] = number
+                    ledger.last[block] = data.get(block, 0)
