@@ -96,7 +96,7 @@ class Hypervisor(Protocol):
         ...
 
     def read(self, vm: VmId) -> Awaitable[Done]:
-        """Report whether the domain runs."""
+        """Report whether the domain runs or stands still; UNKNOWN and no report while nobody can say."""
         ...
 
     def pause(self) -> Awaitable[Done]:
