@@ -85,7 +85,7 @@ def _disk_changed(engine: Engine, vm: VmId, view: DiskView | None, now: float) -
     if before != view:
         unit.changed_at = now
     if view is not None and view.replication == "SyncTarget":
-        unit.resynced = True
+        unit.resynced, unit.generations = True, ()  # what it had is being replaced; it is read again
     if copies.is_lost(view):
         engine.tell_once(f"copy_lost {vm}", alerts.copy_lost(vm))
     elif view is not None and view.in_sync:

@@ -55,14 +55,23 @@ def peer_copy(peer: PeerView | None, vm: VmId) -> Copy:
     return Copy() if peer is None else peer.copies.get(vm, Copy())
 
 
-def peer_is_good(peer: PeerView | None, vm: VmId) -> bool:
-    """The peer says that its copy is good: it is there, whole and not behind. What is not known is not good."""
-    return peer is not None and vm not in peer.record.behind and peer_copy(peer, vm).disk in _USABLE
+def is_behind(record: Record, vm: VmId, generations: tuple[str, ...]) -> bool:
+    """This copy lacks, or may lack, what was acknowledged; whether another disk is ours is seen anew at each look."""
+    return vm in record.behind or (bool(generations) and not is_ours(newest(record, vm), generations))
 
 
-def is_good(record: Record, vm: VmId, view: DiskView | None) -> bool:
-    """This node's copy may be served: it is there, whole and not behind."""
-    return view is not None and vm not in record.behind and view.disk in _USABLE
+def is_good(record: Record, vm: VmId, copy: Copy) -> bool:
+    """The copy of the node with this record may be served: it is there, whole and not behind."""
+    return copy.disk in _USABLE and not is_behind(record, vm, copy.generations)
+
+
+def peer_is_good(record: Record, peer: PeerView | None, vm: VmId) -> bool:
+    """The peer says that its copy is good, and it is not older than what this node knows; silence is not good."""
+    if peer is None:
+        return False
+    copy = peer_copy(peer, vm)
+    known = not copy.generations or is_ours(newest(record, vm), copy.generations)
+    return known and is_good(peer.record, vm, copy)
 
 
 def with_newest(record: Record, vm: VmId, generation: str) -> tuple[tuple[VmId, str], ...]:

@@ -41,7 +41,8 @@ def around(engine: Engine, vm: VmId, now: float) -> Circumstances:
         cut=engine.private_link() is LinkState.DOWN,
         keep=engine.record.epoch if engine.yields and engine.record.split else 0,
         discard=vm in engine.record.discard,
-        behind=vm in engine.record.behind,
+        behind=copies.is_behind(engine.record, vm, unit.generations),
+        peer_good=copies.peer_is_good(engine.record, engine.peer, vm),
         accepted=_is_accepted(engine, vm),
         peer_read=bool(theirs),
         target=copies.descends(unit.generations, theirs),
@@ -97,7 +98,7 @@ def _is_protected(engine: Engine) -> bool:
         return False
     if engine.record.peer_outdated or engine.peer.record.peer_outdated:
         return False
-    if engine.record.behind or engine.peer.record.behind or not _same_generations(engine):
+    if engine.behind or engine.peer.record.behind or not _same_generations(engine):
         return False
     mine = {name: unit.state for name, unit in engine.units.items()}
     running = mine if engine.record.owner == engine.setup.me else engine.peer.vms

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from avance.core import absorb, alerts, calm, driving, pairing, rights, takeover
+from avance.core import absorb, alerts, calm, copies, driving, pairing, rights, takeover
 from avance.core import commands as c
 from avance.core import events as e
 from avance.core.arbitration import Arbitration
@@ -227,6 +227,12 @@ class Engine:
         if not self.record.solo(me) or self.pair not in (PairState.PAIRED, PairState.ALONE):
             return False
         return (saving is None or saving.solo(me)) and (unsure is None or unsure.solo(me))
+
+    @property
+    def behind(self) -> frozenset[VmId]:
+        """The volumes whose copy on this node must not be served (core/copies.py)."""
+        record = self.record
+        return frozenset(name for name, unit in self.units.items() if copies.is_behind(record, name, unit.generations))
 
     @property
     def served(self) -> bool:

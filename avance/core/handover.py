@@ -10,20 +10,21 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from avance.core import copies
-from avance.core.model import DiskView, NodeId, PeerView, Record, VmId
+from avance.core.model import Copy, DiskView, NodeId, PeerView, Record, VmId
 
 
 @dataclass(slots=True)  # not frozen, as PairFacts
 class Facts:
     """What the rule may look at; the two nodes are paired, hear each other and hold the same epoch.
 
-    `disks`: what DRBD says on this node. `unsettled`: volumes whose disk may still be on its way (a start, a
-    synchronisation). `stays`: the site wants VMs to go on over the link while that works.
+    `disks`: what DRBD says on this node; `copies`: what that makes of its copies. `unsettled`: volumes whose disk may
+    still be on its way (a start, a synchronisation). `stays`: the site wants VMs to go on over the link while it works.
     """
 
     record: Record
     peer: PeerView
     disks: dict[VmId, DiskView | None]
+    copies: dict[VmId, Copy]
     unsettled: frozenset[VmId]
     stays: bool
 
@@ -32,21 +33,24 @@ def wanted(facts: Facts) -> str | None:
     """Say why the VMs belong to the peer, or None: it has a good copy that is missing here, and misses none itself."""
     reason = None
     for vm, view in facts.disks.items():
-        mine, theirs = copies.is_good(facts.record, vm, view), copies.peer_is_good(facts.peer, vm)
+        mine = copies.is_good(facts.record, vm, facts.copies[vm])
+        theirs = copies.peer_is_good(facts.record, facts.peer, vm)
         if mine and not theirs:
             return None
         if mine or not theirs or vm in facts.unsettled:
             continue
         if facts.stays and view is not None and view.connection == "Connected" and copies.is_lost(view):
             continue
-        reason = reason or f"the copy of {vm} here is {_state(facts.record, vm, view)}"
+        reason = reason or f"the copy of {vm} here is {_state(facts, vm)}"
     return reason
 
 
-def _state(record: Record, vm: VmId, view: DiskView | None) -> str:
+def _state(facts: Facts, vm: VmId) -> str:
+    view, copy = facts.disks[vm], facts.copies[vm]
     if copies.is_lost(view):
         return "gone"
-    return "behind" if vm in record.behind else "not there" if view is None else str(view.disk)
+    behind = copies.is_behind(facts.record, vm, copy.generations)
+    return "behind" if behind else "not there" if view is None else str(view.disk)
 
 
 def given(record: Record, peer: NodeId) -> Record:

@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from avance.core import alerts, copies, rights
-from avance.core.model import DiskRole, DiskState, LinkState, PairState, Record, VmId
+from avance.core.model import DiskRole, DiskState, LinkState, PairState, VmId
 from avance.core.pair import Become, PairFacts, Save, judge, mismatch
 
 if TYPE_CHECKING:
@@ -136,40 +136,34 @@ def _newest_generations(engine: Engine) -> tuple[tuple[VmId, str], ...]:
         theirs = copies.peer_copy(engine.peer, name).generations
         if view is None or not mine or mine[0] == copies.JUST_CREATED:
             continue
-        serves = view.role is DiskRole.PRIMARY and copies.is_good(record, name, view) and record.solo(me)
+        serves = view.role is DiskRole.PRIMARY and copies.is_good(record, name, unit.copy) and record.solo(me)
         if view.in_sync or serves:
             if unit.read_for == view and unit.busy is None and known != mine[0]:
                 record = replace(record, generations=copies.with_newest(record, name, mine[0]))
-        elif known != (theirs or ("",))[0] and copies.descends(mine, theirs) and copies.peer_is_good(engine.peer, name):
+        elif copies.descends(mine, theirs) and known != theirs[0] and copies.peer_is_good(record, engine.peer, name):
             record = replace(record, generations=copies.with_newest(record, name, theirs[0]))
     return record.generations
 
 
-def _behind(engine: Engine, record: Record) -> tuple[VmId, ...]:
-    """Note which copies lack what was acknowledged, or may (core/copies.py)."""
+def _behind(engine: Engine) -> tuple[VmId, ...]:
+    """Note which copies were left by their disk while the other one goes on, until each was the target of a resync."""
     found = []
     for name, unit in engine.units.items():
-        view = unit.disk
-        foreign = bool(unit.generations) and not copies.is_ours(copies.newest(record, name), unit.generations)
-        if name in record.behind:
-            whole = view is not None and view.in_sync and unit.resynced and not foreign
-            if not whole:
-                found.append(name)
-        elif _was_left(engine, name) or (foreign and not (view is not None and view.in_sync)):
+        whole = unit.disk is not None and unit.disk.in_sync and unit.resynced
+        if (name in engine.record.behind and not whole) or _was_left(engine, name):
             found.append(name)
     return tuple(found)
 
 
 def _was_left(engine: Engine, vm: VmId) -> bool:
     """The local disk is lost, and the peer's copy may take writes that this one does not."""
-    view = engine.units[vm].disk
+    view, peer = engine.units[vm].disk, engine.peer
     if view is None or not copies.is_lost(view):
-        return False
-    if engine.peer is not None and vm in engine.peer.record.behind:
         return False
     if view.connection == "Connected":
         return view.peer_disk in (DiskState.UP_TO_DATE, DiskState.CONSISTENT)
-    return not engine.record.solo(engine.setup.me)
+    bare = peer is not None and copies.is_behind(peer.record, vm, copies.peer_copy(peer, vm).generations)
+    return not bare and not engine.record.solo(engine.setup.me)
 
 
 def _tidy_record(engine: Engine, now: float) -> None:
@@ -195,7 +189,7 @@ def _tidy_record(engine: Engine, now: float) -> None:
         elected = engine.care.elect(record, engine.peer.record, engine.setup.me, peer_up=engine.peer.witnesses, now=now)
         arbiters = arbiters if elected is None else elected
     generations = _newest_generations(engine)
-    behind = _behind(engine, replace(record, generations=generations))
+    behind = _behind(engine)
     after = (worn, boot, quarantined, outdated, cure, discard, arbiters, behind, generations)
     if after == (
         record.fresh, record.boot, record.quarantined, record.peer_outdated, record.cure, record.discard,

@@ -31,7 +31,7 @@ def judge_handover(engine: Engine, now: float) -> None:
         engine.leaving = ""
         return
     engine.unfit_from_s = now if engine.unfit_from_s is None else engine.unfit_from_s
-    sure = engine.record.behind or now >= engine.unfit_from_s + engine.setup.timers.boot_wait_s
+    sure = engine.behind or now >= engine.unfit_from_s + engine.setup.timers.boot_wait_s
     if not engine.leaving:
         if not sure:
             return
@@ -48,6 +48,8 @@ def _better_there(engine: Engine, now: float) -> str | None:
     if engine.pair is not PairState.PAIRED or not engine.is_owner or peer is None or record.split or record.discard:
         return None
     agreed = peer.record.epoch == record.epoch and peer.record.owner == record.owner
+    if record.peer_outdated or peer.record.peer_outdated:
+        return None  # it lacks what was acknowledged here alone: the service waits for this node's own disk
     if not agreed or not engine.liveness.peer_alive(now):
         return None
     syncing = ("SyncSource", "SyncTarget")
@@ -55,7 +57,8 @@ def _better_there(engine: Engine, now: float) -> str | None:
         name for name, unit in engine.units.items() if unit.disk is not None and unit.disk.replication in syncing
     )
     disks = {name: unit.disk for name, unit in engine.units.items()}
-    return handover.wanted(handover.Facts(record, peer, disks, unsettled, engine.setup.stays_without_disk))
+    mine = {name: unit.copy for name, unit in engine.units.items()}
+    return handover.wanted(handover.Facts(record, peer, disks, mine, unsettled, engine.setup.stays_without_disk))
 
 
 def judge_consent(engine: Engine, now: float) -> None:
@@ -110,10 +113,10 @@ def is_consenting(engine: Engine, now: float) -> bool:
 def _owner_is_good(engine: Engine) -> bool:
     """A good copy is given up only for a peer that says that it has a good one, too."""
     for name, unit in engine.units.items():
-        if not copies.is_good(engine.record, name, unit.disk):
+        if not copies.is_good(engine.record, name, unit.copy):
             continue
         seen = DiskState.UNKNOWN if unit.disk is None else unit.disk.peer_disk
-        if not copies.peer_is_good(engine.peer, name) or seen in (DiskState.DISKLESS, DiskState.FAILED):
+        if not copies.peer_is_good(engine.record, engine.peer, name) or seen in (DiskState.DISKLESS, DiskState.FAILED):
             return False
     return True
 
@@ -143,7 +146,7 @@ def _look_for_a_cure(engine: Engine, now: float) -> None:
 
 
 def _replication_lost(engine: Engine, now: float) -> str | None:
-    if any(not copies.is_good(engine.record, name, unit.disk) for name, unit in engine.units.items()):
+    if any(not copies.is_good(engine.record, name, unit.copy) for name, unit in engine.units.items()):
         return None  # an owner without a good copy has no use for the right to write alone
     link = engine.private_link()
     if link is LinkState.DOWN and not engine.liveness.silent(engine.setup.replication_link, now):
@@ -291,6 +294,7 @@ def _takeover_facts(engine: Engine, situation: takeover.Situation, now: float) -
         claimed=seen.claimed if fresh else (),
         searched=by_policy and engine.peer is not None and engine.peer.pair is PairState.WAITING,
         override=engine.override,
+        behind=engine.behind,
         unelected=bool(engine.setup.witnesses) and not engine.record.arbiters,
     )
 

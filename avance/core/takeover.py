@@ -96,7 +96,8 @@ class Facts:
     `lost_at` is when the question became allowed: for an owner by its lease clock, for a backup by its receipt clock.
     `looked_at` is when the neighbours were seen since the peer was heard last; `gateway` and `claimed` are what was
     seen; a `gateway` of None then means that none is configured. `searched`: the peer's last word was that it looked
-    for a right itself. `unelected`: the site has witnesses, and none is in office yet.
+    for a right itself. `unelected`: the site has witnesses, and none is in office yet. `behind`: volumes whose copy
+    here must not be served.
     """
 
     me: NodeId
@@ -113,6 +114,7 @@ class Facts:
     searched: bool = False
     override: bool = False
     unelected: bool = False
+    behind: frozenset[VmId] = frozenset()
 
     @property
     def owner(self) -> bool:
@@ -128,7 +130,10 @@ _CUT_OFF = "no gateway answered: this node, not its peer, is or was cut off"
 _LAST_LOOK_S = 2.5  # the neighbours are looked at so long before a backup acts by policy: the evidence is fresh
 
 
-def copy_refusals(record: Record, me: NodeId, disks: dict[VmId, DiskView | None], situation: Situation) -> list[str]:
+def copy_refusals(
+    record: Record, me: NodeId, disks: dict[VmId, DiskView | None], situation: Situation, *,
+    behind: frozenset[VmId] = frozenset(),
+) -> list[str]:  # fmt: skip
     """Say why this node's copy of the data must not be written alone (rule R3); empty when it may.
 
     Each VM is promoted by its own copy (core/unit.py); here it suffices that one of them could be. A disk that was
@@ -143,15 +148,11 @@ def copy_refusals(record: Record, me: NodeId, disks: dict[VmId, DiskView | None]
         reasons.append(f"the owner {record.owner} recorded this copy as outdated in epoch {record.epoch}")
     good = (DiskState.UP_TO_DATE, DiskState.CONSISTENT) if situation is Situation.BOOT else (DiskState.UP_TO_DATE,)
     states = {vm: view.disk if view is not None else DiskState.DISKLESS for vm, view in sorted(disks.items())}
-    if not any(state in good and vm not in record.behind for vm, state in states.items()):
-        reasons += [_why_not_good(record, me, vm, state) for vm, state in states.items()] or ["there is no VM"]
+    if not any(state in good and vm not in behind for vm, state in states.items()):
+        why = dict.fromkeys(behind, "behind; only its peer has the good one")
+        reasons += [f"the copy of {vm} on node {me} is {why.get(vm, state)}" for vm, state in states.items()]
+        reasons += [] if states else ["there is no VM"]
     return reasons
-
-
-def _why_not_good(record: Record, me: NodeId, vm: VmId, state: DiskState) -> str:
-    if vm in record.behind:
-        return f"the copy of {vm} on node {me} is behind; only its peer has the good one"
-    return f"the copy of {vm} on this node is {state}"
 
 
 def decide(facts: Facts, timers: Timers, now: float) -> Verdict:
@@ -159,7 +160,7 @@ def decide(facts: Facts, timers: Timers, now: float) -> Verdict:
     if facts.override and facts.record.owner is not None and not facts.record.split:
         code = _OUTDATED if facts.situation is Situation.BOOT else _ASSUMED_DEAD
         return Allowed("operator override", code, "a person vouches that the peer is off and stays off")
-    reasons = copy_refusals(facts.record, facts.me, facts.disks, facts.situation)
+    reasons = copy_refusals(facts.record, facts.me, facts.disks, facts.situation, behind=facts.behind)
     if reasons:
         return Refused(tuple(reasons))
     if facts.situation is Situation.BOOT:

@@ -30,7 +30,8 @@ class Circumstances:
     `solo`: this node alone may write. `consenting`: the owner asks this backup to let go of its copy. `replicate`: the
     private link carries, and the peer is stable enough to be synchronised. `cut`: the private link is down.
     `keep`: the epoch under whose name a copy is kept, because an operator gives this node's version up; 0 for none.
-    `discard`: this version has been given up. `behind`: this node's copy must not be served. `accepted`: the disk is
+    `discard`: this version has been given up. `behind`: this node's copy must not be served. `peer_good`:
+    the peer's may. `accepted`: the disk is
     ours, or the peer knows its data, so it may be attached. `peer_read`: the generations of the peer's copy are known.
     `target`: they show that DRBD will take this copy as the target of a resynchronisation.
     """
@@ -47,6 +48,7 @@ class Circumstances:
     keep: int
     discard: bool
     behind: bool
+    peer_good: bool
     accepted: bool
     peer_read: bool
     target: bool
@@ -182,7 +184,8 @@ class VmUnit:
         if disk.connection == "StandAlone" and around.replicate and (around.i_am_owner or disk.disk not in _GONE):
             return self._meeting(disk, around)
         whole = disk.disk is DiskState.UP_TO_DATE and disk.replication == "Established"
-        if disk.connection == "Connected" and around.behind and whole and not (around.i_am_owner or self.resynced):
+        doubtful = around.behind and around.peer_good and not around.i_am_owner and not self.resynced
+        if disk.connection == "Connected" and whole and doubtful:
             return c.InvalidateDisk(self.spec.name)  # DRBD called it equal, and it is not
         if disk.connection != "Connected" or not around.i_am_owner:
             return None
@@ -198,6 +201,8 @@ class VmUnit:
         if around.behind and not around.discard:
             if around.i_am_owner or not around.peer_read:
                 return None
+            if not around.peer_good:
+                return None  # neither is known to be good: nothing is thrown away
             if not around.target and disk.disk in (*_GOOD, DiskState.OUTDATED):
                 return c.InvalidateDisk(self.spec.name)
         return c.ConnectDisk(self.spec.name, discard=around.discard)
@@ -216,7 +221,10 @@ class VmUnit:
         return c.ReadGeneration(self.spec.name)
 
     def _going_alone(self, disk: DiskView, around: Circumstances) -> c.VmCommand | None:
-        if disk.suspended and around.solo and disk.role is DiskRole.PRIMARY and disk.connection != "Connected":
+        # Resumed without any data, DRBD would answer the guest with errors.
+        good = disk.disk is DiskState.UP_TO_DATE and not around.behind
+        frozen = disk.suspended and disk.role is DiskRole.PRIMARY and disk.connection != "Connected"
+        if frozen and good and around.solo:
             return c.ResumeDisk(self.spec.name)
         return None
 

@@ -178,7 +178,8 @@ class Judges(Hole):
         if record.epoch > theirs.epoch and record.peer_outdated:
             for resource in self.world.resources.values():
                 side = resource.sides[machine.name]
-                if side.up and side.disk in (DiskState.UP_TO_DATE, DiskState.CONSISTENT):
+                held = resource.vm not in record.behind  # one that is behind is never served, whatever DRBD calls it
+                if held and side.up and side.disk in (DiskState.UP_TO_DATE, DiskState.CONSISTENT):
                     self.fail("I1", f"{machine.name} consents to epoch {record.epoch} while its copy is {side.disk}")
         if record.epoch == theirs.epoch and theirs.solo(owner.name) and not record.peer_outdated:
             self.fail("I1", f"{machine.name} calls its copy good while {owner.name} may write alone: {record}")

@@ -42,18 +42,30 @@ def test_disk_is_lost_only_when_drbd_works_without_it(state: DiskState) -> None:
 @pytest.mark.parametrize("state", list(DiskState))
 def test_good_is_whole_and_not_behind(state: DiskState) -> None:
     """Only an UpToDate or Consistent copy that is not behind may be served."""
-    view = DiskView(S, state)
-    assert copies.is_good(Record(3, A), WEB, view) is (state in GOOD)
-    assert not copies.is_good(Record(3, A, behind=(WEB,)), WEB, view)
-    assert copies.peer_is_good(peer(Copy(state)), WEB) is (state in GOOD)
-    assert not copies.peer_is_good(peer(Copy(state), behind=(WEB,)), WEB)
+    assert copies.is_good(Record(3, A), WEB, Copy(state)) is (state in GOOD)
+    assert not copies.is_good(Record(3, A, behind=(WEB,)), WEB, Copy(state))
+    assert copies.peer_is_good(Record(3, A), peer(Copy(state)), WEB) is (state in GOOD)
+    assert not copies.peer_is_good(Record(3, A), peer(Copy(state), behind=(WEB,)), WEB)
+
+
+def test_another_disk_is_behind_while_it_is_there() -> None:
+    """Whether a disk is ours is seen anew at each look: the right one that comes back is good again."""
+    known = Record(3, A, generations=((WEB, "b0"),))
+    assert not copies.is_good(known, WEB, Copy(DiskState.UP_TO_DATE, ("a0",)))
+    assert copies.is_good(known, WEB, Copy(DiskState.UP_TO_DATE, ("b0", "a0")))
+
+
+def test_older_copy_of_the_peer_is_not_good() -> None:
+    """What this node knows to be newer is missing on the peer, whatever the peer says of it."""
+    known = Record(3, A, peer_outdated=True, generations=((WEB, "b0"),))
+    assert not copies.peer_is_good(known, peer(Copy(DiskState.CONSISTENT, ("a0",))), WEB)
+    assert copies.peer_is_good(known, peer(Copy(DiskState.CONSISTENT, ("c0", "b0"))), WEB)
 
 
 def test_what_the_peer_does_not_say_is_not_good() -> None:
     """A peer that was never heard, or that does not speak of the volume, has no good copy."""
-    assert not copies.is_good(Record(3, A), WEB, None)
-    assert not copies.peer_is_good(None, WEB)
-    assert not copies.peer_is_good(peer(None), WEB)
+    assert not copies.peer_is_good(Record(3, A), None, WEB)
+    assert not copies.peer_is_good(Record(3, A), peer(None), WEB)
 
 
 def test_disk_is_ours_by_its_ancestors() -> None:

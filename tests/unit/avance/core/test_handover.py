@@ -36,7 +36,8 @@ def facts(mine: DiskView | None, theirs: DiskState, *, behind: bool = False, sta
     """Return the facts of an owner with this disk, whose peer says that of its copy."""
     record = Record(3, A, behind=(WEB,) if behind else ())
     peer = PeerView(B, "b-boot-1", "c0ffee", 1.0, PairState.PAIRED, record=Record(3, A), copies={WEB: Copy(theirs)})
-    return handover.Facts(record, peer, {WEB: mine}, frozenset(), stays)
+    copy = Copy(DiskState.DISKLESS if mine is None else mine.disk)
+    return handover.Facts(record, peer, {WEB: mine}, {WEB: copy}, frozenset(), stays)
 
 
 @pytest.mark.parametrize("theirs", list(DiskState))
@@ -56,10 +57,20 @@ def test_copy_that_is_behind_is_a_reason() -> None:
 def test_nothing_moves_away_from_a_copy_that_is_good_only_here() -> None:
     """With two VMs, one good copy here that is missing there keeps both where they are."""
     two = facts(GONE, DiskState.UP_TO_DATE)
-    two.disks[DB] = in_sync(P)
+    two.disks[DB], two.copies[DB] = in_sync(P), Copy(DiskState.UP_TO_DATE)
     assert handover.wanted(two) is None
     two.peer.copies[DB] = Copy(DiskState.UP_TO_DATE)
     assert handover.wanted(two) is not None
+
+
+def test_service_waits_for_the_disk_of_a_lone_owner() -> None:
+    """The peer was outdated while this node wrote alone: the VMs never move to its old copy."""
+    book = paired(A)
+    book.engine.record = replace(book.engine.record, peer_outdated=True)
+    book.hears(e.DiskChanged(WEB, replace(peer_gone(P, suspended=True), disk=DiskState.DISKLESS)))
+    commands = book.pass_time(60.0, peer_alive=True)
+    assert not book.engine.leaving
+    assert not any(isinstance(one, c.SaveRecord | c.ResumeDisk) for one in commands)
 
 
 def test_what_is_still_on_its_way_is_waited_for() -> None:
@@ -191,7 +202,7 @@ def test_old_disk_that_the_peer_knows_is_attached_as_a_target() -> None:
     assert c.AttachDisk(WEB) in commands
     book.hears(e.DiskChanged(WEB, DiskView(S, DiskState.CONSISTENT)))
     commands = acts(book.hears(ended(c.AttachDisk(WEB)))) + _settled(book)
-    assert book.engine.record.behind == (WEB,)
+    assert book.engine.behind == {WEB}
     assert c.ConnectDisk(WEB) in commands
 
 
