@@ -168,6 +168,7 @@ class Resource(Wire):
         self._take_fence_code(side, code)
         if code in GONE_CODES and side.disk is DiskState.CONSISTENT and side.connection != CONNECTED:
             side.disk = DiskState.UP_TO_DATE
+        self.changed()  # what the handler said is told before the role changes
         free = rank(side.peer_disk) <= rank(DiskState.OUTDATED) or side.connection == CONNECTED
         _, other = self.pair(side.machine.name)
         taken = side.connection == CONNECTED and other.primary

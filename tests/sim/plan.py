@@ -303,7 +303,9 @@ def shrink(plan: Plan, fails: Callable[[Plan], bool], *, budget: int = 200) -> P
 def _smaller(plan: Plan) -> list[Plan]:
     found = [replace(plan, faults=plan.faults[:n] + plan.faults[n + 1 :]) for n in range(len(plan.faults))]
     found = [candidate for candidate in found if candidate.faults]
-    plain = [replace(plan.site, witnesses=plan.site.witnesses - 1)] if plan.site.witnesses else []
+    named = any(fault.target.endswith(f"w{plan.site.witnesses}") for fault in plan.faults)
+    fewer = plan.site.witnesses > 0 and not named  # a fault of a witness needs it
+    plain = [replace(plan.site, witnesses=plan.site.witnesses - 1)] if fewer else []
     plain += [replace(plan.site, power=False)] if plan.site.power else []
     found += [replace(plan, site=site) for site in plain]
     for number, fault in enumerate(plan.faults):

@@ -164,6 +164,13 @@ def test_shrinking_keeps_what_fails() -> None:
     assert (small.site.witnesses, small.site.power) == (0, False)
 
 
+def test_shrinking_keeps_the_witness_of_a_fault() -> None:
+    """A plan with a fault of the second witness keeps both, and each smaller plan can be run."""
+    plan = Plan(1, SimSite(witnesses=2), (Fault("witness.cut", "a/w2", 2.0), Fault("node.kill", "a", 5.0)))
+    small = shrink(plan, lambda candidate: history.run(candidate).seconds > 0 and len(candidate.faults) == 2)
+    assert small.site.witnesses == 2
+
+
 def test_export_is_a_schedule_of_the_bed() -> None:
     """A plan of the bed's faults becomes a schedule that the bed reads; any other says what is missing."""
     text = export(_partitioned(7))

@@ -1,0 +1,91 @@
+"""Unknown is not harmless: tools that hang, domains that cannot be destroyed, and domains that are only half made."""
+
+from __future__ import annotations
+
+import pytest
+
+from avance.core.model import VmState
+from tests.playbook import WEB, A, B
+from tests.sim.rows import PLAIN, SEEDS, WITNESS, Row
+
+BOUNDED_S = 30.0  # from the moment in which a node cannot tell to its reset
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_tool_stack_hangs_when_the_old_primary_wakes(seed: int) -> None:
+    """A was paused, its daemon died, B took over; then A's `xl list` hangs: it is off the wire, and resets (H21)."""
+    row = Row(WITNESS, seed)
+    paused = row.breaks("node.pause", "a")
+    row.breaks("process.kill", "a/daemon")
+    row.breaks("tool.hang", "a/xl")
+    row.passes(40.0)
+    assert row.served_by() == B
+    row.heals(paused)
+    row.at = row.world.now
+    row.passes(3.0)
+    assert not row.world.machines[A].reaches_clients
+    row.passes(57.0)
+    assert not row.world.machines[A].runs(WEB), row.world.summary()
+    assert row.resets(A)
+    assert row.resets(A)[0] <= BOUNDED_S
+    assert row.served_by() == B
+    row.recovers()
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_tool_stack_hangs_on_a_primary_that_is_cut_off(seed: int) -> None:
+    """A hears nobody and `xl` does not answer: nothing of it reaches a client when B starts the VM."""
+    row = Row(WITNESS, seed)
+    row.breaks("tool.hang", "a/xl")
+    row.isolated(A)
+    row.passes(40.0)
+    row.taken_over(by_s=20.0)
+    row.recovers()
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_domain_that_cannot_be_destroyed_in_a_split_writes_no_more(seed: int) -> None:
+    """Both wrote (the documented hole), and A's domain stays: A is off the wire, and resets itself in bounded time."""
+    row = Row(PLAIN, seed)
+    apart = row.apart()
+    row.passes(60.0)
+    undead = [row.breaks("domain.undead", node) for node in (A, B)]
+    row.heals(*apart)
+    row.passes(BOUNDED_S)
+    before = {node: row.acknowledged_by(node) for node in (A, B)}
+    row.passes(60.0)
+    assert before == {node: row.acknowledged_by(node) for node in (A, B)}
+    assert not [n for n in (A, B) if row.world.machines[n].runs(WEB) and row.world.machines[n].reaches_clients]
+    row.heals(*undead)
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_domain_that_cannot_be_destroyed_when_fenced(seed: int) -> None:
+    """A thaws beside a newer owner and cannot destroy its domain: it resets itself all the same (row H22)."""
+    row = Row(WITNESS, seed)
+    row.breaks("domain.undead", "a")
+    frozen = row.breaks("node.freeze", "a")
+    row.passes(40.0)
+    assert row.served_by() == B
+    row.heals(frozen)
+    row.at = row.world.now
+    row.passes(BOUNDED_S)
+    assert row.resets(A)
+    assert not row.world.machines[A].runs(WEB)
+    row.recovers()
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_half_made_domain_does_not_run(seed: int) -> None:
+    """`xl create` was killed at its deadline and left a paused domain: that is not a VM that runs; B's is started."""
+    row = Row(WITNESS, seed)
+    row.off(A)
+    row.breaks("tool.hang", "b/xl")
+    row.passes(25.0)
+    row.world.machines[B].half_make(WEB)
+    row.passes(50.0)
+    assert row.world.engine(B).units[WEB].state is not VmState.RUNNING
+    hung = row.world.machines[B].hung
+    hung["xl"] = 0
+    row.passes(60.0)
+    assert row.served_by() == B, row.world.summary()
