@@ -23,6 +23,7 @@ from avance.core.events import Event, Tick
 
 _EVENTS_MAX = 10_000  # waiting events; more would mean that the loop has stood still for minutes
 _DISAGREE_S = 1.5  # two clocks, one of whole seconds: they are never further apart when nothing has happened
+_EARLY_S = 0.1  # a reading that is due so soon is made at once
 _MS_PER_S = 1000
 
 
@@ -84,7 +85,7 @@ class Loop:
             self._turn(self.waiting.popleft())
             self._due = min(self._due, self._wake_at(now_s()))  # however many come, no event puts a tick off
         now = now_s()
-        if now >= self._read_at:
+        if now >= self._read_at - _EARLY_S:  # awake anyway: a reading costs less than to be woken for one
             self._read_at = now + HARDWARE_CLOCK_S
             self._look(now)
         if now >= self._due:

@@ -99,7 +99,7 @@ def test_core_hears_each_second_of_the_hardware_clock_once(monkeypatch: pytest.M
         clock.at_s = 1000.0 + (time.now - 49.9) // 1
         one.once()
     assert told == [Tick(1000.0), Tick(), Tick(1001.0), Tick(), Tick(1002.0)]
-    assert clock.reads <= 11
+    assert clock.reads <= 21
 
 
 @pytest.mark.parametrize("jump_s", [3.0, 60.0, -3600.0])
