@@ -52,6 +52,7 @@ _FENCE_ANSWER_S = 20.0  # deadline of the fence-peer handler, times the dilation
 _OPERATOR_ANSWER_S = 20.0  # what a person asked for is durable or refused by then; times the dilation
 _OPERATOR_VERBS = ("override", "reset-device", "keep")
 MACHINE_BOOT = Path("/proc/sys/kernel/random/boot_id")  # proc(5): a new one at each start of the kernel
+_ASK_WORKERS_S = 5.0  # between two looks whether the asyncio loop still answers
 _END_S = 5.0  # for the turn that the decisions are in when the daemon ends
 
 _DiskCommand = (
@@ -106,7 +107,7 @@ class Node:
         self._clock = HardwareClock()
         self._loop = Loop(self._turn, self.engine.wake_at, self._clock)
         self._turning = threading.Lock()  # the engine is looked at between two turns only
-        self._workers_answered = True
+        self._workers_answered, self._ask_workers_at = True, 0.0
         sink = self._loop.put
         self._disks = DrbdDisks(config, sink)
         self._hypervisor = XenHypervisor(config, sink)
@@ -177,10 +178,16 @@ class Node:
                 self._workers.call_soon_threadsafe(self._start, command)
 
     def _feed(self) -> None:
-        """Feed the watchdog unless the workers hang: a daemon that decides and does nothing must not stay."""
-        if self._workers_answered:
-            self._workers_answered = False
-            self._watchdog.feed()
+        """Feed the watchdog unless the workers hang: a daemon that decides and does nothing must not stay.
+
+        They are asked now and then, and have until the next feed to answer.
+        """
+        if not self._workers_answered:
+            return
+        self._watchdog.feed()
+        now = now_s()
+        if now >= self._ask_workers_at:
+            self._workers_answered, self._ask_workers_at = False, now + _ASK_WORKERS_S
             self._workers.call_soon_threadsafe(self._answer_feed)
 
     # ---------------------------------------------------------------- in the asyncio loop

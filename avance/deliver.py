@@ -10,7 +10,7 @@ from collections.abc import Callable
 from avance.adapters.callhome import QUEUE_DIR, deliver, oldest
 from avance.config import CONFIG_PATH, CallHome, parse
 
-_IDLE_S = 0.5
+_IDLE_S = 2.0
 _BACK_OFF_MAX_S = 60.0
 
 

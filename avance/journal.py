@@ -27,9 +27,9 @@ from avance.wire.inputs import Batch, DecisionSum, Header
 
 JOURNAL_PATH = Path("/var/log/avance/journal.jsonl")
 JOURNAL_BYTES_MAX = 16 << 20  # months of quiet days; twice this is on disk
-INPUTS_BYTES_MAX = 32 << 20  # more than a quiet day at some 250 bytes a second; twice this is on disk
+INPUTS_BYTES_MAX = 32 << 20  # two quiet days at some 150 bytes a second; twice this is on disk
 _LINES_MAX = 10_000  # lines that may wait for a hanging disk; beyond that they are counted and dropped
-_BATCH_S = 1.0  # inputs gather for so long, unless a decision is written: its inputs are written first
+_BATCH_S = 4.0  # inputs gather for so long, unless a decision is written: its inputs are written first
 _BATCH_MAX = 256  # inputs in one line, however fast they come
 _END_S = 5.0  # for what is left when the daemon ends; a disk that hangs longer gets it no more
 

@@ -23,6 +23,7 @@ from avance.core.events import Event, Tick
 
 _EVENTS_MAX = 10_000  # waiting events; more would mean that the loop has stood still for minutes
 _DISAGREE_S = 1.5  # two clocks, one of whole seconds: they are never further apart when nothing has happened
+_EARLY_S = 0.1  # a reading that is due so soon is made at once
 _MS_PER_S = 1000
 
 
@@ -81,17 +82,14 @@ class Loop:
     def once(self) -> None:
         """Take the events that are waiting, look at the clocks, and tick when it is time."""
         for _ in range(len(self.waiting)):
-            self._tell(self.waiting.popleft())
+            self._turn(self.waiting.popleft())
+            self._due = min(self._due, self._wake_at(now_s()))  # however many come, no event puts a tick off
         now = now_s()
-        if now >= self._read_at:
+        if now >= self._read_at - _EARLY_S:  # awake anyway: a reading costs less than to be woken for one
             self._read_at = now + HARDWARE_CLOCK_S
             self._look(now)
         if now >= self._due:
             self._tick()
-
-    def _tell(self, event: Event) -> None:
-        self._turn(event)
-        self._due = self._wake_at(now_s())
 
     def _look(self, now: float) -> None:
         """Read the hardware clock: has its second changed, and does it disagree with the monotonic clock?"""
@@ -109,7 +107,8 @@ class Loop:
         """
         fresh = self._read is not None and (self._seen is None or self._read[0] != self._seen[0])
         self._seen = self._read if fresh else self._seen
-        self._tell(Tick(self._read[0] if fresh and self._read is not None else None))
+        self._turn(Tick(self._read[0] if fresh and self._read is not None else None))
+        self._due = self._wake_at(now_s())
 
     def _rung(self) -> None:
         os.eventfd_read(self._bell)

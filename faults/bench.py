@@ -238,6 +238,8 @@ async def _rest(bench: Bench, session: Session) -> None:
     bench.accelerator = session.bed.accelerator.name
     share = await recovery_bench.daemon_share(session.bed, "a")
     _add_with_bed(bench, session, recovery_bench.SHARE, share)
+    _add_with_bed(bench, session, recovery_bench.IDLE, await recovery_bench.idle_cores())
+    _add_with_bed(bench, session, recovery_bench.RESTART, await recovery_bench.daemon_restart_s(session.bed, "b"))
 
 
 async def _recover(bench: Bench, name: str, number: int) -> None:

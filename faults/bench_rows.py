@@ -84,7 +84,9 @@ PROMISES: dict[str, Promise] = {
     "power cut of the primary: client served again": Promise(Part.RECOVERY, "s", 35.0),
     "power cut of the backup: service stands still": Promise(Part.RECOVERY, "s", 8.0),
     "hung disk of the backup: service stands still": Promise(Part.RECOVERY, "s", 8.0),
-    "daemon: share of a dom0 processor": Promise(Part.RECOVERY, "", 0.02, digits=3),
+    "daemon: share of a dom0 processor": Promise(Part.RECOVERY, "", 0.03, digits=3),
+    "protected pair at rest: host cores": Promise(Part.RECOVERY, "", 0.12, digits=3),
+    "daemon: killed to its first heartbeat": Promise(Part.RECOVERY, "s", 3.0),
     "multicasts of a node on a link, most in a second": Promise(Part.RECOVERY, "1/s", 10.0, digits=0),
     **_disk_promises(),
 }

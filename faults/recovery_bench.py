@@ -7,11 +7,14 @@ must never turn a time into a pass or a fail.
 from __future__ import annotations
 
 import asyncio
+import os
 import random
 from pathlib import Path
 from typing import Any
 
 from faults import process_target
+from faults.heartbeats import HeartbeatWatch
+from faults.inside import shell
 from faults.process_target import DAEMON
 from faults.scenario import run_schedule
 from faults.schedule import expand, load
@@ -31,7 +34,10 @@ RECOVERIES = {
 }
 SHARE = "daemon: share of a dom0 processor"
 MULTICASTS = "multicasts of a node on a link, most in a second"
+IDLE = "protected pair at rest: host cores"
+RESTART = "daemon: killed to its first heartbeat"
 SHARE_WINDOW_S = 30.0
+RESTART_WINDOW_S = 15.0  # well above the 7 to 8 s of a start from nothing
 _TICKS_PER_S = 100.0  # USER_HZ, the unit of /proc/PID/stat on every Linux (proc(5), time(7))
 
 
@@ -62,6 +68,58 @@ async def daemon_share(bed: Bed, node: str) -> float:
     if not before or not after or before[0].identity != after[0].identity:
         raise TestbedError(f"The daemon of node {node} did not run through {SHARE_WINDOW_S:g} s; its share is unknown.")
     return (after[0].cpu_ticks - before[0].cpu_ticks) / _TICKS_PER_S / SHARE_WINDOW_S
+
+
+async def idle_cores(root: Path = Path("/proc"), pid: int | None = None, window_s: float = SHARE_WINDOW_S) -> float:
+    """Return how many cores of the host this process and all its children take while nothing happens."""
+    pid = os.getpid() if pid is None else pid
+    before = family_ticks(root, pid)
+    await asyncio.sleep(window_s)
+    after = family_ticks(root, pid)
+    return sum(ticks - before.get(one, 0) for one, ticks in after.items()) / _TICKS_PER_S / window_s
+
+
+def family_ticks(root: Path, pid: int) -> dict[int, int]:
+    """Return the processor time of a process and all that descend from it, by number, in ticks (proc(5), stat)."""
+    parents: dict[int, int] = {}
+    ticks: dict[int, int] = {}
+    for path in root.glob("[0-9]*/stat"):
+        try:
+            fields = path.read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()
+        except OSError:
+            continue  # it has ended meanwhile
+        number = int(path.parent.name)
+        parents[number], ticks[number] = int(fields[1]), int(fields[11]) + int(fields[12])
+    family, grown = {pid}, True
+    while grown:
+        more = {child for child, parent in parents.items() if parent in family} - family
+        family |= more
+        grown = bool(more)
+    return {one: ticks[one] for one in family if one in ticks}
+
+
+async def daemon_restart_s(bed: Bed, node: str) -> float:
+    """Kill the daemon of a node, and return how long no heartbeat left it: at most half a second more than it took.
+
+    Raises:
+        TestbedError: there was no daemon, or no heartbeat came any more.
+    """
+    table = await process_target.look(bed, node)
+    if not table.members(DAEMON):
+        raise TestbedError(f"The daemon of node {node} does not run; it cannot be killed.")
+    watch = HeartbeatWatch(node)
+    await watch.start(bed)
+    try:
+        await watch.reset(bed)
+        await shell(bed, node, 'kill -KILL "$1"', str(table.daemon_pid))
+        await asyncio.sleep(RESTART_WINDOW_S)
+        beats = await watch.so_far(bed)
+    finally:
+        await watch.stop(bed)
+    again = await process_target.look(bed, node)
+    if not beats.on_all_links or again.daemon_pid == table.daemon_pid:
+        raise TestbedError(f"The daemon of node {node} did not come back within {RESTART_WINDOW_S:g} s.")
+    return beats.longest_gap_s
 
 
 def most_multicasts(result: Result) -> int:

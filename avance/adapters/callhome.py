@@ -7,11 +7,8 @@ has acknowledged it. So a slow or dead service centre can never touch failover.
 from __future__ import annotations
 
 import asyncio
-import http.client
 import json
 import os
-import ssl
-import urllib.parse
 import uuid
 from pathlib import Path
 
@@ -78,6 +75,10 @@ def oldest(directory: Path) -> Path | None:
 
 def deliver(target: CallHome, path: Path) -> str | None:
     """Deliver one alert and remove it once it is acknowledged; returns why it was not delivered, or None."""
+    import http.client  # noqa: PLC0415 - a fifth of the daemon's start, and only the deliverer needs it
+    import ssl  # noqa: PLC0415 - same
+    import urllib.parse  # noqa: PLC0415 - same
+
     url = urllib.parse.urlsplit(target.url)
     raw = path.read_bytes()
     context = ssl.create_default_context(cadata=target.ca_pem)

@@ -23,7 +23,6 @@ from avance.wire.heartbeat import NOT_ECHOED_YET, Heartbeat, Receiver, Rejected,
 PORT = 7780
 _DATAGRAM_BYTES_MAX = 8192
 _REFUSED_S = 1.0  # between two times that refused datagrams are told of
-_BURST_MAX = 64  # datagrams taken from one socket before others get their turn
 _PRIORITY = 6  # above bulk replication in the queueing discipline (socket(7), SO_PRIORITY)
 
 
@@ -76,28 +75,31 @@ class HeartbeatChannel:
         self._seq += 1
         if self._said is None or self._said[0] is not view:
             self._said = (view, body(view))
-        for port in self._ports.values():
-            self._send(port, self._said[1])
+        # All are made before the first one leaves, so that they arrive together and wake the peer once.
+        for port, datagram in [(port, self._datagram(port, self._said[1])) for port in self._ports.values()]:
+            self._send(port, datagram)
 
-    def _send(self, port: _Port, said: bytes) -> None:
+    def _datagram(self, port: _Port, said: bytes) -> bytes:
+        return seal(self._key, port.link.name, self._seq, now_s(), port.echo, said)
+
+    def _send(self, port: _Port, datagram: bytes) -> None:
         try:
-            port.socket.sendto(seal(self._key, port.link.name, self._seq, now_s(), port.echo, said), port.target)
+            port.socket.sendto(datagram, port.target)
         except OSError:
             self.unsent[port.link.name] += 1  # no address yet, no carrier, full queue: the peer notices the silence
 
     def _readable(self, port: _Port) -> None:
-        for _ in range(_BURST_MAX):
-            try:
-                datagram = port.socket.recv(_DATAGRAM_BYTES_MAX)
-            except OSError:
-                return  # nothing more, or an asynchronous network error that the next send meets again
-            beat = self._receiver.accept(port.link.name, datagram)
-            if isinstance(beat, Rejected):
-                self._refuse(port.link.name, beat.reason)
-                continue
-            if isinstance(beat, Unproven):
-                self._greet(port, beat.beat)
-                continue
+        """Take one datagram; if there are more, the socket stays readable, and others have their turn first."""
+        try:
+            datagram = port.socket.recv(_DATAGRAM_BYTES_MAX)
+        except OSError:
+            return  # an asynchronous network error that the next send meets again
+        beat = self._receiver.accept(port.link.name, datagram)
+        if isinstance(beat, Rejected):
+            self._refuse(port.link.name, beat.reason)
+        elif isinstance(beat, Unproven):
+            self._greet(port, beat.beat)
+        else:
             port.echo = (beat.view.boot, beat.sent_s)
             echoed = beat.echo[1] if beat.echo is not None and beat.echo[0] == self._boot else None
             self._sink(HeartbeatSeen(port.link.name, beat.view, echoed))
@@ -107,7 +109,7 @@ class HeartbeatChannel:
         before, port.echo = port.echo, (beat.view.boot, beat.sent_s)
         if self._said is not None and (before is None or before[0] != beat.view.boot):
             self._seq += 1
-            self._send(port, self._said[1])
+            self._send(port, self._datagram(port, self._said[1]))
 
     def _refuse(self, link: LinkName, reason: str) -> None:
         """Count a refused datagram, and tell of all that gathered, once a second however many there are."""

@@ -7,8 +7,8 @@ from then on the pair is not calm, and every tick is a short one again. Feeding 
 on the turns of the heartbeats: both may be some tenths of a second late, and the first errs on the side of stopping.
 A whole turn, which judges everything, comes at least each 1.2 s.
 
-A wrong answer cannot break the inequality of decision 0015: nobody sleeps past the next heartbeat, so whatever was
-missed here is noticed at most that much later.
+A wrong answer cannot break the inequality of decision 0015: while calm, the last echoed heartbeat is less than
+`suspect_s` old, so what is fed or let out then has its right. Any other rule that was missed here acts 1.2 s late.
 """
 
 from __future__ import annotations

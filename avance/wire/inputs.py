@@ -7,7 +7,7 @@ anything, be it one heartbeat, is noticed.
 
 What repeats is left out, and times are counted from the input before. A time that is a whole number of microseconds, as
 the daemon's clock gives them, is written as such and comes back exactly; any other one is written whole. An unchanged
-heartbeat costs some 25 bytes, a quiet second about 250.
+heartbeat costs some 25 bytes, a quiet second about 150.
 """
 
 from __future__ import annotations

@@ -55,7 +55,7 @@ def pauses_of(monkeypatch: pytest.MonkeyPatch, failures: int, limit: int) -> lis
 def test_queue_is_emptied_without_pauses(queue: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """While the service centre answers, one alert follows the other."""
     configure(queue, monkeypatch)
-    assert pauses_of(monkeypatch, failures=0, limit=4) == [0.5, 0.0, 0.0, 0.5]
+    assert pauses_of(monkeypatch, failures=0, limit=4) == [2.0, 0.0, 0.0, 2.0]
     assert list(queue.glob("*.json")) == []
 
 
@@ -77,4 +77,4 @@ def test_site_without_call_home_keeps_its_alerts(queue: Path, monkeypatch: pytes
 def test_no_queue_yet_is_no_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The deliverer may start before the daemon."""
     monkeypatch.setattr(module, "QUEUE_DIR", tmp_path / "later")
-    assert pauses_of(monkeypatch, failures=0, limit=3) == [0.5, 0.5, 0.5]
+    assert pauses_of(monkeypatch, failures=0, limit=3) == [2.0, 2.0, 2.0]

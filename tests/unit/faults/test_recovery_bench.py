@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
+from pathlib import Path
+
 import pytest
 
 from faults import recovery_bench
@@ -13,7 +16,8 @@ from testbed.result import Result
 def test_every_row_of_the_part_is_measured() -> None:
     """What is promised and what is measured are the same rows."""
     promised = {name for name, promise in PROMISES.items() if promise.part is Part.RECOVERY}
-    assert promised == {*recovery_bench.RECOVERIES, recovery_bench.SHARE, recovery_bench.MULTICASTS}
+    at_rest = {recovery_bench.SHARE, recovery_bench.IDLE, recovery_bench.RESTART}
+    assert promised == {*recovery_bench.RECOVERIES, *at_rest, recovery_bench.MULTICASTS}
 
 
 def test_each_schedule_runs_once_for_all_its_rows() -> None:
@@ -23,6 +27,18 @@ def test_each_schedule_runs_once_for_all_its_rows() -> None:
     assert sorted(filled) == sorted(recovery_bench.RECOVERIES)
     for name in recovery_bench.names():
         assert (recovery_bench.SCHEDULES / f"{name}.jsonl").is_file()
+
+
+def test_time_of_all_descendants_is_counted(tmp_path: Path) -> None:
+    """Children and their children belong to the bed, whatever their names are; nobody else does."""
+    people = {10: (1, "python", 5), 11: (10, "qemu (a) x", 7), 12: (11, "relay", 11), 13: (1, "other", 100)}
+    for pid, (parent, name, ticks) in people.items():
+        (tmp_path / str(pid)).mkdir()
+        fields = ["S", str(parent), *["0"] * 9, str(ticks), "1", *["0"] * 10]
+        (tmp_path / str(pid) / "stat").write_text(f"{pid} ({name}) {' '.join(fields)}\n")
+    (tmp_path / "14").mkdir()  # ended between the look and the reading
+    assert recovery_bench.family_ticks(tmp_path, 10) == {10: 6, 11: 8, 12: 12}
+    assert asyncio.run(recovery_bench.idle_cores(tmp_path, 10, 0.01)) == 0.0
 
 
 def test_peak_is_the_most_of_any_node_and_link() -> None:
