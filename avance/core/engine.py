@@ -87,7 +87,8 @@ class Engine:
         self.pair = PairState.STARTING
         self.peer: PeerView | None = None
         self.liveness = Liveness(setup.timers, setup.links)
-        self.units: dict[VmId, VmUnit] = {spec.name: VmUnit(spec) for spec in setup.vms}
+        new = record.boot != setup.machine  # a machine that has just started runs no VM
+        self.units: dict[VmId, VmUnit] = {spec.name: VmUnit(spec, untouched=new) for spec in setup.vms}
         self.config_hash = setup.config_hash
         self.saving: Record | None = None
         self.save_retry_at = 0.0

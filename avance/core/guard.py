@@ -101,13 +101,20 @@ class Guard:
             reason = "this node is fenced"
         elif self._is_too_late(standing):
             reason = f"no right to go on within {self.timers.grant_s:g} s of the last echoed heartbeat"
-        elif self._forbidden_from is not None and now >= self._forbidden_from + self.timers.stop_s:
-            what = "what runs here could not be stopped" if standing.known else "nobody can tell what runs here"
-            reason = f"no VM may run on this node, and {what} within {self.timers.stop_s:g} s"
+        elif self._forbidden_from is not None:
+            reason = self._is_undead(standing, now - self._forbidden_from)
         if reason is None or (self._reset_at is not None and now < self._reset_at + self.timers.retry_s):
             return []
         self._reset_at = now
         return [(c.ResetNode(reason), f"this node resets itself: {reason}")]
+
+    def _is_undead(self, standing: Standing, forbidden_s: float) -> str | None:
+        """Say why a node that must not run a VM, and may run one, ends now; sooner when the peer may run it."""
+        limit_s = 2 * self.timers.retry_s if standing.superseded else self.timers.stop_s
+        if forbidden_s < limit_s:
+            return None
+        what = "what runs here could not be stopped" if standing.known else "nobody can tell what runs here"
+        return f"no VM may run on this node, and {what} within {limit_s:g} s"
 
     def _is_too_late(self, standing: Standing) -> bool:
         rightless = standing.may_write and not standing.solo and not standing.deciding

@@ -91,6 +91,7 @@ class VmUnit:
     settled: tuple[str, DiskView | None] = ("", None)
     settled_at: float = 0.0
     domain_paused: bool = False
+    untouched: bool = False  # its machine has just started, and nothing has been started here since
     half_made: bool = False  # a creation did not end well, and nobody has seen since that the VM works, or is gone
     generations: tuple[str, ...] = ()  # of the local copy, the current one first; empty when they are not known
     resynced: bool = False  # this copy has been the target of a resynchronisation since it was behind
@@ -103,6 +104,8 @@ class VmUnit:
         """This node may be writing the volume: a rule that must stop writers has to count it."""
         if self.disk is not None and self.disk.role is DiskRole.PRIMARY:
             return True
+        if self.untouched:
+            return False
         return self.state not in (VmState.STANDBY, VmState.CHECKING) or self.domain_running
 
     @property
@@ -122,7 +125,7 @@ class VmUnit:
     @property
     def known(self) -> bool:
         """This node has looked whether the VM runs, and what DRBD says of its disk."""
-        return self.disk_known and self.looked
+        return self.disk_known and (self.looked or self.untouched)
 
     def next_command(self, around: Circumstances, now: float) -> c.VmCommand | None:
         """Return the one command that this VM needs now, and mark it as in flight; None when there is nothing to do."""
@@ -242,6 +245,7 @@ class VmUnit:
 
     def _take(self, trigger: table.Trigger) -> c.VmCommand | None:
         self.state, ask = table.step(self.state, trigger)
+        self.untouched = self.untouched and ask not in (table.Ask.PROMOTE, table.Ask.START)
         return None if ask is table.Ask.NOTHING else _BY_ASK[ask](self.spec.name)
 
     def command_done(self, done: str, outcome: Outcome, around: Circumstances, now: float) -> c.VmCommand | None:
@@ -297,6 +301,7 @@ class VmUnit:
     def domain_changed(self, *, running: bool, paused: bool = False) -> bool:
         """Note what Xen says; true when a running VM was lost."""
         self.domain_running, self.domain_paused = running, paused
+        self.untouched = self.untouched and not running
         if running or self.state is not VmState.RUNNING:
             self.gone = False
             return False

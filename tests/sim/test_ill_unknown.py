@@ -22,9 +22,9 @@ def test_tool_stack_hangs_when_the_old_primary_wakes(seed: int) -> None:
     assert row.served_by() == B
     row.heals(paused)
     row.at = row.world.now
-    row.passes(3.0)
+    row.passes(8.0)  # the daemon is there again after 7 s at the latest, and closes the gate
     assert not row.world.machines[A].reaches_clients
-    row.passes(57.0)
+    row.passes(52.0)
     assert not row.world.machines[A].runs(WEB), row.world.summary()
     assert row.resets(A)
     assert row.resets(A)[0] <= BOUNDED_S
