@@ -110,6 +110,7 @@ async def run(bed: Bed, plan: Plan) -> Result:
     Returns the judged result, which is also in `result.json` of the run's directory beside schedule, timeline, picture
     and consoles. Raises UsageError when the schedule is not possible on this bed.
     """
+    await bed.switch.count_multicasts()
     began_s, sample = time.monotonic(), HostSample.take()
     bed.history.zero_at_s = began_s
     result = _new_result(bed, plan)
@@ -148,7 +149,6 @@ async def run(bed: Bed, plan: Plan) -> Result:
 async def _act(bed: Bed, plan: Plan, result: Result, began_s: float) -> float:
     """Play the schedule with a client under way and look at everything afterwards; returns the first injection."""
     (plan.out / "schedule.jsonl").write_text(schedule.dump(plan.schedule), encoding="utf-8")
-    await bed.switch.count_multicasts()
     if plan.capture:
         await bed.switch.capture_start(plan.out / "wire.pcapng")
     with Ledger(plan.out / "ledger.jsonl") as ledger:
