@@ -32,7 +32,7 @@ TIMER_S_MAX = 3600  # a longer wait would switch the takeover off in silence
 _NAME = re.compile(r"[a-z][a-z0-9-]{0,31}")
 _PORT = re.compile(r"[0-9]{1,5}", re.ASCII)
 _MAC = re.compile(r"[0-9a-f]{2}(:[0-9a-f]{2}){5}")
-_TIMER_NAMES = frozenset(field.name for field in fields(Timers))
+_TIMER_NAMES = frozenset(field.name for field in fields(Timers)) - {"second_s"}  # that one is the dilation
 
 
 @dataclass(frozen=True, slots=True)
@@ -243,7 +243,7 @@ def _timers(dilation: Json, overrides: Json) -> tuple[float, Timers]:
             )
     base = Timers()
     values = {name: float(overrides.get(name, getattr(base, name))) * dilation for name in sorted(_TIMER_NAMES)}
-    timers = Timers(**values)
+    timers = Timers(second_s=float(dilation), **values)
     reason = timers.unsafe_reason()
     if reason is not None:
         raise ConfigError(f"site.timers are unsafe: {reason}")

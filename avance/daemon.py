@@ -165,9 +165,10 @@ class Node:
             self._journal.heard(event, now)
             decision = self.engine.handle(event, now)
             self._journal.decision(event, before, self.engine, decision, now)
+        self._channel.heard(event)
         for command in decision.commands:
             if isinstance(command, c.SendHeartbeat):
-                self._channel.send(command.view)
+                self._channel.send(command.view, echoing=command.echoing)
             elif isinstance(command, c.OpenGate):
                 self._gate.open_until(command.until_s)
             elif isinstance(command, c.FeedWatchdog):

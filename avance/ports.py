@@ -206,8 +206,12 @@ class Network(Protocol):
 class PeerChannel(Protocol):
     """Heartbeats."""
 
-    def send(self, view: PeerView) -> None:
-        """Send one heartbeat on every link."""
+    def send(self, view: PeerView, *, echoing: bool) -> None:
+        """Send one heartbeat on every link; `echoing`: with the echo of what the core has heard there last."""
+        ...
+
+    def heard(self, event: Event) -> None:
+        """The core has taken this event in: from now on what it told of may be echoed."""
         ...
 
 

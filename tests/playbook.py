@@ -182,5 +182,8 @@ def paired(me: NodeId, *, owner: NodeId = A, record: Record | None = None, **cha
     for command in acts(waiting):
         book.hears(ended(command))  # the address, and VMs that an earlier run may have left paused
     assert book.engine.protected
+    for _ in range(2):  # each has heard the other's echo of its echo
+        book.now += book.engine.setup.timers.heartbeat_s
+        book.peer_says()
     book.said.clear()
     return book

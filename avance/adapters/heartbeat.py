@@ -6,6 +6,7 @@ It waits for nothing by itself: `sockets` says what is to be read, and by whom, 
 from __future__ import annotations
 
 import socket
+from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -15,7 +16,7 @@ from typing import Self
 
 from avance.clock import now_s
 from avance.config import Config, Link
-from avance.core.events import DatagramsRefused, HeartbeatSeen
+from avance.core.events import DatagramsRefused, Event, HeartbeatSeen, HeartbeatUnproven
 from avance.core.model import LinkName, PeerView
 from avance.ports import Sink
 from avance.wire.heartbeat import NOT_ECHOED_YET, Heartbeat, Receiver, Rejected, Unproven, body, link_key, seal
@@ -35,7 +36,11 @@ class _Port:
 
 
 class HeartbeatChannel:
-    """The port `PeerChannel`; a context manager, because it owns sockets."""
+    """The port `PeerChannel`; a context manager, because it owns sockets.
+
+    It must never echo what the core has not heard of: an echo renews the peer's lease, and the core waits by what it
+    heard. Events reach the core in order, so `_unheard` is a queue.
+    """
 
     def __init__(self, config: Config, boot: str, sink: Sink) -> None:
         self._sink = sink
@@ -45,6 +50,8 @@ class HeartbeatChannel:
         self._ports = {link.name: _Port(link, _open(link), (str(link.peer_address), PORT)) for link in config.links}
         self._seq = 0
         self._said: tuple[PeerView, bytes] | None = None  # the last view, and its body
+        self._echoing = True
+        self._unheard: deque[tuple[Event, _Port, tuple[str, float]]] = deque()
         self._refused: dict[tuple[LinkName, str], int] = {}
         self._refused_told_at = -inf
         self.unsent: dict[LinkName, int] = dict.fromkeys(self._ports, 0)
@@ -70,9 +77,9 @@ class HeartbeatChannel:
         """What is to be called when something has come, by the descriptor of each socket."""
         return {port.socket.fileno(): partial(self._readable, port) for port in self._ports.values()}
 
-    def send(self, view: PeerView) -> None:
+    def send(self, view: PeerView, *, echoing: bool) -> None:
         """Send one heartbeat on every link; a link that cannot carry it is simply silent."""
-        self._seq += 1
+        self._seq, self._echoing = self._seq + 1, echoing
         if self._said is None or self._said[0] is not view:
             self._said = (view, body(view))
         # All are made before the first one leaves, so that they arrive together and wake the peer once.
@@ -80,7 +87,7 @@ class HeartbeatChannel:
             self._send(port, datagram)
 
     def _datagram(self, port: _Port, said: bytes) -> bytes:
-        return seal(self._key, port.link.name, self._seq, now_s(), port.echo, said)
+        return seal(self._key, port.link.name, self._seq, now_s(), port.echo if self._echoing else None, said)
 
     def _send(self, port: _Port, datagram: bytes) -> None:
         try:
@@ -98,16 +105,26 @@ class HeartbeatChannel:
         if isinstance(beat, Rejected):
             self._refuse(port.link.name, beat.reason)
         elif isinstance(beat, Unproven):
-            self._greet(port, beat.beat)
+            self._tell(HeartbeatUnproven(port.link.name), port, beat.beat)
         else:
-            port.echo = (beat.view.boot, beat.sent_s)
             echoed = beat.echo[1] if beat.echo is not None and beat.echo[0] == self._boot else None
-            self._sink(HeartbeatSeen(port.link.name, beat.view, echoed))
+            self._tell(HeartbeatSeen(port.link.name, beat.view, echoed), port, beat)
 
-    def _greet(self, port: _Port, beat: Heartbeat) -> None:
-        """Echo what is not proven yet; the first of a boot at once, for the peer waits for nothing else."""
-        before, port.echo = port.echo, (beat.view.boot, beat.sent_s)
-        if self._said is not None and (before is None or before[0] != beat.view.boot):
+    def _tell(self, event: Event, port: _Port, beat: Heartbeat) -> None:
+        self._unheard.append((event, port, (beat.view.boot, beat.sent_s)))
+        self._sink(event)
+
+    def heard(self, event: Event) -> None:
+        """The core has taken this event in; if it told of a heartbeat, that one is echoed from now on.
+
+        The first one of a boot that is not proven yet is echoed at once, for the peer waits for nothing else.
+        """
+        if not self._unheard or self._unheard[0][0] is not event:
+            return
+        _, port, echo = self._unheard.popleft()
+        before, port.echo = port.echo, echo
+        new = before is None or before[0] != echo[0]
+        if new and isinstance(event, HeartbeatUnproven) and self._said is not None and self._echoing:
             self._seq += 1
             self._send(port, self._datagram(port, self._said[1]))
 

@@ -25,7 +25,9 @@ def absorb(engine: Engine, event: e.Event, now: float) -> None:
         case e.HeartbeatSeen(link, view, echoed_sent_s):
             assert view.node == engine.setup.peer_id
             engine.peer = view
-            engine.liveness.heartbeat_seen(link, echoed_sent_s, now)
+            engine.liveness.heartbeat_seen(link, _renewing(engine, view.record, echoed_sent_s), now)
+        case e.HeartbeatUnproven(link):
+            engine.liveness.receipt(link, now)
         case e.DiskChanged(vm, view):
             _disk_changed(engine, vm, view, now)
         case e.DiskStreamReset():
@@ -65,6 +67,12 @@ def _absorb_more(engine: Engine, event: _Rarer, now: float) -> None:
             operator.asked(engine, event)
 
 
+def _renewing(engine: Engine, theirs: Record, echoed_sent_s: float | None) -> float | None:
+    """Who owns a newer epoch renews no lease of an older one, also while this node cannot act on the news."""
+    beaten = theirs.epoch > engine.record.epoch and theirs.owner != engine.setup.me
+    return None if beaten and engine.may_write else echoed_sent_s
+
+
 def _clock_read(engine: Engine, rtc_s: float, now: float) -> None:
     gap_s = engine.pauses.update(now, rtc_s)
     if gap_s:
@@ -74,7 +82,7 @@ def _clock_read(engine: Engine, rtc_s: float, now: float) -> None:
 
 def _datagrams_refused(engine: Engine, event: e.DatagramsRefused, now: float) -> None:
     if now >= engine.refusal_told_until.get(event.reason, now):
-        engine.refusal_told_until[event.reason] = now + _REFUSAL_QUIET_S
+        engine.refusal_told_until[event.reason] = now + _REFUSAL_QUIET_S * engine.setup.timers.second_s
         alert = alerts.datagrams_refused(event.link, event.reason, event.count)
         engine.say(alert.text, alert=alert)
 

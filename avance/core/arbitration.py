@@ -37,6 +37,7 @@ class Arbitration:
     _reading: bool = False
     _read_at: float | None = None
     _proof_until: float | None = None
+    _off_at: float | None = None
     _probing: bool = False
     _answered_at: dict[str, float] = field(default_factory=dict)
     _switched_off: bool = False
@@ -63,6 +64,11 @@ class Arbitration:
         asking = bool(self._asking) or self._reading or self._probing
         return self.epoch == 0 and not asking and not self._switched_off and not self._restoring
 
+    def heard(self, at: float) -> None:
+        """The peer was heard at this moment: power that was read as off before proves nothing any more."""
+        if self.power in (Power.OFF, Power.OFF_EARLY) and self._off_at is not None and at > self._off_at:
+            self.power, self._off_at = Power.NOT_CUT, None
+
     # ------------------------------------------------------------ what to fetch
 
     def watch_power(self, proof_until: float, now: float) -> list[c.Command]:
@@ -78,7 +84,8 @@ class Arbitration:
 
     def look(self, now: float) -> list[c.Command]:
         """Read the power of a peer that was never heard: it may only be switched off."""
-        if not self.has_bmc or self._reading or (self._read_at is not None and now < self._read_at + _RESTORE_S):
+        soon_s = _RESTORE_S * self.timers.second_s
+        if not self.has_bmc or self._reading or (self._read_at is not None and now < self._read_at + soon_s):
             return []
         self._reading = True
         return [c.ReadPeerPower()]
@@ -87,7 +94,7 @@ class Arbitration:
         """Switch the peer on again when nothing depends on its being off: nobody else may be there to do it."""
         if not (self._switched_off or found_off) or self._restoring or not self.has_bmc:
             return []
-        if self._restored_at is not None and now < self._restored_at + _RESTORE_S:
+        if self._restored_at is not None and now < self._restored_at + _RESTORE_S * self.timers.second_s:
             return []
         self._restoring, self._restored_at = True, now
         return [c.RestorePeerPower()]
@@ -126,6 +133,7 @@ class Arbitration:
             self._switched_off = True
             if self.power is Power.CUTTING:
                 self.power = Power.OFF if event.outcome is Outcome.OK else Power.FAILED
+                self._off_at = now
             return f"power of the peer: {self.power}: {event.detail}"
         assert event.command == "ProbeNeighbours", event.command
         self._probing = False
@@ -139,8 +147,9 @@ class Arbitration:
 
         A yes stays; so does the no of the neighbours: a node that was cut off waits for its peer (catalogue, D14).
         """
+        old_s = _OLD_S * self.timers.second_s
         for name, answer in tuple(self.answers.items()):
-            if answer in (Answer.SILENT, Answer.REFUSED) and now >= self._answered_at.get(name, now) + _OLD_S:
+            if answer in (Answer.SILENT, Answer.REFUSED) and now >= self._answered_at.get(name, now) + old_s:
                 del self.answers[name]
                 self._tries.pop(name, None)
 
@@ -153,7 +162,7 @@ class Arbitration:
         if not off or self.power not in (Power.NOT_CUT, Power.FAILED):
             return None
         early = self._proof_until is not None and now < self._proof_until
-        self.power = Power.OFF_EARLY if early else Power.OFF
+        self.power, self._off_at = Power.OFF_EARLY if early else Power.OFF, now
         return "the peer's power reads off" + (", before it could have gone on alone" if early else "")
 
     def _answered(self, event: e.CommandDone, now: float) -> str | None:

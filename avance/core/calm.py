@@ -41,7 +41,7 @@ def until(engine: Engine, now: float) -> float:
     silence = engine.liveness.unbroken_until()
     if silence <= now or not _is_calm(engine, now):
         return NOT_CALM
-    return min(silence, engine.care.unchanged_until(now), now + _REST_S_MAX)
+    return min(silence, engine.care.unchanged_until(now), now + _REST_S_MAX * engine.setup.timers.second_s)
 
 
 def _is_calm(engine: Engine, now: float) -> bool:

@@ -33,8 +33,9 @@ class Care:
         if record.owner is None:
             return []
         commands: list[c.Command] = []
+        teach_s = _TEACH_S * self.timers.second_s
         for name in self.names:
-            if name in self._busy or now < self._asked_at.get(name, now) + (_TEACH_S if name in self._asked_at else 0):
+            if name in self._busy or now < self._asked_at.get(name, now) + (teach_s if name in self._asked_at else 0):
                 continue
             self._busy.add(name)
             self._asked_at[name] = now
@@ -49,7 +50,8 @@ class Care:
 
     def up(self, now: float) -> tuple[str, ...]:
         """The witnesses that this node reaches and that could grant."""
-        return tuple(name for name in self.names if now - self._taught_at.get(name, -_FRESH_S * 2) < _FRESH_S)
+        fresh_s = _FRESH_S * self.timers.second_s
+        return tuple(name for name in self.names if now - self._taught_at.get(name, -fresh_s * 2) < fresh_s)
 
     def lost(self, now: float) -> tuple[str, ...]:
         """The witnesses that this node has missed for so long that others take their office."""
@@ -60,7 +62,7 @@ class Care:
     def unchanged_until(self, now: float) -> float:
         """Until when time alone changes neither which witnesses are up nor which are lost."""
         since = now if self._since is None else self._since
-        ends = [self._taught_at[name] + _FRESH_S for name in self.names if name in self._taught_at]
+        ends = [self._taught_at[name] + _FRESH_S * self.timers.second_s for name in self.names if name in self._taught_at]
         ends += [self._taught_at.get(name, since) + self.timers.witness_lost_s for name in self.names]
         return min((end for end in ends if end > now), default=inf)
 

@@ -10,9 +10,10 @@ from avance.core.model import Alert, NodeId, PairState, PeerView, Record, VmId
 
 @dataclass(frozen=True, slots=True)
 class SendHeartbeat:
-    """Send this view of ourselves on every link."""
+    """Send this view of ourselves on every link; `echoing`: with the echo of what was heard there last."""
 
     view: PeerView
+    echoing: bool = True
 
 
 @dataclass(frozen=True, slots=True)

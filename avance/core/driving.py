@@ -20,9 +20,10 @@ def around(engine: Engine, vm: VmId, now: float) -> Circumstances:
     """What a VM must know of the pair."""
     owner = engine.is_owner
     unit, theirs = engine.units[vm], copies.peer_copy(engine.peer, vm).generations
+    sure = engine.solo or engine.liveness.lease_valid(now)  # a late echo can pair a node whose lease has ended already
     if engine.leaving:
         goal = Goal.STOP
-    elif engine.entitled and not engine.guard.paused:
+    elif engine.entitled and sure and not engine.guard.paused:
         goal = Goal.RUN
     elif engine.pair in (PairState.FENCED, PairState.SPLIT) or (engine.pair is PairState.PAIRED and not owner):
         goal = Goal.STOP

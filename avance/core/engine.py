@@ -108,7 +108,7 @@ class Engine:
         self.crashes = CrashLoop(setup.timers.crash_mean_s, setup.crash_samples, setup.crash_policy)
         if record.quarantined and record.owner == setup.me:
             self.crashes.trip()
-        self.pauses = PauseWatch(setup.timers.pause_s)
+        self.pauses = PauseWatch(setup.timers.pause_s, setup.timers.second_s)
         self.override = False
         self.wants = 0
         self.wants_from_s = 0.0
@@ -169,7 +169,8 @@ class Engine:
     def _say_heartbeat(self, now: float) -> None:
         if now >= self.next_heartbeat_at or self.draft.milestones:
             self.next_heartbeat_at = now + self.setup.timers.heartbeat_s
-            self.draft.commands.append(c.SendHeartbeat(self.view(now)))
+            self.liveness.sent(now, echoing=self.echoing)
+            self.draft.commands.append(c.SendHeartbeat(self.view(now), self.echoing))
 
     def _turn(self, event: e.Event, now: float) -> Decision:
         self.draft = _Draft()
@@ -234,6 +235,16 @@ class Engine:
         """The volumes whose copy on this node must not be served (core/copies.py)."""
         record = self.record
         return frozenset(name for name, unit in self.units.items() if copies.is_behind(record, name, unit.generations))
+
+    @property
+    def echoing(self) -> bool:
+        """Heartbeats of this node echo the peer's: not while it takes the peer's right, or may have taken it.
+
+        Such an echo would renew a lease beside the right. Once the right is durable, the heartbeat itself tells of it.
+        """
+        me = self.setup.me
+        taking = any(record is not None and record.solo(me) for record in (self.saving, self.unsure))
+        return self.is_owner or not taking
 
     @property
     def served(self) -> bool:

@@ -26,6 +26,16 @@ class HeartbeatSeen:
 
 
 @dataclass(frozen=True, slots=True)
+class HeartbeatUnproven:
+    """An authentic heartbeat of a boot of the peer that has not shown yet that it hears this node.
+
+    Nothing that it says is believed, but it is echoed, and so it can renew the peer's lease.
+    """
+
+    link: LinkName
+
+
+@dataclass(frozen=True, slots=True)
 class LinkChanged:
     """The carrier of a local network device went up or down."""
 
@@ -121,6 +131,7 @@ class DatagramsRefused:
 Event = (
     Tick
     | HeartbeatSeen
+    | HeartbeatUnproven
     | LinkChanged
     | DiskChanged
     | DiskStreamReset

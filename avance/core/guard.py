@@ -14,8 +14,7 @@ from avance.core import commands as c
 from avance.core.model import PairState, Timers
 
 _FEED_S = 1.0  # between two feeds of the watchdog
-_UNSET_S = -1.0
-_LAG_S = 2.0  # a loop that was this late is not trusted with the watchdog before its next turn on time
+_UNSET_S = -1.0  # the gate was never moved: no time of a clock
 
 
 @dataclass(slots=True)  # not frozen, as PairFacts
@@ -149,7 +148,7 @@ class Guard:
         barred = standing.superseded or standing.pair in (PairState.FENCED, PairState.SPLIT) or not standing.owner
         until_s = 0.0 if barred else until_s
         last_s = self._gate_until_s
-        later_s = inf if until_s is None or last_s is None else until_s - last_s
+        later_s = inf if until_s is None or last_s is None or last_s == _UNSET_S else until_s - last_s
         if until_s == last_s or 0.0 <= later_s < self.timers.heartbeat_s / 2:
             return []
         self._gate_until_s = until_s
@@ -157,12 +156,15 @@ class Guard:
 
     def _feed(self, standing: Standing, now: float) -> list[tuple[c.Command, str]]:
         if standing.tick:
-            self._late = self._ticked_at is not None and now - self._ticked_at >= _LAG_S
+            # A loop that was this late is not trusted with the watchdog before its next turn on time.
+            self._late = self._ticked_at is not None and now - self._ticked_at >= self.timers.suspect_s
             self._ticked_at = now
-        right = standing.solo or standing.lease_valid or (standing.known and not standing.may_write)
+        # What is left of a lease that is not fresh belongs to a pause that nobody notices (core/model.py, Timers).
+        fresh = standing.lease_valid and standing.lease_age_s < self.timers.link_down_s
+        right = standing.solo or fresh or (standing.known and not standing.may_write)
         if not standing.watchdog or self._late or not right or standing.pair is PairState.FENCED:
             return []
-        if self._fed_at is not None and now < self._fed_at + _FEED_S:
+        if self._fed_at is not None and now < self._fed_at + _FEED_S * self.timers.second_s:
             return []
         self._fed_at = now
         self.feeds += 1

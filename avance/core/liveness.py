@@ -5,6 +5,10 @@ Two clocks run. The *receipt* clock says when the peer last spoke: a backup wait
 last heartbeat was *sent* whose echo came back: an owner's right lasts by it (arbitration design, sections 4 and 5). A
 peer that hears us no more goes on to repeat its last echo, so only an echo newer than the last one counts. Silence
 while this node itself stood still is no evidence either.
+
+Whatever this node hears it may echo, and each echo can renew the peer's lease. So `heard_at_s` notes every receipt,
+also of heartbeats that are not believed yet, and nothing else moves it: the wait before a takeover counts from it.
+`contact_s` looks at the other side of it: since when the peer's lease can *not* have been older.
 """
 
 from __future__ import annotations
@@ -15,7 +19,7 @@ from math import inf
 from avance.core.model import LinkName, LinkState, Timers
 
 _ANSWER_S = 0.1  # beyond a heartbeat: then the peer has echoed what was sent after a lag
-_AFTER_PAUSE_S = 1.0  # two heartbeats: a peer that is there has answered before this node looks for another right
+_AFTER_PAUSE = 2  # heartbeats: a peer that is there has answered before this node looks for another right
 
 
 @dataclass(slots=True)
@@ -26,6 +30,8 @@ class _Link:
     echoed_sent_s: float | None = None
     good_from: float | None = None
     falls: int = 0
+    newest_s: float | None = None  # the newest heartbeat of ours that the peer has echoed here, new to the link or not
+    carried: list[tuple[float, float | None]] = field(default_factory=list)  # (sent from, `newest_s` that it went with)
 
 
 @dataclass(slots=True)
@@ -41,6 +47,9 @@ class Liveness:
     _updated_at: float | None = field(init=False, default=None)
     lag_s: float = field(init=False, default=0.0)
     _late_at: float | None = field(init=False, default=None)
+    _lagged_at: float | None = field(init=False, default=None)
+    heard_at_s: float | None = field(init=False, default=None)
+    contact_s: float | None = field(init=False, default=None)
 
     def __post_init__(self) -> None:
         assert self.names, "a pair needs at least one link"
@@ -48,22 +57,51 @@ class Liveness:
 
     def heartbeat_seen(self, link: LinkName, echoed_sent_s: float | None, now: float) -> None:
         """Note a receipt; an echo of our own heartbeat also renews the link and the lease."""
-        entry = self._links[link]
-        entry.receipt_at = now
+        self.receipt(link, now)
         if echoed_sent_s is None:
             return
+        entry = self._links[link]
         assert echoed_sent_s <= now, "an echo cannot precede its heartbeat"
         if self._void_before_s is not None and echoed_sent_s < self._void_before_s:
             return  # sent before this machine stood still: it says nothing about the time since
         if entry.echoed_sent_s is None or echoed_sent_s > entry.echoed_sent_s:
             entry.echo_at, entry.echoed_sent_s = now, echoed_sent_s
         self.lease_from_s = max(echoed_sent_s, self.lease_from_s or echoed_sent_s)
+        self._in_contact(entry, echoed_sent_s)
+
+    def receipt(self, link: LinkName, now: float) -> None:
+        """Note that something of the peer came which this node may echo."""
+        self._links[link].receipt_at = self.heard_at_s = now
+
+    def sent(self, now: float, *, echoing: bool) -> None:
+        """Note that a heartbeat goes out on every link, with or without the echo of what was heard there last."""
+        for entry in self._links.values():
+            carries = entry.newest_s if echoing else None
+            if not entry.carried or entry.carried[-1][1] != carries:
+                entry.carried.append((now, carries))
+
+    def _in_contact(self, entry: _Link, echoed_sent_s: float) -> None:
+        """Follow one chain of echoes: the peer got our heartbeat, in it the echo of its own, which echoed `newest_s`.
+
+        That heartbeat of the peer was sent after ours of `newest_s`, and its lease counts from it or from a later one.
+        """
+        entry.newest_s = max(echoed_sent_s, entry.newest_s or echoed_sent_s)
+        carried = None
+        while entry.carried and entry.carried[0][0] <= echoed_sent_s:
+            carried = entry.carried.pop(0)
+        if carried is None:
+            return
+        entry.carried.insert(0, carried)  # the next echo can be of a later one that went with the same
+        if carried[1] is not None:
+            self.contact_s = max(carried[1], self.contact_s or carried[1])
 
     def void(self, now: float) -> None:
         """Forget the lease: this machine stood still, and only the echo of a heartbeat sent from now on counts."""
         self._void_before_s, self.lease_from_s = now, None
-        self._anchor_s = now - self.timers.peer_lost_s + _AFTER_PAUSE_S
+        self._anchor_s = now - self.timers.peer_lost_s + _AFTER_PAUSE * self.timers.heartbeat_s
         for entry in self._links.values():
+            entry.newest_s = None
+            entry.carried.clear()
             entry.echo_at = None if entry.echo_at is None else min(entry.echo_at, now - self.timers.suspect_s)
 
     def forgive(self) -> None:
@@ -80,6 +118,7 @@ class Liveness:
         gap_s = 0.0 if self._updated_at is None else now - self._updated_at
         self.lag_s = gap_s if gap_s >= self.timers.suspect_s else 0.0
         if self.lag_s:
+            self._lagged_at = now
             # The daemon or the whole node stood still: what the peer said meanwhile is still waiting to be read.
             heard_s = self.echo_age_s(now - gap_s)
             self._late_at = now if heard_s is not None and heard_s < self.timers.suspect_s else None
@@ -109,6 +148,12 @@ class Liveness:
         if entry.falls == 0:
             return 0.0
         return min(self.timers.link_hold_s * 2.0 ** (entry.falls - 1), self.timers.link_hold_max_s)
+
+    @property
+    def proof_s(self) -> float | None:
+        """The same as `contact_s`, if this machine has not stood still since: only then do both clocks agree on it."""
+        voided = self._void_before_s is not None and (self.contact_s or 0.0) < self._void_before_s
+        return None if voided else self.contact_s
 
     @property
     def states(self) -> dict[LinkName, LinkState]:
@@ -159,7 +204,15 @@ class Liveness:
 
     def was_late(self, now: float) -> bool:
         """This node stood still until a moment ago, so the silence of a peer that was there before says nothing yet."""
-        return self._late_at is not None and now - self._late_at < self.timers.heartbeat_s + _ANSWER_S
+        return self._late_at is not None and now - self._late_at < self._answer_s
+
+    def catches_up(self, now: float) -> bool:
+        """This node stood still until a moment ago: what came meanwhile may not have been read yet."""
+        return self._lagged_at is not None and now - self._lagged_at < self._answer_s
+
+    @property
+    def _answer_s(self) -> float:
+        return self.timers.heartbeat_s + _ANSWER_S * self.timers.second_s
 
     def lease_age_s(self, now: float) -> float:
         """Seconds since the send time of the last echoed heartbeat; before the first one, since this run began."""

@@ -10,6 +10,8 @@ from enum import StrEnum
 from math import inf
 from typing import NewType
 
+_EXACT = 1 - 1e-9  # sums of dilated times differ in their last bit
+
 NodeId = NewType("NodeId", str)
 VmId = NewType("VmId", str)
 LinkName = NewType("LinkName", str)
@@ -102,12 +104,17 @@ class Timers:
     stable_s: float = 10.0
     stop_s: float = 15.0
     crash_mean_s: float = 1440.0
+    second_s: float = 1.0  # the dilation itself: the core counts its constants in it; no site can set it
 
     def unsafe_reason(self) -> str | None:
         """Say why the set is unsafe, or None: a takeover must outlast the old primary's lease and watchdog.
 
         With r the last receipt from the old primary and s <= r the send time of its last echoed heartbeat, it is
         reset by s + lease + watchdog, and the backup acts at r + peer_lost + takeover_wait.
+
+        The second inequality is about a pause that is too short to be noticed, in which the watchdog stands still, too:
+        the hardware clock counts whole seconds, so it is shorter than pause + 1 s. Only an echo younger than link_down
+        lets the watchdog be fed (`core/guard.py`), so all of that fits into the same wait.
         """
         for name in fields(self):
             value = getattr(self, name.name)
@@ -115,7 +122,7 @@ class Timers:
                 return f"{name.name} is {value:g}; it must be a positive, finite number of seconds"
         wait_s = self.peer_lost_s + self.takeover_wait_s
         stop_s = self.lease_s + self.watchdog_s + self.margin_s
-        if wait_s < stop_s:
+        if wait_s < stop_s * _EXACT:
             return (
                 f"peer_lost {self.peer_lost_s:g} + takeover_wait {self.takeover_wait_s:g} = {wait_s:g} s is shorter "
                 f"than lease {self.lease_s:g} + watchdog {self.watchdog_s:g} + margin {self.margin_s:g} = {stop_s:g} s"
@@ -124,6 +131,13 @@ class Timers:
             return "the times must rise: heartbeat < suspect < link_down < peer_lost < lease < grant"
         if self.grant_s > self.lease_s + self.watchdog_s:
             return "the grant deadline must not be later than the watchdog, which ends a node anyway"
+        short_s = self.link_down_s + self.watchdog_s + self.pause_s + self.second_s + self.margin_s
+        if wait_s < short_s * _EXACT:
+            return (
+                f"peer_lost {self.peer_lost_s:g} + takeover_wait {self.takeover_wait_s:g} = {wait_s:g} s is shorter "
+                f"than link_down {self.link_down_s:g} + watchdog {self.watchdog_s:g} + an unnoticed pause "
+                f"{self.pause_s + self.second_s:g} + margin {self.margin_s:g} = {short_s:g} s"
+            )
         return None
 
 

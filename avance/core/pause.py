@@ -17,15 +17,17 @@ class PauseWatch:
     """Compares the advance of two clocks since an anchor."""
 
     limit_s: float
+    second_s: float = 1.0
     _anchor: tuple[float, float] | None = field(init=False, default=None)
     _seen: float | None = field(init=False, default=None)
 
     def update(self, now: float, rtc_s: float) -> float:
         """Take one reading; returns for how many seconds the machine stood still, 0 when it did not."""
-        if self._seen == rtc_s and self._anchor is not None and now - self._anchor[0] < _DRIFT_S:
+        drift_s = _DRIFT_S * self.second_s
+        if self._seen == rtc_s and self._anchor is not None and now - self._anchor[0] < drift_s:
             return 0.0
         anchor, seen = self._anchor, self._seen
-        if anchor is None or seen is None or now - anchor[0] >= _DRIFT_S:
+        if anchor is None or seen is None or now - anchor[0] >= drift_s:
             self._anchor, self._seen = (now, rtc_s), rtc_s
             return 0.0 if seen is None or anchor is None else self._gap(anchor, now, rtc_s)
         self._seen = rtc_s

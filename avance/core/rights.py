@@ -137,7 +137,7 @@ def _look_for_a_cure(engine: Engine, now: float) -> None:
     reason = None
     if engine.private_link() is LinkState.DOWN and f"up {link}" in engine.told:
         reason = "the private link is down"
-    elif engine.dropped_at is not None and now >= engine.dropped_at + _DROPPED_S:
+    elif engine.dropped_at is not None and now >= engine.dropped_at + _DROPPED_S * engine.setup.timers.second_s:
         reason = "DRBD dropped a disk, which is used again only after a start"
     followed = engine.peer is not None and engine.peer.record.epoch == record.epoch and engine.liveness.peer_alive(now)
     if followed and reason is not None and engine.saving is None:
@@ -204,12 +204,13 @@ def _situation(engine: Engine, now: float) -> takeover.Situation | None:
 
 def judge_takeover(engine: Engine, now: float) -> None:
     """Look for the right to the next epoch when there is a reason to, and take it when it is given."""
+    _heard_again(engine)
     _watch_power(engine, now)
     _look_early(engine, now)
     if engine.saving is not None or now < engine.save_retry_at or engine.record.split:
         return
     situation = _situation(engine, now)
-    if situation is None:
+    if situation is None or (not engine.is_owner and engine.liveness.catches_up(now)):
         return
     if situation is takeover.Situation.NO_CONSENT and engine.arbitration.epoch != engine.wants:
         engine.arbitration.begin(engine.wants)
@@ -236,14 +237,33 @@ def judge_takeover(engine: Engine, now: float) -> None:
         engine.tell_once("waits" if waits else "refused", told)
 
 
+def _heard_again(engine: Engine) -> None:
+    """Whatever was heard of the peer can have been echoed, so its lease can last from then: a backup waits anew.
+
+    A grant of the witness stays. The power that was read as off before is on again, or was never off.
+    """
+    heard_at_s = engine.liveness.heard_at_s
+    if heard_at_s is None:
+        return
+    engine.arbitration.heard(heard_at_s)
+    if engine.pair is PairState.WAITING and engine.served and not engine.is_owner and engine.lost_at is not None:
+        engine.lost_at = max(engine.lost_at, heard_at_s + engine.setup.timers.peer_lost_s)
+
+
 def _look_early(engine: Engine, now: float) -> None:
     """See which of the two nodes is cut off before the owner can go on alone: a backup acts by it (decision 0015)."""
     setup, paired = engine.setup, engine.pair in (PairState.PAIRED, PairState.WAITING)
     if not (setup.gateway and paired) or engine.is_owner or engine.record.arbiters or setup.policy != "availability":
         return
-    from_s, looked_at = _silent_from_s(engine, now), engine.arbitration.looked_at
+    from_s, looked_at = _contact_s(engine, now), engine.arbitration.looked_at
     if now - from_s >= setup.timers.link_down_s and (looked_at is None or looked_at < from_s):
         engine.draft.commands += engine.arbitration.fetch((takeover.Need.NEIGHBOURS,), ())
+
+
+def _contact_s(engine: Engine, now: float) -> float:
+    """Until when the two surely heard each other: 5 s later the owner can go on alone, whoever was heard since."""
+    contact_s = engine.liveness.contact_s
+    return (engine.started_at or now) if contact_s is None else contact_s
 
 
 def _silent_from_s(engine: Engine, now: float) -> float:
@@ -258,9 +278,10 @@ def _watch_power(engine: Engine, now: float) -> None:
     if heard and engine.arbitration.epoch == 0 and engine.arbitration.power in (Power.OFF, Power.OFF_EARLY):
         engine.arbitration.begin(0)  # it was heard again: what its power read proves nothing about the next silence
     watched = engine.pair is PairState.WAITING or (engine.pair is PairState.PAIRED and not engine.solo)
-    if not watched or age_s is None or age_s < timers.suspect_s or engine.liveness.lease_from_s is None:
+    proof_s = engine.liveness.proof_s
+    if not watched or age_s is None or age_s < timers.suspect_s or proof_s is None:
         return
-    proof_until = engine.liveness.lease_from_s + timers.peer_lost_s - timers.heartbeat_s - timers.margin_s
+    proof_until = proof_s + timers.peer_lost_s - timers.heartbeat_s
     engine.draft.commands += engine.arbitration.watch_power(proof_until, now)
 
 
@@ -279,7 +300,8 @@ def give_power_back(engine: Engine, now: float) -> None:
 def _takeover_facts(engine: Engine, situation: takeover.Situation, now: float) -> takeover.Facts:
     by_policy = engine.setup.policy == "availability"  # only then can a peer go on alone that lost everybody
     seen, lost_at = engine.arbitration, now if engine.lost_at is None else engine.lost_at
-    fresh = seen.looked_at is not None and seen.looked_at >= lost_at - engine.setup.timers.peer_lost_s
+    from_s = lost_at - engine.setup.timers.peer_lost_s if engine.is_owner else _contact_s(engine, now)
+    fresh = seen.looked_at is not None and seen.looked_at >= from_s
     return takeover.Facts(
         me=engine.setup.me,
         record=engine.record,

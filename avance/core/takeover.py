@@ -234,7 +234,7 @@ def _by_policy(facts: Facts, timers: Timers, now: float, needs: list[Need]) -> V
         act_at += timers.takeover_wait_s
     elif facts.power in (Power.NOT_CUT, Power.CUTTING):
         act_at += timers.grant_s - timers.peer_lost_s - timers.margin_s  # the fence gets all the time that there is
-    look_at = facts.lost_at if facts.owner else act_at - _LAST_LOOK_S
+    look_at = facts.lost_at if facts.owner else act_at - _LAST_LOOK_S * timers.second_s
     if now >= look_at and (facts.looked_at is None or facts.looked_at < look_at):
         needs = [*needs, Need.NEIGHBOURS]
     if needs:

@@ -15,7 +15,7 @@ def inequality(timers: Timers) -> str:
     stop_s = timers.lease_s + timers.watchdog_s + timers.margin_s
     left = f"peer_lost {timers.peer_lost_s:g} + takeover_wait {timers.takeover_wait_s:g} = {wait_s:g} s"
     right = f"lease {timers.lease_s:g} + watchdog {timers.watchdog_s:g} + margin {timers.margin_s:g} = {stop_s:g} s"
-    if wait_s < stop_s:
+    if round(wait_s - stop_s, 6) < 0:  # sums of dilated times differ in their last bit
         return f"UNSAFE: {left}  <  {right}"
     return f"{left}  >=  {right}  (holds, {wait_s - stop_s:g} s to spare)"
 
@@ -23,7 +23,7 @@ def inequality(timers: Timers) -> str:
 def text(timers: Timers, dilation: float) -> str:
     """Return the page that `avance timers` prints; the times are multiplied by the dilation already."""
     lost, wait, delay = timers.peer_lost_s, timers.takeover_wait_s, timers.backup_delay_s
-    grant, lease, watchdog = timers.grant_s, timers.lease_s, timers.watchdog_s
+    grant, lease, watchdog, down = timers.grant_s, timers.lease_s, timers.watchdog_s, timers.link_down_s
     each = timers.witness_try_s
     asked = lost + _WITNESS_TRIES * each
     lines = [
@@ -44,7 +44,8 @@ def text(timers: Timers, dilation: float) -> str:
         "A primary that hears no echo any more, counted from the send time of its last echoed heartbeat, has",
         f"  its VMs paused after {lease:g} s = lease {lease:g},",
         f"  its machine reset after {grant:g} s = grant {grant:g} unless it got a right,",
-        f"  and, if that hangs, its watchdog after {lease + watchdog:g} s = lease {lease:g} + watchdog {watchdog:g}.",
+        f"  and, if that hangs, its watchdog after {down + watchdog:g} s = link_down {down:g} + watchdog {watchdog:g}:",
+        "  only an echo that is younger than link_down lets the watchdog be fed.",
         "",
         "All timers:",
     ]

@@ -171,6 +171,7 @@ class Receiver:
     _last_seq: dict[LinkName, int] = field(default_factory=dict)
     _newest: Heartbeat | None = None
     _known: _Known | None = None
+    _unproven: dict[tuple[str, LinkName], int] = field(default_factory=dict)
 
     def accept(self, link: LinkName, datagram: bytes) -> Heartbeat | Unproven | Rejected:
         """Judge one datagram that arrived on a link."""
@@ -191,7 +192,7 @@ class Receiver:
             return Rejected("from an earlier boot of the peer")
         if beat.view.boot != self._boot:
             if beat.echo is None or beat.echo[0] != self.my_boot:
-                return Unproven(beat) if self._boot is None else Rejected(NOT_ECHOED_YET)
+                return self._judge_unproven(link, beat) if self._boot is None else Rejected(NOT_ECHOED_YET)
             if self._boot is not None:
                 self._retired = [*self._retired, self._boot][-_RETIRED_BOOTS_MAX:]
             self._boot, self._last_seq, self._newest = beat.view.boot, {}, None
@@ -203,3 +204,14 @@ class Receiver:
             return replace(beat, view=self._newest.view)
         self._newest = beat
         return beat
+
+    def _judge_unproven(self, link: LinkName, beat: Heartbeat) -> Unproven | Rejected:
+        """What was recorded can be played once only: each of these puts off a takeover by this node."""
+        key = (beat.view.boot, link)
+        if beat.seq <= self._unproven.get(key, -1):
+            return Rejected("replayed or out of order")
+        self._unproven.pop(key, None)
+        self._unproven[key] = beat.seq
+        while len(self._unproven) > _RETIRED_BOOTS_MAX:
+            del self._unproven[next(iter(self._unproven))]
+        return Unproven(beat)

@@ -111,6 +111,57 @@ MUTANTS = (
         (Edit(_TAKEOVER, "        act_at += timers.takeover_wait_s\n", "        act_at += timers.lease_s\n"),),
     ),
     Mutant(
+        "clock-not-started-anew",
+        "a backup that hears the old primary while it waits, and so renews its lease by the echo, does not wait anew",
+        (
+            Edit(
+                _RIGHTS,
+                "        engine.lost_at = max(engine.lost_at, heard_at_s + engine.setup.timers.peer_lost_s)\n",
+                "        engine.lost_at = max(engine.lost_at, 0.0)\n",
+            ),
+        ),
+    ),
+    Mutant(
+        "unbelieved-receipt-forgotten",
+        "a heartbeat that is echoed before it is believed does not count for the wait of the backup",
+        (
+            Edit(
+                "avance/core/absorb.py",
+                "        case e.HeartbeatUnproven(link):\n            engine.liveness.receipt(link, now)\n",
+                "        case e.HeartbeatUnproven(link):\n            engine.liveness.silent(link, now)\n",
+            ),
+        ),
+    ),
+    Mutant(
+        "echo-before-the-core",
+        "a heartbeat is echoed while it still waits in the queue, before the core has heard of it",
+        (
+            Edit(
+                "avance/adapters/heartbeat.py",
+                "        self._unheard.append((event, port, (beat.view.boot, beat.sent_s)))\n",
+                "        port.echo = (beat.view.boot, beat.sent_s)\n",
+            ),
+        ),
+        beyond="the simulator has a channel of its own",
+    ),
+    Mutant(
+        "echoes-while-it-decides",
+        "a backup echoes the old primary while the record of its right is on the way to the disk",
+        (
+            Edit(
+                "avance/core/engine.py",
+                "        return self.is_owner or not taking\n",
+                "        return self.is_owner or not taking or self.saving is not None\n",
+            ),
+        ),
+        units=("tests/unit/avance/core/test_rights.py",),
+    ),
+    Mutant(
+        "off-although-heard",
+        "power that was read as off still counts after the peer was heard again",
+        (Edit(_RIGHTS, "    engine.arbitration.heard(heard_at_s)\n", ""),),
+    ),
+    Mutant(
         "backup-does-not-wait",
         "the backup asks for the right as early as the owner of the running VMs",
         (

@@ -105,6 +105,28 @@ MUTANTS = (
         (Edit(_GUARD, "watchdog or self._late or not right or", "watchdog or not right or"),),
     ),
     Mutant(
+        "watchdog-fed-to-the-end",
+        "the watchdog is fed until the very end of the lease, so a pause that nobody notices breaks the wait",
+        (
+            Edit(
+                _GUARD,
+                "        fresh = standing.lease_valid and standing.lease_age_s < self.timers.link_down_s\n",
+                "        fresh = standing.lease_valid\n",
+            ),
+        ),
+    ),
+    Mutant(
+        "newer-owner-renews",
+        "the echo of a peer that owns a newer epoch renews the lease of the old owner",
+        (
+            Edit(
+                "avance/core/absorb.py",
+                "    return None if beaten and engine.may_write else echoed_sent_s\n",
+                "    return None if beaten and engine.guard.feeds < 0 else echoed_sent_s\n",
+            ),
+        ),
+    ),
+    Mutant(
         "stale-epoch-accepted",
         "a node that may be writing follows a newer epoch without being fenced",
         (Edit(_PAIR, "    if facts.may_write:\n", "    if False:\n"),),

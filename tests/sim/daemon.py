@@ -193,7 +193,7 @@ class Daemon:
             delays = world.network.carries(me, peer.name, link, world.random)
             if not delays:
                 continue
-            beat = Heartbeat(link, self._seq, now, self.echo.get(link), command.view)
+            beat = Heartbeat(link, self._seq, now, self.echo.get(link) if command.echoing else None, command.view)
             cargo = encode(KEY, beat) if world.wire else beat
             held = world.network.ports[me, link].held or world.network.ports[peer.name, link].held
             if held:
@@ -204,7 +204,7 @@ class Daemon:
             for delay_s in delays:
                 world.after(delay_s, world.arrive, peer, link, cargo)
 
-    def _judge(self, arrived: Arrived) -> e.HeartbeatSeen | None:
+    def _judge(self, arrived: Arrived) -> e.HeartbeatSeen | e.HeartbeatUnproven | None:
         """Do what adapters/heartbeat.py does with a datagram."""
         link, cargo = arrived.link, arrived.beat
         receiver = self.receiver
@@ -214,7 +214,7 @@ class Daemon:
             return None
         if isinstance(judged, Unproven):
             self.echo[link] = (judged.beat.view.boot, judged.beat.sent_s)
-            return None
+            return e.HeartbeatUnproven(link)
         self.echo[link] = (judged.view.boot, judged.sent_s)
         echoed = judged.echo[1] if judged.echo is not None and judged.echo[0] == self.boot else None
         return e.HeartbeatSeen(link, judged.view, echoed)

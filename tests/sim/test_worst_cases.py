@@ -51,7 +51,7 @@ def test_watchdog_alone_stops_a_node(seed: int) -> None:
     row.world.machines[A].useless |= {"pause", "reset"}
     row.isolated(A)
     row.passes(30.0)
-    assert 13.0 <= row.resets(A)[0] <= 16.5
+    assert 10.0 <= row.resets(A)[0] <= 13.5, "a fresh lease feeds it, and a fresh one is younger than 3 s"
     row.taken_over(by_s=20.0, not_before_s=row.resets(A)[0])
     row.recovers()
 

@@ -73,10 +73,15 @@ class Channel:
 
     def __init__(self) -> None:
         self.sent: list[PeerView] = []
+        self.told: list[Event] = []
 
-    def send(self, view: PeerView) -> None:
+    def send(self, view: PeerView, *, echoing: bool) -> None:
         """Keep a view."""
         self.sent.append(view)
+
+    def heard(self, event: Event) -> None:
+        """Keep what the core has taken in."""
+        self.told.append(event)
 
 
 def test_status_matches_its_schema() -> None:

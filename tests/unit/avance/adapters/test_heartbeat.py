@@ -13,7 +13,7 @@ import pytest
 from avance.adapters import heartbeat as module
 from avance.adapters.heartbeat import HeartbeatChannel
 from avance.config import parse
-from avance.core.events import DatagramsRefused, Event, HeartbeatSeen
+from avance.core.events import DatagramsRefused, Event, HeartbeatSeen, HeartbeatUnproven, Tick
 from avance.core.model import PairState, PeerView, Record
 from avance.wire.heartbeat import Heartbeat, Rejected, decode, encode, link_key
 from tests.playbook import PRIV, A, B
@@ -63,6 +63,14 @@ def listening(events: list[Event]) -> Iterator[HeartbeatChannel]:
                 loop.remove_reader(descriptor)
 
 
+async def echo_of(mine: HeartbeatChannel, peer: socket.socket, *, echoing: bool = True) -> tuple[str, float] | None:
+    """Send a heartbeat and return what it echoes."""
+    mine.send(VIEW, echoing=echoing)
+    sent = decode(KEY, await asyncio.get_running_loop().sock_recv(peer, 8192))
+    assert not isinstance(sent, Rejected)
+    return sent.echo
+
+
 def test_heartbeat_is_believed_and_echoed(peer: socket.socket) -> None:
     """What the peer sends arrives as an event, and our next heartbeat echoes it."""
     events: list[Event] = []
@@ -73,11 +81,9 @@ def test_heartbeat_is_believed_and_echoed(peer: socket.socket) -> None:
             peer.sendto(encode(KEY, beat), ("127.0.0.1", module.PORT))
             async with asyncio.timeout(100):
                 await until(lambda: bool(events))
-                mine.send(VIEW)
-                raw = await asyncio.get_running_loop().sock_recv(peer, 8192)
-            sent = decode(KEY, raw)
-            assert not isinstance(sent, Rejected)
-            assert sent.echo == ("b-boot", 50.0)
+                mine.heard(events[0])
+                assert await echo_of(mine, peer) == ("b-boot", 50.0)
+                assert await echo_of(mine, peer, echoing=False) is None
 
     asyncio.run(story())
     assert events == [HeartbeatSeen(PRIV, VIEW, 41.5)]
@@ -100,26 +106,41 @@ def test_echo_of_an_earlier_boot_is_none(peer: socket.socket) -> None:
 
 
 def test_unproven_boot_is_echoed_but_not_believed(peer: socket.socket) -> None:
-    """A peer that has not shown that it hears us gets an echo, which lets it show that, and makes no event."""
+    """A peer that has not shown that it hears us gets an echo, and the core hears that something was echoed."""
     events: list[Event] = []
 
     async def story() -> None:
         with listening(events) as mine:
             peer.sendto(encode(KEY, Heartbeat(PRIV, 1, 50.0, None, VIEW)), ("127.0.0.1", module.PORT))
 
-            async def echoed() -> None:
-                while True:
-                    mine.send(VIEW)
-                    sent = decode(KEY, await asyncio.get_running_loop().sock_recv(peer, 8192))
-                    assert not isinstance(sent, Rejected)
-                    if sent.echo == ("b-boot", 50.0):
-                        return
-                    await asyncio.sleep(0.01)
-
-            await asyncio.wait_for(echoed(), 5.0)
+            async with asyncio.timeout(100):
+                await until(lambda: bool(events))
+                mine.heard(events[0])
+                assert await echo_of(mine, peer) == ("b-boot", 50.0)
 
     asyncio.run(story())
-    assert events == []
+    assert events == [HeartbeatUnproven(PRIV)]
+
+
+def test_nothing_is_echoed_that_the_core_has_not_heard(peer: socket.socket) -> None:
+    """What still waits in the queue of events is not echoed: the core has to know of each lease that it renews."""
+    events: list[Event] = []
+
+    async def story() -> None:
+        with listening(events) as mine:
+            for seq in (1, 2):
+                beat = Heartbeat(PRIV, seq, 50.0 + seq, ("a-boot", 41.5), VIEW)
+                peer.sendto(encode(KEY, beat), ("127.0.0.1", module.PORT))
+            async with asyncio.timeout(100):
+                await until(lambda: len(events) == 2)
+                assert await echo_of(mine, peer) is None
+                mine.heard(Tick())
+                assert await echo_of(mine, peer) is None
+                for event, sent_s in zip(list(events), (51.0, 52.0), strict=True):
+                    mine.heard(event)
+                    assert await echo_of(mine, peer) == ("b-boot", sent_s)
+
+    asyncio.run(story())
 
 
 def test_first_word_of_a_new_boot_is_answered_at_once(peer: socket.socket) -> None:
@@ -129,13 +150,16 @@ def test_first_word_of_a_new_boot_is_answered_at_once(peer: socket.socket) -> No
     async def story() -> None:
         loop = asyncio.get_running_loop()
         with listening(events) as mine:
-            mine.send(VIEW)
+            mine.send(VIEW, echoing=True)
             first = decode(KEY, await loop.sock_recv(peer, 8192))
             assert not isinstance(first, Rejected)
             assert first.echo is None
             for seq in (1, 2):
                 peer.sendto(encode(KEY, Heartbeat(PRIV, seq, 50.0 + seq, None, VIEW)), ("127.0.0.1", module.PORT))
-            answer = decode(KEY, await asyncio.wait_for(loop.sock_recv(peer, 8192), 5.0))
+            await asyncio.wait_for(until(lambda: len(events) == 2), 100.0)
+            for event in list(events):
+                mine.heard(event)
+            answer = decode(KEY, await asyncio.wait_for(loop.sock_recv(peer, 8192), 100.0))
             assert not isinstance(answer, Rejected)
             assert answer.echo == ("b-boot", 51.0)
             assert answer.seq == first.seq + 1
@@ -143,7 +167,7 @@ def test_first_word_of_a_new_boot_is_answered_at_once(peer: socket.socket) -> No
                 await asyncio.wait_for(loop.sock_recv(peer, 8192), 0.2)
 
     asyncio.run(story())
-    assert events == []
+    assert events == [HeartbeatUnproven(PRIV)] * 2
 
 
 def test_forged_and_replayed_datagrams_are_counted(peer: socket.socket) -> None:
@@ -205,7 +229,7 @@ def test_unsendable_heartbeat_is_counted(peer: socket.socket, monkeypatch: pytes
     async def story() -> None:
         with channel([]) as mine:
             monkeypatch.setattr(module, "seal", lambda *_: b"x" * 70_000)
-            mine.send(VIEW)
+            mine.send(VIEW, echoing=True)
             assert mine.unsent == {PRIV: 1}
 
     asyncio.run(story())

@@ -8,7 +8,7 @@ import pytest
 
 from avance.core import commands as c
 from avance.core import events as e
-from avance.core.model import DiskRole, DiskState, LinkName, Outcome, Record
+from avance.core.model import DiskRole, DiskState, LinkName, Outcome, PairState, Record
 from tests.playbook import (
     BIZ,
     PRIV,
@@ -152,3 +152,27 @@ def test_refused_datagrams_are_told_once_a_minute_and_reason() -> None:
         book.peer_says()
     assert [second for second, code in told if code == "datagrams_refused"] == [0, 0, 60, 120]
     assert "on link biz0: 1 refused" in book.reasons
+
+
+def test_owner_of_a_newer_epoch_renews_no_lease() -> None:
+    """A save hangs, so the news of a newer epoch cannot be acted on; the echo that comes with it renews nothing."""
+    book = paired(A, policy="safety", watchdog=True)
+    book.engine.saving = book.engine.record
+    newer = Record(4, B, peer_outdated=True)
+    for _ in range(16):
+        book.now += 0.5
+        commands = book.peer_says(record=newer, pair=PairState.ALONE)
+    assert book.engine.pair is PairState.PAIRED, "it could not be judged"
+    assert not book.engine.liveness.lease_valid(book.now)
+    assert book.engine.guard._busy, "its VMs are being paused"
+    assert c.FeedWatchdog() not in commands
+
+
+def test_unproven_heartbeat_counts_as_a_receipt_only() -> None:
+    """A heartbeat that is not believed says nothing about the peer, but it was heard, and it is echoed."""
+    book = paired(B)
+    before, book.now = book.engine.peer, book.now + 4.0
+    book.hears(e.HeartbeatUnproven(PRIV))
+    assert book.engine.peer == before
+    assert book.engine.liveness.heard_at_s == book.now
+    assert not book.engine.liveness.peer_alive(book.now)

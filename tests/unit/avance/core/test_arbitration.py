@@ -195,3 +195,26 @@ def test_begin_forgets_everything() -> None:
     power_reads(one, "off", 2.0)
     one.begin(5)
     assert (one.epoch, one.answers, one.power) == (5, {}, Power.NOT_CUT)
+
+
+@pytest.mark.parametrize("power", [Power.OFF_EARLY, Power.OFF])
+def test_heard_after_off_is_not_off(power: Power) -> None:
+    """What was read before the peer was heard again proves nothing; what was read after it still does."""
+    one = asking()
+    one.watch_power(5.0 if power is Power.OFF_EARLY else 0.5, 0.0)
+    power_reads(one, "off", 1.0)
+    assert one.power is power
+    one.heard(0.9)
+    assert one.power is power
+    one.heard(1.1)
+    assert one.power is Power.NOT_CUT
+
+
+def test_heard_after_a_cut_is_not_cut() -> None:
+    """The same for power that this node switched off itself."""
+    one = asking()
+    one.fetch((Need.CUT_POWER,), ())
+    one.done(e.CommandDone("CutPeerPower", None, OK, "off"), 1.0)
+    before = one.power
+    one.heard(2.0)
+    assert (before, one.power) == (Power.OFF, Power.NOT_CUT)

@@ -178,3 +178,14 @@ def test_lone_right_that_is_being_given_up_answers_nothing(outcome: Outcome | No
     commands = book.hears(e.DiskChanged(WEB, peer_gone(P, suspended=True)))
     commands += book.hears(e.FencePeerAsked(WEB, 5))
     assert not any(isinstance(one, c.AnswerFencePeer | c.ResumeDisk) for one in commands)
+
+
+def test_late_echo_starts_nothing() -> None:
+    """An echo that was under way for long pairs a node whose lease has ended: its VM stays down until a fresh one."""
+    book = paired(A)
+    book.engine.units[WEB].state = VmState.STANDBY
+    sent_s, book.now = book.now, book.now + 20.0
+    book.hears(e.HeartbeatSeen(BIZ, book.peer, sent_s))
+    assert driving.around(book.engine, WEB, book.now).goal is Goal.HOLD
+    book.peer_says()
+    assert driving.around(book.engine, WEB, book.now).goal is Goal.RUN

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import random
-from dataclasses import replace
+from dataclasses import fields, replace
 
 import pytest
 
@@ -203,10 +203,10 @@ def test_no_watchdog_no_feed() -> None:
 
 @pytest.mark.parametrize("seed", range(200))
 def test_last_feed_is_never_later_than_the_lease(seed: int) -> None:
-    """In simulated time, lossy and one-way links included, a writer without the lone right feeds only within its lease.
+    """In simulated time, lossy and one-way links included, a writer without the lone right feeds by a fresh lease only.
 
     This is the step of the inequality that the watchdog rests on (arbitration design, section 5): with s the send time
-    of the last echoed heartbeat, the last feed is at the latest at s + lease, so the reset at s + lease + watchdog.
+    of the last echoed heartbeat, the last feed is before s + link_down, so the reset before s + link_down + watchdog.
     """
     chance = random.Random(seed)
     liveness, guard, now, s, last_feed = Liveness(TIMERS, (PRIV,)), Guard(TIMERS), 100.0, 100.0, None
@@ -228,7 +228,7 @@ def test_last_feed_is_never_later_than_the_lease(seed: int) -> None:
         said = names(guard, standing, now)
         if "FeedWatchdog" in said:
             last_feed = now
-            assert now < s + TIMERS.lease_s
+            assert now < s + TIMERS.link_down_s
         if now >= s + TIMERS.grant_s:
             assert guard._reset_at is not None, "and a loop that turns resets the node by itself long before that"
     reset_by = (last_feed or 0.0) + TIMERS.watchdog_s
@@ -291,3 +291,17 @@ def test_gate_never_outlasts_the_lease() -> None:
         said = (gate(guard, standing) or [said])[-1]
         assert (said is None) == standing.solo
         assert said is None or said <= standing.lease_until_s
+
+
+@pytest.mark.parametrize(("age_s", "feeds"), [(2.9, True), (3.0, False), (5.9, False)])
+def test_only_a_fresh_lease_feeds(age_s: float, feeds: bool) -> None:
+    """The watchdog is fed while the last echo is younger than 3 s; the rest of the lease covers an unnoticed pause."""
+    aged = replace(OWNER, lease_age_s=age_s, lease_until_s=106.0 - age_s)
+    assert ("FeedWatchdog" in names(Guard(TIMERS), aged)) is feeds
+
+
+@pytest.mark.parametrize("dilation", [1.0, 4.0, 8.0, 40.0])
+def test_first_turn_closes_the_gate_at_any_dilation(dilation: float) -> None:
+    """Whoever owns nothing says so to the gate in its first turn: without a word it would not be put in place."""
+    times = {field.name: getattr(Timers(), field.name) * dilation for field in fields(Timers)}
+    assert gate(Guard(Timers(**times)), replace(IDLE, owner=False)) == [0.0]

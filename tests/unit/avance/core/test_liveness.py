@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
+
 import pytest
 
 from avance.core.liveness import Liveness
@@ -256,3 +258,101 @@ def test_pause_is_no_fall_of_a_link() -> None:
     liveness.void(55.1)
     liveness.update(55.1)
     assert until(liveness, 55.2, 1.0, heard=PRIV) == [(0.0, UP)]
+
+
+# ---------------------------------------------------------------- what the peer's lease can count from
+
+
+def exchanges(liveness: Liveness, times: int, start: float = 50.0) -> float:
+    """Let both nodes hear each other's newest heartbeat at each beat; returns when the last one was."""
+    for number in range(times):
+        now = start + number / 2
+        if number:
+            liveness.heartbeat_seen(PRIV, now - 0.5, now)
+        liveness.sent(now, echoing=True)
+    return start + (times - 1) / 2
+
+
+def test_every_receipt_counts_for_the_wait() -> None:
+    """A receipt without an echo, on a link that is down, even one that is not believed: each can have been echoed."""
+    liveness = fresh()
+    liveness.update(50.0)
+    heard: list[float | None] = [liveness.heard_at_s]
+    liveness.heartbeat_seen(BIZ, None, 60.0)
+    heard.append(liveness.heard_at_s)
+    assert liveness.state(BIZ) is DOWN
+    liveness.receipt(PRIV, 70.0)
+    assert [*heard, liveness.heard_at_s] == [None, 60.0, 70.0]
+    assert liveness.last_receipt_at == 70.0
+
+
+def test_standing_still_is_no_receipt() -> None:
+    """After a standstill of this node the links get new time, but nothing was echoed meanwhile: the wait goes on."""
+    liveness = fresh()
+    liveness.receipt(PRIV, 50.0)
+    until(liveness, 50.0, 1.0)
+    liveness.update(60.0)
+    assert (liveness.last_receipt_at, liveness.heard_at_s) == (60.0, 50.0)
+    assert liveness.catches_up(60.5)
+    assert not liveness.catches_up(60.6)
+
+
+def test_contact_is_one_round_older_than_the_lease() -> None:
+    """That the peer hears us is known from its echo; that its own lease lives only from the echo of the echo before."""
+    liveness = fresh()
+    liveness.sent(50.0, echoing=True)
+    liveness.heartbeat_seen(PRIV, 50.0, 50.1)
+    assert (liveness.lease_from_s, liveness.contact_s) == (50.0, None), "our heartbeat had nothing to echo yet"
+    last = exchanges(fresh_one := fresh(), 6)
+    assert fresh_one.lease_from_s == last - 0.5
+    assert fresh_one.contact_s == last - 1.0
+
+
+def test_peer_that_is_not_heard_has_an_old_lease() -> None:
+    """The peer hears us and answers, but our echo was old: for its lease that is worth nothing."""
+    liveness = fresh()
+    last = exchanges(liveness, 6)
+    for number in range(1, 8):
+        liveness.sent(last + number / 2, echoing=True)
+    liveness.heartbeat_seen(PRIV, last + 3.5, last + 3.5)
+    assert liveness.lease_from_s == last + 3.5
+    assert liveness.contact_s == last - 0.5, "its heartbeat that we echoed last had echoed ours of that time"
+
+
+def test_what_went_without_an_echo_shows_no_contact() -> None:
+    """While this node echoes nothing, an answer of the peer says nothing of the peer's lease."""
+    liveness = fresh()
+    last = exchanges(liveness, 6)
+    liveness.sent(last + 0.5, echoing=False)
+    liveness.heartbeat_seen(PRIV, last + 0.5, last + 1.0)
+    assert liveness.contact_s == last - 1.0
+
+
+def test_contact_on_one_link_says_nothing_of_the_other() -> None:
+    """The echo on a link is of what was heard on that link."""
+    liveness = fresh()
+    last = exchanges(liveness, 6)
+    liveness.sent(last + 0.5, echoing=True)
+    liveness.heartbeat_seen(BIZ, last + 0.5, last + 1.0)
+    assert liveness.contact_s == last - 1.0
+
+
+def test_standstill_spoils_the_proof_and_keeps_the_contact() -> None:
+    """After a pause of this machine its clock no longer bounds when the peer could go on alone."""
+    liveness = fresh()
+    last = exchanges(liveness, 6)
+    assert liveness.proof_s == liveness.contact_s
+    liveness.void(last + 1.0)
+    assert (liveness.contact_s, liveness.proof_s) == (last - 1.0, None)
+    after = exchanges(liveness, 4, last + 2.0)
+    assert liveness.proof_s == liveness.contact_s == after - 1.0
+
+
+@pytest.mark.parametrize("dilation", [1.0, 8.0])
+def test_peer_has_two_heartbeats_to_answer_after_a_pause(dilation: float) -> None:
+    """However slow the site: an owner that was paused waits for two heartbeats before it counts its peer as lost."""
+    times = {field.name: getattr(Timers(), field.name) * dilation for field in fields(Timers)}
+    liveness = Liveness(Timers(**times), (PRIV, BIZ))
+    liveness.void(50.0)
+    assert liveness.lease_age_s(50.0 + 0.99 * dilation) < 5.0 * dilation
+    assert liveness.lease_age_s(50.0 + dilation) >= 5.0 * dilation

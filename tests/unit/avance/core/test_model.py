@@ -84,3 +84,17 @@ def test_in_sync_needs_everything() -> None:
     assert not replace(good, peer_disk=DiskState.OUTDATED).in_sync
     assert not replace(good, out_of_sync_kib=4).in_sync
     assert not peer_gone(DiskRole.PRIMARY).in_sync
+
+
+def test_unnoticed_pause_fits_into_the_wait() -> None:
+    """The longest pause that is not noticed, and the second that the hardware clock does not tell, fit exactly."""
+    assert Timers(pause_s=2.0).unsafe_reason() is None
+    assert "unnoticed pause" in str(Timers(pause_s=2.01).unsafe_reason())
+    assert "unnoticed pause" in str(Timers(link_down_s=3.01).unsafe_reason())
+
+
+@pytest.mark.parametrize("tenths", range(10, 401, 7))
+def test_every_dilation_is_safe(tenths: int) -> None:
+    """No dilation of the defaults is refused because of the last bit of a sum."""
+    times = {field.name: getattr(Timers(), field.name) * tenths / 10 for field in fields(Timers)}
+    assert Timers(**times).unsafe_reason() is None

@@ -32,7 +32,7 @@ def test_worst_cases_are_those_of_the_brief() -> None:
         "  8 s = peer_lost 5 + backup_delay 3, plus what the BMC takes",
         "  17 s = peer_lost 5 + takeover_wait 12, when nothing is known of it",
         "  8 s = grant 8; a witness has 8 s = 5 + 3 x try 1",
-        "16 s = lease 6 + watchdog 10.",
+        "13 s = link_down 3 + watchdog 10:",
     ):
         assert line in page, line
 

@@ -246,3 +246,15 @@ def test_eight_vms_fit_into_one_datagram() -> None:
     witnesses = ("w" * 32, "x" * 32)
     view = replace(VIEW, vms=vms, record=record, machine="m" * 36, boot="d" * 32, witnesses=witnesses)
     assert len(encode(KEY, replace(BEAT, link=LinkName("priv0"), view=view))) < 1400
+
+
+def test_unproven_heartbeat_is_taken_once() -> None:
+    """Each of them puts off a takeover, so what was recorded earlier can be played once and no more."""
+    side = receiver()
+    first, second = replace(BEAT, echo=None), replace(BEAT, echo=None, seq=6)
+    assert side.accept(PRIV, encode(KEY, first)) == Unproven(first)
+    assert "replayed" in reason(side.accept(PRIV, encode(KEY, first)))
+    assert side.accept(PRIV, encode(KEY, second)) == Unproven(second)
+    assert "replayed" in reason(side.accept(PRIV, encode(KEY, first)))
+    other = replace(BEAT, echo=None, view=replace(VIEW, boot="boot-2"))
+    assert side.accept(PRIV, encode(KEY, other)) == Unproven(other)
