@@ -5,7 +5,7 @@ known: a heartbeat is due, or a silence becomes long enough to matter. Every lim
 (the timers must rise), so nothing that silence brings can come before the first link, receipt or lease is that old;
 from then on the pair is not calm, and every tick is a short one again. Feeding the watchdog and teaching a witness ride
 on the turns of the heartbeats: both may be some tenths of a second late, and the first errs on the side of stopping.
-A whole turn, which judges everything, comes at least each 1.2 s.
+A whole turn, which judges everything, comes at least each 1.2 s (times the dilation).
 
 A wrong answer cannot break the inequality of decision 0015: while calm, the last echoed heartbeat is less than
 `suspect_s` old, so what is fed or let out then has its right. Any other rule that was missed here acts 1.2 s late.

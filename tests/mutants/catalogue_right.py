@@ -6,6 +6,7 @@ from tests.mutants.mutant import Edit, Mutant
 
 _TAKEOVER, _RIGHTS = "avance/core/takeover.py", "avance/core/rights.py"
 _ARBITRATION, _DRIVING = "avance/core/arbitration.py", "avance/core/driving.py"
+_AGAIN = "tests/unit/avance/core/test_heard_again.py"
 _COPY = Edit(_TAKEOVER, "    if record.owner != me and record.peer_outdated:\n", "    if False:\n")
 _GOOD = "(DiskState.UP_TO_DATE, DiskState.CONSISTENT) if situation is Situation.BOOT else (DiskState.UP_TO_DATE,)"
 _USABLE = "        return disk.disk in _GOOD\n"
@@ -120,6 +121,7 @@ MUTANTS = (
                 "        engine.lost_at = max(engine.lost_at, 0.0)\n",
             ),
         ),
+        units=(_AGAIN,),
     ),
     Mutant(
         "unbelieved-receipt-forgotten",
@@ -154,12 +156,13 @@ MUTANTS = (
                 "        return self.is_owner or not taking or self.saving is not None\n",
             ),
         ),
-        units=("tests/unit/avance/core/test_rights.py",),
+        units=(_AGAIN,),
     ),
     Mutant(
         "off-although-heard",
         "power that was read as off still counts after the peer was heard again",
         (Edit(_RIGHTS, "    engine.arbitration.heard(heard_at_s)\n", ""),),
+        units=(_AGAIN,),
     ),
     Mutant(
         "backup-does-not-wait",

@@ -3,7 +3,7 @@
 Node B is a whole engine of the product, behind the product's receiver of heartbeats. Of node A there is what its life
 hangs on: the product's liveness, which holds the lease, and the product's guard, which feeds the watchdog. Whatever
 else could stop A is useless: only its watchdog ends it. The witness grants B the next epoch at once, and A is cut off
-from it. An adversary decides for each slot of time which single heartbeats get through on the two links, in which order.
+from it. An adversary decides for each slot of time which single heartbeats get through on which link, in which order.
 Worlds that are equal in everything are followed once, and the paths to them are counted.
 
 The rule that is checked is the takeover inequality (arbitration design, section 5): at the moment when B commands the
@@ -154,7 +154,7 @@ class World:
             tick=True, pair=PairState.WAITING if lost else PairState.PAIRED, may_write=True, known=True, solo=False,
             lease_valid=liveness.lease_valid(now), lease_over=liveness.lease_over(now),
             lease_age_s=liveness.lease_age_s(now), lease_until_s=liveness.lease_until_s(now),
-            owner=True, deciding=False, watchdog=True,
+            owner=True, deciding=False, watchdog=True, superseded=False, leaving=False,
         )  # fmt: skip
         if any(isinstance(command, c.FeedWatchdog) for command, _ in self.guard.judge(standing, now)):
             self.fed_at = now

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from avance.core.model import PairState
-from tests.playbook import PRIV, A, B
+from avance.core.model import LinkName, PairState
+from tests.playbook import BIZ, PRIV, A, B
+from tests.sim.links import LINKS
 from tests.sim.rows import PLAIN, SAFE, SEEDS, WITNESS, Row
 from tests.sim.site import SimSite
 
@@ -133,3 +134,57 @@ def test_b13_forged_heartbeats() -> None:
     for machine in world.machines.values():
         assert machine.daemon is not None
         assert machine.daemon.receiver.rejected["wrong authentication code"] > 0
+
+
+def _once_each_way(row: Row, link: LinkName) -> None:
+    """One heartbeat of A reaches B on a link, and then one of B, which echoes it, reaches A there."""
+    world, port = row.world, row.world.network.ports[A, link]
+    heard_s, port.cut_out = world.engine(B).liveness.heard_at_s, 0
+    for _ in range(200):
+        row.passes(0.005)
+        if world.engine(B).liveness.heard_at_s != heard_s:
+            break
+    port.cut_out, port.cut_in = 1, 0
+    lease_s = world.engine(A).liveness.lease_from_s
+    for _ in range(200):
+        row.passes(0.005)
+        if world.engine(A).liveness.lease_from_s != lease_s:
+            break
+    port.cut_in = 1
+
+
+@pytest.mark.parametrize("link", [PRIV, BIZ])
+@pytest.mark.parametrize("seed", SEEDS)
+def test_b16_openings_cross_while_the_backup_waits(seed: int, link: LinkName) -> None:
+    """B waits; one heartbeat of A reaches it and its echo reaches A. Only A's watchdog works: B waits for that end."""
+    row = Row(WITNESS, seed)
+    row.world.boot_s = (30.0, 30.0)
+    row.world.machines[A].useless |= {"pause", "reset"}
+    row.breaks("witness.cut", "a/w1")
+    ports = [row.world.network.ports[A, one] for one in LINKS]
+    for port in ports:
+        port.cut_in = 1
+    row.world.poll()
+    row.passes(1.0)
+    for port in ports:
+        port.cut_out = 1  # A has heard no echo for a second, so its lease ends before B's clock does
+    row.world.poll()
+    row.passes(5.4)
+    assert row.pair(B) is PairState.WAITING
+    _once_each_way(row, link)
+    row.passes(30.0)
+    assert row.resets(A)
+    row.taken_over(by_s=60.0, not_before_s=row.resets(A)[0])
+
+
+@pytest.mark.parametrize("loss", [0.8, 0.85, 0.9, 0.93])
+def test_b16_single_frames_by_chance(loss: float) -> None:
+    """A loses its way to the witness, and both links lose most frames: the VM runs on one node at every moment."""
+    for seed in range(1, 26):
+        row = Row(WITNESS, seed)
+        row.world.tracing = False
+        row.world.boot_s = (30.0, 30.0)
+        row.breaks("witness.cut", "a/w1")
+        for port in ("a.priv0", "a.biz0"):
+            row.breaks("link.loss", port, probability=loss)
+        row.passes(90.0)

@@ -305,3 +305,22 @@ def test_one_restart_for_a_cure_until_it_is_cured(seed: int) -> None:
     row.heals(cut)
     row.world.resync_factor = 1.0
     row.recovers()
+
+
+@pytest.mark.parametrize("at_s", [0.5, 3.0, 8.0])
+@pytest.mark.parametrize("seed", SEEDS)
+def test_pause_that_is_too_short_to_be_noticed(seed: int, at_s: float) -> None:
+    """Only its watchdog stops A, and that stands still with A for almost 3 s: the wait of B is long enough for it."""
+    row = Row(WITNESS, seed)
+    row.world.boot_s = (30.0, 30.0)
+    row.world.command_s[c.StartDomain] = (0.5, 0.6)
+    row.world.machines[A].useless |= {"pause", "reset"}
+    row.isolated(A)
+    at = row.at
+    row.passes(at_s)
+    fault = row.breaks("node.pause", "a")
+    row.passes(2.9)
+    row.heals(fault)
+    row.at = at
+    row.passes(40.0)
+    row.taken_over(by_s=20.0, not_before_s=row.resets(A)[0])
