@@ -43,7 +43,16 @@ def test_what_was_planned_stands_beside_the_run(tmp_path: Path) -> None:
 
 
 class DeadSwitch:
-    """A switch that has ended."""
+    """A switch that ends at its first order, and knows whether the run had begun by then."""
+
+    def __init__(self, history: History) -> None:
+        self.history = history
+        self.zero_when_counting_s: list[float] = []
+
+    async def count_multicasts(self) -> None:
+        """Note the moment, and end."""
+        self.zero_when_counting_s.append(self.history.zero_at_s)
+        raise SwitchError("the switch has ended")
 
     async def rules(self) -> dict[str, object]:
         """Answer nothing."""
@@ -62,10 +71,15 @@ def broken_run(directory: Path, monkeypatch: pytest.MonkeyPatch, error: Exceptio
     (directory / "run").mkdir()
     bed = cold_bed(directory, directory, History(), site=SiteOptions(dilation=2.0))
     bed.nodes = {}
-    vars(bed)["switch"] = DeadSwitch()
+    switch = DeadSwitch(bed.history)
+    vars(bed)["switch"] = switch
     bed.speedometer = Speedometer(directory / "speed.log")
     bed.speedometer.points = [Point(1e12 + 5 * number, speed, 1.0) for number in range(40)]
-    return asyncio.run(run(bed, Plan(replace(primary_crash(7), site=SiteOptions(dilation=2.0)), directory / "run")))
+    plan = Plan(replace(primary_crash(7), site=SiteOptions(dilation=2.0)), directory / "run")
+    try:
+        return asyncio.run(run(bed, plan))
+    finally:
+        assert switch.zero_when_counting_s[:1] == [0.0], "multicasts were not counted from before the run began"
 
 
 @pytest.mark.parametrize(
