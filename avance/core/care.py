@@ -62,7 +62,8 @@ class Care:
     def unchanged_until(self, now: float) -> float:
         """Until when time alone changes neither which witnesses are up nor which are lost."""
         since = now if self._since is None else self._since
-        ends = [self._taught_at[name] + _FRESH_S * self.timers.second_s for name in self.names if name in self._taught_at]
+        fresh_s = _FRESH_S * self.timers.second_s
+        ends = [self._taught_at[name] + fresh_s for name in self.names if name in self._taught_at]
         ends += [self._taught_at.get(name, since) + self.timers.witness_lost_s for name in self.names]
         return min((end for end in ends if end > now), default=inf)
 

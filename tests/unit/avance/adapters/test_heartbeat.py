@@ -157,7 +157,7 @@ def test_first_word_of_a_new_boot_is_answered_at_once(peer: socket.socket) -> No
             for seq in (1, 2):
                 peer.sendto(encode(KEY, Heartbeat(PRIV, seq, 50.0 + seq, None, VIEW)), ("127.0.0.1", module.PORT))
             await asyncio.wait_for(until(lambda: len(events) == 2), 100.0)
-            for event in list(events):
+            for event in events:
                 mine.heard(event)
             answer = decode(KEY, await asyncio.wait_for(loop.sock_recv(peer, 8192), 100.0))
             assert not isinstance(answer, Rejected)

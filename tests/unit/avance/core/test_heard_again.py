@@ -1,4 +1,4 @@
-"""A backup that hears the old primary again while it waits: its clock starts anew, and what it found out is judged anew.
+"""A backup that waits hears the old primary again: its clock starts anew, and what it found out is judged anew.
 
 Row B16 of the fault catalogue: openings cross, and every receipt can have renewed the primary's lease by its echo.
 """
