@@ -160,10 +160,13 @@ def _was_left(engine: Engine, vm: VmId) -> bool:
     view, peer = engine.units[vm].disk, engine.peer
     if view is None or not copies.is_lost(view):
         return False
+    alone = engine.record.solo(engine.setup.me)
+    if alone and engine.pair is not PairState.PAIRED:
+        return False  # the peer was lost before, even if DRBD has not noticed yet: this copy stays the good one
     if view.connection == "Connected":
         return view.peer_disk in (DiskState.UP_TO_DATE, DiskState.CONSISTENT)
     bare = peer is not None and copies.is_behind(peer.record, vm, copies.peer_copy(peer, vm).generations)
-    return not bare and not engine.record.solo(engine.setup.me)
+    return not bare and not alone
 
 
 def _tidy_record(engine: Engine, now: float) -> None:
