@@ -91,7 +91,7 @@ def _disk_changed(engine: Engine, vm: VmId, view: DiskView | None, now: float) -
     unit = engine.units[vm]
     before, unit.disk, unit.disk_known = unit.disk, view, True
     if before != view:
-        unit.changed_at = now
+        unit.changed_at, unit.read_for = now, None  # the same again later need not be the same generation
     if view is not None and view.replication == "SyncTarget":
         unit.resynced, unit.generations = True, ()  # what it had is being replaced; it is read again
     if copies.is_lost(view):

@@ -163,6 +163,8 @@ def _was_left(engine: Engine, vm: VmId) -> bool:
     alone = engine.record.solo(engine.setup.me)
     if alone and engine.pair is not PairState.PAIRED:
         return False  # the peer was lost before, even if DRBD has not noticed yet: this copy stays the good one
+    if engine.is_owner and view.role is not DiskRole.PRIMARY:
+        return False  # nobody writes
     if view.connection == "Connected":
         return view.peer_disk in (DiskState.UP_TO_DATE, DiskState.CONSISTENT)
     bare = peer is not None and copies.is_behind(peer.record, vm, copies.peer_copy(peer, vm).generations)

@@ -314,6 +314,7 @@ def _takeover_facts(engine: Engine, situation: takeover.Situation, now: float) -
         looked_at=seen.looked_at if fresh else None,
         gateway=seen.gateway if fresh else None,
         claimed=seen.claimed if fresh else (),
+        unheard=by_policy and engine.peer is None,
         searched=by_policy and engine.peer is not None and engine.peer.pair is PairState.WAITING,
         override=engine.override,
         behind=engine.behind,

@@ -96,7 +96,8 @@ class Facts:
     `lost_at` is when the question became allowed: for an owner by its lease clock, for a backup by its receipt clock.
     `looked_at` is when the neighbours were seen since the peer was heard last; `gateway` and `claimed` are what was
     seen; a `gateway` of None then means that none is configured. `searched`: the peer's last word was that it looked
-    for a right itself. `unelected`: the site has witnesses, and none is in office yet. `behind`: volumes whose copy
+    for a right itself. `unheard`: this run of the daemon has never
+    heard the peer. `unelected`: the site has witnesses, and none is in office yet. `behind`: volumes whose copy
     here must not be served.
     """
 
@@ -112,6 +113,7 @@ class Facts:
     gateway: bool | None = None
     claimed: tuple[str, ...] = ()
     searched: bool = False
+    unheard: bool = False
     override: bool = False
     unelected: bool = False
     behind: frozenset[VmId] = frozenset()
@@ -126,6 +128,7 @@ class Facts:
 # the own disk is UpToDate; 4 "peer was outdated" also on one that is only Consistent; 7 "peer was fenced by power".
 _OUTDATED, _ASSUMED_DEAD, _POWERED_OFF = 4, 5, 7
 _SEARCHED = "the peer's last word was that it looked for the right to go on alone, and it may have found it"
+_UNHEARD = "this daemon has not heard the peer since its start, and the peer may have gone on alone before that"
 _CUT_OFF = "no gateway answered: this node, not its peer, is or was cut off"
 _LAST_LOOK_S = 2.5  # the neighbours are looked at so long before a backup acts by policy: the evidence is fresh
 
@@ -214,8 +217,9 @@ def _by_arbiters(facts: Facts, timers: Timers, now: float) -> Verdict:
 def _without_arbiters(facts: Facts, timers: Timers, now: float) -> Verdict:
     if facts.unelected and facts.power is not Power.OFF_EARLY:
         return Refused(("no witness is in office yet, and the other node may have elected one already",))
-    if not facts.owner and facts.power is not Power.OFF_EARLY and (facts.gateway is False or facts.searched):
-        return Refused((_SEARCHED if facts.searched else _CUT_OFF,))  # that its power was cut later proves nothing
+    doubt = _SEARCHED if facts.searched else _UNHEARD if facts.unheard else _CUT_OFF if facts.gateway is False else None
+    if not facts.owner and facts.power is not Power.OFF_EARLY and doubt is not None:
+        return Refused((doubt,))  # that its power was cut later proves nothing
     if facts.power in (Power.OFF, Power.OFF_EARLY):
         return Allowed("power fence", _POWERED_OFF, "the peer's power was read as off")
     needs = [Need.CUT_POWER] if facts.power is Power.NOT_CUT else []

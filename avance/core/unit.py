@@ -215,6 +215,8 @@ class VmUnit:
         disk = self.disk
         if disk is None or disk.disk in (*_GONE, DiskState.ATTACHING, DiskState.NEGOTIATING) or disk.suspended:
             return None
+        if disk.disk is DiskState.INCONSISTENT or disk.replication in ("SyncSource", "SyncTarget"):
+            return None  # while a copy is filled, DRBD gives it an identifier that says nothing
         met = around.pair is PairState.PAIRED and disk.connection == "Connected"
         if not met and not (around.solo and self.state is VmState.RUNNING):
             return None

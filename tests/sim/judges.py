@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from avance.core import copies
 from avance.core.model import DiskState, NodeId, PairState, VmId
 from tests.playbook import A, B
 from tests.sim.drbd_side import CONNECTED, Side
@@ -179,7 +180,8 @@ class Judges(Hole):
         if record.epoch > theirs.epoch and record.peer_outdated:
             for resource in self.world.resources.values():
                 side = resource.sides[machine.name]
-                held = resource.vm not in record.behind  # one that is behind is never served, whatever DRBD calls it
+                # One that is behind is never served, whatever DRBD calls it.
+                held = not copies.is_behind(record, resource.vm, copies.words(side.words()))
                 if held and side.up and side.disk in (DiskState.UP_TO_DATE, DiskState.CONSISTENT):
                     self.fail("I1", f"{machine.name} consents to epoch {record.epoch} while its copy is {side.disk}")
         if record.epoch == theirs.epoch and theirs.solo(owner.name) and not record.peer_outdated:
