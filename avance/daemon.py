@@ -21,6 +21,7 @@ from avance.adapters.control import serve
 from avance.adapters.drbd import DrbdDisks
 from avance.adapters.gate import LeaseGate
 from avance.adapters.heartbeat import HeartbeatChannel
+from avance.adapters.mirror import DataMirror
 from avance.adapters.neighbours import ArpNeighbours
 from avance.adapters.netlink import NodeNetwork, put_filter, warm_up
 from avance.adapters.power import PeerBmc
@@ -61,9 +62,12 @@ _DiskCommand = (
     | c.OutdateDisk
     | c.KeepCopy
     | c.ResyncDisk
+    | c.InvalidateDisk
 )
+_MirrorCommand = c.KeepMirrorNote | c.UseMirrorNote | c.ReuseHalves | c.TrustMirror
 _Work = (
     _DiskCommand
+    | _MirrorCommand
     | c.SaveRecord
     | c.HoldAddress
     | c.ReleaseAddress
@@ -84,8 +88,8 @@ _Work = (
 class Node:
     """A paired node: the engine, its adapters and the loop between them."""
 
-    def __init__(self, config: Config, raw: dict[str, Any]) -> None:
-        """Build everything; nothing outside is touched yet.
+    def __init__(self, config: Config, raw: dict[str, Any], mirror: DataMirror | None = None) -> None:
+        """Build everything; nothing outside is touched yet. The mirror is there before the node is paired.
 
         Raises:
             StoreError: the durable record is damaged.
@@ -98,6 +102,7 @@ class Node:
         sink = self._events.put_nowait
         self._store = RecordStore(STATE_DIR, config.dilation)
         self._disks = DrbdDisks(config, sink)
+        self._mirror = mirror or DataMirror(STATE_DIR)
         self._hypervisor = XenHypervisor(config, sink)
         self._network = NodeNetwork(config, sink)
         self._wires = DomainWires()
@@ -116,6 +121,7 @@ class Node:
     async def run(self) -> None:
         """Serve until the process ends."""
         self._journal.begin(self.engine, now_s())
+        self._mirror.attach(self._events.put_nowait)
         self._journal.milestone("daemon_started", now_s(), f"epoch {self.engine.record.epoch} was durable")
         with HeartbeatChannel(self.config, self._boot, self._events.put_nowait) as channel:
             self._rejected = channel.rejected
@@ -165,10 +171,8 @@ class Node:
 
     def _work(self, command: _Work) -> Awaitable[Done]:
         match command:
-            case c.AskWitness(witness, epoch, nonce):
-                return self._witnesses.ask(witness, epoch, nonce)
-            case c.TeachWitness(witness, epoch, owner, paired):
-                return self._witnesses.teach(witness, epoch, owner, paired=paired)
+            case c.AskWitness() | c.TeachWitness():
+                return self._witness_work(command)
             case c.SaveRecord(record):
                 return self._store.save(record)
             case c.HoldAddress():
@@ -187,8 +191,17 @@ class Node:
                 return self._power_work(command)
             case c.ProbeNeighbours():
                 return self._neighbours.probe()
+            case c.KeepMirrorNote() | c.UseMirrorNote() | c.ReuseHalves() | c.TrustMirror():
+                return self._mirror_work(command)
             case _:
                 return self._disk_work_when_up(command)
+
+    def _witness_work(self, command: c.AskWitness | c.TeachWitness) -> Awaitable[Done]:
+        match command:
+            case c.AskWitness(witness, epoch, nonce):
+                return self._witnesses.ask(witness, epoch, nonce)
+            case c.TeachWitness(witness, epoch, owner, paired):
+                return self._witnesses.teach(witness, epoch, owner, paired=paired)
 
     async def _pause_vms(self) -> Done:
         """First off the wire, which takes no time; both have to succeed."""
@@ -211,8 +224,21 @@ class Node:
             case c.RestorePeerPower():
                 return await self._power.restore()
 
+    def _mirror_work(self, command: _MirrorCommand) -> Awaitable[Done]:
+        match command:
+            case c.KeepMirrorNote(note):
+                return self._mirror.keep_note(note)
+            case c.UseMirrorNote(note):
+                return self._mirror.use_note(note)
+            case c.ReuseHalves():
+                return self._mirror.reuse()
+            case c.TrustMirror():
+                return self._mirror.trust()
+
     async def _disk_work_when_up(self, command: _DiskCommand) -> Done:
         up = await self._network.wait_up()
+        if isinstance(command, c.PrepareVolume) and up.outcome is Outcome.OK:
+            up = await self._mirror.ready()
         return await self._disk_work(command) if up.outcome is Outcome.OK else up
 
     def _disk_work(
@@ -236,10 +262,17 @@ class Node:
                 return self._disks.resume(vm)
             case c.DisconnectDisk(vm):
                 return self._disks.disconnect(vm)
+            case _:
+                return self._copy_work(command)
+
+    def _copy_work(self, command: c.OutdateDisk | c.ResyncDisk | c.InvalidateDisk | c.KeepCopy) -> Awaitable[Done]:
+        match command:
             case c.OutdateDisk(vm):
                 return self._disks.outdate(vm)
             case c.ResyncDisk(vm):
                 return self._disks.resync(vm)
+            case c.InvalidateDisk(vm):
+                return self._disks.invalidate(vm)
             case c.KeepCopy(vm, epoch):
                 return self._disks.keep(vm, epoch)
             case _:
@@ -352,6 +385,7 @@ class Daemon:
 
     def __init__(self) -> None:
         self._node: Node | None = None
+        self._mirror = DataMirror(STATE_DIR)
         self._paired = asyncio.Event()
         self._pairing = asyncio.Lock()
 
@@ -363,13 +397,14 @@ class Daemon:
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(serve(Path(avance.CONTROL_SOCKET), self._request))
             _notify_ready()
+            tasks.create_task(self._mirror.run())
             tasks.create_task(asyncio.to_thread(warm_up))
             await self._paired.wait()
             assert self._node is not None
             await self._node.run()
 
     def _adopt(self, raw: dict[str, Any]) -> None:
-        self._node = Node(parse(raw["node"], raw["site"], raw["vms"]), raw)
+        self._node = Node(parse(raw["node"], raw["site"], raw["vms"]), raw, self._mirror)
         self._paired.set()
 
     async def _request(self, request: dict[str, Any]) -> dict[str, Any]:
@@ -381,7 +416,7 @@ class Daemon:
     async def _dispatch(self, request: dict[str, Any]) -> dict[str, Any]:
         op = request["op"]
         if op == "status":
-            return self._node.status() if self._node is not None else unpaired(now_s())
+            return self._node.status() if self._node is not None else unpaired(now_s(), self._mirror.view)
         if op == "pair":
             async with self._pairing:
                 return await self._pair(request)

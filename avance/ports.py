@@ -71,6 +71,34 @@ class Disks(Protocol):
         """Copy this node's volume to the connected peer in full."""
         ...
 
+    def invalidate(self, vm: VmId) -> Awaitable[Done]:
+        """Mark the local copy as bad in every block."""
+        ...
+
+
+class Mirror(Protocol):
+    """The mirror of this node's data disks; each change of it is reported as an event."""
+
+    def ready(self) -> Awaitable[Done]:
+        """Wait until it has been looked at the disks; FAILED when there is no current half, with the reason."""
+        ...
+
+    def keep_note(self, note: str) -> Awaitable[Done]:
+        """Make the peer's note of its newest half durable here."""
+        ...
+
+    def use_note(self, note: str) -> Awaitable[Done]:
+        """Take this note for this node's own, and look at the disks again."""
+        ...
+
+    def reuse(self) -> Awaitable[Done]:
+        """Make a new, empty mirror of what is left of the old one."""
+        ...
+
+    def trust(self) -> Awaitable[Done]:
+        """Note that the half in use lacks nothing any more that anybody would miss."""
+        ...
+
 
 class Hypervisor(Protocol):
     """Domains; `read` reports what it saw as an event before it is done."""

@@ -150,6 +150,10 @@ class DrbdDisks:
         """Copy this node's volume to the connected peer in full."""
         return (await run(drbd.resync_argv(vm), timeout_s=_SHORT_S * self._slow)).done
 
+    async def invalidate(self, vm: VmId) -> Done:
+        """Mark the local copy as bad in every block."""
+        return (await run(drbd.invalidate_argv(vm), timeout_s=_SHORT_S * self._slow)).done
+
     async def follow(self) -> None:
         """Follow the event stream for ever; when it breaks, say so and open it again."""
         while True:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from avance.core import alerts, rights
 from avance.core import commands as c
-from avance.core.model import LinkState, PairState, VmId, VmState
+from avance.core.model import LinkState, MirrorState, PairState, VmId, VmState
 from avance.core.unit import Circumstances, Goal
 
 if TYPE_CHECKING:
@@ -38,6 +38,8 @@ def around(engine: Engine, vm: VmId, now: float) -> Circumstances:
         cut=engine.private_link() is LinkState.DOWN,
         keep=engine.record.epoch if engine.yields and engine.record.split else 0,
         discard=vm in engine.record.discard,
+        unproven=engine.mirror.view.state is MirrorState.UNPROVEN and not owner,
+        peer_good=engine.peer is not None and vm in engine.peer.good,
     )
 
 

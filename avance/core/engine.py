@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from avance.core import absorb, alerts, driving, pairing, rights, takeover
+from avance.core import absorb, alerts, driving, mirror, pairing, rights, takeover
 from avance.core import commands as c
 from avance.core import events as e
 from avance.core.arbitration import Arbitration
@@ -20,8 +20,10 @@ from avance.core.guard import Guard
 from avance.core.liveness import Liveness
 from avance.core.model import (
     Alert,
+    DiskState,
     LinkName,
     LinkState,
+    MirrorState,
     NodeId,
     PairState,
     PeerView,
@@ -103,6 +105,7 @@ class Engine:
         self.arbitration = Arbitration(setup.timers, setup.boot, setup.power)
         self.guard = Guard(setup.timers)
         self.care = Care(setup.timers, setup.witnesses)
+        self.mirror = mirror.MirrorCare()
         self.crashes = CrashLoop(setup.timers.crash_mean_s, setup.crash_samples, setup.crash_policy)
         if record.quarantined and record.owner == setup.me:
             self.crashes.trip()
@@ -143,6 +146,7 @@ class Engine:
         driving.judge_protection(self)
         driving.answer_asks(self)
         rights.care_for_witnesses(self, now)
+        mirror.judge_mirror(self, now)
         if now >= self.next_heartbeat_at or self.draft.milestones:
             self.next_heartbeat_at = now + self.setup.timers.heartbeat_s
             self.draft.commands.append(c.SendHeartbeat(self.view(now)))
@@ -163,7 +167,17 @@ class Engine:
             machine=setup.machine,
             wants=self.wants,
             witnesses=self.care.up(now),
+            mirror=(self.mirror.view.note, self.mirror.view.kept),
+            good=self.good,
         )
+
+    @property
+    def good(self) -> tuple[VmId, ...]:
+        """The volumes whose copy on this node is UpToDate, on a mirror that lacks nothing."""
+        if self.mirror.view.state is MirrorState.UNPROVEN:
+            return ()
+        disks = ((name, unit.disk) for name, unit in self.units.items())
+        return tuple(name for name, disk in disks if disk is not None and disk.disk is DiskState.UP_TO_DATE)
 
     @property
     def is_owner(self) -> bool:

@@ -29,7 +29,8 @@ class Circumstances:
     `solo`: this node alone may write. `consenting`: the owner asks this backup to let go of its copy. `replicate`: the
     private link carries, and the peer is stable enough to be synchronised. `cut`: the private link is down.
     `keep`: the epoch under whose name a copy is kept, because an operator gives this node's version up; 0 for none.
-    `discard`: this version has been given up.
+    `discard`: this version has been given up. `unproven`: this node's mirror may lack its last writes.
+    `peer_good`: the peer's copy is UpToDate.
     """
 
     goal: Goal
@@ -43,10 +44,13 @@ class Circumstances:
     cut: bool
     keep: int
     discard: bool
+    unproven: bool = False
+    peer_good: bool = False
 
 
 # A backup without a disk replicates nothing. If it connected all the same, its end would freeze the owner's I/O anew.
 _GONE = (DiskState.DISKLESS, DiskState.FAILED)
+_CLAIMS = (DiskState.OUTDATED, DiskState.CONSISTENT, DiskState.UP_TO_DATE)
 _RETRY_FACTOR_MAX = 16  # a broken VM is tried again at least every 16 retry times
 
 _BY_ASK: dict[table.Ask, type[c.ReadDomain | c.PromoteDisk | c.DemoteDisk | c.StartDomain | c.DestroyDomain]] = {
@@ -150,6 +154,9 @@ class VmUnit:
     def _connecting(self, disk: DiskView, around: Circumstances) -> c.VmCommand | None:
         if around.pair is not PairState.PAIRED or around.consenting:
             return None
+        if around.unproven and disk.connection == "StandAlone" and disk.disk in _CLAIMS:
+            # It would be resynchronised by what DRBD noted on the half that was lost: it must take all of the peer's.
+            return c.InvalidateDisk(self.spec.name) if around.peer_good else None
         if disk.connection == "StandAlone" and around.replicate and (around.i_am_owner or disk.disk not in _GONE):
             return c.ConnectDisk(self.spec.name, discard=around.discard)
         if disk.connection != "Connected" or not around.i_am_owner:

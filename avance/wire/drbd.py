@@ -155,6 +155,11 @@ def is_no_longer_good(states: str) -> bool:
     return DiskState(local) in worse
 
 
+def invalidate_argv(vm: VmId) -> list[str]:
+    """Mark the local copy as bad in every block, durably; while it stands alone, nothing is fetched yet."""
+    return ["drbdadm", "invalidate", vm]
+
+
 def resync_argv(vm: VmId) -> list[str]:
     """Call the peer's copy bad and send it all of ours; only over an established connection."""
     return ["drbdadm", "invalidate-remote", vm]

@@ -66,6 +66,8 @@ def encode(key: bytes, beat: Heartbeat) -> bytes:
         "m": view.machine,
         "w": view.wants,
         "g": view.witnesses,
+        "h": view.mirror,
+        "u": view.good,
     }
     data = json.dumps(body, separators=(",", ":")).encode()
     return MAGIC + hmac.new(key, data, hashlib.sha256).digest() + data
@@ -100,6 +102,8 @@ def _parse(body: Json) -> Heartbeat:
         machine=str(body["m"]),
         wants=int(body["w"]),
         witnesses=tuple(str(name) for name in body["g"]),
+        mirror=(str(body["h"][0]), str(body["h"][1])),
+        good=tuple(VmId(str(name)) for name in body["u"]),
     )
     echo = None if body["e"] is None else (str(body["e"][0]), float(body["e"][1]))
     return Heartbeat(LinkName(body["l"]), int(body["q"]), float(body["s"]), echo, view)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from avance.core import alerts
-from avance.core.model import Alert, LinkName
+from avance.core.model import Alert, LinkName, MirrorView
 from tests.playbook import PRIV, WEB, A
 
 EVERY = [
@@ -18,7 +18,9 @@ EVERY = [
     alerts.paused_machine(21.4), alerts.waits(("its copy may be older",)), alerts.backup_down(PRIV),
     alerts.quarantined(A), alerts.lagging(2.34), alerts.contradiction(WEB), alerts.operator("override", A),
     alerts.operator("reset-device", A), alerts.operator("keep", A),
-    alerts.datagrams_refused(PRIV, "not a heartbeat", 3),
+    alerts.datagrams_refused(PRIV, "not a heartbeat", 3), alerts.mirror_degraded(MirrorView(halves=1, detail="vdb")),
+    alerts.mirror_whole(MirrorView(halves=2)), alerts.mirror_refused(MirrorView(detail="vdb is old")),
+    alerts.mirror_reused(),
 ]  # fmt: skip
 
 
