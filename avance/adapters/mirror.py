@@ -32,6 +32,7 @@ _TOOL_S = 60.0
 _LOOK_S = 5.0  # between two looks when nothing was told; a disk that returns tells nobody
 _RETRY_S = 1.0  # before a note is written again, or the count that belongs to it is read
 _AGAIN_MAX_S = 160.0  # between two tries to take a flapping disk back
+_RUNS = (MirrorState.CURRENT, MirrorState.UNPROVEN)
 
 
 class DataMirror:
@@ -77,7 +78,7 @@ class DataMirror:
     async def ready(self) -> Done:
         """Wait until it is known whether this node has a current half."""
         await self._looked.wait()
-        if self._view.state in (MirrorState.CURRENT, MirrorState.UNPROVEN):
+        if self._view.state in _RUNS:
             return Done(Outcome.OK)
         return Done(Outcome.FAILED, f"this node has no current half of its mirror: {self._view.detail}")
 
@@ -140,7 +141,7 @@ class DataMirror:
                 attributes.watch(self._attributes())
                 await attributes.wait(_RETRY_S if self._dirty or self._recount else _LOOK_S)
                 async with self._busy:
-                    if self._running():
+                    if self._state in _RUNS:
                         await self._look()
                         await self._take_back()
                     elif await self._reader.slots() != self._judged:
@@ -156,25 +157,28 @@ class DataMirror:
 
     async def _adopt(self) -> bool:
         """Go on with an array that runs already, because only the daemon was started again."""
-        slots = await self._reader.slots()
-        used = {disk: slots[disk] for disk, words in self._members().items() if "in_sync" in words and disk in slots}
+        slots, note = await self._reader.slots(), self._note
+        used = {disk: slots[disk] for disk, words in self._members().items() if "in_sync" in words}
         found = {disk: half for disk, half in used.items() if isinstance(half, Half)}
-        known = {half.device for half in found.values() if self._note is None or half.array == self._note.array}
-        note = self._note
-        if found and (note is None or known & {*note.current}):
+        known = {half.device for half in found.values() if note is None or half.array == note.array}
+        # A disk that does not answer contradicts nothing: what runs was assembled by an earlier run of this daemon.
+        if note is None or (note.current and (not found or known & {*note.current})):
             self._devices = {disk: half.device for disk, half in found.items()}
             proven = not note.doubt if note is not None else len(found) == HALVES
-            self._become(
-                MirrorState.CURRENT if proven else MirrorState.UNPROVEN, "" if proven else "it was found running"
-            )
+            why = "" if proven else "it was found running, and nothing says that it is the newest"
+            self._become(MirrorState.CURRENT if proven else MirrorState.UNPROVEN, why)
             await self._look()
             return True
-        await run(["vgchange", "-an", VOLUME_GROUP], timeout_s=_TOOL_S)
-        stopped = await run(["mdadm", "--stop", md.DEVICE], timeout_s=_TOOL_S)
+        stopped = await self._stop()
         if stopped.outcome is not Outcome.OK:
             self._become(MirrorState.NONE, f"the array that runs is not the one that is known: {stopped.detail}")
             self._report()
         return stopped.outcome is not Outcome.OK
+
+    async def _stop(self) -> Done:
+        """Stop an array that must not be used; md refuses while somebody uses it."""
+        await run(["vgchange", "-an", VOLUME_GROUP], timeout_s=_TOOL_S)
+        return (await run(["mdadm", "--stop", md.DEVICE], timeout_s=_TOOL_S)).done
 
     async def _perform(self, plan: Plan, slots: Slots) -> None:
         if plan.create:
@@ -201,6 +205,7 @@ class DataMirror:
         if assembled.outcome is Outcome.OK:
             assembled = (await run(["vgchange", "-ay", VOLUME_GROUP], timeout_s=_TOOL_S)).done
         if assembled.outcome is not Outcome.OK:
+            await self._stop()
             self._become(MirrorState.NONE, assembled.detail)
             self._report()
             return
@@ -281,9 +286,9 @@ class DataMirror:
 
     async def _note_down(self, used: tuple[str, ...], events: int) -> None:
         array = self._note.array if self._note is not None else await self._array_of(used)
-        current = tuple(self._devices[disk] for disk in used if disk in self._devices)
-        if not array or not current:
-            return
+        if not array or not used or any(disk not in self._devices for disk in used):
+            return  # the next look knows more
+        current = tuple(self._devices[disk] for disk in used)
         whole = len(current) == HALVES
         doubt = self._state is MirrorState.UNPROVEN and not whole
         wanted = halves.noted(self._note, array, current, events, doubt=doubt)
@@ -367,7 +372,7 @@ class DataMirror:
         self._looked.set()
 
     def _report(self) -> None:
-        running = self._state in (MirrorState.CURRENT, MirrorState.UNPROVEN)
+        running = self._state in _RUNS
         detail = "; ".join(part for part in (self._missing if running else "", self._why, self._unsaved) if part)
         note = "" if self._note is None else md.note_text(self._note)
         view = MirrorView(self._state, self._halves if running else 0, HALVES, note, self._kept, detail)

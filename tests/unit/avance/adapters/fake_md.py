@@ -91,7 +91,8 @@ class FakeMd:
         """Say what md says of a member."""
         member = self.sysfs / f"dev-{Path(disk).name}"
         member.mkdir(parents=True, exist_ok=True)
-        (member / "state").write_text(words + "\n")
+        (member / "new").write_text(words + "\n")
+        (member / "new").rename(member / "state")  # no reader ever finds it empty
 
     def fails(self, disk: str, *, count: int = 1) -> None:
         """A member fails: md says so at once, and the other half's superblock tells of it."""
@@ -119,8 +120,11 @@ class FakeMd:
 
 
 def main(directory: str, words: list[str]) -> None:
-    """Be mdadm."""
+    """Be mdadm; what was noted when it was called is kept beside the note."""
     fake = FakeMd(Path(directory))
+    noted = Path(directory) / "mirror"
+    if noted.exists():
+        (Path(directory) / "mirror.before").write_bytes(noted.read_bytes())
     with (Path(directory) / "calls").open("a") as calls:
         calls.write(" ".join(["mdadm", *(word.replace(f"{directory}/", "") for word in words)]) + "\n")
     disks = [word for word in words if word in fake.disks]

@@ -8,16 +8,16 @@ from pathlib import Path
 
 import pytest
 
-from avance import files
+from avance import data_disks, files
 from avance.adapters import mirror as module
 from avance.adapters.mirror import DataMirror
 from avance.core.events import Event, MirrorChanged
-from avance.core.halves import Note
+from avance.core.halves import Note, begun
 from avance.core.model import MirrorState, MirrorView, Outcome
 from avance.wire import md
 from tests.unit.avance.adapters.fake_md import FakeMd
 from tests.unit.avance.adapters.tools import beside, until
-from tests.unit.avance.superblocks import superblock
+from tests.unit.avance.superblocks import FAULTY, superblock
 
 FOREIGN = "f" * 32
 
@@ -27,6 +27,7 @@ def fake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakeMd:
     """Two blank disks; looks come quickly, because these files tell nobody of a change."""
     monkeypatch.setattr(module, "_LOOK_S", 0.05)
     monkeypatch.setattr(module, "_RETRY_S", 0.02)
+    monkeypatch.setattr(data_disks, "_READ_S", 20.0)
     return FakeMd(tmp_path, lambda programs: monkeypatch.setenv("PATH", programs, prepend=":"))
 
 
@@ -44,8 +45,13 @@ class Life:
         self.said.append(event.view)
 
     def lives(self, body: Callable[[], Awaitable[None]]) -> None:
-        """Run it beside a story, and end it without ceremony, as a power cut would."""
-        beside(self.mirror.run(), body, limit_s=20.0)
+        """Run it beside a story, and end it as a power cut would, but not while it starts a program (white box)."""
+
+        async def then_end() -> None:
+            await body()
+            await self.mirror._busy.acquire()
+
+        beside(self.mirror.run(), then_end, limit_s=20.0)
 
     async def becomes(self, state: MirrorState, count: int) -> None:
         """Wait until it reports this."""
@@ -236,6 +242,9 @@ def test_one_half_alone_that_knows_of_no_loss_is_unproven_before_it_runs(fake: F
 
         async def story(life: Life = life) -> None:
             await life.becomes(MirrorState.UNPROVEN, 1)
+            before = md.parse_note(md.read_note((fake.directory / "mirror.before").read_bytes()))
+            assert before is not None
+            assert before.doubt
             assert life.note.doubt
             assert (await life.mirror.ready()).outcome is Outcome.OK
 
@@ -290,9 +299,11 @@ def test_an_empty_mirror_that_could_not_be_completed_is_not_current(fake: FakeMd
     async def story() -> None:
         await life.becomes(MirrorState.OLD, 0)
         assert (await life.mirror.reuse()).outcome is Outcome.FAILED
+        await asyncio.sleep(0.3)
 
     life.lives(story)
     assert life.note.current == ()
+    assert fake.calls[-1] == "mdadm --stop /dev/md0"
     fake.stops()
     (fake.directory / "failing").unlink()
     again = Life(fake)
@@ -361,27 +372,47 @@ def test_a_daemon_that_starts_again_goes_on_with_the_array_that_runs(fake: FakeM
     assert fake.calls[before:] == []
 
 
-def test_an_array_that_was_never_completed_is_stopped(fake: FakeMd) -> None:
-    """The daemon died while it made an empty mirror: what runs is not the newest data."""
-    degraded(fake)
-    fake.give(fake.disks[0])
-    fake.take(fake.disks[1])
-    (fake.directory / "failing").touch()
+def test_a_running_array_is_not_stopped_because_its_disks_are_slow(fake: FakeMd) -> None:
+    """Only a half that contradicts the note ends it; a disk that does not answer says nothing."""
+    whole(fake)
     life = Life(fake)
 
-    async def story() -> None:
-        await life.becomes(MirrorState.OLD, 0)
-        await life.mirror.reuse()
+    async def first() -> None:
+        await life.becomes(MirrorState.CURRENT, 2)
 
-    life.lives(story)
+    life.lives(first)
+    before, note = len(fake.calls), life.note
+    for disk in fake.disks:
+        fake.take(disk)
     again = Life(fake)
 
-    async def wakes() -> None:
-        assert (await again.mirror.ready()).outcome is Outcome.FAILED
+    async def second() -> None:
+        await again.becomes(MirrorState.CURRENT, 2)
+        await asyncio.sleep(0.2)
+        assert again.note == note
 
-    again.lives(wakes)
-    assert "mdadm --stop /dev/md0" in fake.calls
-    assert again.said[-1].state is MirrorState.OLD
+    again.lives(second)
+    assert fake.calls[before:] == []
+
+
+def test_an_array_that_was_never_completed_is_stopped(fake: FakeMd) -> None:
+    """The daemon died while it made an empty mirror: what runs is not the newest data."""
+    note = degraded(fake)
+    fake.give(fake.disks[0])
+    fake.take(fake.disks[1])
+    fake.write(fake.disks[0], superblock(FOREIGN, "e" * 32, 1, roles=(0, FAULTY)))
+    fake.state(fake.disks[0], "in_sync")
+    (fake.sysfs / "array_state").write_text("clean\n")
+    (fake.directory / "mirror").write_bytes(md.note_bytes(md.note_text(begun(note, FOREIGN))))
+    life = Life(fake)
+
+    async def wakes() -> None:
+        assert (await life.mirror.ready()).outcome is Outcome.FAILED
+
+    life.lives(wakes)
+    assert fake.calls[-1] == "mdadm --stop /dev/md0"
+    assert life.said[-1].state is MirrorState.OLD
+    assert life.note.current == ()
 
 
 def test_a_note_that_cannot_be_written_is_written_later(fake: FakeMd, monkeypatch: pytest.MonkeyPatch) -> None:

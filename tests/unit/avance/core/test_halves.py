@@ -119,12 +119,12 @@ def test_an_emptied_mirror_is_not_current_before_it_is_complete() -> None:
 @pytest.mark.parametrize(
     ("slot", "how"),
     [
+        (half(X, 9, array=OTHER), Return.REFUSE),
+        (half(X, 9, alone=True), Return.ADD),
+        (half(X, 9), Return.READD),
         (Found.ABSENT, Return.NOTHING),
         (Found.BLANK, Return.ADD),
         (Found.FOREIGN, Return.REFUSE),
-        (half(X, 9, array=OTHER), Return.REFUSE),
-        (half(X, 9), Return.READD),
-        (half(X, 9, alone=True), Return.ADD),
         (half(X, 9, complete=False), Return.ADD),
         (half(X, 9, array="e" * 32), Return.ADD),
     ],

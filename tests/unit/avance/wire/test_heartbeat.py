@@ -19,8 +19,9 @@ RECORD = Record(
     7, A, peer_outdated=True, fresh=(WEB,), arbiters=("witness:w1", "survivor:a"), boot="machine-1", cure=7
 )
 VIEW = PeerView(
-    A, "boot-1", "c0ffee", 1.5, PairState.ALONE, RECORD, {WEB: VmState.RUNNING}, "machine-1", 8, ("w1", "w2")
-)
+    A, "boot-1", "c0ffee", 1.5, PairState.ALONE, RECORD, {WEB: VmState.RUNNING}, "machine-1", 8, ("w1", "w2"),
+    ("5 note", "4 note"), (WEB,),
+)  # fmt: skip
 BEAT = Heartbeat(PRIV, 5, 81.25, ("b-boot", 80.5), VIEW)
 
 
