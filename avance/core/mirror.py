@@ -11,14 +11,13 @@ from typing import TYPE_CHECKING
 
 from avance.core import alerts
 from avance.core import commands as c
-from avance.core.model import Alert, DiskState, MirrorState, MirrorView, Outcome, PairState
+from avance.core.model import Alert, MirrorState, MirrorView, Outcome, PairState
 
 if TYPE_CHECKING:
     from avance.core.engine import Engine
 
 COMMANDS = ("KeepMirrorNote", "UseMirrorNote", "ReuseHalves", "TrustMirror")
 _RUNS = (MirrorState.CURRENT, MirrorState.UNPROVEN)
-_NOT_GOOD = (DiskState.INCONSISTENT, DiskState.DISKLESS, DiskState.FAILED)
 
 
 @dataclass(slots=True)
@@ -86,9 +85,7 @@ def _next(engine: Engine, now: float) -> c.NodeCommand | None:
         return c.UseMirrorNote(peer.mirror[1])
     if engine.pair is not PairState.PAIRED or engine.is_owner or not engine.units:
         return None
-    if view.state is MirrorState.UNPROVEN and all(
-        unit.disk is not None and unit.disk.disk in _NOT_GOOD for unit in engine.units.values()
-    ):
+    if view.state is MirrorState.UNPROVEN and all(unit.invalidated for unit in engine.units.values()):
         return c.TrustMirror()
     if view.state in (MirrorState.OLD, MirrorState.DOUBT) and all(vm in peer.good for vm in engine.units):
         engine.say("the peer has every good copy: what is left here is emptied", alert=alerts.mirror_reused())

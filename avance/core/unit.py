@@ -50,7 +50,7 @@ class Circumstances:
 
 # A backup without a disk replicates nothing. If it connected all the same, its end would freeze the owner's I/O anew.
 _GONE = (DiskState.DISKLESS, DiskState.FAILED)
-_CLAIMS = (DiskState.OUTDATED, DiskState.CONSISTENT, DiskState.UP_TO_DATE)
+_HELD = (DiskState.INCONSISTENT, DiskState.OUTDATED, DiskState.CONSISTENT, DiskState.UP_TO_DATE)
 _RETRY_FACTOR_MAX = 16  # a broken VM is tried again at least every 16 retry times
 
 _BY_ASK: dict[table.Ask, type[c.ReadDomain | c.PromoteDisk | c.DemoteDisk | c.StartDomain | c.DestroyDomain]] = {
@@ -79,6 +79,7 @@ class VmUnit:
     gone: bool = False
     prepared: bool = False
     attach_tried: bool = False
+    invalidated: bool = False
     failures: int = 0
     failing: str = ""
     failed_at: float = 0.0
@@ -154,8 +155,8 @@ class VmUnit:
     def _connecting(self, disk: DiskView, around: Circumstances) -> c.VmCommand | None:
         if around.pair is not PairState.PAIRED or around.consenting:
             return None
-        if around.unproven and disk.connection == "StandAlone" and disk.disk in _CLAIMS:
-            # It would be resynchronised by what DRBD noted on the half that was lost: it must take all of the peer's.
+        if around.unproven and not self.invalidated and disk.connection == "StandAlone" and disk.disk in _HELD:
+            # DRBD would fetch what it noted here, and part of that may lie on the half that was lost: so it takes all.
             return c.InvalidateDisk(self.spec.name) if around.peer_good else None
         if disk.connection == "StandAlone" and around.replicate and (around.i_am_owner or disk.disk not in _GONE):
             return c.ConnectDisk(self.spec.name, discard=around.discard)
@@ -206,6 +207,8 @@ class VmUnit:
             self.disk = replace(self.disk, connection="Connecting")  # it may meet its peer before DRBD reports anything
         if done == "AttachDisk":
             self.attach_tried = True
+        if done == "InvalidateDisk":
+            self.invalidated = outcome is Outcome.OK
         if done == "KeepCopy":
             self.kept = outcome is Outcome.OK
         if done == "PrepareVolume":

@@ -60,7 +60,7 @@ MUTANTS = (
     Mutant(
         "doubt-connected",
         "a copy that may lack the last writes is connected without a full resynchronisation",
-        (Edit(_UNIT, "        if around.unproven and disk", "        if around.unproven and around.cut and disk"),),
+        (Edit(_UNIT, "        if around.unproven and not", "        if around.unproven and around.cut and not"),),
         _BELOW,
         ("tests/unit/avance/core/test_mirror.py",),
     ),

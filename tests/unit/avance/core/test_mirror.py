@@ -157,30 +157,38 @@ def test_nothing_is_emptied_without_the_peer() -> None:
     assert not any(isinstance(command, c.ReuseHalves) for command in acts(book.pass_time(60.0)))
 
 
-def attached(view: MirrorView, *, good: bool = True) -> tuple[Playbook, list[c.Command]]:
+def attached(
+    view: MirrorView, *, good: bool = True, disk: DiskState = DiskState.UP_TO_DATE
+) -> tuple[Playbook, list[c.Command]]:
     """Return a backup whose disk is attached and which meets the owner, and what it does then."""
     book = starts()
     book.peer = replace(book.peer, good=(WEB,) if good else ())
     book.hears(e.MirrorChanged(view))
     book.hears(ended(c.PrepareVolume(WEB)))
-    book.hears(e.DiskChanged(WEB, APART))
+    book.hears(e.DiskChanged(WEB, replace(APART, disk=disk)))
     book.hears(e.DomainChanged(WEB, running=False))
     book.hears(ended(c.ReadDomain(WEB)))
     return book, acts(book.pass_time(2.0, peer_alive=True))
 
 
-def test_a_copy_that_may_lack_writes_is_invalidated_before_it_is_connected() -> None:
+@pytest.mark.parametrize("disk", [DiskState.UP_TO_DATE, DiskState.OUTDATED, DiskState.INCONSISTENT])
+def test_a_copy_that_may_lack_writes_is_invalidated_before_it_is_connected(disk: DiskState) -> None:
     """DRBD would only fetch what it noted itself, on the half that was lost; then the doubt is over."""
-    book, commands = attached(UNPROVEN)
+    book, commands = attached(UNPROVEN, disk=disk)
     assert c.InvalidateDisk(WEB) in commands
     assert c.ConnectDisk(WEB) not in commands
-    bad = replace(APART, disk=DiskState.INCONSISTENT)
-    after = acts(book.hears(e.DiskChanged(WEB, bad)))
-    after += acts(book.hears(ended(c.InvalidateDisk(WEB))))
-    assert [command for command in after if isinstance(command, c.TrustMirror | c.ConnectDisk)] == [
-        c.TrustMirror(),
-        c.ConnectDisk(WEB),
-    ]
+    before = acts(book.hears(e.DiskChanged(WEB, replace(APART, disk=DiskState.INCONSISTENT))))
+    assert not any(isinstance(command, c.TrustMirror | c.ConnectDisk) for command in before), "it may not be durable yet"
+    after = acts(book.hears(ended(c.InvalidateDisk(WEB))))
+    assert c.TrustMirror() in after
+    assert c.ConnectDisk(WEB) in after
+
+
+@pytest.mark.parametrize("disk", [DiskState.DISKLESS, DiskState.ATTACHING])
+def test_a_disk_on_its_way_up_ends_no_doubt(disk: DiskState) -> None:
+    """DRBD passes through these states before it knows what it holds."""
+    _, commands = attached(UNPROVEN, disk=disk)
+    assert not any(isinstance(command, c.TrustMirror | c.InvalidateDisk) for command in commands)
 
 
 def test_a_copy_in_doubt_is_neither_invalidated_nor_connected_beside_a_bad_one() -> None:
