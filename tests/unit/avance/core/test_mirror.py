@@ -178,7 +178,7 @@ def test_a_copy_that_may_lack_writes_is_invalidated_before_it_is_connected(disk:
     assert c.InvalidateDisk(WEB) in commands
     assert c.ConnectDisk(WEB) not in commands
     before = acts(book.hears(e.DiskChanged(WEB, replace(APART, disk=DiskState.INCONSISTENT))))
-    assert not any(isinstance(command, c.TrustMirror | c.ConnectDisk) for command in before), "it may not be durable yet"
+    assert not any(isinstance(command, c.TrustMirror | c.ConnectDisk) for command in before)  # not durable yet
     after = acts(book.hears(ended(c.InvalidateDisk(WEB))))
     assert c.TrustMirror() in after
     assert c.ConnectDisk(WEB) in after
