@@ -68,6 +68,18 @@ def test_status_for_people_begins_with_what_matters(capsys: pytest.CaptureFixtur
     assert "avance pair" in module.status_text(unpaired(0.0))
 
 
+@pytest.mark.parametrize(
+    ("mirror", "text"),
+    [({"state": "CURRENT", "halves": 2, "detail": ""}, "2 of 2 halves"),
+     ({"state": "CURRENT", "halves": 1, "detail": "vdb is out"}, "1 of 2 halves: vdb is out"),
+     ({"state": "OLD", "halves": 0, "detail": "vdb is old"}, "OLD, 0 of 2 halves: vdb is old")],
+)  # fmt: skip
+def test_the_data_disks_are_said_in_words(mirror: dict[str, Any], text: str) -> None:
+    """A degraded mirror is no secret, and one that is not used is told with its reason."""
+    known = unpaired(0.0) | {"pair": "PAIRED", "mirror": {"of": 2, **mirror}}
+    assert f"data disks:      {text}" in module.status_text(known).splitlines()
+
+
 def test_closed_hole_and_lone_right_are_said() -> None:
     """With an arbiter in office no hole is named; a node that may write alone needs no lease; a problem is named."""
     arbitration = {"policy": "availability", "arbiters": ["witness:w1"], "solo": True, "lease_s": 0.0, "hole": "closed"}
