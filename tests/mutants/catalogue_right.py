@@ -67,8 +67,8 @@ MUTANTS = (
         (
             Edit(
                 "avance/core/unit.py",
-                "if disk.suspended and around.solo and disk.role",
-                "if disk.suspended and disk.role",
+                "if frozen and good and around.solo:",
+                "if frozen and good:",
             ),
         ),
     ),
