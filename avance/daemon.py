@@ -15,7 +15,7 @@ import threading
 import uuid
 from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
-from typing import Any, assert_never
+from typing import Any
 
 import avance
 from avance.adapters.callhome import QUEUE_DIR, AlertQueue
@@ -23,6 +23,7 @@ from avance.adapters.control import serve
 from avance.adapters.drbd import DrbdDisks
 from avance.adapters.gate import LeaseGate
 from avance.adapters.heartbeat import HeartbeatChannel
+from avance.adapters.mirror import DataMirror
 from avance.adapters.neighbours import ArpNeighbours
 from avance.adapters.netlink import NodeNetwork, put_filter, warm_up
 from avance.adapters.power import PeerBmc
@@ -37,6 +38,7 @@ from avance.core import commands as c
 from avance.core.engine import Engine, Setup
 from avance.core.events import CommandDone, Event, FencePeerAsked, OperatorAsked, VmAdded
 from avance.core.model import LinkName, NodeId, Outcome, VmId
+from avance.disk_work import DiskCommand, disk_work
 from avance.errors import AvanceError, ConfigError
 from avance.files import write_durably
 from avance.journal import JOURNAL_PATH, Journal
@@ -55,23 +57,10 @@ MACHINE_BOOT = Path("/proc/sys/kernel/random/boot_id")  # proc(5): a new one at 
 _ASK_WORKERS_S = 5.0  # between two looks whether the asyncio loop still answers
 _END_S = 5.0  # for the turn that the decisions are in when the daemon ends
 
-_DiskCommand = (
-    c.PrepareVolume
-    | c.AttachDisk
-    | c.ConnectDisk
-    | c.InitialiseDisk
-    | c.PromoteDisk
-    | c.DemoteDisk
-    | c.ResumeDisk
-    | c.DisconnectDisk
-    | c.OutdateDisk
-    | c.KeepCopy
-    | c.ResyncDisk
-    | c.InvalidateDisk
-    | c.ReadGeneration
-)
+_MirrorCommand = c.KeepMirrorNote | c.UseMirrorNote | c.ReuseHalves | c.TrustMirror
 _Work = (
-    _DiskCommand
+    DiskCommand
+    | _MirrorCommand
     | c.SaveRecord
     | c.HoldAddress
     | c.ReleaseAddress
@@ -92,8 +81,8 @@ _Work = (
 class Node:
     """A paired node: the engine, its adapters and the loop between them."""
 
-    def __init__(self, config: Config, raw: dict[str, Any]) -> None:
-        """Build everything; nothing outside is touched yet.
+    def __init__(self, config: Config, raw: dict[str, Any], mirror: DataMirror | None = None) -> None:
+        """Build everything; nothing outside is touched yet. The mirror is there before the node is paired.
 
         Raises:
             StoreError: the durable record is damaged.
@@ -110,6 +99,7 @@ class Node:
         self._workers_answered, self._ask_workers_at = True, 0.0
         sink = self._loop.put
         self._disks = DrbdDisks(config, sink)
+        self._mirror = mirror or DataMirror(STATE_DIR)
         self._hypervisor = XenHypervisor(config, sink)
         self._network = NodeNetwork(config, sink)
         self._wires = DomainWires()
@@ -127,6 +117,7 @@ class Node:
     async def run(self) -> None:
         """Serve until the process ends."""
         self._journal.begin(self.engine, now_s())
+        self._mirror.attach(self._loop.put)
         self._journal.milestone("daemon_started", now_s(), f"epoch {self.engine.record.epoch} was durable")
         with HeartbeatChannel(self.config, self._boot, self._loop.put) as channel, self._clock:
             self._rejected = channel.rejected
@@ -213,10 +204,8 @@ class Node:
 
     def _work(self, command: _Work) -> Awaitable[Done]:
         match command:
-            case c.AskWitness(witness, epoch, nonce):
-                return self._witnesses.ask(witness, epoch, nonce)
-            case c.TeachWitness(witness, epoch, owner, paired):
-                return self._witnesses.teach(witness, epoch, owner, paired=paired)
+            case c.AskWitness() | c.TeachWitness():
+                return self._witness_work(command)
             case c.SaveRecord(record):
                 return self._store.save(record)
             case c.HoldAddress():
@@ -235,8 +224,17 @@ class Node:
                 return self._power_work(command)
             case c.ProbeNeighbours():
                 return self._neighbours.probe()
+            case c.KeepMirrorNote() | c.UseMirrorNote() | c.ReuseHalves() | c.TrustMirror():
+                return self._mirror_work(command)
             case _:
                 return self._disk_work_when_up(command)
+
+    def _witness_work(self, command: c.AskWitness | c.TeachWitness) -> Awaitable[Done]:
+        match command:
+            case c.AskWitness(witness, epoch, nonce):
+                return self._witnesses.ask(witness, epoch, nonce)
+            case c.TeachWitness(witness, epoch, owner, paired):
+                return self._witnesses.teach(witness, epoch, owner, paired=paired)
 
     async def _pause_vms(self) -> Done:
         """First off the wire, which takes no time; both have to succeed."""
@@ -259,48 +257,22 @@ class Node:
             case c.RestorePeerPower():
                 return await self._power.restore()
 
-    async def _disk_work_when_up(self, command: _DiskCommand) -> Done:
+    def _mirror_work(self, command: _MirrorCommand) -> Awaitable[Done]:
+        match command:
+            case c.KeepMirrorNote(note):
+                return self._mirror.keep_note(note)
+            case c.UseMirrorNote(note):
+                return self._mirror.use_note(note)
+            case c.ReuseHalves():
+                return self._mirror.reuse()
+            case c.TrustMirror():
+                return self._mirror.trust()
+
+    async def _disk_work_when_up(self, command: DiskCommand) -> Done:
         up = await self._network.wait_up()
-        return await self._disk_work(command) if up.outcome is Outcome.OK else up
-
-    def _disk_work(
-        self,
-        command: _DiskCommand,
-    ) -> Awaitable[Done]:
-        match command:
-            case c.PrepareVolume(vm):
-                return self._disks.prepare(vm)
-            case c.AttachDisk(vm):
-                return self._disks.attach(vm)
-            case c.ConnectDisk(vm, discard):
-                return self._disks.connect(vm, discard=discard)
-            case c.InitialiseDisk(vm):
-                return self._disks.initialise(vm)
-            case c.PromoteDisk(vm):
-                return self._disks.promote(vm)
-            case c.DemoteDisk(vm):
-                return self._disks.demote(vm)
-            case c.ResumeDisk(vm):
-                return self._disks.resume(vm)
-            case c.DisconnectDisk(vm):
-                return self._disks.disconnect(vm)
-            case c.OutdateDisk(vm):
-                return self._disks.outdate(vm)
-            case _:
-                return self._copy_work(command)
-
-    def _copy_work(self, command: c.ResyncDisk | c.InvalidateDisk | c.ReadGeneration | c.KeepCopy) -> Awaitable[Done]:
-        match command:
-            case c.ResyncDisk(vm):
-                return self._disks.resync(vm)
-            case c.InvalidateDisk(vm):
-                return self._disks.invalidate(vm)
-            case c.ReadGeneration(vm):
-                return self._disks.generations(vm)
-            case c.KeepCopy(vm, epoch):
-                return self._disks.keep(vm, epoch)
-            case _:
-                assert_never(command)
+        if isinstance(command, c.PrepareVolume) and up.outcome is Outcome.OK:
+            up = await self._mirror.ready()
+        return await disk_work(self._disks, command) if up.outcome is Outcome.OK else up
 
     # ---------------------------------------------------------------- requests from the control socket
 
@@ -411,6 +383,7 @@ class Daemon:
 
     def __init__(self) -> None:
         self._node: Node | None = None
+        self._mirror = DataMirror(STATE_DIR)
         self._paired = asyncio.Event()
         self._pairing = asyncio.Lock()
 
@@ -422,13 +395,14 @@ class Daemon:
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(serve(Path(avance.CONTROL_SOCKET), self._request))
             _notify_ready()
+            tasks.create_task(self._mirror.run())
             tasks.create_task(asyncio.to_thread(warm_up))
             await self._paired.wait()
             assert self._node is not None
             await self._node.run()
 
     def _adopt(self, raw: dict[str, Any]) -> None:
-        self._node = Node(parse(raw["node"], raw["site"], raw["vms"]), raw)
+        self._node = Node(parse(raw["node"], raw["site"], raw["vms"]), raw, self._mirror)
         self._paired.set()
 
     async def _request(self, request: dict[str, Any]) -> dict[str, Any]:
@@ -440,7 +414,7 @@ class Daemon:
     async def _dispatch(self, request: dict[str, Any]) -> dict[str, Any]:
         op = request["op"]
         if op == "status":
-            status = self._node.status() if self._node is not None else unpaired(now_s())
+            status = self._node.status() if self._node is not None else unpaired(now_s(), self._mirror.view)
             return {"ok": status_text(status)} if request.get("words") is True else status
         if op == "pair":
             async with self._pairing:

@@ -72,11 +72,38 @@ class Disks(Protocol):
         ...
 
     def invalidate(self, vm: VmId) -> Awaitable[Done]:
-        """Call the local copy bad: all of it is taken from the peer."""
+        """Call the local copy bad in every block: all of it is taken from the peer.
+
+        It works on a copy that stands alone and on a connected one; one that waits for its peer refuses it.
+        """
         ...
 
     def generations(self, vm: VmId) -> Awaitable[Done]:
         """Read the generation identifiers of the local copy; they are the detail (core/copies.py)."""
+        ...
+
+
+class Mirror(Protocol):
+    """The mirror of this node's data disks; each change of it is reported as an event."""
+
+    def ready(self) -> Awaitable[Done]:
+        """Wait until it has been looked at the disks; FAILED when there is no current half, with the reason."""
+        ...
+
+    def keep_note(self, note: str) -> Awaitable[Done]:
+        """Make the peer's note of its newest half durable here."""
+        ...
+
+    def use_note(self, note: str) -> Awaitable[Done]:
+        """Take this note for this node's own, and look at the disks again."""
+        ...
+
+    def reuse(self) -> Awaitable[Done]:
+        """Make a new, empty mirror of what is left of the old one."""
+        ...
+
+    def trust(self) -> Awaitable[Done]:
+        """Note that the half in use lacks nothing any more that anybody would miss."""
         ...
 
 

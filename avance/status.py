@@ -12,7 +12,7 @@ from typing import Any
 import avance
 from avance.config import Config
 from avance.core.engine import Engine
-from avance.core.model import VmId
+from avance.core.model import MirrorView, VmId
 
 SCHEMA = "avance.status/1"
 
@@ -62,12 +62,13 @@ def document(config: Config, engine: Engine, around: Around, now: float) -> dict
             "feeds": engine.guard.feeds,
         },
         "gate": {"problem": around.gate_problem},
+        "mirror": _mirror(engine.mirror.view),
         "quarantined": record.quarantined,
         "versions": {"avance": avance.__version__},
     }
 
 
-def unpaired(now: float) -> dict[str, Any]:
+def unpaired(now: float, mirror: MirrorView | None = None) -> dict[str, Any]:
     """Return the status of a node that knows no site yet."""
     return {
         "schema": SCHEMA,
@@ -88,9 +89,14 @@ def unpaired(now: float) -> dict[str, Any]:
         "arbitration": {"policy": None, "arbiters": [], "solo": False, "lease_s": None, "hole": "closed"},
         "watchdog": {"configured": False, "armed": False, "problem": None, "feeds": 0},
         "gate": {"problem": None},
+        "mirror": _mirror(mirror or MirrorView()),
         "quarantined": False,
         "versions": {"avance": avance.__version__},
     }
+
+
+def _mirror(view: MirrorView) -> dict[str, Any]:
+    return {"state": view.state, "halves": view.halves, "of": view.of, "detail": view.detail}
 
 
 def _arbitration(config: Config, engine: Engine, now: float) -> dict[str, Any]:

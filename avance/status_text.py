@@ -20,6 +20,7 @@ def status_text(status: dict[str, Any]) -> str:
         f"arbitration:     {_arbitration_text(status)}",
         f"watchdog:        {_watchdog_text(status['watchdog'])}",
         f"gate:            {status['gate']['problem'] or 'in place'}",
+        f"data disks:      {_mirror_text(status['mirror'])}",
     ]
     if status["quarantined"]:
         lines.append("QUARANTINED: a node failed too often; `avance reset-device NODE` takes it back")
@@ -46,3 +47,10 @@ def _watchdog_text(watchdog: dict[str, Any]) -> str:
     if not watchdog["configured"]:
         return "off"
     return watchdog["problem"] or ("armed" if watchdog["armed"] else "not armed yet")
+
+
+def _mirror_text(mirror: dict[str, Any]) -> str:
+    detail = f": {mirror['detail']}" if mirror["detail"] else ""
+    if mirror["state"] == "CURRENT":
+        return f"{mirror['halves']} of {mirror['of']} halves{detail}"
+    return f"{mirror['state']}, {mirror['halves']} of {mirror['of']} halves{detail}"

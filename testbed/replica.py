@@ -172,6 +172,9 @@ async def _halves(node: str, disks: Mapping[str, Reader]) -> tuple[tuple[Half, .
     if not found:
         raise ReplicaError(f"node {node}: expected a usable half of its mirror, found none: {'; '.join(problems)}")
     found.sort(key=lambda half: -half.member.events)
+    # A node that empties an old mirror makes a new array, whose events begin anew: the one in use counts.
+    arrays = {half.member.array: half.member.used_s for half in sorted(found, key=lambda half: half.member.used_s)}
+    found.sort(key=lambda half: -arrays[half.member.array])
     current = [half for half in found if half.member.array == found[0].member.array]
     problems += [f"disk {h.disk} of node {node} belongs to another mirror" for h in found if h not in current]
     best = current[0].member

@@ -24,6 +24,7 @@ _MD_MAGIC = 0xA92B4EFC
 _MD_HEAD_BYTES, _MD_CHECKSUM_AT = 256, 216
 _MD_ROLES_SPECIAL = 0xFFFD  # from here on: journal, faulty, spare
 _MD_RAID1 = 1
+_MD_SECONDS = (1 << 40) - 1  # of a time; above are microseconds
 _MD_CLEAN = 0xFFFFFFFFFFFFFFFF  # resync_offset of an array that is in sync
 
 # LVM2 (lib/format_text/layout.h): a label in one of the first four sectors, then header, then text in a ring.
@@ -45,9 +46,10 @@ class ReplicaError(TestbedError):
 
 @dataclass(frozen=True)
 class MdMember:
-    """One disk of a mirror: where its data begin, and how current it says it is."""
+    """One disk of a mirror: where its data begin, when it was last in use (seconds), how current it says it is."""
 
     array: str
+    used_s: int
     data_offset: int
     data_size: int
     events: int
@@ -106,6 +108,7 @@ def parse_md(block: bytes, disk: str) -> MdMember:
     roles = struct.unpack_from(f"<{roles_max}H", block, _MD_HEAD_BYTES)
     return MdMember(
         array=block[16:32].hex(),
+        used_s=struct.unpack_from("<Q", block, 192)[0] & _MD_SECONDS,
         data_offset=data_offset * SECTOR_BYTES,
         data_size=data_size * SECTOR_BYTES,
         events=events,

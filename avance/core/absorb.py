@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from avance.core import alerts, copies, driving, operator
+from avance.core import alerts, copies, driving, mirror, operator
 from avance.core import commands as c
 from avance.core import events as e
 from avance.core.model import DiskState, DiskView, Outcome, PairState, Record, VmId, VmState
@@ -16,7 +16,15 @@ if TYPE_CHECKING:
 _REFUSAL_QUIET_S = 60.0  # between two alerts of refused datagrams for the same reason
 
 
-_Rarer = e.FencePeerAsked | e.VmAdded | e.LinkChanged | e.NeighboursSeen | e.DatagramsRefused | e.OperatorAsked
+_Rarer = (
+    e.FencePeerAsked
+    | e.VmAdded
+    | e.LinkChanged
+    | e.NeighboursSeen
+    | e.DatagramsRefused
+    | e.OperatorAsked
+    | e.MirrorChanged
+)
 
 
 def absorb(engine: Engine, event: e.Event, now: float) -> None:
@@ -65,6 +73,8 @@ def _absorb_more(engine: Engine, event: _Rarer, now: float) -> None:
             _datagrams_refused(engine, event, now)
         case e.OperatorAsked():
             operator.asked(engine, event)
+        case e.MirrorChanged(view):
+            mirror.changed(engine, view, now)
 
 
 def _renewing(engine: Engine, theirs: Record, echoed_sent_s: float | None) -> float | None:
@@ -129,6 +139,8 @@ def _command_done(engine: Engine, event: e.CommandDone, now: float) -> None:
         engine.guard.done(done, ok=ok)
         if not ok:
             engine.say(f"{done} ended {event.outcome}: {event.detail}")
+    elif done in mirror.COMMANDS:
+        mirror.done(engine, done, event.outcome, event.detail, now)
     elif done == "TeachWitness":
         engine.care.done(event.subject, event.outcome, event.detail, now)
     elif done in ("AskWitness", "ReadPeerPower", "CutPeerPower", "RestorePeerPower", "ProbeNeighbours"):

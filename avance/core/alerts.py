@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from avance.core.model import Alert, LinkName, NodeId, VmId
+from avance.core.model import Alert, LinkName, MirrorView, NodeId, VmId
 
 
 def link_down(link: LinkName) -> Alert:
@@ -167,3 +167,25 @@ def operator(request: str, node: NodeId) -> Alert:
     """A person used a right that only a person has."""
     code = f"operator_{request.replace('-', '_')}"
     return Alert("recovery", code, "warning", f"An operator asked for {request} {node}.")
+
+
+def mirror_degraded(view: MirrorView) -> Alert:
+    """The data disks of this node are no mirror any more; one more loss takes its copy away."""
+    text = f"The mirror of this node's data disks has {view.halves} of {view.of} halves: {view.detail}."
+    return Alert("fault", "mirror_degraded", "warning", text)
+
+
+def mirror_whole(view: MirrorView) -> Alert:
+    """Both halves hold all data again."""
+    return Alert("recovery", "mirror_whole", "info", f"The mirror has {view.halves} of {view.of} halves again.")
+
+
+def mirror_refused(view: MirrorView) -> Alert:
+    """There is no half on this node that may be taken for the current one, so it has no copy of any volume."""
+    return Alert("fault", "mirror_refused", "critical", f"This node has no current copy of its data: {view.detail}.")
+
+
+def mirror_reused() -> Alert:
+    """What was left of the data disks becomes an empty mirror, because the peer has the good copy."""
+    text = "No current half is left on this node; the rest is emptied and takes the peer's copy in full."
+    return Alert("recovery", "mirror_reused", "warning", text)

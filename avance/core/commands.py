@@ -174,6 +174,30 @@ class ReadGeneration:
 
 
 @dataclass(frozen=True, slots=True)
+class KeepMirrorNote:
+    """Make durable here what the peer says of its newest mirror half."""
+
+    note: str
+
+
+@dataclass(frozen=True, slots=True)
+class UseMirrorNote:
+    """Take what the peer keeps of this node's newest half, because this node has no note itself, and look again."""
+
+    note: str
+
+
+@dataclass(frozen=True, slots=True)
+class ReuseHalves:
+    """Make a new, empty mirror of the old halves: the peer has the good copy, and ours is known not to be one."""
+
+
+@dataclass(frozen=True, slots=True)
+class TrustMirror:
+    """The half in use may lack writes no more: every volume on it waits for a full resynchronisation."""
+
+
+@dataclass(frozen=True, slots=True)
 class PauseVms:
     """Stop the virtual processors of every domain and take them off the network, at once."""
 
@@ -281,6 +305,10 @@ NodeCommand = (
     | CutPeerPower
     | RestorePeerPower
     | ProbeNeighbours
+    | KeepMirrorNote
+    | UseMirrorNote
+    | ReuseHalves
+    | TrustMirror
 )
 
 Told = SendHeartbeat | AnswerFencePeer | AnswerOperator | SendAlert | OpenGate | FeedWatchdog | ResetNode

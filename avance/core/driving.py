@@ -42,11 +42,12 @@ def around(engine: Engine, vm: VmId, now: float) -> Circumstances:
         cut=engine.private_link() is LinkState.DOWN,
         keep=engine.record.epoch if engine.yields and engine.record.split else 0,
         discard=vm in engine.record.discard,
-        behind=copies.is_behind(engine.record, vm, unit.generations),
+        behind=vm in engine.behind,
         peer_good=copies.peer_is_good(engine.record, engine.peer, vm),
         accepted=_is_accepted(engine, vm),
         peer_read=bool(theirs),
         target=copies.descends(unit.generations, theirs),
+        unproven=engine.unproven and not owner,
     )
 
 

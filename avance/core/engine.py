@@ -8,9 +8,9 @@ do I/O or import anything but the core.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
-from avance.core import absorb, alerts, calm, copies, driving, pairing, rights, takeover
+from avance.core import absorb, alerts, calm, copies, driving, mirror, pairing, rights, takeover
 from avance.core import commands as c
 from avance.core import events as e
 from avance.core.arbitration import Arbitration
@@ -20,8 +20,11 @@ from avance.core.guard import Guard, Standing
 from avance.core.liveness import Liveness
 from avance.core.model import (
     Alert,
+    Copy,
+    DiskState,
     LinkName,
     LinkState,
+    MirrorState,
     NodeId,
     PairState,
     PeerView,
@@ -105,6 +108,7 @@ class Engine:
         self.arbitration = Arbitration(setup.timers, setup.boot, setup.power)
         self.guard = Guard(setup.timers)
         self.care = Care(setup.timers, setup.witnesses)
+        self.mirror = mirror.MirrorCare()
         self.crashes = CrashLoop(setup.timers.crash_mean_s, setup.crash_samples, setup.crash_policy)
         if record.quarantined and record.owner == setup.me:
             self.crashes.trip()
@@ -188,6 +192,7 @@ class Engine:
         driving.judge_protection(self)
         driving.answer_asks(self)
         rights.care_for_witnesses(self, now)
+        mirror.judge_mirror(self, now)
         self._say_heartbeat(now)
         self.rest_until_s = calm.until(self, now)
         self.calm_until_s = min(self.next_heartbeat_at, self.rest_until_s)
@@ -208,11 +213,22 @@ class Engine:
             machine=setup.machine,
             wants=self.wants,
             witnesses=self.care.up(now),
-            copies={name: unit.copy for name, unit in self.units.items()},
+            copies={name: self.copy(name) for name in self.units},
+            mirror=(self.mirror.view.note, self.mirror.view.kept),
         )
         self.said = self.said if view == self.said else view
         assert self.said is not None
         return self.said
+
+    @property
+    def unproven(self) -> bool:
+        """The half in use of this node's mirror may lack its last writes, and so may every copy on it."""
+        return self.mirror.view.state is MirrorState.UNPROVEN
+
+    def copy(self, vm: VmId) -> Copy:
+        """What this node says of its copy: whatever DRBD calls it, one on an unproven half is not known to be good."""
+        copy = self.units[vm].copy
+        return replace(copy, disk=DiskState.UNKNOWN) if self.unproven else copy
 
     @property
     def is_owner(self) -> bool:
@@ -233,8 +249,10 @@ class Engine:
     @property
     def behind(self) -> frozenset[VmId]:
         """The volumes whose copy on this node must not be served (core/copies.py)."""
-        record = self.record
-        return frozenset(name for name, unit in self.units.items() if copies.is_behind(record, name, unit.generations))
+        record, doubt = self.record, self.unproven
+        return frozenset(
+            name for name, unit in self.units.items() if doubt or copies.is_behind(record, name, unit.generations)
+        )
 
     @property
     def echoing(self) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from avance.core.model import DiskView, LinkName, NodeId, Outcome, PeerView, VmId, VmSpec
+from avance.core.model import DiskView, LinkName, MirrorView, NodeId, Outcome, PeerView, VmId, VmSpec
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,6 +128,13 @@ class DatagramsRefused:
     count: int
 
 
+@dataclass(frozen=True, slots=True)
+class MirrorChanged:
+    """The mirror of this node's data disks, or what is kept of it, is another than before."""
+
+    view: MirrorView
+
+
 Event = (
     Tick
     | HeartbeatSeen
@@ -142,4 +149,5 @@ Event = (
     | NeighboursSeen
     | OperatorAsked
     | DatagramsRefused
+    | MirrorChanged
 )

@@ -17,7 +17,7 @@ from avance.core.model import Copy, DiskView, NodeId, PeerView, Record, VmId
 class Facts:
     """What the rule may look at; the two nodes are paired, hear each other and hold the same epoch.
 
-    `disks`: what DRBD says on this node; `copies`: what that makes of its copies. `unsettled`: volumes whose disk may
+    `disks`: what DRBD says on this node; `copies`: what it says of its copies. `unsettled`: volumes whose disk may
     still be on its way (a start, a synchronisation). `stays`: the site wants VMs to go on over the link while it works.
     """
 
@@ -49,8 +49,9 @@ def _state(facts: Facts, vm: VmId) -> str:
     view, copy = facts.disks[vm], facts.copies[vm]
     if copies.is_lost(view):
         return "gone"
-    behind = copies.is_behind(facts.record, vm, copy.generations)
-    return "behind" if behind else "not there" if view is None else str(view.disk)
+    if copies.is_behind(facts.record, vm, copy.generations):
+        return "behind"
+    return "not there" if view is None else str(view.disk) if view.disk is copy.disk else "in doubt"
 
 
 def given(record: Record, peer: NodeId) -> Record:

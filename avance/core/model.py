@@ -79,6 +79,17 @@ class DiskRole(StrEnum):
     UNKNOWN = "Unknown"
 
 
+class MirrorState(StrEnum):
+    """What this node's data disks hold (`core/halves.py`)."""
+
+    UNKNOWN = "UNKNOWN"  # not looked yet
+    NONE = "NONE"  # no data disk that this product could use
+    CURRENT = "CURRENT"  # the mirror runs, on the newest data
+    UNPROVEN = "UNPROVEN"  # it runs on one half, which may lack the last writes before a crash
+    OLD = "OLD"  # only halves that are known to be old, or blank disks, are there: it does not run
+    DOUBT = "DOUBT"  # nothing is known of the newest half: it does not run
+
+
 @dataclass(frozen=True, slots=True)
 class Timers:
     """All protocol times in seconds, already multiplied by the declared dilation (arbitration design, section 5)."""
@@ -235,11 +246,28 @@ class Copy:
 
 
 @dataclass(frozen=True, slots=True)
+class MirrorView:
+    """What this node knows of the mirror of its data disks; `halves` hold all data, of the `of` that there should be.
+
+    `note` is what is durable here of the newest half, `kept` what the peer said last of its own, durable here as well;
+    both are text that only `core/halves.py` understands. `detail` is for people.
+    """
+
+    state: MirrorState = MirrorState.UNKNOWN
+    halves: int = 0
+    of: int = 2
+    note: str = ""
+    kept: str = ""
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class PeerView:
     """What a node says of itself in a heartbeat.
 
     `boot` is the run of the daemon, `machine` the boot of its machine. `wants` is the epoch that it asks the peer's
-    consent for, 0 for none. `witnesses` are those that it reaches. `copies`: its own copy of each volume.
+    consent for, 0 for none. `witnesses` are those that it reaches. `copies`: its own copy of each volume. `mirror` is
+    the note of its newest half and what it keeps of the receiver's (MirrorView).
     """
 
     node: NodeId
@@ -253,6 +281,7 @@ class PeerView:
     wants: int = 0
     witnesses: tuple[str, ...] = ()
     copies: dict[VmId, Copy] = field(default_factory=dict)
+    mirror: tuple[str, str] = ("", "")
 
 
 @dataclass(frozen=True, slots=True)

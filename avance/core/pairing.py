@@ -136,7 +136,7 @@ def _newest_generations(engine: Engine) -> tuple[tuple[VmId, str], ...]:
         theirs = copies.peer_copy(engine.peer, name).generations
         if view is None or not mine or mine[0] == copies.JUST_CREATED:
             continue
-        serves = view.role is DiskRole.PRIMARY and copies.is_good(record, name, unit.copy) and record.solo(me)
+        serves = view.role is DiskRole.PRIMARY and copies.is_good(record, name, engine.copy(name)) and record.solo(me)
         if view.in_sync or serves:
             if unit.read_for == view and unit.busy is None and known != mine[0]:
                 record = replace(record, generations=copies.with_newest(record, name, mine[0]))

@@ -57,7 +57,7 @@ def _better_there(engine: Engine, now: float) -> str | None:
         name for name, unit in engine.units.items() if unit.disk is not None and unit.disk.replication in syncing
     )
     disks = {name: unit.disk for name, unit in engine.units.items()}
-    mine = {name: unit.copy for name, unit in engine.units.items()}
+    mine = {name: engine.copy(name) for name in engine.units}
     return handover.wanted(handover.Facts(record, peer, disks, mine, unsettled, engine.setup.stays_without_disk))
 
 
@@ -113,7 +113,7 @@ def is_consenting(engine: Engine, now: float) -> bool:
 def _owner_is_good(engine: Engine) -> bool:
     """A good copy is given up only for a peer that says that it has a good one, too."""
     for name, unit in engine.units.items():
-        if not copies.is_good(engine.record, name, unit.copy):
+        if not copies.is_good(engine.record, name, engine.copy(name)):
             continue
         seen = DiskState.UNKNOWN if unit.disk is None else unit.disk.peer_disk
         if not copies.peer_is_good(engine.record, engine.peer, name) or seen in (DiskState.DISKLESS, DiskState.FAILED):
@@ -146,7 +146,7 @@ def _look_for_a_cure(engine: Engine, now: float) -> None:
 
 
 def _replication_lost(engine: Engine, now: float) -> str | None:
-    if any(not copies.is_good(engine.record, name, unit.copy) for name, unit in engine.units.items()):
+    if any(not copies.is_good(engine.record, name, engine.copy(name)) for name in engine.units):
         return None  # an owner without a good copy has no use for the right to write alone
     link = engine.private_link()
     if link is LinkState.DOWN and not engine.liveness.silent(engine.setup.replication_link, now):

@@ -152,7 +152,7 @@ def copy_refusals(
     good = (DiskState.UP_TO_DATE, DiskState.CONSISTENT) if situation is Situation.BOOT else (DiskState.UP_TO_DATE,)
     states = {vm: view.disk if view is not None else DiskState.DISKLESS for vm, view in sorted(disks.items())}
     if not any(state in good and vm not in behind for vm, state in states.items()):
-        why = dict.fromkeys(behind, "behind; only its peer has the good one")
+        why = dict.fromkeys(behind, "behind, or in doubt; only its peer has the good one")
         reasons += [f"the copy of {vm} on node {me} is {why.get(vm, state)}" for vm, state in states.items()]
         reasons += [] if states else ["there is no VM"]
     return reasons

@@ -30,8 +30,8 @@ class Circumstances:
     `solo`: this node alone may write. `consenting`: the owner asks this backup to let go of its copy. `replicate`: the
     private link carries, and the peer is stable enough to be synchronised. `cut`: the private link is down.
     `keep`: the epoch under whose name a copy is kept, because an operator gives this node's version up; 0 for none.
-    `discard`: this version has been given up. `behind`: this node's copy must not be served. `peer_good`:
-    the peer's may. `accepted`: the disk is
+    `discard`: this version has been given up. `unproven`: this backup's mirror may lack its last writes. `behind`: this
+    node's copy must not be served. `peer_good`: the peer's may. `accepted`: the disk is
     ours, or the peer knows its data, so it may be attached. `peer_read`: the generations of the peer's copy are known.
     `target`: they show that DRBD will take this copy as the target of a resynchronisation.
     """
@@ -52,11 +52,13 @@ class Circumstances:
     accepted: bool
     peer_read: bool
     target: bool
+    unproven: bool = False
 
 
 # A backup without a disk replicates nothing. If it connected all the same, its end would freeze the owner's I/O anew.
 _GONE = (DiskState.DISKLESS, DiskState.FAILED)
 _GOOD = (DiskState.UP_TO_DATE, DiskState.CONSISTENT)
+_HELD = (DiskState.INCONSISTENT, DiskState.OUTDATED, *_GOOD)
 _RETRY_FACTOR_MAX = 16  # a broken VM is tried again at least every 16 retry times
 
 _BY_ASK: dict[table.Ask, type[c.ReadDomain | c.PromoteDisk | c.DemoteDisk | c.StartDomain | c.DestroyDomain]] = {
@@ -85,6 +87,7 @@ class VmUnit:
     gone: bool = False
     prepared: bool = False
     attach_tried: bool = False
+    invalidated: bool = False
     failures: int = 0
     failing: str = ""
     failed_at: float = 0.0
@@ -184,10 +187,14 @@ class VmUnit:
     def _connecting(self, disk: DiskView, around: Circumstances) -> c.VmCommand | None:
         if around.pair is not PairState.PAIRED or around.consenting:
             return None
+        if around.unproven and not self.invalidated and disk.connection == "StandAlone" and disk.disk in _HELD:
+            # DRBD would fetch what it noted here, and part of that may lie on the half that was lost: so it takes all.
+            return c.InvalidateDisk(self.spec.name) if around.peer_good else None
         if disk.connection == "StandAlone" and around.replicate and (around.i_am_owner or disk.disk not in _GONE):
             return self._meeting(disk, around)
         whole = disk.disk is DiskState.UP_TO_DATE and disk.replication == "Established"
-        doubtful = around.behind and around.peer_good and not around.i_am_owner and not self.resynced
+        doubt = (around.behind and not self.resynced) or (around.unproven and not self.invalidated)
+        doubtful = doubt and around.peer_good and not around.i_am_owner
         if disk.connection == "Connected" and whole and doubtful:
             return c.InvalidateDisk(self.spec.name)  # DRBD called it equal, and it is not
         if disk.connection != "Connected" or not around.i_am_owner:
@@ -278,6 +285,8 @@ class VmUnit:
         """Remember what an outcome says of the volume and of the domain."""
         if done == "AttachDisk":
             self.attach_tried = True
+        elif done == "InvalidateDisk":
+            self.invalidated = ok
         elif done == "KeepCopy":
             self.kept = ok
         elif done == "PrepareVolume":

@@ -179,7 +179,10 @@ def resync_argv(vm: VmId) -> list[str]:
 
 
 def invalidate_argv(vm: VmId) -> list[str]:
-    """Call the local copy bad: all of it is taken from the peer (drbdadm(8), invalidate)."""
+    """Call the local copy bad, durably: all of it is taken from the peer (drbdadm(8), invalidate).
+
+    While it stands alone nothing is fetched yet; one that waits for a connection refuses it.
+    """
     return ["drbdadm", "invalidate", vm]
 
 

@@ -21,6 +21,7 @@ from avance.core import (
     guard,
     handover,
     liveness,
+    mirror,
     model,
     pair,
     pause,
@@ -31,8 +32,8 @@ from avance.core import (
 from avance.parsed import Json
 
 _MODULES: tuple[ModuleType, ...] = (
-    arbitration, care, commands, crashloop, engine, events, guard, handover, liveness, model, pair, pause, takeover,
-    unit, vm,
+    arbitration, care, commands, crashloop, engine, events, guard, handover, liveness, mirror, model, pair, pause,
+    takeover, unit, vm,
 )  # fmt: skip
 _CLASSES: dict[str, type] = {
     f"{module.__name__.rpartition('.')[2]}.{name}": value

@@ -78,6 +78,7 @@ def body(view: PeerView) -> bytes:
         "w": view.wants,
         "g": view.witnesses,
         "k": {name: [copy.disk, *copy.generations] for name, copy in view.copies.items()},
+        "h": view.mirror,
     }
     return json.dumps(values, separators=(",", ":")).encode()
 
@@ -147,6 +148,7 @@ def _view(values: Json) -> PeerView:
         wants=int(values["w"]),
         witnesses=tuple(str(name) for name in values["g"]),
         copies={VmId(vm): Copy(DiskState(disk), tuple(map(str, rest))) for vm, (disk, *rest) in values["k"].items()},
+        mirror=(str(values["h"][0]), str(values["h"][1])),
     )
 
 

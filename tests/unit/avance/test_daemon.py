@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import socket
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +31,7 @@ from avance.daemon import Daemon, Node
 from avance.errors import ConfigError
 from avance.ports import Done
 from avance.replay import replay
-from tests.playbook import PRIV, A, B
+from tests.playbook import PRIV, WEB, A, B
 from tests.unit.avance.adapters.tools import until
 from tests.unit.avance.schema_check import complaints
 from tests.unit.avance.site import site, vm
@@ -306,23 +306,64 @@ def test_hung_workers_starve_the_watchdog() -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "expected"),
-    [("PrepareVolume", "prepare"), ("AttachDisk", "attach"), ("ConnectDisk", "connect"),
-     ("InitialiseDisk", "initialise"), ("PromoteDisk", "promote"), ("DemoteDisk", "demote"), ("ResumeDisk", "resume"),
-     ("DisconnectDisk", "disconnect"), ("OutdateDisk", "outdate"), ("ResyncDisk", "resync")],
+    ("command", "expected"),
+    [(c.KeepMirrorNote("n"), ("keep_note", "n")), (c.UseMirrorNote("n"), ("use_note", "n")),
+     (c.ReuseHalves(), ("reuse",)), (c.TrustMirror(), ("trust",))],
 )  # fmt: skip
-def test_each_disk_command_calls_its_adapter(name: str, expected: str) -> None:
-    """Every disk command reaches the method that is named for it."""
+def test_each_command_about_the_mirror_calls_its_adapter(
+    command: c.KeepMirrorNote | c.UseMirrorNote | c.ReuseHalves | c.TrustMirror, expected: tuple[str, ...]
+) -> None:
+    """And its outcome comes back as an event that belongs to no VM."""
+    called: list[tuple[str, ...]] = []
+
+    class Mirror:
+        def __getattr__(self, method: str) -> Callable[..., Awaitable[Done]]:
+            async def act(*words: str) -> Done:
+                called.append((method, *words))
+                return Done(Outcome.OK)
+
+            return act
+
+    async def story() -> Event:
+        one = node(vm())
+        one._mirror = Mirror()  # type: ignore[assignment]  # a stand-in that notes the method
+        await one._perform(command)
+        return await next_event(one)
+
+    assert asyncio.run(story()) == CommandDone(type(command).__name__, None, Outcome.OK)
+    assert called == [expected]
+
+
+@pytest.mark.parametrize("ready", [Outcome.OK, Outcome.FAILED])
+def test_no_volume_is_prepared_without_a_current_half(ready: Outcome) -> None:
+    """Preparing waits for the mirror, and what exists already needs no look at it."""
     called: list[str] = []
 
     class Disks:
-        def __getattr__(self, method: str) -> Callable[..., None]:
-            return lambda _vm, **_how: called.append(method)
+        def __getattr__(self, method: str) -> Callable[..., Awaitable[Done]]:
+            async def act(*_words: object, **_how: object) -> Done:
+                called.append(method)
+                return Done(Outcome.OK)
 
-    one = node(vm())
-    one._disks = Disks()  # type: ignore[assignment]  # a stand-in that notes the method
-    one._disk_work(getattr(c, name)("web"))
-    assert called == [expected]
+            return act
+
+    class Mirror:
+        async def ready(self) -> Done:
+            called.append("ready")
+            return Done(ready, "why")
+
+    class Network:
+        async def wait_up(self) -> Done:
+            return Done(Outcome.OK)
+
+    async def story() -> Done:
+        one = node(vm())
+        one._disks, one._mirror, one._network = Disks(), Mirror(), Network()  # type: ignore[assignment]  # stand-ins
+        await one._disk_work_when_up(c.AttachDisk(WEB))
+        return await one._disk_work_when_up(c.PrepareVolume(WEB))
+
+    assert asyncio.run(story()) == Done(ready, "" if ready is Outcome.OK else "why")
+    assert called == ["attach", "ready", *(["prepare"] if ready is Outcome.OK else [])]
 
 
 def test_answer_of_a_witness_names_the_witness(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,6 +10,7 @@ import pytest
 from avance import ports
 from avance.adapters.drbd import DrbdDisks
 from avance.adapters.heartbeat import HeartbeatChannel
+from avance.adapters.mirror import DataMirror
 from avance.adapters.neighbours import ArpNeighbours
 from avance.adapters.netlink import NodeNetwork
 from avance.adapters.power import PeerBmc
@@ -25,7 +26,7 @@ from tests.unit.avance.site import config
 
 PORTS = (
     ports.Disks, ports.Hypervisor, ports.Network, ports.Store, ports.Wires, ports.PeerPower, ports.Neighbours,
-    ports.Watchdog, ports.Witness,
+    ports.Watchdog, ports.Witness, ports.Mirror,
 )  # fmt: skip
 
 
@@ -33,7 +34,7 @@ def adapters(
     path: Path,
 ) -> tuple[
     ports.Disks, ports.Hypervisor, ports.Network, ports.Store, ports.Wires, ports.PeerPower, ports.Neighbours,
-    ports.Watchdog, ports.Witness,
+    ports.Watchdog, ports.Witness, ports.Mirror,
 ]:  # fmt: skip
     """Return one adapter of each kind, typed as its port."""
     sink: list[Event] = []
@@ -42,7 +43,7 @@ def adapters(
     witness = WitnessClient(one, "boot")
     power = PeerBmc(Bmc(IPv4Address("10.77.0.32"), "admin", "-"), 1.0)
     neighbours, network = ArpNeighbours(one, sink.append), NodeNetwork(one, sink.append)
-    parts = (DomainWires(), power, neighbours, NodeWatchdog(10.0), witness)
+    parts = (DomainWires(), power, neighbours, NodeWatchdog(10.0), witness, DataMirror(path))
     return disks, hypervisor, network, RecordStore(path, 1.0), *parts
 
 

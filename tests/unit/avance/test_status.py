@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 
 from avance.core.engine import Engine
-from avance.core.model import NodeId, PairState, Record
+from avance.core.model import MirrorState, MirrorView, NodeId, PairState, Record
 from avance.parsed import Json
 from avance.status import Around, document, unpaired
 from tests.playbook import A, setup
@@ -63,6 +63,18 @@ def test_what_the_daemon_counts_is_told() -> None:
     assert given["journal"] == {"dropped": 4}
     assert given["watchdog"] == {"configured": True, "armed": True, "problem": "no device", "feeds": 0}
     assert given["quarantined"] is True
+
+
+@pytest.mark.parametrize("state", MirrorState)
+def test_the_mirror_is_told(state: MirrorState) -> None:
+    """Also by a node that is not paired yet; what is noted of it is nobody's business."""
+    view = MirrorView(state, 1, 2, "5 note", "4 note", "/dev/vdb is out of it")
+    engine = Engine(setup(A), Record())
+    engine.mirror.view = view
+    for given in (document(config(), engine, AROUND, 100.0), unpaired(1.0, view)):
+        assert given["mirror"] == {"state": state, "halves": 1, "of": 2, "detail": "/dev/vdb is out of it"}
+        assert complaints("status", json.loads(json.dumps(given))) == []
+        assert "note" not in json.dumps(given)
 
 
 def test_no_secret_is_told() -> None:

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+import pytest
+
 from avance.status import unpaired
 from avance.status_text import status_text
 
@@ -23,6 +27,18 @@ def test_status_for_people_begins_with_what_matters() -> None:
                  "gate:            in place"):
         assert word in text
     assert "avance pair" in status_text(unpaired(0.0))
+
+
+@pytest.mark.parametrize(
+    ("mirror", "text"),
+    [({"state": "CURRENT", "halves": 2, "detail": ""}, "2 of 2 halves"),
+     ({"state": "CURRENT", "halves": 1, "detail": "vdb is out"}, "1 of 2 halves: vdb is out"),
+     ({"state": "OLD", "halves": 0, "detail": "vdb is old"}, "OLD, 0 of 2 halves: vdb is old")],
+)  # fmt: skip
+def test_the_data_disks_are_said_in_words(mirror: dict[str, Any], text: str) -> None:
+    """A degraded mirror is no secret, and one that is not used is told with its reason."""
+    known = unpaired(0.0) | {"pair": "PAIRED", "mirror": {"of": 2, **mirror}}
+    assert f"data disks:      {text}" in status_text(known).splitlines()
 
 
 def test_closed_hole_and_lone_right_are_said() -> None:

@@ -114,6 +114,20 @@ def test_a_disk_of_another_mirror_and_a_spare_are_no_halves() -> None:
     assert "no active half" in pair.open("b").problems[0]
 
 
+def test_of_two_mirrors_the_one_that_is_in_use_counts() -> None:
+    """A node that emptied its old half made a new array, whose events begin anew; the other half is not the newer."""
+    pair = Pair()
+    new = layout.parse_md(md_block("a-vdb"), "vdb").used_s + 60
+    pair.disks["a"]["vdb"].write(
+        layout.MD_OFFSET_BYTES, md_block("a-vdb", events=1, used_s=new, roles=(0, 0xFFFE), array=b"n" * 16)
+    )
+    pair.write("a", 0, b"old", disks=("vdc",))
+    replica = pair.open("a")
+    assert [half.disk for half in replica.halves] == ["vdb"]
+    assert replica.problems == ("disk vdc of node a belongs to another mirror",)
+    assert compared(pair).is_equal
+
+
 def test_one_readable_disk_is_enough_and_none_is_an_error() -> None:
     """What cannot be read is named, with what was expected."""
     pair = Pair()

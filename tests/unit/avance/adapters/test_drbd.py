@@ -97,7 +97,7 @@ def test_each_command_is_one_call(tools: Tools) -> None:
         tools.says("drbdadm", "Outdated/DUnknown")
         assert (await adapter.connect(WEB, discard=False)).outcome is Outcome.OK
         acts = [adapter.initialise, adapter.promote, adapter.demote, adapter.resume]
-        for act in [*acts, adapter.disconnect, adapter.outdate, adapter.resync]:
+        for act in [*acts, adapter.disconnect, adapter.outdate, adapter.resync, adapter.invalidate]:
             assert (await act(WEB)).outcome is Outcome.OK
 
     asyncio.run(story())
@@ -111,6 +111,7 @@ def test_each_command_is_one_call(tools: Tools) -> None:
         "drbdadm outdate web",
         "drbdadm dstate web",
         "drbdadm invalidate-remote web",
+        "drbdadm invalidate web",
     ]
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from avance.core import alerts
-from avance.core.model import Alert, LinkName
+from avance.core.model import Alert, LinkName, MirrorView
 from tests.playbook import PRIV, WEB, A, B
 
 EVERY = [
@@ -20,6 +20,8 @@ EVERY = [
     alerts.operator("reset-device", A), alerts.operator("keep", A),
     alerts.datagrams_refused(PRIV, "not a heartbeat", 3), alerts.copy_lost(WEB), alerts.copy_behind(WEB, B),
     alerts.foreign_disk(WEB), alerts.hands_over(B, "the copy of web here is gone"),
+    alerts.mirror_degraded(MirrorView(halves=1, detail="vdb")), alerts.mirror_whole(MirrorView(halves=2)),
+    alerts.mirror_refused(MirrorView(detail="vdb is old")), alerts.mirror_reused(),
 ]  # fmt: skip
 
 

@@ -14,7 +14,7 @@ from avance.core import calm
 from avance.core import commands as c
 from avance.core import events as e
 from avance.core.engine import Decision, Engine
-from avance.core.model import DiskRole, LinkName, LinkState, NodeId, PairState, Record, Timers
+from avance.core.model import DiskRole, LinkName, LinkState, MirrorState, MirrorView, NodeId, PairState, Record, Timers
 from avance.core.takeover import Allowed
 from tests.playbook import BIZ, PRIV, WEB, A, B, Playbook, ended, in_sync, paired, peer_gone
 
@@ -151,6 +151,9 @@ NOT_CALM: dict[str, Change] = {
     "unprepared": lambda engine: setattr(engine.units[WEB], "prepared", False),
     "unknown disk": lambda engine: setattr(engine.units[WEB], "disk_known", False),
     "unknown domain": lambda engine: setattr(engine.units[WEB], "looked", False),
+    "mirror busy": lambda engine: setattr(engine.mirror, "busy", "KeepMirrorNote"),
+    "mirror retry": lambda engine: setattr(engine.mirror, "retry_at", inf),
+    "mirror in doubt": lambda engine: setattr(engine.mirror, "view", MirrorView(MirrorState.UNPROVEN)),
     "settling": lambda engine: setattr(engine.units[WEB], "settled_at", inf),
 }
 

@@ -21,10 +21,10 @@ RECORD = Record(
 )  # fmt: skip
 VIEW = PeerView(
     A, "boot-1", "c0ffee", 1.5, PairState.ALONE, RECORD, {WEB: VmState.RUNNING}, "machine-1", 8, ("w1", "w2"),
-    {WEB: Copy(DiskState.UP_TO_DATE, ("1a2c", "1c2e"))},
+    {WEB: Copy(DiskState.UP_TO_DATE, ("1a2c", "1c2e"))}, ("5 note", "4 note"),
 )  # fmt: skip
 BEAT = Heartbeat(PRIV, 5, 81.25, ("b-boot", 80.5), VIEW)
-MAC_CAPTURED = "880bfb5d584d84bc074a69deb435bf69248df392ef6081e7ec1310b56b706e2a"
+MAC_CAPTURED = "fa79a92a7569dfe5a511d358227a6bff3e338d4b96c7c1413083bd6ce2ab3c96"
 
 
 def receiver() -> Receiver:
@@ -68,7 +68,7 @@ def test_captured_datagram_is_read() -> None:
     said = (
         b'{"n":"a","b":"boot-1","c":"c0ffee","d":1.5,"p":"ALONE","r":[7,"a",true,["web"],["witness:w1","survivor:a"],'
         b'"machine-1",7,false,false,[],0,["web"],[["web","1a2c"]]],"v":{"web":"RUNNING"},"m":"machine-1","w":8,'
-        b'"g":["w1","w2"],"k":{"web":["UpToDate","1a2c","1c2e"]}}'
+        b'"g":["w1","w2"],"k":{"web":["UpToDate","1a2c","1c2e"]},"h":["5 note","4 note"]}'
     )
     whole = b"AVH3" + bytes.fromhex(MAC_CAPTURED + head) + said
     assert decode(KEY, whole) == BEAT

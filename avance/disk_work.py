@@ -1,0 +1,61 @@
+"""The commands about one replicated disk, each handed to the method of the port that is named for it."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable
+from typing import assert_never
+
+from avance.core import commands as c
+from avance.ports import Disks, Done
+
+_CopyCommand = c.OutdateDisk | c.KeepCopy | c.ResyncDisk | c.InvalidateDisk | c.ReadGeneration
+DiskCommand = (
+    c.PrepareVolume
+    | c.AttachDisk
+    | c.ConnectDisk
+    | c.InitialiseDisk
+    | c.PromoteDisk
+    | c.DemoteDisk
+    | c.ResumeDisk
+    | c.DisconnectDisk
+    | _CopyCommand
+)
+
+
+def disk_work(disks: Disks, command: DiskCommand) -> Awaitable[Done]:
+    """Return the work of a command; it is done when it is awaited."""
+    match command:
+        case c.PrepareVolume(vm):
+            return disks.prepare(vm)
+        case c.AttachDisk(vm):
+            return disks.attach(vm)
+        case c.ConnectDisk(vm, discard):
+            return disks.connect(vm, discard=discard)
+        case c.InitialiseDisk(vm):
+            return disks.initialise(vm)
+        case c.PromoteDisk(vm):
+            return disks.promote(vm)
+        case c.DemoteDisk(vm):
+            return disks.demote(vm)
+        case c.ResumeDisk(vm):
+            return disks.resume(vm)
+        case c.DisconnectDisk(vm):
+            return disks.disconnect(vm)
+        case _:
+            return _copy_work(disks, command)
+
+
+def _copy_work(disks: Disks, command: _CopyCommand) -> Awaitable[Done]:
+    match command:
+        case c.OutdateDisk(vm):
+            return disks.outdate(vm)
+        case c.ResyncDisk(vm):
+            return disks.resync(vm)
+        case c.InvalidateDisk(vm):
+            return disks.invalidate(vm)
+        case c.ReadGeneration(vm):
+            return disks.generations(vm)
+        case c.KeepCopy(vm, epoch):
+            return disks.keep(vm, epoch)
+        case _:
+            assert_never(command)
