@@ -331,7 +331,7 @@ MUTANTS = (
     Mutant(
         "searching-peer-forgotten",
         "a backup acts by policy although the peer's last word was that it looked for the right itself",
-        (Edit(_TAKEOVER, "(facts.gateway is False or facts.searched)", "facts.gateway is False"),),
+        (Edit(_TAKEOVER, "doubt = _SEARCHED if facts.searched else _UNHEARD", "doubt = _UNHEARD"),),
     ),
     Mutant(
         "claimed-address-ignored",
