@@ -186,4 +186,4 @@ def test_targets_of_a_pair_follow_its_dilation(tmp_path: Path) -> None:
     assert targets["cold boot to protected"] == 4 * 60.0
     assert targets["image build from nothing"] == 600.0
     assert targets["peak host memory of a protected pair"] == 4096.0
-    assert targets["daemon: share of a dom0 processor"] == 0.02
+    assert targets["daemon: share of a dom0 processor"] == 0.03
