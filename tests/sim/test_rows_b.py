@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import pytest
 
 from avance.core.model import LinkName, PairState
@@ -64,14 +66,19 @@ def test_b4_flapping_private_link(seed: int) -> None:
 
 @pytest.mark.parametrize("seed", SEEDS)
 def test_b6_heavy_loss(seed: int) -> None:
-    """With 30 % loss the pair is protected and slow, or changes to alone once; it does not swing between the two."""
+    """With 30 % loss for ten minutes the pair is protected and slow, or changes to alone; it does not swing.
+
+    By chance a link can lose every echo of 3 s twice in that time: two changes are a minute apart, and never three.
+    """
     row = Row(WITNESS, seed)
     before = row.epoch(A)
     row.breaks("link.loss", "a.priv0", probability=0.3)
     row.passes(600.0)
     row.untouched()
-    assert row.epoch(A) <= before + 1
-    assert len(row.resets(B)) <= 1
+    assert row.epoch(A) <= before + 2
+    restarts = row.resets(B)
+    assert len(restarts) <= 2
+    assert all(later - earlier >= 60.0 for earlier, later in pairwise(restarts))
     row.recovers()
 
 
