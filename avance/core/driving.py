@@ -42,6 +42,7 @@ def around(engine: Engine, vm: VmId, now: float) -> Circumstances:
         cut=engine.private_link() is LinkState.DOWN,
         keep=engine.record.epoch if engine.yields and engine.record.split else 0,
         discard=vm in engine.record.discard,
+        leaving=bool(engine.leaving),
         behind=vm in engine.behind,
         peer_good=copies.peer_is_good(engine.record, engine.peer, vm),
         accepted=_is_accepted(engine, vm),

@@ -37,7 +37,8 @@ def judge_handover(engine: Engine, now: float) -> None:
             return
         engine.leaving = reason
         engine.say(f"{reason}: the VMs move to the peer", alert=alerts.hands_over(engine.setup.peer_id, reason))
-    stopped = engine.known and not engine.may_write and not any(unit.busy for unit in engine.units.values())
+    tied = any(unit.busy or copies.is_lost(unit.disk) for unit in engine.units.values())
+    stopped = engine.known and not engine.may_write and not tied
     if stopped and engine.saving is None and now >= engine.save_retry_at:
         given = handover.given(engine.record, engine.setup.peer_id)
         engine.save(given, f"nothing runs here any more: {given.owner} owns epoch {given.epoch}, it has the good copy")

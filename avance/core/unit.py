@@ -30,10 +30,10 @@ class Circumstances:
     `solo`: this node alone may write. `consenting`: the owner asks this backup to let go of its copy. `replicate`: the
     private link carries, and the peer is stable enough to be synchronised. `cut`: the private link is down.
     `keep`: the epoch under whose name a copy is kept, because an operator gives this node's version up; 0 for none.
-    `discard`: this version has been given up. `unproven`: this backup's mirror may lack its last writes. `behind`: this
-    node's copy must not be served. `peer_good`: the peer's may. `accepted`: the disk is
-    ours, or the peer knows its data, so it may be attached. `peer_read`: the generations of the peer's copy are known.
-    `target`: they show that DRBD will take this copy as the target of a resynchronisation.
+    `discard`: this version has been given up. `leaving`: the VMs are being handed over. `unproven`: this backup's
+    mirror may lack its last writes. `behind`: this node's copy must not be served. `peer_good`: the peer's may.
+    `accepted`: the disk is ours, or the peer knows its data, so it may be attached. `peer_read`: the generations of
+    the peer's copy are known. `target`: they show that DRBD will take this copy as the target of a resynchronisation.
     """
 
     goal: Goal
@@ -47,6 +47,7 @@ class Circumstances:
     cut: bool
     keep: int
     discard: bool
+    leaving: bool
     behind: bool
     peer_good: bool
     accepted: bool
@@ -175,6 +176,9 @@ class VmUnit:
         connected = disk.connection != "StandAlone"
         if around.consenting and not released(disk):
             return c.DisconnectDisk(self.spec.name) if must_disconnect(disk) else c.OutdateDisk(self.spec.name)
+        # While nobody writes: later the end of this connection could freeze the new writer for ever (decision 0017).
+        if around.leaving and connected and copies.is_lost(disk) and disk.role is not DiskRole.PRIMARY:
+            return c.DisconnectDisk(self.spec.name)
         lost = around.pair is PairState.WAITING and not around.i_am_owner
         if connected and (lost or around.pair is PairState.SPLIT) and disk.role is not DiskRole.PRIMARY:
             return c.DisconnectDisk(self.spec.name)

@@ -114,7 +114,10 @@ def test_vm_stops_first_and_the_right_goes_then() -> None:
     assert acts(book.hears(ended(c.DestroyDomain(WEB)))) == [c.DemoteDisk(WEB)]
     assert acts(book.peer_says()) == [], "it may still be writing"
     book.hears(e.DiskChanged(WEB, replace(GONE, role=S)))
-    given = next(one for one in acts(book.hears(ended(c.DemoteDisk(WEB)))) if isinstance(one, c.SaveRecord))
+    assert acts(book.hears(ended(c.DemoteDisk(WEB)))) == [c.DisconnectDisk(WEB)], "before the peer writes (0017)"
+    book.hears(ended(c.DisconnectDisk(WEB)))
+    apart = DiskView(S, DiskState.DISKLESS)
+    given = next(one for one in acts(book.hears(e.DiskChanged(WEB, apart))) if isinstance(one, c.SaveRecord))
     assert given.record == served(A, Record(4, B, peer_outdated=True, behind=(WEB,)))
     book.hears(ended(given))
     assert not book.engine.leaving

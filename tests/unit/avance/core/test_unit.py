@@ -14,7 +14,8 @@ from tests.playbook import WEB, in_sync, peer_gone, spec
 P, S = DiskRole.PRIMARY, DiskRole.SECONDARY
 RUN = Circumstances(
     Goal.RUN, PairState.PAIRED, both_fresh=False, i_am_owner=True, retry_s=2.0, solo=False, consenting=False,
-    replicate=True, cut=False, keep=0, discard=False, behind=False, peer_good=True, accepted=True, peer_read=True,
+    replicate=True, cut=False, keep=0, discard=False,
+    leaving=False, behind=False, peer_good=True, accepted=True, peer_read=True,
     target=False,
 )  # fmt: skip
 ALONE = replace(RUN, pair=PairState.ALONE, solo=True)
