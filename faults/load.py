@@ -1,8 +1,9 @@
-"""Faults of load: processor, memory or disks of a node are kept busy from inside, or the host itself is starved.
+"""Faults of load: processor, memory or disks of a node are kept busy from inside, or the host itself is loaded.
 
 What loads a node carries a time limit and a mark there, so that it ends in any case. It is believed when the node's
-kernel accounts for it and QEMU, seen from the host, does more than before. A node or host that was busy before cannot
-prove anything. It must never load the host with anything but processes of its own, which end with it.
+kernel accounts for it and QEMU, seen from the host, does more than before. A node that was busy before cannot prove
+anything. What loads the host is believed when the host's kernel accounts for what those processes computed. It must
+never load the host with anything but processes of its own, which end with it.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 import os
 import sys
 import time
+from collections.abc import Sequence
 from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -43,8 +45,7 @@ IDLE_BEFORE = 0.25
 ROOM_MIB = 64  # so much more than what is left must be there before, or nothing can be shown
 REQUESTS_FACTOR = 3.0
 REQUESTS_PER_S_MIN = 50.0
-STARVED_SHARE = 0.2  # of the time the threads of a QEMU that could run had no processor
-STARVED_BEFORE = 0.4
+HOST_SHARE = 0.25  # of all processor time of the host
 IO_FILE = "/var/lib/testbed-load-io"
 _SPIN = "i=0; while [ $i -lt $1 ]; do (while :; do :; done) & i=$((i + 1)); done; wait"
 # Takes all but so much, is the first to be given up if the kernel runs out, and takes more when more becomes free.
@@ -166,7 +167,7 @@ class NodeLoad:
 
     def __init__(self, target: str, *, limit_s: float = LIMIT_S) -> None:
         if target == HOST:
-            raise UsageError(f"{self.name} loads a node; a starved host is load.host.")
+            raise UsageError(f"{self.name} loads a node; the host is loaded by load.host.")
         check_number("limit_s", limit_s, 5, 86400)
         self.target = target
         self.limit_s = limit_s
@@ -309,22 +310,26 @@ class LoadIo(NodeLoad):
 
 
 @dataclass(frozen=True)
-class Starved:
-    """How long processes of the bed that could run had no processor, as a share of the time; and the host's word."""
+class HostActivity:
+    """What the load took of the host in one window, and what that did to the bed; shares of the time of the window.
 
+    `taken_share`: of all processors. `waiting_share`: the threads of a node's QEMU that could run had no processor.
+    `pressure_share`: the kernel's word on the whole host, None where it keeps none.
+    """
+
+    taken_share: float
     waiting_share: dict[str, float]
     pressure_share: float | None
-
-    @property
-    def worst(self) -> float:
-        """The share of the process that waited most."""
-        return max(self.waiting_share.values(), default=0.0)
 
     def shown(self) -> dict[str, object]:
         """Return it as evidence."""
         shares = {name: round(value, 3) for name, value in self.waiting_share.items()}
         pressure = None if self.pressure_share is None else round(self.pressure_share, 3)
-        return {"qemu_waiting_share": shares, "host_pressure_share": pressure}
+        return {
+            "taken_share_of_the_host": round(self.taken_share, 3),
+            "qemu_waiting_share": shares,
+            "host_pressure_share": pressure,
+        }
 
 
 def waited_ns(pid: int) -> int:
@@ -346,20 +351,23 @@ def host_stalled_us() -> int | None:
         return None
 
 
-async def watch_host(bed: Bed, window_s: float = WINDOW_S) -> Starved:
-    """Return how starved the nodes' processes are in one window from now on."""
-    pids = {name: node.machine.pid for name, node in bed.nodes.items() if node.is_on}
-    began_s, first = time.monotonic(), {name: waited_ns(pid) for name, pid in pids.items()}
-    stalled = host_stalled_us()
+async def watch_host(bed: Bed, load_pids: Sequence[int], window_s: float = WINDOW_S) -> HostActivity:
+    """Return what these processes take of the host, and how long the nodes' wait, in one window from now on."""
+    nodes = {name: node.machine.pid for name, node in bed.nodes.items() if node.is_on}
+    began_s, waited = time.monotonic(), {name: waited_ns(pid) for name, pid in nodes.items()}
+    ticks, stalled = {pid: cpu_ticks(pid) for pid in load_pids}, host_stalled_us()
     await pace.sleep(window_s)
     took_s, after = time.monotonic() - began_s, host_stalled_us()
-    shares = {name: max(waited_ns(pid) - first[name], 0) / 1e9 / took_s for name, pid in pids.items()}
-    pressure = None if stalled is None or after is None else (after - stalled) / 1e6 / took_s
-    return Starved(shares, pressure)
+    taken_s = sum(max(cpu_ticks(pid) - ticks[pid], 0) for pid in load_pids) / TICKS_PER_S
+    return HostActivity(
+        taken_s / took_s / (os.cpu_count() or 1),
+        {name: max(waited_ns(pid) - waited[name], 0) / 1e9 / took_s for name, pid in nodes.items()},
+        None if stalled is None or after is None else (after - stalled) / 1e6 / took_s,
+    )
 
 
 class LoadHost:
-    """The host itself is starved of processor time, and both nodes with it."""
+    """Other programs compute on the host, and take a quarter of it or more."""
 
     name: ClassVar[str] = "load.host"
     window_s = WINDOW_S
@@ -374,7 +382,7 @@ class LoadHost:
         self.target = target
         self.processes = processes or 3 * (os.cpu_count() or 1)
         self.niceness = niceness
-        self._before: Starved | None = None
+        self._before: HostActivity | None = None
         self._injected_at_s: float | None = None
         self._stack = AsyncExitStack()
         self._hogs: list[Child] = []
@@ -382,8 +390,8 @@ class LoadHost:
     async def prepare(self, bed: Bed) -> None:
         """Watch the bed's processes for a window."""
         if not any(node.is_on for node in bed.nodes.values()):
-            raise UsageError("Both nodes are off: nobody would notice a starved host. Switch one on first.")
-        self._before = await watch_host(bed, self.window_s)
+            raise UsageError("Both nodes are off: nobody would notice a loaded host. Switch one on first.")
+        self._before = await watch_host(bed, (), self.window_s)
 
     async def inject(self, bed: Bed) -> None:
         """Start processes that compute for nothing."""
@@ -394,18 +402,20 @@ class LoadHost:
             self._hogs.append(await self._stack.enter_async_context(Child(argv, name=f"load {number}", log=log)))
 
     async def confirm(self, bed: Bed) -> Proof:
-        """Confirmed when a node's process waits long for a processor and did not before."""
+        """Confirmed when every process is there and together they take a quarter of the host.
+
+        Whether the nodes wait for a processor is evidence and no condition: an idle node asks for little, and gets it.
+        """
         assert self._before is not None, "prepare comes first"
-        during = await watch_host(bed, self.window_s)
+        during = await watch_host(bed, [hog.pid for hog in self._hogs], self.window_s)
+        alive = sum(hog.alive for hog in self._hogs)
         evidence = {
             "before": self._before.shown(),
             "during": during.shown(),
-            "processes": sum(hog.alive for hog in self._hogs),
+            "processes": alive,
             "niceness": self.niceness,
         }
-        if self._before.worst >= STARVED_BEFORE:
-            return Proof(FaultVerdict.INCONCLUSIVE, None, evidence)  # it was starved before
-        if during.worst < max(STARVED_SHARE, 2 * self._before.worst):
+        if alive < self.processes or during.taken_share < HOST_SHARE:
             return Proof(FaultVerdict.MISMATCH, None, evidence)
         return Proof(FaultVerdict.CONFIRMED, self._injected_at_s, evidence)
 
@@ -415,7 +425,7 @@ class LoadHost:
         left = [hog.pid for hog in self._hogs if hog.alive]
         self._hogs.clear()
         if left:
-            raise TestbedError(f"Processes that starve the host are still there: {left}. End them by their pids.")
+            raise TestbedError(f"Processes that load the host are still there: {left}. End them by their pids.")
 
 
 FAULTS = (LoadCpu, LoadMemory, LoadIo, LoadHost)

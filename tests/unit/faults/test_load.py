@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import os
+import signal
 from pathlib import Path
 
 import pytest
 
 from faults import load
 from faults.fault import FaultVerdict, Proof
-from faults.load import Activity, LoadCpu, LoadHost, LoadIo, LoadMemory, NodeLoad, Starved
+from faults.load import Activity, LoadCpu, LoadHost, LoadIo, LoadMemory, NodeLoad
+from testbed.bed import Bed
 from testbed.errors import UsageError
 from tests.unit.faults.inner_bed import HostAgent, InnerBed
 
@@ -86,48 +88,74 @@ def test_settings_that_make_no_sense_are_refused() -> None:
         LoadHost(niceness=30)
 
 
-async def starve(out: Path, before: float, during: float) -> tuple[Proof, list[int], list[bool]]:
-    """One small process that has the lowest claim; what is seen of it is given."""
-    fault, bed = LoadHost(processes=1, niceness=19), InnerBed(artefacts=out).bed
-    fault._before = Starved({"a": before}, None)
+async def load_host(out: Path, fault: LoadHost) -> tuple[Proof, list[int]]:
+    """Load this host with small programs, look for a short window, and end them."""
+    bed = InnerBed(artefacts=out).bed
+    fault.window_s = 0.3
+    await fault.prepare(bed)
     await fault.inject(bed)
-    pids, alive = [hog.pid for hog in fault._hogs], [hog.alive for hog in fault._hogs]
-
-    async def watched(_bed: object, _window_s: float) -> Starved:
-        return Starved({"a": during}, 0.5)
-
-    original, load.watch_host = load.watch_host, watched  # type: ignore[assignment] # a shorter look
+    pids = [hog.pid for hog in fault._hogs]
     try:
-        proof = await fault.confirm(bed)
+        return await fault.confirm(bed), pids
     finally:
-        load.watch_host = original
         await fault.heal(bed)
-    return proof, pids, alive
+
+
+class _NoPrograms(LoadHost):
+    """Its injector does nothing."""
+
+    async def inject(self, bed: Bed) -> None:
+        """Start nothing."""
+
+
+class _SleepingPrograms(LoadHost):
+    """Its programs are there and compute nothing."""
+
+    async def inject(self, bed: Bed) -> None:
+        """Start them and stop them."""
+        await super().inject(bed)
+        for hog in self._hogs:
+            os.kill(hog.pid, signal.SIGSTOP)
 
 
 @pytest.mark.parametrize(
-    ("before", "during", "verdict"),
+    ("make", "verdict"),
     [
-        (0.05, 0.6, FaultVerdict.CONFIRMED),
-        (0.05, 0.06, FaultVerdict.MISMATCH),
-        (0.3, 0.5, FaultVerdict.MISMATCH),
-        (0.6, 0.9, FaultVerdict.INCONCLUSIVE),
+        (LoadHost, FaultVerdict.CONFIRMED),
+        (_NoPrograms, FaultVerdict.MISMATCH),
+        (_SleepingPrograms, FaultVerdict.MISMATCH),
     ],
 )
-def test_a_starved_host_is_judged_by_who_waits_and_ends(
-    tmp_path: Path, before: float, during: float, verdict: FaultVerdict
+def test_a_loaded_host_is_judged_by_what_the_load_computed_and_ends(
+    tmp_path: Path, make: type[LoadHost], verdict: FaultVerdict
 ) -> None:
-    """The processes run until the heal, and are gone after it."""
-    proof, pids, alive = asyncio.run(starve(tmp_path, before, during))
-    assert proof.verdict is verdict
-    assert alive == [True]
-    assert not Path(f"/proc/{pids[0]}").exists()
+    """The kernel's account of the programs decides; after the heal they are gone."""
+    proof, pids = asyncio.run(load_host(tmp_path, make()))
+    assert proof.verdict is verdict, proof.evidence
+    assert not any(Path(f"/proc/{pid}").exists() for pid in pids)
 
 
-def test_the_host_is_watched_by_the_waits_of_its_processes() -> None:
-    """This process is the node's machine; nobody can wait more than all of the time, per thread."""
-    found = asyncio.run(load.watch_host(InnerBed().bed, 0.05))
+def test_a_program_that_ended_is_a_mismatch(tmp_path: Path) -> None:
+    """Who is left may compute as much as it likes."""
+
+    async def one_ends() -> Proof:
+        fault, bed = LoadHost(), InnerBed(artefacts=tmp_path).bed
+        fault.window_s = 0.3
+        await fault.prepare(bed)
+        await fault.inject(bed)
+        try:
+            os.kill(fault._hogs[0].pid, signal.SIGKILL)
+            return await fault.confirm(bed)
+        finally:
+            await fault.heal(bed)
+
+    assert asyncio.run(one_ends()).verdict is FaultVerdict.MISMATCH
+
+
+def test_the_host_is_watched_by_the_accounts_of_its_processes() -> None:
+    """This process is the nodes' machine and the load; nobody can compute or wait longer than the window."""
+    found = asyncio.run(load.watch_host(InnerBed().bed, [os.getpid(), 2**30], 0.05))
     assert found.waiting_share.keys() == {"a", "b"}
-    assert found.worst >= 0
+    assert 0 <= found.taken_share <= 1
     assert load.waited_ns(os.getpid()) >= 0
     assert load.waited_ns(2**30) == 0
