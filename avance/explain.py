@@ -128,8 +128,9 @@ def event_words(event: Event) -> str:
         case DiskChanged(vm, view):
             state = "gone" if view is None else f"{view.role} {view.disk}/{view.peer_disk} {view.connection}"
             return f"{name}: {vm} {state}"
-        case DomainChanged(vm, running, paused):
-            return f"{name}: {vm} {'stands still' if paused else 'runs' if running else 'does not run'}"
+        case DomainChanged(vm, running, paused, never_ran):
+            still = "never ran and stands still" if never_ran else "stands still"
+            return f"{name}: {vm} {still if paused else 'runs' if running else 'does not run'}"
         case OperatorAsked(request, node):
             return f"{name}: {request} {node}"
     return name

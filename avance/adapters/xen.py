@@ -49,7 +49,7 @@ class XenHypervisor:
         self._changed = asyncio.Event()
         self._store = Xenstore(self._changed.set, socket, answer_s=_ANSWER_S * config.dilation)
         self._named: dict[tuple[int, str], str] = {}
-        self._told: dict[VmId, tuple[bool, bool]] = {}
+        self._told: dict[VmId, tuple[bool, bool, bool]] = {}
         self._halted = False
         self._paused: set[int] = set()
         self._starting: set[VmId] = set()
@@ -183,10 +183,11 @@ class XenHypervisor:
 
     def _tell(self, vm: VmId, listed: dict[VmId, list[XenDomain]], *, again: bool) -> None:
         living = [domain for domain in listed.get(vm, ()) if domain.alive]
-        state = (bool(living), bool(living) and all(domain.paused for domain in living))
+        paused = bool(living) and all(domain.paused for domain in living)
+        state = (bool(living), paused, paused and not any(domain.ran for domain in living))
         if again or self._told.get(vm) != state:
             self._told[vm] = state
-            self._sink(DomainChanged(vm, running=state[0], paused=state[1]))
+            self._sink(DomainChanged(vm, running=state[0], paused=state[1], never_ran=state[2]))
 
     async def _look(self) -> dict[VmId, list[XenDomain]] | Done:
         """Return the domains of each VM, once xenstored has answered."""

@@ -41,8 +41,8 @@ def absorb(engine: Engine, event: e.Event, now: float) -> None:
         case e.DiskStreamReset():
             for unit in engine.units.values():
                 unit.disk_known, unit.disk = False, None
-        case e.DomainChanged(vm, running, paused):
-            if engine.units[vm].domain_changed(running=running, paused=paused):
+        case e.DomainChanged(vm, running, paused, never_ran):
+            if engine.units[vm].domain_changed(running=running, paused=paused, never_ran=never_ran):
                 engine.say(f"the domain of {vm} is gone", alert=alerts.vm_crashed(vm))
         case e.CommandDone():
             _command_done(engine, event, now)

@@ -58,11 +58,15 @@ class DiskStreamReset:
 
 @dataclass(frozen=True, slots=True)
 class DomainChanged:
-    """Xen reported whether the domain of a VM exists on this node; `paused`: its processors stand still."""
+    """Xen reported whether the domain of a VM exists on this node; `paused`: its processors stand still.
+
+    `never_ran`: it is paused and has had no processor time since it was created, as one whose creation was killed.
+    """
 
     vm: VmId
     running: bool
     paused: bool = False
+    never_ran: bool = False
 
 
 @dataclass(frozen=True, slots=True)

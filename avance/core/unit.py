@@ -95,6 +95,7 @@ class VmUnit:
     settled: tuple[str, DiskView | None] = ("", None)
     settled_at: float = 0.0
     domain_paused: bool = False
+    domain_never_ran: bool = False
     untouched: bool = False  # its machine has just started, and nothing has been started here since
     half_made: bool = False  # a creation did not end well, and nobody has seen since that the VM works, or is gone
     generations: tuple[str, ...] = ()  # of the local copy, the current one first; empty when they are not known
@@ -305,7 +306,9 @@ class VmUnit:
             return table.Trigger.NOT_DONE
         if done == "ReadDomain":
             self.looked = True
-            self.half_made = self.half_made and self.domain_running and self.domain_paused
+            # Whoever created it may have been an earlier run of this daemon: then only Xen can tell.
+            doubtful = self.half_made or self.domain_never_ran
+            self.half_made = doubtful and self.domain_running and self.domain_paused
             if self.half_made:
                 return table.Trigger.FOUND_HALF_MADE
             return table.Trigger.FOUND_RUNNING if self.domain_running else table.Trigger.FOUND_GONE
@@ -313,9 +316,9 @@ class VmUnit:
         wanted = around.goal is Goal.RUN if done == "PromoteDisk" else around.goal is not Goal.STOP
         return table.Trigger.DONE if wanted else table.Trigger.DONE_UNWANTED
 
-    def domain_changed(self, *, running: bool, paused: bool = False) -> bool:
+    def domain_changed(self, *, running: bool, paused: bool = False, never_ran: bool = False) -> bool:
         """Note what Xen says; true when a running VM was lost."""
-        self.domain_running, self.domain_paused = running, paused
+        self.domain_running, self.domain_paused, self.domain_never_ran = running, paused, never_ran
         self.untouched = self.untouched and not running
         if running or self.state is not VmState.RUNNING:
             self.gone = False

@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
-from tests.mutants import catalogue_data, catalogue_mirror, catalogue_right, catalogue_stop
+from tests.mutants import catalogue_copies, catalogue_data, catalogue_mirror, catalogue_right, catalogue_stop
 
-MUTANTS = (*catalogue_right.MUTANTS, *catalogue_stop.MUTANTS, *catalogue_data.MUTANTS, *catalogue_mirror.MUTANTS)
+MUTANTS = (
+    *catalogue_right.MUTANTS,
+    *catalogue_stop.MUTANTS,
+    *catalogue_data.MUTANTS,
+    *catalogue_copies.MUTANTS,
+    *catalogue_mirror.MUTANTS,
+)

@@ -73,7 +73,10 @@ def _many(first: int, last: int, jobs: int, out: Path, *, keep_going: bool) -> i
         for results in pool.map(_chunk, chunks) if jobs > 1 else map(_chunk, chunks):
             done += len(results)
             splits += sum(split for _, _, split in results)
-            failures += [(seed, violation) for seed, violation, _ in results if violation is not None]
+            found = [(seed, violation) for seed, violation, _ in results if violation is not None]
+            failures += found
+            for seed, violation in found:
+                print(f"seed {seed} failed: {violation[:300]}", file=sys.stderr, flush=True)
             if time.monotonic() >= told_s + PROGRESS_S:
                 told_s = time.monotonic()
                 rate = done / (told_s - begin_s) * 60

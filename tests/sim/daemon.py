@@ -99,9 +99,10 @@ class Daemon:
             self.deliver(self.domain(vm))
 
     def domain(self, vm: VmId) -> e.DomainChanged:
-        """Return what Xen says of a VM: there or not, and whether its processors stand still."""
+        """Return what Xen says of a VM: there or not, whether its processors stand still, and whether it ever ran."""
         domains = self.machine.domains
-        return e.DomainChanged(vm, vm in domains, paused=not domains.get(vm, True))
+        new = vm in self.machine.half_made
+        return e.DomainChanged(vm, vm in domains, paused=not domains.get(vm, True), never_ran=new)
 
     def _drain(self) -> None:
         while self._box and self.alive and not self.stopped and self.world.now >= self.busy_until:

@@ -325,12 +325,9 @@ class Machine:
             self.after(0.05, self.daemon.deliver_domain, vm)
 
     def pause_domains(self, *, paused: bool) -> None:
-        """Stop or continue the processors of every domain."""
+        """Stop or continue the processors of every domain; one that never ran stands still (avance/adapters/xen.py)."""
         for vm in self.domains:
-            self.domains[vm] = not paused
-            if not paused and vm in self.half_made:
-                self.half_made.discard(vm)
-                self.world.judges.started(self, vm, self.world.resources[vm].sides[self.name])
+            self.domains[vm] = not paused and vm not in self.half_made
         self.world.judges.placement_changed()
 
     @property

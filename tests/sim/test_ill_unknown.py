@@ -89,3 +89,17 @@ def test_half_made_domain_does_not_run(seed: int) -> None:
     hung["xl"] = 0
     row.passes(60.0)
     assert row.served_by() == B, row.world.summary()
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_half_made_domain_does_not_run_for_the_next_run_of_the_daemon_either(seed: int) -> None:
+    """B's daemon dies after its `xl create` was killed: the next one finds a domain that never ran, and starts B's."""
+    row = Row(WITNESS, seed)
+    row.off(A)
+    row.breaks("tool.hang", "b/xl")
+    row.passes(25.0)
+    row.world.machines[B].half_make(WEB)
+    row.world.machines[B].hung["xl"] = 0
+    row.breaks("process.kill", "b/daemon")
+    row.passes(60.0)
+    assert row.served_by() == B, row.world.summary()

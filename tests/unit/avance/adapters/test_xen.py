@@ -157,7 +157,7 @@ def test_changes_are_reported_once(host: Host) -> None:
         await until(lambda: host.events == [DomainChanged(WEB, running=False)])
         host.xen.put(3, "p", vm=WEB, ran=False)
         host.store.fire("@introduceDomain")
-        await until(lambda: host.events[1:] == [DomainChanged(WEB, running=True, paused=True)])
+        await until(lambda: host.events[1:] == [DomainChanged(WEB, running=True, paused=True, never_ran=True)])
         asked = len(host.store.asked)
         host.store.fire("@introduceDomain")
         await until(lambda: len(host.store.asked) > asked)
@@ -283,7 +283,7 @@ def test_start_that_is_killed_leaves_a_domain_that_stands_still(
         await host.adapter.read(WEB)
 
     host.plays(story)
-    assert host.events == [DomainChanged(WEB, running=True, paused=True)]
+    assert host.events == [DomainChanged(WEB, running=True, paused=True, never_ran=True)]
 
 
 def test_absent_domain_counts_as_destroyed(host: Host) -> None:

@@ -254,3 +254,22 @@ def test_report_that_came_before_the_outcome_counts() -> None:
     one.disk = in_sync(S)
     one.command_done("ConnectDisk", Outcome.OK, BACKUP, 0.1)
     assert one.disk == in_sync(S)
+
+
+@pytest.mark.parametrize(
+    ("paused", "never_ran", "failed", "destroyed"),
+    [
+        (True, True, False, True),  # an earlier run of the daemon was killed while it created it
+        (True, False, True, True),  # its creation ended badly here
+        (True, False, False, False),  # it ran, and was paused: it may go on
+        (False, False, True, False),  # it runs after all
+    ],
+)
+def test_domain_that_never_ran_is_destroyed(*, paused: bool, never_ran: bool, failed: bool, destroyed: bool) -> None:
+    """What a killed creation left is not a VM that runs, whoever created it."""
+    found = VmUnit(spec(), disk=peer_gone(P), disk_known=True, prepared=True, half_made=failed)
+    found.busy = "ReadDomain"
+    found.domain_changed(running=True, paused=paused, never_ran=never_ran)
+    wanted = found.command_done("ReadDomain", Outcome.OK, ALONE, 0.0)
+    assert wanted == (c.DestroyDomain(WEB) if destroyed else None)
+    assert found.state is (VmState.STOPPING if destroyed else VmState.RUNNING)

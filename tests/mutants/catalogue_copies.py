@@ -1,0 +1,76 @@
+"""Defects about which copy is good: whose right it is, which disk is ours, what is not known."""
+
+from __future__ import annotations
+
+from tests.mutants.mutant import Edit, Mutant
+
+_RIGHTS, _PAIRING, _GUARD = "avance/core/rights.py", "avance/core/pairing.py", "avance/core/guard.py"
+_COPIES, _UNIT, _DRIVING = "avance/core/copies.py", "avance/core/unit.py", "avance/core/driving.py"
+
+MUTANTS = (
+    Mutant(
+        "consent-without-good-copy",
+        "a backup gives up the only good copy for an owner whose own copy is gone, and that owner asks for it",
+        (
+            Edit(_RIGHTS, "peer_alive(now) and _owner_is_good(engine)\n", "peer_alive(now)\n"),
+            Edit(_RIGHTS, "    if any(not copies.is_good(engine.record, name, engine.copy(name))", "    if any(False"),
+            Edit(
+                "avance/core/consent.py",
+                "    if view is None or view.disk not in _USABLE:\n",
+                "    if view is None or view.disk not in (*_USABLE, DiskState.DISKLESS):\n",
+            ),
+            Edit(_RIGHTS, "        if not sure:\n", "        if True:\n"),
+        ),
+    ),
+    Mutant(
+        "unknown-counted-as-stopped",
+        "a node that cannot tell whether its domains run goes on as if none ran",
+        (
+            Edit(_GUARD, "        return self.may_write or not self.known\n", "        return self.may_write\n"),
+            Edit(
+                "avance/core/pair.py",
+                "    if not facts.known:\n        return Stay()",
+                "    if False:\n        return Stay()",
+            ),
+        ),
+    ),
+    Mutant(
+        "record-not-tied-to-generation",
+        "any disk is taken for the one that this node had",
+        (Edit(_COPIES, '    return known in ("", *generations)\n', "    return True\n"),),
+    ),
+    Mutant(
+        "lost-disk-forgotten",
+        "a disk that was lost while the other copy went on is not noted as behind",
+        (Edit(_PAIRING, "not whole) or _was_left(engine, name):\n", "not whole):\n"),),
+    ),
+    Mutant(
+        "behind-copy-served",
+        "a copy that is behind is promoted",
+        (Edit(_UNIT, "is DiskRole.PRIMARY or around.behind:\n", "is DiskRole.PRIMARY:\n"),),
+    ),
+    Mutant(
+        "behind-copy-believed",
+        "a copy that is behind counts as good again as soon as DRBD calls both equal",
+        (
+            Edit(_PAIRING, "unit.disk.in_sync and unit.resynced\n", "unit.disk.in_sync\n"),
+            Edit(_UNIT, "            if not around.target and disk.disk in", "            if False and disk.disk in"),
+            Edit(_UNIT, "whole and doubtful:\n", "whole and doubtful and self.resynced:\n"),
+        ),
+    ),
+    Mutant(
+        "hand-over-before-stopped",
+        "the right is handed over while a VM may still run here",
+        (Edit(_RIGHTS, "    stopped = engine.known and not engine.may_write and not tied\n", "    stopped = True\n"),),
+    ),
+    Mutant(
+        "half-made-counts-as-running",
+        "a domain whose creation was killed half-way, and that stands still, counts as running",
+        (Edit(_UNIT, "            if self.half_made:\n", "            if False:\n"),),
+    ),
+    Mutant(
+        "foreign-disk-attached",
+        "a disk with other data than this node had is attached although nobody knows its data",
+        (Edit(_DRIVING, "    return bool(found) and found[0] in theirs\n", "    return True\n"),),
+    ),
+)
