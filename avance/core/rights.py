@@ -37,7 +37,8 @@ def judge_handover(engine: Engine, now: float) -> None:
             return
         engine.leaving = reason
         engine.say(f"{reason}: the VMs move to the peer", alert=alerts.hands_over(engine.setup.peer_id, reason))
-    tied = any(unit.busy or copies.is_lost(unit.disk) for unit in engine.units.values())
+    retry_s = engine.setup.timers.retry_s
+    tied = any(unit.comes_up(now, retry_s) or copies.is_lost(unit.disk) for unit in engine.units.values())
     stopped = engine.known and not engine.may_write and not tied
     if stopped and engine.saving is None and now >= engine.save_retry_at:
         given = handover.given(engine.record, engine.setup.peer_id)
@@ -66,8 +67,8 @@ def judge_consent(engine: Engine, now: float) -> None:
     """As the owner of unreplicated VMs: ask for consent, then look further. As the backup: give it."""
     if engine.saving is not None or now < engine.save_retry_at:
         return
-    # A command in flight may be bringing the copy up just now.
-    released = all(consent.released(unit.disk) and unit.busy is None for unit in engine.units.values())
+    retry_s = engine.setup.timers.retry_s
+    released = all(consent.released(unit.disk) and not unit.comes_up(now, retry_s) for unit in engine.units.values())
     if released and engine.known and is_consenting(engine, now):
         _give_consent(engine)
     given = engine.record.cure == engine.record.epoch

@@ -132,6 +132,11 @@ class VmUnit:
         """This node has looked whether the VM runs, and what DRBD says of its disk."""
         return self.disk_known and (self.looked or self.untouched)
 
+    def comes_up(self, now: float, retry_s: float) -> bool:
+        """A command may be bringing the copy up: it is in flight, or DRBD has said nothing yet of what it attached."""
+        attached = self.settled == ("AttachDisk", self.disk) and now < self.settled_at + retry_s
+        return self.busy is not None or attached
+
     def next_command(self, around: Circumstances, now: float) -> c.VmCommand | None:
         """Return the one command that this VM needs now, and mark it as in flight; None when there is nothing to do."""
         if self.busy is not None:
@@ -312,8 +317,9 @@ class VmUnit:
             if self.half_made:
                 return table.Trigger.FOUND_HALF_MADE
             return table.Trigger.FOUND_RUNNING if self.domain_running else table.Trigger.FOUND_GONE
-        # A domain is created only while the right lasts; one that exists is stopped only on a clear STOP.
-        wanted = around.goal is Goal.RUN if done == "PromoteDisk" else around.goal is not Goal.STOP
+        # A domain is created only while the right and its data last; one that exists is stopped only on a clear STOP.
+        startable = around.goal is Goal.RUN and _has_data(self.disk)
+        wanted = startable if done == "PromoteDisk" else around.goal is not Goal.STOP
         return table.Trigger.DONE if wanted else table.Trigger.DONE_UNWANTED
 
     def domain_changed(self, *, running: bool, paused: bool = False, never_ran: bool = False) -> bool:
@@ -325,6 +331,13 @@ class VmUnit:
             return False
         lost, self.gone = not self.gone, True
         return lost
+
+
+def _has_data(disk: DiskView | None) -> bool:
+    """Say whether a VM could read its volume: from the copy here, or over the connection."""
+    if disk is None:
+        return False
+    return disk.disk in _GOOD or (disk.connection == "Connected" and disk.peer_disk is DiskState.UP_TO_DATE)
 
 
 def _usable(disk: DiskView, around: Circumstances) -> bool:

@@ -203,6 +203,7 @@ class Io:
             side.disk = side.peer_disk = DiskState.UP_TO_DATE
             side.exposed = side.current
             side.keep()
+            side.unflushed.clear()  # the metadata are written with a flush of the disk
         self.world.judges.synced(self, source, target)
         self.changed()
 

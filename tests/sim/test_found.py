@@ -101,3 +101,23 @@ def test_a_start_that_was_under_way_ends_after_the_thaw() -> None:
         Fault("commands.odd", "both", 5.54, 16.18, {"share": 0.09}),
     )
     assert run(Plan(84271, SimSite(1), faults, 5.32)).violation is None
+
+
+def test_no_vm_starts_where_no_data_are() -> None:
+    """The last disk was lost while DRBD was promoted for a VM that had crashed: there was nothing to start from."""
+    faults = (
+        Fault("disk.gone", "b", 7.49, None, {"back": "foreign", "press": True}, stays=True),
+        Fault("guest.crash", "web", 13.99),
+        Fault("disk.gone", "a", 14.03, None, {"back": "old", "press": True}),
+    )
+    assert run(Plan(6092, SimSite(0), faults, 10.84)).violation is None
+
+
+def test_nothing_is_handed_over_while_the_own_copy_comes_up() -> None:
+    """A's attach had just ended and DRBD had not said what came of it: A handed over a copy that was good."""
+    faults = (
+        Fault("power.cut_both", "a+b", 5.37, 6.55),
+        Fault("link.cut", "a.priv0", 15.38, None, {"direction": "out"}),
+        Fault("commands.odd", "both", 16.8, 37.65, {"share": 0.26}),
+    )
+    assert run(Plan(6148, SimSite(0, power=True), faults, 2.93)).violation is None

@@ -273,3 +273,34 @@ def test_domain_that_never_ran_is_destroyed(*, paused: bool, never_ran: bool, fa
     wanted = found.command_done("ReadDomain", Outcome.OK, ALONE, 0.0)
     assert wanted == (c.DestroyDomain(WEB) if destroyed else None)
     assert found.state is (VmState.STOPPING if destroyed else VmState.RUNNING)
+
+
+def test_copy_comes_up_until_drbd_has_said_what_the_attach_did() -> None:
+    """Between the outcome and DRBD's own word nobody knows the copy; that lasts one retry time at most."""
+    found = VmUnit(spec(), state=VmState.STANDBY, disk=None, disk_known=True, prepared=True)
+    assert not found.comes_up(0.0, 2.0)
+    assert found.next_command(ALONE, 0.0) == c.AttachDisk(WEB)
+    assert found.comes_up(0.0, 2.0)
+    found.command_done("AttachDisk", Outcome.OK, ALONE, 1.0)
+    assert found.comes_up(2.9, 2.0)
+    assert not found.comes_up(3.0, 2.0)
+    found.disk = DiskView(S, DiskState.CONSISTENT)
+    assert not found.comes_up(2.0, 2.0)
+
+
+@pytest.mark.parametrize(
+    ("view", "starts"),
+    [
+        (peer_gone(S), True),
+        (replace(in_sync(P), disk=DiskState.DISKLESS), True),  # the site lets it serve over the link
+        (replace(peer_gone(P, suspended=True), disk=DiskState.DISKLESS), False),
+        (replace(in_sync(P), disk=DiskState.DISKLESS, peer_disk=DiskState.DISKLESS), False),
+        (None, False),
+    ],
+)
+def test_no_domain_is_created_without_data(view: DiskView | None, *, starts: bool) -> None:
+    """A disk that is lost while DRBD is promoted leaves nothing to start from: the promotion is undone."""
+    promoting = unit(VmState.PROMOTING, view)
+    promoting.busy = "PromoteDisk"
+    wanted = c.StartDomain(WEB) if starts else c.DemoteDisk(WEB)
+    assert promoting.command_done("PromoteDisk", Outcome.OK, ALONE, 0.0) == wanted
