@@ -96,9 +96,7 @@ class Io:
             if not self._send(side, other, number) or (local and stuck):
                 return
             alone = False
-            if not local:
-                other.dirty.add(block)  # receive_Data: the primary's disk is gone, and lacks it
-            elif side.syncing:
+            if local and side.syncing:
                 side.dirty.discard(block)
                 other.dirty.discard(block)
         elif local and not stuck:
@@ -126,6 +124,7 @@ class Io:
         if not other.has_disk:
             return False  # it refuses (P_NEG_ACK); the news that its disk is gone is on its way
         if not side.has_disk:
+            other.dirty.add(block_of(number))  # receive_Data: the primary's disk is gone, and lacks it
             other.activate(block_of(number))
         other.put(number)
         return network.streams(there.name, here.name, PRIV)
