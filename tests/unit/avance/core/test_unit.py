@@ -51,6 +51,15 @@ def test_pair_promotes_only_one_of_two_good_copies() -> None:
         assert unit(VmState.STANDBY, view).next_command(ALONE, 0.0) == c.PromoteDisk(WEB)
 
 
+@pytest.mark.parametrize("around", [RUN, ALONE])
+def test_copy_that_is_behind_is_never_promoted(around: Circumstances) -> None:
+    """However good it looks to DRBD, and whatever right the node has."""
+    view = in_sync(S) if around is RUN else peer_gone(S)
+    assert isinstance(unit(VmState.STANDBY, view).next_command(around, 0.0), c.PromoteDisk)
+    behind = unit(VmState.STANDBY, view).next_command(replace(around, behind=True), 0.0)
+    assert not isinstance(behind, c.PromoteDisk)
+
+
 def test_nothing_is_promoted_while_the_peer_writes() -> None:
     """A VM that is wanted waits until the peer is not the writer any more."""
     assert unit(VmState.STANDBY, in_sync(S, peer_role=P)).next_command(RUN, 0.0) is None
