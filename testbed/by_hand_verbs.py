@@ -9,21 +9,19 @@ import argparse
 import asyncio
 import json
 import sys
-import time
 from typing import Any
 
-from testbed import terminal
+from testbed import speed_work, terminal
 from testbed.errors import TestbedError
 from testbed.host import running_bed
 from testbed.orders import ask, control_socket
+from testbed.speed import of_loop
 
 EXEC_TIMEOUT_S = 600.0
 ANSWER_MORE_S = 90.0  # who has the role is asked first; then the agent may take its time to say that it gave up
 EXIT_NOT_RUN = 255  # as ssh has it: every other code is the command's own
 SIGNAL_BASE = 128
 STATUS_TIMEOUT_S = 120.0
-SPEED_STEPS = 500_000
-SPEED_ONE_S = 0.025  # so long takes the loop on a host of speed 1
 
 
 def register(verbs: Any) -> None:  # noqa: ANN401 - argparse does not publish the type of its sub-parsers
@@ -88,15 +86,8 @@ def _status(args: argparse.Namespace) -> int:
 
 
 def speed() -> float:
-    """The speed of this host now, by the shorter of two looks: 1 when 500,000 additions take 25 ms."""
-    return SPEED_ONE_S / min(_additions_s(), _additions_s())
-
-
-def _additions_s() -> float:
-    began_s, total = time.perf_counter(), 0
-    for number in range(SPEED_STEPS):
-        total += number
-    return time.perf_counter() - began_s
+    """The speed of this host now, by the shorter of two looks (`testbed.speed` says what it is)."""
+    return of_loop(speed_work.ROUND_ADDITIONS, min(speed_work.rounds(2)))
 
 
 def text(found: dict[str, Any]) -> str:

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from testbed import by_hand_verbs, terminal
+from testbed import by_hand_verbs, speed_work, terminal
 from testbed.errors import GuestCommandError, TestbedError, UsageError
 
 DONE = {"node": "b", "code": 0, "stdout": "Domain-0\n", "stderr": "a warning\n"}
@@ -151,6 +151,5 @@ def test_an_error_of_the_status_is_for_the_command_to_say(monkeypatch: pytest.Mo
 
 def test_the_speed_is_that_of_the_quicker_look(monkeypatch: pytest.MonkeyPatch) -> None:
     """A look that was disturbed says nothing about the host; twice the time is half the speed."""
-    looks = iter([0.4, 2 * by_hand_verbs.SPEED_ONE_S])
-    monkeypatch.setattr(by_hand_verbs, "_additions_s", lambda: next(looks))
+    monkeypatch.setattr(speed_work, "rounds", lambda count: [0.4, 0.1][:count])
     assert by_hand_verbs.speed() == 0.5
