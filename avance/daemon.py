@@ -285,7 +285,8 @@ class Node:
         self._asks[ask] = answer
         self._loop.put(FencePeerAsked(VmId(resource), ask))
         try:
-            return {"code": await asyncio.wait_for(answer, _FENCE_ANSWER_S * self.config.dilation)}
+            async with asyncio.timeout(_FENCE_ANSWER_S * self.config.dilation):
+                return {"code": await answer}
         except TimeoutError:
             return {"error": f"no right to go on without the peer within {_FENCE_ANSWER_S * self.config.dilation:g} s"}
         finally:
@@ -307,7 +308,8 @@ class Node:
         self._loop.put(OperatorAsked(request, NodeId(typed), ask))
         deadline_s = _OPERATOR_ANSWER_S * self.config.dilation
         try:
-            given = await asyncio.wait_for(answer, deadline_s)
+            async with asyncio.timeout(deadline_s):
+                given = await answer
         except TimeoutError:
             return {"error": f"{request} {typed}: no decision within {deadline_s:g} s; look at the status"}
         finally:

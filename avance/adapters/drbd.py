@@ -78,7 +78,8 @@ class DrbdDisks:
     async def _is_up(self, vm: VmId) -> bool:
         """Say whether the resource is up already: a daemon before this one has prepared its volume."""
         try:
-            await asyncio.wait_for(self._listed.wait(), _LISTED_S * self._slow)
+            async with asyncio.timeout(_LISTED_S * self._slow):
+                await self._listed.wait()
         except TimeoutError:
             return False
         return self._parser.views.get(vm) is not None

@@ -74,7 +74,8 @@ class NodeNetwork:
     async def wait_up(self) -> Done:
         """Wait until every link has its address, which DRBD needs to find itself in its configuration."""
         try:
-            await asyncio.wait_for(self._ready.wait(), _CALL_S * self._config.dilation)
+            async with asyncio.timeout(_CALL_S * self._config.dilation):
+                await self._ready.wait()
         except TimeoutError:
             return Done(Outcome.FAILED, "the links of this node have no addresses yet")
         return Done(Outcome.OK)

@@ -44,7 +44,8 @@ async def run(argv: Sequence[str], *, timeout_s: float, environment: Mapping[str
     )
     name = " ".join(argv)
     try:
-        stdout, stderr = await asyncio.wait_for(process.communicate(), timeout_s)
+        async with asyncio.timeout(timeout_s):  # not wait_for, which can lose a cancellation (before Python 3.12)
+            stdout, stderr = await process.communicate()
     except TimeoutError:
         detail = f"`{name}` did not end within {timeout_s:g} s; whether it acted is unknown"
         return Completed(Outcome.UNKNOWN, "", detail)
