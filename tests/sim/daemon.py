@@ -57,6 +57,7 @@ class Daemon:
         self._seq = 0
         self._box: deque[e.Event | Arrived] = deque()
         self._tick_due = False
+        self._second = -1.0  # of the hardware clock, as the core knows it
 
     def start(self) -> None:
         """Begin to tick, and read the world anew."""
@@ -126,7 +127,9 @@ class Daemon:
             return
         self._drain()
         machine.after(self.world.tick_s, self._tick)
-        self._take(e.Tick(float(floor(self.world.now + machine.world.rtc_offset_s.get(machine.name, 0.0)))))
+        second = float(floor(self.world.now + machine.world.rtc_offset_s.get(machine.name, 0.0)))
+        fresh, self._second = second != self._second, second  # told once, as avance/loop.py does
+        self._take(e.Tick(second if fresh else None))
         if machine.blocked_s:
             self.busy_until = self.world.now + machine.blocked_s
             machine.after(machine.blocked_s, self._drain)
