@@ -110,7 +110,9 @@ class Daemon:
             self._take(self._box.popleft())
 
     def _first_report(self) -> None:
-        if self.alive:
+        if self.alive and self.machine.hung.get("drbd"):  # a daemon that has just started has no stream of events yet
+            self.machine.after(1.0, self._first_report)
+        elif self.alive:
             for vm in self.machine.vms:
                 self.reported[vm] = self.machine.view(vm)
                 self.deliver(e.DiskChanged(vm, self.machine.view(vm)))

@@ -139,22 +139,25 @@ def errors_off(world: World, fault: Fault) -> None:
 # ---------------------------------------------------------------- tools
 
 
-def _tool(fault: Fault) -> str:
-    return fault.target.partition("/")[2]
+def _tools(fault: Fault) -> tuple[str, ...]:
+    tool = fault.target.partition("/")[2]
+    return ("xl", "drbd", "ip", "lvm") if tool == "all" else (tool,)
 
 
 def tool_on(world: World, fault: Fault) -> None:
-    """Let each run of a tool hang from now on: `xl`, `drbd`, `ip` or `lvm`."""
+    """Let each run of a tool hang from now on: `xl`, `drbd`, `ip`, `lvm`, or `all`, as on a dead system disk."""
     hung = _machine(world, fault).hung
-    hung[_tool(fault)] = hung.get(_tool(fault), 0) + 1
+    for tool in _tools(fault):
+        hung[tool] = hung.get(tool, 0) + 1
 
 
 def tool_off(world: World, fault: Fault) -> None:
     """Let it work again; what waited in the kernel is done now."""
     machine = _machine(world, fault)
-    machine.hung[_tool(fault)] = max(0, machine.hung.get(_tool(fault), 0) - 1)
-    if not machine.hung[_tool(fault)]:
-        machine.do_late(_tool(fault))
+    for tool in _tools(fault):
+        machine.hung[tool] = max(0, machine.hung.get(tool, 0) - 1)
+        if not machine.hung[tool]:
+            machine.do_late(tool)
 
 
 def undead_on(world: World, fault: Fault) -> None:

@@ -261,7 +261,7 @@ class Machine:
     def report(self, vm: VmId) -> None:
         """Let the daemon hear of a changed resource, some 10 ms later."""
         daemon = self.daemon
-        if daemon is None or vm not in self.vms:
+        if daemon is None or vm not in self.vms or (vm not in daemon.reported and self.hung.get("drbd")):
             return
         view = self.view(vm)
         if daemon.reported.get(vm, 0) != view:

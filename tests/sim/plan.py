@@ -25,7 +25,7 @@ PROCESS_FAULTS = ("process.kill", "process.stop", "process.stop_for", "process.b
 LINK_FAULTS = ("link.cut", "link.cut", "link.cut_one_way", "link.loss", "link.delay", "link.duplicate",
                "link.hold_and_release", "link.flap", "link.carrier_loss")  # fmt: skip
 DISK_FAULTS = ("disk.gone", "disk.gone", "disk.gone", "disk.hang", "disk.hang", "disk.slow", "store.errors")
-TOOLS = ("xl", "xl", "drbd", "ip", "lvm")
+TOOLS = ("xl", "xl", "drbd", "ip", "lvm", "all")
 PATH_FAULTS = ("link.crossing", "link.no_datagrams", "link.no_streams")
 LASTING = 1 / 3  # share of plans of which one fault stays
 # What is over in a moment, or heals itself, cannot stay.

@@ -11,13 +11,14 @@ from tests.sim.rows import PLAIN, SEEDS, WITNESS, Row
 BOUNDED_S = 30.0  # from the moment in which a node cannot tell to its reset
 
 
+@pytest.mark.parametrize("tool", ["xl", "all"])
 @pytest.mark.parametrize("seed", SEEDS)
-def test_tool_stack_hangs_when_the_old_primary_wakes(seed: int) -> None:
-    """A was paused, its daemon died, B took over; then A's `xl list` hangs: it is off the wire, and resets (H21)."""
+def test_tool_stack_hangs_when_the_old_primary_wakes(seed: int, tool: str) -> None:
+    """A was paused, its daemon died, B took over; then A's tools hang: it is off the wire, and resets (H21)."""
     row = Row(WITNESS, seed)
     paused = row.breaks("node.pause", "a")
     row.breaks("process.kill", "a/daemon")
-    row.breaks("tool.hang", "a/xl")
+    row.breaks("tool.hang", f"a/{tool}")
     row.passes(40.0)
     assert row.served_by() == B
     row.heals(paused)
