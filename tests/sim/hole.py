@@ -34,7 +34,8 @@ class Hole:
         self._met_at: float | None = None
 
     def look_for_hole(self) -> None:
-        """Look whether the hole is open now; called once a second, and when a machine stands still."""
+        """Look whether the hole is open now; called once a second, when a machine stands still, and when
+        a node writes alone."""
         world = self.world
         if world.site.witnesses or world.site.policy != "availability":
             return
@@ -47,12 +48,12 @@ class Hole:
         self._met_at = None if not heard else world.now if self._met_at is None else self._met_at
         if self._met_at is not None and world.now - self._met_at >= CLOSES_S:
             self.hole_open = False
-        reach = not world.site.gateway or (world.network.gateway(A) and world.network.gateway(B))
-        if met or not (a.on and b.on) or not reach:
+        if met or not (a.on and b.on):
             self.split_at = None
             return
         self.split_at = world.now if self.split_at is None else self.split_at
-        if world.now - self.split_at >= OPENS_S:
+        reach = not world.site.gateway or (world.network.gateway(A) and world.network.gateway(B))
+        if reach and world.now - self.split_at >= OPENS_S:
             self._open()
 
     def _open(self) -> None:

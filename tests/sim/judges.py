@@ -89,6 +89,8 @@ class Judges(Hole):
             if lost:
                 self.fail("I2", f"{node} acknowledges write {number} without {len(lost)} of {last}'s")
         self.by_vm[vm].append(number)
+        if alone and not self.hole_open:
+            self.look_for_hole()
         self.ledgers[vm].note(number, node, in_hole=alone and self.hole_open)
         key = (vm, record.epoch)
         writer = self.writers.setdefault(key, node)
