@@ -8,7 +8,7 @@ from typing import assert_never
 from avance.core import commands as c
 from avance.ports import Disks, Done
 
-_CopyCommand = c.OutdateDisk | c.KeepCopy | c.ResyncDisk | c.InvalidateDisk | c.ReadGeneration
+_CopyCommand = c.OutdateDisk | c.KeepCopy | c.ResyncDisk | c.InvalidateDisk | c.ReadGeneration | c.ReadInFlight
 DiskCommand = (
     c.PrepareVolume
     | c.AttachDisk
@@ -55,6 +55,8 @@ def _copy_work(disks: Disks, command: _CopyCommand) -> Awaitable[Done]:
             return disks.invalidate(vm)
         case c.ReadGeneration(vm):
             return disks.generations(vm)
+        case c.ReadInFlight(vm):
+            return disks.in_flight(vm)
         case c.KeepCopy(vm, epoch):
             return disks.keep(vm, epoch)
         case _:

@@ -82,6 +82,10 @@ class Disks(Protocol):
         """Read the generation identifiers of the local copy; they are the detail (core/copies.py)."""
         ...
 
+    def in_flight(self, vm: VmId) -> Awaitable[Done]:
+        """Count the requests of the VM; the detail is three numbers: all, at the local disk, at the peer."""
+        ...
+
 
 class Mirror(Protocol):
     """The mirror of this node's data disks; each change of it is reported as an event."""

@@ -17,6 +17,7 @@ from avance.ports import Done, Sink
 from avance.wire import drbd
 
 RESOURCE_DIR = Path("/etc/drbd.d")
+_COUNTERS = Path("/proc/drbd")
 _SHORT_S = 20.0
 _READ_S = 5.0
 _LISTED_S = 3.0  # in which DRBD lists its resources after the daemon's start; then it is looked for the volume itself
@@ -108,6 +109,13 @@ class DrbdDisks:
     async def generations(self, vm: VmId) -> Done:
         """Read which generation of the data the attached copy is."""
         return await self._read_generations(drbd.generations_argv(self._specs[vm]))
+
+    async def in_flight(self, vm: VmId) -> Done:
+        """Count the requests that DRBD has of the VM; it is a short text of the kernel, and starts no program."""
+        try:
+            return Done(Outcome.OK, drbd.in_flight(_COUNTERS.read_text(), self._specs[vm].minor))
+        except (OSError, ValueError) as error:
+            return Done(Outcome.UNKNOWN, str(error))
 
     async def invalidate(self, vm: VmId) -> Done:
         """Call the local copy bad."""

@@ -8,7 +8,7 @@ from avance.core import alerts, copies, driving, mirror, operator
 from avance.core import commands as c
 from avance.core import events as e
 from avance.core.model import DiskState, DiskView, Outcome, PairState, Record, VmId, VmState
-from avance.core.unit import VmUnit
+from avance.core.unit import READS, VmUnit
 
 if TYPE_CHECKING:
     from avance.core.engine import Engine
@@ -102,6 +102,7 @@ def _disk_changed(engine: Engine, vm: VmId, view: DiskView | None, now: float) -
     before, unit.disk, unit.disk_known = unit.disk, view, True
     if before != view:
         unit.changed_at, unit.read_for = now, None  # the same again later need not be the same generation
+        unit.shaken(before, now)
     if view is not None and view.replication == "SyncTarget":
         unit.resynced, unit.generations = True, ()  # what it had is being replaced; it is read again
     if copies.is_lost(view):
@@ -156,7 +157,7 @@ def _unit_done(engine: Engine, unit: VmUnit, event: e.CommandDone, now: float) -
     name = unit.spec.name
     if event.outcome is not Outcome.OK:
         engine.say(f"{event.command} for {name} ended {event.outcome}: {event.detail}")
-        if unit.failures == 0 and event.command != "ReadGeneration":
+        if unit.failures == 0 and event.command not in READS:
             engine.alert(alerts.command_failed(event.command, name, event.detail))
     before = unit.state
     follow = unit.command_done(event.command, event.outcome, driving.around(engine, name, now), now)
@@ -171,6 +172,8 @@ def _unit_done(engine: Engine, unit: VmUnit, event: e.CommandDone, now: float) -
         unit.generations = (copies.JUST_CREATED,)
     elif event.outcome is Outcome.OK and event.command in ("PrepareVolume", "ReadGeneration") and event.detail:
         unit.generations = copies.words(event.detail)
+    elif event.outcome is Outcome.OK and event.command == "ReadInFlight" and event.detail:
+        unit.counted(event.detail, now)
 
 
 def _saved(engine: Engine, event: e.CommandDone, now: float) -> None:

@@ -174,6 +174,13 @@ class ReadGeneration:
 
 
 @dataclass(frozen=True, slots=True)
+class ReadInFlight:
+    """Count what DRBD has of the VM's requests; the detail is three numbers: all, at the local disk, at the peer."""
+
+    vm: VmId
+
+
+@dataclass(frozen=True, slots=True)
 class KeepMirrorNote:
     """Make durable here what the peer says of its newest mirror half."""
 
@@ -291,6 +298,7 @@ VmCommand = (
     | ResyncDisk
     | InvalidateDisk
     | ReadGeneration
+    | ReadInFlight
 )
 
 NodeCommand = (

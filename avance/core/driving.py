@@ -49,6 +49,7 @@ def around(engine: Engine, vm: VmId, now: float) -> Circumstances:
         peer_read=bool(theirs),
         target=copies.descends(unit.generations, theirs),
         unproven=engine.unproven and not owner,
+        outdated=engine.record.peer_outdated and not owner,
     )
 
 

@@ -14,6 +14,7 @@ from avance.core import commands as c
 from avance.core.guard import Standing
 from avance.core.model import DiskState, LinkState, PairState
 from avance.core.takeover import Power
+from avance.core.unit import READS
 
 if TYPE_CHECKING:
     from avance.core.engine import Engine
@@ -293,7 +294,7 @@ def give_power_back(engine: Engine, now: float) -> None:
     if waits:
         engine.draft.commands += engine.arbitration.look(now)
     off = waits and engine.arbitration.power is takeover.Power.OFF
-    works = any(unit.busy not in (None, "ReadGeneration") for unit in engine.units.values())
+    works = any(unit.busy not in (None, *READS) for unit in engine.units.values())
     starting = engine.solo and works  # the VMs come first
     if (engine.solo or off) and not starting:
         engine.draft.commands += engine.arbitration.give_back(now, found_off=off)
@@ -346,6 +347,7 @@ def judge_guard(engine: Engine, now: float, *, tick: bool) -> None:
         watchdog=engine.setup.watchdog,
         superseded=_is_superseded(engine),
         leaving=bool(engine.leaving),
+        stuck_s=max((unit.stuck_s for unit in engine.units.values()), default=0.0),
     )
     engine.standing = standing
     for command, reason in engine.guard.judge(standing, now):

@@ -32,6 +32,7 @@ class Circumstances:
     `keep`: the epoch under whose name a copy is kept, because an operator gives this node's version up; 0 for none.
     `discard`: this version has been given up. `leaving`: the VMs are being handed over. `unproven`: this backup's
     mirror may lack its last writes. `behind`: this node's copy must not be served. `peer_good`: the peer's may.
+    `outdated`: the owner has written, or may have, without this backup's copy.
     `accepted`: the disk is ours, or the peer knows its data, so it may be attached. `peer_read`: the generations of
     the peer's copy are known. `target`: they show that DRBD will take this copy as the target of a resynchronisation.
     """
@@ -54,6 +55,7 @@ class Circumstances:
     peer_read: bool
     target: bool
     unproven: bool = False
+    outdated: bool = False
 
 
 # A backup without a disk replicates nothing. If it connected all the same, its end would freeze the owner's I/O anew.
@@ -70,6 +72,8 @@ _BY_ASK: dict[table.Ask, type[c.ReadDomain | c.PromoteDisk | c.DemoteDisk | c.St
     table.Ask.DESTROY: c.DestroyDomain,
 }
 _STEPS = ("ReadDomain", "PromoteDisk")
+READS = ("ReadGeneration", "ReadInFlight")  # they change nothing
+_COUNTS = 3  # so often the requests are counted after a change, if nobody seems stuck
 _STATE_COMMANDS = frozenset(command.__name__ for command in _BY_ASK.values())
 
 
@@ -103,6 +107,11 @@ class VmUnit:
     changed_at: float = 0.0
     read_for: DiskView | None = None  # what DRBD said when the generations were read last
     read_at: float = 0.0
+    shaken_at: float | None = None  # when this node, as the writer, lost its peer, froze, or went on
+    counts: int = 0
+    counted_at: float = 0.0
+    stuck_from: float | None = None  # since when more requests are open than anybody works on
+    stuck_s: float = 0.0  # for how long that was seen
 
     @property
     def may_write(self) -> bool:
@@ -137,6 +146,24 @@ class VmUnit:
         attached = self.settled == ("AttachDisk", self.disk) and now < self.settled_at + retry_s
         return self.busy is not None or attached
 
+    def shaken(self, before: DiskView | None, now: float) -> None:
+        """Note a change after which DRBD may have lost a request of the VM (decision 0017).
+
+        A handshake waits for every request, so one that ends shows that none is lost.
+        """
+        view = self.disk
+        if view is None or view.role is not DiskRole.PRIMARY or view.connection == "Connected":
+            self.shaken_at, self.stuck_from, self.stuck_s = None, None, 0.0
+        elif self.shaken_at is None or before is None or view.suspended != before.suspended:
+            self.shaken_at, self.counts, self.stuck_from, self.stuck_s = now, 0, None, 0.0
+
+    def counted(self, numbers: str, now: float) -> None:
+        """Compare the open requests with those that somebody works on: all, at the local disk, at the peer."""
+        every, local, peer = (int(number) for number in numbers.split())
+        stuck = every > local + peer
+        self.stuck_from = None if not stuck else now if self.stuck_from is None else self.stuck_from
+        self.stuck_s = 0.0 if self.stuck_from is None else now - self.stuck_from
+
     def next_command(self, around: Circumstances, now: float) -> c.VmCommand | None:
         """Return the one command that this VM needs now, and mark it as in flight; None when there is nothing to do."""
         if self.busy is not None:
@@ -153,7 +180,7 @@ class VmUnit:
         settling = now < self.settled_at + around.retry_s
         if command is not None and settling and (type(command).__name__, self.disk) == self.settled:
             return None  # it was done just now, and DRBD has not reported yet what it changed
-        command = command or self._state_duty(around) or self._reading(around, now)
+        command = command or self._state_duty(around) or self._reading(around, now) or self._counting(around, now)
         if command is not None:
             self.busy = type(command).__name__
         return command
@@ -200,7 +227,7 @@ class VmUnit:
         if around.unproven and not self.invalidated and disk.connection == "StandAlone" and disk.disk in _HELD:
             # DRBD would fetch what it noted here, and part of that may lie on the half that was lost: so it takes all.
             return c.InvalidateDisk(self.spec.name) if around.peer_good else None
-        if disk.connection == "StandAlone" and around.replicate and (around.i_am_owner or disk.disk not in _GONE):
+        if disk.connection == "StandAlone" and around.replicate and _may_meet(disk, around):
             return self._meeting(disk, around)
         whole = disk.disk is DiskState.UP_TO_DATE and disk.replication == "Established"
         doubt = (around.behind and not self.resynced) or (around.unproven and not self.invalidated)
@@ -242,6 +269,17 @@ class VmUnit:
         self.read_for, self.read_at = disk, now
         return c.ReadGeneration(self.spec.name)
 
+    def _counting(self, around: Circumstances, now: float) -> c.VmCommand | None:
+        """Look for a while after each change at the connection whether a request of the running VM never ends."""
+        disk, since = self.disk, self.shaken_at
+        if since is None or self.state is not VmState.RUNNING or disk is None or disk.suspended or self.domain_paused:
+            return None
+        watched = self.counts < _COUNTS or self.stuck_from is not None
+        if not watched or now < max(since, self.counted_at) + around.retry_s:
+            return None
+        self.counts, self.counted_at = self.counts + 1, now
+        return c.ReadInFlight(self.spec.name)
+
     def _going_alone(self, disk: DiskView, around: Circumstances) -> c.VmCommand | None:
         # Resumed without any data, DRBD would answer the guest with errors.
         good = disk.disk is DiskState.UP_TO_DATE and not around.behind
@@ -271,8 +309,9 @@ class VmUnit:
         """Note an outcome; returns the command that follows at once from the state table, already in flight."""
         assert self.busy == done, f"{done} ended for {self.spec.name}, but {self.busy} was in flight"
         self.busy = None
-        if done == "ReadGeneration":
-            self.read_for = self.read_for if outcome is Outcome.OK else None
+        if done in READS:
+            if done == "ReadGeneration" and outcome is not Outcome.OK:
+                self.read_for = None
             return None  # it changes nothing, and nothing else waits because it failed
         if outcome is not Outcome.OK:
             self.failures, self.failing, self.failed_at = self.failures + 1, done, now
@@ -331,6 +370,18 @@ class VmUnit:
             return False
         lost, self.gone = not self.gone, True
         return lost
+
+
+def _may_meet(disk: DiskView, around: Circumstances) -> bool:
+    """Say whether a connection would do good.
+
+    An outdated copy must not meet a writer that has none: DRBD calls it UpToDate then, and begins a generation of it,
+    and the two never meet again (seen on the pair, decision 0020).
+    """
+    gone = disk.disk in _GONE
+    if around.i_am_owner:
+        return not (gone and around.solo)
+    return not gone and (around.peer_good or not around.outdated)
 
 
 def _has_data(disk: DiskView | None) -> bool:

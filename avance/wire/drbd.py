@@ -173,6 +173,25 @@ def is_no_longer_good(states: str) -> bool:
     return DiskState(local) in worse
 
 
+_IN_FLIGHT = ("ap", "lo", "pe")
+
+
+def in_flight(counters: str, minor: int) -> str:
+    """Return the requests of a volume's writer from /proc/drbd: all of them, those at the local disk, at the peer.
+
+    The words are those of the DRBD 8.4 user's guide, section "Performance indicators": ap, lo and pe.
+
+    Raises:
+        ValueError: the volume or a number is not there.
+    """
+    _, _, found = f"\n{counters}".replace("\n ", "\n").partition(f"\n{minor}: cs:")
+    words = dict(word.split(":", 1) for line in found.splitlines()[1:2] for word in line.split() if ":" in word)
+    try:
+        return " ".join(str(int(words[name])) for name in _IN_FLIGHT)
+    except KeyError as error:
+        raise ValueError(f"/proc/drbd says no {error} of minor {minor}") from None
+
+
 def resync_argv(vm: VmId) -> list[str]:
     """Call the peer's copy bad and send it all of ours; only over an established connection."""
     return ["drbdadm", "invalidate-remote", vm]

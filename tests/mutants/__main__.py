@@ -21,6 +21,7 @@ from tests.mutants.worker import Found
 KILLED_MIN = 25  # by the simulator
 HISTORIES = 400
 _SHOWN = 100
+_BEYOND, _SURVIVES = "cannot see it", "**survives**"
 
 
 @dataclass(frozen=True)
@@ -66,11 +67,11 @@ def main(argv: list[str] | None = None) -> int:
         broken = _without_defect(pool, chosen, seeds)
         verdicts = _try_all(pool, chosen, seeds, broken)
     if given.write is not None:
-        given.write.write_text(document(verdicts, len(seeds)), encoding="utf-8")
+        write(given.write, verdicts, len(seeds))
     for name in sorted(broken):
         print(f"fails without any defect, so it counts for nothing: {name}")
-    print(f"{score(verdicts)}; {time.monotonic() - begin_s:.0f} s with {given.jobs} jobs")
-    enough = bool(given.names) or killed_by_simulator(verdicts) >= KILLED_MIN
+    print(f"{score(lines_of(verdicts))}; {time.monotonic() - begin_s:.0f} s with {given.jobs} jobs")
+    enough = bool(given.names) or killed_by_simulator(lines_of(verdicts)) >= KILLED_MIN
     return 0 if enough and not broken and not any(verdict.survives for verdict in verdicts) else 1
 
 
@@ -119,42 +120,76 @@ def killer(found: Found) -> str:
     return f"{Path(path).name}::{test}" if path else found.failed[0][:_SHOWN]
 
 
-def killed_by_simulator(verdicts: list[Verdict]) -> int:
+@dataclass(frozen=True)
+class Line:
+    """One line of the page: a defect and what noticed it, as the cells of the table say it."""
+
+    story: str
+    simulator: str
+    units: str
+
+    @property
+    def tried(self) -> bool:
+        """The simulator can see such a defect."""
+        return self.simulator != _BEYOND
+
+    @property
+    def outlives(self) -> bool:
+        """The simulator does not notice it."""
+        return not self.simulator.startswith("`")
+
+    @property
+    def survives(self) -> bool:
+        """Nothing noticed it at all."""
+        return self.outlives and self.units == _SURVIVES
+
+
+def lines_of(verdicts: list[Verdict]) -> dict[str, Line]:
+    """Return the lines of the page by the names of the mutants."""
+    found = {}
+    for verdict in verdicts:
+        simulator = _BEYOND if verdict.simulator is None else _cell(killer(verdict.simulator))
+        found[verdict.mutant.name] = Line(verdict.mutant.story, simulator, _cell(killer(verdict.units)))
+    return found
+
+
+def read_page(page: str) -> dict[str, Line]:
+    """Return the lines of a page that was written before."""
+    cells = (line.strip("| ").split(" | ") for line in page.splitlines() if line.startswith("| "))
+    return {name: Line(*rest) for name, *rest in cells if name != "Mutant"}
+
+
+def killed_by_simulator(lines: dict[str, Line]) -> int:
     """Return how many mutants the simulator killed."""
-    return sum(verdict.simulator is not None and bool(verdict.simulator.failed) for verdict in verdicts)
+    return sum(not line.outlives for line in lines.values())
 
 
-def score(verdicts: list[Verdict]) -> str:
+def score(lines: dict[str, Line]) -> str:
     """Return the kill scores in one line."""
-    tried = sum(verdict.simulator is not None for verdict in verdicts)
-    units = sum(bool(verdict.units.failed) for verdict in verdicts)
-    noticed = [one for one in verdicts if one.simulator is not None and not one.survives]
-    only_units = [one.mutant.name for one in noticed if one.outlives]
+    units = sum(line.units != _SURVIVES for line in lines.values())
+    only_units = [name for name, line in lines.items() if line.tried and line.outlives and not line.survives]
     told = f"; only unit tests notice {', '.join(only_units)}" if only_units else ""
-    survivors = [verdict.mutant.name for verdict in verdicts if verdict.survives]
+    survivors = [name for name, line in lines.items() if line.survives]
     told += f"; survivors: {', '.join(survivors)}" if survivors else ""
     return (
-        f"the simulator kills {killed_by_simulator(verdicts)} of {tried}, "
-        f"the unit tests of the touched modules {units} of {len(verdicts)}{told}"
+        f"the simulator kills {killed_by_simulator(lines)} of {sum(line.tried for line in lines.values())}, "
+        f"the unit tests of the touched modules {units} of {len(lines)}{told}"
     )
 
 
-def document(verdicts: list[Verdict], histories: int) -> str:
+def document(lines: dict[str, Line], histories: int) -> str:
     """Return the table as a page."""
-    rows = []
-    for verdict in verdicts:
-        mutant, units = verdict.mutant, _cell(killer(verdict.units))
-        simulator = "cannot see it" if verdict.simulator is None else _cell(killer(verdict.simulator))
-        rows.append(f"| {mutant.name} | {mutant.story} | {simulator} | {units} |")
+    rows = [f"| {name} | {line.story} | {line.simulator} | {line.units} |" for name, line in lines.items()]
     return "\n".join([
         "# Mutants",
         "",
         "Made by `make mutants`. Each row is a defect that [tests/mutants](../tests/mutants/catalogue.py) puts into",
         "the product in memory, and the first test that notices: of the simulator (the rows of the fault catalogue,",
         f"then {histories} random histories), and, apart from it, of the unit tests of the touched modules. What lies",
-        "below the core has models of its own in the simulator, so there only unit tests can notice.",
+        "below the core has models of its own in the simulator, so there only unit tests can notice. When only some",
+        "mutants were tried, the other rows are as they were.",
         "",
-        f"Score: {score(verdicts)}.",
+        f"Score: {score(lines)}.",
         "",
         "| Mutant | Defect | Simulator | Unit tests |",
         "|---|---|---|---|",
@@ -163,8 +198,16 @@ def document(verdicts: list[Verdict], histories: int) -> str:
     ])  # fmt: skip
 
 
+def write(path: Path, verdicts: list[Verdict], histories: int) -> None:
+    """Write the page, in the order of the catalogue; mutants that were not tried keep the line that they had."""
+    known = read_page(path.read_text(encoding="utf-8")) if path.exists() else {}
+    known |= lines_of(verdicts)
+    lines = {mutant.name: known[mutant.name] for mutant in MUTANTS if mutant.name in known}
+    path.write_text(document(lines, histories), encoding="utf-8")
+
+
 def _cell(text: str) -> str:
-    return "**survives**" if text == "-" else f"`{text}`".replace("|", "\\|")
+    return _SURVIVES if text == "-" else f"`{text}`".replace("|", "\\|")
 
 
 if __name__ == "__main__":

@@ -64,6 +64,24 @@ MUTANTS = (
         (Edit(_RIGHTS, "    stopped = engine.known and not engine.may_write and not tied\n", "    stopped = True\n"),),
     ),
     Mutant(
+        "handed-over-while-attaching",
+        "the right is handed over, or consent given, while DRBD has not yet said what became of the own disk",
+        (Edit(_UNIT, "        return self.busy is not None or attached\n", "        return self.busy is not None\n"),),
+    ),
+    Mutant(
+        "started-without-data",
+        "a domain is created although its data cannot be read any more",
+        (Edit(_UNIT, "around.goal is Goal.RUN and _has_data(self.disk)\n", "around.goal is Goal.RUN\n"),),
+    ),
+    Mutant(
+        "outdated-meets-a-writer-without-a-disk",
+        "an outdated copy connects to a writer that has no copy of its own, and becomes another version",
+        (
+            Edit(_UNIT, "        return not (gone and around.solo)\n", "        return True\n"),
+            Edit(_UNIT, "    return not gone and (around.peer_good or not around.outdated)\n", "    return not gone\n"),
+        ),
+    ),
+    Mutant(
         "half-made-counts-as-running",
         "a domain whose creation was killed half-way, and that stands still, counts as running",
         (Edit(_UNIT, "            if self.half_made:\n", "            if False:\n"),),

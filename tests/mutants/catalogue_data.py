@@ -15,8 +15,8 @@ MUTANTS = (
         (
             Edit(
                 _RIGHTS,
-                "    released = all(consent.released(unit.disk) and unit.busy is None for",
-                "    released = True or all(consent.released(unit.disk) for",
+                "    released = all(consent.released(unit.disk) and not unit",
+                "    released = True or all(consent.released(unit.disk) and not unit",
             ),
         ),
     ),

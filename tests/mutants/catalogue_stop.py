@@ -229,4 +229,9 @@ MUTANTS = (
             ),
         ),
     ),
+    Mutant(
+        "stuck-io-not-noticed",
+        "a VM whose I/O DRBD never ends stands still for ever",
+        (Edit(_GUARD, "elif standing.stuck_s >= _STUCK_RETRIES * ", "elif standing.stuck_s >= 1e9 * "),),
+    ),
 )

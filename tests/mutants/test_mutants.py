@@ -8,6 +8,7 @@ import sys
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
+from pathlib import Path
 
 import pytest
 
@@ -116,10 +117,10 @@ def test_the_score_names_survivors() -> None:
         command.Verdict(Mutant("four", "is noticed by nobody", edit), no, no),
     ]
     assert [verdict.survives for verdict in verdicts] == [False, False, False, True]
-    told = command.score(verdicts)
+    told = command.score(command.lines_of(verdicts))
     assert "the simulator kills 1 of 3" in told
     assert told.endswith("; only unit tests notice two; survivors: four")
-    page = command.document(verdicts, 10)
+    page = command.document(command.lines_of(verdicts), 10)
     assert "| two | is not noticed | **survives** | `test_rows_a.py::test_a1[1]` |" in page
     assert "| three | is below | cannot see it |" in page
 
@@ -136,3 +137,14 @@ def test_no_switch_in_the_product() -> None:
     for path in (ROOT / "avance").rglob("*.py"):
         assert "mutant" not in path.read_text(encoding="utf-8"), path
     assert module.ROOT == ROOT
+
+
+def test_mutants_that_were_not_tried_keep_their_line(tmp_path: Path) -> None:
+    """A page of all is read again as it was written; only what was tried changes, in the order of the catalogue."""
+    page, (first, second) = tmp_path / "page.md", MUTANTS[:2]
+    no, yes = Found((), 1.0), Found(("tests/unit/test_x.py::test_a[1|2]",), 1.0)
+    command.write(page, [command.Verdict(second, no, yes)], 10)
+    command.write(page, [command.Verdict(first, yes, no)], 10)
+    lines = command.read_page(page.read_text(encoding="utf-8"))
+    assert list(lines) == [first.name, second.name]
+    assert lines == command.lines_of([command.Verdict(first, yes, no), command.Verdict(second, no, yes)])

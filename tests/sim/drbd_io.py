@@ -74,8 +74,8 @@ class Io:
 
     def push(self, side: Side, other: Side) -> None:
         """Let each write in flight go as far as it gets, and acknowledge it when protocol C does."""
-        if not side.machine.awake or side.suspended:
-            return
+        if not side.machine.awake or side.suspended or side.lost_flush:
+            return  # after a flush that never ends the guest writes nothing more
         stuck = side.has_disk and not side.answers(self.world.now)
         if stuck and not side.stuck:
             side.stuck = True

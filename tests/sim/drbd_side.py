@@ -78,6 +78,7 @@ class Side(Content):
     stuck: bool = False  # one of them is on a disk that does not answer
     unflushed: dict[int, int] = field(default_factory=dict)  # write, not acknowledged: what was in its place
     turn: int = 0
+    lost_flush: bool = False  # a flush of the guest never ends (decision 0017)
 
     @property
     def name(self) -> str:
@@ -204,8 +205,14 @@ class Side(Content):
         self.role, self.connection, self.suspended = DiskRole.SECONDARY, STANDALONE, False
         self.new_generation = self.crashed_primary = self.stuck = self.discards = self.peer_primary = False
         self.syncing, self.attaching, self.exposed = "", None, 0
+        self.lost_flush = False
         self.waiting.clear()
         self.turn += 1
+
+    def in_flight(self) -> str:
+        """Return what /proc/drbd counts: the requests of the guest, those at the local disk, those at the peer."""
+        working = 0 if self.lost_flush else len(self.waiting)
+        return f"{len(self.waiting) + self.lost_flush} {working} {working}"
 
     def words(self) -> str:
         """Return the identifiers as drbdadm prints them: all different, the lowest bit free, and blank is 4."""

@@ -13,6 +13,8 @@ from tests.sim.site import NODES
 NOTICES_S = (3.5, 6.0)  # ping-timeout on an idle link, timeout x ko-count on a busy one
 CONNECT_S = (0.1, 2.0)  # connect-int 2 s
 NEGOTIATES_S = 0.05
+HALF_MET = 0.5
+FLUSHING = 0.5  # of the time in which a guest waits for its own disk only, it waits for a flush
 GONE_CODES = (3, 4, 7)
 
 
@@ -78,7 +80,10 @@ class Wire(Io):
         self.changed()
 
     def _lose(self, side: Side) -> None:
+        bare = side.peer_disk in (DiskState.DISKLESS, DiskState.FAILED)  # no write waits for it, so a flush is likely
         frozen = side.lose_peer()
+        if bare and side.suspended and side.machine.runs(self.vm) and self.world.random.random() < FLUSHING:
+            side.lost_flush = True
         self.world.trace_line(side.name, f"DRBD {self.vm}: connection lost{', I/O frozen' if side.suspended else ''}")
         if frozen:
             side.machine.ask_fence(self.vm, self._freeze_answered, side, side.turn)
@@ -89,8 +94,8 @@ class Wire(Io):
         a, b = (self.sides[node] for node in NODES)
         if turn != self._turn or not self.path() or not a.connection == b.connection == CONNECTING:
             return
-        if a.hanging or b.hanging:
-            self.world.after(2.0, self._establish, turn)  # the handshake writes metadata
+        if a.hanging or b.hanging or a.lost_flush or b.lost_flush:
+            self.world.after(2.0, self._establish, turn)  # the handshake writes metadata, and waits for every request
             return
         self._turn += 1
         self._handshake(a, b)
@@ -108,6 +113,8 @@ class Wire(Io):
             or blind  # "Can only connect to data with current UUID" (receive_uuids)
             or (verdict and _cannot(source, target))
         )
+        if blind:
+            self._half_met(a, b)
         if refused:
             self.world.judges.refused_handshake(self, verdict)
             a.connection = b.connection = STANDALONE
@@ -115,6 +122,19 @@ class Wire(Io):
         a.connection = b.connection = CONNECTED
         self.world.trace_line("-", f"DRBD {self.vm}: connected, verdict {verdict}")
         self._settle(a, b, verdict)
+
+    def _half_met(self, a: Side, b: Side) -> None:
+        """The half with a disk may hear that it met a writer without one before that one refuses.
+
+        Then it is no longer Outdated, and begins a generation of its own: seen on the pair, and the halves never met
+        again (after_state_ch: a peer without a disk is the primary).
+        """
+        for side, other in ((a, b), (b, a)):
+            if side.has_disk and other.primary and not other.has_disk and self.world.random.random() < HALF_MET:
+                _good(side)
+                if side.disk is DiskState.UP_TO_DATE:
+                    side.next_generation(self.fresh())
+                    side.keep()
 
     def _verdict(self, a: Side, b: Side) -> int:
         verdict = drbd_compare.compare(a, b)

@@ -135,3 +135,21 @@ def test_service_moves_to_the_copy(seed: int) -> None:
     row.breaks("link.cut", "a.priv0")
     row.passes(120.0)
     assert row.served_by() == B, row.world.summary()
+
+
+@pytest.mark.parametrize("site", SITE_NAMES)
+@pytest.mark.parametrize("seed", SEEDS)
+def test_io_that_never_ends_is_ended_by_a_reset(seed: int, site: str) -> None:
+    """B has no disk, and a cut makes DRBD lose a flush of A's VM (decision 0017): A resets itself and serves."""
+    row = Row(SITES[site], seed)
+    gone = row.breaks("disk.gone", "b")
+    row.passes(15.0)
+    cut = row.breaks("link.cut", "a.priv0")
+    row.passes(8.0)
+    row.world.resources[WEB].sides[A].lost_flush = True
+    row.at = row.world.now
+    row.passes(120.0)
+    assert row.resets(A)
+    assert row.served_by() == A, row.world.summary()
+    row.heals(gone, cut)
+    row.recovers()

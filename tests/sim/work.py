@@ -171,6 +171,8 @@ def _do_disk(daemon: Daemon, command: c.Command) -> tuple[bool, str]:
     word = type(command).__name__
     if word == "ReadGeneration":
         return _read_generation(side)
+    if word == "ReadInFlight":
+        return True, side.in_flight()
     return getattr(resource, _METHODS[word])(name), ""
 
 

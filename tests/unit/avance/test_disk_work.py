@@ -23,6 +23,7 @@ CALLS: list[tuple[DiskCommand, str, tuple[object, ...], dict[str, object]]] = [
     (c.ResyncDisk(WEB), "resync", (WEB,), {}),
     (c.InvalidateDisk(WEB), "invalidate", (WEB,), {}),
     (c.ReadGeneration(WEB), "generations", (WEB,), {}),
+    (c.ReadInFlight(WEB), "in_flight", (WEB,), {}),
     (c.KeepCopy(WEB, 4), "keep", (WEB, 4), {}),
 ]
 

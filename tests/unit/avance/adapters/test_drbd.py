@@ -166,3 +166,16 @@ def test_added_vm_is_reported(tools: Tools) -> None:
     db = type(WEB)("db")
     disks(events).add(spec(db, 1))
     assert events == [DiskChanged(db, None)]
+
+
+def test_requests_are_counted_without_a_program(tools: Tools, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The kernel's text is read; what it does not say is unknown."""
+    monkeypatch.setattr(module, "_COUNTERS", tmp_path / "counters")
+    adapter = disks()
+    minor = spec().minor
+    assert asyncio.run(adapter.in_flight(WEB)).outcome is Outcome.UNKNOWN
+    (tmp_path / "counters").write_text(f" {minor}: cs:Connected ro:Primary/Secondary\n    lo:1 pe:1 ua:0 ap:2 ep:1\n")
+    assert asyncio.run(adapter.in_flight(WEB)) == Done(Outcome.OK, "2 1 1")
+    (tmp_path / "counters").write_text("version: 8.4.11\n")
+    assert asyncio.run(adapter.in_flight(WEB)).outcome is Outcome.UNKNOWN
+    assert tools.calls == []

@@ -188,7 +188,7 @@ class Told:
                 self.gates.append((command.until_s, now))
             elif isinstance(command, c.FeedWatchdog):
                 self.feeds.append(now)
-            elif not isinstance(command, c.SendHeartbeat | c.TeachWitness | c.ReadGeneration):
+            elif not isinstance(command, c.SendHeartbeat | c.TeachWitness | c.ReadGeneration | c.ReadInFlight):
                 self.marks.append((type(command).__name__, now))
 
 

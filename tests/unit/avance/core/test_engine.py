@@ -237,8 +237,13 @@ def test_loss_of_the_backup_leaves_the_vm_alone() -> None:
     book.done(c.ResumeDisk(WEB))
     assert acts(book.pass_time(60.0)) == [c.ReadGeneration(WEB)], "whoever goes on alone begins a generation"
     newer = replace(book.engine.record, generations=((WEB, "1e30"),))
-    book.done(c.ReadGeneration(WEB), c.SaveRecord(newer), detail="1E31 1A2C 1C2E 0")
+    look = c.ReadInFlight(WEB)
+    book.done(c.ReadGeneration(WEB), c.SaveRecord(newer), look, detail="1E31 1A2C 1C2E 0")
+    book.done(look, detail="1 1 0")
     book.done(c.SaveRecord(newer))
+    for _ in range(2):
+        assert acts(book.pass_time(2.1)) == [look], "DRBD may have lost a request of the VM"
+        book.done(look, detail="0 0 0")
     assert acts(book.pass_time(60.0)) == []
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import replace
 
 import pytest
@@ -313,3 +314,76 @@ def test_no_domain_is_created_without_data(view: DiskView | None, *, starts: boo
     promoting.busy = "PromoteDisk"
     wanted = c.StartDomain(WEB) if starts else c.DemoteDisk(WEB)
     assert promoting.command_done("PromoteDisk", Outcome.OK, ALONE, 0.0) == wanted
+
+
+# ---------------------------------------------------------------- I/O that never ends
+
+
+def writer(view: DiskView, before: DiskView | None) -> VmUnit:
+    """Return a running VM whose disk has just changed from one view to another."""
+    found = unit(VmState.RUNNING, view)
+    found.shaken(before, 0.0)
+    return found
+
+
+def count(found: VmUnit, numbers: str, *times_s: float) -> list[c.VmCommand | None]:
+    """Let time pass and answer each count with these numbers."""
+    asked = []
+    for now in times_s:
+        asked.append(found.next_command(ALONE, now))
+        if isinstance(asked[-1], c.ReadInFlight):
+            found.counted(numbers, now)
+            found.command_done("ReadInFlight", Outcome.OK, ALONE, now)
+    return asked
+
+
+def test_requests_are_counted_a_few_times_after_the_peer_is_lost() -> None:
+    """One whose requests are all worked on is left alone after three looks, and looked at again when it went on."""
+    found = writer(peer_gone(P), in_sync(P))
+    found.read_for = found.disk
+    look = c.ReadInFlight(WEB)
+    assert count(found, "4 3 1", 1.0, 2.0, 3.0, 4.0, 6.0, 8.0) == [None, look, None, look, look, None]
+    assert found.stuck_s == 0.0
+    before, found.disk = found.disk, peer_gone(P, suspended=True)
+    found.shaken(before, 9.0)
+    assert count(found, "1 0 0", 11.0) == [c.ResumeDisk(WEB)], "what is frozen is not counted"
+
+
+def test_request_on_which_nobody_works_is_counted_until_it_ends() -> None:
+    """The time grows as long as each look says the same; one look that says otherwise ends it."""
+    found = writer(peer_gone(P), in_sync(P))
+    found.read_for = found.disk
+    count(found, "1 0 0", *(2.0 * n for n in range(1, 6)))
+    assert found.stuck_s == 8.0
+    count(found, "3 1 1", 12.0)
+    assert found.stuck_s == 10.0
+    count(found, "2 1 1", 14.0)
+    assert found.stuck_s == 0.0
+
+
+def test_connected_writer_and_one_that_is_none_are_not_counted() -> None:
+    """A handshake waits for every request: where one has ended, none is lost."""
+    for view, before in ((in_sync(P), peer_gone(P)), (peer_gone(S), in_sync(S)), (in_sync(P), None)):
+        assert writer(view, before).shaken_at is None
+    assert writer(peer_gone(P), None).shaken_at == 0.0, "a daemon that has just started cannot know what was before"
+
+
+# ---------------------------------------------------------------- whom a copy must not meet
+
+
+def test_lone_writer_that_lost_its_disk_connects_to_nobody() -> None:
+    """Its peer's copy is outdated: DRBD would call that one UpToDate, and begin another version of the data."""
+    lost = DiskView(P, DiskState.DISKLESS)
+    assert unit(VmState.RUNNING, lost).next_command(replace(RUN, solo=True), 0.0) is None
+    assert unit(VmState.RUNNING, lost).next_command(RUN, 0.0) == c.ConnectDisk(WEB, discard=False)
+
+
+def test_outdated_copy_waits_for_an_owner_with_a_good_one() -> None:
+    """The same from the other side; a backup that is not outdated may carry an owner without a disk."""
+    for disk, outdated, good in itertools.product(_APART, (False, True), (False, True)):
+        around = replace(BACKUP, outdated=outdated, peer_good=good)
+        meets = isinstance(unit(VmState.STANDBY, DiskView(S, disk)).next_command(around, 0.0), c.ConnectDisk)
+        assert meets is (good or not outdated)
+
+
+_APART = (DiskState.OUTDATED, DiskState.CONSISTENT, DiskState.UP_TO_DATE)

@@ -199,3 +199,29 @@ def test_metadata_tells_whether_a_volume_was_ever_used() -> None:
     assert drbd.is_just_created("4 0 0 0")
     assert not drbd.is_just_created("5 0 0 0")
     assert not drbd.is_just_created("")
+
+
+COUNTERS = """version: 8.4.11 (api:1/proto:86-101)
+srcversion: E7D1B3A5F0C2
+
+ 1: cs:Connected ro:Primary/Secondary ds:UpToDate/UpToDate C r-----
+    ns:9 nr:0 dw:9 dr:5 al:1 bm:0 lo:2 pe:3 ua:0 ap:4 ep:1 wo:f oos:0
+11: cs:WFConnection ro:Primary/Unknown ds:UpToDate/DUnknown C r-----
+    ns:0 nr:0 dw:0 dr:0 al:0 bm:0 lo:0 pe:0 ua:0 ap:1 ep:1 wo:f oos:0
+"""
+
+
+def test_requests_of_one_volume_are_counted() -> None:
+    """All of them, those at the local disk, those at the peer."""
+    assert drbd.in_flight(COUNTERS, 1) == "4 2 3"
+    assert drbd.in_flight(COUNTERS, 11) == "1 0 0"
+
+
+WORSE = (COUNTERS.replace("ap:4", ""), COUNTERS.replace("lo:2", "lo:x"))
+
+
+@pytest.mark.parametrize("counters", ["", COUNTERS[:60], *WORSE])
+def test_numbers_that_are_not_there_are_an_error(counters: str) -> None:
+    """Nothing is made up."""
+    with pytest.raises(ValueError, match=r"1|x"):
+        drbd.in_flight(counters, 1)
