@@ -283,3 +283,19 @@ def test_lost_disk_is_told_and_noted_at_once() -> None:
     commands = book.hears(e.DiskChanged(WEB, replace(in_sync(P), disk=DiskState.DISKLESS)))
     assert "copy_lost" in alerts(commands)
     assert c.SaveRecord(served(A, Record(3, A, behind=(WEB,)))) in commands
+
+
+def test_copy_is_behind_until_it_was_the_target_of_a_resynchronisation() -> None:
+    """DRBD that calls an old disk and the good copy equal is not believed: all of it is taken from the peer first."""
+    book = paired(B)
+    book.engine.record = replace(book.engine.record, behind=(WEB,))
+    book.hears(e.DiskChanged(WEB, peer_gone(DiskRole.SECONDARY)))
+    commands = book.hears(e.DiskChanged(WEB, replace(in_sync(DiskRole.SECONDARY), peer_role=P)))
+    assert c.InvalidateDisk(WEB) in commands
+    assert book.engine.record.behind == (WEB,)
+    assert not any(isinstance(one, c.SaveRecord) for one in book.pass_time(5.0, peer_alive=True))
+    book.hears(ended(c.InvalidateDisk(WEB)))
+    filling = replace(in_sync(DiskRole.SECONDARY), peer_role=P, disk=DiskState.INCONSISTENT, replication="SyncTarget")
+    book.hears(e.DiskChanged(WEB, filling))
+    whole = book.hears(e.DiskChanged(WEB, replace(in_sync(DiskRole.SECONDARY), peer_role=P)))
+    assert [one.record.behind for one in whole if isinstance(one, c.SaveRecord)] == [()]
