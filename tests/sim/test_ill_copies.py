@@ -153,3 +153,18 @@ def test_io_that_never_ends_is_ended_by_a_reset(seed: int, site: str) -> None:
     assert row.served_by() == A, row.world.summary()
     row.heals(gone, cut)
     row.recovers()
+
+
+@pytest.mark.parametrize("site", SITE_NAMES)
+@pytest.mark.parametrize("seed", SEEDS)
+def test_lone_writer_loses_its_disk_and_meets_its_outdated_peer(seed: int, site: str) -> None:
+    """The cut comes first, then A's disk is lost and returns: the two copies become one again (E18, other order)."""
+    row = Row(SITES[site], seed)
+    cut = row.breaks("link.cut", "a.priv0")
+    row.passes(8.0)  # B restarts for a cure just now, and does not hear of A's new generation
+    gone = row.breaks("disk.gone", "a")
+    row.passes(30.0)
+    row.heals(cut)
+    row.passes(20.0)
+    row.heals(gone)
+    row.recovers()
