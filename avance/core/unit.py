@@ -381,7 +381,7 @@ def _may_meet(disk: DiskView, around: Circumstances) -> bool:
     gone = disk.disk in _GONE
     if around.i_am_owner:
         return not (gone and around.solo)
-    return not gone and (around.peer_good or not around.outdated)
+    return not gone and (around.peer_good or around.discard or not around.outdated)
 
 
 def _has_data(disk: DiskView | None) -> bool:

@@ -384,6 +384,10 @@ def test_outdated_copy_waits_for_an_owner_with_a_good_one() -> None:
         around = replace(BACKUP, outdated=outdated, peer_good=good)
         meets = isinstance(unit(VmState.STANDBY, DiskView(S, disk)).next_command(around, 0.0), c.ConnectDisk)
         assert meets is (good or not outdated)
+    given_up = replace(BACKUP, outdated=True, peer_good=False, discard=True)
+    view = DiskView(S, DiskState.UP_TO_DATE)
+    chosen = unit(VmState.STANDBY, view).next_command(given_up, 0.0)
+    assert chosen == c.ConnectDisk(WEB, discard=True), "a person has chosen the other version"
 
 
 _APART = (DiskState.OUTDATED, DiskState.CONSISTENT, DiskState.UP_TO_DATE)
