@@ -11,8 +11,9 @@ from typing import Any
 
 import avance
 from avance.config import Config
+from avance.core import copies
 from avance.core.engine import Engine
-from avance.core.model import MirrorView, VmId
+from avance.core.model import MirrorView, PairState, VmId, VmState
 
 SCHEMA = "avance.status/1"
 
@@ -47,6 +48,7 @@ def document(config: Config, engine: Engine, around: Around, now: float) -> dict
         "pair": engine.pair,
         "role": "none" if owner is None else "primary" if owner == config.node else "backup",
         "protected": engine.protected,
+        "waits": _waits(engine),
         "dilation": config.dilation,
         "vms": {name: _vm(engine, name) for name in engine.units},
         "links": engine.liveness.states,
@@ -79,6 +81,7 @@ def unpaired(now: float, mirror: MirrorView | None = None) -> dict[str, Any]:
         "pair": "UNPAIRED",
         "role": "none",
         "protected": False,
+        "waits": None,
         "dilation": 1.0,
         "vms": {},
         "links": {},
@@ -93,6 +96,25 @@ def unpaired(now: float, mirror: MirrorView | None = None) -> dict[str, Any]:
         "quarantined": False,
         "versions": {"avance": avance.__version__},
     }
+
+
+def _waits(engine: Engine) -> str | None:
+    """Say what a service that does not run waits for; None when it runs, or when it is for the peer to say."""
+    if engine.pair is PairState.STARTING:
+        return f"node {engine.setup.peer_id} has not been heard yet"
+    if engine.pair is PairState.WAITING:
+        return "; ".join(engine.refused) or f"node {engine.setup.peer_id} is lost, and this node looks for its right"
+    if engine.pair is PairState.SPLIT:
+        return "both nodes wrote: an operator has to choose a version (avance keep NODE)"
+    if engine.pair is PairState.FENCED or not engine.is_owner:
+        return None
+    missing = [vm for vm in engine.units if not copies.is_good(engine.record, vm, engine.copy(vm))]
+    works = any(one.state is VmState.RUNNING and one.disk and not one.disk.suspended for one in engine.units.values())
+    if not missing or engine.leaving or works:
+        return None
+    if engine.record.peer_outdated:
+        return f"the only good copy of {missing[0]} is on the disks of this node, and they are not there"
+    return f"no node has a good copy of {missing[0]}"
 
 
 def _mirror(view: MirrorView) -> dict[str, Any]:

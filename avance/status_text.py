@@ -22,6 +22,8 @@ def status_text(status: dict[str, Any]) -> str:
         f"gate:            {status['gate']['problem'] or 'in place'}",
         f"data disks:      {_mirror_text(status['mirror'])}",
     ]
+    if status.get("waits"):
+        lines.insert(1, f"WAITS: {status['waits']}")
     if status["quarantined"]:
         lines.append("QUARANTINED: a node failed too often; `avance reset-device NODE` takes it back")
     if status["rejected"]:

@@ -133,6 +133,7 @@ class Engine:
         self.leaving = ""  # why the VMs are being handed over to the peer
         self.unfit_from_s: float | None = None  # since when the peer has the better copy
         self.refusal_told_until: dict[str, float] = {}
+        self.refused: tuple[str, ...] = ()  # why this node has no right yet, as it was judged last
         self.draft = _Draft()
         self.standing: Standing | None = None  # what the guard judged last
         self.said: PeerView | None = None  # what this node said of itself last

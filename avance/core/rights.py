@@ -221,7 +221,9 @@ def judge_takeover(engine: Engine, now: float) -> None:
     assert engine.lost_at is not None or engine.override, "a question that was never begun"
     engine.arbitration.expire(now)
     verdict = takeover.decide(_takeover_facts(engine, situation, now), engine.setup.timers, now)
+    engine.refused = ()
     if isinstance(verdict, takeover.Ask):
+        engine.refused = (verdict.reason,)
         asked = engine.arbitration.fetch(verdict.needs, arbiters.witnesses(engine.record.arbiters))
         if asked:
             engine.say(verdict.reason)
@@ -235,6 +237,7 @@ def judge_takeover(engine: Engine, now: float) -> None:
             wanted = replace(wanted, behind=(), generations=known)
         engine.save(replace(wanted, boot=engine.setup.machine), f"{verdict.means}: {verdict.reason}")
     elif isinstance(verdict, takeover.Refused):
+        engine.refused = verdict.reasons
         waits = situation is takeover.Situation.BOOT
         told = alerts.waits(verdict.reasons) if waits else alerts.takeover_refused(verdict.reasons)
         engine.tell_once("waits" if waits else "refused", told)

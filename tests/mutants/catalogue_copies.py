@@ -5,6 +5,7 @@ from __future__ import annotations
 from tests.mutants.mutant import Edit, Mutant
 
 _RIGHTS, _PAIRING, _GUARD = "avance/core/rights.py", "avance/core/pairing.py", "avance/core/guard.py"
+_HANDOVER = "tests/unit/avance/core/test_handover.py"
 _COPIES, _UNIT, _DRIVING = "avance/core/copies.py", "avance/core/unit.py", "avance/core/driving.py"
 
 MUTANTS = (
@@ -62,6 +63,7 @@ MUTANTS = (
         "hand-over-before-stopped",
         "the right is handed over while a VM may still run here",
         (Edit(_RIGHTS, "    stopped = engine.known and not engine.may_write and not tied\n", "    stopped = True\n"),),
+        units=(_HANDOVER,),
     ),
     Mutant(
         "handed-over-while-attaching",
@@ -90,5 +92,6 @@ MUTANTS = (
         "foreign-disk-attached",
         "a disk with other data than this node had is attached although nobody knows its data",
         (Edit(_DRIVING, "    return bool(found) and found[0] in theirs\n", "    return True\n"),),
+        units=(_HANDOVER,),
     ),
 )

@@ -8,10 +8,11 @@ from dataclasses import replace
 import pytest
 
 from avance.core.engine import Engine
-from avance.core.model import MirrorState, MirrorView, NodeId, PairState, Record
+from avance.core.events import DiskChanged
+from avance.core.model import DiskRole, DiskState, MirrorState, MirrorView, NodeId, PairState, Record
 from avance.parsed import Json
 from avance.status import Around, document, unpaired
-from tests.playbook import A, setup
+from tests.playbook import WEB, A, paired, peer_gone, setup
 from tests.unit.avance.schema_check import complaints
 from tests.unit.avance.site import config
 
@@ -82,3 +83,35 @@ def test_no_secret_is_told() -> None:
     text = json.dumps(status(Record(3, A)))
     assert config().secret.hex() not in text
     assert "t0ken" not in text
+
+
+def waits(engine: Engine) -> str | None:
+    """Return what the status says that the service waits for."""
+    said: str | None = document(config(), engine, AROUND, 100.0)["waits"]
+    return said
+
+
+def test_a_service_that_waits_says_for_whom() -> None:
+    """The node with the good copy, the disk, or the person who is missing is named; where it runs, nothing is said."""
+    assert waits(paired(A).engine) is None
+    assert "node b has not been heard" in str(waits(Engine(setup(A), Record(3, A))))
+    behind = paired(A)
+    behind.engine.record = replace(behind.engine.record, behind=(WEB,))
+    behind.pass_time(30.0, peer_alive=False)
+    assert behind.engine.pair is PairState.WAITING
+    assert "the copy of web on node a is behind" in str(waits(behind.engine))
+    split = paired(A)
+    split.engine.pair = PairState.SPLIT
+    assert "an operator has to choose" in str(waits(split.engine))
+
+
+def test_a_lone_owner_without_its_disk_waits_for_it() -> None:
+    """Its peer is back and agrees, but what was acknowledged alone is on this node's lost disk."""
+    book = paired(A)
+    book.engine.record = replace(book.engine.record, peer_outdated=True)
+    frozen = replace(peer_gone(DiskRole.PRIMARY, suspended=True), disk=DiskState.DISKLESS)
+    book.hears(DiskChanged(WEB, frozen))
+    assert "the only good copy of web is on the disks of this node" in str(waits(book.engine))
+    book.engine.record = replace(book.engine.record, peer_outdated=False)
+    book.hears(DiskChanged(WEB, replace(frozen, suspended=False)))
+    assert waits(book.engine) is None, "it serves over the link"
