@@ -74,6 +74,14 @@ def peer_is_good(record: Record, peer: PeerView | None, vm: VmId) -> bool:
     return known and is_good(peer.record, vm, copy)
 
 
+def peer_says_good(peer: PeerView | None, vm: VmId) -> bool:
+    """The peer calls its own copy good; that is enough for a node whose record says that the peer went on without it.
+
+    What such a node knows as the newest generation may be older than the few that DRBD remembers.
+    """
+    return peer is not None and is_good(peer.record, vm, peer_copy(peer, vm))
+
+
 def with_newest(record: Record, vm: VmId, generation: str) -> tuple[tuple[VmId, str], ...]:
     """Return the generations of a record with a newer one of one volume."""
     return (*(pair for pair in record.generations if pair[0] != vm), (vm, generation))

@@ -20,6 +20,8 @@ def around(engine: Engine, vm: VmId, now: float) -> Circumstances:
     """What a VM must know of the pair."""
     owner = engine.is_owner
     unit, theirs = engine.units[vm], copies.peer_copy(engine.peer, vm).generations
+    outdated, peer_whole = engine.record.peer_outdated and not owner, copies.peer_says_good(engine.peer, vm)
+    giving = bool(engine.leaving) and engine.saving is not None and engine.saving.owner != engine.setup.me
     sure = engine.solo or engine.liveness.lease_valid(now)  # a late echo can pair a node whose lease has ended already
     if engine.leaving:
         goal = Goal.STOP
@@ -44,12 +46,14 @@ def around(engine: Engine, vm: VmId, now: float) -> Circumstances:
         discard=vm in engine.record.discard,
         leaving=bool(engine.leaving),
         behind=vm in engine.behind,
-        peer_good=copies.peer_is_good(engine.record, engine.peer, vm),
+        peer_good=copies.peer_is_good(engine.record, engine.peer, vm) or (outdated and peer_whole),
         accepted=_is_accepted(engine, vm),
         peer_read=bool(theirs),
         target=copies.descends(unit.generations, theirs),
         unproven=engine.unproven and not owner,
-        outdated=engine.record.peer_outdated and not owner,
+        outdated=outdated,
+        peer_whole=peer_whole,
+        giving=giving,
     )
 
 

@@ -32,7 +32,8 @@ class Circumstances:
     `keep`: the epoch under whose name a copy is kept, because an operator gives this node's version up; 0 for none.
     `discard`: this version has been given up. `leaving`: the VMs are being handed over. `unproven`: this backup's
     mirror may lack its last writes. `behind`: this node's copy must not be served. `peer_good`: the peer's may.
-    `outdated`: the owner has written, or may have, without this backup's copy.
+    `outdated`: the owner has written, or may have, without this backup's copy. `peer_whole`: the peer calls its own
+    copy good, whatever this node knows. `giving`: the record that hands the VMs over is on its way to the disk.
     `accepted`: the disk is ours, or the peer knows its data, so it may be attached. `peer_read`: the generations of
     the peer's copy are known. `target`: they show that DRBD will take this copy as the target of a resynchronisation.
     """
@@ -56,6 +57,8 @@ class Circumstances:
     target: bool
     unproven: bool = False
     outdated: bool = False
+    peer_whole: bool = True
+    giving: bool = False
 
 
 # A backup without a disk replicates nothing. If it connected all the same, its end would freeze the owner's I/O anew.
@@ -201,7 +204,7 @@ class VmUnit:
         # A disk that comes back under a resource that serves, or mirrors, is older than what it serves.
         absent = disk is not None and disk.disk is DiskState.DISKLESS and not copies.is_lost(disk)
         if disk is None or (absent and not self.attach_tried):
-            return c.AttachDisk(name) if around.accepted else None
+            return c.AttachDisk(name) if around.accepted and not (around.consenting or around.giving) else None
         return self._letting_go(disk, around) or self._connecting(disk, around) or self._going_alone(disk, around)
 
     def _letting_go(self, disk: DiskView, around: Circumstances) -> c.VmCommand | None:
@@ -212,6 +215,8 @@ class VmUnit:
         # While nobody writes: later the end of this connection could freeze the new writer for ever (decision 0017).
         if around.leaving and connected and copies.is_lost(disk) and disk.role is not DiskRole.PRIMARY:
             return c.DisconnectDisk(self.spec.name)
+        if connected and disk.connection != "Connected" and copies.is_lost(disk) and around.solo:
+            return c.DisconnectDisk(self.spec.name)  # the outdated copy of the peer must not be met (see _may_meet)
         lost = around.pair is PairState.WAITING and not around.i_am_owner
         if connected and (lost or around.pair is PairState.SPLIT) and disk.role is not DiskRole.PRIMARY:
             return c.DisconnectDisk(self.spec.name)
@@ -381,7 +386,8 @@ def _may_meet(disk: DiskView, around: Circumstances) -> bool:
     gone = disk.disk in _GONE
     if around.i_am_owner:
         return not (gone and around.solo)
-    return not gone and (around.peer_good or around.discard or not around.outdated)
+    harmless = disk.disk is DiskState.INCONSISTENT or around.discard or not around.outdated
+    return not gone and (harmless or around.peer_whole)
 
 
 def _has_data(disk: DiskView | None) -> bool:

@@ -80,7 +80,7 @@ MUTANTS = (
         "an outdated copy connects to a writer that has no copy of its own, and becomes another version",
         (
             Edit(_UNIT, "        return not (gone and around.solo)\n", "        return True\n"),
-            Edit(_UNIT, "    return not gone and (around.peer_good or", "    return not gone and (True or"),
+            Edit(_UNIT, "    return not gone and (harmless or", "    return not gone and (True or"),
         ),
     ),
     Mutant(

@@ -183,7 +183,8 @@ def heal_machine(world: World, machine: Machine) -> None:
         side.hanging = side.gone = 0
         side.slow_s, side.busy_until = 0.0, -1.0
         own = machine.own_disks.pop(vm, None)
-        if own is not None and _foreign(side, resource.sides[peer_of(machine.name)]):
+        # After the hole each disk holds what nobody else has: whoever heals it puts the node's own one back, too.
+        if own is not None and (world.judges.fell_in or _foreign(side, resource.sides[peer_of(machine.name)])):
             machine.reset("its own disk is put back")
             side.put_in(own)
             swapped = True

@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 
 OVERLAP_S = 2.0
 CANNOT_LOOK_S = 6.0
-_LOOKS = ("xl", "drbd")  # without these tools nobody knows what runs
 STALL_S = 8.0
 STOPS_S = 10.0  # from the moment in which a node knows of a split to its last write
 NEVER = -1e9
@@ -219,7 +218,7 @@ class Judges(Hole):
             nobody = machine.daemon is None or machine.daemon.stopped
             since = self.world.now if nobody else max(since, machine.daemon_at)
         # A node that cannot look, because its tools hang, is off the wire and ends itself some seconds later (row H21).
-        cannot_look = machine.blind and any(map(machine.hung.get, _LOOKS)) and not machine.reaches_clients
+        cannot_look = machine.blind and machine.cannot_look and not machine.reaches_clients
         return self.world.now - since < (CANNOT_LOOK_S if cannot_look else OVERLAP_S)
 
     def thawed(self, machine: Machine) -> None:

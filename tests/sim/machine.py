@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 HANDLER_S = 20.0
 NOTICES_S = 1.0  # in which a daemon has read the hardware clock
 DENIED = 1
+TOOL_HANGS_ON_S = 10.0  # what hung when the tool was healed hangs until its deadline
 
 
 class Machine:
@@ -49,6 +50,7 @@ class Machine:
         self.half_made: set[VmId] = set()  # domains that a killed `xl create` left behind, paused
         self.undead = 0  # no domain can be destroyed
         self.hung: dict[str, int] = {}  # tools that do not end
+        self.worked_again_at = -1e9  # when one ended again; what it was asked for before hangs until its deadline
         self.late: dict[str, list[Callable[[], None]]] = {}  # what a hung tool does when it can go on at last
         self.clones: dict[VmId, Content] = {}
         self.own_disks: dict[VmId, Content] = {}  # what was in the place of another disk
@@ -302,8 +304,14 @@ class Machine:
             self.half_made.add(vm)
             self._told_domain(vm)
 
+    @property
+    def cannot_look(self) -> bool:
+        """A tool hangs without which nobody knows what runs, or what it was asked for has not come to its deadline."""
+        return any(map(self.hung.get, ("xl", "drbd"))) or self.world.now - self.worked_again_at < TOOL_HANGS_ON_S
+
     def do_late(self, tool: str) -> None:
         """A tool that hung can go on."""
+        self.worked_again_at = self.world.now
         for act in self.late.pop(tool, []):
             self.after(0.0, act)
 

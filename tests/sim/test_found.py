@@ -121,3 +121,43 @@ def test_nothing_is_handed_over_while_the_own_copy_comes_up() -> None:
         Fault("commands.odd", "both", 16.8, 37.65, {"share": 0.26}),
     )
     assert run(Plan(6148, SimSite(0, power=True), faults, 2.93)).violation is None
+
+
+def test_no_disk_is_attached_while_consent_is_made_durable() -> None:
+    """B consented because it had no copy, and attached its disk in the same turn: then its copy was good."""
+    faults = (
+        Fault("store.errors", "a", 3.85, None, {"share": 0.22}, stays=True),
+        Fault("process.stop_for", "b/daemon", 13.35, 4.0),
+        Fault("power.reset", "b", 22.64),
+    )
+    assert run(Plan(12044, SimSite(0, gateway=False, policy="safety"), faults, 3.0)).violation is None
+
+
+def test_no_disk_is_attached_while_the_hand_over_is_made_durable() -> None:
+    """The same for an owner: DRBD's tool hung, and A gave its VMs away in the turn in which it could attach at last."""
+    faults = (
+        Fault("power.cut_both", "a+b", 4.49, 1.53),
+        Fault("tool.hang", "a/drbd", 6.01, 24.76),
+        Fault("link.cut", "b.priv0", 9.58, None, {"direction": "both"}),
+    )
+    assert run(Plan(18519, SimSite(0, policy="safety"), faults, 2.17)).violation is None
+
+
+def test_an_outdated_copy_believes_the_owner_that_its_copy_is_good() -> None:
+    """DRBD remembers two old generations only: what B knew as the newest had fallen out, and B never connected."""
+    faults = (
+        Fault("node.pause", "b", 7.37, 30.81),
+        Fault("tool.hang", "b/drbd", 29.24, 29.88),
+        Fault("process.kill", "b/daemon", 30.72),
+    )
+    assert run(Plan(5251, SimSite(0, gateway=False), faults, 10.03)).violation is None
+
+
+def test_a_lone_writer_that_loses_its_disk_stops_looking_for_its_peer() -> None:
+    """Its kernel still looked, B's connected, and B's outdated copy became a version of its own."""
+    faults = (
+        Fault("process.stop", "b/daemon", 5.16, 38.24),
+        Fault("commands.odd", "both", 18.48, 14.49, {"share": 0.16}),
+        Fault("disk.gone", "a", 25.35, 8.1, {"back": "old", "press": False}),
+    )
+    assert run(Plan(4796, SimSite(0, power=True), faults, 4.49)).violation is None

@@ -381,10 +381,10 @@ def test_lone_writer_that_lost_its_disk_connects_to_nobody() -> None:
 def test_outdated_copy_waits_for_an_owner_with_a_good_one() -> None:
     """The same from the other side; a backup that is not outdated may carry an owner without a disk."""
     for disk, outdated, good in itertools.product(_APART, (False, True), (False, True)):
-        around = replace(BACKUP, outdated=outdated, peer_good=good)
+        around = replace(BACKUP, outdated=outdated, peer_whole=good)
         meets = isinstance(unit(VmState.STANDBY, DiskView(S, disk)).next_command(around, 0.0), c.ConnectDisk)
         assert meets is (good or not outdated)
-    given_up = replace(BACKUP, outdated=True, peer_good=False, discard=True)
+    given_up = replace(BACKUP, outdated=True, peer_whole=False, discard=True)
     view = DiskView(S, DiskState.UP_TO_DATE)
     chosen = unit(VmState.STANDBY, view).next_command(given_up, 0.0)
     assert chosen == c.ConnectDisk(WEB, discard=True), "a person has chosen the other version"
