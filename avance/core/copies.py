@@ -50,6 +50,14 @@ def descends(mine: tuple[str, ...], theirs: tuple[str, ...]) -> bool:
     return mine[0] != theirs[0] and mine[0] in theirs[1:]
 
 
+def meets_by_bitmap(mine: tuple[str, ...], theirs: tuple[str, ...]) -> bool:
+    """The peer's bitmap says exactly what this older copy lacks: it was begun when the two were last equal.
+
+    Where the peer has begun to fill another disk since, its bitmap lacks what that one got (uuid_compare, rule 51).
+    """
+    return descends(mine, theirs) and mine[0] == theirs[1]
+
+
 def peer_copy(peer: PeerView | None, vm: VmId) -> Copy:
     """Return what the peer says of its copy; one of which nothing was said is not there."""
     return Copy() if peer is None else peer.copies.get(vm, Copy())

@@ -112,9 +112,11 @@ def recover(world: World, limit_s: float = LIVENESS_S) -> float:
 
 
 def split(world: World) -> bool:
-    """Say whether both engines wait for an operator because both sides wrote."""
-    engines = [machine.engine for machine in world.machines.values()]
-    return all(engine is not None and engine.pair is PairState.SPLIT for engine in engines)
+    """Say whether both engines wait for an operator because both sides wrote, and nothing runs any more."""
+    machines = world.machines.values()
+    engines = [machine.engine for machine in machines]
+    stopped = not any(machine.domains for machine in machines)
+    return stopped and all(engine is not None and engine.pair is PairState.SPLIT for engine in engines)
 
 
 def _judge_backup(world: World, plan: Plan) -> None:

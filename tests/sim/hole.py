@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 OPENS_S = 2.0
 CLOSES_S = 5.0  # in which both nodes have heard each other, and have stopped
-STOPS_S = 15.0  # ... and so much later where tools hang: such a node is off the wire, and resets itself (`stop_s`)
+CANNOT_STOP_S = 15.0  # ... and so much later where tools hang: such a node is off the wire and resets itself
 
 
 class Hole:
@@ -47,7 +47,7 @@ class Hole:
         met = a.on and b.on and world.network.meets(A, B)
         heard = met and all(one.daemon is not None and not one.daemon.stopped and not one.blocked_s for one in (a, b))
         self._met_at = None if not heard else world.now if self._met_at is None else self._met_at
-        limit_s = CLOSES_S + (STOPS_S if a.cannot_look or b.cannot_look else 0.0)
+        limit_s = CLOSES_S + (CANNOT_STOP_S if a.cannot_look or b.cannot_look else 0.0)
         if self._met_at is not None and world.now - self._met_at >= limit_s:
             self.hole_open = False
         if met or not (a.on and b.on):

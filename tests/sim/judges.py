@@ -12,7 +12,7 @@ from avance.core import copies
 from avance.core.model import DiskState, NodeId, PairState, VmId
 from tests.playbook import A, B
 from tests.sim.drbd_side import CONNECTED, Side
-from tests.sim.hole import Hole
+from tests.sim.hole import CANNOT_STOP_S, Hole
 from tests.sim.site import peer_of
 from tests.sim.writes import Ledger, block_of
 
@@ -60,6 +60,7 @@ class Judges(Hole):
         self._watching = 0
         self.errors: set[tuple[NodeId, VmId]] = set()  # guests that were given an error
         self._split_from: dict[NodeId, float] = {}
+        self._saved_epoch: dict[NodeId, int] = {}
 
     def fail(self, rule: str, text: str) -> None:
         """Raise the violation, with the time."""
@@ -107,7 +108,7 @@ class Judges(Hole):
         engine = machine.engine
         if engine is not None and engine.pair is PairState.SPLIT:
             since = self._split_from.setdefault(node, now)
-            if now - since > STOPS_S:
+            if now - since > STOPS_S + (CANNOT_STOP_S if machine.cannot_look else 0.0):
                 self.fail("I3", f"{node} acknowledges write {number} {now - since:.0f} s after it knew of the split")
 
     def io_error(self, machine: Machine, vm: VmId) -> None:
@@ -179,7 +180,9 @@ class Judges(Hole):
         if record.owner != owner.name:
             return
         theirs = owner.store.record
-        if record.epoch > theirs.epoch and record.peer_outdated:
+        new = record.epoch != self._saved_epoch.get(machine.name)
+        self._saved_epoch[machine.name] = record.epoch
+        if new and record.epoch > theirs.epoch and record.peer_outdated:
             for resource in self.world.resources.values():
                 side = resource.sides[machine.name]
                 # One that is behind is never served, whatever DRBD calls it.

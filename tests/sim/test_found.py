@@ -161,3 +161,23 @@ def test_a_lone_writer_that_loses_its_disk_stops_looking_for_its_peer() -> None:
         Fault("disk.gone", "a", 25.35, 8.1, {"back": "old", "press": False}),
     )
     assert run(Plan(4796, SimSite(0, power=True), faults, 4.49)).violation is None
+
+
+def test_a_copy_of_which_the_owner_knows_nothing_newer_is_not_outdated() -> None:
+    """A went on alone by its record, but its writes still reached B over the link: B's copy was the newest one."""
+    faults = (
+        Fault("store.errors", "a", 2.39, 3.99, {"share": 0.84}),
+        Fault("process.stop", "b/daemon", 15.12),
+        Fault("disk.hang", "a", 17.37, None, {"disk": "vdb", "press": False}),
+    )
+    assert run(Plan(24993, SimSite(2, power=True), faults, 4.63)).violation is None
+
+
+def test_an_old_disk_takes_every_block_after_another_one_was_begun_to_be_filled() -> None:
+    """What the other disk got was taken out of the bitmap, and then the old one came back and got only the rest."""
+    faults = (
+        Fault("disk.gone", "a", 1.78, 0.78, {"back": "clone", "press": True}),
+        Fault("gateway.down", "gateway", 2.53, 12.73),
+        Fault("disk.gone", "a", 14.58, 21.64, {"back": "foreign", "press": True}),
+    )
+    assert run(Plan(26515, SimSite(1, policy="safety"), faults, 9.39)).violation is None

@@ -93,3 +93,32 @@ def test_one_generation_is_known_for_each_volume() -> None:
     assert copies.newest(record, WEB) == "a0"
     assert copies.with_newest(record, WEB, "b0") == ((WEB, "b0"),)
     assert copies.newest(Record(), WEB) == ""
+
+
+@pytest.mark.parametrize(
+    ("mine", "theirs", "meets"),
+    [
+        (("1a",), ("2c", "1a"), True),
+        (("1a", "e"), ("2c", "1a", "e"), True),
+        (("1a",), ("2c", "1b", "1a"), False),  # another disk was begun to be filled since
+        (("2c",), ("2c",), False),
+        ((), ("2c", "1a"), False),
+    ],
+)
+def test_a_bitmap_counts_only_from_the_generation_of_this_copy(
+    mine: tuple[str, ...], theirs: tuple[str, ...], *, meets: bool
+) -> None:
+    """Whatever else the peer has filled since is missing in its bitmap, so all blocks have to be taken."""
+    assert copies.meets_by_bitmap(mine, theirs) is meets
+
+
+def test_the_word_of_a_peer_counts_without_its_generations() -> None:
+    """One that has forgotten the generation known here is not good by what is known, and good by its own word."""
+    record = Record(3, B, peer_outdated=True, generations=((WEB, "1a"),))
+    theirs = Record(3, B, peer_outdated=True, generations=((WEB, "4e"),))
+    peer = PeerView(B, "b-boot-1", "c0ffee", 1.0, PairState.PAIRED, record=theirs)
+    peer = replace(peer, copies={WEB: Copy(DiskState.UP_TO_DATE, ("4e", "3c", "2b"))})
+    assert not copies.peer_is_good(record, peer, WEB)
+    assert copies.peer_says_good(peer, WEB)
+    assert not copies.peer_says_good(replace(peer, record=replace(theirs, behind=(WEB,))), WEB)
+    assert not copies.peer_says_good(None, WEB)
