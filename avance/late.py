@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import threading
 from collections.abc import Callable
+from functools import partial
 from typing import TypeVar
 
 T = TypeVar("T")
@@ -21,23 +22,17 @@ async def in_time(work: Callable[[], T], timeout_s: float) -> T:
     loop = asyncio.get_running_loop()
     answer: asyncio.Future[T] = loop.create_future()
 
-    def give(value: T | None, error: OSError | None) -> None:
-        if answer.done():
-            return
-        if error is not None:
-            answer.set_exception(error)
-        else:
-            answer.set_result(value)  # type: ignore[arg-type]  # without an error the value is there
+    def give(tell: Callable[[], None]) -> None:
+        if not answer.done():
+            tell()
 
     def body() -> None:
-        value: T | None = None
-        error: OSError | None = None
         try:
-            value = work()
-        except OSError as raised:
-            error = raised
+            tell = partial(answer.set_result, work())
+        except OSError as error:
+            tell = partial(answer.set_exception, error)
         with contextlib.suppress(RuntimeError):  # the loop has ended meanwhile
-            loop.call_soon_threadsafe(give, value, error)
+            loop.call_soon_threadsafe(give, tell)
 
     threading.Thread(target=body, daemon=True).start()
     async with asyncio.timeout(timeout_s):

@@ -173,7 +173,7 @@ def _unit_done(engine: Engine, unit: VmUnit, event: e.CommandDone, now: float) -
     elif event.outcome is Outcome.OK and event.command in ("PrepareVolume", "ReadGeneration") and event.detail:
         unit.generations = copies.words(event.detail)
     elif event.outcome is Outcome.OK and event.command == "ReadInFlight" and event.detail:
-        unit.counted(event.detail, now)
+        unit.counted(event.detail)
 
 
 def _saved(engine: Engine, event: e.CommandDone, now: float) -> None:

@@ -81,5 +81,5 @@ def _nothing_doubtful(engine: Engine, now: float) -> bool:
 
 def _unit_rests(unit: VmUnit, now: float, retry_s: float) -> bool:
     quiet = unit.busy is None and unit.failures == 0 and unit.prepared and unit.known and unit.read_for == unit.disk
-    well = not unit.gone and not unit.dropped and unit.stuck_from is None
+    well = not unit.gone and not unit.dropped and unit.stuck_looks == 0
     return quiet and well and now >= unit.settled_at + retry_s

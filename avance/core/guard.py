@@ -14,7 +14,7 @@ from avance.core import commands as c
 from avance.core.model import PairState, Timers
 
 _FEED_S = 1.0  # between two feeds of the watchdog
-_STUCK_RETRIES = 4  # for so many retry times nobody has worked on a request
+_STUCK_LOOKS = 5  # so many looks in a row, a retry time apart, saw a request on which nobody works
 _UNSET_S = -1.0  # the gate was never moved: no time of a clock
 
 
@@ -23,7 +23,7 @@ class Standing:
     """What the guard may look at. `tick`: this turn is one of those at a steady pace, which show how late the loop is.
     `lease_until_s`: when the lease ends, or has ended.
     `owner`: the durable record names this node. `deciding`: a right to go on is being made durable just now.
-    `stuck_s`: for how long DRBD's numbers have shown a request of a VM that nobody works on.
+    `stuck_looks`: so many looks in a row showed a request of a VM that nobody works on.
     `superseded`: the peer owns a newer epoch, which this node has not taken in yet. `leaving`: the VMs are being handed
     over to the peer."""
 
@@ -41,7 +41,7 @@ class Standing:
     watchdog: bool
     superseded: bool
     leaving: bool
-    stuck_s: float = 0.0
+    stuck_looks: int = 0
 
     @property
     def must_not_run(self) -> bool:
@@ -105,7 +105,7 @@ class Guard:
             reason = f"no right to go on within {self.timers.grant_s:g} s of the last echoed heartbeat"
         elif self._forbidden_from is not None:
             reason = self._is_undead(standing, now - self._forbidden_from)
-        elif standing.stuck_s >= _STUCK_RETRIES * self.timers.retry_s:
+        elif standing.stuck_looks >= _STUCK_LOOKS:
             reason = "I/O of a VM has stood still for good since DRBD lost its peer (a defect of DRBD 8.4)"
         if reason is None or (self._reset_at is not None and now < self._reset_at + self.timers.retry_s):
             return []

@@ -350,7 +350,7 @@ def judge_guard(engine: Engine, now: float, *, tick: bool) -> None:
         watchdog=engine.setup.watchdog,
         superseded=_is_superseded(engine),
         leaving=bool(engine.leaving),
-        stuck_s=max((unit.stuck_s for unit in engine.units.values()), default=0.0),
+        stuck_looks=max((unit.stuck_looks for unit in engine.units.values()), default=0),
     )
     engine.standing = standing
     for command, reason in engine.guard.judge(standing, now):

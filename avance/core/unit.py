@@ -113,8 +113,7 @@ class VmUnit:
     shaken_at: float | None = None  # when this node, as the writer, lost its peer, froze, or went on
     counts: int = 0
     counted_at: float = 0.0
-    stuck_from: float | None = None  # since when more requests are open than anybody works on
-    stuck_s: float = 0.0  # for how long that was seen
+    stuck_looks: int = 0  # so many looks in a row saw more open requests than anybody works on
 
     @property
     def may_write(self) -> bool:
@@ -156,16 +155,14 @@ class VmUnit:
         """
         view = self.disk
         if view is None or view.role is not DiskRole.PRIMARY or view.connection == "Connected":
-            self.shaken_at, self.stuck_from, self.stuck_s = None, None, 0.0
+            self.shaken_at, self.stuck_looks = None, 0
         elif self.shaken_at is None or before is None or view.suspended != before.suspended:
-            self.shaken_at, self.counts, self.stuck_from, self.stuck_s = now, 0, None, 0.0
+            self.shaken_at, self.counts, self.stuck_looks = now, 0, 0
 
-    def counted(self, numbers: str, now: float) -> None:
+    def counted(self, numbers: str) -> None:
         """Compare the open requests with those that somebody works on: all, at the local disk, at the peer."""
         every, local, peer = (int(number) for number in numbers.split())
-        stuck = every > local + peer
-        self.stuck_from = None if not stuck else now if self.stuck_from is None else self.stuck_from
-        self.stuck_s = 0.0 if self.stuck_from is None else now - self.stuck_from
+        self.stuck_looks = self.stuck_looks + 1 if every > local + peer else 0
 
     def next_command(self, around: Circumstances, now: float) -> c.VmCommand | None:
         """Return the one command that this VM needs now, and mark it as in flight; None when there is nothing to do."""
@@ -279,7 +276,7 @@ class VmUnit:
         disk, since = self.disk, self.shaken_at
         if since is None or self.state is not VmState.RUNNING or disk is None or disk.suspended or self.domain_paused:
             return None
-        watched = self.counts < _COUNTS or self.stuck_from is not None
+        watched = self.counts < _COUNTS or self.stuck_looks > 0
         if not watched or now < max(since, self.counted_at) + around.retry_s:
             return None
         self.counts, self.counted_at = self.counts + 1, now

@@ -232,6 +232,6 @@ MUTANTS = (
     Mutant(
         "stuck-io-not-noticed",
         "a VM whose I/O DRBD never ends stands still for ever",
-        (Edit(_GUARD, "elif standing.stuck_s >= _STUCK_RETRIES * ", "elif standing.stuck_s >= 1e9 * "),),
+        (Edit(_GUARD, "elif standing.stuck_looks >= _STUCK_LOOKS", "elif standing.stuck_looks >= 10**9"),),
     ),
 )

@@ -310,5 +310,5 @@ def test_first_turn_closes_the_gate_at_any_dilation(dilation: float) -> None:
 def test_io_that_nobody_works_on_ends_in_a_reset() -> None:
     """Even with the lone right: nothing but a restart of the node helps the VM (decision 0017)."""
     alone = replace(OWNER, solo=True)
-    assert "ResetNode" not in names(running(), replace(alone, stuck_s=7.9))
-    assert "ResetNode" in names(running(), replace(alone, stuck_s=8.0))
+    assert "ResetNode" not in names(running(), replace(alone, stuck_looks=4))
+    assert "ResetNode" in names(running(), replace(alone, stuck_looks=5))

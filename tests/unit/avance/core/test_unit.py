@@ -332,7 +332,7 @@ def count(found: VmUnit, numbers: str, *times_s: float) -> list[c.VmCommand | No
     for now in times_s:
         asked.append(found.next_command(ALONE, now))
         if isinstance(asked[-1], c.ReadInFlight):
-            found.counted(numbers, now)
+            found.counted(numbers)
             found.command_done("ReadInFlight", Outcome.OK, ALONE, now)
     return asked
 
@@ -343,22 +343,25 @@ def test_requests_are_counted_a_few_times_after_the_peer_is_lost() -> None:
     found.read_for = found.disk
     look = c.ReadInFlight(WEB)
     assert count(found, "4 3 1", 1.0, 2.0, 3.0, 4.0, 6.0, 8.0) == [None, look, None, look, look, None]
-    assert found.stuck_s == 0.0
+    assert found.stuck_looks == 0
     before, found.disk = found.disk, peer_gone(P, suspended=True)
     found.shaken(before, 9.0)
     assert count(found, "1 0 0", 11.0) == [c.ResumeDisk(WEB)], "what is frozen is not counted"
 
 
 def test_request_on_which_nobody_works_is_counted_until_it_ends() -> None:
-    """The time grows as long as each look says the same; one look that says otherwise ends it."""
+    """Looks in a row are counted, whatever lies between them; one look that says otherwise ends it."""
     found = writer(peer_gone(P), in_sync(P))
     found.read_for = found.disk
     count(found, "1 0 0", *(2.0 * n for n in range(1, 6)))
-    assert found.stuck_s == 8.0
-    count(found, "3 1 1", 12.0)
-    assert found.stuck_s == 10.0
-    count(found, "2 1 1", 14.0)
-    assert found.stuck_s == 0.0
+    assert found.stuck_looks == 5
+    found.domain_changed(running=True, paused=True)
+    assert count(found, "3 1 1", 12.0) == [None], "a VM that stands still by order is not looked at"
+    found.domain_changed(running=True)
+    count(found, "3 1 1", 60.0)
+    assert found.stuck_looks == 6, "a long time between two looks is no proof"
+    count(found, "2 1 1", 62.0)
+    assert found.stuck_looks == 0
 
 
 def test_connected_writer_and_one_that_is_none_are_not_counted() -> None:
