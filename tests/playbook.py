@@ -155,6 +155,18 @@ def alerts(commands: Sequence[c.Command]) -> list[str]:
     return [command.alert.code for command in commands if isinstance(command, c.SendAlert)]
 
 
+def lets_save(book: Playbook) -> list[c.Command]:
+    """Hear the peer while each record is saved, as often as the engine wants, and the address is released."""
+    commands: list[c.Command] = []
+    for _ in range(6):
+        commands += book.peer_says()
+        if book.engine.saving is not None:
+            commands += book.hears(ended(c.SaveRecord(book.engine.saving)))
+        if book.engine.address_busy:
+            commands += book.hears(ended(c.ReleaseAddress()))
+    return commands
+
+
 def served(me: NodeId, record: Record) -> Record:
     """Return the record of a node that was in service since its machine started, and that knows the data it has."""
     return replace(record, boot=f"{me}-machine-1", generations=((WEB, GENERATIONS[0]),))

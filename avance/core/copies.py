@@ -90,6 +90,12 @@ def peer_says_good(peer: PeerView | None, vm: VmId) -> bool:
     return peer is not None and is_good(peer.record, vm, peer_copy(peer, vm))
 
 
+def peer_is_vouched(record: Record, peer: PeerView | None, vm: VmId) -> bool:
+    """The peer's copy is good: by what this node knows, or by the word of an owner who went on without this node."""
+    left_behind = peer is not None and record.peer_outdated and record.owner == peer.node
+    return peer_is_good(record, peer, vm) or (left_behind and peer_says_good(peer, vm))
+
+
 def with_newest(record: Record, vm: VmId, generation: str) -> tuple[tuple[VmId, str], ...]:
     """Return the generations of a record with a newer one of one volume."""
     return (*(pair for pair in record.generations if pair[0] != vm), (vm, generation))

@@ -23,7 +23,6 @@ def around(engine: Engine, vm: VmId, now: float) -> Circumstances:
     newest = engine.peer is not None and copies.newest(engine.peer.record, vm) in unit.generations[:1]
     # A copy of which the owner knows nothing newer was not left behind, whatever the record says.
     outdated = engine.record.peer_outdated and not owner and not newest
-    peer_whole = copies.peer_says_good(engine.peer, vm)
     giving = bool(engine.leaving) and engine.saving is not None and engine.saving.owner != engine.setup.me
     sure = engine.solo or engine.liveness.lease_valid(now)  # a late echo can pair a node whose lease has ended already
     if engine.leaving:
@@ -49,13 +48,13 @@ def around(engine: Engine, vm: VmId, now: float) -> Circumstances:
         discard=vm in engine.record.discard,
         leaving=bool(engine.leaving),
         behind=vm in engine.behind,
-        peer_good=copies.peer_is_good(engine.record, engine.peer, vm) or (outdated and peer_whole),
+        peer_good=copies.peer_is_vouched(engine.record, engine.peer, vm),
         accepted=_is_accepted(engine, vm),
         peer_read=bool(theirs),
         target=copies.meets_by_bitmap(unit.generations, theirs),
         unproven=engine.unproven and not owner,
         outdated=outdated,
-        peer_whole=peer_whole,
+        peer_whole=copies.peer_says_good(engine.peer, vm),
         giving=giving,
     )
 

@@ -140,15 +140,9 @@ def _newest_generations(engine: Engine) -> tuple[tuple[VmId, str], ...]:
         if view.in_sync or serves:
             if unit.read_for == view and unit.busy is None and known != mine[0]:
                 record = replace(record, generations=copies.with_newest(record, name, mine[0]))
-        elif copies.descends(mine, theirs) and known != theirs[0] and _vouched(engine, name):
+        elif copies.descends(mine, theirs) and known != theirs[0] and copies.peer_is_vouched(record, engine.peer, name):
             record = replace(record, generations=copies.with_newest(record, name, theirs[0]))
     return record.generations
-
-
-def _vouched(engine: Engine, vm: VmId) -> bool:
-    """The peer's copy is good: by what this node knows, or by the word of an owner who went on without it."""
-    left = engine.record.peer_outdated and not engine.is_owner
-    return copies.peer_is_good(engine.record, engine.peer, vm) or (left and copies.peer_says_good(engine.peer, vm))
 
 
 def _behind(engine: Engine) -> tuple[VmId, ...]:

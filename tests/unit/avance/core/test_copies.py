@@ -122,3 +122,7 @@ def test_the_word_of_a_peer_counts_without_its_generations() -> None:
     assert copies.peer_says_good(peer, WEB)
     assert not copies.peer_says_good(replace(peer, record=replace(theirs, behind=(WEB,))), WEB)
     assert not copies.peer_says_good(None, WEB)
+    assert copies.peer_is_vouched(record, peer, WEB)
+    assert not copies.peer_is_vouched(replace(record, peer_outdated=False), peer, WEB), "it did not go on alone"
+    assert not copies.peer_is_vouched(replace(record, owner=A), peer, WEB), "this node went on, and not the peer"
+    assert not copies.peer_is_vouched(record, None, WEB)

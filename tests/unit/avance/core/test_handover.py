@@ -21,6 +21,7 @@ from tests.playbook import (
     alerts,
     ended,
     in_sync,
+    lets_save,
     paired,
     peer_gone,
     served,
@@ -204,7 +205,7 @@ def test_old_disk_that_the_peer_knows_is_attached_as_a_target() -> None:
     commands += _up(book, " ".join(GENERATIONS), None, alive=True)
     assert c.AttachDisk(WEB) in commands
     book.hears(e.DiskChanged(WEB, DiskView(S, DiskState.CONSISTENT)))
-    commands = acts(book.hears(ended(c.AttachDisk(WEB)))) + _settled(book)
+    commands = acts(book.hears(ended(c.AttachDisk(WEB)))) + lets_save(book)
     assert book.engine.behind == {WEB}
     assert c.ConnectDisk(WEB) in commands
 
@@ -221,7 +222,7 @@ def _up(book: Playbook, generations: str, disk: DiskState | None, *, alive: bool
     commands += book.hears(e.DomainChanged(WEB, running=False))
     commands += book.hears(ended(c.ReadDomain(WEB)))
     if alive:
-        commands += _settled(book)
+        commands += lets_save(book)
     commands += book.hears(ended(c.PrepareVolume(WEB), detail=generations))
     if disk is not None:
         commands += book.hears(e.DiskChanged(WEB, DiskView(S, disk)))
@@ -229,13 +230,3 @@ def _up(book: Playbook, generations: str, disk: DiskState | None, *, alive: bool
     return commands
 
 
-def _settled(book: Playbook) -> list[c.Command]:
-    """Let the record be saved as often as the engine wants."""
-    commands: list[c.Command] = []
-    for _ in range(6):
-        commands += book.peer_says()
-        if book.engine.saving is not None:
-            commands += book.hears(ended(c.SaveRecord(book.engine.saving)))
-        if book.engine.address_busy:
-            commands += book.hears(ended(c.ReleaseAddress()))
-    return commands

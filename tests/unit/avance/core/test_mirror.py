@@ -22,7 +22,7 @@ from avance.core.model import (
     Record,
     VmState,
 )
-from tests.playbook import GENERATIONS, WEB, A, B, Playbook, acts, alerts, ended, in_sync, paired, setup
+from tests.playbook import GENERATIONS, WEB, A, B, Playbook, acts, alerts, ended, in_sync, lets_save, paired, setup
 
 WHOLE = MirrorView(MirrorState.CURRENT, 2, 2, "1 note")
 HALF = MirrorView(MirrorState.CURRENT, 1, 2, "2 note", "", "/dev/vdb is out of it")
@@ -243,18 +243,6 @@ def boots_in_doubt(*, heard: bool) -> tuple[Playbook, list[c.Command]]:
     commands += book.hears(e.DomainChanged(WEB, running=False)) + book.hears(ended(c.ReadDomain(WEB)))
     commands += book.hears(ended(c.PrepareVolume(WEB), detail=" ".join(GENERATIONS)))
     return book, commands + book.hears(e.DiskChanged(WEB, replace(APART, disk=DiskState.CONSISTENT)))
-
-
-def lets_save(book: Playbook) -> list[c.Command]:
-    """Hear the peer while each record is saved and the address is released."""
-    commands: list[c.Command] = []
-    for _ in range(6):
-        commands += book.peer_says()
-        if book.engine.saving is not None:
-            commands += book.hears(ended(c.SaveRecord(book.engine.saving)))
-        if book.engine.address_busy:
-            commands += book.hears(ended(c.ReleaseAddress()))
-    return commands
 
 
 def test_an_owner_in_doubt_hands_over_to_the_good_copy() -> None:
