@@ -82,6 +82,11 @@ def peer_is_good(record: Record, peer: PeerView | None, vm: VmId) -> bool:
     return known and is_good(peer.record, vm, copy)
 
 
+def is_there(copy: Copy) -> bool:
+    """DRBD has a local disk on that node, good or not; what is not known is not there."""
+    return copy.disk in (*_USABLE, DiskState.OUTDATED, DiskState.INCONSISTENT)
+
+
 def peer_says_good(peer: PeerView | None, vm: VmId) -> bool:
     """The peer calls its own copy good; that is enough for a node whose record says that the peer went on without it.
 

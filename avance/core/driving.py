@@ -20,9 +20,6 @@ def around(engine: Engine, vm: VmId, now: float) -> Circumstances:
     """What a VM must know of the pair."""
     owner = engine.is_owner
     unit, theirs = engine.units[vm], copies.peer_copy(engine.peer, vm).generations
-    newest = engine.peer is not None and copies.newest(engine.peer.record, vm) in unit.generations[:1]
-    # A copy of which the owner knows nothing newer was not left behind, whatever the record says.
-    outdated = engine.record.peer_outdated and not owner and not newest
     giving = bool(engine.leaving) and engine.saving is not None and engine.saving.owner != engine.setup.me
     sure = engine.solo or engine.liveness.lease_valid(now)  # a late echo can pair a node whose lease has ended already
     if engine.leaving:
@@ -53,8 +50,8 @@ def around(engine: Engine, vm: VmId, now: float) -> Circumstances:
         peer_read=bool(theirs),
         target=copies.meets_by_bitmap(unit.generations, theirs),
         unproven=engine.unproven and not owner,
-        outdated=outdated,
-        peer_whole=copies.peer_says_good(engine.peer, vm),
+        outdated=engine.record.peer_outdated and not owner,
+        peer_attached=copies.is_there(copies.peer_copy(engine.peer, vm)),
         giving=giving,
     )
 

@@ -32,8 +32,8 @@ class Circumstances:
     `keep`: the epoch under whose name a copy is kept, because an operator gives this node's version up; 0 for none.
     `discard`: this version has been given up. `leaving`: the VMs are being handed over. `unproven`: this backup's
     mirror may lack its last writes. `behind`: this node's copy must not be served. `peer_good`: the peer's may.
-    `outdated`: the owner has written, or may have, without this backup's copy. `peer_whole`: the peer calls its own
-    copy good, whatever this node knows. `giving`: the record that hands the VMs over is on its way to the disk.
+    `outdated`: the owner has written, or may have, without this backup's copy. `peer_attached`: the peer has
+    a disk, good or not. `giving`: the record that hands the VMs over is on its way to the disk.
     `accepted`: the disk is ours, or the peer knows its data, so it may be attached. `peer_read`: the generations of
     the peer's copy are known. `target`: they show that DRBD will take this copy as the target of a resynchronisation.
     """
@@ -57,7 +57,7 @@ class Circumstances:
     target: bool
     unproven: bool = False
     outdated: bool = False
-    peer_whole: bool = True
+    peer_attached: bool = True
     giving: bool = False
 
 
@@ -384,7 +384,7 @@ def _may_meet(disk: DiskView, around: Circumstances) -> bool:
     if around.i_am_owner:
         return not (gone and around.solo)
     harmless = disk.disk is DiskState.INCONSISTENT or around.discard or not around.outdated
-    return not gone and (harmless or around.peer_whole)
+    return not gone and (harmless or around.peer_attached)
 
 
 def _has_data(disk: DiskView | None) -> bool:

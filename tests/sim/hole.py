@@ -47,7 +47,8 @@ class Hole:
         met = a.on and b.on and world.network.meets(A, B)
         heard = met and all(one.daemon is not None and not one.daemon.stopped and not one.blocked_s for one in (a, b))
         self._met_at = None if not heard else world.now if self._met_at is None else self._met_at
-        limit_s = CLOSES_S + (CANNOT_STOP_S if a.cannot_look or b.cannot_look else 0.0)
+        slow = any(one.cannot_look and one.domains for one in (a, b))
+        limit_s = CLOSES_S + (CANNOT_STOP_S if slow else 0.0)
         if self._met_at is not None and world.now - self._met_at >= limit_s:
             self.hole_open = False
         if met or not (a.on and b.on):

@@ -182,12 +182,13 @@ class Judges(Hole):
         theirs = owner.store.record
         new = record.epoch != self._saved_epoch.get(machine.name)
         self._saved_epoch[machine.name] = record.epoch
-        if new and record.epoch > theirs.epoch and record.peer_outdated:
+        if record.epoch > theirs.epoch and record.peer_outdated:
             for resource in self.world.resources.values():
                 side = resource.sides[machine.name]
                 # One that is behind is never served, whatever DRBD calls it.
                 held = not copies.is_behind(record, resource.vm, copies.words(side.words()))
-                if held and side.up and side.disk in (DiskState.UP_TO_DATE, DiskState.CONSISTENT):
+                again = not new and side.connection == CONNECTED  # filled by its peer since the consent
+                if held and side.up and not again and side.disk in (DiskState.UP_TO_DATE, DiskState.CONSISTENT):
                     self.fail("I1", f"{machine.name} consents to epoch {record.epoch} while its copy is {side.disk}")
         if record.epoch == theirs.epoch and theirs.solo(owner.name) and not record.peer_outdated:
             self.fail("I1", f"{machine.name} calls its copy good while {owner.name} may write alone: {record}")

@@ -168,3 +168,19 @@ def test_lone_writer_loses_its_disk_and_meets_its_outdated_peer(seed: int, site:
     row.passes(20.0)
     row.heals(gone)
     row.recovers()
+
+
+@pytest.mark.parametrize("site", SITE_NAMES)
+@pytest.mark.parametrize("seed", SEEDS)
+def test_lone_writer_whose_drbd_tools_hang_loses_its_disk(seed: int, site: str) -> None:
+    """A writes alone, but nobody could read its new generation: its record still names the one that B has."""
+    row = Row(SITES[site], seed)
+    cut, hang = row.breaks("link.cut", "a.priv0"), row.breaks("tool.hang", "a/drbd")
+    row.passes(20.0)
+    gone = row.breaks("disk.gone", "a")
+    row.heals(cut)
+    row.passes(12.0)
+    row.heals(hang)
+    row.passes(60.0)
+    row.heals(gone)
+    row.recovers()

@@ -126,3 +126,9 @@ def test_the_word_of_a_peer_counts_without_its_generations() -> None:
     assert not copies.peer_is_vouched(replace(record, peer_outdated=False), peer, WEB), "it did not go on alone"
     assert not copies.peer_is_vouched(replace(record, owner=A), peer, WEB), "this node went on, and not the peer"
     assert not copies.peer_is_vouched(record, None, WEB)
+
+
+def test_a_disk_is_there_when_drbd_names_its_state() -> None:
+    """Good or bad; one that is lost, on its way or unknown is not there."""
+    there = {state for state in DiskState if copies.is_there(Copy(state))}
+    assert there == {*GOOD, DiskState.OUTDATED, DiskState.INCONSISTENT}

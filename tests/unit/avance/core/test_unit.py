@@ -381,16 +381,16 @@ def test_lone_writer_that_lost_its_disk_connects_to_nobody() -> None:
     assert unit(VmState.RUNNING, lost).next_command(RUN, 0.0) == c.ConnectDisk(WEB, discard=False)
 
 
-def test_outdated_copy_waits_for_an_owner_with_a_good_one() -> None:
+def test_outdated_copy_waits_for_an_owner_with_a_disk() -> None:
     """The same from the other side; a backup that is not outdated may carry an owner without a disk."""
-    for disk, outdated, good in itertools.product(_APART, (False, True), (False, True)):
-        around = replace(BACKUP, outdated=outdated, peer_whole=good)
+    for disk, outdated, attached in itertools.product(_APART, (False, True), (False, True)):
+        around = replace(BACKUP, outdated=outdated, peer_attached=attached)
         meets = isinstance(unit(VmState.STANDBY, DiskView(S, disk)).next_command(around, 0.0), c.ConnectDisk)
-        assert meets is (good or not outdated)
-    given_up = replace(BACKUP, outdated=True, peer_whole=False, discard=True)
+        assert meets is (attached or not outdated or disk is DiskState.INCONSISTENT)
+    given_up = replace(BACKUP, outdated=True, peer_attached=False, discard=True)
     view = DiskView(S, DiskState.UP_TO_DATE)
     chosen = unit(VmState.STANDBY, view).next_command(given_up, 0.0)
     assert chosen == c.ConnectDisk(WEB, discard=True), "a person has chosen the other version"
 
 
-_APART = (DiskState.OUTDATED, DiskState.CONSISTENT, DiskState.UP_TO_DATE)
+_APART = (DiskState.INCONSISTENT, DiskState.OUTDATED, DiskState.CONSISTENT, DiskState.UP_TO_DATE)
