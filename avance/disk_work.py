@@ -33,8 +33,8 @@ def disk_work(disks: Disks, command: DiskCommand) -> Awaitable[Done]:
             return disks.connect(vm, discard=discard)
         case c.InitialiseDisk(vm):
             return disks.initialise(vm)
-        case c.PromoteDisk(vm):
-            return disks.promote(vm)
+        case c.PromoteDisk(vm, forced):
+            return disks.promote(vm, forced=forced)
         case c.DemoteDisk(vm):
             return disks.demote(vm)
         case c.ResumeDisk(vm):

@@ -47,8 +47,8 @@ class Disks(Protocol):
         """Declare two zeroed copies equal."""
         ...
 
-    def promote(self, vm: VmId) -> Awaitable[Done]:
-        """Become the writer."""
+    def promote(self, vm: VmId, *, forced: bool = False) -> Awaitable[Done]:
+        """Become the writer; `forced`: of a copy that DRBD calls outdated."""
         ...
 
     def demote(self, vm: VmId) -> Awaitable[Done]:

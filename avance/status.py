@@ -114,7 +114,10 @@ def _waits(engine: Engine) -> str | None:
         return None
     if engine.record.peer_outdated:
         return f"the only good copy of {missing[0]} is on the disks of this node, and they are not there"
-    return f"no node has a good copy of {missing[0]}"
+    return (
+        f"no node is known to have a good copy of {missing[0]}; where both copies are there, an operator has to choose:"
+        f" switch one node off, and run `avance override` on the other one"
+    )
 
 
 def _mirror(view: MirrorView) -> dict[str, Any]:

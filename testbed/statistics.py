@@ -122,17 +122,12 @@ def quantile(values: Sequence[Value], share: Fraction) -> Value:
         reached = alive_n * above_d - above_n * alive_d
         if reached < 0:
             return value
-        if reached == 0:
-            return value if alive_n == 0 else _between(value, ordered[index + 1 :])
+        if reached == 0 and alive_n == 0:
+            return value
+        following = next((other for other in ordered[index + 1 :] if not other.censored), None)
+        if reached == 0 and following is not None:
+            return Value((value.at + following.at) / 2)
     return Value(_order_statistic([value.at for value in ordered], share), censored=True)
-
-
-def _between(value: Value, later: Sequence[Value]) -> Value:
-    """The middle of a value and the next one that was seen; a bound when only censored ones follow."""
-    following = next((other for other in later if not other.censored), None)
-    if following is not None:
-        return Value((value.at + following.at) / 2)
-    return Value((value.at + later[0].at) / 2, censored=True)
 
 
 def _order_statistic(ordered: Sequence[float], share: Fraction) -> float:

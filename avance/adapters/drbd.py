@@ -153,9 +153,9 @@ class DrbdDisks:
         """Declare two zeroed copies equal."""
         return (await run(drbd.initialise_argv(vm), timeout_s=_SHORT_S * self._slow)).done
 
-    async def promote(self, vm: VmId) -> Done:
-        """Become the writer; DRBD may ask fence-peer meanwhile."""
-        return (await run(drbd.promote_argv(vm), timeout_s=_SHORT_S * self._slow)).done
+    async def promote(self, vm: VmId, *, forced: bool = False) -> Done:
+        """Become the writer, if it has to be of an outdated copy; DRBD may ask fence-peer meanwhile."""
+        return (await run(drbd.promote_argv(vm, forced=forced), timeout_s=_SHORT_S * self._slow)).done
 
     async def demote(self, vm: VmId) -> Done:
         """Stop being the writer."""

@@ -103,6 +103,7 @@ def _disk_changed(engine: Engine, vm: VmId, view: DiskView | None, now: float) -
     if before != view:
         unit.changed_at, unit.read_for = now, None  # the same again later need not be the same generation
         unit.shaken(before, now)
+        unit.apart()
     if view is not None and view.replication == "SyncTarget":
         unit.resynced, unit.generations = True, ()  # what it had is being replaced; it is read again
     if copies.is_lost(view):
@@ -206,6 +207,8 @@ def _gone_alone(engine: Engine, before: Record, saved: Record) -> None:
     """The right to write alone is durable: by this node's own means, or by the consent of the peer."""
     means = "consent of the peer" if engine.granted is None else engine.granted.means
     engine.consenter = "" if engine.peer is None else engine.peer.machine
+    if engine.override:
+        engine.peer = None  # a person vouches that it is off, so what it said last decides nothing any more
     if engine.pair is not PairState.PAIRED:
         engine.become(PairState.ALONE, f"epoch {saved.epoch} is durable")
     taken = before.owner != engine.setup.me

@@ -57,9 +57,10 @@ class InitialiseDisk:
 
 @dataclass(frozen=True, slots=True)
 class PromoteDisk:
-    """Make this node the writer of the resource."""
+    """Make this node the writer of the resource; `forced`: although DRBD calls its copy outdated."""
 
     vm: VmId
+    forced: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -50,6 +50,15 @@ def descends(mine: tuple[str, ...], theirs: tuple[str, ...]) -> bool:
     return mine[0] != theirs[0] and mine[0] in theirs[1:]
 
 
+def holds(theirs: tuple[str, ...], mine: tuple[str, ...]) -> bool:
+    """Whatever a writer with our disk acknowledged is in their data.
+
+    A writer that goes on without its peer begins a generation of its own first (kernel source, drbd_uuid_new_current).
+    So while ours is theirs or one of their ancestors, each write was mirrored, or went to their disk alone.
+    """
+    return bool(mine) and mine[0] not in (*_NONE, JUST_CREATED) and mine[0] in theirs
+
+
 def meets_by_bitmap(mine: tuple[str, ...], theirs: tuple[str, ...]) -> bool:
     """The peer's bitmap says exactly what this older copy lacks: it was begun when the two were last equal.
 
@@ -66,6 +75,20 @@ def peer_copy(peer: PeerView | None, vm: VmId) -> Copy:
 def is_behind(record: Record, vm: VmId, generations: tuple[str, ...]) -> bool:
     """This copy lacks, or may lack, what was acknowledged; whether another disk is ours is seen anew at each look."""
     return vm in record.behind or (bool(generations) and not is_ours(newest(record, vm), generations))
+
+
+def is_older(record: Record, peer: PeerView | None, vm: VmId, generations: tuple[str, ...]) -> bool:
+    """The peer says that its copy was made from this one and went on, or knows data that this one does not come from.
+
+    A peer that was left behind may know an older generation, which DRBD has forgotten here.
+    """
+    if peer is None or not generations:
+        return False
+    theirs = peer_copy(peer, vm)
+    if theirs.disk is not DiskState.INCONSISTENT and descends(generations, theirs.generations):
+        return True
+    left_behind = record.peer_outdated and record.owner != peer.node
+    return not left_behind and not is_ours(newest(peer.record, vm), generations)
 
 
 def is_good(record: Record, vm: VmId, copy: Copy) -> bool:
@@ -99,6 +122,18 @@ def peer_is_vouched(record: Record, peer: PeerView | None, vm: VmId) -> bool:
     """The peer's copy is good: by what this node knows, or by the word of an owner who went on without this node."""
     left_behind = peer is not None and record.peer_outdated and record.owner == peer.node
     return peer_is_good(record, peer, vm) or (left_behind and peer_says_good(peer, vm))
+
+
+def went_on_alone(record: Record, peer: PeerView | None, vm: VmId, copy: Copy) -> bool:
+    """This copy was written after the peer's had its last write: both are there, and neither node knows a newer one.
+
+    Then it was called behind in doubt only: its disk was lost, and a daemon that had just started could not know when.
+    """
+    if peer is None or not is_there(copy) or not is_there(peer_copy(peer, vm)):
+        return False
+    known = (newest(record, vm), newest(peer.record, vm))
+    newer = descends(peer_copy(peer, vm).generations, copy.generations)
+    return newer and all(is_ours(one, copy.generations) for one in known)
 
 
 def with_newest(record: Record, vm: VmId, generation: str) -> tuple[tuple[VmId, str], ...]:

@@ -53,6 +53,7 @@ def around(engine: Engine, vm: VmId, now: float) -> Circumstances:
         outdated=engine.record.peer_outdated and not owner,
         peer_attached=copies.is_there(copies.peer_copy(engine.peer, vm)),
         giving=giving,
+        related=not {*unit.generations}.isdisjoint(theirs),
     )
 
 

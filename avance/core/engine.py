@@ -249,11 +249,19 @@ class Engine:
 
     @property
     def behind(self) -> frozenset[VmId]:
-        """The volumes whose copy on this node must not be served (core/copies.py)."""
-        record, doubt = self.record, self.unproven
-        return frozenset(
-            name for name, unit in self.units.items() if doubt or copies.is_behind(record, name, unit.generations)
-        )
+        """The volumes whose copy on this node must not be served (core/copies.py).
+
+        One that is being served was judged before. Its generation may be a new one that the record does not know yet.
+        What the peer says of a newer one counts before it is durable.
+        """
+        return frozenset(name for name, unit in self.units.items() if self.unproven or self._is_behind(name, unit))
+
+    def _is_behind(self, name: VmId, unit: VmUnit) -> bool:
+        if unit.serves:
+            return name in self.record.behind
+        equal = unit.disk is not None and unit.disk.in_sync
+        older = not equal and copies.is_older(self.record, self.peer, name, unit.generations)
+        return older or copies.is_behind(self.record, name, unit.generations)
 
     @property
     def echoing(self) -> bool:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from avance.core import copies
-from avance.core.model import Copy, DiskView, NodeId, PeerView, Record, VmId
+from avance.core.model import Copy, DiskState, DiskView, NodeId, PeerView, Record, VmId
 
 
 @dataclass(slots=True)  # not frozen, as PairFacts
@@ -32,10 +32,13 @@ class Facts:
 def wanted(facts: Facts) -> str | None:
     """Say why the VMs belong to the peer, or None: it has a good copy that is missing here, and misses none itself."""
     reason = None
+    left = facts.record.peer_outdated or facts.peer.record.peer_outdated
     for vm, view in facts.disks.items():
         mine = copies.is_good(facts.record, vm, facts.copies[vm])
-        theirs = copies.peer_is_good(facts.record, facts.peer, vm)
-        if mine and not theirs:
+        marked = copies.peer_copy(facts.peer, vm).disk is DiskState.OUTDATED
+        good = copies.peer_is_good(facts.record, facts.peer, vm)
+        theirs = _has_everything(facts, vm) if left or marked else good
+        if (mine or left) and not theirs:
             return None
         if mine or not theirs or vm in facts.unsettled:
             continue
@@ -43,6 +46,21 @@ def wanted(facts: Facts) -> str | None:
             continue
         reason = reason or f"the copy of {vm} here is {_state(facts, vm)}"
     return reason
+
+
+def _has_everything(facts: Facts, vm: VmId) -> bool:
+    """The peer's copy was left behind, by the record or for DRBD, and still lacks nothing that was acknowledged here.
+
+    That is so when this node lost its disk before it wrote alone: then its generation is one that the peer has
+    (core/copies.py). Else the service waits for this node's own disk.
+    """
+    mine, theirs = facts.copies[vm], copies.peer_copy(facts.peer, vm)
+    if not copies.is_there(mine) or not copies.holds(theirs.generations, mine.generations):
+        return False
+    if not copies.is_ours(copies.newest(facts.record, vm), theirs.generations):
+        return False
+    unmarked = DiskState.CONSISTENT if theirs.disk is DiskState.OUTDATED else theirs.disk
+    return copies.is_good(facts.peer.record, vm, replace(theirs, disk=unmarked))
 
 
 def _state(facts: Facts, vm: VmId) -> str:

@@ -136,8 +136,10 @@ def _newest_generations(engine: Engine) -> tuple[tuple[VmId, str], ...]:
         theirs = copies.peer_copy(engine.peer, name).generations
         if view is None or not mine or mine[0] == copies.JUST_CREATED:
             continue
-        serves = view.role is DiskRole.PRIMARY and copies.is_good(record, name, engine.copy(name)) and record.solo(me)
-        if view.in_sync or serves:
+        serves = unit.serves and name not in engine.behind and record.solo(me)
+        only = view.connection == "Connected" and view.disk is DiskState.UP_TO_DATE and name not in engine.behind
+        only = only and view.peer_disk in (DiskState.DISKLESS, DiskState.FAILED)  # the peer writes here, over the link
+        if view.in_sync or serves or only:
             if unit.read_for == view and unit.busy is None and known != mine[0]:
                 record = replace(record, generations=copies.with_newest(record, name, mine[0]))
         elif copies.descends(mine, theirs) and known != theirs[0] and copies.peer_is_vouched(record, engine.peer, name):
@@ -147,10 +149,11 @@ def _newest_generations(engine: Engine) -> tuple[tuple[VmId, str], ...]:
 
 def _behind(engine: Engine) -> tuple[VmId, ...]:
     """Note which copies were left by their disk while the other one goes on, until each was the target of a resync."""
-    found = []
+    found, paired = [], engine.pair is PairState.PAIRED
     for name, unit in engine.units.items():
         whole = unit.disk is not None and unit.disk.in_sync and unit.resynced
-        if (name in engine.record.behind and not whole) or _was_left(engine, name):
+        newer = paired and copies.went_on_alone(engine.record, engine.peer, name, engine.copy(name))
+        if (name in engine.record.behind and not whole and not newer) or _was_left(engine, name):
             found.append(name)
     return tuple(found)
 
@@ -160,15 +163,16 @@ def _was_left(engine: Engine, vm: VmId) -> bool:
     view, peer = engine.units[vm].disk, engine.peer
     if view is None or not copies.is_lost(view):
         return False
-    alone = engine.record.solo(engine.setup.me)
-    if alone and engine.pair is not PairState.PAIRED:
-        return False  # the peer was lost before, even if DRBD has not noticed yet: this copy stays the good one
     if engine.is_owner and view.role is not DiskRole.PRIMARY:
         return False  # nobody writes
-    if view.connection == "Connected":
+    if view.connection == "Connected":  # however silent the peer's daemon is, its DRBD may mirror on
         return view.peer_disk in (DiskState.UP_TO_DATE, DiskState.CONSISTENT)
-    bare = peer is not None and copies.is_behind(peer.record, vm, copies.peer_copy(peer, vm).generations)
-    return not bare and not alone
+    if engine.record.solo(engine.setup.me) and engine.units[vm].held_apart:
+        return False  # the peer was lost before, and nobody writes to its copy since: this one stays the good one
+    if view.role is DiskRole.PRIMARY or peer is None:
+        return True
+    theirs = copies.peer_copy(peer, vm)
+    return copies.is_there(theirs) and not copies.is_behind(peer.record, vm, theirs.generations)
 
 
 def _tidy_record(engine: Engine, now: float) -> None:

@@ -51,8 +51,6 @@ def _better_there(engine: Engine, now: float) -> str | None:
     if engine.pair is not PairState.PAIRED or not engine.is_owner or peer is None or record.split or record.discard:
         return None
     agreed = peer.record.epoch == record.epoch and peer.record.owner == record.owner
-    if record.peer_outdated or peer.record.peer_outdated:
-        return None  # it lacks what was acknowledged here alone: the service waits for this node's own disk
     if not agreed or not engine.liveness.peer_alive(now):
         return None
     syncing = ("SyncSource", "SyncTarget")
@@ -114,9 +112,11 @@ def is_consenting(engine: Engine, now: float) -> bool:
 
 
 def _owner_is_good(engine: Engine) -> bool:
-    """A good copy is given up only for a peer that says that it has a good one, too."""
+    """The right is given to a peer that says that its copy is good, and of the newest data that is known here."""
     for name, unit in engine.units.items():
         if not copies.is_good(engine.record, name, engine.copy(name)):
+            if not copies.peer_is_vouched(engine.record, engine.peer, name):
+                return False
             continue
         seen = DiskState.UNKNOWN if unit.disk is None else unit.disk.peer_disk
         if not copies.peer_is_good(engine.record, engine.peer, name) or seen in (DiskState.DISKLESS, DiskState.FAILED):
@@ -232,9 +232,9 @@ def judge_takeover(engine: Engine, now: float) -> None:
         engine.granted = verdict
         engine.draft.milestones.append("takeover_decided")
         wanted = replace(engine.record, epoch=engine.record.epoch + 1, owner=engine.setup.me, peer_outdated=True)
-        if engine.override:  # a person vouches for the disks that are here
+        if engine.override:  # a person vouches for the disks that are here, and chooses them before any other version
             known = tuple((name, unit.generations[0]) for name, unit in engine.units.items() if unit.generations)
-            wanted = replace(wanted, behind=(), generations=known)
+            wanted = replace(wanted, behind=(), generations=known, chosen=wanted.epoch)
         engine.save(replace(wanted, boot=engine.setup.machine), f"{verdict.means}: {verdict.reason}")
     elif isinstance(verdict, takeover.Refused):
         engine.refused = verdict.reasons

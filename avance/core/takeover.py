@@ -161,8 +161,7 @@ def copy_refusals(
 def decide(facts: Facts, timers: Timers, now: float) -> Verdict:
     """Judge whether this node may go on, or take over, without its peer."""
     if facts.override and facts.record.owner is not None and not facts.record.split:
-        code = _OUTDATED if facts.situation is Situation.BOOT else _ASSUMED_DEAD
-        return Allowed("operator override", code, "a person vouches that the peer is off and stays off")
+        return Allowed("operator override", _OUTDATED, "a person vouches that the peer is off and stays off")
     reasons = copy_refusals(facts.record, facts.me, facts.disks, facts.situation, behind=facts.behind)
     if reasons:
         return Refused(tuple(reasons))

@@ -34,6 +34,7 @@ class Circumstances:
     mirror may lack its last writes. `behind`: this node's copy must not be served. `peer_good`: the peer's may.
     `outdated`: the owner has written, or may have, without this backup's copy. `peer_attached`: the peer has
     a disk, good or not. `giving`: the record that hands the VMs over is on its way to the disk.
+    `related`: the two copies have a generation in common.
     `accepted`: the disk is ours, or the peer knows its data, so it may be attached. `peer_read`: the generations of
     the peer's copy are known. `target`: they show that DRBD will take this copy as the target of a resynchronisation.
     """
@@ -59,6 +60,7 @@ class Circumstances:
     outdated: bool = False
     peer_attached: bool = True
     giving: bool = False
+    related: bool = True
 
 
 # A backup without a disk replicates nothing. If it connected all the same, its end would freeze the owner's I/O anew.
@@ -105,6 +107,7 @@ class VmUnit:
     domain_never_ran: bool = False
     untouched: bool = False  # its machine has just started, and nothing has been started here since
     half_made: bool = False  # a creation did not end well, and nobody has seen since that the VM works, or is gone
+    held_apart: bool = False  # the disk was seen there since DRBD is not connected: what is written since is on it
     generations: tuple[str, ...] = ()  # of the local copy, the current one first; empty when they are not known
     resynced: bool = False  # this copy has been the target of a resynchronisation since it was behind
     changed_at: float = 0.0
@@ -123,6 +126,11 @@ class VmUnit:
         if self.untouched:
             return False
         return self.state not in (VmState.STANDBY, VmState.CHECKING) or self.domain_running
+
+    @property
+    def serves(self) -> bool:
+        """The copy here is the writer's, and all there; no other disk can have taken its place without a loss."""
+        return self.disk is not None and self.disk.role is DiskRole.PRIMARY and self.disk.disk is DiskState.UP_TO_DATE
 
     @property
     def dropped(self) -> bool:
@@ -147,6 +155,14 @@ class VmUnit:
         """A command may be bringing the copy up: it is in flight, or DRBD has said nothing yet of what it attached."""
         attached = self.settled == ("AttachDisk", self.disk) and now < self.settled_at + retry_s
         return self.busy is not None or attached
+
+    def apart(self) -> None:
+        """Note that the disk was still there after the connection had ended, which a lost one can no longer show."""
+        view = self.disk
+        if view is None or view.connection == "Connected":
+            self.held_apart = False
+        elif view.disk in _GOOD:
+            self.held_apart = True
 
     def shaken(self, before: DiskView | None, now: float) -> None:
         """Note a change after which DRBD may have lost a request of the VM (decision 0017).
@@ -212,8 +228,9 @@ class VmUnit:
         # While nobody writes: later the end of this connection could freeze the new writer for ever (decision 0017).
         if around.leaving and connected and copies.is_lost(disk) and disk.role is not DiskRole.PRIMARY:
             return c.DisconnectDisk(self.spec.name)
-        if connected and disk.connection != "Connected" and copies.is_lost(disk) and around.solo:
-            return c.DisconnectDisk(self.spec.name)  # the outdated copy of the peer must not be met (see _may_meet)
+        unready = copies.is_lost(disk) or (disk.disk is DiskState.OUTDATED and around.i_am_owner)
+        if connected and disk.connection != "Connected" and unready and around.solo:
+            return c.DisconnectDisk(self.spec.name)  # nobody may be met before (see _may_meet)
         lost = around.pair is PairState.WAITING and not around.i_am_owner
         if connected and (lost or around.pair is PairState.SPLIT) and disk.role is not DiskRole.PRIMARY:
             return c.DisconnectDisk(self.spec.name)
@@ -247,6 +264,8 @@ class VmUnit:
 
     def _meeting(self, disk: DiskView, around: Circumstances) -> c.VmCommand | None:
         """Connect; a copy that is behind meets its peer as the target of a resynchronisation, or not at all."""
+        if around.discard and around.peer_read and not around.related and disk.disk in (*_GOOD, DiskState.OUTDATED):
+            return c.InvalidateDisk(self.spec.name)  # DRBD refuses to connect unrelated data
         if around.behind and not around.discard:
             if around.i_am_owner or not around.peer_read:
                 return None
@@ -261,7 +280,7 @@ class VmUnit:
         disk = self.disk
         if disk is None or disk.disk in (*_GONE, DiskState.ATTACHING, DiskState.NEGOTIATING) or disk.suspended:
             return None
-        if disk.disk is DiskState.INCONSISTENT or disk.replication in ("SyncSource", "SyncTarget"):
+        if disk.disk is DiskState.INCONSISTENT or disk.replication == "SyncTarget":
             return None  # while a copy is filled, DRBD gives it an identifier that says nothing
         met = around.pair is PairState.PAIRED and disk.connection == "Connected"
         if not met and not (around.solo and self.state is VmState.RUNNING):
@@ -305,6 +324,8 @@ class VmUnit:
     def _take(self, trigger: table.Trigger) -> c.VmCommand | None:
         self.state, ask = table.step(self.state, trigger)
         self.untouched = self.untouched and ask not in (table.Ask.PROMOTE, table.Ask.START)
+        if ask is table.Ask.PROMOTE:
+            return c.PromoteDisk(self.spec.name, forced=self.disk is not None and _is_marked(self.disk))
         return None if ask is table.Ask.NOTHING else _BY_ASK[ask](self.spec.name)
 
     def command_done(self, done: str, outcome: Outcome, around: Circumstances, now: float) -> c.VmCommand | None:
@@ -319,7 +340,7 @@ class VmUnit:
             self.failures, self.failing, self.failed_at = self.failures + 1, done, now
         elif done == self.failing or done not in _STEPS:
             self.failures = 0  # the steps before a command that always fails do not make it better
-        if outcome is Outcome.OK and done not in _STATE_COMMANDS:
+        if outcome is not Outcome.FAILED and done not in _STATE_COMMANDS:  # what is unknown may be done, too
             self.settled, self.settled_at = (done, self.disk), now
         apart = self.disk is not None and self.disk.connection == "StandAlone"
         if done == "ConnectDisk" and outcome is Outcome.OK and self.disk is not None and apart:
@@ -359,7 +380,9 @@ class VmUnit:
                 return table.Trigger.FOUND_HALF_MADE
             return table.Trigger.FOUND_RUNNING if self.domain_running else table.Trigger.FOUND_GONE
         # A domain is created only while the right and its data last; one that exists is stopped only on a clear STOP.
-        startable = around.goal is Goal.RUN and _has_data(self.disk)
+        # A forced promotion has just made the marked copy the current one; DRBD may not have told so yet.
+        data = _has_data(self.disk) or (self.disk is not None and _is_marked(self.disk))
+        startable = around.goal is Goal.RUN and data
         wanted = startable if done == "PromoteDisk" else around.goal is not Goal.STOP
         return table.Trigger.DONE if wanted else table.Trigger.DONE_UNWANTED
 
@@ -382,9 +405,17 @@ def _may_meet(disk: DiskView, around: Circumstances) -> bool:
     """
     gone = disk.disk in _GONE
     if around.i_am_owner:
-        return not (gone and around.solo)
+        return not (around.solo and (gone or _is_marked(disk)))
     harmless = disk.disk is DiskState.INCONSISTENT or around.discard or not around.outdated
     return not gone and (harmless or around.peer_attached)
+
+
+def _is_marked(disk: DiskView) -> bool:
+    """The copy was outdated for a peer that has given the right back since, or for which a person vouches.
+
+    DRBD knows nothing of that, so the promotion has to be forced. A connected copy would take the peer's data instead.
+    """
+    return disk.disk is DiskState.OUTDATED and disk.connection == "StandAlone"
 
 
 def _has_data(disk: DiskView | None) -> bool:
@@ -399,5 +430,5 @@ def _usable(disk: DiskView, around: Circumstances) -> bool:
     if disk.peer_role is DiskRole.PRIMARY or around.behind:
         return False
     if around.solo:
-        return disk.disk in _GOOD
+        return disk.disk in _GOOD or _is_marked(disk)
     return disk.disk is disk.peer_disk is DiskState.UP_TO_DATE and disk.connection == "Connected"

@@ -128,9 +128,9 @@ def initialise_argv(vm: VmId) -> list[str]:
     return ["drbdadm", "--", "--clear-bitmap", "new-current-uuid", vm]
 
 
-def promote_argv(vm: VmId) -> list[str]:
-    """Become the writer; never forced."""
-    return ["drbdadm", "primary", vm]
+def promote_argv(vm: VmId, *, forced: bool = False) -> list[str]:
+    """Become the writer; `forced`: of an outdated copy, which DRBD takes for current from then on (drbd_set_role)."""
+    return ["drbdadm", "primary", *(["--force"] if forced else []), vm]
 
 
 def demote_argv(vm: VmId) -> list[str]:

@@ -5,6 +5,9 @@ from __future__ import annotations
 from tests.mutants.mutant import Edit, Mutant
 
 _RIGHTS, _PAIRING, _GUARD = "avance/core/rights.py", "avance/core/pairing.py", "avance/core/guard.py"
+_ENGINE = "avance/core/engine.py"
+_HANDED = "avance/core/handover.py"
+_PROMOTABLE = "        return disk.disk in _GOOD or _is_marked(disk)\n"
 _HANDOVER = "tests/unit/avance/core/test_handover.py"
 _COPIES, _UNIT, _DRIVING = "avance/core/copies.py", "avance/core/unit.py", "avance/core/driving.py"
 
@@ -43,7 +46,7 @@ MUTANTS = (
     Mutant(
         "lost-disk-forgotten",
         "a disk that was lost while the other copy went on is not noted as behind",
-        (Edit(_PAIRING, "not whole) or _was_left(engine, name):\n", "not whole):\n"),),
+        (Edit(_PAIRING, "not newer) or _was_left(engine, name):\n", "not newer):\n"),),
     ),
     Mutant(
         "behind-copy-served",
@@ -73,13 +76,13 @@ MUTANTS = (
     Mutant(
         "started-without-data",
         "a domain is created although its data cannot be read any more",
-        (Edit(_UNIT, "around.goal is Goal.RUN and _has_data(self.disk)\n", "around.goal is Goal.RUN\n"),),
+        (Edit(_UNIT, "around.goal is Goal.RUN and data\n", "around.goal is Goal.RUN\n"),),
     ),
     Mutant(
         "outdated-meets-a-writer-without-a-disk",
         "an outdated copy connects to a writer that has no copy of its own, and becomes another version",
         (
-            Edit(_UNIT, "        return not (gone and around.solo)\n", "        return True\n"),
+            Edit(_UNIT, "        return not (around.solo and (gone or _is_marked(disk)))\n", "        return True\n"),
             Edit(_UNIT, "    return not gone and (harmless or", "    return not gone and (True or"),
         ),
     ),
@@ -93,5 +96,58 @@ MUTANTS = (
         "a disk with other data than this node had is attached although nobody knows its data",
         (Edit(_DRIVING, "    return bool(found) and found[0] in theirs\n", "    return True\n"),),
         units=(_HANDOVER,),
+    ),
+    Mutant(
+        "lost-disk-of-a-lone-owner-forgotten",
+        "a lone owner whose disk is lost takes its copy for the good one, although DRBD mirrors on to a silent peer",
+        (
+            Edit(
+                _PAIRING,
+                '    if view.connection == "Connected":  # however',
+                "    if engine.record.solo(engine.setup.me) and engine.pair is not PairState.PAIRED:\n"
+                '        return False\n    if view.connection == "Connected":  # however',
+            ),
+        ),
+    ),
+    Mutant(
+        "served-copy-judged-by-its-generation",
+        "the writer's own copy counts as another disk when DRBD has begun generations that the record does not know",
+        (
+            Edit(_ENGINE, "        if unit.serves:\n", "        if False:\n"),
+            Edit(_UNIT, 'or disk.replication == "SyncTarget":', 'or disk.replication in ("SyncSource", "SyncTarget"):'),
+        ),
+    ),
+    Mutant(
+        "newer-copy-believed-when-durable",
+        "an owner promotes its older disk while the record that says so is still on its way to the disk",
+        (Edit(_ENGINE, "        return older or copies.is_behind(", "        return copies.is_behind("),),
+    ),
+    Mutant(
+        "handed-over-without-everything",
+        "an owner that wrote alone gives the right to a peer that was left behind, when its own disk is lost",
+        (
+            Edit(_HANDED, "    if not copies.is_there(mine) or not copies.holds(theirs", "    if False and (theirs"),
+            Edit(_HANDED, "    if not copies.is_ours(copies", "    if False and not copies.is_ours(copies"),
+        ),
+    ),
+    Mutant(
+        "doubt-ends-by-an-old-disk",
+        "a copy that may lack something counts as good as soon as the peer's is as old, or older",
+        (Edit(_COPIES, "    return newer and all(", "    return newer or all("),),
+    ),
+    Mutant(
+        "outdated-copy-never-served",
+        "a right that was handed back, or for which a person vouches, does not make an outdated copy the writer's",
+        (Edit(_UNIT, _PROMOTABLE, "        return disk.disk in _GOOD\n"),),
+    ),
+    Mutant(
+        "override-believes-a-silent-peer",
+        "what the peer said last still counts after a person has vouched that it is off",
+        (Edit("avance/core/absorb.py", "    if engine.override:\n", "    if False:\n"),),
+    ),
+    Mutant(
+        "unknown-attach-forgotten",
+        "the right is handed over although an attach whose outcome is not known may still come",
+        (Edit(_UNIT, "        if outcome is not Outcome.FAILED and", "        if outcome is Outcome.OK and"),),
     ),
 )

@@ -73,7 +73,7 @@ MUTANTS = (
     Mutant(
         "doubt-served",
         "a copy that may lack the last writes is served, and gets the right to write alone",
-        (Edit(_ENGINE, "if doubt or copies.is_behind(", "if copies.is_behind("),),
+        (Edit(_ENGINE, "if self.unproven or self._is_behind(name, unit)", "if self._is_behind(name, unit)"),),
         _BELOW,
         ("tests/unit/avance/core/test_mirror.py",),
     ),

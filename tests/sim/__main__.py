@@ -49,16 +49,17 @@ def _one(plan: Plan, lines: int) -> int:
     print(plan.text())
     result = run(plan, tracing=True)
     print("\n".join(result.trace[-lines:]))
-    print(result.violation or f"holds; recovered {result.recovered_s:.0f} s after healing, split: {result.split}")
+    print(result.violation or f"holds; recovered {result.recovered_s:.0f} s after healing, split: {result.split}, "
+                               f"operator: {result.asked}")
     return 1 if result.violation else 0
 
 
-def _chunk(seeds: range) -> list[tuple[int, str | None, bool]]:
+def _chunk(seeds: range) -> list[tuple[int, Result]]:
     found = []
     gc.disable()  # a world is one great cycle: looking for it after each history instead is a tenth of the time
     for seed in seeds:
         result = run(draw(seed))
-        found.append((seed, result.violation, result.split))
+        found.append((seed, replace(result, trace=[])))
     gc.collect()
     return found
 
@@ -68,12 +69,13 @@ def _many(first: int, last: int, jobs: int, out: Path, *, keep_going: bool) -> i
     begin_s = told_s = time.monotonic()
     chunks = [range(low, min(low + CHUNK, last + 1)) for low in range(first, last + 1, CHUNK)]
     failures: list[tuple[int, str]] = []
-    splits = done = 0
+    splits = asked = done = 0
     with ProcessPoolExecutor(jobs) as pool:
         for results in pool.map(_chunk, chunks) if jobs > 1 else map(_chunk, chunks):
             done += len(results)
-            splits += sum(split for _, _, split in results)
-            found = [(seed, violation) for seed, violation, _ in results if violation is not None]
+            splits += sum(result.split for _, result in results)
+            asked += sum(result.asked for _, result in results)
+            found = [(seed, result.violation) for seed, result in results if result.violation is not None]
             failures += found
             for seed, violation in found:
                 print(f"seed {seed} failed: {violation[:300]}", file=sys.stderr, flush=True)
@@ -85,7 +87,7 @@ def _many(first: int, last: int, jobs: int, out: Path, *, keep_going: bool) -> i
                 break
     spent_s = time.monotonic() - begin_s
     print(f"{done} histories in {spent_s:.1f} s with {jobs} jobs: {done / spent_s * 60:.0f} a minute; "
-          f"{len(failures)} failed, {splits} found the documented hole")  # fmt: skip
+          f"{len(failures)} failed, {splits} found the documented hole, {asked} asked an operator")  # fmt: skip
     for seed, violation in failures[:FAILURES_SHOWN]:
         print(f"python -m tests.sim --seed {seed}  # {violation[:300]}")
     if failures and not keep_going:

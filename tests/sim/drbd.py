@@ -145,8 +145,11 @@ class Resource(Wire):
         self.changed()
         return True
 
-    def promote(self, node: NodeId, finish: Finish) -> None:
-        """Become the writer (drbd_set_role); without a peer, fence-peer must say that it is out of the way."""
+    def promote(self, node: NodeId, finish: Finish, *, forced: bool = False) -> None:
+        """Become the writer (drbd_set_role); without a peer, fence-peer must say that it is out of the way.
+
+        `forced`: whatever is held counts as current from then on, and the peer as outdated, whatever fence-peer says.
+        """
         side, other = self.pair(node)
         if side.primary:
             finish(Outcome.OK, "")
@@ -154,18 +157,23 @@ class Resource(Wire):
         connected = side.connection == CONNECTED
         good = side.disk in (DiskState.UP_TO_DATE, DiskState.CONSISTENT)
         reaches_good = connected and side.peer_disk is DiskState.UP_TO_DATE
-        if not side.up or not (good or reaches_good) or (connected and other.primary):
+        held = forced and side.has_disk
+        if not side.up or not (good or reaches_good or held) or (connected and other.primary):
             finish(Outcome.FAILED, "refused by DRBD")
         elif connected or (rank(side.peer_disk) <= rank(DiskState.OUTDATED) and side.disk is DiskState.UP_TO_DATE):
             self._make_primary(side)
             finish(Outcome.OK, "")
         else:
-            side.machine.ask_fence(self.vm, self._promotion_answered, side, side.turn, finish)
+            side.machine.ask_fence(self.vm, self._promotion_answered, side, side.turn, finish, forced)
 
-    def _promotion_answered(self, side: Side, turn: int, finish: Finish, code: int) -> None:
+    def _promotion_answered(self, side: Side, turn: int, finish: Finish, forced: bool, code: int) -> None:
         if side.turn != turn:
             return
         self._take_fence_code(side, code)
+        if forced and side.has_disk and side.connection != CONNECTED:
+            side.disk, side.peer_disk = DiskState.UP_TO_DATE, DiskState.OUTDATED
+            # Two generations are begun, and what came before is forgotten (seen: "bm UUID was already set").
+            side.current, side.bitmap = self.fresh(), self.fresh()
         if code in GONE_CODES and side.disk is DiskState.CONSISTENT and side.connection != CONNECTED:
             side.disk = DiskState.UP_TO_DATE
         self.changed()  # what the handler said is told before the role changes

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from avance.core.model import DiskState
+from tests.sim.drbd_side import HISTORY
 
 if TYPE_CHECKING:
     from tests.sim.drbd_side import Side
@@ -52,9 +53,13 @@ def by_ancestry(a: Side, b: Side) -> int:
         return 2
     if a.bitmap == b.bitmap != 0:  # rule 90
         return SPLIT
-    if set(a.history) & set(b.history):  # rule 100
+    if _slots(a) & _slots(b):  # rule 100; two empty slots are equal, too (seen on the pair)
         return -SPLIT
     return UNRELATED
+
+
+def _slots(side: Side) -> set[int]:
+    return {*side.history, *([0] if len(side.history) < HISTORY else [])}
 
 
 def _same(a: Side, b: Side) -> int:

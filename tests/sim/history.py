@@ -9,12 +9,14 @@ from avance.core.model import PairState
 from tests.sim.inject import Fault, heal, heal_all, heal_others, inject
 from tests.sim.judges import STALL_S, Violation
 from tests.sim.plan import Plan
-from tests.sim.site import SimSite
+from tests.sim.site import SimSite, peer_of
 from tests.sim.world import World
 
 TICK_S = 0.5
 LIVENESS_S = 300.0  # the longest hold of a flapping link is 160 s, and it may be met twice on the way
 QUIET_S = 3.0
+DOUBTFUL_S = 60.0  # so long an operator waits for the pair to help itself
+CHOICE_S = 30.0  # ... and so long for each thing that was done
 LASTING_S = 30.0  # how long a history with a fault that stays is watched after all others are healed
 
 
@@ -26,6 +28,7 @@ class Result:
     violation: str | None
     seconds: float
     split: bool = False
+    asked: bool = False
     recovered_s: float = 0.0
     trace: list[str] = field(default_factory=list)
 
@@ -87,28 +90,62 @@ def run(plan: Plan, *, tracing: bool = False) -> Result:
             world.judges.fail("I10", f"{world.judges.failovers} failovers in {len(plan.faults)} faults")
     except AssertionError as error:
         violation = str(error) if isinstance(error, Violation) else f"assertion: {error!r}"
-    return Result(plan, violation, world.elapsed_s, world.judges.fell_in, recovered_s, world.trace)
+    judges = world.judges
+    return Result(plan, violation, world.elapsed_s, judges.fell_in, judges.asked, recovered_s, world.trace)
 
 
 def recover(world: World, limit_s: float = LIVENESS_S) -> float:
-    """Demand protection and service in bounded time, for good; after the documented hole, that both say SPLIT."""
+    """Demand protection and service in bounded time, for good; after the documented hole, that both say SPLIT.
+
+    Where neither copy is known to be good, an operator chooses one, and the demand is made again.
+    """
     start = world.now
     while world.now - start < limit_s:
         world.run(1.0)
+        if not world.judges.asked and world.now - start >= DOUBTFUL_S and in_doubt(world):
+            world.judges.asked = True
+            _choose(world)
+            start = world.now
         for machine in world.machines.values():
             machine.power_on()  # a late answer of a slow BMC may have switched one off: somebody presses its button
-        done = split(world) if world.judges.hole and split(world) else world.protected()
+        done = world.protected() or (world.judges.divided and split(world))
         if not done:
             continue
         took_s = world.now - start
         world.run(QUIET_S)
-        if split(world) and world.judges.hole:
+        if split(world) and world.judges.divided:
             world.judges.fell_in = True
             return took_s
         if world.protected():
             return took_s
     world.judges.fail("I12", f"not protected {limit_s:g} s after healing: {world.summary()}")
     return limit_s
+
+
+def in_doubt(world: World) -> bool:
+    """Say whether each node knows that its copy may lack something, and neither can know more."""
+    machines = world.machines.values()
+    if not all(machine.engine is not None and machine.engine.pair is PairState.PAIRED for machine in machines):
+        return False
+    return any(all(vm in machine.store.record.behind for machine in machines) for vm in world.site.vms)
+
+
+def _choose(world: World) -> None:
+    """Be the operator: switch one node off, and let the other one serve what it has (decision 0020)."""
+    lacks = {
+        node: sum(len(world.judges.missing(vm, one.data_of(node), node)) for vm, one in world.resources.items())
+        for node in world.machines
+    }
+    chosen = min(lacks, key=lambda node: (lacks[node], node))
+    other = peer_of(chosen)
+    world.trace_line("-", f"an operator lets {chosen} serve what it has")
+    world.machines[other].power_off()
+    world.run(CHOICE_S)
+    if lacks[chosen]:
+        world.judges.vouched(chosen)
+    world.operator(chosen, "override", other)
+    world.run(CHOICE_S)
+    world.machines[other].power_on()
 
 
 def split(world: World) -> bool:

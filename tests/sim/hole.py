@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from avance.core.model import NodeId, VmId
+from avance.core.model import NodeId, Record, VmId
 from tests.playbook import A, B
 from tests.sim.site import peer_of
 from tests.sim.writes import Ledger
@@ -31,6 +31,8 @@ class Hole:
         self.hole = False  # it was open at some time
         self.hole_open = False
         self.fell_in = False  # two nodes wrote because of it
+        self.asked = False  # a person had to choose between two copies, each of which may lack something
+        self.claimed: set[NodeId] = set()  # who has held a lone right since it opened first
         self.split_at: float | None = None
         self._met_at: float | None = None
 
@@ -41,11 +43,14 @@ class Hole:
         if world.site.witnesses or world.site.policy != "availability":
             return
         a, b = world.machines[A], world.machines[B]
+        for node, machine in world.machines.items():
+            self.notice_claim(node, machine.store.record)  # also one that was saved as its machine died
         if a.still or b.still:
             self._open()
             return
         met = a.on and b.on and world.network.meets(A, B)
         heard = met and all(one.daemon is not None and not one.daemon.stopped and not one.blocked_s for one in (a, b))
+        heard = heard and not (a.store.hanging or b.store.hanging)  # nothing is judged while a record is on its way
         self._met_at = None if not heard else world.now if self._met_at is None else self._met_at
         slow = any(one.cannot_look and one.domains for one in (a, b))
         limit_s = CLOSES_S + (CANNOT_STOP_S if slow else 0.0)
@@ -63,6 +68,16 @@ class Hole:
         self.hole = self.hole_open = True
         self._met_at = None
 
+    def notice_claim(self, node: NodeId, record: Record) -> None:
+        """A node holds this record durably; two lone rights, one of them from the hole, are what SPLIT is for."""
+        if self.hole and record.solo(node):
+            self.claimed.add(node)
+
+    @property
+    def divided(self) -> bool:
+        """Two nodes wrote, or could have: only then is it right that both wait for a person."""
+        return self.fell_in or len(self.claimed) > 1
+
     def forgiven(self, rule: str) -> bool:
         """Say whether the open hole explains what would be wrong otherwise."""
         if self.hole_open:
@@ -79,6 +94,7 @@ class Hole:
         """The copies are one again: what was written in the hole is as any other write; `kept` after a choice."""
         for ledger in self.ledgers.values():
             ledger.settle(kept)
+        self.claimed.clear()
 
     def chose(self, kept: NodeId) -> None:
         """A person chose whose data are kept after a split."""

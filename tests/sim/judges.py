@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 OVERLAP_S = 2.0
 CANNOT_LOOK_S = 6.0
+DEAF_S = 12.0  # what neither pauses its VMs nor resets itself is off the wire, and its watchdog ends it
 STALL_S = 8.0
 STOPS_S = 10.0  # from the moment in which a node knows of a split to its last write
 NEVER = -1e9
@@ -176,6 +177,7 @@ class Judges(Hole):
 
     def saved(self, machine: Machine, record: Record) -> None:
         """A record became durable: a consent only after its copies are outdated, a copy good only after its owner."""
+        self.notice_claim(machine.name, record)
         owner = self.world.machines[peer_of(machine.name)]
         if record.owner != owner.name:
             return
@@ -223,7 +225,8 @@ class Judges(Hole):
             since = self.world.now if nobody else max(since, machine.daemon_at)
         # A node that cannot look, because its tools hang, is off the wire and ends itself some seconds later (row H21).
         cannot_look = machine.blind and machine.cannot_look and not machine.reaches_clients
-        return self.world.now - since < (CANNOT_LOOK_S if cannot_look else OVERLAP_S)
+        deaf = machine.useless >= {"pause", "reset"} and not machine.reaches_clients
+        return self.world.now - since < (DEAF_S if deaf else CANNOT_LOOK_S if cannot_look else OVERLAP_S)
 
     def thawed(self, machine: Machine) -> None:
         """A machine that was frozen goes on, and its clock has jumped: not one frame of an old right gets out."""
@@ -327,6 +330,7 @@ class Judges(Hole):
     def _own_writes(self) -> None:
         for vm, resource in self.world.resources.items():
             for node, side in resource.sides.items():
-                lost = self.missing(vm, side.data, node)
+                own = side.machine.own_disks.get(vm)  # beside its node, while another one is in its place
+                lost = self.missing(vm, side.data if own is None else own.data, node)
                 if lost:
                     self.fail("I11", f"{node} lost {len(lost)} of the writes of {vm} that it acknowledged")

@@ -83,6 +83,7 @@ class Row:
         faults.heal_all(self.world)
         took_s = recover(self.world, limit_s)
         assert not split(self.world), "an operator would be needed"
+        assert not self.world.judges.asked, "an operator had to choose a copy"
         self.world.judges.end()
         return took_s
 

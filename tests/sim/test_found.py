@@ -181,3 +181,58 @@ def test_an_old_disk_takes_every_block_after_another_one_was_begun_to_be_filled(
         Fault("disk.gone", "a", 14.58, 21.64, {"back": "foreign", "press": True}),
     )
     assert run(Plan(26515, SimSite(1, policy="safety"), faults, 9.39)).violation is None
+
+
+def test_the_writers_own_copy_is_not_judged_by_a_forgotten_generation() -> None:
+    """A resynchronisation began again and again, and the record's generation was older than DRBD's memory: B moved its
+    VM away from its own good copy.
+    """
+    faults = (
+        Fault("disk.slow", "a", 11.74, None, {"disk": "vdb", "delay_s": 3.44}, stays=True),
+        Fault("link.cut", "b.priv0", 13.82, 9.69, {"direction": "in"}),
+        Fault("link.cut", "b.biz0", 13.82, 9.69, {"direction": "in"}),
+    )
+    assert run(Plan(58448, SimSite(1, power=True, gateway=False, policy="safety"), faults, 7.4)).violation is None
+
+
+def test_a_newer_copy_counts_before_it_is_durable() -> None:
+    """A could not save that its disk was lost; it promoted the old one while the news was being written."""
+    faults = (
+        Fault("link.no_datagrams", "priv0", 2.62, 4.05),
+        Fault("store.errors", "a", 13.03, None, {"share": 0.94}),
+        Fault("disk.gone", "a", 18.57, 0.56, {"back": "clone", "press": False}),
+    )
+    assert run(Plan(62456, SimSite(2), faults, 11.25)).violation is None
+
+
+def test_nothing_is_handed_over_while_an_attach_may_still_come() -> None:
+    """The outcome of A's attach was unknown, and A gave its VMs away for want of a disk that came a moment later."""
+    crossing = {"first": "a", "lag_s": 1.4, "first_s": 5.78, "every_s": 0.5, "pause_s": 4.96, "rounds": 1}
+    faults = (
+        Fault("link.crossing", "a", 7.11, 15.47, crossing),
+        Fault("link.cut", "a.biz0", 15.91, None, {"direction": "out"}, stays=True),
+        Fault("commands.odd", "both", 18.46, 25.62, {"share": 0.29}),
+    )
+    assert run(Plan(56174, SimSite(0, gateway=False, policy="safety"), faults, 0.09)).violation is None
+
+
+def test_a_right_that_came_too_late_goes_back_to_a_copy_that_was_outdated() -> None:
+    """A's disk was dropped in the breath in which B consented; B's copy had everything, and nobody served."""
+    faults = (
+        Fault("tool.hang", "b/xl", 4.57, 13.55),
+        Fault("disk.slow", "a", 13.08, None, {"disk": "vdb", "delay_s": 0.78}),
+        Fault("link.flap", "a.priv0", 17.49, 3.6, {"down_s": 7.9, "up_s": 3.5}),
+    )
+    assert run(Plan(57332, SimSite(2, policy="safety"), faults, 4.38)).violation is None
+
+
+def test_a_backup_without_a_disk_gives_no_right_to_an_older_copy() -> None:
+    """A's daemon stood still while its disk was lost; B's disk, lost later, had the writes, and A came back with the old
+    one.
+    """
+    faults = (
+        Fault("process.stop", "a/daemon", 2.53, 33.03),
+        Fault("disk.gone", "a", 4.16, 18.59, {"back": "old", "press": True}),
+        Fault("disk.gone", "b", 8.53, None, {"back": "old", "press": True}),
+    )
+    assert run(Plan(97063, SimSite(0, policy="safety"), faults, 10.91)).violation is None

@@ -9,8 +9,9 @@ from __future__ import annotations
 import pytest
 
 from avance.core import commands as c
-from avance.core.model import DiskState
+from avance.core.model import DiskState, PairState
 from tests.playbook import WEB, A, B
+from tests.sim.history import recover
 from tests.sim.inject import Fault
 from tests.sim.rows import PLAIN, POWER, SAFE, TWO, WITNESS, Row
 from tests.sim.site import SimSite
@@ -184,3 +185,95 @@ def test_lone_writer_whose_drbd_tools_hang_loses_its_disk(seed: int, site: str) 
     row.passes(60.0)
     row.heals(gone)
     row.recovers()
+
+
+@pytest.mark.parametrize("site", ["witness", "two", "plain"])
+@pytest.mark.parametrize("seed", SEEDS)
+def test_lone_owner_whose_disk_dies_while_drbd_is_still_connected(seed: int, site: str) -> None:
+    """B's daemon is silent and its DRBD mirrors on: what A acknowledged over the link is on B, and A's disk is old."""
+    row = Row(SITES[site], seed)
+    row.breaks("process.stop", "b/daemon")
+    row.world.run_until(lambda: row.pair(A).value == "ALONE", 12.0)
+    gone = row.breaks("disk.gone", "a", back="old")
+    row.passes(1.0)
+    dead = row.off(B)
+    row.passes(1.0)
+    row.heals(gone)
+    row.passes(120.0)
+    row.heals(dead)
+    row.recovers()
+
+
+@pytest.mark.parametrize("site", ["witness", "plain", "power"])
+@pytest.mark.parametrize("seed", SEEDS)
+def test_lone_right_came_too_late_for_the_disk(seed: int, site: str) -> None:
+    """B consents in the breath in which A's disk dies: B's copy has everything, and serves when both are back."""
+    row = Row(SITES[site], seed)
+    cut = row.breaks("link.cut", "a.priv0")
+    row.world.run_until(lambda: row.epoch(B) == 2, 20.0)
+    gone = row.breaks("disk.gone", "a")
+    row.heals(cut)
+    row.passes(20.0)
+    row.heals(gone)
+    row.recovers()
+
+
+@pytest.mark.parametrize("restart", [False, True])
+@pytest.mark.parametrize("seed", SEEDS)
+def test_operator_may_serve_an_outdated_copy(seed: int, restart: bool) -> None:
+    """A wrote alone and is lost for good: a person may take B's older copy, and A's version waits to be chosen."""
+    row = Row(WITNESS, seed)
+    cut = row.breaks("link.cut", "a.priv0")
+    row.passes(30.0)
+    dead = row.off(A)
+    if restart:
+        row.heals(row.breaks("power.reset", "b"))
+    row.passes(40.0)
+    assert row.served_by() is None
+    row.world.judges.vouched(B)
+    row.world.operator(B, "override", A)
+    row.passes(30.0)
+    assert row.served_by() == B, row.world.summary()
+    row.heals(dead, cut)
+    row.passes(60.0)
+    assert row.served_by() == B, row.world.summary()
+    assert row.pair(A) is PairState.SPLIT
+    row.world.operator(A, "keep", B)
+    row.world.judges.chose(B)
+    row.recovers()
+    assert row.served_by() == B
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_lone_owner_with_a_new_daemon_is_proven_by_the_peer(seed: int) -> None:
+    """A wrote alone, lost its disk, and its daemon was started anew: but the generations show it."""
+    row = Row(WITNESS, seed)
+    cut = row.breaks("link.cut", "a.priv0")
+    row.passes(30.0)
+    gone = row.breaks("disk.gone", "a")
+    row.passes(2.0)
+    row.breaks("process.kill", "a/daemon")
+    row.passes(10.0)
+    row.heals(gone, cut)
+    row.recovers()
+    assert row.served_by() == A
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_where_both_copies_may_lack_something_a_person_chooses(seed: int) -> None:
+    """Both disks are lost while DRBD's streams are cut, of equal generations: nothing is served before."""
+    row = Row(SAFE, seed)
+    cut = row.breaks("link.no_streams", "priv0")
+    row.passes(2.0)
+    other = row.breaks("disk.gone", "b", back="old")
+    row.passes(1.0)
+    gone = row.breaks("disk.gone", "a", back="old")
+    row.passes(20.0)
+    row.heals(other, gone, cut)
+    row.passes(60.0)
+    assert row.served_by() is None, row.world.summary()
+    assert not row.since(A, c.StartDomain)
+    assert not row.since(B, c.StartDomain)
+    recover(row.world, 240.0)
+    assert row.world.judges.asked
+    row.world.judges.end()

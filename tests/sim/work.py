@@ -114,7 +114,7 @@ def _act(daemon: Daemon, command: c.Command, dice: float) -> None:
         return
     finish = _Finish(daemon, word, vm, unknown=dice < world.trouble)
     if isinstance(command, c.PromoteDisk):
-        world.resources[command.vm].promote(daemon.machine.name, finish)
+        world.resources[command.vm].promote(daemon.machine.name, finish, forced=command.forced)
         return
     done, detail = _do(daemon, command)
     finish(Outcome.OK if done else Outcome.FAILED, detail if done else "refused")

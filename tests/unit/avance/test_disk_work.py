@@ -15,7 +15,7 @@ CALLS: list[tuple[DiskCommand, str, tuple[object, ...], dict[str, object]]] = [
     (c.AttachDisk(WEB), "attach", (WEB,), {}),
     (c.ConnectDisk(WEB, discard=True), "connect", (WEB,), {"discard": True}),
     (c.InitialiseDisk(WEB), "initialise", (WEB,), {}),
-    (c.PromoteDisk(WEB), "promote", (WEB,), {}),
+    (c.PromoteDisk(WEB, forced=True), "promote", (WEB,), {"forced": True}),
     (c.DemoteDisk(WEB), "demote", (WEB,), {}),
     (c.ResumeDisk(WEB), "resume", (WEB,), {}),
     (c.DisconnectDisk(WEB), "disconnect", (WEB,), {}),

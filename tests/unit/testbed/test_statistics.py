@@ -7,7 +7,7 @@ from fractions import Fraction
 from random import Random
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from testbed import statistics
@@ -34,6 +34,7 @@ def test_without_censoring_the_median_is_the_usual_one(figures: list[float]) -> 
     assert quantile(seen(*figures), HALF) == Value(reference.median(figures))
 
 
+@example(values=[*beyond(0, 0), *seen(1), *beyond(1)], share=HALF, chance=Random(1))
 @given(SAMPLES, st.sampled_from([HALF, NINE_TENTHS, Fraction(1, 4)]), st.randoms(use_true_random=False))
 def test_a_quantile_that_is_a_bound_is_true_whatever_the_censored_values_were(
     values: list[Value], share: Fraction, chance: Random

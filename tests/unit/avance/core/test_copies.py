@@ -132,3 +132,33 @@ def test_a_disk_is_there_when_drbd_names_its_state() -> None:
     """Good or bad; one that is lost, on its way or unknown is not there."""
     there = {state for state in DiskState if copies.is_there(Copy(state))}
     assert there == {*GOOD, DiskState.OUTDATED, DiskState.INCONSISTENT}
+
+
+def test_their_copy_has_all_that_was_written_here_while_our_generation_is_one_of_theirs() -> None:
+    """A writer that goes on alone begins a generation first; a blank disk never was a writer's."""
+    assert copies.holds(("2b", "1a"), ("2b", "1a"))
+    assert copies.holds(("3c", "2b"), ("2b",))
+    assert not copies.holds(("2b",), ("3c", "2b"))
+    assert not copies.holds(("2b",), ())
+    assert not copies.holds(("2b", copies.JUST_CREATED), (copies.JUST_CREATED,))
+    assert not copies.holds(("2b", "0"), ("0",))
+
+
+def test_doubt_ends_when_this_copy_went_on_after_theirs() -> None:
+    """Both disks are there, theirs is an ancestor of ours, and nobody has heard of anything newer."""
+    held = Copy(DiskState.CONSISTENT, ("3c", "2b", "1a"))
+    older = peer(Copy(DiskState.CONSISTENT, ("2b", "1a")), generations=((WEB, "2b"),))
+    known = Record(3, A, behind=(WEB,), generations=((WEB, "3c"),))
+    assert copies.went_on_alone(known, older, WEB, held)
+    assert copies.went_on_alone(replace(known, generations=()), older, WEB, held)
+    assert not copies.went_on_alone(known, None, WEB, held)
+    assert not copies.went_on_alone(known, peer(None), WEB, held)
+    assert not copies.went_on_alone(known, older, WEB, Copy(DiskState.DISKLESS, held.generations))
+    gone = peer(Copy(DiskState.DISKLESS, ("2b", "1a")))
+    assert not copies.went_on_alone(known, gone, WEB, held)
+    equal = peer(Copy(DiskState.CONSISTENT, held.generations))
+    assert not copies.went_on_alone(known, equal, WEB, held), "a hung disk leaves two equal ones that differ"
+    newer = replace(known, generations=((WEB, "5e"),))
+    assert not copies.went_on_alone(newer, older, WEB, held), "this node has heard of a newer one"
+    told = peer(Copy(DiskState.CONSISTENT, ("2b", "1a")), generations=((WEB, "5e"),))
+    assert not copies.went_on_alone(known, told, WEB, held), "the peer has: its own disk was replaced by an old one"

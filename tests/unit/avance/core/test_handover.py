@@ -64,6 +64,32 @@ def test_nothing_moves_away_from_a_copy_that_is_good_only_here() -> None:
     assert handover.wanted(two) is not None
 
 
+LEFT = Record(4, A, behind=(WEB,), peer_outdated=True, generations=((WEB, "2b"),))
+LEFT_CASES = {
+    "has all": (("2b",), ("2b", "1a"), DiskState.OUTDATED, True),
+    "newer": (("2b",), ("3c", "2b"), DiskState.CONSISTENT, True),
+    "written here alone": (("3c", "2b"), ("2b", "1a"), DiskState.OUTDATED, False),
+    "newest not there": (("1a",), ("1a",), DiskState.OUTDATED, False),
+    "disk not there": ((), ("2b",), DiskState.OUTDATED, False),
+    "blank": (("4",), ("2b", "4"), DiskState.OUTDATED, False),
+    "half filled": (("2b",), ("2b",), DiskState.INCONSISTENT, False),
+}
+
+
+@pytest.mark.parametrize("case", LEFT_CASES)
+def test_peer_that_was_left_behind_gets_it_only_with_everything(case: str) -> None:
+    """The peer was outdated, and then this disk was lost: it matters whether anything was written here alone."""
+    mine, theirs, disk, moves = LEFT_CASES[case]
+    view = DiskView(S, DiskState.CONSISTENT) if mine else None
+    copied = {WEB: Copy(disk, theirs)}
+    peer = PeerView(B, "b-boot-1", "c0ffee", 1.0, PairState.PAIRED, record=Record(4, A), copies=copied)
+    copy = Copy(DiskState.CONSISTENT if mine else DiskState.DISKLESS, mine)
+    found = handover.wanted(handover.Facts(LEFT, peer, {WEB: view}, {WEB: copy}, frozenset(), stays=False))
+    assert (found is not None) is moves
+    one_more = handover.Facts(LEFT, peer, {WEB: view, DB: view}, {WEB: copy, DB: copy}, frozenset(), stays=False)
+    assert handover.wanted(one_more) is None  # the peer has nothing of that one
+
+
 def test_service_waits_for_the_disk_of_a_lone_owner() -> None:
     """The peer was outdated while this node wrote alone: the VMs never move to its old copy."""
     book = paired(A)

@@ -51,7 +51,7 @@ def test_override_needs_the_right_name_and_a_waiting_node() -> None:
     assert "off for certain: a" in wrong.text
     commands = book.hears(e.OperatorAsked("override", A, 7))
     assert c.AnswerOperator(7, done=True, text="override a: done") in commands
-    assert book.engine.saving == served(B, Record(4, B, peer_outdated=True))
+    assert book.engine.saving == served(B, Record(4, B, peer_outdated=True, chosen=4))
     assert "operator_override" in alerts(commands)
 
 

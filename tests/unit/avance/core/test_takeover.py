@@ -288,7 +288,7 @@ def test_power_is_cut_by_the_owner_first() -> None:
             0.0, "witness w1 and survivor a", 4,
         ),
         ({"record": Record(3, A, peer_outdated=True), "situation": BOOT}, 0.0, "last man standing", 4),
-        ({"override": True}, -1.0, "operator override", 5),
+        ({"override": True}, -1.0, "operator override", 4),
     ],
 )  # fmt: skip
 def test_means_and_the_word_for_drbd(changes: dict[str, object], after_s: float, means: str, code: int) -> None:
