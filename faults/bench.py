@@ -23,17 +23,17 @@ from pathlib import Path
 from faults import injection_bench, recovery_bench, scenario
 from faults.bench_rows import PROMISES, Part, Promise, Row, disk_ratio, disk_speed, loads_text, table
 from faults.scenario import Plan, primary_crash
-from testbed import guest_disk_bench, switch_bench
+from testbed.bed import Session
+from testbed.bed.session import fix_dilation
+from testbed.bench import guest_disk, switch
 from testbed.errors import ImageError, TestbedError
-from testbed.metrics import Run, Sample, Store, default_path, git_revision, run_of, samples_of
+from testbed.figures.statistics import Value, summarise
+from testbed.figures.store import Run, Sample, Store, default_path, git_revision, run_of, samples_of
+from testbed.judge.result import Result, Verdict
 from testbed.process import run
 from testbed.progress import Progress
-from testbed.result import Result, Verdict
-from testbed.session import Session, fix_dilation
-from testbed.site import SiteOptions
-from testbed.statistics import Value, summarise
+from testbed.site import ROOT, SiteOptions
 
-ROOT = Path(__file__).resolve().parent.parent
 BUILD_TIMEOUT_S = 1800.0
 
 
@@ -166,8 +166,8 @@ async def _switch(bench: Bench) -> None:
 
 async def _switch_once(bench: Bench) -> None:
     # Each of these runs a loop of its own, hence the thread; this loop sleeps meanwhile.
-    plain = await asyncio.to_thread(switch_bench.bench)
-    jumbo = await asyncio.to_thread(switch_bench.bench, frame_bytes=switch_bench.JUMBO_BYTES)
+    plain = await asyncio.to_thread(switch.bench)
+    jumbo = await asyncio.to_thread(switch.bench, frame_bytes=switch.JUMBO_BYTES)
     for name, result, value in (
         ("switch: frames of 1,500 bytes", plain, plain.frames_per_s),
         ("switch: with frames of 9,000 bytes", jumbo, jumbo.bytes_per_s / 1e6),
@@ -176,9 +176,9 @@ async def _switch_once(bench: Bench) -> None:
             bench.left_out.append(f"{name}: {result.lost} of {result.frames} frames were lost")
         else:
             bench.add(name, value)
-    added = await asyncio.to_thread(switch_bench.added_latency)
-    own = await asyncio.to_thread(switch_bench.rule_lateness)
-    cut = await asyncio.to_thread(switch_bench.cut_lateness)
+    added = await asyncio.to_thread(switch.added_latency)
+    own = await asyncio.to_thread(switch.rule_lateness)
+    cut = await asyncio.to_thread(switch.cut_lateness)
     bench.add("switch: added latency when idle", added.median_s * 1e6)
     bench.add("switch: own lateness, as it exports it", own.median_s * 1e3)
     bench.add("switch: lateness of a timed cut", cut.median_s * 1e3)
@@ -202,8 +202,8 @@ async def _disk_once(bench: Bench, number: int) -> None:
     async with Session(bench.out / f"disk-{number}", SiteOptions()) as session:
         bed = session.bed
         bench.accelerator = bed.accelerator.name
-        passes = await guest_disk_bench.measure(bed, turn=number)
-        for (kind, is_fresh), found in guest_disk_bench.compare(passes).items():
+        passes = await guest_disk.measure(bed, turn=number)
+        for (kind, is_fresh), found in guest_disk.compare(passes).items():
             _add_with_bed(bench, session, disk_ratio(kind, is_fresh=is_fresh), found.ratio)
             _add_with_bed(bench, session, disk_speed(kind, is_fresh=is_fresh), found.server / 1e6)
 

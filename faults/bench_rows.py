@@ -9,8 +9,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from enum import StrEnum
 
-from testbed.guest_disk_bench import KINDS
-from testbed.statistics import Summary, Value
+from testbed.bench.guest_disk import KINDS
+from testbed.figures.statistics import Summary, Value
 
 DISK_RATIO_MIN = 0.7
 

@@ -12,11 +12,12 @@ from typing import ClassVar
 
 from faults.fault import FaultVerdict, Proof
 from faults.hardware import bmc_of, client_of
-from testbed.bed import BOOT_TIMEOUT_S, Bed
-from testbed.bmc import PROGRAM
+from testbed.bed import Bed
+from testbed.bed.bed import BOOT_TIMEOUT_S
+from testbed.bmc.bmc import PROGRAM
+from testbed.bmc.client import IpmiFailed
 from testbed.errors import UsageError, WaitTimeout
-from testbed.ipmi_client import IpmiFailed
-from testbed.switch_client import Direction
+from testbed.switch.client import Direction
 from testbed.wait import wait_until
 
 PINGS = 3

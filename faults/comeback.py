@@ -7,7 +7,7 @@ tells.
 from __future__ import annotations
 
 from testbed.bed import Bed
-from testbed.oracle_twice import boots_anew
+from testbed.judge.twice import boots_anew
 
 
 def boots_since(bed: Bed, node: str, mark: int) -> bool:

@@ -15,13 +15,13 @@ from random import Random
 from typing import Any
 
 from faults.schedule import Schedule, expand, load
-from testbed import image
+from testbed.bed.session import fix_dilation
 from testbed.errors import TestbedError
-from testbed.metrics import Store, git_revision, run_of, samples_of
+from testbed.figures.statistics import Value, summarise
+from testbed.figures.store import Store, git_revision, run_of, samples_of
+from testbed.judge.result import Verdict
+from testbed.node import image
 from testbed.progress import Progress
-from testbed.result import Verdict
-from testbed.session import fix_dilation
-from testbed.statistics import Value, summarise
 
 HERE = Path(__file__).parent
 PLAN = HERE / "schedules" / "A1.jsonl"

@@ -23,7 +23,7 @@ from faults.trigger import RESYNC_KIND, Moment, Resync, Trigger, Watch, describe
 from testbed import pace
 from testbed.bed import Bed
 from testbed.errors import GuestCommandError, TestbedError, UsageError, WaitTimeout, first_error
-from testbed.result import FaultResult
+from testbed.judge.result import FaultResult
 from testbed.wait import OwnedTask, wait_for_record
 
 RESYNC_POLL_S = 0.5

@@ -17,8 +17,8 @@ from typing import Any, ClassVar
 from faults.fault import FaultVerdict, Proof
 from testbed import pace
 from testbed.bed import Bed
+from testbed.disk.server import DiskIoError, NbdClient, NbdDisk
 from testbed.errors import MachineError, UsageError
-from testbed.storage import DiskIoError, NbdClient, NbdDisk
 from testbed.wait import wait_until
 
 SECTOR = 512

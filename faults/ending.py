@@ -13,13 +13,15 @@ from pathlib import Path
 
 from faults import schedule
 from faults.schedule import Schedule
-from testbed import finding as findings
-from testbed import oracles, speed, story, timeline
+from testbed.bed import Session
 from testbed.errors import SlowHostError, TestbedError, first_error
 from testbed.history import History, as_json
-from testbed.picture import draw_timeline
-from testbed.result import Result, Verdict, judge, what_to_do
-from testbed.session import Session
+from testbed.host import speed
+from testbed.judge import finding as findings
+from testbed.judge import oracles
+from testbed.judge.result import Result, Verdict, judge, what_to_do
+from testbed.report import story, timeline
+from testbed.report.picture import draw_timeline
 
 # What ends a run early without being a mistake in the harness; a UsageError is refused instead, by whoever catches it.
 BROKEN = (TestbedError, OSError, TimeoutError, ExceptionGroup)

@@ -15,11 +15,12 @@ from abc import abstractmethod
 from typing import ClassVar
 
 from faults.fault import FaultVerdict, Proof
-from testbed import guests, pace, site
+from testbed import pace, site
 from testbed.bed import Bed
+from testbed.client.ledger import Datagram
 from testbed.errors import TestbedError, UsageError, WaitTimeout
-from testbed.guests import Domain
-from testbed.ledger import Datagram
+from testbed.node import domains
+from testbed.node.domains import Domain
 from testbed.wait import wait_until
 
 PING_S = 1.0
@@ -88,8 +89,8 @@ class GuestFault:
         self._boot_before = await ping(bed)
 
     async def _find(self, bed: Bed) -> tuple[str, Domain]:
-        found = await guests.where_runs(bed.nodes, self.target)
-        running = guests.runners(found)
+        found = await domains.where_runs(bed.nodes, self.target)
+        running = domains.runners(found)
         if len(running) != 1:
             raise UsageError(f"{self.name} needs one node that runs VM {self.target}; Xen says: {found}")
         return next(iter(running.items()))
@@ -112,13 +113,13 @@ class GuestFault:
         await self.undo(bed)
 
         async def served() -> bool:
-            running = guests.runners(await guests.where_runs(bed.nodes, self.target))
+            running = domains.runners(await domains.where_runs(bed.nodes, self.target))
             return len(running) == 1 and await ping(bed) is not None
 
         try:
             await wait_until(served, what=f"VM {self.target} to serve again", timeout_s=SERVED_TIMEOUT_S, poll_s=POLL_S)
         except WaitTimeout as error:
-            found = await guests.where_runs(bed.nodes, self.target)
+            found = await domains.where_runs(bed.nodes, self.target)
             raise TestbedError(
                 f"VM {self.target} does not serve after {self.name}; Xen says: {found}. Healing needs the product: "
                 "it starts VMs, the testbed does not."
@@ -157,7 +158,7 @@ class _End(GuestFault):
     async def _witnessed(self, bed: Bed, node: str) -> tuple[Domain, ...]:
         if not bed.nodes[node].is_on:
             return ()
-        return guests.parse_domains(await shell(bed, node, f"cat {WATCH_LOG} 2>/dev/null || true"))
+        return domains.parse_domains(await shell(bed, node, f"cat {WATCH_LOG} 2>/dev/null || true"))
 
     async def ended(self, bed: Bed, node: str, domain: Domain) -> int | None:
         """Wait until the witness saw this domain shut down, and return Xen's reason; None when it was not seen."""
@@ -208,7 +209,7 @@ class GuestCrash(_End):
     """The VM's kernel panics."""
 
     name = "guest.crash"
-    reason = guests.CRASH
+    reason = domains.CRASH
     word = "crash"
 
 
@@ -216,7 +217,7 @@ class GuestShutdown(_End):
     """The VM shuts itself down in order, from inside, and nobody outside asked for it."""
 
     name = "guest.shutdown"
-    reason = guests.POWEROFF
+    reason = domains.POWEROFF
     word = "shutdown"
 
 
@@ -305,7 +306,7 @@ class GuestHang(GuestFault):
         return None if first is None or last is None else (last.cpu_s - first.cpu_s) / took_s
 
     async def _same(self, bed: Bed) -> Domain | None:
-        found = guests.runners(await guests.where_runs(bed.nodes, self.target)).get(self._node)
+        found = domains.runners(await domains.where_runs(bed.nodes, self.target)).get(self._node)
         return found if found is not None and self._domain is not None and found.id == self._domain.id else None
 
     async def confirm(self, bed: Bed) -> Proof:

@@ -13,10 +13,10 @@ from typing import ClassVar
 
 from faults.fault import FaultVerdict, Proof
 from testbed.bed import Bed
-from testbed.bmc import Bmc
-from testbed.bmc_sensors import CORRECTABLE, FAILED, PRESENT, SENSORS, STATES, UNCORRECTABLE
+from testbed.bmc.bmc import Bmc
+from testbed.bmc.client import IpmiClient, IpmiFailed, Reading, parse_reading, reading_command
+from testbed.bmc.sensors import CORRECTABLE, FAILED, PRESENT, SENSORS, STATES, UNCORRECTABLE
 from testbed.errors import MachineError, UsageError, WaitTimeout
-from testbed.ipmi_client import IpmiClient, IpmiFailed, Reading, parse_reading, reading_command
 from testbed.wait import wait_until
 
 SEEN_TIMEOUT_S = 3.0  # a BMC polls its sensors each 0.1 s

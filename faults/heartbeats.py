@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 from testbed import pace, site
 from testbed.bed import Bed
-from testbed.switch_client import Direction
+from testbed.switch.client import Direction
 
 UDP = 17
 WINDOW_S = 3.0  # two heartbeats a second on each link

@@ -19,11 +19,12 @@ from faults import silence
 from faults.fault import FaultVerdict, Proof
 from faults.qemu_process import TICKS_PER_S, cpu_ticks, running_node, runs_qemu
 from faults.silence import PortSilence
-from testbed.bed import BOOT_TIMEOUT_S, Bed
+from testbed.bed import Bed
+from testbed.bed.bed import BOOT_TIMEOUT_S
 from testbed.errors import TestbedError, UsageError, WaitTimeout
-from testbed.gdbstub import Where, attach
 from testbed.history import Record
-from testbed.qmp import QmpLost
+from testbed.node.gdbstub import Where, attach
+from testbed.node.qmp import QmpLost
 from testbed.wait import wait_for_record, wait_until
 
 SAYS_TIMEOUT_S = 10.0  # Linux and Xen say that they panic within 0.1 s

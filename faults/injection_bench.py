@@ -28,7 +28,7 @@ from testbed.bed import Bed
 from testbed.history import History
 from testbed.progress import Progress
 from testbed.site import NODES, PRIVATE, SEGMENTS
-from testbed.switch_client import Switch
+from testbed.switch.client import Switch
 from testbed.wait import OwnedTask
 
 CUTS = 40

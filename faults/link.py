@@ -32,7 +32,7 @@ from faults.link_traffic import (
 from testbed import pace
 from testbed.bed import Bed
 from testbed.errors import TestbedError, UsageError
-from testbed.switch_client import Direction
+from testbed.switch.client import Direction
 
 ANNOUNCE = {"initial": 10, "max": 10, "rounds": 3, "step": 10}  # milliseconds: three frames within 50 ms
 ANNOUNCE_S = 1.0  # a busy host may be late with them

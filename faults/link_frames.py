@@ -1,7 +1,7 @@
 """Faults of frames that no node sent now: a foreign host on the wire, replayed frames, a broadcast storm.
 
 Evidence comes from taps and counters of the ports where these frames must come out. A frame must never be made here by
-hand: `testbed.packets` builds them, or a tap has recorded them.
+hand: `testbed.lan.packets` builds them, or a tap has recorded them.
 """
 
 from __future__ import annotations
@@ -15,10 +15,11 @@ from dataclasses import dataclass, field, replace
 from faults.fault import FaultVerdict, Proof
 from faults.link_evidence import far_ports, left
 from faults.link_rule import check_port
-from testbed import pace, packets
+from testbed import pace
 from testbed.bed import Bed
 from testbed.errors import SwitchError, TestbedError, UsageError
-from testbed.switch_client import Direction
+from testbed.lan import packets
+from testbed.switch.client import Direction
 
 FOREIGN_MAC, FOREIGN_IP = "02:66:6f:72:65:01", "10.9.0.66"
 SETTLE_S = 0.5

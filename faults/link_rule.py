@@ -15,7 +15,7 @@ from faults.fault import FaultVerdict, Proof
 from faults.link_evidence import Seen, compare, counted, counters_agree, together
 from testbed.bed import Bed
 from testbed.errors import TestbedError, UsageError
-from testbed.switch_client import Direction
+from testbed.switch.client import Direction
 from testbed.wait import wait_until
 
 WINDOWS_MAX = 3  # so often a window without enough traffic is followed by another

@@ -13,8 +13,8 @@ from contextlib import asynccontextmanager
 from faults import capability, registry, targets
 from faults.fault import Fault
 from testbed.bed import Bed
+from testbed.by_hand.orders import Answer, Order, Orders
 from testbed.errors import UsageError
-from testbed.orders import Answer, Order, Orders
 
 
 class Live:

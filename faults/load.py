@@ -18,16 +18,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from faults.fault import FaultVerdict, Proof
-from faults.inside import (
-    check_node,
-    check_number,
-    end_lasting,
-    figures,
-    lasting,
-    read_text,
-    shell,
-    start_lasting,
-)
+from faults.inside import check_node, check_number, end_lasting, figures, lasting, read_text, shell, start_lasting
 from faults.qemu_process import cpu_ticks
 from testbed import pace
 from testbed.bed import Bed

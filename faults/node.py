@@ -19,7 +19,8 @@ from faults.comeback import boots_since
 from faults.fault import FaultVerdict, Proof
 from faults.qemu_process import cpu_ticks, process_state, running_node, runs_qemu
 from faults.silence import PortSilence
-from testbed.bed import BOOT_TIMEOUT_S, Bed
+from testbed.bed import Bed
+from testbed.bed.bed import BOOT_TIMEOUT_S
 from testbed.errors import TestbedError, WaitTimeout
 from testbed.wait import wait_until
 

@@ -1,7 +1,7 @@
 """Faults of a node's power. A power cut takes what the disks had not flushed; killing QEMU alone does not.
 
-How the power is cut stands in `testbed.power`, because a BMC cuts it too. A cut must never be confirmed by a dead
-process alone.
+How the power is cut stands in `testbed.node.power_cut`, because a BMC cuts it too. A cut must never be
+confirmed by a dead process alone.
 """
 
 from __future__ import annotations
@@ -14,9 +14,10 @@ from faults.disk import disks_of
 from faults.fault import FaultVerdict, Proof
 from faults.node import NodeKill
 from faults.qemu_process import running_node
-from testbed import power
-from testbed.bed import BOOT_TIMEOUT_S, Bed
+from testbed.bed import Bed
+from testbed.bed.bed import BOOT_TIMEOUT_S
 from testbed.errors import WaitTimeout
+from testbed.node import power_cut
 from testbed.wait import wait_for_record, wait_until
 
 KEEP = 0.5
@@ -25,10 +26,10 @@ RESET_TIMEOUT_S = 10.0
 
 
 async def cut_power(bed: Bed, nodes: Sequence[str], *, seed: int, keep: float, tear: bool) -> float:
-    """Cut the power of these nodes at one instant (see `testbed.power`) and return its time."""
+    """Cut the power of these nodes at one instant (see `testbed.node.power_cut`) and return its time."""
     for node in nodes:
         disks_of(bed, node)  # refuses a node that has none
-    return await power.cut_power([bed.nodes[node] for node in nodes], seed=seed, keep=keep, tear=tear)
+    return await power_cut.cut_power([bed.nodes[node] for node in nodes], seed=seed, keep=keep, tear=tear)
 
 
 async def cut_counts(bed: Bed, nodes: Sequence[str]) -> dict[str, dict[str, Any]]:

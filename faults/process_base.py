@@ -16,10 +16,11 @@ from faults.fault import FaultVerdict, Proof
 from faults.heartbeats import WINDOW_S, Beats, HeartbeatWatch
 from faults.inside import shell
 from faults.process_target import DAEMON, Process, Table, Target, check_target, find, look, parse_target
-from testbed.bed import BOOT_TIMEOUT_S, Bed
+from testbed.bed import Bed
+from testbed.bed.bed import BOOT_TIMEOUT_S
 from testbed.errors import GuestCommandError, WaitTimeout
 from testbed.history import Record
-from testbed.phases import milestone_of
+from testbed.milestones import milestone_of
 from testbed.wait import wait_until
 
 HEAL_TIMEOUT_S = 60.0  # a daemon that starts anew needs 8 s under emulation, on a busy host more

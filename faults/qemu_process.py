@@ -9,7 +9,7 @@ from pathlib import Path
 
 from testbed.bed import Bed
 from testbed.errors import UsageError
-from testbed.node import Node
+from testbed.node.node import Node
 
 TICKS_PER_S = 100  # USER_HZ, which is part of the kernel's interface on x86
 

@@ -20,7 +20,7 @@ from faults.scenario import run_schedule
 from faults.schedule import expand, load
 from testbed.bed import Bed
 from testbed.errors import TestbedError
-from testbed.result import Result
+from testbed.judge.result import Result
 
 SCHEDULES = Path(__file__).parent / "schedules"
 # Row of the table -> (schedule, metric of its result).

@@ -1,8 +1,8 @@
 """A run: a protected bed, a client under way, the faults of a schedule, and what became of it.
 
-It records; `testbed.result` judges. A product that does not recover is a finding, not an error: its missing phases stay
-None and the verdict says so. Whatever happens, every fault is taken back, and the run leaves its artefacts. Only a
-broken bed raises.
+It records; `testbed.judge.result` judges. A product that does not recover is a finding and no error: its missing phases
+stay None and the verdict says so. Whatever happens, every fault is taken back, and the run leaves its artefacts. Only
+a broken bed raises.
 """
 
 from __future__ import annotations
@@ -23,28 +23,22 @@ from faults.fault import Fault
 from faults.schedule import Schedule
 from faults.step import Step
 from faults.trigger import AlertCame, Range, Trigger
-from testbed import (
-    finding,
-    guests,
-    host_gate,
-    oracle_failover,
-    oracles,
-    pace,
-    replica_look,
-    set_full,
-    site,
-)
-from testbed import ledger as book
-from testbed.bed import Bed
+from testbed import pace, site
+from testbed.bed import Bed, Session
+from testbed.client import ledger as book
+from testbed.client.ledger import Ledger
+from testbed.client.probe import Probe
 from testbed.errors import GuestCommandError, MachineError, UsageError, WaitTimeout
-from testbed.host import HostSample, between
-from testbed.ledger import Ledger
-from testbed.oracle import MERGE_GAP_S, sightings
-from testbed.phases import Recovery, milestone_of, stamp
-from testbed.probe import Probe
-from testbed.replica import ReplicaReport
-from testbed.result import Expect, Result, judge, not_reached
-from testbed.session import Session
+from testbed.host.noise import HostSample, between
+from testbed.judge import failover, finding, host_gate, oracles
+from testbed.judge import writes as set_full
+from testbed.judge.dual_active import MERGE_GAP_S, sightings
+from testbed.judge.phases import Recovery, stamp
+from testbed.judge.result import Expect, Result, judge, not_reached
+from testbed.milestones import milestone_of
+from testbed.node import domains
+from testbed.replica import look, reading
+from testbed.replica.compare import ReplicaReport
 from testbed.wait import OwnedTask, wait_for_record, wait_until
 
 StepMaker = Callable[[str], AbstractContextManager[object]]
@@ -157,7 +151,7 @@ async def _act(bed: Bed, plan: Plan, result: Result, began_s: float) -> float:
             bed.probe(f"w{plan.schedule.seed:x}", ledger=ledger, record=True) as probe,
             bed.probe_levels(probe, record=True) as levels,
             bed.boot_probe(),
-            OwnedTask(guests.watch(bed.nodes, bed.history), name="guests"),
+            OwnedTask(domains.watch(bed.nodes, bed.history), name="guests"),
         ):
             await probe.wait_first_ok(SERVICE_LIMIT_S)
             old, new = await bed.primary()
@@ -368,15 +362,15 @@ async def _examine(bed: Bed, result: Result, ledger: Ledger, began_s: float, ove
     read = await book.read_back(bed.client, site.VM_ADDRESS, bed.image.workload.udp_port, timeout_s=READ_BACK_S)
     result.ledger = dict(book.as_fields(book.judge(ledger.entries(), read)))
     until_s = time.monotonic()  # what follows is our own looking
-    readings = [set_full.from_service("the service", until_s, read)]
+    readings = [reading.from_service("the service", until_s, read)]
     report: ReplicaReport | str = "the nodes do not both say that they are in sync"
     if result.is_redundant:
         disks = {
-            name: {disk: node.storage[disk].socket for disk in replica_look.DATA_DISKS}
+            name: {disk: node.storage[disk].socket for disk in look.DATA_DISKS}
             for name, node in bed.nodes.items()
         }
         async with bed.progress.step("compare both copies from outside"):
-            seen = await replica_look.look_when_quiet(disks, site.VM_NAME, timeout_s=QUIET_LIMIT_S)
+            seen = await look.look_when_quiet(disks, site.VM_NAME, timeout_s=QUIET_LIMIT_S)
         readings += seen.readings
         report = seen.report
     repeats = any(fault.name in REPEATING_FAULTS for fault in result.faults)
@@ -393,6 +387,6 @@ async def _examine(bed: Bed, result: Result, ledger: Ledger, began_s: float, ove
     assert isinstance(overlaps, Sequence), "the oracle lists its overlaps"
     result.dual_active = None if told.state is finding.State.BLIND else len(overlaps)
     claims = [claim for claim in sightings(bed.history) if claim.last_s >= began_s]
-    moves = oracle_failover.moves(claims, scene.client_ports, gap_s=MERGE_GAP_S * scene.dilation)
+    moves = failover.moves(claims, scene.client_ports, gap_s=MERGE_GAP_S * scene.dilation)
     result.failovers = sum(move.what == site.VM_MAC for move in moves)
-    result.restarts = len(oracle_failover.starts(list(bed.history), began_s))
+    result.restarts = len(failover.starts(list(bed.history), began_s))

@@ -23,7 +23,7 @@ from faults.targets import check_target, resolve_node, resolve_target
 from faults.trigger import AlertCame, Anchor, MachineEvent, Milestone, Moment, Range, Resync, Time, Trigger
 from faults.trigger_text import STEP_NAME, only, parse_trigger, trigger_fields
 from testbed.errors import UsageError
-from testbed.result import Expect
+from testbed.judge.result import Expect
 from testbed.site import SiteOptions
 
 SCHEMA = "testbed.schedule/1"

@@ -8,8 +8,8 @@ from __future__ import annotations
 from dataclasses import asdict
 from pathlib import Path
 
-from testbed import story
-from testbed.result import Result
+from testbed.judge.result import Result
+from testbed.report import story
 
 STORY = "timeline.txt"
 

@@ -12,7 +12,7 @@ from enum import StrEnum
 from typing import TypeAlias, assert_never
 
 from testbed.history import Record
-from testbed.phases import milestone_of
+from testbed.milestones import milestone_of
 
 RESYNC_KIND = "progress"  # a record `resync.<node> progress percent=...`: how much of its copy is equal again
 

@@ -27,8 +27,8 @@ from faults.trigger import (
     Trigger,
 )  # fmt: skip
 from testbed.errors import UsageError
+from testbed.milestones import MILESTONES
 from testbed.site import NODES
-from testbed.timeline import MILESTONES
 
 ROLES = ("primary", "backup")
 START = "start"

@@ -14,12 +14,12 @@ from faults import verbs_live, verbs_schedule
 from faults.summary import summary
 from testbed import pace
 from testbed.errors import TestbedError, UsageError
+from testbed.judge.result import Result, Verdict
 from testbed.process import run_live
-from testbed.result import Result, Verdict
+from testbed.site import ROOT
 
 SCENARIOS = ("primary-crash",)
 BENCH_PARTS = ("switch", "disk", "pair", "image")
-ROOT = Path(__file__).resolve().parent.parent
 DEMO_TEST = "tests/system/test_primary_crash.py::test_service_survives_the_crash_of_the_primary"
 CODES = {Verdict.PASS: 0, Verdict.FAIL: 1, Verdict.INCONCLUSIVE: 3, Verdict.INVALID_HOST: 4}
 
@@ -70,7 +70,7 @@ def _run(args: argparse.Namespace) -> int:
 
 async def _store(result: Result | dict[str, Any]) -> None:
     """Keep what was measured for `testbed history`; a store that cannot be written changes no verdict."""
-    from testbed.metrics import Store, git_revision  # noqa: PLC0415 - only what ran has something to store
+    from testbed.figures.store import Store, git_revision  # noqa: PLC0415 - only what ran has something to store
 
     try:
         with Store() as store:
@@ -93,7 +93,7 @@ def _demo(args: argparse.Namespace) -> int:
 
 async def _demo_run(out: Path) -> int:
     """Run the crash test under Allure, print its story, make the report; the report's path is the last line."""
-    from testbed.report import generate, tool_argv  # noqa: PLC0415 - imports allure
+    from testbed.report.page import generate, tool_argv  # noqa: PLC0415 - imports allure
 
     tool_argv()  # refuses at once, instead of after the run, when the report tool is missing
     results = out.with_name(out.name + "-allure")

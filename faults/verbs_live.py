@@ -7,8 +7,8 @@ import asyncio
 import json
 from typing import Any
 
+from testbed.by_hand.orders import ask, control_socket
 from testbed.errors import UsageError
-from testbed.orders import ask, control_socket
 
 CODES = {"confirmed": 0, "mismatch": 1, "inconclusive": 3}
 

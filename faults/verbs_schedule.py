@@ -22,8 +22,8 @@ from typing import TYPE_CHECKING, Any, cast
 from faults.summary import summary
 from testbed import pace
 from testbed.errors import HostError, TestbedError, UsageError
-from testbed.result import Result, Verdict
-from testbed.story import again
+from testbed.judge.result import Result, Verdict
+from testbed.report.story import again
 
 if TYPE_CHECKING:
     from faults.capability import Capability

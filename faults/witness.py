@@ -14,8 +14,8 @@ from faults.fault import FaultVerdict, Proof
 from testbed.bed import Bed
 from testbed.errors import MachineError, UsageError
 from testbed.wait import wait_until
-from testbed.witness import Witness
-from testbed.witness_client import WitnessView
+from testbed.world.witness import Witness
+from testbed.world.witness_client import WitnessView
 
 LOOK_S = 2.0  # a healthy witness answers in some milliseconds
 HEAL_TIMEOUT_S = 10.0

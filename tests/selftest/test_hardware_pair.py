@@ -13,7 +13,7 @@ import pytest
 from faults.bmc import runs
 from faults.fault import FaultVerdict, Proof
 from faults.hardware import FanStopped, read_in_node
-from testbed.session import Session
+from testbed.bed import Session
 from testbed.site import SiteOptions
 from testbed.wait import wait_until
 

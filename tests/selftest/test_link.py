@@ -18,14 +18,14 @@ from faults import link
 from faults import link_frames as frames
 from faults import link_traffic as traffic
 from faults.fault import Fault, FaultVerdict
-from testbed import packets
 from testbed.bed import Bed
 from testbed.errors import TestbedError, UsageError
 from testbed.history import History
-from testbed.machine import Machine
-from testbed.machine_spec import MachineSpec, NicSpec
-from testbed.node import Node
-from testbed.switch_client import Direction, Switch
+from testbed.lan import packets
+from testbed.node.machine import Machine
+from testbed.node.node import Node
+from testbed.node.spec import MachineSpec, NicSpec
+from testbed.switch.client import Direction, Switch
 from tests.selftest.wire_pair import LEFT, LONG_BYTES, RIGHT, SEGMENTS, Heard, run_story, sabotaged
 
 pytestmark = [pytest.mark.selftest, pytest.mark.timeout(120)]

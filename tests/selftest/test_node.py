@@ -13,7 +13,7 @@ from faults.hypervisor import NodeHypervisorHang, NodeHypervisorPanic, NodeNmi, 
 from faults.node import NodeFreeze, NodeKill, NodePause
 from faults.node_late import NodeSlow, NodeStaleBurst
 from testbed.bed import Bed
-from testbed.switch_client import Direction, Switch
+from testbed.switch.client import Direction, Switch
 from testbed.wait import OwnedTask
 from tests.selftest.tiny_node import LINKS, TinyBed, needs_qemu, tiny_bed
 from tests.unit.testbed.wire import EVERYBODY, MAC_B, ether

@@ -13,10 +13,10 @@ import pytest
 from faults.node import NodeKill
 from faults.scenario import primary_crash, run_schedule
 from faults.summary import summary
-from testbed import report
 from testbed.bed import Bed
 from testbed.errors import HostError
-from testbed.result import Result, Verdict
+from testbed.judge.result import Result, Verdict
+from testbed.report import page as report
 from testbed.site import SiteOptions
 
 # What these tests wait for has its own deadlines; this one only ends a hung harness.

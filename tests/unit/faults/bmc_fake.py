@@ -7,9 +7,9 @@ from types import SimpleNamespace, TracebackType
 from typing import Self, cast
 
 from testbed.bed import Bed
-from testbed.bmc_sensors import SENSORS
-from testbed.ipmi_client import IpmiFailed, Reading
-from tests.unit.testbed.bmc_bench import LampPower
+from testbed.bmc.client import IpmiFailed, Reading
+from testbed.bmc.sensors import SENSORS
+from tests.unit.testbed.bmc.bmc_bench import LampPower
 
 
 @dataclass

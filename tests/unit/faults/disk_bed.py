@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import cast
 
 from testbed.bed import Bed
+from testbed.disk.server import DiskIoError, NbdClient, NbdDisk
 from testbed.history import History
 from testbed.process import Child
-from testbed.storage import DiskIoError, NbdClient, NbdDisk
-from testbed.switch_client import Switch
+from testbed.switch.client import Switch
 from testbed.wait import OwnedTask
 from tests.unit.testbed.wire import EVERYBODY, MAC_A, SEGMENTS, Device, ether
 

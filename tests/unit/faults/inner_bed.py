@@ -14,8 +14,8 @@ from typing import cast
 
 from testbed.bed import Bed
 from testbed.errors import GuestCommandError
-from testbed.guest import Outcome
 from testbed.history import History
+from testbed.node.agent import Outcome
 from testbed.process import run
 
 Script = Callable[[Sequence[str]], str]

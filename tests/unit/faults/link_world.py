@@ -8,7 +8,7 @@ from typing import Any, cast
 
 from testbed.bed import Bed
 from testbed.errors import SwitchError
-from testbed.switch_client import Direction
+from testbed.switch.client import Direction
 
 PORTS = ("a.priv0", "b.priv0")
 

@@ -12,7 +12,7 @@ from typing import cast
 
 from testbed.history import History
 from testbed.process import Child
-from testbed.switch_client import DirectionCounters, PortState, Switch
+from testbed.switch.client import DirectionCounters, PortState, Switch
 from testbed.wait import OwnedTask
 from tests.unit.testbed.wire import EVERYBODY, MAC_A, SEGMENTS, Device, ether
 

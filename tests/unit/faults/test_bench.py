@@ -12,10 +12,10 @@ from faults.bench import Bench
 from faults.bench_rows import PROMISES, Part
 from faults.bench_rows import table as bench_table
 from testbed.errors import WaitTimeout
-from testbed.metrics import Store
-from testbed.phases import PHASES
-from testbed.result import FaultResult, Result, Verdict
-from testbed.statistics import Value
+from testbed.figures.statistics import Value
+from testbed.figures.store import Store
+from testbed.judge.phases import PHASES
+from testbed.judge.result import FaultResult, Result, Verdict
 
 NAME = "cold boot to protected"
 

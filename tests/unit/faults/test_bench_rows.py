@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from faults.bench_rows import PROMISES, Better, Part, Row, disk_ratio, loads_text, table
-from testbed.guest_disk_bench import KINDS
-from testbed.statistics import Value, summarise
+from testbed.bench.guest_disk import KINDS
+from testbed.figures.statistics import Value, summarise
 
 
 @pytest.mark.parametrize(

@@ -11,8 +11,9 @@ from typing import Any
 import pytest
 
 from faults import crashes
-from testbed import image, pace
+from testbed import pace
 from testbed.errors import TestbedError
+from testbed.node import image
 
 GOOD: dict[str, Any] = {
     "scenario": "A1", "accel": "tcg", "dilation": 1.0, "seed": 1, "started_wall": "now", "verdict": "pass",

@@ -24,8 +24,8 @@ from faults.disk import (
 )
 from faults.fault import FaultVerdict, Proof
 from testbed.bed import Bed
+from testbed.disk.server import NbdClient
 from testbed.errors import UsageError, WaitTimeout
-from testbed.storage import NbdClient
 from testbed.wait import wait_until
 from tests.unit.faults.disk_bed import DiskBed, disk_bed
 

@@ -12,14 +12,14 @@ import pytest
 
 from faults import ending, scenario
 from faults.scenario import primary_crash, run_schedule
-from testbed import speedometer
 from testbed.errors import HostError, SlowHostError, SwitchError, TestbedError, UsageError, WaitTimeout
 from testbed.history import History
-from testbed.host import Accelerator
-from testbed.phases import PHASES
-from testbed.result import Result, Verdict
+from testbed.host import speedometer
+from testbed.host.accelerator import Accelerator
+from testbed.host.speed import Measured, Point
+from testbed.judge.phases import PHASES
+from testbed.judge.result import Result, Verdict
 from testbed.site import SiteOptions
-from testbed.speed import Measured, Point
 from tests.unit.testbed.small_image import small_image
 
 

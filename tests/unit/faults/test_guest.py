@@ -15,7 +15,7 @@ from faults.fault import FaultVerdict, Proof
 from faults.guest import GuestCrash, GuestCrashLoop, GuestFault, GuestHang, GuestRefusesToDie, GuestShutdown
 from testbed.bed import Bed
 from testbed.errors import TestbedError, UsageError
-from testbed.guest import Outcome
+from testbed.node.agent import Outcome
 
 HANG_LOAD = 100.0  # processor seconds that each listing of a spinning domain adds: far more than passes
 

@@ -22,9 +22,9 @@ from faults.hardware import (
     read_in_node,
 )
 from testbed.bed import Bed
-from testbed.bmc_sensors import FAILED, PRESENT
+from testbed.bmc.client import Reading
+from testbed.bmc.sensors import FAILED, PRESENT
 from testbed.errors import GuestCommandError, UsageError, WaitTimeout
-from testbed.ipmi_client import Reading
 from tests.unit.faults.bmc_fake import FakeBmc, bed_with
 
 

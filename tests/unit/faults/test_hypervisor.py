@@ -15,8 +15,8 @@ from faults.fault import FaultVerdict, Proof
 from faults.hypervisor import NodeHypervisorHang, NodeHypervisorPanic, NodeNmi, NodePanic, overwrite_hypervisor
 from testbed.bed import Bed
 from testbed.errors import TestbedError, UsageError
-from testbed.gdbstub import Where
-from testbed.qmp import QmpLost
+from testbed.node.gdbstub import Where
+from testbed.node.qmp import QmpLost
 from tests.unit.faults.node_bed import BOTH, FakeBed, counted_bed
 
 IDLE = 0xFFFF82D04030C376

@@ -12,7 +12,7 @@ import pytest
 from faults import link
 from faults.fault import FaultVerdict, Proof
 from testbed.errors import TestbedError, UsageError
-from testbed.switch_client import Direction
+from testbed.switch.client import Direction
 from tests.unit.faults.link_world import World
 
 STOPPED = {"a.priv0 in": {"dropped_rule": 3}, "a.priv0 out": {"dropped_rule": 2}}

@@ -9,8 +9,8 @@ import pytest
 
 from faults import link_frames as frames
 from faults.fault import Fault, FaultVerdict, Proof
-from testbed import packets
 from testbed.errors import TestbedError, UsageError
+from testbed.lan import packets
 from tests.unit.faults.link_world import World
 
 FRAME = bytes(60)

@@ -11,7 +11,7 @@ from faults import link_rule
 from faults.fault import FaultVerdict, Proof
 from faults.link_traffic import MatchDrop
 from testbed.errors import TestbedError, UsageError
-from testbed.switch_client import Direction
+from testbed.switch.client import Direction
 from tests.unit.faults.link_world import World
 
 SENT = [[0.0, 60, 1], [0.1, 60, 2]]

@@ -12,7 +12,7 @@ from faults.fault import FaultVerdict
 from faults.link_evidence import Seen
 from faults.link_rule import RuleFault
 from testbed.errors import TestbedError, UsageError
-from testbed.switch_rule_kinds import make_rule
+from testbed.switch.rule_kinds import make_rule
 from tests.unit.faults.link_world import World
 
 C, M, I = FaultVerdict.CONFIRMED, FaultVerdict.MISMATCH, FaultVerdict.INCONCLUSIVE  # noqa: E741

@@ -14,9 +14,9 @@ from faults import registry
 from faults.fault import FaultVerdict
 from faults.live import serving
 from testbed.bed import Bed
+from testbed.by_hand.orders import Orders, ask
 from testbed.errors import TestbedError, UsageError
 from testbed.history import History
-from testbed.orders import Orders, ask
 from tests.unit.faults.test_director import Diary, DiaryFault
 
 CUT: dict[str, object] = {"order": "inject", "fault": "link.cut", "target": "a.priv0", "with": {}}

@@ -16,7 +16,7 @@ from faults.node_late import NodeSlow, NodeStaleBurst, sample, signal_node
 from faults.qemu_process import process_state
 from testbed.bed import Bed
 from testbed.errors import TestbedError, UsageError
-from testbed.switch_client import Direction
+from testbed.switch.client import Direction
 from testbed.wait import OwnedTask
 from tests.unit.faults.node_bed import BOTH, FakeBed, counted_bed, fake_bed
 from tests.unit.testbed.wire import EVERYBODY, MAC_B, ether

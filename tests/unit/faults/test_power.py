@@ -12,9 +12,9 @@ from faults import silence
 from faults.fault import FaultVerdict
 from faults.power import PowerCut, cut_counts, cut_power
 from testbed.bed import Bed
+from testbed.disk.server import NbdDisk
 from testbed.errors import TestbedError, UsageError
-from testbed.power import disk_seed
-from testbed.storage import NbdDisk
+from testbed.node.power_cut import disk_seed
 from tests.unit.faults.disk_bed import disk_bed
 
 pytestmark = pytest.mark.skipif(shutil.which("nbdkit") is None, reason="nbdkit is not installed")

@@ -10,7 +10,7 @@ import pytest
 from faults import recovery_bench
 from faults.bench_rows import PROMISES, Part
 from testbed.errors import TestbedError
-from testbed.result import Result
+from testbed.judge.result import Result
 
 
 def test_every_row_of_the_part_is_measured() -> None:

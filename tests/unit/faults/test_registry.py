@@ -13,7 +13,7 @@ from faults.power import PowerCut
 from faults.registry import build, check, find, kind_of, kinds, step_seed
 from testbed import pace
 from testbed.errors import UsageError
-from testbed.switch_client import Direction
+from testbed.switch.client import Direction
 
 
 def test_every_fault_can_be_listed() -> None:

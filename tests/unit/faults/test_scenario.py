@@ -15,10 +15,10 @@ from faults.trigger import Range
 from testbed.bed import Bed
 from testbed.errors import SwitchError, TestbedError, UsageError, WaitTimeout
 from testbed.history import History
-from testbed.result import FaultResult, Result, Verdict
+from testbed.host.speed import Point
+from testbed.host.speedometer import Speedometer
+from testbed.judge.result import FaultResult, Result, Verdict
 from testbed.site import SiteOptions
-from testbed.speed import Point
-from testbed.speedometer import Speedometer
 from tests.unit.testbed.small_image import cold_bed
 
 

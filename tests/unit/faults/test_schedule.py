@@ -14,7 +14,7 @@ from faults.step import Step
 from faults.trigger import Anchor, Event, MachineEvent, Milestone, Moment, Range, Resync, ServiceChange, Trigger
 from faults.trigger import Change as ServiceWord
 from testbed.errors import UsageError
-from testbed.result import Expect
+from testbed.judge.result import Expect
 from testbed.site import SiteOptions
 
 HEADER = json.dumps({"schema": SCHEMA, "scenario": "x", "seed": 7})

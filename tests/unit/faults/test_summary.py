@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from faults.summary import figures, summary
-from testbed.phases import PHASES
-from testbed.result import FaultResult, Result, Verdict
+from testbed.judge.phases import PHASES
+from testbed.judge.result import FaultResult, Result, Verdict
 
 
 def a_result() -> Result:

@@ -11,11 +11,11 @@ from pathlib import Path
 import pytest
 
 from faults import verbs
-from testbed import report
 from testbed.errors import UsageError
-from testbed.metrics import Store
-from testbed.phases import PHASES
-from testbed.result import Result, Verdict
+from testbed.figures.store import Store
+from testbed.judge.phases import PHASES
+from testbed.judge.result import Result, Verdict
+from testbed.report import page as report
 
 
 @pytest.fixture(autouse=True)

@@ -15,7 +15,7 @@ from faults.fault import FaultVerdict, Proof
 from faults.witness import WitnessFault, WitnessLostStorage, WitnessStop, process_state, witness_of
 from testbed.bed import Bed
 from testbed.errors import MachineError, UsageError, WaitTimeout
-from testbed.witness_client import WitnessView
+from testbed.world.witness_client import WitnessView
 
 BEFORE = WitnessView(True, 4, "a", "life-1", 0.01)
 EMPTY = WitnessView(False, 0, None, "life-2", 0.01)
