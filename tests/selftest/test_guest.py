@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from faults.fault import FaultVerdict, Proof
-from faults.guest import GuestCrash, GuestCrashLoop, GuestFault, GuestHang, GuestRefusesToDie, GuestShutdown, ping
+from faults.kinds.guest import GuestCrash, GuestCrashLoop, GuestFault, GuestHang, GuestRefusesToDie, GuestShutdown, ping
 from testbed.bed import Bed, Session
 from testbed.errors import UsageError
 from testbed.node import domains

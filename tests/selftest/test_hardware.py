@@ -15,9 +15,9 @@ from typing import cast
 
 import pytest
 
-from faults.bmc import BmcDeadWithNode, BmcLying, BmcSlow, BmcUnreachable, runs
 from faults.fault import Fault, FaultVerdict, Proof
-from faults.hardware import FanStopped, MemoryFault, Overheating, PowerSupplyLost, read_over_lan
+from faults.kinds.hardware.bmc import BmcDeadWithNode, BmcLying, BmcSlow, BmcUnreachable, runs
+from faults.kinds.hardware.sensors import FanStopped, MemoryFault, Overheating, PowerSupplyLost, read_over_lan
 from testbed.bed import Bed
 from testbed.bmc.bmc import Bmc, NodePower
 from testbed.bmc.client import IpmiClient, IpmiFailed

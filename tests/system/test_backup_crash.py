@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from faults.fault import FaultVerdict, Proof
-from faults.node import NodeKill
+from faults.kinds.node.whole import NodeKill
 from testbed import site
 from testbed.bed import Session
 from testbed.client import ledger as book

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from faults.node import NodeKill
-from faults.scenario import primary_crash, run_schedule
-from faults.summary import summary
+from faults.kinds.node.whole import NodeKill
+from faults.run.scenario import primary_crash, run_schedule
+from faults.run.summary import summary
 from testbed.bed import Bed
 from testbed.errors import HostError
 from testbed.judge.result import Result, Verdict
