@@ -1,6 +1,6 @@
 """The file behind a disk: a plain raw image, or a sparse overlay over an image that is only read.
 
-It runs inside nbdkit (see `disk_core`), so it uses the standard library only. Which blocks of an overlay were written
+It runs inside nbdkit (see `core`), so it uses the standard library only. Which blocks of an overlay were written
 stands in a map beside it, because a hole cannot be told from written zeros on every file system. Overlay and map are
 in the host's page cache at once, so they survive the end of the disk server. It must never write to the image below.
 """

@@ -1,7 +1,7 @@
 """The disk of a node as nbdkit's Python plugin: the functions that nbdkit calls, and the control socket of the disk.
 
 It runs in the system's Python inside nbdkit, so it uses the standard library only. It must never decide anything about
-the disk (see `disk_core`), and never let a request that waits block the control socket.
+the disk (see `core`), and never let a request that waits block the control socket.
 """
 
 from __future__ import annotations

@@ -116,7 +116,7 @@ class NbdDisk:
         await self._child.kill()
 
     async def command(self, name: str, *, timeout_s: float = CONTROL_TIMEOUT_S, **arguments: object) -> Any:  # noqa: ANN401 - JSON
-        """Give the disk one command and return its answer; see `disk_core` for the commands."""
+        """Give the disk one command and return its answer; see `testbed.disk.core` for the commands."""
         try:
             async with pace.timeout(timeout_s):
                 answer = await self._ask(name, arguments)
