@@ -11,7 +11,7 @@ help: ## list the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: ## host packages, .venv and the report tool; does nothing when all is up to date
-	@$(PYTHON) -m testbed.setup_host
+	@$(PYTHON) -m testbed.host.setup
 
 image: setup ## build the node image (cached by the hash of its inputs)
 	@$(V) -m images build
@@ -42,12 +42,12 @@ mutants: setup ## seeded defects of the product, the test that kills each, and t
 
 # With a deadline, in seconds of /proc/uptime, what a slow host has no time for is told as "not run" (.ci/run sets one).
 test: ## everything: check, the simulator, then the system tests on the real bed, in the order of their worth
-	@$(PYTHON) -m testbed.setup_host --tests
+	@$(PYTHON) -m testbed.host.setup --tests
 	@$(MAKE) --no-print-directory check sim image
 	@AVANCE_DEADLINE_S=$${AVANCE_DEADLINE_S:-inf} $(V) -m pytest -v -s tests/system
 
 selftest: ## every injector proves itself on a trivial guest, the switch or a disk
-	@$(PYTHON) -m testbed.setup_host --tests
+	@$(PYTHON) -m testbed.host.setup --tests
 	@$(V) -m pytest -q tests/selftest
 
 catalogue: image ## every row of the fault catalogue on the real bed; more than an hour
@@ -60,7 +60,7 @@ bench: image ## measure takeover, boot, switch and disks, repeatedly
 	@$(V) -m testbed bench
 
 report: setup ## make the report again from the last recorded results
-	@$(V) -m testbed.report build/demo-allure build/demo/report
+	@$(V) -m testbed.report.page build/demo-allure build/demo/report
 
 lock: setup ## resolve pyproject.toml and package.json again into the two lock files
 	@$(PYTHON) -m venv build/lock && build/lock/bin/pip install -q pip-tools

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from testbed.errors import HostError
+from testbed.host.setup import PACKAGES, TEST_PACKAGES
 from testbed.process import run
-from testbed.setup_host import PACKAGES, TEST_PACKAGES
 
 ASK_TIMEOUT_S = 10.0
 # What a program is asked, and what is missing when it fails.

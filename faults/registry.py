@@ -13,23 +13,27 @@ from functools import cache
 from random import Random
 from typing import Any
 
-from faults import bmc, clock, disk, guest, hardware, hypervisor, link, load, node, node_late, power, process, witness
 from faults.fault import Fault
+from faults.kinds import clock, disk, guest, load, witness
+from faults.kinds.hardware import bmc, sensors
+from faults.kinds.link import cut
+from faults.kinds.node import hypervisor, late, power, whole
+from faults.kinds.process import stopped
 from faults.parameters import Parameter, converted, nearest, parameters_of
 from testbed import pace
 from testbed.errors import UsageError
 
 FAMILIES: tuple[tuple[Callable[..., Any], ...], ...] = (
-    link.FAULTS,
+    cut.FAULTS,
     disk.FAULTS,
     power.FAULTS,
-    node.FAULTS,
+    whole.FAULTS,
     hypervisor.FAULTS,
-    node_late.FAULTS,
-    process.FAULTS,
+    late.FAULTS,
+    stopped.FAULTS,
     guest.FAULTS,
     clock.FAULTS,
-    hardware.FAULTS,
+    sensors.FAULTS,
     bmc.FAULTS,
     load.FAULTS,
     witness.FAULTS,

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from faults.registry import FaultKind
-from faults.trigger_text import ROLES
 from testbed.errors import UsageError
 from testbed.site import NODES, SEGMENTS, VM_NAME, WITNESSES
 
+ROLES = ("primary", "backup")
 BOTH = "+"
 INNER = ("daemon", "guest", "replication")  # what runs in a node and can be broken by itself
 HOST = "host"

@@ -17,9 +17,15 @@ from contextlib import AsyncExitStack
 from importlib.metadata import entry_points
 from pathlib import Path
 
-from testbed import by_hand, by_hand_verbs, doctor, metric_history, pace, replica_look
+from testbed import pace
+from testbed.bed import Session
+from testbed.bed.session import describe
+from testbed.by_hand import desk
+from testbed.by_hand import verbs as by_hand_verbs
 from testbed.errors import HostError, TestbedError, UsageError
-from testbed.session import Session, describe
+from testbed.figures import history
+from testbed.host import doctor
+from testbed.replica import look as replica_look
 from testbed.site import SiteOptions
 
 EXIT_FAILED, EXIT_REFUSED, EXIT_INTERRUPTED = 1, 2, 130
@@ -54,7 +60,7 @@ def _main(argv: list[str] | None) -> int:
     pace.add_option(up)
     up.set_defaults(act=_up)
     by_hand_verbs.register(verbs)
-    metric_history.register(verbs)
+    history.register(verbs)
     look = verbs.add_parser("replicas", help="compare the nodes' copies of the VM's disk; exit code 0 equal, 1 not")
     look.add_argument("directory", type=Path, help="where the disks are: as files, or as sockets of a bed that is up")
     look.set_defaults(act=lambda args: replica_look.main(args.directory))
@@ -95,7 +101,7 @@ def _is_unread() -> bool:
 
 def _up(args: argparse.Namespace) -> int:
     async def stay() -> None:
-        async with Session(args.out, SiteOptions()) as session, by_hand.serving(session.bed) as orders:
+        async with Session(args.out, SiteOptions()) as session, desk.serving(session.bed) as orders:
             await session.protect(cold=args.cold)
             async with AsyncExitStack() as stack:
                 for entry in entry_points(group="testbed.up"):

@@ -1,4 +1,4 @@
-"""pytest options of the bed; system tests begin with a `testbed.session.Session` in the directory given here."""
+"""pytest options of the bed; system tests begin with a `testbed.bed.Session` in the directory given here."""
 
 from __future__ import annotations
 

@@ -1,5 +1,7 @@
 """The addresses of the bed and the documents that tell the product about them (schema avance.site/1); pure.
 
+It also knows where the checkout is, for what is started or read in it.
+
 A product with another site schema gets a builder of its own beside `avance_site`, chosen by the image manifest.
 """
 
@@ -8,10 +10,12 @@ from __future__ import annotations
 import hashlib
 import hmac
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from testbed.errors import UsageError
 
+ROOT = Path(__file__).resolve().parent.parent  # of the checkout
 NODES = ("a", "b")
 PRIVATE, PUBLIC = "priv0", "biz0"
 CLIENT_PORT, OUTSIDE_PORT = "client.biz0", "outside.biz0"

@@ -97,7 +97,7 @@ def test_planted_violation_is_found(path: str, code: str, expected: str) -> None
         ("avance/core/x.py", '"""D."""\nfrom avance.core import model\nimport enum'),
         ("avance/adapters/x.py", '"""D."""\nfrom avance import clock\nfrom avance.adapters import process'),
         ("faults/x.py", '"""D."""\nimport testbed.switch\nimport random\nr = random.Random(3)'),
-        ("testbed/qmp.py", '"""D."""\nimport qemu.qmp'),
+        ("testbed/node/qmp.py", '"""D."""\nimport qemu.qmp'),
         ("testbed/x.py", OWNED_TASK),
         ("testbed/x.py", '"""D."""\ntry:\n    f()\nexcept BaseException:\n    g()\n    raise'),
         ("tests/unit/test_x.py", '"""D."""\nimport pytest\nm = pytest.mark.skipif(x, reason="no KVM")'),

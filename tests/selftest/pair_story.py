@@ -14,10 +14,9 @@ from pathlib import Path
 from faults.fault import Fault, FaultVerdict, Proof
 from faults.registry import UNDILATED
 from testbed import pace
-from testbed.bed import Bed
+from testbed.bed import Bed, Session
+from testbed.client.ledger import Ledger
 from testbed.errors import GuestCommandError, TestbedError
-from testbed.ledger import Ledger
-from testbed.session import Session
 from testbed.site import SiteOptions
 from testbed.wait import wait_until
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from faults.clock import ClockApart, ClockDrift, ClockJump
+from faults.kinds.clock import ClockApart, ClockDrift, ClockJump
 from tests.selftest.pair_story import Case, Told, check, tell
 
 pytestmark = [pytest.mark.selftest, pytest.mark.timeout(3600)]

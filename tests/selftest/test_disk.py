@@ -12,7 +12,8 @@ from typing import cast
 
 import pytest
 
-from faults.disk import (
+from faults.fault import FaultVerdict, Proof
+from faults.kinds.disk import (
     DiskBitRot,
     DiskFault,
     DiskFull,
@@ -30,18 +31,17 @@ from faults.disk import (
     machine_failures,
     try_read,
 )
-from faults.fault import FaultVerdict, Proof
-from faults.power import cut_power
-from testbed import machine as machine_module
+from faults.kinds.node.power import cut_power
 from testbed.bed import Bed
+from testbed.disk.server import NbdClient, NbdDisk
 from testbed.errors import MachineError
 from testbed.history import History
-from testbed.machine import Machine
-from testbed.machine_spec import DiskSpec, MachineSpec, NbdDiskSpec
-from testbed.qmp import QmpLost
-from testbed.storage import NbdClient, NbdDisk
+from testbed.node import machine as machine_module
+from testbed.node.machine import Machine
+from testbed.node.qmp import QmpLost
+from testbed.node.spec import DiskSpec, MachineSpec, NbdDiskSpec
 from testbed.wait import wait_for_record
-from tests.unit.faults.disk_bed import DiskBed, disk_bed
+from tests.unit.faults.kinds.disk_bed import DiskBed, disk_bed
 
 pytestmark = [
     pytest.mark.selftest,

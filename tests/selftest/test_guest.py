@@ -8,19 +8,10 @@ from pathlib import Path
 import pytest
 
 from faults.fault import FaultVerdict, Proof
-from faults.guest import (
-    GuestCrash,
-    GuestCrashLoop,
-    GuestFault,
-    GuestHang,
-    GuestRefusesToDie,
-    GuestShutdown,
-    ping,
-)
-from testbed import guests
-from testbed.bed import Bed
+from faults.kinds.guest import GuestCrash, GuestCrashLoop, GuestFault, GuestHang, GuestRefusesToDie, GuestShutdown, ping
+from testbed.bed import Bed, Session
 from testbed.errors import UsageError
-from testbed.session import Session
+from testbed.node import domains
 from testbed.site import SiteOptions
 
 pytestmark = [pytest.mark.selftest, pytest.mark.timeout(3600)]
@@ -45,7 +36,7 @@ async def once(bed: Bed, fault: GuestFault, *, sabotage: bool) -> tuple[Proof, s
     return proof, before, await ping(bed)
 
 
-async def story(out: Path) -> tuple[Told, Told, dict[str, guests.Domain]]:
+async def story(out: Path) -> tuple[Told, Told, dict[str, domains.Domain]]:
     """All faults, sabotaged and real, one after the other on one pair."""
     real: Told = {}
     sabotaged: Told = {}
@@ -58,18 +49,18 @@ async def story(out: Path) -> tuple[Told, Told, dict[str, guests.Domain]]:
             sabotaged[kind.name] = await once(bed, kind("web"), sabotage=True)
             fault = kind("web", crashes=2) if kind is GuestCrashLoop else kind("web")
             real[kind.name] = await once(bed, fault, sabotage=False)
-        left = guests.runners(await guests.where_runs(bed.nodes, "web"))
+        left = domains.runners(await domains.where_runs(bed.nodes, "web"))
     return real, sabotaged, left
 
 
 @pytest.fixture(scope="module")
-def told(tmp_path_factory: pytest.TempPathFactory) -> tuple[Told, Told, dict[str, guests.Domain]]:
+def told(tmp_path_factory: pytest.TempPathFactory) -> tuple[Told, Told, dict[str, domains.Domain]]:
     """The story, told once for all tests."""
     return asyncio.run(story(tmp_path_factory.mktemp("guest") / "run"))
 
 
 @pytest.mark.parametrize("name", [kind.name for kind in KINDS])
-def test_the_fault_is_there_and_is_healed(told: tuple[Told, Told, dict[str, guests.Domain]], name: str) -> None:
+def test_the_fault_is_there_and_is_healed(told: tuple[Told, Told, dict[str, domains.Domain]], name: str) -> None:
     """The fault is confirmed from elsewhere, and afterwards the service answers again."""
     proof, before, after = told[0][name]
     print(name, proof)
@@ -82,7 +73,7 @@ def test_the_fault_is_there_and_is_healed(told: tuple[Told, Told, dict[str, gues
 
 @pytest.mark.parametrize("name", [kind.name for kind in KINDS])
 def test_a_fault_that_did_not_happen_is_a_mismatch(
-    told: tuple[Told, Told, dict[str, guests.Domain]], name: str
+    told: tuple[Told, Told, dict[str, domains.Domain]], name: str
 ) -> None:
     """An injector that does nothing is found out, and the service answers after heal."""
     proof, _, after = told[1][name]
@@ -90,6 +81,6 @@ def test_a_fault_that_did_not_happen_is_a_mismatch(
     assert after is not None
 
 
-def test_one_copy_of_the_vm_is_left(told: tuple[Told, Told, dict[str, guests.Domain]]) -> None:
+def test_one_copy_of_the_vm_is_left(told: tuple[Told, Told, dict[str, domains.Domain]]) -> None:
     """After all these ends and starts exactly one node runs the VM."""
     assert len(told[2]) == 1

@@ -15,20 +15,20 @@ from typing import cast
 
 import pytest
 
-from faults.bmc import BmcDeadWithNode, BmcLying, BmcSlow, BmcUnreachable, runs
 from faults.fault import Fault, FaultVerdict, Proof
-from faults.hardware import FanStopped, MemoryFault, Overheating, PowerSupplyLost, read_over_lan
+from faults.kinds.hardware.bmc import BmcDeadWithNode, BmcLying, BmcSlow, BmcUnreachable, runs
+from faults.kinds.hardware.sensors import FanStopped, MemoryFault, Overheating, PowerSupplyLost, read_over_lan
 from testbed.bed import Bed
-from testbed.bmc import Bmc, NodePower
-from testbed.endpoint import Endpoint
+from testbed.bmc.bmc import Bmc, NodePower
+from testbed.bmc.client import IpmiClient, IpmiFailed
+from testbed.disk.server import NbdDisk
 from testbed.history import History
-from testbed.ipmi_client import IpmiClient, IpmiFailed
-from testbed.machine import Machine
-from testbed.machine_spec import DiskSpec, MachineSpec
-from testbed.storage import NbdDisk
-from testbed.switch_client import Switch
+from testbed.lan.endpoint import Endpoint
+from testbed.node.machine import Machine
+from testbed.node.spec import DiskSpec, MachineSpec
+from testbed.switch.client import Switch
 from testbed.wait import wait_until
-from tests.unit.testbed.bmc_bench import bmc_bench
+from tests.unit.testbed.bmc.bmc_bench import bmc_bench
 
 pytestmark = [
     pytest.mark.selftest,

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from faults.bmc import runs
 from faults.fault import FaultVerdict, Proof
-from faults.hardware import FanStopped, read_in_node
-from testbed.session import Session
+from faults.kinds.hardware.bmc import runs
+from faults.kinds.hardware.sensors import FanStopped, read_in_node
+from testbed.bed import Session
 from testbed.site import SiteOptions
 from testbed.wait import wait_until
 

@@ -14,15 +14,15 @@ from typing import Any
 
 import pytest
 
-from testbed.endpoint import Endpoint
+from testbed.client.levels import ProbeLevels, Targets, tcp_orders
+from testbed.client.probe import Probe
+from testbed.client.tcp_probe import TcpProbe
 from testbed.history import History
-from testbed.levels import ProbeLevels, Targets, tcp_orders
-from testbed.probe import Probe
+from testbed.lan.endpoint import Endpoint
 from testbed.process import Child
-from testbed.switch_client import Direction, Switch
-from testbed.tcp_probe import TcpProbe
+from testbed.switch.client import Direction, Switch
 from testbed.wait import wait_for_record, wait_until
-from tests.unit.testbed import netns_server as server
+from tests.unit.testbed.client import netns_server as server
 
 pytestmark = pytest.mark.selftest
 
@@ -68,7 +68,7 @@ def with_world(story: Callable[[World], Awaitable[None]]) -> None:
             delay = directory / "delay"
             delay.write_text("0")
             own, remote = directory / "q-a.biz0", directory / "s-a.biz0"
-            argv = [sys.executable, "-m", "tests.unit.testbed.netns_server", str(own), str(remote), str(delay)]
+            argv = [sys.executable, "-m", "tests.unit.testbed.client.netns_server", str(own), str(remote), str(delay)]
             log = directory / "server.log"
             orders = tcp_orders(
                 directory, "tcp.biz0", ip="10.77.0.101", mac="02:77:00:00:01:01", prefix=24, target=server.IP,

@@ -14,18 +14,16 @@ from typing import cast
 
 import pytest
 
-from faults import link
-from faults import link_frames as frames
-from faults import link_traffic as traffic
 from faults.fault import Fault, FaultVerdict
-from testbed import packets
+from faults.kinds.link import cut, frames, traffic
 from testbed.bed import Bed
 from testbed.errors import TestbedError, UsageError
 from testbed.history import History
-from testbed.machine import Machine
-from testbed.machine_spec import MachineSpec, NicSpec
-from testbed.node import Node
-from testbed.switch_client import Direction, Switch
+from testbed.lan import packets
+from testbed.node.machine import Machine
+from testbed.node.node import Node
+from testbed.node.spec import MachineSpec, NicSpec
+from testbed.switch.client import Direction, Switch
 from tests.selftest.wire_pair import LEFT, LONG_BYTES, RIGHT, SEGMENTS, Heard, run_story, sabotaged
 
 pytestmark = [pytest.mark.selftest, pytest.mark.timeout(120)]
@@ -86,10 +84,10 @@ class Case:
 W = 0.5
 CASES = {
     "link.cut": Case(
-        lambda: link.Cut(LEFT, window_s=W), lambda seen: all_lost(seen[LEFT]) and all_lost(seen[RIGHT])
+        lambda: cut.Cut(LEFT, window_s=W), lambda seen: all_lost(seen[LEFT]) and all_lost(seen[RIGHT])
     ),
     "link.cut_one_way": Case(
-        lambda: link.CutOneWay(LEFT, window_s=W), lambda seen: all_lost(seen[LEFT]) and lost(seen[RIGHT]) <= EDGE
+        lambda: cut.CutOneWay(LEFT, window_s=W), lambda seen: all_lost(seen[LEFT]) and lost(seen[RIGHT]) <= EDGE
     ),
     "link.loss": Case(
         lambda: traffic.Loss(LEFT, probability=0.3, window_s=W),
@@ -194,7 +192,7 @@ def test_silence_proves_nothing(name: str) -> None:
 
 def test_the_table_names_every_link_fault() -> None:
     """No fault of the family is without its self-test."""
-    assert {str(kind.name) for kind in link.FAULTS} == {*CASES, "link.carrier_loss"}
+    assert {str(kind.name) for kind in cut.FAULTS} == {*CASES, "link.carrier_loss"}
 
 
 @pytest.mark.parametrize("name", sorted(CASES))
@@ -215,7 +213,7 @@ class OneMachine:
     nodes: dict[str, Node] = field(default_factory=dict)
 
 
-async def carrier(fault: link.CarrierLoss) -> tuple[FaultVerdict, dict[str, object], bool]:
+async def carrier(fault: cut.CarrierLoss) -> tuple[FaultVerdict, dict[str, object], bool]:
     """The life of a carrier loss on a real QEMU; the last value: heal was content."""
     with tempfile.TemporaryDirectory(prefix="tb-") as name, History() as history:
         directory = Path(name)
@@ -244,7 +242,7 @@ async def carrier(fault: link.CarrierLoss) -> tuple[FaultVerdict, dict[str, obje
 @needs_qemu
 def test_a_card_without_carrier_does_not_even_announce_itself() -> None:
     """QEMU itself sends the announcement, so silence means the link; after heal it comes again."""
-    verdict, evidence, healed = asyncio.run(carrier(link.CarrierLoss(LEFT, window_s=1.0)))
+    verdict, evidence, healed = asyncio.run(carrier(cut.CarrierLoss(LEFT, window_s=1.0)))
     assert verdict is FaultVerdict.CONFIRMED, evidence
     assert healed
 
@@ -253,6 +251,6 @@ def test_a_card_without_carrier_does_not_even_announce_itself() -> None:
 def test_a_carrier_loss_that_does_nothing_is_found_out() -> None:
     """The card still announces itself: a mismatch."""
     verdict, evidence, _ = asyncio.run(
-        carrier(cast("link.CarrierLoss", sabotaged(link.CarrierLoss(LEFT, window_s=1.0))))
+        carrier(cast("cut.CarrierLoss", sabotaged(cut.CarrierLoss(LEFT, window_s=1.0))))
     )
     assert verdict is FaultVerdict.MISMATCH, evidence

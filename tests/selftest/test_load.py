@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from faults.load import LoadCpu, LoadHost, LoadIo, LoadMemory
+from faults.kinds.load import LoadCpu, LoadHost, LoadIo, LoadMemory
 from tests.selftest.pair_story import Case, Told, check, tell
 
 pytestmark = [pytest.mark.selftest, pytest.mark.timeout(3600)]

@@ -7,13 +7,14 @@ from collections.abc import Callable
 
 import pytest
 
-from faults import hypervisor, silence
 from faults.fault import Fault, FaultVerdict, Proof
-from faults.hypervisor import NodeHypervisorHang, NodeHypervisorPanic, NodeNmi, NodePanic
-from faults.node import NodeFreeze, NodeKill, NodePause
-from faults.node_late import NodeSlow, NodeStaleBurst
+from faults.kinds.evidence import silence
+from faults.kinds.node import hypervisor
+from faults.kinds.node.hypervisor import NodeHypervisorHang, NodeHypervisorPanic, NodeNmi, NodePanic
+from faults.kinds.node.late import NodeSlow, NodeStaleBurst
+from faults.kinds.node.whole import NodeFreeze, NodeKill, NodePause
 from testbed.bed import Bed
-from testbed.switch_client import Direction, Switch
+from testbed.switch.client import Direction, Switch
 from testbed.wait import OwnedTask
 from tests.selftest.tiny_node import LINKS, TinyBed, needs_qemu, tiny_bed
 from tests.unit.testbed.wire import EVERYBODY, MAC_B, ether

@@ -12,12 +12,12 @@ from pathlib import Path
 import pytest
 
 from testbed import site
-from testbed.endpoint import Endpoint
-from testbed.finding import Finding, State
 from testbed.history import History
-from testbed.oracle_multicast import PER_SECOND_MAX
-from testbed.oracles import bed_scene, judge_history
-from testbed.switch_client import Direction, Switch
+from testbed.judge.finding import Finding, State
+from testbed.judge.multicast import PER_SECOND_MAX
+from testbed.judge.oracles import bed_scene, judge_history
+from testbed.lan.endpoint import Endpoint
+from testbed.switch.client import Direction, Switch
 from testbed.wait import wait_for_record, wait_until
 
 pytestmark = [pytest.mark.selftest, pytest.mark.timeout(60)]

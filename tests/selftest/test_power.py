@@ -12,17 +12,18 @@ from random import Random
 
 import pytest
 
-from faults import power, silence
 from faults.fault import FaultVerdict, Proof
-from faults.power import PowerCut, PowerCutBoth, PowerFlicker, PowerReset, PowerShutdown, cut_power
+from faults.kinds.evidence import silence
+from faults.kinds.node import power
+from faults.kinds.node.power import PowerCut, PowerCutBoth, PowerFlicker, PowerReset, PowerShutdown, cut_power
 from testbed.bed import Bed
+from testbed.disk.server import NbdClient, NbdDisk
 from testbed.history import History
-from testbed.machine import Machine
-from testbed.machine_spec import DiskSpec, MachineSpec
+from testbed.node.machine import Machine
+from testbed.node.spec import DiskSpec, MachineSpec
 from testbed.process import Child
-from testbed.storage import NbdClient, NbdDisk
 from testbed.wait import OwnedTask, wait_for_record, wait_until
-from tests.unit.faults.disk_bed import DiskBed, SmallMachine, disk_bed
+from tests.unit.faults.kinds.disk_bed import DiskBed, SmallMachine, disk_bed
 
 pytestmark = [
     pytest.mark.selftest,

@@ -4,8 +4,13 @@ from __future__ import annotations
 
 import pytest
 
-from faults.process import ProcessKill, ProcessStop, ProcessStopFor
-from faults.process_starved import ProcessFileSystemFull, ProcessNoFileDescriptors, ProcessOutOfMemory, ProcessSlow
+from faults.kinds.process.starved import (
+    ProcessFileSystemFull,
+    ProcessNoFileDescriptors,
+    ProcessOutOfMemory,
+    ProcessSlow,
+)
+from faults.kinds.process.stopped import ProcessKill, ProcessStop, ProcessStopFor
 from tests.selftest.pair_story import Case, Told, check, tell
 
 pytestmark = [pytest.mark.selftest, pytest.mark.timeout(3600)]

@@ -11,9 +11,9 @@ from collections.abc import Awaitable, Callable
 import pytest
 
 from faults.fault import Fault, FaultVerdict
-from faults.witness import WitnessLostStorage, WitnessStop
+from faults.kinds.witness import WitnessLostStorage, WitnessStop
 from testbed.bed import Bed
-from tests.unit.testbed.witness_bench import WitnessBench, witness_bench
+from tests.unit.testbed.world.witness_bench import WitnessBench, witness_bench
 
 pytestmark = pytest.mark.selftest
 

@@ -15,10 +15,10 @@ import pytest
 from testbed.bed import Bed
 from testbed.errors import MachineError
 from testbed.history import History
-from testbed.machine import Machine
-from testbed.machine_spec import DirectBoot, DiskSpec, MachineSpec, NicSpec
+from testbed.node.machine import Machine
+from testbed.node.spec import DirectBoot, DiskSpec, MachineSpec, NicSpec
 from testbed.process import run
-from testbed.switch_client import Switch
+from testbed.switch.client import Switch
 from testbed.wait import wait_for_record, wait_until
 
 SOURCE = Path(__file__).with_name("tiny_guest.S")

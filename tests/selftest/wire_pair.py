@@ -15,11 +15,11 @@ from pathlib import Path
 from typing import cast
 
 from faults.fault import Fault, Proof
-from testbed import packets
 from testbed.bed import Bed
 from testbed.history import History
-from testbed.node import Node
-from testbed.switch_client import Switch
+from testbed.lan import packets
+from testbed.node.node import Node
+from testbed.switch.client import Switch
 from testbed.wait import OwnedTask
 from tests.unit.testbed.wire import Device
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from faults.schedule import Schedule, check, dump
-from faults.step import Step
-from faults.trigger import Anchor, Moment, Trigger
+from faults.schedule.schedule import Schedule, check, dump
+from faults.schedule.step import Step
+from faults.schedule.trigger import Anchor, Moment, Trigger
 from testbed.errors import UsageError
 from testbed.site import SiteOptions
 from tests.sim.inject import SIM_ONLY, Fault

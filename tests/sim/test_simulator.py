@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from avance.core.model import DiskState, PairState
-from faults.schedule import parse
+from faults.schedule.schedule import parse
 from testbed.errors import UsageError
 from tests.playbook import WEB, A, B
 from tests.sim import __main__ as command

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from testbed.by_hand_verbs import speed
+from testbed.by_hand.verbs import speed
 from tests.budget import Plugin
 from tests.system.worth import TESTS
 

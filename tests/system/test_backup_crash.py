@@ -9,12 +9,12 @@ from pathlib import Path
 import pytest
 
 from faults.fault import FaultVerdict, Proof
-from faults.node import NodeKill
-from testbed import ledger as book
+from faults.kinds.node.whole import NodeKill
 from testbed import site
-from testbed.ledger import Ledger, LedgerVerdict, Verdict
-from testbed.outage import Summary
-from testbed.session import Session
+from testbed.bed import Session
+from testbed.client import ledger as book
+from testbed.client.ledger import Ledger, LedgerVerdict, Verdict
+from testbed.client.outage import Summary
 from testbed.site import SiteOptions
 
 pytestmark = pytest.mark.timeout(3600)

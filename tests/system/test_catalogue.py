@@ -15,11 +15,11 @@ from pathlib import Path
 import pytest
 
 import faults
-from faults.scenario import run_schedule
-from faults.schedule import expand, load
-from faults.summary import summary
-from testbed import report
-from testbed.result import NEEDED_ORACLES, Result, Verdict
+from faults.run.scenario import run_schedule
+from faults.run.summary import summary
+from faults.schedule.schedule import expand, load
+from testbed.judge.result import NEEDED_ORACLES, Result, Verdict
+from testbed.report import page as report
 
 pytestmark = pytest.mark.timeout(3600)  # what a run waits for has its own deadlines; this one only ends a hung harness
 

@@ -11,10 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from testbed.bed import Bed
-from testbed.ledger import Ledger
-from testbed.node import Node
-from testbed.session import Session
+from testbed.bed import Bed, Session
+from testbed.client.ledger import Ledger
+from testbed.node.node import Node
 from testbed.site import NODE_ADDRESSES, PRIVATE, SiteOptions
 
 pytestmark = pytest.mark.timeout(3600)

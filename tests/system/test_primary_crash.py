@@ -10,13 +10,13 @@ from pathlib import Path
 
 import pytest
 
-from faults.node import NodeKill
-from faults.scenario import primary_crash, run_schedule
-from faults.summary import summary
-from testbed import report
+from faults.kinds.node.whole import NodeKill
+from faults.run.scenario import primary_crash, run_schedule
+from faults.run.summary import summary
 from testbed.bed import Bed
 from testbed.errors import HostError
-from testbed.result import Result, Verdict
+from testbed.judge.result import Result, Verdict
+from testbed.report import page as report
 from testbed.site import SiteOptions
 
 # What these tests wait for has its own deadlines; this one only ends a hung harness.

@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from testbed import process, report
+from testbed import process
+from testbed.report import page as report
 
 ROOT = Path(__file__).resolve().parents[2]
 CHROMIUM = shutil.which("chromium")

@@ -10,12 +10,13 @@ from pathlib import Path
 
 import pytest
 
-from faults.scenario import primary_crash, run_schedule
-from faults.step import Step
-from faults.summary import summary
-from faults.trigger import Trigger
-from testbed import report, speed, speedometer
-from testbed.result import Result, Verdict
+from faults.run.scenario import primary_crash, run_schedule
+from faults.run.summary import summary
+from faults.schedule.step import Step
+from faults.schedule.trigger import Trigger
+from testbed.host import speed, speedometer
+from testbed.judge.result import Result, Verdict
+from testbed.report import page as report
 from testbed.site import SiteOptions
 
 pytestmark = pytest.mark.timeout(3600)

@@ -7,8 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from testbed.bed import Bed
-from testbed.session import Session
+from testbed.bed import Bed, Session
 from testbed.site import SiteOptions
 
 pytestmark = pytest.mark.timeout(3600)

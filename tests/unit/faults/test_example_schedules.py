@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 import faults
-from faults.schedule import expand, load, resolve
+from faults.schedule.schedule import expand, load, resolve
 
 FILES = sorted((Path(str(faults.__file__)).parent / "schedules").glob("*.jsonl"))
 

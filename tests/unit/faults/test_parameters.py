@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from faults.link_traffic import Loss
+from faults.kinds.link.traffic import Loss
 from faults.parameters import converted, nearest, parameters_of
 from testbed.errors import UsageError
-from testbed.switch_client import Direction
+from testbed.switch.client import Direction
 
 
 class Colour(StrEnum):

@@ -7,13 +7,13 @@ import re
 import pytest
 
 from faults import registry
-from faults.link import FAULTS as LINK_FAULTS
-from faults.link import CutOneWay
-from faults.power import PowerCut
+from faults.kinds.link.cut import FAULTS as LINK_FAULTS
+from faults.kinds.link.cut import CutOneWay
+from faults.kinds.node.power import PowerCut
 from faults.registry import build, check, find, kind_of, kinds, step_seed
 from testbed import pace
 from testbed.errors import UsageError
-from testbed.switch_client import Direction
+from testbed.switch.client import Direction
 
 
 def test_every_fault_can_be_listed() -> None:

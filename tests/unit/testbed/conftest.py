@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from testbed.tls import ensure_credentials
+from testbed.world.tls import ensure_credentials
 
 
 def _ignore(_text: str) -> None:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import struct
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -13,14 +14,14 @@ from typing import Any
 import pytest
 
 from images.manifest import PRODUCT
-from testbed import speedometer
 from testbed.bed import Bed, BedOptions
 from testbed.history import History
-from testbed.host import Accelerator
-from testbed.image import Image, load
+from testbed.host import speedometer
+from testbed.host.accelerator import Accelerator
+from testbed.host.speed import Measured
+from testbed.node.image import Image, load
 from testbed.progress import Progress
 from testbed.site import SiteOptions
-from testbed.speed import Measured
 from testbed.wait import wait_until
 
 WITNESS = PRODUCT["witness"]
@@ -117,3 +118,23 @@ async def all_gone(pids: list[int]) -> None:
         return not any(runs(pid) for pid in pids)
 
     await wait_until(none_left, what=f"the end of the processes {pids}", timeout_s=100, poll_s=0.02)
+
+
+def with_bed(
+    tmp_path: Path, cache: Path, scenario: Callable[[Bed], Awaitable[None]], *, options: SiteOptions | None = None
+) -> None:
+    """Run the scenario in a bed whose world is up; afterwards no process and no socket may be left."""
+
+    async def whole() -> None:
+        with History() as history:
+            bed = cold_bed(tmp_path, cache, history, site=options)
+            try:
+                async with bed:
+                    await scenario(bed)
+            finally:
+                pids = [entry.fields["pid"] for entry in history if entry.kind == "started"]
+                await all_gone([pid for pid in pids if isinstance(pid, int)])
+            assert not bed.sockets.exists()
+            assert not (tmp_path / "run" / "disks").exists()
+
+    asyncio.run(whole())

@@ -16,8 +16,8 @@ from typing import Self
 import pytest
 
 from testbed import __main__ as command
+from testbed.by_hand.orders import SOCKET, Orders
 from testbed.errors import HostError, MachineError, UsageError
-from testbed.orders import SOCKET, Orders
 from testbed.process import run
 from testbed.site import SiteOptions
 from tests.unit.testbed.small_image import own_host

@@ -10,7 +10,7 @@ import time
 import pytest
 
 from testbed import pace
-from testbed.attempts import Attempts
+from testbed.client.attempts import Attempts
 from testbed.errors import UsageError, WaitTimeout
 from testbed.history import History
 from testbed.site import AUTO

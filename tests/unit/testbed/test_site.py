@@ -10,9 +10,10 @@ from typing import Any
 
 import pytest
 
-from testbed import outside, site, tls
+from testbed import site
 from testbed.errors import UsageError
 from testbed.site import SiteOptions
+from testbed.world import outside, tls
 
 SCHEMA = Path(__file__).resolve().parents[3] / "avance" / "schema" / "site.json"
 TYPES: dict[str, tuple[type, ...]] = {

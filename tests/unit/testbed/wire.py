@@ -7,8 +7,8 @@ import socket
 from pathlib import Path
 from typing import Any
 
-from testbed.switch import SwitchCore
-from testbed.switch_control import Request
+from testbed.switch.control import Control, Request
+from testbed.switch.core import SwitchCore
 
 SEGMENTS = {"priv0": ["a.priv0", "b.priv0"], "biz0": ["a.biz0", "b.biz0", "client.biz0"]}
 MAC_A, MAC_B, MAC_VM = "52:54:00:77:00:01", "52:54:00:77:00:02", "00:16:3e:77:00:20"
@@ -54,6 +54,7 @@ class Bench:
     def __init__(self, directory: Path) -> None:
         self.directory = directory
         self.core = SwitchCore(directory, SEGMENTS, queue_frames=5)
+        self.listener = Control(self.core, directory / "control")
         self.devices = {name: Device(directory, name) for names in SEGMENTS.values() for name in names}
         self.control = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         self.control.connect(str(directory / "control"))
@@ -101,6 +102,7 @@ class Bench:
 
     def close(self) -> None:
         """Close all."""
+        self.listener.close()
         self.core.close()
         self.control.close()
         for device in self.devices.values():

@@ -17,7 +17,7 @@ from avance.adapters.callhome import AlertQueue, deliver, oldest
 from avance.config import CallHome
 from avance.core import alerts
 from avance.parsed import Json
-from testbed.tls import Credentials, ensure_credentials
+from testbed.world.tls import Credentials, ensure_credentials
 from tests.playbook import PRIV, WEB, A
 from tests.unit.avance.adapters.tools import beside, until
 from tests.unit.avance.schema_check import complaints

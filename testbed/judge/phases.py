@@ -1,0 +1,66 @@
+"""The phases of a recovery, each stamped by a source of its own, from the merged records of a run; pure.
+
+A phase that no source has stamped is absent, never 0. This module must never take the product's word for what the wire
+or the client can tell: the journal dates decisions, the switch dates frames, the probe dates the service.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from testbed.history import Record
+from testbed.milestones import milestone_of
+from testbed.site import VM_MAC
+
+# Phase -> the milestone that dates it, for what happens inside a node and nobody else can see.
+MILESTONES = {
+    "detect": "peer_lost",
+    "decide": "epoch_saved",
+    "promote": "disk_promoted",
+    "vm_start": "vm_start_commanded",
+}
+PHASES = ("detect", "decide", "fence", "promote", "vm_start", "guest_up", "service_up", "redundancy")
+TAKEOVER = ("detect", "decide", "promote", "vm_start", "guest_up", "service_up")
+SOURCES = {
+    **dict.fromkeys(MILESTONES, "journal of the surviving node"),
+    "fence": "process and events of the old node's machine",
+    "guest_up": "first frame of the VM at another port of the switch",
+    "service_up": "first of five good answers in a row to the client",
+    "redundancy": "journals of both nodes, and the status of both",
+}
+MACHINE_ENDS = ("killed", "died", "quit")
+MACHINE_EVENTS = ("RESET", "SHUTDOWN", "WATCHDOG")
+
+
+@dataclass(frozen=True)
+class Recovery:
+    """What the records must be searched for: the primary before the fault, its peer, and since when."""
+
+    old: str
+    new: str
+    since_s: float
+
+
+def stamp(records: Iterable[Record], recovery: Recovery) -> dict[str, float]:
+    """Return the times (of the records' clock) of all phases that the records can date but service and redundancy."""
+    found: dict[str, float] = {}
+    for record in records:
+        if record.t_s >= recovery.since_s:
+            phase = _phase(record, recovery)
+            if phase is not None:
+                found.setdefault(phase, record.t_s)
+    return found
+
+
+def _phase(record: Record, recovery: Recovery) -> str | None:
+    if record.source == f"journal.{recovery.new}":
+        milestone = milestone_of(record)
+        return next((phase for phase, name in MILESTONES.items() if name == milestone), None)
+    if record.source == f"machine.{recovery.old}" and record.kind in MACHINE_ENDS:
+        return "fence"
+    if record.source == f"qmp.{recovery.old}" and record.fields.get("event") in MACHINE_EVENTS:
+        return "fence"
+    if record.source == "switch" and record.kind == "claim" and record.fields.get("mac") == VM_MAC:
+        return "guest_up" if str(record.fields.get("port")).startswith(f"{recovery.new}.") else None
+    return None

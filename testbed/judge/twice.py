@@ -1,0 +1,203 @@
+"""Was the same VM running twice at once? A pure judge over moments at which one running instance was seen alive.
+
+Two sources, judged apart: what each node's dom0 lists (a domain of one life of the node is one instance), and the boot
+id in each answer of the service (one boot is one instance, wherever it runs). A sighting says "alive at some moment of
+this window", because the question and the answer take time. An instance that was seen twice lived all the time between.
+It must never call two windows that merely touch an overlap, and never take an unwatched time for a clean one.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from testbed.judge.dual_active import Entry
+from testbed.judge.finding import Finding, blind, holds, violated
+
+DOMAINS, BOOTS = "vm_twice.domains", "vm_twice.boots"
+GAP_MAX_S = 5.0  # a living node that was not looked at for longer than this could have hidden a VM
+
+BOOTS_SOURCE = "boots"  # the slow probe that asks the VM which boot of it answers
+
+Window = tuple[float, float]
+
+
+@dataclass(frozen=True)
+class Alive:
+    """One instance of the VM was alive at some moment from `from_s` to `to_s`."""
+
+    instance: str
+    from_s: float
+    to_s: float
+
+
+@dataclass(frozen=True)
+class Domains:
+    """What one dom0 listed: the running domains with the VM's name, as (domain number, state letters)."""
+
+    node: str
+    life: str  # names one boot of the node: domain numbers begin again with the next one
+    asked_s: float
+    answered_s: float
+    running: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Twice:
+    """Two instances that certainly lived at the same time, and when."""
+
+    instances: tuple[str, str]
+    from_s: float
+    to_s: float
+
+    def __str__(self) -> str:
+        return f"{' and '.join(self.instances)} ran at once, from {self.from_s:.3f} to {self.to_s:.3f} s"
+
+
+def boots_anew(record: Entry) -> str:
+    """The node whose machine begins to boot with this record, switched on or reset, or the empty text."""
+    area, _, node = record.source.partition(".")
+    is_reset = area == "qmp" and record.fields.get("event") == "RESET"
+    return node if is_reset or (area == "machine" and record.kind == "started") else ""
+
+
+def is_running(state: str) -> bool:
+    """Whether a domain with these state letters of `xl list` may execute: not paused, shut down, crashed or dying."""
+    return not set(state) & set("pscd")
+
+
+def domains_of(records: Iterable[Entry], vm: str) -> list[Domains]:
+    """The lists in a history: records `guests domains` with node, asked_s and domains of name, id and state.
+
+    A node that was reset or switched on begins a new life, in which its domains are numbered from the beginning.
+    """
+    lives: dict[str, int] = {}
+    found: list[Domains] = []
+    for record in records:
+        node = boots_anew(record)
+        if node:
+            lives[node] = lives.get(node, 0) + 1
+        if record.source != "guests" or record.kind != "domains":
+            continue
+        fields = record.fields
+        name, asked_s, listed = fields["node"], fields["asked_s"], fields["domains"]
+        assert isinstance(name, str)
+        assert isinstance(asked_s, float)
+        assert isinstance(listed, Sequence)
+        running = tuple(int(item["id"]) for item in listed if item["name"] == vm and is_running(item["state"]))
+        found.append(Domains(name, str(lives.get(name, 0)), asked_s, record.t_s, running))
+    return found
+
+
+def boots_of(records: Iterable[Entry]) -> list[Alive]:
+    """The answers in a history that name a boot: records `boots` of a ping probe with `boot` and `intended_s`."""
+    found = []
+    for record in records:
+        boot, asked_s = record.fields.get("boot"), record.fields.get("intended_s")
+        if record.source == BOOTS_SOURCE and isinstance(boot, str) and isinstance(asked_s, float):
+            found.append(Alive(f"boot {boot}", asked_s, record.t_s))
+    return found
+
+
+def alive(lists: Iterable[Domains]) -> list[Alive]:
+    """Each running domain of each list as a sighting."""
+    return [
+        Alive(f"domain {number} of node {seen.node} (life {seen.life})", seen.asked_s, seen.answered_s)
+        for seen in lists
+        for number in seen.running
+    ]
+
+
+def twice(sightings: Iterable[Alive]) -> list[Twice]:
+    """The pairs of instances that certainly lived at the same time."""
+    by_instance: dict[str, list[Window]] = {}
+    for one in sightings:
+        by_instance.setdefault(one.instance, []).append((one.from_s, one.to_s))
+    found = []
+    for left, right in itertools.combinations(by_instance, 2):
+        window = _certain(by_instance[left], by_instance[right])
+        if window is not None:
+            found.append(Twice((left, right), *window))
+    return sorted(found, key=lambda item: item.from_s)
+
+
+def _certain(left: Sequence[Window], right: Sequence[Window]) -> Window | None:
+    """A time in which both certainly lived at some moment, or None."""
+    mine, other = _span(left), _span(right)
+    if mine and other and max(mine[0], other[0]) <= min(mine[1], other[1]):
+        return max(mine[0], other[0]), min(mine[1], other[1])
+    for span, windows in ((mine, right), (other, left)):
+        inside = [window for window in windows if span and span[0] <= window[0] and window[1] <= span[1]]
+        if inside:
+            return min(window[0] for window in inside), max(window[1] for window in inside)
+    return None
+
+
+def _span(windows: Sequence[Window]) -> Window | None:
+    """The time in which the instance certainly lived without a break, or None when it was seen only once."""
+    first, last = min(to_s for _, to_s in windows), max(from_s for from_s, _ in windows)
+    return (first, last) if first <= last else None
+
+
+def unwatched(
+    looks: Iterable[float], since_s: float, until_s: float, away: Sequence[Window], gap_max_s: float
+) -> list[Window]:
+    """The times longer than `gap_max_s` in which nobody looked, less those in which nothing could run."""
+    moments = [since_s, *sorted(look for look in looks if since_s <= look <= until_s), until_s]
+    gaps = []
+    for before, after in itertools.pairwise(moments):
+        for from_s, to_s in _without((before, after), away):
+            if to_s - from_s > gap_max_s:
+                gaps.append((round(from_s, 3), round(to_s, 3)))
+    return gaps
+
+
+def _without(window: Window, away: Sequence[Window]) -> list[Window]:
+    parts, at_s = [], window[0]
+    for from_s, to_s in sorted(away):
+        if to_s > at_s and from_s < window[1]:
+            parts.append((at_s, max(at_s, from_s)))
+            at_s = max(at_s, to_s)
+    parts.append((at_s, max(at_s, window[1])))
+    return parts
+
+
+def judge_domains(
+    lists: Sequence[Domains],
+    *,
+    nodes: Sequence[str],
+    since_s: float,
+    until_s: float,
+    away: Mapping[str, Sequence[Window]],
+    gap_max_s: float = GAP_MAX_S,
+) -> Finding:
+    """Judge what the nodes' dom0s listed; `away` are the times in which a node was off or stood still."""
+    overlaps = twice(alive(lists))
+    if overlaps:
+        return violated(DOMAINS, f"{overlaps[0]}", overlaps=[str(item) for item in overlaps])
+    gaps = {
+        node: unwatched(
+            [look.answered_s for look in lists if look.node == node], since_s, until_s, away.get(node, ()), gap_max_s
+        )
+        for node in nodes
+    }
+    looks = {node: sum(look.node == node for look in lists) for node in nodes}
+    unseen = [node for node in nodes if gaps[node]]
+    if unseen:
+        text = f"the domains of node {' and '.join(unseen)} were not looked at for longer than {gap_max_s:g} s"
+        return blind(DOMAINS, text, unwatched=gaps, looks=looks)
+    if not any(look.running for look in lists):
+        return blind(DOMAINS, "the VM was never seen running on any node", looks=looks)
+    return holds(DOMAINS, "no two domains of the VM were seen running at once", looks=looks)
+
+
+def judge_boots(answers: Sequence[Alive]) -> Finding:
+    """Judge the boot ids of the answers that the client got."""
+    overlaps = twice(answers)
+    boots = list(dict.fromkeys(answer.instance for answer in answers))
+    if overlaps:
+        return violated(BOOTS, f"{overlaps[0]}", overlaps=[str(item) for item in overlaps])
+    if len(answers) < 2:
+        return blind(BOOTS, f"{len(answers)} answers named the boot of their VM; at least two are needed")
+    return holds(BOOTS, "no boot of the VM answered again after another one had", answers=len(answers), boots=boots)

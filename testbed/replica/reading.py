@@ -1,0 +1,37 @@
+"""All ids that one reader had: the survivor's service, or the log on a node's replica; pure.
+
+It must never take what could not be read for an empty book.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from testbed.client.ledger import ReadBack
+from testbed.replica.worklog import Log
+
+
+@dataclass(frozen=True)
+class Reading:
+    """All ids of one reader, in their order; what came from an incomplete one proves only what it shows."""
+
+    reader: str
+    at_s: float
+    ids: tuple[str, ...]
+    complete: bool = True
+    reason: str = ""
+
+
+def from_service(reader: str, at_s: float, found: ReadBack) -> Reading:
+    """What the service gave when it was asked for everything."""
+    return Reading(reader, at_s, found.ids, found.complete, found.reason)
+
+
+def from_replica(reader: str, at_s: float, log: Log) -> Reading:
+    """What a replica holds; the log of a disk that could be read is complete, also when damage ends it early."""
+    return Reading(reader, at_s, log.ids, True, log.damage)
+
+
+def unreadable(reader: str, at_s: float, why: str) -> Reading:
+    """A reader that could not read."""
+    return Reading(reader, at_s, (), False, why)

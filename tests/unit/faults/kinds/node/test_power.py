@@ -1,0 +1,110 @@
+"""Proves the order of a power cut and what it leaves when a part of it fails; its effects are in the self-tests."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+from typing import Any, cast
+
+import pytest
+
+from faults.fault import FaultVerdict
+from faults.kinds.evidence import silence
+from faults.kinds.node.power import PowerCut, cut_counts, cut_power
+from testbed.bed import Bed
+from testbed.disk.server import NbdDisk
+from testbed.errors import TestbedError, UsageError
+from testbed.node.power_cut import disk_seed
+from tests.unit.faults.kinds.disk_bed import disk_bed
+
+pytestmark = pytest.mark.skipif(shutil.which("nbdkit") is None, reason="nbdkit is not installed")
+
+
+def test_each_disk_has_a_seed_of_its_own() -> None:
+    """The halves of a mirror lose different writes, and the same seed loses the same."""
+    seeds = {disk_seed(1, node, disk) for node in "ab" for disk in ("vdb", "vdc")}
+    assert len(seeds) == 4
+    assert disk_seed(1, "a", "vdb") == disk_seed(1, "a", "vdb") != disk_seed(2, "a", "vdb")
+
+
+def test_all_disks_stop_before_the_machine_ends_and_lose_their_caches_after() -> None:
+    """Else something on its way to a disk could still become durable."""
+
+    async def scenario() -> list[str]:
+        order: list[str] = []
+        async with disk_bed() as small:
+            node = small.nodes["a"]
+            for name, disk in node.storage.items():
+                _note(disk, name, order)
+            kill = node.machine.kill
+
+            async def noted() -> None:
+                order.append("kill")
+                await kill()
+
+            vars(node.machine)["kill"] = noted
+            await cut_power(small.bed, ["a"], seed=1, keep=0.5, tear=True)
+        return order
+
+    order = asyncio.run(scenario())
+    assert sorted(order[:2]) == ["hold vdb", "hold vdc"]
+    assert order[2] == "kill"
+    assert order[3:7] == ["cut vdb", "cut vdc", "release vdb", "release vdc"]
+
+
+def _note(disk: NbdDisk, name: str, order: list[str]) -> None:
+    command = disk.command
+
+    async def noted(what: str, **arguments: Any) -> Any:  # noqa: ANN401 - as the original
+        order.append(f"{what} {name}")
+        return await command(what, **arguments)
+
+    vars(disk)["command"] = noted
+
+
+def test_a_cut_that_fails_half_way_leaves_no_disk_hanging() -> None:
+    """A dead disk server is named, and the other disk goes on."""
+
+    async def scenario() -> dict[str, Any]:
+        async with disk_bed() as small:
+            await small.disk("vdc").kill()
+            with pytest.raises(TestbedError, match=r"The power of a was not cut: .*vdc"):
+                await cut_power(small.bed, ["a"], seed=1, keep=0.5, tear=True)
+            return await small.disk("vdb").state()
+
+    assert asyncio.run(scenario())["is_held"] is False
+
+
+def test_a_node_that_was_silent_before_makes_the_cut_inconclusive(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its silence afterwards proves nothing, though the disks did lose their power."""
+    monkeypatch.setattr(silence, "WINDOW_S", 0.1)
+
+    async def scenario() -> tuple[FaultVerdict, dict[str, dict[str, Any]]]:
+        async with disk_bed() as small:
+            small.is_mute = True
+            fault = PowerCut("a", seed=3)
+            await fault.prepare(small.bed)
+            await fault.inject(small.bed)
+            return (await fault.confirm(small.bed)).verdict, await cut_counts(small.bed, ["a"])
+
+    verdict, counts = asyncio.run(scenario())
+    assert verdict is FaultVerdict.INCONCLUSIVE
+    assert counts["a.vdb"]["cut_seeds"] == [disk_seed(3, "a", "vdb")]
+
+
+def test_a_node_that_is_off_has_no_power_to_lose() -> None:
+    """It is refused before anything is touched."""
+
+    async def scenario() -> None:
+        async with disk_bed() as small:
+            await small.nodes["a"].machine.kill()
+            await PowerCut("a", seed=3).prepare(small.bed)
+
+    with pytest.raises(UsageError, match="node a is off"):
+        asyncio.run(scenario())
+
+
+def test_confirming_without_preparing_is_an_error_of_the_caller() -> None:
+    """Without the healthy state there is nothing to compare with."""
+    with pytest.raises(AssertionError, match="prepare comes first"):
+        asyncio.run(PowerCut("a", seed=1).confirm(cast("Bed", None)))

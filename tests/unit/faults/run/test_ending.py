@@ -1,0 +1,138 @@
+"""Proves that every run ends with verdict, reasons, what to do, story and picture, however early it ended."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import pytest
+
+from faults.run import ending, scenario
+from faults.run.scenario import primary_crash, run_schedule
+from testbed.errors import HostError, SlowHostError, SwitchError, TestbedError, UsageError, WaitTimeout
+from testbed.history import History
+from testbed.host import speedometer
+from testbed.host.accelerator import Accelerator
+from testbed.host.speed import Measured, Point
+from testbed.judge.phases import PHASES
+from testbed.judge.result import Result, Verdict
+from testbed.site import SiteOptions
+from tests.unit.testbed.small_image import small_image
+
+
+class BrokenSession:
+    """A session that ends at a chosen place with a chosen error, on a host of a chosen speed."""
+
+    error: BaseException = WaitTimeout("Waited 240 s for node a booted; it did not come.")
+    at = "protect"
+    speed = 1.0
+    dilation = 2.0
+
+    def __init__(self, out: Path, _site: SiteOptions) -> None:
+        self.out = out
+        self.began = False
+        self.measured = Measured(self.speed)
+        self.meter: speedometer.Speedometer | None = None
+        self.accelerator = Accelerator("tcg", "a test", 0.0)
+        self.image = small_image(out.parent / "image")
+        self.history = History()
+
+    async def __aenter__(self) -> Self:
+        if self.at == "refused":
+            raise self.error
+        self.out.mkdir()
+        self.began = True
+        self.history.zero_at_s = 100.0
+        if self.at == "world":
+            raise self.error
+        self.meter = speedometer.Speedometer(self.out / "speed.log", measured=self.measured)
+        self.meter.points = [Point(104.0 + 4 * number, self.speed, 1.0) for number in range(30)]
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        return None
+
+    async def protect(self, *, cold: bool) -> None:
+        """End here."""
+        assert not cold
+        raise self.error
+
+
+def end(out: Path, monkeypatch: pytest.MonkeyPatch, **chosen: object) -> Result:
+    """Run a crash in a session that breaks."""
+    monkeypatch.setattr(scenario, "Session", type("Session", (BrokenSession,), chosen))
+    return asyncio.run(run_schedule(primary_crash(7), out))
+
+
+ENDS: list[tuple[dict[str, object], Verdict, str, str]] = [
+    ({}, Verdict.INCONCLUSIVE, "the run broke off: Waited 240 s for node a booted", "console-*.log"),
+    ({"speed": 0.4}, Verdict.INVALID_HOST, "it ran at 0.4 of the reference", "--dilation 4"),
+    ({"speed": 0.1, "dilation": 8.0}, Verdict.INVALID_HOST, "it ran at 0.1 of the reference", "end other programs"),
+    ({"at": "world", "error": SwitchError("no switch")}, Verdict.INCONCLUSIVE, "no switch", "run it again"),
+    ({"at": "world", "error": OSError(28, "No space")}, Verdict.INCONCLUSIVE, "No space", "run it again"),
+    (
+        {"at": "world", "error": SlowHostError("its speed 0.1 is below 1/8"), "speed": 0.1, "dilation": 8.0},
+        Verdict.INVALID_HOST, "its speed 0.1 is below 1/8", "end other programs",
+    ),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("chosen", "verdict", "reason", "to_do"), ENDS)
+def test_a_run_that_never_had_a_client_has_a_verdict(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, chosen: dict[str, Any], verdict: Verdict, reason: str, to_do: str
+) -> None:
+    """Slowness is invalid-host with a way out, anything else inconclusive; all files of a run are there."""
+    out = tmp_path / "run"
+    result = end(out, monkeypatch, **chosen)
+    assert result.verdict is verdict
+    assert reason in result.reasons[0]
+    assert to_do in result.what_to_do
+    fields = json.loads((out / "result.json").read_text(encoding="utf-8"))
+    assert fields["verdict"] == verdict.value
+    assert fields["what_to_do"] == result.what_to_do
+    assert fields["host"]["speed"]["start"]["loop"] == chosen.get("speed", 1.0)
+    assert (out / "timeline.png").read_bytes().startswith(b"\x89PNG")
+    for name in ("timeline.txt", "timeline.jsonl", "schedule.jsonl"):
+        assert (out / name).is_file()
+
+
+@pytest.mark.parametrize("error", [HostError("another bed runs"), UsageError("no such thing")])
+def test_what_is_refused_before_anything_was_done_is_no_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: TestbedError
+) -> None:
+    """The refusal is passed on, and no directory was touched."""
+    with pytest.raises(type(error), match=str(error)):
+        end(tmp_path / "run", monkeypatch, at="refused", error=error)
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_mistake_of_ours_is_not_hidden(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A defect of the harness itself is no end of a run."""
+    with pytest.raises(KeyError):
+        end(tmp_path / "run", monkeypatch, error=KeyError("ours"))
+
+
+def test_a_violation_that_was_seen_before_the_end_fails_the_run(tmp_path: Path) -> None:
+    """Two nodes that used the VM's address at once are a failure, though the run broke off on a slow host."""
+    history = History()
+    history.record_at(99.0, "switch", "watching")
+    result = Result("x", "tcg", 1.0, 1, "now", phases_s=dict.fromkeys(PHASES), broken="it broke")
+    for port in ("a.biz0", "b.biz0"):
+        history.record_at(
+            110.0, "switch", "claim", mac="00:16:3e:77:00:20", port=port, first_s=101.0, last_s=109.0, reached=True,
+        )  # fmt: skip
+    ending.broken_off(result, history, 100.0)
+    states = {one["oracle"]: one["state"] for one in result.findings}
+    assert set(states) >= {"dual_active", "writes", "replicas_equal"}
+    assert states["writes"] == "blind"
+
+
+def test_the_first_error_of_several_tasks_is_told() -> None:
+    """A person reads one sentence, not a tree of exceptions; an error without words is at least named."""
+    assert ending.text_of(ExceptionGroup("tasks", [SwitchError("no answer"), OSError()])) == "no answer"
+    assert ending.text_of(TimeoutError()) == "TimeoutError"

@@ -1,0 +1,76 @@
+"""Tests of faults.run.examine: what the service centre and the demands say. Reading back is proven on the real bed."""
+
+from __future__ import annotations
+
+import asyncio
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+
+from faults.run.examine import call_home, demands
+from faults.run.scenario import primary_crash
+from faults.schedule.demand import Demand
+from faults.schedule.schedule import Schedule
+from faults.schedule.trigger import AlertCame, Milestone
+from testbed.bed import Bed
+from testbed.errors import WaitTimeout
+from testbed.history import History
+from testbed.judge.result import Expect, Result
+from testbed.progress import Progress
+
+
+class Centre:
+    """A service centre that has some alerts, and gets no more."""
+
+    def __init__(self, *came: tuple[str, float]) -> None:
+        self.received = [
+            SimpleNamespace(alert=SimpleNamespace(code=code, node="b", id=f"b-{number}"), t_s=t_s)
+            for number, (code, t_s) in enumerate(came)
+        ]
+        self.asked: list[str] = []
+
+    async def wait_for(self, code: str, _timeout_s: float, *, node: str | None = None, since_s: float = 0.0) -> None:
+        """Have it, or time out."""
+        self.asked.append(f"{code} {node}")
+        if not any(one.alert.code == code and one.t_s >= since_s for one in self.received):
+            raise WaitTimeout(f"No alert {code!r}")
+
+
+def bed(*came: tuple[str, float]) -> Bed:
+    """A bed of which only the service centre is asked."""
+    return cast("Bed", SimpleNamespace(centre=Centre(*came), history=History(), progress=Progress(quiet=True)))
+
+
+def result(expect: Expect) -> Result:
+    """A run that began a VM."""
+    fields: dict[str, Any] = {"scenario": "x", "accel": "tcg", "dilation": 1.0, "seed": 1, "started_wall": ""}
+    found = Result(**fields, expect=expect)
+    found.phases_s["vm_start"] = 18.0
+    return found
+
+
+@pytest.mark.parametrize(
+    ("expect", "problems", "asked"),
+    [(Expect.TAKEOVER, ["No alert 'takeover'"], ["peer_lost None", "takeover None"]), (Expect.STAY, [], [])],
+)
+def test_after_a_takeover_the_service_centre_must_hear_of_it(
+    expect: Expect, problems: list[str], asked: list[str]
+) -> None:
+    """What does not come is a problem of the product; what came before the run is none of its alerts."""
+    world, found = bed(("paired", 5.0), ("peer_lost", 12.5)), result(expect)
+    asyncio.run(call_home(world, found, 10.0))
+    assert found.problems == problems
+    assert found.call_home == [{"code": "peer_lost", "node": "b", "id": "b-1", "received_at_s": 2.5}]
+    assert cast("Centre", world.centre).asked == asked
+
+
+def test_what_a_schedule_demands_and_was_not_seen_is_a_problem() -> None:
+    """An alert that has to come is waited for; one that must not come is not."""
+    never, seen = Demand(AlertCame("split"), most=0), Demand(Milestone("x"), least=1)
+    wanted = (Demand(AlertCame("disk_lost", "b"), least=1), never, seen)
+    fixed = Schedule("x", 1, primary_crash(1).steps, demands=wanted)
+    world, found = bed(), result(Expect.STAY)
+    asyncio.run(demands(world, found, fixed, (), 10.0))
+    assert cast("Centre", world.centre).asked == ["disk_lost b"]
+    assert len(found.problems) == 2

@@ -1,0 +1,102 @@
+"""Proves the bookkeeping of a scenario on recorded events; the whole of it is proven on the real pair."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from faults.run import scenario
+from faults.run.plan import Plan
+from faults.run.scenario import STEADY_S, primary_crash, run
+from faults.schedule.trigger import Range
+from testbed.bed import Bed
+from testbed.errors import SwitchError, TestbedError, UsageError, WaitTimeout
+from testbed.history import History
+from testbed.host.speed import Point
+from testbed.host.speedometer import Speedometer
+from testbed.judge.result import FaultResult, Result, Verdict
+from testbed.site import SiteOptions
+from tests.unit.testbed.small_image import cold_bed
+
+
+def test_the_same_seed_gives_the_same_plan() -> None:
+    """The load before the crash is drawn from the seed, within its limits, and nothing is left to draw."""
+    one, same, other = primary_crash(7), primary_crash(7), primary_crash(8)
+    assert one == same
+    assert one.steps != other.steps
+    delay_s = one.steps[0].when.delay_s
+    assert not isinstance(delay_s, Range)
+    assert STEADY_S.low_s <= delay_s <= STEADY_S.high_s
+    assert one.is_fixed
+
+
+class DeadSwitch:
+    """A switch that ends at its first order, and knows whether the run had begun by then."""
+
+    def __init__(self, history: History) -> None:
+        self.history = history
+        self.zero_when_counting_s: list[float] = []
+
+    async def count_multicasts(self) -> None:
+        """Note the moment, and end."""
+        self.zero_when_counting_s.append(self.history.zero_at_s)
+        raise SwitchError("the switch has ended")
+
+    async def rules(self) -> dict[str, object]:
+        """Answer nothing."""
+        raise SwitchError("the switch has ended")
+
+
+def broken_run(directory: Path, monkeypatch: pytest.MonkeyPatch, error: Exception, speed: float) -> Result:
+    """Run a crash that breaks off after the injection, on a host of this speed, at dilation 2."""
+
+    async def act(_bed: Bed, _plan: Plan, result: Result, _began_s: float) -> float:
+        result.faults = [FaultResult("node.kill", "a", "confirmed", 4.0, {})]
+        raise error
+
+    monkeypatch.setattr(scenario, "_act", act)
+    monkeypatch.setattr(Bed, "peak_memory_mib", lambda _bed: 0)
+    (directory / "run").mkdir()
+    bed = cold_bed(directory, directory, History(), site=SiteOptions(dilation=2.0))
+    bed.nodes = {}
+    switch = DeadSwitch(bed.history)
+    vars(bed)["switch"] = switch
+    bed.speedometer = Speedometer(directory / "speed.log")
+    bed.speedometer.points = [Point(1e12 + 5 * number, speed, 1.0) for number in range(40)]
+    plan = Plan(replace(primary_crash(7), site=SiteOptions(dilation=2.0)), directory / "run")
+    try:
+        return asyncio.run(run(bed, plan))
+    finally:
+        assert switch.zero_when_counting_s[:1] == [0.0], "multicasts were not counted from before the run began"
+
+
+@pytest.mark.parametrize(
+    ("speed", "verdict", "first"),
+    [(0.4, Verdict.INVALID_HOST, "0.4 of the reference"), (0.6, Verdict.INCONCLUSIVE, "Waited 30 s for a status")],
+)
+def test_a_run_that_breaks_off_half_way_is_judged(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, speed: float, verdict: Verdict, first: str
+) -> None:
+    """A time limit on a slow host is invalid-host, on a fast one inconclusive; faults, story and picture are kept."""
+    result = broken_run(tmp_path, monkeypatch, WaitTimeout("Waited 30 s for a status"), speed)
+    assert result.verdict is verdict
+    assert first in result.reasons[0]
+    assert "Waited 30 s for a status" in result.reasons[-1]
+    fields = json.loads((tmp_path / "run" / "result.json").read_text(encoding="utf-8"))
+    assert fields["faults"][0]["verdict"] == "confirmed"
+    assert fields["dilation"] == 2.0
+    assert "the run broke off: Waited 30 s" in (tmp_path / "run" / "timeline.txt").read_text(encoding="utf-8")
+    assert (tmp_path / "run" / "timeline.png").is_file()
+
+
+@pytest.mark.parametrize("error", [UsageError("no such node")])
+def test_a_schedule_that_is_impossible_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: TestbedError
+) -> None:
+    """That is no end of a run."""
+    with pytest.raises(UsageError, match="no such node"):
+        broken_run(tmp_path, monkeypatch, error, 1.0)

@@ -1,0 +1,128 @@
+"""Proves a BMC with the real ipmi_sim: it says what is, does what it is told, and says so when it could not."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+import stat
+from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
+
+import pytest
+
+from testbed.bmc.bmc import Bmc, NodePower, PoweredNode, loopback_ports
+from testbed.bmc.client import IpmiClient, IpmiFailed
+from testbed.errors import MachineError
+from testbed.history import History
+from testbed.lan.endpoint import Endpoint
+from tests.unit.testbed.bmc.bmc_bench import BMC_IP, LampPower, bmc_bench
+
+needs_sim = pytest.mark.skipif(
+    not (shutil.which("ipmi_sim") and shutil.which("ipmitool")), reason="ipmi_sim or ipmitool is not installed"
+)
+
+
+def test_each_power_command_is_done_and_a_failed_one_is_an_error(tmp_path: Path) -> None:
+    """Off, on, reset and button reach the node; a lie reaches nobody; a node that does not start is not "on"."""
+
+    lamp, history = LampPower(), History()
+    endpoint = cast("Endpoint", SimpleNamespace(ip="10.77.0.31"))
+    bmc = Bmc("a", lamp, endpoint=endpoint, sockets=tmp_path, artefacts=tmp_path, history=history)
+
+    async def scenario() -> None:
+        for question in ("set power 0", "set power 1", "set reset 1", "set shutdown 1"):
+            assert await bmc.chassis(question.split()) == "ok"
+        assert lamp.done == ["cut", "on", "reset", "button"]
+        assert (await bmc.chassis(["get", "power"]), await bmc.chassis(["get", "boot"])) == (
+            "ok power:1", "error not supported: get boot",
+        )  # fmt: skip
+        bmc.lies = True
+        assert [await bmc.chassis(["get", "power"]), await bmc.chassis(["set", "power", "0"])] == ["ok power:0", "ok"]
+        assert (lamp.on, len(lamp.done)) == (True, 4)
+        bmc.lies = False
+        assert "cannot set boot; nothing was done" in await bmc.chassis(["set", "boot", "pxe"])
+
+        async def fails() -> None:
+            raise MachineError("no memory\nis left")
+
+        vars(lamp)["switch_on"] = fails
+        assert await bmc.chassis(["set", "power", "1"]) == "error no memory is left"
+        kinds = [entry.kind for entry in history if entry.source == "bmc.a" and entry.kind.startswith("power")]
+        assert kinds == [*["power_asked"] * 5, *["power_failed"] * 2]
+
+    asyncio.run(scenario())
+    history.close()
+
+
+@needs_sim
+def test_another_user_signs_on() -> None:
+    """The BMC knows the new one and no other; a restored node finds the one that it was told of."""
+
+    async def scenario() -> None:
+        async with bmc_bench(LampPower()) as bench:
+            old = (bench.bmc.user, bench.bmc.password)
+            await bench.bmc.sign_on("somebody", "else")
+            async with bench.asker() as client:
+                assert await client.power_is_on()
+            async with IpmiClient(bench.client, BMC_IP, user=old[0], password=old[1]) as client:
+                with pytest.raises(IpmiFailed):
+                    await client.power_is_on()
+
+    asyncio.run(scenario())
+
+
+@needs_sim
+def test_nothing_but_the_private_directory_has_the_password() -> None:
+    """It is in no command line and no artefact, and nobody else can read its file; without it the BMC says why."""
+
+    async def scenario() -> None:
+        async with bmc_bench(LampPower()) as bench:
+            bmc = bench.bmc
+            secret = bmc.password.encode()
+            configuration = bench.directory / "a-bmc.conf"
+            assert stat.S_IMODE(configuration.stat().st_mode) == 0o600
+            assert secret in configuration.read_bytes()
+            async with bench.asker() as client:
+                assert await client.power_is_on()
+            artefacts = [path for path in (bench.directory / "run").rglob("*") if path.is_file()]
+            assert {"commands", "ipmi_sim.log"} <= {path.name for path in artefacts}
+            assert not [path for path in artefacts if secret in path.read_bytes()]
+            assert bmc.pid is not None
+            assert secret not in Path(f"/proc/{bmc.pid}/cmdline").read_bytes()
+            await bmc.lose_power()
+            configuration.unlink()
+            with pytest.raises(MachineError, match=r"The BMC of node a ended with code 1: .*Unable to open"):
+                await bmc.get_power()
+            assert bmc.pid is None
+
+    asyncio.run(asyncio.wait_for(scenario(), 30))
+
+
+def test_the_power_of_a_node_acts_only_where_there_is_something_to_do() -> None:
+    """A node that is off is not cut, reset or asked to shut down, and one that is on is not started again."""
+    done: list[str] = []
+
+    async def note(what: str) -> None:
+        done.append(what)
+
+    machine = SimpleNamespace(kill=lambda: note("kill"), reset=lambda: note("reset"), execute=note)
+    node = SimpleNamespace(name="a", storage={}, is_on=False, machine=machine, power_on=lambda: note("on"))
+    power = NodePower(cast("PoweredNode", node))
+
+    async def all_four() -> None:
+        for act in (power.cut, power.reset, power.press_button, power.switch_on):
+            await act()
+
+    asyncio.run(all_four())
+    assert (done, power.is_on()) == (["on"], False)
+    node.is_on = True
+    asyncio.run(all_four())
+    assert (done, power.is_on()) == (["on", "kill", "reset", "system_powerdown"], True)
+
+
+def test_a_process_without_ports_has_none() -> None:
+    """Neither this process, which listens nowhere, nor one that does not exist."""
+    assert loopback_ports(os.getpid()) is None
+    assert loopback_ports(2**22 + 1) is None

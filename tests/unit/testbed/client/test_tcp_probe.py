@@ -1,0 +1,87 @@
+"""Tests of testbed.client.tcp_probe: what it makes of the reports, and that a missing probe is never silent."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import tempfile
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from testbed.client.levels import tcp_orders
+from testbed.client.outage import Outcome
+from testbed.client.tcp_host import Orders
+from testbed.client.tcp_probe import TcpProbe
+from testbed.history import History
+from testbed.wait import wait_for_record
+
+
+def orders(directory: Path) -> Orders:
+    """Orders for a target that is not there."""
+    return tcp_orders(
+        directory, "tcp.biz0", mac="02:77:00:00:01:01", ip="10.77.0.101", prefix=24, target="10.77.0.20", port=7000
+    )
+
+
+def test_reports_become_attempts_and_reasons(tmp_path: Path) -> None:
+    """White-box: lines as the program writes them."""
+    probe = TcpProbe(orders(tmp_path), log=tmp_path / "log", changes={})
+    probe._take({"ready": True})
+    for number in range(2):
+        probe._take({"level": "tcp_new", "number": number, "intended_s": 1.0 + number, "sent_s": 1.0 + number})
+    probe._take({"level": "tcp_new", "number": 0, "outcome": "ok", "done_s": 1.1})
+    probe._take({"level": "tcp_new", "number": 1, "outcome": "fail", "why": "connection refused"})
+    assert probe.problem is None
+    assert [attempt.outcome for attempt in probe.attempts["tcp_new"].all] == [Outcome.OK, Outcome.FAIL]
+    assert dict(probe.reasons["tcp_new"]) == {"connection refused": 1}
+
+
+def test_the_fate_of_the_connection_that_met_the_fault(tmp_path: Path) -> None:
+    """White-box: survived, or how and when it ended, and when the client had another one."""
+    history = History()
+    probe = TcpProbe(orders(tmp_path), log=tmp_path / "log", changes={}, history=history)
+    assert probe.connection_fields(10.0, 10.0) == {"fate": "there was none"}
+    probe._take({"level": "tcp_long", "connection": "opened", "t_s": 5.0})
+    assert probe.connection_fields(10.0, 10.0) == {"fate": "survived"}
+    probe._take({"level": "tcp_long", "connection": "ended", "t_s": 35.0, "how": "reset"})
+    probe._take({"level": "tcp_long", "connection": "not opened", "t_s": 36.0, "how": "connection refused"})
+    lost = {"fate": "reset", "ended_s": 25.0, "reconnected_s": None, "tries_in_vain": 1}
+    assert probe.connection_fields(10.0, 10.0) == lost
+    probe._take({"level": "tcp_long", "connection": "opened", "t_s": 37.0})
+    assert probe.connection_fields(10.0, 10.0) == {**lost, "reconnected_s": 27.0}
+    assert [record.kind for record in history] == [
+        "connection_opened", "connection_ended", "connection_not_opened", "connection_opened",
+    ]  # fmt: skip
+
+
+def test_a_probe_that_cannot_be_says_why() -> None:
+    """The program's refusal is the problem, and the context still opens."""
+
+    async def run() -> str | None:
+        with tempfile.TemporaryDirectory(prefix="tb-") as name:
+            impossible = replace(orders(Path(name)), mac="03:77:00:00:01:01")
+            async with TcpProbe(impossible, log=Path(name) / "log", changes={}) as probe:
+                return probe.problem
+
+    assert str(asyncio.run(run())).startswith("this host does not give a ")
+
+
+def test_a_probe_that_dies_does_not_look_like_an_outage() -> None:
+    """From then on there is a problem with its reason, and no attempt counts as bad for it."""
+
+    async def run() -> None:
+        with tempfile.TemporaryDirectory(prefix="tb-") as name, History() as history:
+            log = Path(name) / "log"
+            async with TcpProbe(orders(Path(name)), log=log, changes={}, history=history) as probe:
+                if probe.problem is not None:
+                    pytest.skip(probe.problem)
+                os.kill(probe.pid, signal.SIGKILL)
+                await wait_for_record(history, lambda r: r.kind == "ended", what="the end of the probe", timeout_s=100)
+                assert "ended during the run" in str(probe.problem)
+                before = probe.attempts["tcp_new"].summary()
+                assert before == probe.attempts["tcp_new"].summary()
+
+    asyncio.run(run())

@@ -1,0 +1,162 @@
+"""Tests of testbed.judge.twice: planted second instances of a VM, takeovers that are none, and blind times."""
+
+from __future__ import annotations
+
+import pytest
+
+from testbed.history import History
+from testbed.judge.finding import Finding, State
+from testbed.judge.twice import (
+    Alive,
+    Domains,
+    boots_of,
+    domains_of,
+    is_running,
+    judge_boots,
+    judge_domains,
+    twice,
+    unwatched,
+)
+
+
+def looked(node: str, at_s: float, *running: int, life: str = "1") -> Domains:
+    """A list that took a tenth of a second."""
+    return Domains(node, life, at_s - 0.1, at_s, running)
+
+
+def judged(*lists: Domains, until_s: float = 10.0, away: dict[str, list[tuple[float, float]]] | None = None) -> Finding:
+    """The finding over both nodes from 0."""
+    return judge_domains(lists, nodes=("a", "b"), since_s=0.0, until_s=until_s, away=away or {})
+
+
+def watched(node: str, *running: int, from_s: int = 1, to_s: int = 10) -> list[Domains]:
+    """A look each second."""
+    return [looked(node, float(second), *running) for second in range(from_s, to_s + 1)]
+
+
+def test_one_domain_at_a_time_holds() -> None:
+    """A takeover: the first domain is gone before the second one comes."""
+    found = judged(
+        *watched("a", 1, to_s=4), *watched("a", from_s=5), *watched("b", to_s=5), *watched("b", 1, from_s=6)
+    )
+    assert (found.state, found.evidence["looks"]) == (State.HOLDS, {"a": 10, "b": 10})
+
+
+def test_a_second_domain_on_the_other_node_is_a_violation() -> None:
+    """The planted violation: the VM boots on node b while it runs on node a."""
+    found = judged(*watched("a", 1), *watched("b", to_s=5), *watched("b", 3, from_s=6))
+    assert found.state is State.VIOLATED
+    assert found.text.startswith("domain 1 of node a (life 1) and domain 3 of node b (life 1) ran at once")
+    assert found.text.endswith("from 6.000 to 9.900 s")
+
+
+def test_a_single_look_within_the_others_life_is_enough() -> None:
+    """It was seen only once, but at that time the other one certainly lived."""
+    assert judged(*watched("a", 1), looked("b", 5.0, 2), *watched("b")).state is State.VIOLATED
+    assert judged(looked("a", 5.0, 2), *watched("a"), *watched("b", 1)).state is State.VIOLATED
+
+
+def test_looks_that_merely_touch_prove_nothing() -> None:
+    """Two single looks at the same time may be of one domain that ended and one that began in between."""
+    assert twice([Alive("x", 1.0, 2.0), Alive("y", 1.5, 1.9)]) == []
+    assert twice([Alive("x", 1.0, 2.0), Alive("x", 3.0, 4.0), Alive("y", 3.5, 5.0)]) == []
+
+
+def test_the_same_number_in_another_life_of_the_node_is_another_domain() -> None:
+    """Domain numbers begin again when a node is switched on."""
+    lists = [*watched("b", 1, from_s=3, to_s=6)]
+    lives = [looked("a", 1.0, 1), looked("a", 2.0, 1), looked("a", 7.0, 1, life="2"), looked("a", 8.0, 1, life="2")]
+    assert judged(*lists, *lives, until_s=8.5, away={"b": [(6, 9)]}).state is State.HOLDS
+    same = [Domains("a", "1", look.asked_s, look.answered_s, look.running) for look in lives]
+    assert judged(*lists, *same, until_s=8.5).state is State.VIOLATED
+
+
+def test_a_node_that_nobody_looked_at_makes_it_blind() -> None:
+    """Nobody knows what ran there; a time in which it was off or stood still does not count."""
+    found = judged(*watched("a", 1), *watched("b", to_s=2))
+    assert (found.state, found.evidence["unwatched"]) == (State.BLIND, {"a": [], "b": [(2.0, 10.0)]})
+    assert "node b were not looked at for longer than 5 s" in found.text
+    assert judged(*watched("a", 1), *watched("b", to_s=2), away={"b": [(4.0, 99.0)]}).state is State.HOLDS
+
+
+def test_a_vm_that_was_never_seen_makes_it_blind() -> None:
+    """A name that nobody has would always hold."""
+    assert judged(*watched("a"), *watched("b")).state is State.BLIND
+    assert judged().state is State.BLIND
+
+
+@pytest.mark.parametrize(
+    ("away", "gaps"),
+    [
+        ([], [(0.0, 10.0)]),
+        ([(2.0, 4.0)], [(4.0, 10.0)]),
+        ([(2.0, 4.0), (3.0, 6.0)], []),
+        ([(-5.0, 20.0)], []),
+        ([(12.0, 20.0)], [(0.0, 10.0)]),
+    ],
+)
+def test_unwatched_times_are_what_is_left(away: list[tuple[float, float]], gaps: list[tuple[float, float]]) -> None:
+    """Overlapping absences are taken out once."""
+    assert unwatched([], 0.0, 10.0, away, 5.0) == gaps
+
+
+@pytest.mark.parametrize(
+    ("state", "runs"),
+    [("r-----", True), ("-b----", True), ("------", True), ("--p---", False), ("---s--", False), ("---s-d", False)],
+)
+def test_only_a_domain_that_may_execute_runs(state: str, runs: bool) -> None:
+    """Paused before its start, shut down or dying does not count."""
+    assert is_running(state) is runs
+
+
+def test_lists_and_answers_are_found_in_a_history() -> None:
+    """The life of a node is counted by starts and resets of its machine; other domains are passed over."""
+    history = History()
+    history.record_at(1.0, "machine.a", "started")
+    listed = [
+        {"name": "Domain-0", "id": 0, "state": "r-----"},
+        {"name": "web", "id": 3, "state": "---s-d"},
+        {"name": "web", "id": 4, "state": "-b----"},
+    ]
+    history.record_at(2.0, "guests", "domains", node="a", asked_s=1.9, domains=listed)
+    history.record_at(3.0, "machine.a", "started")
+    history.record_at(4.0, "guests", "domains", node="a", asked_s=3.9, domains=[])
+    history.record_at(4.1, "qmp.a", "event", event="RESET", data={"guest": True})
+    history.record_at(4.2, "qmp.b", "event", event="RESET")
+    history.record_at(4.5, "guests", "domains", node="a", asked_s=4.4, domains=listed)
+    history.record_at(5.0, "boots", "ok", boot="beef", intended_s=4.8)
+    history.record_at(5.0, "boots", "ok", intended_s=4.9)
+    assert domains_of(history, "web") == [
+        Domains("a", "1", 1.9, 2.0, (4,)), Domains("a", "2", 3.9, 4.0, ()), Domains("a", "3", 4.4, 4.5, (4,)),
+    ]  # fmt: skip
+    assert boots_of(history) == [Alive("boot beef", 4.8, 5.0)]
+
+
+def answers(*boots: str) -> list[Alive]:
+    """An answer a second, each within a tenth."""
+    return [Alive(f"boot {boot}", second, second + 0.1) for second, boot in enumerate(boots)]
+
+
+def test_a_boot_that_answers_again_after_another_is_a_violation() -> None:
+    """The planted violation: two boots of the VM answer in turns."""
+    found = judge_boots(answers("one", "two", "one"))
+    assert found.state is State.VIOLATED
+    assert "boot one and boot two ran at once" in found.text
+
+
+def test_boots_one_after_the_other_hold() -> None:
+    """A restart, wherever."""
+    found = judge_boots(answers("one", "one", "two", "two"))
+    assert (found.state, found.evidence["boots"]) == (State.HOLDS, ["boot one", "boot two"])
+
+
+def test_a_late_answer_of_the_first_boot_proves_nothing() -> None:
+    """It was asked before the second boot answered, and may have been on its way all the time."""
+    second = [Alive("boot two", 3.0, 3.1), Alive("boot two", 4.0, 4.1)]
+    assert judge_boots([*answers("one", "one"), *second, Alive("boot one", 1.5, 5.0)]).state is State.HOLDS
+
+
+def test_no_answer_that_names_a_boot_is_blind() -> None:
+    """A probe that only writes learns no boot."""
+    assert judge_boots([]).state is State.BLIND
+    assert judge_boots(answers("one")).state is State.BLIND

@@ -1,0 +1,184 @@
+"""Tests of testbed.judge.writes: each class of a write, over several readers, and violations planted in replicas."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+
+import pytest
+
+from testbed.client.ledger import Ledger, Verdict
+from testbed.judge.writes import Fate, SetFull, as_fields, classify
+from testbed.replica.reading import Reading, from_replica, unreadable
+from testbed.replica.worklog import make_record, read_log
+from tests.unit.testbed.replica.captured_disks import RECORDS, Pair
+
+
+def book(story: str) -> Ledger:
+    """One write a second for each letter: o = acknowledged at the next index, x = unknown, e = refused, . = open."""
+    ledger, index = Ledger(), 0
+    for number, letter in enumerate(story):
+        ledger.invoked(f"w{number}", float(number))
+        if letter == "o":
+            ledger.ok(f"w{number}", index, number + 0.5)
+            index += 1
+        elif letter == "x":
+            ledger.info(f"w{number}", number + 0.5)
+        elif letter == "e":
+            ledger.fail(f"w{number}", "no", number + 0.5)
+    return ledger
+
+
+def told(story: str, *readings: Reading, duplicates_allowed: bool = False) -> SetFull:
+    """The classes of a story."""
+    return classify(book(story).entries(), readings, duplicates_allowed=duplicates_allowed)
+
+
+def read(ids: str, *, reader: str = "survivor", at_s: float = 100.0) -> Reading:
+    """A complete reading of writes by their numbers."""
+    return Reading(reader, at_s, tuple(f"w{number}" for number in ids))
+
+
+def test_what_is_there_at_its_place_for_every_reader_is_stable() -> None:
+    """The survivor and both replicas agree."""
+    found = told("ooo", *(read("012", reader=reader) for reader in ("survivor", "a", "b")))
+    assert (found.verdict, found.counts[Fate.STABLE]) == (Verdict.CLEAN, 3)
+    assert found.by_reader["b"] == {"stable": 3}
+    assert "survivor, a, b" in found.reason
+
+
+def test_a_write_that_one_replica_lacks_is_lost_there() -> None:
+    """The other copies do not make it good: this one may be the next to serve."""
+    found = told("ooo", read("012"), read("01", reader="b"))
+    assert (found.verdict, found.counts[Fate.LOST], found.ids[Fate.LOST]) == (Verdict.VIOLATED, 1, ("w2",))
+    assert "b: 1 lost" in found.reason
+
+
+def test_a_write_at_another_place_is_stale() -> None:
+    """The log was rolled back and written again."""
+    found = told("oo", read("10"))
+    assert (found.verdict, found.counts[Fate.STALE]) == (Verdict.VIOLATED, 2)
+
+
+def test_a_write_that_was_missing_for_a_while_is_stale() -> None:
+    """An earlier reading lacked it, a later one of the same reader has it again."""
+    found = told("oo", read("0", at_s=50), read("01", at_s=60))
+    assert (found.counts[Fate.STALE], found.counts[Fate.LOST], found.ids[Fate.STALE]) == (1, 0, ("w1",))
+
+
+def test_a_write_that_is_there_twice_is_duplicated() -> None:
+    """It breaks the promise unless the network was told to duplicate."""
+    assert told("oo", read("010")).verdict is Verdict.VIOLATED
+    allowed = told("oo", read("010"), duplicates_allowed=True)
+    assert (allowed.verdict, allowed.counts[Fate.DUPLICATED]) == (Verdict.CLEAN, 1)
+
+
+def test_an_unknown_write_that_nobody_ever_saw_is_never_read() -> None:
+    """It counts neither way, as one that is still open."""
+    found = told("ox.", read("0"))
+    assert (found.verdict, found.counts[Fate.NEVER_READ], found.unread) == (Verdict.CLEAN, 2, 0)
+
+
+def test_an_unknown_write_that_was_seen_once_must_stay() -> None:
+    """Whoever read it may have acted on it."""
+    assert told("ox", read("01", at_s=50), read("01", at_s=60, reader="b")).counts[Fate.STABLE] == 2
+    found = told("ox", read("01", at_s=50), read("0", at_s=60, reader="b"))
+    assert (found.verdict, found.ids[Fate.LOST]) == (Verdict.VIOLATED, ("w1",))
+
+
+def test_a_reading_binds_only_what_was_acknowledged_before_it_began() -> None:
+    """A write that was acknowledged later was no duty yet; if no later reading came, nobody saw it."""
+    found = told("oo", read("0", at_s=1.0))
+    assert (found.counts[Fate.STABLE], found.counts[Fate.NEVER_READ], found.unread) == (1, 1, 1)
+    assert found.verdict is Verdict.INCONCLUSIVE
+
+
+def test_a_refused_write_is_in_no_class_and_one_that_is_there_is_told() -> None:
+    """So are ids that nobody asked for."""
+    found = told("oee", Reading("survivor", 9.0, ("w0", "w1", "earlier")))
+    assert (sum(found.counts.values()), found.resurrected, found.foreign) == (1, 1, 1)
+
+
+@pytest.mark.parametrize(
+    ("readings", "reason"),
+    [
+        ((), "nobody read anything back"),
+        ((unreadable("replica a", 9.0, "no disk"),), "replica a could not be read: no disk"),
+        ((Reading("survivor", 9.0, ("w0",), False, "1 of 2"), read("0")), "survivor could not be read: 1 of 2"),
+    ],
+)
+def test_a_reader_that_could_not_read_makes_it_inconclusive(readings: Sequence[Reading], reason: str) -> None:
+    """Never silently clean."""
+    found = told("o", *readings)
+    assert found.verdict is Verdict.INCONCLUSIVE
+    assert reason in found.reason
+
+
+def test_nothing_acknowledged_is_no_clean_bill() -> None:
+    """Nothing could have been lost."""
+    assert told("xx", read("")).verdict is Verdict.INCONCLUSIVE
+
+
+def test_a_violation_counts_more_than_a_blind_reader() -> None:
+    """What one reader shows to be lost stays lost."""
+    assert told("o", read(""), unreadable("b", 9.0, "no disk")).verdict is Verdict.VIOLATED
+
+
+def judged(pair: Pair) -> SetFull:
+    """The real pair's book against both of its replicas."""
+    ledger = Ledger()
+    for index, write_id in enumerate(ids_of(Pair(), "a")):
+        ledger.invoked(write_id, float(index))
+        ledger.ok(write_id, index, float(index))
+    logs = {node: asyncio.run(read_log(pair.open(node), 1 << 20, f"replica {node}")) for node in ("a", "b")}
+    readings = [from_replica(node, 1e6, log) for node, log in logs.items()]
+    return classify(ledger.entries(), readings, duplicates_allowed=False)
+
+
+def ids_of(pair: Pair, node: str) -> tuple[str, ...]:
+    """The ids in the log of a replica."""
+    return asyncio.run(read_log(pair.open(node), 1 << 20, node)).ids
+
+
+def test_the_real_pair_lost_nothing() -> None:
+    """Every acknowledged write of the captured run is in both replicas."""
+    found = judged(Pair())
+    assert (found.verdict, found.counts[Fate.STABLE]) == (Verdict.CLEAN, RECORDS)
+
+
+def test_a_lost_acknowledged_write_on_a_real_replica_is_caught() -> None:
+    """The planted violation: the last record is cut out of one node's copy."""
+    pair = Pair()
+    lost = ids_of(pair, "b")[-1]
+    pair.write_record("b", RECORDS - 1, bytes(512))
+    found = judged(pair)
+    assert (found.verdict, found.ids[Fate.LOST]) == (Verdict.VIOLATED, (lost,))
+    assert found.by_reader == {"a": {"stable": RECORDS}, "b": {"stable": RECORDS - 1, "lost": 1}}
+
+
+def test_a_record_cut_out_of_the_middle_loses_all_behind_it() -> None:
+    """The workload would serve none of them after the next start."""
+    pair = Pair()
+    pair.write_record("a", 400, bytes(512))
+    assert judged(pair).counts[Fate.LOST] == RECORDS - 400
+
+
+def test_a_stale_and_a_duplicated_write_on_a_real_replica_are_caught() -> None:
+    """Planted: two records swap their ids, and one id is written a second time at the end."""
+    pair = Pair()
+    ids = ids_of(pair, "a")
+    pair.write_record("a", 10, make_record(10, ids[11], "boot"))
+    pair.write_record("a", 11, make_record(11, ids[10], "boot"))
+    pair.write_record("b", RECORDS, make_record(RECORDS, ids[20], "boot"))
+    found = judged(pair)
+    assert found.verdict is Verdict.VIOLATED
+    assert found.ids[Fate.STALE] == (ids[10], ids[11])
+    assert found.ids[Fate.DUPLICATED] == (ids[20],)
+    assert found.reason.endswith("a: 2 stale; b: 1 duplicated")
+
+
+def test_the_numbers_go_into_the_result() -> None:
+    """Each class has its key."""
+    fields = as_fields(told("oox", read("0")))
+    assert (fields["stable"], fields["lost"], fields["never_read"], fields["verdict"]) == (1, 1, 1, "violated")
+    assert fields["ids"] == {"lost": ["w1"], "stale": [], "duplicated": []}

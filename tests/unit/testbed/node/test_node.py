@@ -1,0 +1,297 @@
+"""Proves one node with a real QEMU: its hardware, its disks, its processes one after another, and its contract."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import shutil
+import signal
+import tempfile
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from testbed.disk.server import NbdClient
+from testbed.errors import GuestCommandError, ImageError, MachineError, WaitTimeout
+from testbed.history import History
+from testbed.node import node as node_module
+from testbed.node.agent import GuestAgent, Outcome
+from testbed.node.node import Node, Place
+from testbed.node.spec import qemu_argv
+from testbed.site import SEGMENTS
+from testbed.switch.client import Switch
+from testbed.wait import wait_for_record
+from tests.unit.testbed.small_image import all_gone, small_image
+
+needs_qemu = pytest.mark.skipif(
+    shutil.which("qemu-system-x86_64") is None, reason="qemu-system-x86_64 is not installed"
+)
+needs_nbdkit = pytest.mark.skipif(shutil.which("nbdkit") is None, reason="nbdkit is not installed")
+
+
+def make_node(tmp_path: Path, history: History, sockets: Path) -> Node:
+    """A node of the small image; its switch is not running, which is a wire that leads nowhere."""
+    switch = Switch(sockets, SEGMENTS, history=history, log=tmp_path / "switch.log")
+    place = Place(sockets, tmp_path / "run", tmp_path / "disks")
+    return Node("a", small_image(tmp_path / "image"), place, switch, history, accel="tcg")
+
+
+def with_node(tmp_path: Path, scenario: Callable[[Node, History], Awaitable[None]]) -> None:
+    """Run the scenario and close the node, whatever happened."""
+
+    async def whole() -> None:
+        with tempfile.TemporaryDirectory(prefix="tb-") as name, History() as history:
+            node = make_node(tmp_path, history, Path(name))
+            try:
+                await scenario(node, history)
+            finally:
+                await node.close()
+
+    asyncio.run(whole())
+
+
+@needs_nbdkit
+def test_the_hardware_is_that_of_the_contract(tmp_path: Path) -> None:
+    """Three disks in their order, both NICs with the MACs of the node, the image's memory and boot files."""
+
+    async def scenario(node: Node, _history: History) -> None:
+        await node.make_disks()
+        spec = node.spec()
+        assert [(disk.name, disk.path.name, disk.format) for disk in spec.disks] == [
+            (name, f"n-a-{name}", "raw") for name in ("vda", "vdb", "vdc")
+        ]
+        assert [(nic.name, nic.mac) for nic in spec.nics] == [
+            ("priv0", "52:54:00:09:00:01"), ("biz0", "52:54:00:77:00:01"),
+        ]  # fmt: skip
+        assert [(nic.local.name, nic.remote.name) for nic in spec.nics] == [
+            ("q-a.priv0", "s-a.priv0"), ("q-a.biz0", "s-a.biz0"),
+        ]  # fmt: skip
+        assert (spec.memory_mib, spec.boot, spec.accel, spec.incoming) == (32, node.image.boot, "tcg", None)
+        # The command line of a restore differs in the incoming memory alone, so that the state meets the same hardware.
+        assert qemu_argv(node.spec(tmp_path / "memory")) == [*qemu_argv(spec), "-incoming", "defer"]
+
+    with_node(tmp_path, scenario)
+
+
+def test_a_node_that_is_off_says_so(tmp_path: Path) -> None:
+    """Nobody speaks to the machine that was."""
+    node = make_node(tmp_path, History(), tmp_path)
+    assert not node.is_on
+    with pytest.raises(MachineError, match="Node a is off; start it first"):
+        _ = node.machine
+    with pytest.raises(MachineError, match="Node a cannot boot: it was not started"):
+        asyncio.run(node.wait_booted(10))
+
+
+@needs_nbdkit
+def test_disks_are_blank_or_loaded_and_leave_their_sources_alone(tmp_path: Path) -> None:
+    """The root shows the image's until it is written; a restore brings back image and volatile cache of each disk."""
+
+    async def scenario(node: Node, _history: History) -> None:
+        root = node.image.root.read_bytes()
+        await node.make_disks()
+        async with NbdClient(node.storage["vda"].socket) as disk, NbdClient(node.storage["vdb"].socket) as data:
+            assert (disk.size, data.size) == (len(root), 512 << 20)
+            assert bytes(await disk.read(0, len(root))) == root
+            assert await data.read(0, 4096) == bytes(4096)
+            await disk.write(1024, b"mine" * 128, fua=True)
+            await data.write(8192, b"held" * 128)
+        saved = {name: tmp_path / f"saved-{name}" for name in node.storage}
+        for name, path in saved.items():
+            await node.storage[name].save(path)
+        await node.make_disks(saved)
+        async with NbdClient(node.storage["vda"].socket) as disk, NbdClient(node.storage["vdb"].socket) as data:
+            assert await disk.read(0, 2048) == root[:1024] + b"mine" * 128 + root[1536:2048]
+            assert await data.read(8192, 512) == b"held" * 128
+        assert (await node.storage["vdb"].state())["dirty"] == 1  # it was not flushed before, so it is not now
+        assert node.image.root.read_bytes() == root
+
+    with_node(tmp_path, scenario)
+
+
+@needs_nbdkit
+def test_a_missing_root_is_named(tmp_path: Path) -> None:
+    """The error says which file is gone, and no disk server is left."""
+
+    async def scenario(node: Node, _history: History) -> None:
+        node.image.root.unlink()
+        with pytest.raises(ImageError, match=r"root\.img is gone; no disk was made"):
+            await node.make_disks()
+        assert node.storage == {}
+
+    with_node(tmp_path, scenario)
+
+
+@needs_qemu
+@needs_nbdkit
+def test_a_node_goes_on_with_its_disks_after_a_kill(tmp_path: Path) -> None:
+    """It runs, is killed, is switched on again in a new process, and is closed without a process left."""
+
+    async def scenario(node: Node, history: History) -> None:
+        await node.make_disks()
+        await node.power_on()
+        was_on = node.is_on
+        await wait_for_record(
+            history, lambda entry: entry.source == "console.a" and entry.fields["text"] == "A", what="the letter",
+            timeout_s=100,
+        )  # fmt: skip
+        first = node.machine.pid
+        await node.machine.kill()
+        assert (was_on, node.is_on) == (True, False)
+        await node.power_on()
+        second = node.machine.pid
+        assert (node.is_on, await node.machine.status()) == (True, "running")
+        await node.start()  # a running node is switched off first: there is never a second process on the same disks
+        assert await node.machine.status() == "prelaunch"
+        pids = [first, second, node.machine.pid]
+        await node.close()
+        await node.close()
+        assert not node.is_on
+        assert len(set(pids)) == 3
+        await all_gone(pids)
+
+    with_node(tmp_path, scenario)
+
+
+@needs_qemu
+@needs_nbdkit
+def test_a_node_that_dies_while_it_boots_is_not_waited_for(tmp_path: Path) -> None:
+    """The wait of minutes ends with the death, and the error holds QEMU's last words."""
+
+    async def scenario(node: Node, history: History) -> None:
+        await node.make_disks()
+        await node.start()
+        os.kill(node.machine.pid, signal.SIGKILL)
+        await wait_for_record(history, lambda entry: entry.kind == "died", what="the death", timeout_s=100)
+        node.machine.spec.qemu_log.write_text("out of breath\n", encoding="ascii")
+        with pytest.raises(MachineError, match=r"(?s)Node a cannot boot: its QEMU has ended.*out of breath"):
+            await node.wait_booted(100)
+
+    with_node(tmp_path, scenario)
+
+
+class FakeGuest:
+    """Stands for the agent: answers each command with the next of the given texts."""
+
+    def __init__(self, *answers: str | Exception) -> None:
+        self.answers = list(answers)
+        self.commands: list[list[str]] = []
+        self.files: dict[str, bytes] = {}
+
+    async def connect(self, timeout_s: float) -> None:
+        """Be there."""
+
+    async def must_succeed(self, argv: Sequence[str], *, timeout_s: float) -> str:
+        """Give the next answer."""
+        self.commands.append(list(argv))
+        answer = self.answers.pop(0)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    async def run(self, argv: Sequence[str], *, timeout_s: float, stdin: bytes | None = None) -> Outcome:
+        """Say whether a file exists."""
+        assert argv[:2] == ["test", "-e"]
+        return Outcome(0 if argv[2] in self.files else 1, "", "")
+
+    async def read_file(self, path: str) -> bytes:
+        """Return a kept file."""
+        return self.files[path]
+
+    async def write_file(self, path: str, content: bytes) -> None:
+        """Keep the file."""
+        self.files[path] = content
+
+
+class FakeMachine:
+    """A machine that is on and has this guest."""
+
+    alive = True
+
+    def __init__(self, guest: FakeGuest) -> None:
+        self.guest = guest
+
+
+def node_with(tmp_path: Path, guest: FakeGuest) -> Node:
+    """A node whose machine is replaced (white box): only its words to the product are looked at."""
+    node = make_node(tmp_path, History(), tmp_path)
+    node._machine = FakeMachine(guest)  # type: ignore[assignment]
+    return node
+
+
+def test_the_fake_guest_has_the_calls_of_the_real_one() -> None:
+    """A renamed method of the agent breaks this test and not the pair."""
+    for name in ("connect", "must_succeed", "run", "read_file", "write_file"):
+        assert callable(getattr(GuestAgent, name))
+        assert callable(getattr(FakeGuest, name))
+
+
+def test_a_command_is_the_published_one_with_its_document(tmp_path: Path) -> None:
+    """The document is written into the node first, and node and file are filled in."""
+    guest = FakeGuest("")
+    node = node_with(tmp_path, guest)
+    asyncio.run(node.command(node.image.product.pair, {"schema": "x/1"}, timeout_s=1))
+    assert guest.commands == [["nothing", "pair", "a", "/run/pair.json"]]
+    assert json.loads(guest.files["/run/pair.json"]) == {"schema": "x/1"}
+
+
+def test_inputs_are_kept_beside_the_journal(tmp_path: Path) -> None:
+    """What a living node's daemon was told is copied under the name that the replay looks for, rotated or not."""
+    guest = FakeGuest()
+    node = node_with(tmp_path, guest)
+    node.image = replace(node.image, product=replace(node.image.product, inputs="/log/inputs.jsonl"))
+    node.journal_log.parent.mkdir(parents=True, exist_ok=True)
+    asyncio.run(node.keep_inputs())
+    assert list(node.journal_log.parent.glob("inputs*")) == []
+    guest.files = {"/log/inputs.jsonl.1": b"one\n", "/log/inputs.jsonl": b"two\n"}
+    asyncio.run(node.keep_inputs())
+    assert (node.journal_log.parent / "inputs-a.jsonl.1").read_bytes() == b"one\n"
+    assert (node.journal_log.parent / "inputs-a.jsonl").read_bytes() == b"two\n"
+
+
+def test_a_product_without_inputs_has_none_to_keep(tmp_path: Path) -> None:
+    """Neither a product that names no inputs nor a node that is off is asked."""
+    node = node_with(tmp_path, FakeGuest())
+    asyncio.run(node.keep_inputs())
+    node._machine = None
+    node.image = replace(node.image, product=replace(node.image.product, inputs="/log/inputs.jsonl"))
+    asyncio.run(node.keep_inputs())
+
+
+def test_a_node_is_booted_when_the_product_answers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A product that is not up yet and a silent agent mean "not yet"."""
+    monkeypatch.setattr(node_module, "BOOT_POLL_S", 0.001)
+    guest = FakeGuest(GuestCommandError("no socket"), WaitTimeout("no agent"), '{"node": "a"}')
+    asyncio.run(node_with(tmp_path, guest).wait_booted(20))
+    assert guest.commands == [["nothing", "status"]] * 3
+
+
+def test_a_node_that_does_not_boot_shows_the_last_problem(tmp_path: Path) -> None:
+    """The time-out says what the product's command said last."""
+    guest = FakeGuest(*[GuestCommandError("avance: no such file")] * 9)
+    with pytest.raises(WaitTimeout, match=r"node a booted.*avance: no such file"):
+        asyncio.run(node_with(tmp_path, guest).wait_booted(0.1))
+
+
+def test_a_status_is_asked_on_the_control_port(tmp_path: Path) -> None:
+    """A node whose image names the question is asked without a program in the node."""
+
+    class FakePort:
+        async def ask(self, question: str, *, timeout_s: float) -> dict[str, Any]:
+            assert (question, timeout_s) == ("how?", 3.0)
+            return {"role": "primary"}
+
+    node = node_with(tmp_path, FakeGuest())
+    node.image = replace(node.image, questions={"status": "how?"})
+    node.machine.control = FakePort()  # type: ignore[assignment]
+    assert asyncio.run(node.status(timeout_s=3.0)) == {"role": "primary"}
+
+
+def test_a_status_that_is_no_json_is_an_error_of_the_node(tmp_path: Path) -> None:
+    """The answer is shown, and the reader of the error learns which node it was."""
+    with pytest.raises(GuestCommandError, match=r"node a answered its status with no JSON: 'Traceback'"):
+        asyncio.run(node_with(tmp_path, FakeGuest("Traceback")).status())
