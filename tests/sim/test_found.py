@@ -227,9 +227,7 @@ def test_a_right_that_came_too_late_goes_back_to_a_copy_that_was_outdated() -> N
 
 
 def test_a_backup_without_a_disk_gives_no_right_to_an_older_copy() -> None:
-    """A's daemon stood still while its disk was lost; B's disk, lost later, had the writes, and A came back with the old
-    one.
-    """
+    """A's daemon stood still while its disk was lost; B's, lost later, had the writes, and A returned with its own."""
     faults = (
         Fault("process.stop", "a/daemon", 2.53, 33.03),
         Fault("disk.gone", "a", 4.16, 18.59, {"back": "old", "press": True}),
