@@ -1,7 +1,7 @@
 """The peer's power, through the peer's BMC: read it, or cut it and read it back.
 
 A BMC that cannot be reached, or that merely accepts an order, has confirmed nothing: the outcome is UNKNOWN then. It
-must never say `off` of a power that was not read as off in this very moment (arbitration design, section 3, means 3).
+must never say `off` of a power that was not read as off in this very moment (docs/safety.md, S15).
 """
 
 from __future__ import annotations

@@ -15,7 +15,7 @@ from avance.core.takeover import Answer, Need, Power
 
 _RESTORE_S = 30.0  # between two orders to switch the peer on; its BMC may be starting itself
 _OLD_S = 5.0  # a no is asked again after this time
-_TRIES_MAX = 3  # one second each (arbitration design, section 3)
+_TRIES_MAX = 3  # one second each (docs/safety.md, S10)
 
 
 @dataclass(slots=True)

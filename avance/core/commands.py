@@ -39,7 +39,7 @@ class AttachDisk:
 
 @dataclass(frozen=True, slots=True)
 class ConnectDisk:
-    """Let DRBD connect to the peer; only after both nodes agree on the epoch (rule R2).
+    """Let DRBD connect to the peer; only after both nodes agree on the epoch (docs/safety.md, S29).
 
     `discard`: an operator gave up this node's version of diverged data (drbdadm connect --discard-my-data).
     """
@@ -110,7 +110,7 @@ class ReleaseAddress:
 
 @dataclass(frozen=True, slots=True)
 class AnswerFencePeer:
-    """Answer DRBD's fence-peer question with the exit code of the handler (arbitration design, section 6)."""
+    """Answer DRBD's fence-peer question with the exit code of the handler (docs/safety.md, S7)."""
 
     ask: int
     code: int
@@ -152,7 +152,10 @@ class KeepCopy:
 
 @dataclass(frozen=True, slots=True)
 class ResyncDisk:
-    """Copy this node's volume to the connected peer in full: DRBD called copies equal that it knows to differ (R5)."""
+    """Copy this node's volume to the connected peer in full.
+
+    DRBD called copies equal that it knows to differ (docs/safety.md, S30).
+    """
 
     vm: VmId
 

@@ -1,8 +1,8 @@
 """Consent: how a pair whose replication is lost, but whose nodes hear each other, goes on without anybody else.
 
 The owner shows `wants`, the next epoch. The backup lets go of the replication, marks its copies as outdated, and makes
-durable that the owner owns that epoch; this record, seen in its next heartbeat, is the consent (arbitration design,
-section 3, means 1). Pure judgements; the engine acts.
+durable that the owner owns that epoch; this record, seen in its next heartbeat, is the consent (docs/safety.md,
+S11). Pure judgements; the engine acts.
 """
 
 from __future__ import annotations

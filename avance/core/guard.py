@@ -2,7 +2,7 @@
 
 The guard looks at the right that the engine has established and at nothing else. It errs on the side of stopping: a
 node that may be writing and cannot show a right is paused at the end of the lease, reset at the grant deadline, and, if
-even that hangs, reset by the watchdog (arbitration design, sections 4 and 5).
+even that hangs, reset by the watchdog (docs/safety.md, S24 and S25).
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 A node that serves over the link, without a disk of its own, is a guest of its peer's copy. It stops its VMs, and then
 makes durable that the peer owns the next epoch. That record, seen in its next heartbeat, is the consent of
-`core/consent.py` the other way round (arbitration design, section 3, means 1). Pure judgement; the engine acts.
+`core/consent.py` the other way round (docs/safety.md, S34). Pure judgement; the engine acts.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 The intuition: a link is only as good as the *echo* of our own heartbeats on it, so a one-way fault counts as a fault.
 Two clocks run. The *receipt* clock says when the peer last spoke: a backup waits by it. The *lease* clock says when the
-last heartbeat was *sent* whose echo came back: an owner's right lasts by it (arbitration design, sections 4 and 5). A
+last heartbeat was *sent* whose echo came back: an owner's right lasts by it (docs/safety.md, S22 and S18). A
 peer that hears us no more goes on to repeat its last echo, so only an echo newer than the last one counts. Silence
 while this node itself stood still is no evidence either.
 
@@ -144,7 +144,7 @@ class Liveness:
         return LinkState.SUSPECT if now - entry.echo_at >= self.timers.suspect_s else LinkState.UP
 
     def _hold_s(self, entry: _Link) -> float:
-        """How long a link that fell must be good before it is used again: longer with each fall (section 5)."""
+        """How long a link that fell must be good before it is used again: longer each time (docs/safety.md, S22)."""
         if entry.falls == 0:
             return 0.0
         return min(self.timers.link_hold_s * 2.0 ** (entry.falls - 1), self.timers.link_hold_max_s)

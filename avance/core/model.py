@@ -92,7 +92,7 @@ class MirrorState(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Timers:
-    """All protocol times in seconds, already multiplied by the declared dilation (arbitration design, section 5)."""
+    """All protocol times in seconds, already multiplied by the declared dilation (docs/safety.md, S18)."""
 
     heartbeat_s: float = 0.5
     suspect_s: float = 2.0
@@ -174,8 +174,8 @@ class Record:
     """The durable record of a node: which epoch it knows, who owns it, and what the other copy is worth.
 
     `peer_outdated` is true from before the owner's first lone acknowledgement until the peer is in sync again
-    (rule R1). `fresh` names volumes that this node zeroed and that were never written: both sides fresh means that
-    the replicas are equal without a first synchronisation.
+    (docs/safety.md, S3). `fresh` names volumes that this node zeroed and that were never written: both sides fresh
+    means that the replicas are equal without a first synchronisation.
 
     `arbiters` are the tokens whose *whole* agreement gives the next epoch while the peer is lost: `witness:<name>` and
     `survivor:<node>`; none means that power fence and site policy decide (core/arbiters.py). `boot` is the boot of the
@@ -205,7 +205,7 @@ class Record:
     generations: tuple[tuple[VmId, str], ...] = ()
 
     def solo(self, me: NodeId) -> bool:
-        """This node holds the exclusive, durable right to write alone (rule R1), and was the last in service."""
+        """This node holds the durable right to write alone (docs/safety.md, S3), and was the last in service."""
         return self.owner == me and self.peer_outdated and not self.split
 
 
@@ -224,7 +224,7 @@ class DiskView:
 
     @property
     def in_sync(self) -> bool:
-        """Both copies are UpToDate over an established connection, and DRBD knows of no difference (rule R5)."""
+        """Both copies are UpToDate and connected, and DRBD knows of no difference (docs/safety.md, S30)."""
         return (
             self.connection == "Connected"
             and self.disk is DiskState.UP_TO_DATE

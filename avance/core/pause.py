@@ -1,7 +1,7 @@
 """Pause detection: the hardware clock runs on while a machine is paused, the monotonic clock does not.
 
 A paused and continued node sees no gap in its own time, so nothing else in it can know that its right may have ended
-(arbitration design, section 4). The hardware clock counts whole seconds and may be set by somebody: a false alarm costs
+(docs/safety.md, S26). The hardware clock counts whole seconds and may be set by somebody: a false alarm costs
 one exchange of heartbeats, so every unexplained advance counts.
 """
 

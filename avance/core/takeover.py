@@ -1,8 +1,8 @@
 """The one safety rule: may this node take the next epoch now?
 
 `decide` is a pure function with four answers: Wait (ask again later), Ask (this evidence is needed first), Allowed
-(with the means that gives the right) or Refused (with every reason). The order of the means is that of the arbitration
-design, section 3; the consent of a living peer does not pass here: it arrives as the peer's record (core/pair.py).
+(with the means that gives the right) or Refused (with every reason). The order of the means is that of docs/safety.md,
+S10; the consent of a living peer does not pass here: it arrives as the peer's record (core/pair.py).
 
 The rule in one paragraph: arbiters in office are binding, all of them (core/arbiters.py). Without any, the peer's power
 read as off gives the right, and last the site policy, which has a documented hole (decision 0015). The owner of the
@@ -137,7 +137,7 @@ def copy_refusals(
     record: Record, me: NodeId, disks: dict[VmId, DiskView | None], situation: Situation, *,
     behind: frozenset[VmId] = frozenset(),
 ) -> list[str]:  # fmt: skip
-    """Say why this node's copy of the data must not be written alone (rule R3); empty when it may.
+    """Say why this node's copy of the data must not be written alone (docs/safety.md, S8); empty when it may.
 
     Each VM is promoted by its own copy (core/unit.py); here it suffices that one of them could be. A disk that was
     attached alone is at best Consistent, until fence-peer has said that the peer's copy is worse.
@@ -255,7 +255,7 @@ def _by_policy(facts: Facts, timers: Timers, now: float, needs: list[Need]) -> V
 
 
 def _at_boot(facts: Facts, now: float) -> Verdict:
-    """Judge a node that came up alone: it never fences a peer that it has not heard (section 4, 'Boot')."""
+    """Judge a node that came up alone: it never fences a peer that it has not heard (docs/safety.md, S21)."""
     epoch, solo = facts.record.epoch, facts.record.solo(facts.me)
     if not facts.owner:
         return Refused((f"epoch {epoch} belongs to {facts.record.owner}, whose copy is or may be newer",))

@@ -1,4 +1,4 @@
-"""The worst-case recovery time in words and numbers, from the timers of a site (arbitration design, section 5)."""
+"""The worst-case recovery time in words and numbers, from the timers of a site (docs/safety.md, S18)."""
 
 from __future__ import annotations
 

@@ -221,7 +221,7 @@ class VmUnit:
         return self._letting_go(disk, around) or self._connecting(disk, around) or self._going_alone(disk, around)
 
     def _letting_go(self, disk: DiskView, around: Circumstances) -> c.VmCommand | None:
-        """Leave the replication: to consent, or because the daemons must agree before DRBD may meet again (rule R2)."""
+        """Leave the replication: to consent, or until the daemons agree that DRBD may meet (docs/safety.md, S29)."""
         connected = disk.connection != "StandAlone"
         if around.consenting and not released(disk):
             return c.DisconnectDisk(self.spec.name) if must_disconnect(disk) else c.OutdateDisk(self.spec.name)
@@ -426,7 +426,7 @@ def _has_data(disk: DiskView | None) -> bool:
 
 
 def _usable(disk: DiskView, around: Circumstances) -> bool:
-    """Say whether the copy may be promoted (rule R3): one of two good ones, or the only one with the lone right."""
+    """Say whether the copy may be promoted (docs/safety.md, S8): one of two good ones, or one with the lone right."""
     if disk.peer_role is DiskRole.PRIMARY or around.behind:
         return False
     if around.solo:

@@ -1,6 +1,6 @@
 """DRBD 8.4: resource file, argument vectors, and the parser of `drbdsetup events2` (drbd-utils 9.22, kernel 8.4.11).
 
-The settings are those of the arbitration design, section 6; times that depend on the dilation are scaled with it.
+The settings are those of docs/safety.md, S6; times that depend on the dilation are scaled with it.
 """
 
 from __future__ import annotations

@@ -77,7 +77,7 @@ MUTANTS = (
     ),
     Mutant(
         "contradiction-ignored",
-        "DRBD connects without a resynchronisation although it knows of differences, and nothing is done (rule R5)",
+        "DRBD connects without a resynchronisation although it knows of differences (docs/safety.md, S30)",
         (Edit(_UNIT, "if equal and disk.out_of_sync_kib > 0:", "if equal and disk.out_of_sync_kib < 0:"),),
     ),
     Mutant(
@@ -93,7 +93,7 @@ MUTANTS = (
     ),
     Mutant(
         "connects-before-agreement",
-        "DRBD may connect before the daemons have compared their epochs (rule R2)",
+        "DRBD may connect before the daemons have compared their epochs (docs/safety.md, S29)",
         (
             Edit(
                 _UNIT,

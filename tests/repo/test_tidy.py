@@ -40,6 +40,17 @@ def test_tree_names_no_machine_and_no_registry() -> None:
     assert not complaints, "\n".join(complaints)
 
 
+def test_safety_rules_are_cited_by_their_number() -> None:
+    """Whoever cites a rule of docs/safety.md cites one that is there; the rules are numbered without a gap."""
+    texts = {path: text for path, text in tidy.tracked_files(ROOT).items() if path not in RULES}
+    design = texts["docs/safety.md"]
+    rules = {*tidy.RULE_HEADING.findall(design)}
+    complaints = [c for path, text in texts.items() for c in tidy.citation_complaints(path, text, rules)]
+    complaints += tidy.rule_complaints(design)
+    assert rules
+    assert not complaints, "\n".join(complaints)
+
+
 def test_links_in_documents_resolve() -> None:
     """Every link of the README and of docs leads to a file."""
     texts = {path: text for path, text in tidy.tracked_files(ROOT).items() if path.endswith(".md")}
@@ -139,3 +150,31 @@ def test_broken_link_is_found(tmp_path: Path) -> None:
     (tmp_path / "there.md").write_text("x")
     text = "[a](there.md#part) [b](gone.md) [c](https://example.org) [d](#here)"
     assert tidy.link_complaints("README.md", text, tmp_path) == ["README.md: broken link gone.md"]
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("(docs/safety.md, S9)", "no rule S9"),
+        ("(docs/safety.md, S1 and S9)", "no rule S9"),
+        ("    # as in docs/safety.md,\n    # S9", "no rule S9"),
+        ("(arbitration\ndesign, section 5)", "arbitration design"),
+        ("the record (rule R1)", "rule R1"),
+        ("never cleared (R5)", "(R5)"),
+    ],
+)
+def test_citation_of_no_rule_is_found(text: str, expected: str) -> None:
+    """A number that no rule has is found, and so is a citation of what the rules came from."""
+    assert expected in tidy.citation_complaints("avance/core/x.py", text, {"S1"})[0]
+
+
+def test_citation_of_a_rule_has_no_complaint() -> None:
+    """A rule that is there may be cited, also together with another one and over the end of a line."""
+    text = "(docs/safety.md, S1 and S2)\n# docs/safety.md,\n# S2"
+    assert tidy.citation_complaints("avance/core/x.py", text, {"S1", "S2"}) == []
+
+
+def test_gap_in_the_rules_is_found() -> None:
+    """A rule without its neighbour was renumbered in one place only."""
+    assert tidy.rule_complaints("### S1: a\n\n### S2: b\n") == []
+    assert "numbered [1, 3]" in tidy.rule_complaints("### S1: a\n\n### S3: b\n")[0]

@@ -56,6 +56,10 @@ RANDOM_ALLOWED = {"Random", "SystemRandom"}
 UNMIRRORED: dict[str, str] = {}
 # The second alternative: a fixed name in a directory that everybody shares.
 MACHINE_PATH = re.compile(r"(?<![\w.])(/wor[k]/|/tmp/(?!\{)[\w.])")
+# What the documents of safety are cited by: the number of a rule, and nothing that no longer exists.
+RULE_HEADING = re.compile(r"^### (S\d+): ", re.MULTILINE)
+RULE_CITED = re.compile(r"docs/safety\.md, (S\d+(?:(?:,| and) S\d+)*)")
+OLD_CITATION = re.compile(r"arbitration design|\brule R\d|\(R\d\)")
 REGISTRY = re.compile(r"((?<!emit-)index-url|https?://[^\s/]*(?:pypi|npm|debian)|\"resolved\": )")
 
 
@@ -261,6 +265,21 @@ def link_complaints(path: str, text: str, root: Path) -> list[str]:
     links = [link for link in re.findall(r"\]\(([^)\s]+)\)", prose) if not link.startswith(outside)]
     folder = (root / path).parent
     return [f"{path}: broken link {link}" for link in links if not (folder / link.split("#")[0]).exists()]
+
+
+def citation_complaints(path: str, text: str, rules: set[str]) -> list[str]:
+    """Citations of safety rules that do not exist, and of the numbers that they had once."""
+    flat = re.sub(r"\s+(?:# )?", " ", text)  # a citation may go on in the next line, also in that of a comment
+    cited = [name for found in RULE_CITED.findall(flat) for name in re.findall(r"S\d+", found)]
+    unknown = [f"{path}: docs/safety.md has no rule {name}" for name in dict.fromkeys(cited) if name not in rules]
+    old = [f"{path}: cite a rule of docs/safety.md instead of {found!r}" for found in OLD_CITATION.findall(flat)]
+    return unknown + old
+
+
+def rule_complaints(text: str) -> list[str]:
+    """Rules of docs/safety.md that are not numbered one after the other."""
+    numbers = [int(name[1:]) for name in RULE_HEADING.findall(text)]
+    return [] if numbers == [*range(1, len(numbers) + 1)] else [f"docs/safety.md: the rules are numbered {numbers}"]
 
 
 def modules(root: Path) -> dict[str, str]:

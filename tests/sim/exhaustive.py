@@ -6,7 +6,7 @@ else could stop A is useless: only its watchdog ends it. The witness grants B th
 from it. An adversary decides for each slot of time which single heartbeats get through on which link, in which order.
 Worlds that are equal in everything are followed once, and the paths to them are counted.
 
-The rule that is checked is the takeover inequality (arbitration design, section 5): at the moment when B commands the
+The rule that is checked is the takeover inequality (docs/safety.md, S18): at the moment when B commands the
 record of its right, A's watchdog has run out. It must never decide for the product.
 """
 

@@ -97,7 +97,7 @@ class Judges(Hole):
         writer = self.writers.setdefault(key, node)
         if alone:
             self.alone[node].add(number)
-            # DRBD writes alone before any right when the connected backup's disk failed (design, section 9), and goes
+            # DRBD writes alone before any right when the connected backup's disk failed (docs/safety.md, S3), and goes
             # on when it was a resync target: an Inconsistent copy, durably so, can never be promoted.
             harmless = side.connection == CONNECTED or side.peer_disk is DiskState.INCONSISTENT
             if (record.owner != node or not record.peer_outdated) and not harmless:

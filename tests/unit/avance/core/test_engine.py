@@ -371,7 +371,7 @@ def test_starting_node_does_not_pair_with_one_that_may_be_taking_over() -> None:
 
 
 def test_disk_is_connected_only_after_agreement() -> None:
-    """A returned node attaches, adopts the newer epoch, and connects only when both say the same (rule R2)."""
+    """A returned node attaches, adopts the newer epoch, and connects when both say the same (docs/safety.md, S29)."""
     book = Playbook(Engine(setup(A), Record(3, A)))
     looked(book)
     book.expect(e.DiskChanged(WEB, None), c.AttachDisk(WEB))

@@ -205,7 +205,7 @@ def test_no_watchdog_no_feed() -> None:
 def test_last_feed_is_never_later_than_the_lease(seed: int) -> None:
     """In simulated time, lossy and one-way links included, a writer without the lone right feeds by a fresh lease only.
 
-    This is the step of the inequality that the watchdog rests on (arbitration design, section 5): with s the send time
+    This is the step of the inequality that the watchdog rests on (docs/safety.md, S18): with s the send time
     of the last echoed heartbeat, the last feed is before s + link_down, so the reset before s + link_down + watchdog.
     """
     chance = random.Random(seed)

@@ -76,7 +76,7 @@ def test_blank_record_claims_nothing() -> None:
 
 
 def test_in_sync_needs_everything() -> None:
-    """Copies are equal only if both are good, the connection stands and DRBD knows of no difference (rule R5)."""
+    """Copies are equal only if both are good and connected, and DRBD knows of no difference (docs/safety.md, S30)."""
     good = in_sync(DiskRole.PRIMARY)
     assert good.in_sync
     assert not replace(good, connection="Connecting").in_sync

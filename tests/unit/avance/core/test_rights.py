@@ -177,7 +177,7 @@ def test_backup_about_to_take_over_does_not_consent() -> None:
 
 
 def test_backup_asks_three_seconds_after_the_owner_would() -> None:
-    """The owner asks its witness when the peer is lost, the backup 3 s later (anti-deathmatch)."""
+    """The owner asks its witness when the peer is lost, the backup 3 s later (docs/safety.md, S17)."""
     record = Record(3, A, arbiters=(W1,))
     for me, after_s in ((A, 5.0), (B, 8.0)):
         book = paired(me, record=record, witnesses=("w1",))

@@ -116,7 +116,7 @@ def every_case() -> tuple[Case, ...]:
 
 
 def usable_copy(facts: Facts) -> bool:
-    """Say whether this node holds at least one copy that may be written alone (rule R3)."""
+    """Say whether this node holds at least one copy that may be written alone (docs/safety.md, S8)."""
     if facts.record.owner is None or facts.record.split:
         return False
     if facts.record.owner == B and facts.record.peer_outdated:
@@ -261,7 +261,7 @@ def test_policy_safety_takes_no_risk() -> None:
 
 
 def test_power_is_cut_by_the_owner_first() -> None:
-    """The backup asks for the peer's power only 3 s after the owner did (anti-deathmatch, section 8)."""
+    """The backup asks for the peer's power only 3 s after the owner did (docs/safety.md, S17)."""
     for facts, after_s, verdict in every_case():
         if isinstance(verdict, Ask) and Need.CUT_POWER in verdict.needs and facts.record.owner == B:
             assert after_s >= TIMERS.backup_delay_s, facts
@@ -292,14 +292,14 @@ def test_power_is_cut_by_the_owner_first() -> None:
     ],
 )  # fmt: skip
 def test_means_and_the_word_for_drbd(changes: dict[str, object], after_s: float, means: str, code: int) -> None:
-    """Each means names itself and has its exit code for fence-peer (arbitration design, sections 3 and 6)."""
+    """Each means names itself and has its exit code for fence-peer (docs/safety.md, S10 and S7)."""
     verdict = decide(replace(BASE, **changes), TIMERS, LOST_AT + after_s)  # type: ignore[arg-type]  # single fields
     assert isinstance(verdict, Allowed), verdict
     assert (verdict.means, verdict.fence_code) == (means, code)
 
 
 def test_lone_boot_is_never_told_assumed_dead() -> None:
-    """At a lone boot DRBD is told 4: code 5 has no effect on a disk that is only Consistent (section 4, Boot)."""
+    """At a lone boot DRBD is told 4: code 5 has no effect on a disk that is only Consistent (docs/safety.md, S7)."""
     for facts, _, verdict in every_case():
         if facts.situation is BOOT and not facts.override and isinstance(verdict, Allowed):
             assert verdict.fence_code == 4
@@ -357,7 +357,7 @@ def test_own_lone_copy_is_good() -> None:
 @pytest.mark.parametrize("situation", list(Situation))
 @pytest.mark.parametrize("state", [None, *DiskState])
 def test_which_copy_may_be_written_alone(state: DiskState | None, situation: Situation) -> None:
-    """Only an UpToDate copy may be written alone; after a lone start also one that is Consistent (rule R3)."""
+    """Only an UpToDate copy may be written alone; after a lone start also a Consistent one (docs/safety.md, S8)."""
     good = state is DiskState.UP_TO_DATE or (situation is BOOT and state is DiskState.CONSISTENT)
     for owner in (A, B):
         assert (copy_refusals(Record(3, owner), A, disks(state), situation) == []) is good
@@ -371,7 +371,7 @@ def test_one_usable_copy_is_enough_for_the_epoch() -> None:
 
 @pytest.mark.parametrize("owner", [A, B])
 def test_override_at_a_lone_boot_tells_drbd_outdated(owner: NodeId) -> None:
-    """A person's word at a lone boot is told to DRBD as 4: 5 would leave a Consistent disk unpromotable (section 4)."""
+    """A person's word at a lone boot is code 4: 5 leaves a Consistent disk unpromotable (docs/safety.md, S7)."""
     facts = replace(
         BASE, record=Record(3, owner), situation=BOOT, disks=disks(DiskState.CONSISTENT), override=True
     )

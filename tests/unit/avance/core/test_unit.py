@@ -37,7 +37,7 @@ def test_look_comes_before_everything_on_the_domain() -> None:
 
 @pytest.mark.parametrize("disk", [state for state in DiskState if state is not DiskState.UP_TO_DATE])
 def test_only_an_up_to_date_disk_is_promoted(disk: DiskState) -> None:
-    """A VM that is wanted waits until its copy is UpToDate; one that is Consistent needs the lone right (rule R3)."""
+    """A wanted VM waits until its copy is UpToDate; a Consistent one needs the lone right (docs/safety.md, S8)."""
     for view in (replace(in_sync(S), disk=disk), peer_gone(S, disk=disk)):
         assert not isinstance(unit(VmState.STANDBY, view).next_command(RUN, 0.0), c.PromoteDisk)
         promoted = isinstance(unit(VmState.STANDBY, view).next_command(ALONE, 0.0), c.PromoteDisk)
@@ -103,7 +103,7 @@ def test_consenting_backup_disconnects_then_outdates() -> None:
 
 
 def test_backup_that_lost_the_owner_leaves_the_replication() -> None:
-    """DRBD may meet the peer again only after the daemons have agreed (rule R2): a waiting backup disconnects."""
+    """DRBD may meet the peer again only after the daemons agree (docs/safety.md, S29): a waiting backup disconnects."""
     waiting = replace(HOLD, i_am_owner=False)
     assert unit(VmState.STANDBY, peer_gone(S)).next_command(waiting, 0.0) == c.DisconnectDisk(WEB)
     assert unit(VmState.RUNNING, peer_gone(P)).next_command(HOLD, 0.0) is None, "a waiting owner freezes instead"
@@ -153,7 +153,7 @@ def test_backup_that_lost_its_disk_stays_apart(state: DiskState) -> None:
 
 
 def test_copies_that_drbd_calls_equal_but_knows_to_differ_are_copied_again() -> None:
-    """A non-empty bitmap between two UpToDate copies is resolved by a full copy from the owner, never cleared (R5)."""
+    """Two UpToDate copies with a non-empty bitmap: the owner sends all, nothing is cleared (docs/safety.md, S30)."""
     differing = replace(in_sync(P), out_of_sync_kib=8)
     assert unit(VmState.RUNNING, differing).next_command(RUN, 0.0) == c.ResyncDisk(WEB)
     assert unit(VmState.STANDBY, replace(differing, role=S)).next_command(BACKUP, 0.0) is None
