@@ -52,9 +52,18 @@ def test_safety_rules_are_cited_by_their_number() -> None:
 
 
 def test_links_in_documents_resolve() -> None:
-    """Every link of the README and of docs leads to a file."""
+    """Every link of the README and of docs leads to a file, and to a heading of it where one is named."""
     texts = {path: text for path, text in tidy.tracked_files(ROOT).items() if path.endswith(".md")}
     complaints = [c for path, text in texts.items() for c in tidy.link_complaints(path, text, ROOT)]
+    assert not complaints, "\n".join(complaints)
+
+
+@pytest.mark.parametrize("folder", ["docs/decisions"])
+def test_every_page_of_a_folder_is_linked_from_its_readme(folder: str) -> None:
+    """A reader finds each decision in one place."""
+    pages = {page.name: page for page in (ROOT / folder).glob("*.md")}
+    complaints = tidy.list_complaints(pages.pop("README.md").read_text(encoding="utf-8"), pages)
+    assert pages
     assert not complaints, "\n".join(complaints)
 
 
@@ -146,10 +155,13 @@ def test_machine_text_is_found(text: str) -> None:
 
 
 def test_broken_link_is_found(tmp_path: Path) -> None:
-    """A link to a missing file is reported, one to a present file, a heading or the web is not."""
-    (tmp_path / "there.md").write_text("x")
-    text = "[a](there.md#part) [b](gone.md) [c](https://example.org) [d](#here)"
-    assert tidy.link_complaints("README.md", text, tmp_path) == ["README.md: broken link gone.md"]
+    """A link to a missing file or heading is reported, one to what is there or to the web is not."""
+    (tmp_path / "there.md").write_text("# A\n\n## The part, `b` of it\n")
+    good = "# Here\n[a](there.md#the-part-b-of-it) [c](https://example.org) [d](#here)"
+    assert tidy.link_complaints("README.md", good, tmp_path) == []
+    bad = "[b](gone.md) [e](there.md#part) [f](#here)\n```\n# Here\n```\n"
+    complaints = [f"README.md: broken link {link}" for link in ("gone.md", "there.md#part", "#here")]
+    assert tidy.link_complaints("README.md", bad, tmp_path) == complaints
 
 
 @pytest.mark.parametrize(
@@ -178,3 +190,9 @@ def test_gap_in_the_rules_is_found() -> None:
     """A rule without its neighbour was renumbered in one place only."""
     assert tidy.rule_complaints("### S1: a\n\n### S2: b\n") == []
     assert "numbered [1, 3]" in tidy.rule_complaints("### S1: a\n\n### S3: b\n")[0]
+
+
+def test_page_without_a_link_is_found() -> None:
+    """A page that was added and not listed is reported."""
+    assert tidy.list_complaints("[a](a.md) [b](b.md#part)", ["a.md", "b.md"]) == []
+    assert "c.md is not linked" in tidy.list_complaints("[a](a.md)", ["a.md", "c.md"])[0]

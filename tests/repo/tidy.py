@@ -259,12 +259,33 @@ def text_complaints(path: str, text: str) -> list[str]:
 
 
 def link_complaints(path: str, text: str, root: Path) -> list[str]:
-    """Links of a Markdown file to files that do not exist."""
-    outside = ("http://", "https://", "mailto:", "#")
-    prose = re.sub(r"```[\s\S]*?```", "", text)
-    links = [link for link in re.findall(r"\]\(([^)\s]+)\)", prose) if not link.startswith(outside)]
-    folder = (root / path).parent
-    return [f"{path}: broken link {link}" for link in links if not (folder / link.split("#")[0]).exists()]
+    """Links of a Markdown file to files, or to headings of Markdown files, that do not exist."""
+    outside = ("http://", "https://", "mailto:")
+    links = [link for link in re.findall(r"\]\(([^)\s]+)\)", prose_of(text)) if not link.startswith(outside)]
+    return [f"{path}: broken link {link}" for link in links if not is_there(link, (root / path).parent, text)]
+
+
+def is_there(link: str, folder: Path, own: str) -> bool:
+    """Says whether the file of a link exists, and its heading; a link without a file means the text itself."""
+    name, _, heading = link.partition("#")
+    target = folder / name
+    if name and not target.exists():
+        return False
+    if not heading or (name and target.suffix != ".md"):
+        return True
+    return heading in anchors(target.read_text(encoding="utf-8") if name else own)
+
+
+def prose_of(text: str) -> str:
+    """A Markdown text without its blocks of code."""
+    return re.sub(r"```[\s\S]*?```", "", text)
+
+
+def anchors(text: str) -> set[str]:
+    """The names by which the headings of a Markdown text are linked, as the usual viewers make them."""
+    headings = re.findall(r"^#+ (.+)$", prose_of(text), re.MULTILINE)
+    plain = [re.sub(r"\[([^]]*)\]\([^)]*\)", r"\1", heading) for heading in headings]
+    return {re.sub(r"[^\w\- ]", "", heading.strip().lower()).replace(" ", "-") for heading in plain}
 
 
 def citation_complaints(path: str, text: str, rules: set[str]) -> list[str]:
@@ -280,6 +301,12 @@ def rule_complaints(text: str) -> list[str]:
     """Rules of docs/safety.md that are not numbered one after the other."""
     numbers = [int(name[1:]) for name in RULE_HEADING.findall(text)]
     return [] if numbers == [*range(1, len(numbers) + 1)] else [f"docs/safety.md: the rules are numbered {numbers}"]
+
+
+def list_complaints(listed: str, names: Iterable[str]) -> list[str]:
+    """Pages of a folder that its README does not link."""
+    links = {link.split("#")[0] for link in re.findall(r"\]\(([^)\s]+)\)", listed)}
+    return [f"{name} is not linked from the README beside it" for name in sorted(names) if name not in links]
 
 
 def modules(root: Path) -> dict[str, str]:
