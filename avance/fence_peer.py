@@ -2,7 +2,7 @@
 
 It must never decide: no answer, or one that is not understood, is exit code 1, "handler broken": I/O stays frozen.
 DRBD waits with frozen I/O while this starts, so it imports next to nothing, and an answer is compared as bytes. That
-takes a third of the time (docs/faults.md, "The handler's start").
+takes a third of the time (docs/measurements/crashes.md, "The handler's start").
 """
 
 import os

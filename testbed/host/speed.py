@@ -22,7 +22,7 @@ REFERENCE_ADDITIONS, REFERENCE_S = 5_000_000, 0.25
 TCG_REFERENCE_S = 0.7  # of the fixed work under TCG where the loop takes 0.25 s; measured side by side, 0.62 to 0.75
 DILATIONS = (1.0, 2.0, 4.0, 8.0)
 SPEED_MIN = 1 / DILATIONS[-1]
-WINDOW_S = 60.0  # of the lowest speed, before the dilation; docs/testing.md says why
+WINDOW_S = 60.0  # of the lowest speed, before the dilation; docs/measurements/host-noise.md says why
 
 
 @dataclass(frozen=True)

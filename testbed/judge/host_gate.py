@@ -1,9 +1,9 @@
 """Whether the host was quiet enough for a run's times to mean something; pure.
 
 Under emulation on a few cores some contention is normal, so the limits were found by measuring quiet runs and runs
-beside deliberate hogs (docs/testing.md). It must never excuse the product: a host beyond a limit makes a run neither
-pass nor fail. It must never take a figure that this host does not give for a good one; only the probe's lateness has
-to be there, because it is measured by the bed itself.
+beside deliberate hogs (docs/measurements/host-noise.md). It must never excuse the product: a host beyond a limit makes
+a run neither pass nor fail. It must never take a figure that this host does not give for a good one; only the probe's
+lateness has to be there, because it is measured by the bed itself.
 """
 
 from __future__ import annotations

@@ -58,9 +58,9 @@ def test_links_in_documents_resolve() -> None:
     assert not complaints, "\n".join(complaints)
 
 
-@pytest.mark.parametrize("folder", ["docs/decisions"])
+@pytest.mark.parametrize("folder", ["docs/decisions", "docs/measurements"])
 def test_every_page_of_a_folder_is_linked_from_its_readme(folder: str) -> None:
-    """A reader finds each decision in one place."""
+    """A reader finds each decision, and each measurement, in one place."""
     pages = {page.name: page for page in (ROOT / folder).glob("*.md")}
     complaints = tidy.list_complaints(pages.pop("README.md").read_text(encoding="utf-8"), pages)
     assert pages

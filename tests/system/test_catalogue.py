@@ -1,4 +1,4 @@
-"""Rows of the fault catalogue on the real pair, one test for each, named by the row's id (docs/faults.md lists them).
+"""Rows of the fault catalogue on the real pair, a test for each, named by its id (docs/measurements/pair-rows.md).
 
 Each begins with the restored pair under write load. Demanded is that every fault was proven and taken back, that every
 oracle could see and holds, and what the row itself promises: where the VM runs, how often who restarted, which alert
