@@ -203,11 +203,6 @@ class ProbeLevels:
         """Why there is no TCP level, or None."""
         return self._tcp.problem
 
-    @property
-    def tcp_pid(self) -> int:
-        """The process that measures TCP, for its share of the processor."""
-        return self._tcp.pid
-
     def is_up(self, level: str) -> bool | None:
         """Whether the level's service is up now; None while nobody knows."""
         return self._books()[level].is_up

@@ -137,7 +137,7 @@ async def _node(root: Path) -> list[Check]:
 
 
 async def _docker() -> Check:
-    way_out = "Only tests with external containers need it; without it they are skipped."
+    way_out = "Nothing needs it yet; a test with external containers would."
     if shutil.which("docker") is None:
         return Check("docker", False, "not installed", way_out, optional=True)
     try:

@@ -63,9 +63,6 @@ def _comma(value: object) -> str:
 class Outside:
     """The running outside world, between `async with` and its end; started again (and recorded) when its QEMU dies."""
 
-    gateway_ip = GATEWAY_ADDRESS
-    centre_ip = CENTRE_ADDRESS
-
     def __init__(
         self, *, local: Path, remote: Path, centre: Path, log: Path, history: History, qemu: str = "qemu-system-x86_64"
     ) -> None:

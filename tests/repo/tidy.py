@@ -1,4 +1,4 @@
-"""The rules of docs/style that a machine can check: functions from source text to complaints.
+"""The rules of the tree that a machine can check: functions from source text to complaints.
 
 Pure apart from `modules` and `tracked_files`, which read the tree. It must never import the code it looks at.
 """
