@@ -30,7 +30,7 @@ class LineFile:
         """Write one line.
 
         Raises:
-            OSError: the disk took it not, or in part.
+            OSError: the line was not written, or only a part of it.
         """
         if self._descriptor is None:
             self._path.parent.mkdir(parents=True, exist_ok=True)

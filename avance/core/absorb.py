@@ -78,7 +78,7 @@ def _absorb_more(engine: Engine, event: _Rarer, now: float) -> None:
 
 
 def _renewing(engine: Engine, theirs: Record, echoed_sent_s: float | None) -> float | None:
-    """Who owns a newer epoch renews no lease of an older one, also while this node cannot act on the news."""
+    """An echo of a peer that owns a newer epoch renews no lease here, even while this node cannot act on the news."""
     beaten = theirs.epoch > engine.record.epoch and theirs.owner != engine.setup.me
     return None if beaten and engine.may_write else echoed_sent_s
 
@@ -183,7 +183,7 @@ def _saved(engine: Engine, event: e.CommandDone, now: float) -> None:
     if event.outcome is not Outcome.OK:
         engine.save_retry_at = now + engine.setup.timers.retry_s
         if engine.unsure is None or engine.unsure.solo(engine.setup.me):
-            engine.unsure = saved  # the worst of those that may still come: an earlier write may end after a later try
+            engine.unsure = saved  # each write that failed may still reach the disk: remember the one that gives least
         engine.store_dirty = True  # the disk may hold either record; it is written again before anything is judged
         engine.say(f"the record was not saved: {event.detail}")
         engine.tell_once("store_failed", alerts.store_failed(event.detail))

@@ -1,9 +1,10 @@
 """Who decides when the nodes no longer hear each other: the arbiters in office, agreed while they still do.
 
 An arbiter is a token: `witness:<name>` or `survivor:<node>`. While any are in office, the next epoch needs *all* of
-them. They change only while both nodes are paired, in two steps (old -> old and new -> new), each durable on both nodes
-before the next begins; so whatever the moment of a crash, the sets of the two nodes overlap, and the arbiter that both
-name says yes to one of them only (decision 0015; the idea is the joint consensus of Raft, section 6).
+them (docs/safety.md, S12). They change only while both nodes are paired, in two steps: old -> old and new -> new. Each
+step is durable on both nodes before the next one begins. So at every moment of a crash both nodes name at least one
+common arbiter, and that arbiter says yes to only one of them (docs/safety.md, S13; the idea is the joint consensus of
+Raft, section 6 of its paper).
 """
 
 from __future__ import annotations

@@ -1,14 +1,16 @@
 """When the engine next wants to be told that time has passed: soon, unless the pair is calm.
 
-A pair is *calm* when it is whole and nothing is under way, wanted or in doubt. What time alone can then change is
-known: a heartbeat is due, or a silence becomes long enough to matter. Every limit of silence is at least `suspect_s`
-(the timers must rise), so nothing that silence brings can come before the first link, receipt or lease is that old;
-from then on the pair is not calm, and every tick is a short one again. Feeding the watchdog and teaching a witness ride
-on the turns of the heartbeats: both may be some tenths of a second late, and the first errs on the side of stopping.
-A whole turn, which judges everything, comes at least each 1.2 s (times the dilation).
+A pair is *calm* when it is whole and nothing is under way, wanted or in doubt. Then time alone can change only two
+things: a heartbeat becomes due, or a silence becomes long enough to matter. The shortest silence that matters is
+`suspect_s`. So nothing happens before the oldest link, receipt or lease is that old. From then on the pair is not calm,
+and ticks are short again.
 
-A wrong answer cannot break the inequality of decision 0015: while calm, the last echoed heartbeat is less than
-`suspect_s` old, so what is fed or let out then has its right. Any other rule that was missed here acts 1.2 s late.
+The watchdog is fed, and witnesses are taught, in the turns in which heartbeats are sent. Both may be some tenths of a
+second late; for the watchdog this errs on the side of stopping. A whole turn, which judges everything, comes at least
+every 1.2 s (times the dilation).
+
+A mistake here cannot break the inequality (docs/safety.md, S18): while the pair is calm, the last echoed heartbeat is
+younger than `suspect_s`, so the node has its right. Any other rule that is forgotten here acts at most 1.2 s late.
 """
 
 from __future__ import annotations
@@ -36,7 +38,7 @@ def short_s(heartbeat_s: float) -> float:
 def until(engine: Engine, now: float) -> float:
     """Return until when time alone changes nothing that is judged, or `NOT_CALM`; asked at the end of a whole turn.
 
-    Until then a receipt that says what the one before said can only push that moment further away.
+    A heartbeat that says the same as the one before can only move that moment further away.
     """
     silence = engine.liveness.unbroken_until()
     if silence <= now or not _is_calm(engine, now):

@@ -41,10 +41,10 @@ def asked(record: Record, peer: PeerView | None, pair: PairState, *, may_write: 
 
 
 def released(view: DiskView | None) -> bool:
-    """This node's copy can not be promoted, and stays so: it is gone, or apart and outdated or half synchronised.
+    """This node's copy cannot be promoted, and this lasts: it is gone, or it is apart and not whole or outdated.
 
-    One that is connected, or may connect, can become good by itself: a resynchronisation ends, or an outdated copy
-    meets the very data that it has.
+    A copy that is connected, or may connect, can become good by itself: a resynchronisation ends, or an outdated copy
+    meets a peer with the same data.
     """
     if view is None or view.disk in (DiskState.DISKLESS, DiskState.FAILED):
         return True

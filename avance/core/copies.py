@@ -51,10 +51,11 @@ def descends(mine: tuple[str, ...], theirs: tuple[str, ...]) -> bool:
 
 
 def holds(theirs: tuple[str, ...], mine: tuple[str, ...]) -> bool:
-    """Whatever a writer with our disk acknowledged is in their data.
+    """Their data contain every write that a writer with our disk has acknowledged.
 
-    A writer that goes on without its peer begins a generation of its own first (kernel source, drbd_uuid_new_current).
-    So while ours is theirs or one of their ancestors, each write was mirrored, or went to their disk alone.
+    A writer that goes on without its peer first begins a new generation (kernel source, drbd_uuid_new_current). If our
+    generation is theirs or one of their ancestors, no writer did that with our disk: each write was mirrored, or went
+    to their disk alone.
     """
     return bool(mine) and mine[0] not in (*_NONE, JUST_CREATED) and mine[0] in theirs
 
@@ -68,12 +69,12 @@ def meets_by_bitmap(mine: tuple[str, ...], theirs: tuple[str, ...]) -> bool:
 
 
 def peer_copy(peer: PeerView | None, vm: VmId) -> Copy:
-    """Return what the peer says of its copy; one of which nothing was said is not there."""
+    """Return what the peer says of its copy; a copy that it does not name counts as absent."""
     return Copy() if peer is None else peer.copies.get(vm, Copy())
 
 
 def is_behind(record: Record, vm: VmId, generations: tuple[str, ...]) -> bool:
-    """This copy lacks, or may lack, what was acknowledged; whether another disk is ours is seen anew at each look."""
+    """This copy lacks, or may lack, acknowledged writes. Whether the disk is ours is judged anew each time."""
     return vm in record.behind or (bool(generations) and not is_ours(newest(record, vm), generations))
 
 
@@ -106,28 +107,28 @@ def peer_is_good(record: Record, peer: PeerView | None, vm: VmId) -> bool:
 
 
 def is_there(copy: Copy) -> bool:
-    """DRBD has a local disk on that node, good or not; what is not known is not there."""
+    """DRBD has a local disk on that node, good or not; an unknown state counts as absent."""
     return copy.disk in (*_USABLE, DiskState.OUTDATED, DiskState.INCONSISTENT)
 
 
 def peer_says_good(peer: PeerView | None, vm: VmId) -> bool:
-    """The peer calls its own copy good; that is enough for a node whose record says that the peer went on without it.
+    """The peer calls its own copy good. This is enough if our record says that the peer went on without us.
 
-    What such a node knows as the newest generation may be older than the few that DRBD remembers.
+    The newest generation that we know may then be older than the few that DRBD remembers.
     """
     return peer is not None and is_good(peer.record, vm, peer_copy(peer, vm))
 
 
 def peer_is_vouched(record: Record, peer: PeerView | None, vm: VmId) -> bool:
-    """The peer's copy is good: by what this node knows, or by the word of an owner who went on without this node."""
+    """The peer's copy is good: this node can tell, or the peer is an owner who went on without it and says so."""
     left_behind = peer is not None and record.peer_outdated and record.owner == peer.node
     return peer_is_good(record, peer, vm) or (left_behind and peer_says_good(peer, vm))
 
 
 def went_on_alone(record: Record, peer: PeerView | None, vm: VmId, copy: Copy) -> bool:
-    """This copy was written after the peer's had its last write: both are there, and neither node knows a newer one.
+    """This copy was written last: both copies are there, theirs is an ancestor of ours, and no newer one is known.
 
-    Then it was called behind in doubt only: its disk was lost, and a daemon that had just started could not know when.
+    It was then called behind by mistake: its disk was lost, and a daemon that had just started could not know when.
     """
     if peer is None or not is_there(copy) or not is_there(peer_copy(peer, vm)):
         return False

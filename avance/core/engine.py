@@ -223,11 +223,11 @@ class Engine:
 
     @property
     def unproven(self) -> bool:
-        """The half in use of this node's mirror may lack its last writes, and so may every copy on it."""
+        """This node's mirror runs on a half that may lack its last writes. So may every copy on it."""
         return self.mirror.view.state is MirrorState.UNPROVEN
 
     def copy(self, vm: VmId) -> Copy:
-        """What this node says of its copy: whatever DRBD calls it, one on an unproven half is not known to be good."""
+        """What this node says of its copy. On an unproven half no copy is called good, whatever DRBD says."""
         copy = self.units[vm].copy
         return replace(copy, disk=DiskState.UNKNOWN) if self.unproven else copy
 
@@ -240,7 +240,8 @@ class Engine:
     def solo(self) -> bool:
         """This node holds the durable, exclusive right to write alone, and its peer has said nothing against it.
 
-        A right that is being given up on the disk, or may have been, is given up already.
+        While a record without the right is being saved, the right is not used any more. The same holds after a save
+        that failed, because the disk may hold either record.
         """
         me, saving, unsure = self.setup.me, self.saving, self.unsure
         if not self.record.solo(me) or self.pair not in (PairState.PAIRED, PairState.ALONE):
@@ -251,8 +252,9 @@ class Engine:
     def behind(self) -> frozenset[VmId]:
         """The volumes whose copy on this node must not be served (core/copies.py).
 
-        One that is being served was judged before. Its generation may be a new one that the record does not know yet.
-        What the peer says of a newer one counts before it is durable.
+        A copy that is being served was judged before it was promoted. Its generation is not compared here, because it
+        may be so new that the record does not know it yet. If the peer says that its copy is newer, this counts before
+        it is durable.
         """
         return frozenset(name for name, unit in self.units.items() if self.unproven or self._is_behind(name, unit))
 
@@ -265,9 +267,10 @@ class Engine:
 
     @property
     def echoing(self) -> bool:
-        """Heartbeats of this node echo the peer's: not while it takes the peer's right, or may have taken it.
+        """Heartbeats of this node echo the peer's, except while this node takes the right, or may have taken it.
 
-        Such an echo would renew a lease beside the right. Once the right is durable, the heartbeat itself tells of it.
+        An echo would renew the peer's lease, and then both could run. Once the right is durable, the heartbeat itself
+        tells the peer.
         """
         me = self.setup.me
         taking = any(record is not None and record.solo(me) for record in (self.saving, self.unsure))
@@ -275,7 +278,7 @@ class Engine:
 
     @property
     def served(self) -> bool:
-        """This node was in service since its machine started; before that, nothing can have started a VM here."""
+        """This node was in service since its machine started. Until then no VM can run here."""
         return self.record.boot == self.setup.machine
 
     @property
@@ -293,7 +296,7 @@ class Engine:
         return self.liveness.state(self.setup.replication_link)
 
     def peer_lost(self, now: float) -> bool:
-        """No receipt for the peer-lost time; a running owner counts from its last echo, as its lease does."""
+        """The peer was not heard for the peer-lost time. An owner counts from its last echo, as its lease does."""
         limit_s = self.setup.timers.peer_lost_s
         if self.is_owner and self.liveness.lease_age_s(now) >= limit_s and not self.liveness.was_late(now):
             return True

@@ -145,9 +145,9 @@ class Guard:
         return [(c.UnpauseVms(), "the right to run is there again" if was else "")]
 
     def _open(self, standing: Standing) -> list[tuple[c.Command, str]]:
-        """The gate closes by itself at the end of the lease; it is moved at each heartbeat, not for every echo.
+        """Move the gate, which closes by itself at the end of the lease; at each heartbeat, not for every echo.
 
-        Whoever owns nothing sends nothing, even if it cannot release what it holds (decision 0016).
+        A node that owns nothing sends nothing, even if it cannot release an address (docs/safety.md, S23).
         """
         until_s = None if standing.solo else standing.lease_until_s
         barred = standing.superseded or standing.pair in (PairState.FENCED, PairState.SPLIT) or not standing.owner

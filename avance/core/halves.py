@@ -153,7 +153,7 @@ def returned(slot: Half | Found, note: Note) -> Return:
     """Say how a disk may come back into the running mirror: blank or ours only, and never as a source.
 
     A half that was used without the others has writes that the mirror's bitmap knows nothing of, so it is copied in
-    full; while the half in use is in doubt, it may be the better one, and stays as it is.
+    full. While the half in use is in doubt, the returned one may be the better one, so it stays as it is.
     """
     if slot is Found.ABSENT:
         return Return.NOTHING

@@ -49,10 +49,10 @@ def wanted(facts: Facts) -> str | None:
 
 
 def _has_everything(facts: Facts, vm: VmId) -> bool:
-    """The peer's copy was left behind, by the record or for DRBD, and still lacks nothing that was acknowledged here.
+    """The peer's copy is called outdated, by the record or by DRBD, but it has every write that was acknowledged here.
 
-    That is so when this node lost its disk before it wrote alone: then its generation is one that the peer has
-    (core/copies.py). Else the service waits for this node's own disk.
+    This happens when this node took the right and lost its disk before it wrote alone. The peer then has the generation
+    of this node's disk (core/copies.py). Otherwise the right stays here, and the service waits for this node's disk.
     """
     mine, theirs = facts.copies[vm], copies.peer_copy(facts.peer, vm)
     if not copies.is_there(mine) or not copies.holds(theirs.generations, mine.generations):

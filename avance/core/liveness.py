@@ -1,14 +1,15 @@
 """Liveness of the peer, by silence: per link UP, SUSPECT or DOWN, the last word from the peer, and this node's lease.
 
-The intuition: a link is only as good as the *echo* of our own heartbeats on it, so a one-way fault counts as a fault.
-Two clocks run. The *receipt* clock says when the peer last spoke: a backup waits by it. The *lease* clock says when the
-last heartbeat was *sent* whose echo came back: an owner's right lasts by it (docs/safety.md, S22 and S18). A
-peer that hears us no more goes on to repeat its last echo, so only an echo newer than the last one counts. Silence
-while this node itself stood still is no evidence either.
+A link is only as good as the *echo* of our own heartbeats on it, so a fault in one direction counts as a fault.
 
-Whatever this node hears it may echo, and each echo can renew the peer's lease. So `heard_at_s` notes every receipt,
-also of heartbeats that are not believed yet, and nothing else moves it: the wait before a takeover counts from it.
-`contact_s` looks at the other side of it: since when the peer's lease can *not* have been older.
+Two clocks run. The *receipt* clock says when the peer last spoke; a backup waits by it. The *lease* clock says when the
+last heartbeat was *sent* whose echo came back; an owner's right lasts by it (docs/safety.md, S18 and S22). A peer that
+no longer hears us repeats its last echo, so only a newer echo counts. Silence proves nothing while this node itself
+stood still.
+
+This node may echo whatever it hears, and each echo can renew the peer's lease. So `heard_at_s` notes every receipt,
+also of heartbeats that are not believed yet. The wait before a takeover counts from it, and nothing else moves it.
+`contact_s` is a lower bound from the other side: the peer's lease counts from this moment, or from a later one.
 """
 
 from __future__ import annotations
@@ -81,7 +82,7 @@ class Liveness:
                 entry.carried.append((now, carries))
 
     def _in_contact(self, entry: _Link, echoed_sent_s: float) -> None:
-        """Follow one chain of echoes: the peer got our heartbeat, in it the echo of its own, which echoed `newest_s`.
+        """Follow one chain of echoes. The peer got our heartbeat with the echo of its own, which had echoed `newest_s`.
 
         That heartbeat of the peer was sent after ours of `newest_s`, and its lease counts from it or from a later one.
         """
@@ -151,7 +152,7 @@ class Liveness:
 
     @property
     def proof_s(self) -> float | None:
-        """The same as `contact_s`, if this machine has not stood still since: only then do both clocks agree on it."""
+        """The same as `contact_s`; None if this machine has stood still since, for its clock may lag behind then."""
         voided = self._void_before_s is not None and (self.contact_s or 0.0) < self._void_before_s
         return None if voided else self.contact_s
 
@@ -179,9 +180,9 @@ class Liveness:
         return None if newest is None else now - newest
 
     def unbroken_until(self) -> float:
-        """Until when no link, no receipt and no lease is `suspect_s` old, should nothing come any more.
+        """When the oldest link, receipt or lease becomes `suspect_s` old, if nothing comes any more.
 
-        Every judgement by silence has a limit at least as long. Never (-inf) while any of them was not there yet.
+        No judgement by silence has a shorter limit. The answer is -inf while any of them has never been there.
         """
         if self.lease_from_s is None:
             return -inf
@@ -203,7 +204,7 @@ class Liveness:
         return self.lease_from_s is not None and age_s is not None and age_s < self.timers.link_down_s
 
     def was_late(self, now: float) -> bool:
-        """This node stood still until a moment ago, so the silence of a peer that was there before says nothing yet."""
+        """This node stood still until a moment ago. A peer that was there before may have spoken meanwhile."""
         return self._late_at is not None and now - self._late_at < self._answer_s
 
     def catches_up(self, now: float) -> bool:

@@ -4,9 +4,10 @@
 
 1. A node that meets a record newer than its own while it may be writing is FENCED: it resets itself. Two claims to one
    epoch, or an epoch beyond an exclusive right, mean that both sides wrote alone: SPLIT, and only an operator ends it.
-2. Nobody acts on an epoch before it is durable here, and, while the peer is there, durable on both sides (PAIRED).
+2. A node acts on an epoch only after the epoch is durable here. While the peer is there, it is durable on both nodes
+   first (PAIRED).
 3. Silence alone gives no right: that is `core/takeover.py`. The consent of a living peer is its own durable record:
-   it names us as the owner of the next epoch, and its copy as outdated.
+   it names us as the owner of the next epoch, and says that its own copy is outdated.
 """
 
 from __future__ import annotations
@@ -138,7 +139,7 @@ def _newer(facts: PairFacts, peer: PeerView) -> Judgement | None:
 
 
 def _beyond(mine: Record, peer: PeerView) -> bool:
-    """Our epoch is newer than an exclusive right of the peer, and no operator has chosen between the two since."""
+    """Our epoch is newer, but the peer holds a lone right to an older one, and no operator has chosen since."""
     theirs = peer.record
     return theirs.owner == peer.node and (theirs.split or theirs.peer_outdated) and mine.chosen <= theirs.epoch
 

@@ -1,15 +1,19 @@
 """The rule of the witness: a register that gives each epoch to at most one node; pure, and shared with the simulator.
 
-An epoch is granted when it is greater than the known one, and again to the node that has it, because an answer can be
-lost. What the register knows rises with each grant and each lesson; it falls only when both nodes agree. Time never
-decides a grant.
+An epoch is granted when it is greater than the known one. It is granted again to the node that has it, because an
+answer can be lost. What the register knows rises with each grant and each lesson. It falls only when both nodes agree.
+Time never decides a grant.
 
-After each start the storage may be lost or older than it was. So a register is *untaught* at first and grants nothing
-until both nodes, paired and each within `window_s`, teach it the same epoch and owner. Where they teach a smaller epoch
-than it knows, a grant was given that nobody used, and it is forgotten; else the other node would be refused for ever.
-That is safe because a node teaches as paired only when it puts no question and saves no grant, and takes no answer to
-a question that it does not put any more; because what was taught before a question does not count after it; and because
-questions reach the register in the order in which a node put them (`wire/witness`).
+After a start the storage may be lost or old. So a register is *untaught* at first, and grants nothing until both nodes
+teach it the same epoch and owner. Both must be paired, and both must teach within `window_s`.
+
+Both nodes may teach a smaller epoch than the register knows. Then the last grant was never used, and the register
+forgets it. Without this the other node would be refused for ever. It is safe for four reasons:
+
+* A node teaches as paired only while it asks for no epoch and saves no grant.
+* A node ignores the answer to a question that it has given up.
+* A question makes the register forget the lessons before it.
+* The questions of a node arrive in the order in which it asked them (`wire/witness`).
 """
 
 from __future__ import annotations
@@ -76,7 +80,7 @@ class Register:
         return Register(self.known, window_s=self.window_s)
 
     def ask(self, node: NodeId, epoch: int, nonce: str) -> tuple[Register, Answer]:
-        """A node asks for the right to an epoch; who asks has no peer, so what was taught before counts no more."""
+        """A node asks for the right to an epoch. It has lost its peer, so the lessons before this are forgotten."""
         heard = replace(self, lessons=())
         if not self.taught:
             return heard, heard.answer(Word.UNTAUGHT)
@@ -95,7 +99,7 @@ class Register:
             if any((one.epoch, one.owner) == (epoch, owner) for one in lessons):
                 taught = True
                 if (known.epoch, known.owner) != (epoch, owner):
-                    known = Known(epoch, owner)  # both nodes are there, and nobody uses what they do not name
+                    known = Known(epoch, owner)  # both nodes name it, so nobody uses a greater one
             lessons = (*lessons, Lesson(node, epoch, owner, now_s))
         after = replace(self, known=known, taught=taught, lessons=lessons)
         return after, after.answer(Word.TAUGHT if taught else Word.UNTAUGHT)

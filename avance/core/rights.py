@@ -94,7 +94,7 @@ def judge_consent(engine: Engine, now: float) -> None:
 
 
 def _lasts(engine: Engine, reason: str, now: float) -> bool:
-    """Say whether this reason has held for two heartbeats: DRBD passes through worse states on its way up."""
+    """Say whether this reason has held for two heartbeats; DRBD passes through such states when it connects."""
     if engine.unreplicated is None or engine.unreplicated[0] != reason:
         engine.unreplicated = (reason, now)
     frozen = any(unit.disk is not None and unit.disk.suspended for unit in engine.units.values())
@@ -163,7 +163,7 @@ def _replication_lost(engine: Engine, now: float) -> str | None:
 
 
 def _never_met(engine: Engine, now: float) -> str | None:
-    """Say which copies do not meet although both nodes are up: the peer's disk is dead or foreign, or out of reach."""
+    """Say which copies stay apart although both nodes are up: the peer's disk is dead, foreign or out of reach."""
     if engine.may_write or now < engine.paired_at + 2 * engine.setup.timers.boot_wait_s or now < engine.stable_at:
         return None
     apart = [name for name, unit in engine.units.items() if unit.disk is None or unit.disk.connection != "Connected"]
@@ -244,9 +244,9 @@ def judge_takeover(engine: Engine, now: float) -> None:
 
 
 def _heard_again(engine: Engine) -> None:
-    """Whatever was heard of the peer can have been echoed, so its lease can last from then: a backup waits anew.
+    """After anything was heard of the peer, a backup waits anew: it may have echoed it, and so renewed the lease.
 
-    A grant of the witness stays. The power that was read as off before is on again, or was never off.
+    A grant of the witness stays. Power that was read as off before proves nothing now: the peer has spoken since.
     """
     heard_at_s = engine.liveness.heard_at_s
     if heard_at_s is None:
@@ -257,7 +257,7 @@ def _heard_again(engine: Engine) -> None:
 
 
 def _look_early(engine: Engine, now: float) -> None:
-    """See which of the two nodes is cut off before the owner can go on alone: a backup acts by it (decision 0015)."""
+    """Look for a gateway before the owner can go on alone: it shows which node is cut off (docs/safety.md, S16)."""
     setup, paired = engine.setup, engine.pair in (PairState.PAIRED, PairState.WAITING)
     if not (setup.gateway and paired) or engine.is_owner or engine.record.arbiters or setup.policy != "availability":
         return
@@ -267,7 +267,7 @@ def _look_early(engine: Engine, now: float) -> None:
 
 
 def _contact_s(engine: Engine, now: float) -> float:
-    """Until when the two surely heard each other: 5 s later the owner can go on alone, whoever was heard since."""
+    """Until when the two surely heard each other. The owner cannot go on alone before 5 s after that."""
     contact_s = engine.liveness.contact_s
     return (engine.started_at or now) if contact_s is None else contact_s
 

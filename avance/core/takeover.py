@@ -1,8 +1,8 @@
 """The one safety rule: may this node take the next epoch now?
 
 `decide` is a pure function with four answers: Wait (ask again later), Ask (this evidence is needed first), Allowed
-(with the means that gives the right) or Refused (with every reason). The order of the means is that of docs/safety.md,
-S10; the consent of a living peer does not pass here: it arrives as the peer's record (core/pair.py).
+(with the means that gives the right) or Refused (with every reason). The means have an order (docs/safety.md, S10). The
+consent of a living peer is decided elsewhere: it arrives as the peer's record (core/pair.py).
 
 The rule in one paragraph: arbiters in office are binding, all of them (core/arbiters.py). Without any, the peer's power
 read as off gives the right, and last the site policy, which has a documented hole (decision 0015). The owner of the

@@ -129,7 +129,7 @@ class VmUnit:
 
     @property
     def serves(self) -> bool:
-        """The copy here is the writer's, and all there; no other disk can have taken its place without a loss."""
+        """The copy here is whole and the writer's. Another disk cannot have replaced it without DRBD seeing a loss."""
         return self.disk is not None and self.disk.role is DiskRole.PRIMARY and self.disk.disk is DiskState.UP_TO_DATE
 
     @property
@@ -157,7 +157,7 @@ class VmUnit:
         return self.busy is not None or attached
 
     def apart(self) -> None:
-        """Note that the disk was still there after the connection had ended, which a lost one can no longer show."""
+        """Note that the disk was still there after the connection had ended; once it is lost, nobody can tell."""
         view = self.disk
         if view is None or view.connection == "Connected":
             self.held_apart = False
@@ -411,9 +411,9 @@ def _may_meet(disk: DiskView, around: Circumstances) -> bool:
 
 
 def _is_marked(disk: DiskView) -> bool:
-    """The copy was outdated for a peer that has given the right back since, or for which a person vouches.
+    """The copy is marked as outdated, but may be promoted: the peer gave the right back, or a person vouches for it.
 
-    DRBD knows nothing of that, so the promotion has to be forced. A connected copy would take the peer's data instead.
+    DRBD does not know that, so the promotion is forced. A connected copy is left alone: it takes the peer's data.
     """
     return disk.disk is DiskState.OUTDATED and disk.connection == "StandAlone"
 
