@@ -205,7 +205,7 @@ class ReuseHalves:
 
 @dataclass(frozen=True, slots=True)
 class TrustMirror:
-    """The half in use may lack writes no more: every volume on it waits for a full resynchronisation."""
+    """End the doubt about the half in use: the peer will replace every volume on it, or a person vouches for it."""
 
 
 @dataclass(frozen=True, slots=True)

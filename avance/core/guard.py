@@ -113,7 +113,7 @@ class Guard:
         return [(c.ResetNode(reason), f"this node resets itself: {reason}")]
 
     def _is_undead(self, standing: Standing, forbidden_s: float) -> str | None:
-        """Say why a node that must not run a VM, and may run one, ends now; sooner when the peer may run it."""
+        """Say why this node ends now: it must not run a VM, and may be running one. Sooner if the peer may run it."""
         limit_s = 2 * self.timers.retry_s if standing.superseded else self.timers.stop_s
         if forbidden_s < limit_s:
             return None

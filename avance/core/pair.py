@@ -22,8 +22,9 @@ class PairFacts:
     """All that the pair rules may look at.
 
     `yielded`: an operator gave up this node's version of diverged data, and a copy of it is kept. `vms`: all volumes.
-    `peer_lost`: no receipt for the peer-lost time, for the owner no echo (see core/liveness.py). `alone_s`: seconds
-    since this run of the daemon began and nothing was heard. `known`: this node knows whether its VMs run.
+    `peer_lost`: no receipt for the peer-lost time, for the owner no echo (see core/liveness.py). `boot_wait_over`:
+    nothing was heard since this run of the daemon began, for long enough to stop waiting. `known`: this node knows
+    whether its VMs run.
     """
 
     me: NodeId

@@ -102,7 +102,7 @@ def _after_pair_change(engine: Engine, state: PairState, reason: str, now: float
 
 
 def _meet_machine(engine: Engine, now: float) -> None:
-    """Count the peer's restarts: one that was not for a cure is a failure of the device (crash-loop quarantine)."""
+    """Count the peer's restarts. A restart for a cure is planned; any other is a failure (crash-loop quarantine)."""
     assert engine.peer is not None, "a peer that was never heard cannot be paired with"
     before, engine.peer_machine = engine.peer_machine, engine.peer.machine
     run, engine.peer_run = engine.peer_run, engine.peer.boot
@@ -148,7 +148,7 @@ def _newest_generations(engine: Engine) -> tuple[tuple[VmId, str], ...]:
 
 
 def _behind(engine: Engine) -> tuple[VmId, ...]:
-    """Note which copies were left by their disk while the other one goes on, until each was the target of a resync."""
+    """Name the copies whose disk was lost while the other one went on, each until a resynchronisation from the peer."""
     found, paired = [], engine.pair is PairState.PAIRED
     for name, unit in engine.units.items():
         whole = unit.disk is not None and unit.disk.in_sync and unit.resynced

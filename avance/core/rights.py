@@ -292,7 +292,7 @@ def _watch_power(engine: Engine, now: float) -> None:
 
 
 def give_power_back(engine: Engine, now: float) -> None:
-    """Switch a peer on that this node switched off, once its VMs run, or that it has found off while it waits."""
+    """Switch the peer on: when this node cut its power and runs the VMs now, or waits and has found it off."""
     waits = engine.pair is PairState.WAITING and not engine.served
     if waits:
         engine.draft.commands += engine.arbitration.look(now)

@@ -202,7 +202,7 @@ class VmUnit:
         return command
 
     def _rests(self, around: Circumstances, now: float) -> bool:
-        """Say whether the last failure is too recent; what must stop is tried again without growing pauses."""
+        """Say whether the last failure is too recent. The pauses grow with each failure, but not for a stop."""
         if self.failures == 0:
             return False
         factor = 1 if around.goal is Goal.STOP else min(2 ** (self.failures - 1), _RETRY_FACTOR_MAX)
