@@ -13,7 +13,7 @@ from testbed import process
 ROOT = Path(__file__).resolve().parents[4]
 PROGRAM = """
 import select, socket, sys
-from testbed import private_net
+from testbed.lan import private_net
 try:
     frames = private_net.enter(sys.argv[1], "10.77.0.101", 24)
 except private_net.NotPossibleError as error:
