@@ -18,7 +18,7 @@ ROOT = Path(__file__).resolve().parents[2]
 CHROMIUM = shutil.which("chromium")
 RECORDED = '''
 import pathlib
-from testbed import report
+from testbed.report import page as report
 
 def test_crash(tmp_path):
     """The VM is served again."""
