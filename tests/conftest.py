@@ -5,11 +5,15 @@ It must never start anything: fixtures of the bed come from testbed.fixtures.
 
 from __future__ import annotations
 
+import asyncio
 import importlib.util
+import shutil
 import signal
 from pathlib import Path
 
 import pytest
+
+from testbed.world.tls import ensure_credentials
 
 HERE = Path(__file__).parent
 
@@ -33,3 +37,19 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if item.path.is_relative_to(HERE / "system"):
             item.add_marker("system")
+
+
+@pytest.fixture(scope="session")
+def made_credentials(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The service centre's credentials, made once: openssl takes a third of a second."""
+    cache = tmp_path_factory.mktemp("credentials")
+    asyncio.run(ensure_credentials(cache, say=lambda _text: None))
+    return cache
+
+
+@pytest.fixture
+def credentials_cache(made_credentials: Path, tmp_path: Path) -> Path:
+    """A cache directory of the test's own in which only the credentials exist."""
+    cache = tmp_path / "cache"
+    shutil.copytree(made_credentials, cache)
+    return cache

@@ -1,0 +1,39 @@
+"""What a unit test may not start: machines, and the servers around them. Such a test belongs into tests/integration."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+SERVERS = ("qemu-system-x86_64", "nbdkit", "ipmi_sim")
+PROGRAMS = ("testbed", "avance")  # of this project, as `python -m`
+ASKED = ("--version", "--dump-plugin")  # a question, not a start
+
+_started: list[str] = []
+
+
+def _note(event: str, arguments: tuple[object, ...]) -> None:
+    if event == "subprocess.Popen":
+        _started.append(forbidden([str(word) for word in arguments[1]]) if isinstance(arguments[1], list) else "")
+
+
+def forbidden(argv: list[str]) -> str:
+    """The name of what this command line starts, when a unit test may not start it; otherwise the empty text."""
+    name = Path(argv[0]).name
+    if name.startswith("python") and argv[1:2] == ["-m"] and argv[2].startswith(PROGRAMS):
+        return argv[2]
+    return name if name in SERVERS and not set(ASKED) & set(argv) else ""
+
+
+sys.addaudithook(_note)  # the interpreter tells it of each process that is started; it stays until its end
+
+
+@pytest.fixture(autouse=True)
+def _starts_nothing_large() -> Iterator[None]:
+    """Fail a unit test that starts a server or a machine."""
+    _started.clear()
+    yield
+    assert not any(_started), f"it starts {', '.join(filter(None, _started))}: it belongs into tests/integration"
