@@ -5,9 +5,7 @@ It must never start anything: fixtures of the bed come from testbed.fixtures.
 
 from __future__ import annotations
 
-import asyncio
 import importlib.util
-import shutil
 import signal
 from pathlib import Path
 
@@ -39,17 +37,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker("system")
 
 
-@pytest.fixture(scope="session")
-def made_credentials(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The service centre's credentials, made once: openssl takes a third of a second."""
-    cache = tmp_path_factory.mktemp("credentials")
-    asyncio.run(ensure_credentials(cache, say=lambda _text: None))
-    return cache
-
-
 @pytest.fixture
-def credentials_cache(made_credentials: Path, tmp_path: Path) -> Path:
-    """A cache directory of the test's own in which only the credentials exist."""
+def credentials_cache(tmp_path: Path) -> Path:
+    """A cache directory of the test's own in which only the service centre's credentials exist."""
     cache = tmp_path / "cache"
-    shutil.copytree(made_credentials, cache)
+    ensure_credentials(cache, say=lambda _text: None)
     return cache

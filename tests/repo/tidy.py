@@ -25,6 +25,8 @@ WALLED = {
     "pyroute2": {"avance/adapters/netlink.py"},
     "testcontainers": set(),  # for tests with external containers, when there are any
     "pytest": {"testbed/fixtures.py"},
+    "cryptography": {"testbed/world/tls.py", "tests/unit/testbed/world/test_tls.py"},
+    "jsonschema": {"tests/schema_check.py"},
 }
 # What several outside systems are reached by; these implement no port, so another adapter may import them.
 ADAPTER_HELPERS = ("avance.adapters.process", "avance.adapters.hypercall", "avance.adapters.xenstore")

@@ -181,7 +181,7 @@ def test_alerts_travel_over_tcp_and_tls(place: Place) -> None:
     """From a network namespace: ping, alerts one by one and at once are acknowledged, other ports stay closed."""
 
     async def scene() -> None:
-        credentials = await ensure_credentials(place.directory, say=lambda _: None)
+        credentials = ensure_credentials(place.directory, say=lambda _: None)
         centre = ServiceCentre(
             socket=place.centre, tls=credentials.server_context(), store=place.directory / "alerts.jsonl", token="t",
             history=place.history,
