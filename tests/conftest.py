@@ -5,6 +5,7 @@ It must never start anything: fixtures of the bed come from testbed.fixtures.
 
 from __future__ import annotations
 
+import gc
 import importlib.util
 import signal
 from pathlib import Path
@@ -23,6 +24,12 @@ def pytest_configure() -> None:
     """Takes Ctrl-C as usual: a shell starts what runs in its background with SIGINT ignored, and that is inherited."""
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def pytest_collection_finish() -> None:
+    """Look for garbage more seldom, and never in what is there for the whole run: an eighth of the time."""
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 50)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:

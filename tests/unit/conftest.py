@@ -15,11 +15,6 @@ ASKED = ("--version", "--dump-plugin")  # a question, not a start
 _started: list[str] = []
 
 
-def _note(event: str, arguments: tuple[object, ...]) -> None:
-    if event == "subprocess.Popen":
-        _started.append(forbidden([str(word) for word in arguments[1]]) if isinstance(arguments[1], list) else "")
-
-
 def forbidden(argv: list[str]) -> str:
     """The name of what this command line starts, when a unit test may not start it; otherwise the empty text."""
     name = Path(argv[0]).name
@@ -28,12 +23,18 @@ def forbidden(argv: list[str]) -> str:
     return name if name in SERVERS and not set(ASKED) & set(argv) else ""
 
 
+def _note(event: str, arguments: tuple[object, ...]) -> None:
+    if event == "subprocess.Popen" and isinstance(arguments[1], list):
+        _started.append(forbidden([str(word) for word in arguments[1]]))
+
+
 sys.addaudithook(_note)  # the interpreter tells it of each process that is started; it stays until its end
 
 
-@pytest.fixture(autouse=True)
-def _starts_nothing_large() -> Iterator[None]:
-    """Fail a unit test that starts a server or a machine."""
-    _started.clear()
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_teardown() -> Iterator[None]:
+    """Fail a unit test that has started a server or a machine."""
     yield
-    assert not any(_started), f"it starts {', '.join(filter(None, _started))}: it belongs into tests/integration"
+    started = [name for name in _started if name]
+    _started.clear()
+    assert not started, f"it starts {', '.join(started)}: it belongs into tests/integration"
