@@ -49,6 +49,12 @@ tree: setup
 integration: setup ## tests with real QEMU, nbdkit, ipmi_sim and the programs of the bed; no node image
 	@echo "== integration"; time $(PYTEST) -q tests/integration
 
+coverage: setup ## which lines unit and integration tests execute, the least covered files first; a figure, no gate
+	@rm -f build/coverage*
+	@$(V) -m coverage run -m pytest -q tests/unit
+	@$(V) -m coverage run -m pytest -q tests/integration
+	@$(V) -m coverage combine -q && $(V) -m coverage report
+
 sim: setup ## the rows of the fault catalogue and 3,000 random histories in simulated time; prints the seeds
 	@echo "== rows"; time $(PYTEST) -q tests/sim
 	@echo "== histories"; $(V) -m tests.sim --seeds $(or $(SEEDS),0..2999) --jobs $(or $(JOBS),2)

@@ -3,7 +3,7 @@
 Nodes restored from a snapshot have an old wall clock, so the certificate must be older than the snapshot: it is
 backdated, valid for ten years, and its `fingerprint` belongs into the key of every snapshot. It must never publish a
 half-made set of files, and never keep the authority's own key: nothing else may ever be signed with it. The only file
-that imports cryptography (docs/decisions/0021-three-libraries-for-the-tests.md).
+that imports cryptography (docs/decisions/0021-libraries-of-the-checks.md).
 """
 
 from __future__ import annotations
