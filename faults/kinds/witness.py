@@ -7,12 +7,13 @@ changes nothing at the witness. A fault must never ask a witness for a right.
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import ClassVar
 
-from faults.fault import FaultVerdict, Proof
+from faults.fault import Proof
 from testbed.bed import Bed
-from testbed.errors import MachineError, UsageError
+from testbed.errors import UsageError
 from testbed.wait import wait_until
 from testbed.world.witness import Witness
 from testbed.world.witness_client import WitnessView
@@ -77,15 +78,10 @@ class WitnessFault:
         what = f"an answer of witness {self.target}"
         return (await wait_until(answers, what=what, timeout_s=HEAL_TIMEOUT_S))[0]
 
-    def judge(self, evidence: dict[str, object], *, there: bool) -> Proof:
-        """Confirmed when the fault is there and the witness was well before."""
-        assert self._pid, "prepare comes first"
-        evidence["said_before"] = _told(self._before)
-        if self._before is None:
-            return Proof(FaultVerdict.INCONCLUSIVE, None, evidence)
-        if not there:
-            return Proof(FaultVerdict.MISMATCH, None, evidence)
-        return Proof(FaultVerdict.CONFIRMED, self._injected_at_s, evidence)
+    def judge(self, evidence: Mapping[str, object], *, there: bool) -> Proof:
+        """Confirmed when the fault is there; a witness that did not answer before proves nothing."""
+        evidence = {**evidence, "said_before": _told(self._before)}
+        return Proof.of(None if self._before is None else there, self._injected_at_s, evidence)
 
 
 class WitnessStop(WitnessFault):
@@ -142,16 +138,17 @@ class WitnessLostStorage(WitnessFault):
         now = await witness_of(bed, self.target).look(bed.client, timeout_s=LOOK_S)
         evidence: dict[str, object] = {"said_first": _told(first), "says_now": _told(now), "old_process_gone": gone}
         if before is not None and before.epoch == 0:
-            return Proof(FaultVerdict.INCONCLUSIVE, None, evidence | {"said_before": _told(before)})
+            return Proof.of(None, None, evidence | {"said_before": _told(before)})
         fresh = first is not None and before is not None and first.life != before.life
         forgot = first is not None and first.epoch == 0 and not first.taught
         return self.judge(evidence, there=gone and fresh and forgot)
 
     async def heal(self, bed: Bed) -> None:
         """Nothing can be given back: the pair has to teach it; verified is that it answers."""
-        view = await self.await_answer(bed)
-        if self._before is not None and view.life == self._before.life:
-            raise MachineError(f"Witness {self.target} still lives the life that was to end.")
+        witness = witness_of(bed, self.target)
+        if not witness.alive:  # the injection was broken off after the kill
+            await witness.start()
+        await self.await_answer(bed)
 
 
 FAULTS = (WitnessStop, WitnessLostStorage)

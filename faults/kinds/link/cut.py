@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from faults.fault import FaultVerdict, Proof
-from faults.kinds.link.evidence import far_ports, left, together
+from faults.kinds.link.evidence import far_ports, left, proof_of
 from faults.kinds.link.frames import ForeignHost, Forged, Replay, Storm
 from faults.kinds.link.rule import WINDOWS_MAX, check_port, ways_of
 from faults.kinds.link.traffic import (  # fmt: skip
@@ -58,7 +58,7 @@ class Cut:
 
     async def confirm(self, bed: Bed) -> Proof:
         """Confirmed when frames were offered in each direction and none passed, here or at the far end."""
-        proof = Proof(FaultVerdict.INCONCLUSIVE, self._at_s)
+        proof = Proof.of(None, None, {})
         before = await bed.switch.observe([])
         for number in range(1, WINDOWS_MAX + 1):
             await asyncio.sleep(self.window_s)
@@ -93,7 +93,7 @@ class Cut:
                 verdicts.append(FaultVerdict.MISMATCH)
             else:
                 verdicts.append(FaultVerdict.CONFIRMED if dropped else FaultVerdict.INCONCLUSIVE)
-        return Proof(together(verdicts), self._at_s, evidence)
+        return proof_of(verdicts, self._at_s, evidence)
 
 
 def _moved(before: Mapping[str, Any], after: Mapping[str, Any], way: Direction) -> tuple[int, int]:
@@ -150,10 +150,7 @@ class CarrierLoss:
         """Confirmed when the card announced itself before and now neither that nor anything else reaches the switch."""
         came = await self._announce(bed, self.window_s)
         evidence = {"frames_at_announcement_before": self._announced, "frames_at_announcement_after": came}
-        if not self._announced:
-            return Proof(FaultVerdict.INCONCLUSIVE, self._at_s, evidence)
-        verdict = FaultVerdict.MISMATCH if came else FaultVerdict.CONFIRMED
-        return Proof(verdict, self._at_s, evidence)
+        return Proof.of(not came if self._announced else None, self._at_s, evidence)
 
     async def heal(self, bed: Bed) -> None:
         """Raise the link; raises when the card still says nothing."""

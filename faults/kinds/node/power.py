@@ -64,7 +64,7 @@ class PowerCut:
         self._cut_at_s: float | None = None
 
     async def prepare(self, bed: Bed) -> None:
-        """Note processes and disks, and let the nodes show that they talk on each link."""
+        """Note processes and disks, and let the nodes be heard."""
         for node in self.nodes:
             running_node(bed, node)
         self._before = await cut_counts(bed, self.nodes)
@@ -78,7 +78,6 @@ class PowerCut:
 
     async def confirm(self, bed: Bed) -> Proof:
         """Confirmed when the process is gone, the ports are silent and each disk has lost its power exactly once."""
-        assert self._before, "prepare comes first"
         after = await cut_counts(bed, self.nodes)
         async with asyncio.TaskGroup() as tasks:
             proofs = {node: tasks.create_task(kill.confirm(bed)) for node, kill in self._kills.items()}
@@ -91,10 +90,8 @@ class PowerCut:
         }
         verdicts = {proof.verdict for proof in machines.values()}
         if _cuts_by(self._before, after) != {1} or FaultVerdict.MISMATCH in verdicts:
-            return Proof(FaultVerdict.MISMATCH, None, evidence)
-        if verdicts != {FaultVerdict.CONFIRMED}:
-            return Proof(FaultVerdict.INCONCLUSIVE, None, evidence)
-        return Proof(FaultVerdict.CONFIRMED, self._cut_at_s, evidence)
+            return Proof.of(False, None, evidence)
+        return Proof.of(True if verdicts == {FaultVerdict.CONFIRMED} else None, self._cut_at_s, evidence)
 
     async def heal(self, bed: Bed) -> None:
         """Switch the nodes on again from what their disks have; raises when one does not come back."""
@@ -147,7 +144,6 @@ class PowerFlicker:
 
     async def confirm(self, bed: Bed) -> Proof:
         """Confirmed when processes ended, and each disk lost its power, as often as was asked."""
-        assert self._before, "prepare comes first"
         after = await cut_counts(bed, [self.target])
         source = f"machine.{self.target}"
         kills = [
@@ -157,12 +153,13 @@ class PowerFlicker:
             "disks_before": self._before, "disks_after": after, "killed_at_s": kills,
             "is_on": bed.nodes[self.target].is_on, "seed": self.seed,
         }  # fmt: skip
-        if _cuts_by(self._before, after) == {self.times} and len(kills) == self.times and evidence["is_on"]:
-            return Proof(FaultVerdict.CONFIRMED, self._cut_at_s, evidence)
-        return Proof(FaultVerdict.MISMATCH, None, evidence)
+        seen = _cuts_by(self._before, after) == {self.times} and len(kills) == self.times and bool(evidence["is_on"])
+        return Proof.of(seen, self._cut_at_s, evidence)
 
     async def heal(self, bed: Bed) -> None:
-        """Wait until the node is up."""
+        """Wait until the node is up; one that stayed off when the injection was broken off is switched on."""
+        if not bed.nodes[self.target].is_on:
+            await bed.nodes[self.target].power_on()
         await bed.nodes[self.target].wait_booted(BOOT_TIMEOUT_S)
 
 
@@ -173,7 +170,7 @@ class PowerReset:
 
     def __init__(self, target: str) -> None:
         self.target = target
-        self._mark: int | None = None
+        self._mark: int
 
     async def prepare(self, bed: Bed) -> None:
         """Note where the record stands."""
@@ -185,14 +182,13 @@ class PowerReset:
 
     async def confirm(self, bed: Bed) -> Proof:
         """Confirmed when QEMU tells of a reset from outside and the console of the node speaks after it."""
-        assert self._mark is not None, "prepare comes first"
         try:
             reset = await wait_for_record(
                 bed.history, lambda entry: _is_reset_from_outside(entry.source, entry.fields, self.target),
                 what=f"the reset of node {self.target}", timeout_s=RESET_TIMEOUT_S, after=self._mark,
             )  # fmt: skip
         except WaitTimeout as error:
-            return Proof(FaultVerdict.MISMATCH, None, {"reset_event": None, "why": str(error)})
+            return Proof.of(False, None, {"reset_event": None, "why": str(error)})
         evidence: dict[str, object] = {"reset_event": reset.t_s, "reset_by": reset.fields.get("data")}
         try:
             spoke = await wait_for_record(
@@ -200,8 +196,8 @@ class PowerReset:
                 what=f"node {self.target} to boot", timeout_s=RESET_TIMEOUT_S, after=reset.index + 1,
             )  # fmt: skip
         except WaitTimeout:
-            return Proof(FaultVerdict.INCONCLUSIVE, None, {**evidence, "console_after_s": None})
-        return Proof(FaultVerdict.CONFIRMED, reset.t_s, {**evidence, "console_after_s": spoke.t_s})
+            return Proof.of(None, None, {**evidence, "console_after_s": None})
+        return Proof.of(True, reset.t_s, {**evidence, "console_after_s": spoke.t_s})
 
     async def heal(self, bed: Bed) -> None:
         """Wait until the node is up."""
@@ -216,7 +212,7 @@ class PowerShutdown:
     def __init__(self, target: str, *, timeout_s: float = SHUTDOWN_TIMEOUT_S) -> None:
         self.target = target
         self.timeout_s = timeout_s
-        self._mark: int | None = None
+        self._mark: int
 
     async def prepare(self, bed: Bed) -> None:
         """Note where the record stands."""
@@ -228,7 +224,6 @@ class PowerShutdown:
 
     async def confirm(self, bed: Bed) -> Proof:
         """Confirmed when the node itself switches off, which QEMU tells by an event and its run state."""
-        assert self._mark is not None, "prepare comes first"
         machine = bed.nodes[self.target].machine
 
         async def off() -> bool:
@@ -241,13 +236,11 @@ class PowerShutdown:
             )  # fmt: skip
             await wait_until(off, what=f"node {self.target} to be off", timeout_s=RESET_TIMEOUT_S)
         except WaitTimeout as error:
-            return Proof(FaultVerdict.MISMATCH, None, {"why": str(error)})
+            return Proof.of(False, None, {"why": str(error)})
         data = event.fields.get("data")
         evidence: dict[str, object] = {"shutdown_event": event.t_s, "by": data, "run_state": "shutdown"}
         orderly = isinstance(data, dict) and data.get("guest") is True
-        return Proof(
-            FaultVerdict.CONFIRMED if orderly else FaultVerdict.MISMATCH, event.t_s if orderly else None, evidence
-        )
+        return Proof.of(orderly, event.t_s, evidence)
 
     async def heal(self, bed: Bed) -> None:
         """Switch the node on again."""

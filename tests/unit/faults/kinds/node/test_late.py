@@ -14,6 +14,7 @@ from faults.fault import FaultVerdict, Proof
 from faults.kinds.evidence import silence
 from faults.kinds.evidence.qemu_process import process_state
 from faults.kinds.node.late import NodeSlow, NodeStaleBurst, sample, signal_node
+from faults.life import Life
 from testbed.bed import Bed
 from testbed.errors import TestbedError, UsageError
 from testbed.switch.client import Direction
@@ -31,9 +32,7 @@ def short_window(monkeypatch: pytest.MonkeyPatch) -> None:
 async def slow(fake: FakeBed, fault: NodeSlow) -> Proof:
     """Prepare, inject and confirm."""
     bed = cast("Bed", fake)
-    await fault.prepare(bed)
-    await fault.inject(bed)
-    return await fault.confirm(bed)
+    return await Life(fault, bed).prove()
 
 
 def test_a_slow_node_is_stopped_for_the_rest_of_the_time_and_never_afterwards() -> None:
@@ -144,10 +143,9 @@ def test_a_burst_is_counted_and_aged() -> None:
     async def story() -> Proof:
         async with reading_bed() as fake:
             fault = NodeStaleBurst("a", freeze_s=0.3)
-            await fault.prepare(cast("Bed", fake))
-            await fault.inject(cast("Bed", fake))
-            proof = await fault.confirm(cast("Bed", fake))
-            await fault.heal(cast("Bed", fake))
+            life = Life(fault, cast("Bed", fake))
+            proof = await life.prove()
+            await life.heal()
             return proof
 
     proof = asyncio.run(story())

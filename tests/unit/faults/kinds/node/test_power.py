@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import shutil
-from typing import Any, cast
+from typing import Any
 
 import pytest
 
 from faults.fault import FaultVerdict
 from faults.kinds.evidence import silence
 from faults.kinds.node.power import PowerCut, cut_counts, cut_power
-from testbed.bed import Bed
+from faults.life import Life
 from testbed.disk.server import NbdDisk
 from testbed.errors import TestbedError, UsageError
 from testbed.node.power_cut import disk_seed
@@ -83,9 +83,7 @@ def test_a_node_that_was_silent_before_makes_the_cut_inconclusive(monkeypatch: p
         async with disk_bed() as small:
             small.is_mute = True
             fault = PowerCut("a", seed=3)
-            await fault.prepare(small.bed)
-            await fault.inject(small.bed)
-            return (await fault.confirm(small.bed)).verdict, await cut_counts(small.bed, ["a"])
+            return (await Life(fault, small.bed).prove()).verdict, await cut_counts(small.bed, ["a"])
 
     verdict, counts = asyncio.run(scenario())
     assert verdict is FaultVerdict.INCONCLUSIVE
@@ -102,9 +100,3 @@ def test_a_node_that_is_off_has_no_power_to_lose() -> None:
 
     with pytest.raises(UsageError, match="node a is off"):
         asyncio.run(scenario())
-
-
-def test_confirming_without_preparing_is_an_error_of_the_caller() -> None:
-    """Without the healthy state there is nothing to compare with."""
-    with pytest.raises(AssertionError, match="prepare comes first"):
-        asyncio.run(PowerCut("a", seed=1).confirm(cast("Bed", None)))
