@@ -22,6 +22,32 @@ class FaultVerdict(StrEnum):
     INCONCLUSIVE = "inconclusive"
 
 
+class Aim(StrEnum):
+    """What a fault is aimed at, with examples; a fault that says nothing (`aim`) is aimed at a node."""
+
+    NODE = "node (a, primary)"
+    PAIR = "pair (a+b)"
+    PORT = "port (a.priv0, primary.biz0)"
+    PROCESS = "node/process (a/daemon, primary/guest)"
+    VM = "VM (web)"
+    WITNESS = "witness (w1)"
+    HOST = "host"
+
+
+class Trait(StrEnum):
+    """What a fault says of itself (`traits`) because the other faults of a schedule have to know it."""
+
+    SWITCHES_OFF = "its node is off until it is healed"
+    STANDS_STILL = "its node stands still until it is healed"
+    HOLDS_MACHINE = "it lets its machine stand and go on, at once or in turns: the end of one is the end of another"
+    SILENCES_QMP = "QEMU answers no command while it is there"
+    HANGS_DISK = "a disk takes requests and answers none"
+    DRAINS_DISKS = "QEMU waits for its disks in it, for ever if one hangs"
+    RELEASES_DISKS = "it lets a disk go on that hangs"
+    NEEDS_QMP = "it is a command to QEMU"
+    ASKS_NO_NODE = "it needs no help of its node, so that it is possible on one that stands still"
+
+
 @dataclass(frozen=True)
 class Proof:
     """The verdict, the monotonic time from which the fault was there, and the evidence by its source.
@@ -46,7 +72,10 @@ class Proof:
 
 
 class Fault(Protocol):
-    """One fault on one target."""
+    """One fault on one target.
+
+    Its class may also have `aim`, `traits`, and `needs`, which names what the host must have (`faults/capability.py`).
+    """
 
     @property
     def name(self) -> str:

@@ -15,7 +15,7 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import ClassVar
 
-from faults.fault import Proof
+from faults.fault import Aim, Proof
 from faults.kinds.evidence.inside import boot_id, check_node, check_number, program
 from testbed.bed import Bed
 from testbed.errors import TestbedError, UsageError
@@ -251,6 +251,7 @@ class ClockApart(ClockFault):
     """The wall clocks of both nodes lie apart: one jumps forward and the other one back, by the same time."""
 
     name = "clock.apart"
+    aim: ClassVar[Aim] = Aim.PAIR
 
     def __init__(self, target: str = "a+b", *, apart_s: float = 600.0) -> None:
         super().__init__(target)

@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
-from faults.fault import Proof
+from faults.fault import Proof, Trait
 from testbed import pace
 from testbed.bed import Bed
 from testbed.disk.server import DiskIoError, NbdClient, NbdDisk
@@ -248,6 +248,7 @@ class DiskHang(DiskFault):
     """The disk hangs: it takes requests and answers none, and goes on where it was when it is healed."""
 
     name = "disk.hang"
+    traits: ClassVar[frozenset[Trait]] = frozenset({Trait.HANGS_DISK})
 
     async def start(self, disk: NbdDisk) -> None:
         """Hold it; the answer says that no request is at work any more."""

@@ -14,7 +14,7 @@ import time
 from abc import abstractmethod
 from typing import ClassVar
 
-from faults.fault import Proof
+from faults.fault import Aim, Proof
 from testbed import pace, site
 from testbed.bed import Bed
 from testbed.client.ledger import Datagram
@@ -73,6 +73,7 @@ class GuestFault:
     """What the faults of a VM share: where it runs, which boot of it answers, and a heal that waits for service."""
 
     name: ClassVar[str]
+    aim: ClassVar[Aim] = Aim.VM
 
     def __init__(self, target: str) -> None:
         self.target = target

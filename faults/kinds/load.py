@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
-from faults.fault import Proof
+from faults.fault import Aim, Proof
 from faults.kinds.evidence.inside import (
     check_node,
     check_number,
@@ -364,6 +364,7 @@ class LoadHost:
     """Other programs compute on the host, and take a quarter of it or more."""
 
     name: ClassVar[str] = "load.host"
+    aim: ClassVar[Aim] = Aim.HOST
     window_s = WINDOW_S
 
     def __init__(self, target: str = HOST, *, processes: int = 0, niceness: int = 0) -> None:

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import ClassVar
 
-from faults.fault import Proof
+from faults.fault import Aim, Proof
 from testbed.bed import Bed
 from testbed.errors import UsageError
 from testbed.wait import wait_until
@@ -51,6 +51,7 @@ class WitnessFault:
     """What the faults of a witness share: what it says before, during and after."""
 
     name: ClassVar[str]
+    aim: ClassVar[Aim] = Aim.WITNESS
     needs: ClassVar[tuple[str, ...]] = ()
 
     def __init__(self, target: str) -> None:

@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 from typing import ClassVar
 
-from faults.fault import Proof
+from faults.fault import Proof, Trait
 from faults.kinds.hardware.sensors import bmc_of, client_of
 from testbed.bed import Bed
 from testbed.bed.bed import BOOT_TIMEOUT_S
@@ -182,6 +182,7 @@ class BmcDeadWithNode(BmcFault):
     """Node and BMC lose their power at one instant: the one who wants to fence this node gets no answer."""
 
     name = "bmc.dead_with_node"
+    traits: ClassVar[frozenset[Trait]] = frozenset({Trait.SWITCHES_OFF})
 
     def __init__(self, target: str) -> None:
         super().__init__(target)

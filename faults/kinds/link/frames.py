@@ -11,8 +11,9 @@ import contextlib
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from typing import ClassVar
 
-from faults.fault import Proof
+from faults.fault import Aim, Proof
 from faults.kinds.link.evidence import far_ports, left
 from faults.kinds.link.rule import check_port, remove_taps
 from testbed import pace
@@ -43,6 +44,7 @@ class ForeignHost:
 
     target: str
     name: str = field(default="link.foreign_host", init=False)
+    aim: ClassVar[Aim] = Aim.PORT
     frames: Sequence[bytes] = field(default=(), kw_only=True)
     mac: str = field(default=FOREIGN_MAC, kw_only=True)
     ip: str = field(default=FOREIGN_IP, kw_only=True)
@@ -138,6 +140,7 @@ class Replay:
 
     target: str
     name: str = field(default="link.replay", init=False)
+    aim: ClassVar[Aim] = Aim.PORT
     frames_max: int = field(default=16, kw_only=True)
     record_s: float = field(default=2.0, kw_only=True)
     interval_s: float = field(default=0.001, kw_only=True)
@@ -200,6 +203,7 @@ class Storm:
 
     target: str
     name: str = field(default="link.storm", init=False)
+    aim: ClassVar[Aim] = Aim.PORT
     frames_per_s: float = field(default=2_000.0, kw_only=True)
     duration_s: float = field(default=60.0, kw_only=True)
     window_s: float = field(default=2.0, kw_only=True)
@@ -245,3 +249,6 @@ class Storm:
             name: (left(after["ports"][name]) - left(before["ports"][name])) / took_s
             for name in far_ports(after["ports"], self.target)
         }
+
+
+FAULTS = (ForeignHost, Forged, Replay, Storm)

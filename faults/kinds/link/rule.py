@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import KW_ONLY, asdict, dataclass, field
 from typing import Any, ClassVar
 
-from faults.fault import FaultVerdict, Proof
+from faults.fault import Aim, FaultVerdict, Proof
 from faults.kinds.link.evidence import Seen, compare, counted, counters_agree, proof_of
 from testbed.bed import Bed
 from testbed.errors import TestbedError, UsageError
@@ -57,6 +57,7 @@ class RuleFault:
     target: str
     _: KW_ONLY
     name: str = field(default="", init=False)
+    aim: ClassVar[Aim] = Aim.PORT
     kind: ClassVar[str] = ""
     direction: Direction = Direction.BOTH
     match: Mapping[str, object] = field(default_factory=dict)

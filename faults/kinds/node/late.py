@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import ClassVar
 
-from faults.fault import Proof
+from faults.fault import Proof, Trait
 from faults.kinds.evidence import silence
 from faults.kinds.evidence.qemu_process import TICKS_PER_S, cpu_ticks, process_state, running_node
 from faults.kinds.evidence.silence import PortSilence
@@ -65,6 +65,7 @@ class NodeSlow:
     """The node works a stated share of the time only, in short turns, as on a host that has too little for it."""
 
     name: ClassVar[str] = "node.slow"
+    traits: ClassVar[frozenset[Trait]] = frozenset({Trait.HOLDS_MACHINE})
 
     def __init__(self, target: str, *, share: float = 0.2, period_s: float = 0.1) -> None:
         self.target = target
@@ -164,6 +165,7 @@ class NodeStaleBurst:
     """The node freezes, and everything that came for it meanwhile arrives at once, and old, when it is thawed."""
 
     name: ClassVar[str] = "node.stale_burst"
+    traits: ClassVar[frozenset[Trait]] = frozenset({Trait.HOLDS_MACHINE})
 
     def __init__(self, target: str, *, freeze_s: float = 5.0) -> None:
         self.target = target

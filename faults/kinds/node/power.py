@@ -10,7 +10,7 @@ import asyncio
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
-from faults.fault import FaultVerdict, Proof
+from faults.fault import Aim, FaultVerdict, Proof, Trait
 from faults.kinds.disk import disks_of
 from faults.kinds.evidence.qemu_process import running_node
 from faults.kinds.node.whole import NodeKill
@@ -52,6 +52,7 @@ class PowerCut:
     """The node loses its power: machine off at one instant, and of what its disks had not flushed a part is lost."""
 
     name: ClassVar[str] = "power.cut"
+    traits: ClassVar[frozenset[Trait]] = frozenset({Trait.SWITCHES_OFF, Trait.RELEASES_DISKS, Trait.ASKS_NO_NODE})
 
     def __init__(self, target: str, *, seed: int, keep: float = KEEP, tear: bool = True) -> None:
         self.target = target
@@ -104,6 +105,7 @@ class PowerCutBoth(PowerCut):
     """Both nodes lose their power at one instant, each with the unflushed part of its disks."""
 
     name = "power.cut_both"
+    aim: ClassVar[Aim] = Aim.PAIR
 
     def __init__(self, target: str = "a+b", *, seed: int, keep: float = KEEP, tear: bool = True) -> None:
         super().__init__(target, seed=seed, keep=keep, tear=tear)
@@ -115,6 +117,7 @@ class PowerFlicker:
     """The power of the node goes and comes back some times in a row; at the end it is on."""
 
     name: ClassVar[str] = "power.flicker"
+    traits: ClassVar[frozenset[Trait]] = frozenset({Trait.RELEASES_DISKS, Trait.ASKS_NO_NODE})
 
     def __init__(self, target: str, *, seed: int, times: int = 3, off_s: float = 0.5, on_s: float = 2.0) -> None:
         assert times >= 1, "power that never goes does not flicker"
@@ -167,6 +170,7 @@ class PowerReset:
     """Somebody presses the reset button: the node boots again, and its disks keep their caches."""
 
     name: ClassVar[str] = "power.reset"
+    traits: ClassVar[frozenset[Trait]] = frozenset({Trait.DRAINS_DISKS})
 
     def __init__(self, target: str) -> None:
         self.target = target
@@ -208,6 +212,7 @@ class PowerShutdown:
     """Somebody presses the power button shortly: the node is asked to shut down in order, and switches itself off."""
 
     name: ClassVar[str] = "power.shutdown"
+    traits: ClassVar[frozenset[Trait]] = frozenset({Trait.SWITCHES_OFF, Trait.DRAINS_DISKS})
 
     def __init__(self, target: str, *, timeout_s: float = SHUTDOWN_TIMEOUT_S) -> None:
         self.target = target

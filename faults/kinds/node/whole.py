@@ -15,7 +15,7 @@ import time
 from abc import abstractmethod
 from typing import ClassVar
 
-from faults.fault import Proof
+from faults.fault import Proof, Trait
 from faults.kinds.evidence.comeback import boots_since
 from faults.kinds.evidence.qemu_process import cpu_ticks, process_state, running_node, runs_qemu
 from faults.kinds.evidence.silence import PortSilence
@@ -33,6 +33,7 @@ class NodeKill:
     """The node crashes at one instant: its process is gone, its memory with it, and its disks keep what they had."""
 
     name: ClassVar[str] = "node.kill"
+    traits: ClassVar[frozenset[Trait]] = frozenset({Trait.SWITCHES_OFF, Trait.ASKS_NO_NODE})
 
     def __init__(self, target: str) -> None:
         self.target = target
@@ -143,6 +144,7 @@ class NodePause(_StandStill):
     """The whole node is paused with its clocks, its watchdog too; afterwards only its battery clock knows of it."""
 
     name: ClassVar[str] = "node.pause"
+    traits: ClassVar[frozenset[Trait]] = frozenset({Trait.STANDS_STILL, Trait.HOLDS_MACHINE, Trait.DRAINS_DISKS})
 
     async def _stop(self, bed: Bed) -> None:
         await bed.nodes[self.target].machine.stop()
@@ -158,6 +160,9 @@ class NodeFreeze(_StandStill):
     """The node's process is stopped while the world's clock runs on; its clocks jump when it is thawed."""
 
     name: ClassVar[str] = "node.freeze"
+    traits: ClassVar[frozenset[Trait]] = frozenset(
+        {Trait.STANDS_STILL, Trait.HOLDS_MACHINE, Trait.SILENCES_QMP}
+    )
 
     async def _stop(self, bed: Bed) -> None:
         os.kill(bed.nodes[self.target].machine.pid, signal.SIGSTOP)

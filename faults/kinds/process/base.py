@@ -11,7 +11,7 @@ import time
 from collections.abc import Mapping
 from typing import ClassVar
 
-from faults.fault import Proof
+from faults.fault import Aim, Proof
 from faults.kinds.evidence.comeback import boots_since
 from faults.kinds.evidence.inside import shell
 from faults.kinds.process.heartbeats import WINDOW_S, Beats, HeartbeatWatch
@@ -40,6 +40,7 @@ class ProcessFault:
     """What the faults of one process share: who it is, its heartbeats at the switch, and the look at the end."""
 
     name: ClassVar[str]
+    aim: ClassVar[Aim] = Aim.PROCESS
     parts: ClassVar[tuple[str, ...]] = (DAEMON,)
     window_s = WINDOW_S
 

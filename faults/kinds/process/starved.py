@@ -322,3 +322,6 @@ class ProcessFileSystemFull(ProcessFault):
             outcome = str(error)
         await shell(bed, self.place.node, 'rm -f "$1"', path)
         return outcome
+
+
+FAULTS = (ProcessSlow, ProcessOutOfMemory, ProcessNoFileDescriptors, ProcessFileSystemFull)
