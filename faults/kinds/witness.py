@@ -1,4 +1,4 @@
-"""Faults of a witness: it stands still, or comes back without its storage. To cut its cable is a fault of its link.
+"""Faults of a witness: it stands still, dies, or loses its storage. To cut its cable is a fault of its link.
 
 The evidence is a datagram of the bed's own, asked from another port of the switch, and the process table. The question
 changes nothing at the witness. A fault must never ask a witness for a right.
@@ -13,7 +13,7 @@ from typing import ClassVar
 
 from faults.fault import Aim, Proof
 from testbed.bed import Bed
-from testbed.errors import UsageError
+from testbed.errors import MachineError, UsageError
 from testbed.wait import wait_until
 from testbed.world.witness import Witness
 from testbed.world.witness_client import WitnessView
@@ -111,6 +111,32 @@ class WitnessStop(WitnessFault):
         await self.await_answer(bed)
 
 
+class WitnessKill(WitnessFault):
+    """The process of a witness ends and stays away; what it has stored is kept, and it knows it when it comes back."""
+
+    name = "witness.kill"
+
+    async def inject(self, bed: Bed) -> None:
+        """Kill it."""
+        await witness_of(bed, self.target).kill()
+        self._injected_at_s = time.monotonic()
+
+    async def confirm(self, bed: Bed) -> Proof:
+        """Confirmed when it answered before and does not answer now, and its process is gone."""
+        now = await witness_of(bed, self.target).look(bed.client, timeout_s=LOOK_S)
+        state = process_state(self._pid)
+        return self.judge({"says_now": _told(now), "process_state": state}, there=now is None and state == "")
+
+    async def heal(self, bed: Bed) -> None:
+        """Start it; verified by an answer that knows at least the epoch of before."""
+        witness = witness_of(bed, self.target)
+        if not witness.alive:
+            await witness.start()
+        view = await self.await_answer(bed)
+        if self._before is not None and view.epoch < self._before.epoch:
+            raise MachineError(f"Witness {self.target} knew epoch {self._before.epoch}, and now only {view.epoch}.")
+
+
 class WitnessLostStorage(WitnessFault):
     """A witness dies, what it has stored is lost, and it is started again at once: it must not grant what it forgot."""
 
@@ -152,4 +178,4 @@ class WitnessLostStorage(WitnessFault):
         await self.await_answer(bed)
 
 
-FAULTS = (WitnessStop, WitnessLostStorage)
+FAULTS = (WitnessStop, WitnessKill, WitnessLostStorage)

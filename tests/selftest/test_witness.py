@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable
 import pytest
 
 from faults.fault import Fault, FaultVerdict
-from faults.kinds.witness import WitnessLostStorage, WitnessStop
+from faults.kinds.witness import WitnessKill, WitnessLostStorage, WitnessStop
 from faults.life import Life
 from testbed.bed import Bed
 from tests.unit.testbed.world.witness_bench import WitnessBench, witness_bench
@@ -20,6 +20,7 @@ pytestmark = pytest.mark.selftest
 
 FAULTS: dict[str, Callable[[], Fault]] = {
     "witness.stop": lambda: WitnessStop("w1"),
+    "witness.kill": lambda: WitnessKill("w1"),
     "witness.lost_storage": lambda: WitnessLostStorage("w1"),
 }
 LOOK_S = 10.0

@@ -12,8 +12,8 @@ import pytest
 
 from faults.fault import Fault, FaultVerdict, Proof
 from faults.kinds import witness as module
-from faults.kinds.witness import WitnessLostStorage, WitnessStop, process_state, witness_of
-from faults.life import Life
+from faults.kinds.witness import WitnessKill, WitnessLostStorage, WitnessStop, process_state, witness_of
+from faults.life import FaultFailed, Life
 from testbed.bed import Bed
 from testbed.errors import UsageError, WaitTimeout
 from testbed.history import History
@@ -100,6 +100,34 @@ def test_a_stop_needs_silence_and_a_stopped_process(
 @pytest.mark.parametrize(
     ("views", "state", "verdict"),
     [
+        ([BEFORE, None], "", FaultVerdict.CONFIRMED),
+        ([BEFORE, None], "T", FaultVerdict.MISMATCH),
+        ([BEFORE, BEFORE], "", FaultVerdict.MISMATCH),
+        ([None, None], "", FaultVerdict.INCONCLUSIVE),
+    ],
+)
+def test_a_kill_needs_silence_and_no_process(
+    monkeypatch: pytest.MonkeyPatch, views: list[WitnessView | None], state: str, verdict: FaultVerdict
+) -> None:
+    """Silence alone could be a cut or a stop, and another process may answer in its place."""
+    assert judged(monkeypatch, WitnessKill, views, state).verdict is verdict
+
+
+def test_a_killed_witness_comes_back_with_what_it_knew() -> None:
+    """One that forgot its epoch is not healed: that would be another fault."""
+
+    async def story() -> None:
+        bed = bed_with(FakeWitness([BEFORE, None, EMPTY]))
+        async with Life(WitnessKill("w1"), bed) as life:
+            await life.prove()
+
+    with pytest.raises(FaultFailed, match="Witness w1 knew epoch 4, and now only 0"):
+        asyncio.run(story())
+
+
+@pytest.mark.parametrize(
+    ("views", "state", "verdict"),
+    [
         ([BEFORE, EMPTY], "", FaultVerdict.CONFIRMED),
         ([BEFORE, EMPTY, replace(BEFORE, life="life-2")], "", FaultVerdict.CONFIRMED),  # the pair was quick
         ([BEFORE, replace(EMPTY, epoch=4, owner="a")], "", FaultVerdict.MISMATCH),  # it was only started again
@@ -122,7 +150,7 @@ def test_a_heal_is_verified(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "HEAL_TIMEOUT_S", 0.05)
 
     async def story() -> None:
-        for fault, heals in ((WitnessStop("w1"), ["resume"]), (WitnessLostStorage("w1"), [])):
+        for fault, heals in ((WitnessStop("w1"), ["resume"]), (WitnessKill("w1"), []), (WitnessLostStorage("w1"), [])):
             running, dead = FakeWitness([BEFORE]), FakeWitness([BEFORE], pid=None)
             await fault.heal(bed_with(running))
             await fault.heal(bed_with(dead))
