@@ -91,9 +91,17 @@ class Director:
 
     async def heal_all(self) -> list[str]:
         """End every life that is not over, and return what could not be taken back."""
+        problems: list[str] = []
+
+        async def end(act: Act) -> None:
+            problem = await self._end(act)
+            problems.extend([problem] if problem else [])
+
         waiting = [act for act in self.acts if act not in self._order]
-        problems = [await self._end(act) for act in (*reversed(self._order), *waiting)]
-        return [problem for problem in problems if problem]
+        async with AsyncExitStack() as stack:  # goes on with the others, also when one meets a mistake in the code
+            for act in (*waiting, *self._order):
+                stack.push_async_callback(end, act)
+        return problems
 
     def results(self, zero_s: float) -> list[FaultResult]:
         """What became of each fault, in the order of the schedule; times count from `zero_s`."""

@@ -137,6 +137,16 @@ def test_a_heal_that_fails_is_told_and_tried_again_at_the_end() -> None:
     assert world.kinds()[-1] == "one not_healed"
 
 
+def test_a_mistake_in_one_heal_does_not_keep_the_others() -> None:
+    """It reaches the caller, after every other fault was taken back."""
+    world = World(cut("one", '{"after_s": 0.0}'), cut("two", '{"after_s": 0.0, "of": "one.confirmed"}', port="b.priv0"))
+    world.faults["two"].errors["heal"] = KeyError("typo")
+    world.run()
+    with pytest.raises(KeyError, match="typo"):
+        asyncio.run(world.director.heal_all())
+    assert world.diary[-2:] == ["heal one", "remove one"]
+
+
 def test_a_preparation_that_fails_leaves_no_instruments() -> None:
     """The step is not armed and says why; nothing is healed, because nothing was injected."""
     world = World(cut("one", '{"after_s": 0.0}'))

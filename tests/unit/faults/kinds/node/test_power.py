@@ -10,10 +10,10 @@ import pytest
 
 from faults.fault import FaultVerdict
 from faults.kinds.evidence import silence
-from faults.kinds.node.power import PowerCut, cut_counts, cut_power
-from faults.life import Life
+from faults.kinds.node.power import PowerCut, PowerFlicker, cut_counts, cut_power
+from faults.life import FaultFailed, Life
 from testbed.disk.server import NbdDisk
-from testbed.errors import TestbedError, UsageError
+from testbed.errors import MachineError, TestbedError, UsageError
 from testbed.node.power_cut import disk_seed
 from tests.unit.faults.kinds.disk_bed import disk_bed
 
@@ -100,3 +100,26 @@ def test_a_node_that_is_off_has_no_power_to_lose() -> None:
 
     with pytest.raises(UsageError, match="node a is off"):
         asyncio.run(scenario())
+
+
+def test_a_flicker_that_broke_off_leaves_the_node_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its power went and did not come back: the heal switches it on."""
+
+    async def scenario() -> tuple[str, bool]:
+        async with disk_bed() as small:
+            node = small.nodes["a"]
+            really, calls = node.power_on, iter([True])
+
+            async def fails_once() -> None:
+                if next(calls, False):
+                    raise MachineError("QEMU does not start")
+                await really()
+
+            monkeypatch.setattr(node, "power_on", fails_once)
+            with pytest.raises(FaultFailed) as failed:
+                await Life(PowerFlicker("a", seed=1, off_s=0.01, on_s=0.01), small.bed).prove()
+            return str(failed.value), node.is_on
+
+    said, is_on = asyncio.run(scenario())
+    assert said == "power.flicker on a failed in inject: QEMU does not start. It was taken back."
+    assert is_on
