@@ -93,10 +93,10 @@ def table(known: Sequence[FaultKind], found: Iterable[Capability]) -> str:
     lines: list[str] = []
     for family in dict.fromkeys(kind.family for kind in known):
         members = [kind for kind in known if kind.family == family]
-        usual = members[0].target
+        usual = members[0].aim
         lines += ["", f"{family}.*  target: {usual}"]
         for kind in members:
-            details = [f"target: {kind.target}"] if kind.target != usual else []
+            details = [f"target: {kind.aim}"] if kind.aim != usual else []
             details += [f"with: {', '.join(item.text() for item in kind.parameters)}"] if kind.parameters else []
             details += [f"NOT ON THIS HOST: {missing[need]}" for need in kind.needs if need in missing]
             lines.append(f"  {kind.name:<{width}}  {kind.summary}")
@@ -113,7 +113,7 @@ def as_json(known: Sequence[FaultKind], found: Iterable[Capability]) -> str:
         {
             "name": kind.name,
             "summary": kind.summary,
-            "target": kind.target,
+            "target": kind.aim,
             "parameters": [
                 {"name": item.name, "type": item.type_name, "required": item.required, "default": item.default}
                 for item in kind.parameters

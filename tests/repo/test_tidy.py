@@ -58,6 +58,14 @@ def test_links_in_documents_resolve() -> None:
     assert not complaints, "\n".join(complaints)
 
 
+def test_examples_of_changes_are_real() -> None:
+    """What CONTRIBUTING.md shows as a change is in the tree as it stands there."""
+    text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    assert "```diff" in text
+    complaints = tidy.diff_complaints("CONTRIBUTING.md", text, tidy.modules(ROOT))
+    assert not complaints, "\n".join(complaints)
+
+
 @pytest.mark.parametrize("folder", ["docs/decisions", "docs/measurements"])
 def test_every_page_of_a_folder_is_linked_from_its_readme(folder: str) -> None:
     """A reader finds each decision, and each measurement, in one place."""
@@ -200,3 +208,11 @@ def test_page_without_a_link_is_found() -> None:
     """A page that was added and not listed is reported."""
     assert tidy.list_complaints("[a](a.md) [b](b.md#part)", ["a.md", "b.md"]) == []
     assert "c.md is not linked" in tidy.list_complaints("[a](a.md)", ["a.md", "c.md"])[0]
+
+
+def test_an_example_that_is_no_longer_true_is_found() -> None:
+    """A line that was changed, and a file that is gone; context and removed lines do not count."""
+    text = "```diff\n+++ b/x.py\n was\n-gone\n+kept = 1\n+changed = 2\n+++ b/y.py\n+other = 3\n```\n"
+    complaints = tidy.diff_complaints("A.md", text, {"x.py": "kept = 1\nchanged = 3\n"})
+    assert complaints == ["A.md: x.py has no line 'changed = 2'", "A.md: y.py has no line 'other = 3'"]
+    assert tidy.diff_complaints("A.md", "```\n+no diff\n```\n", {}) == []

@@ -8,7 +8,7 @@ from __future__ import annotations
 import ast
 import os
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 PACKAGES = ("avance", "testbed", "faults", "images")
@@ -311,6 +311,18 @@ def list_complaints(listed: str, names: Iterable[str]) -> list[str]:
     """Pages of a folder that its README does not link."""
     links = {link.split("#")[0] for link in re.findall(r"\]\(([^)\s]+)\)", listed)}
     return [f"{name} is not linked from the README beside it" for name in sorted(names) if name not in links]
+
+
+def diff_complaints(path: str, text: str, sources: Mapping[str, str]) -> list[str]:
+    """Lines that an example of a change in a document adds to a file, and that are not in that file any more."""
+    complaints, file = [], ""
+    for block in re.findall(r"```diff\n([\s\S]*?)```", text):
+        for line in block.splitlines():
+            if line.startswith("+++ "):
+                file = line.removeprefix("+++ ").removeprefix("b/")
+            elif line.startswith("+") and line[1:] not in sources.get(file, "").splitlines():
+                complaints.append(f"{path}: {file} has no line {line[1:]!r}")
+    return complaints
 
 
 def modules(root: Path) -> dict[str, str]:

@@ -10,6 +10,7 @@ import pytest
 
 from faults.fault import FaultVerdict, Proof
 from faults.kinds.node.whole import NodeKill
+from faults.life import Life
 from testbed import site
 from testbed.bed import Session
 from testbed.client import ledger as book
@@ -44,13 +45,12 @@ async def _backup_crash(out: Path) -> _Story:
                 await pings.wait_first_ok(LIMIT_S)
                 primary, backup = await bed.primary()
                 fault, mark = NodeKill(backup.name), bed.history.mark()
-                await fault.prepare(bed)
-                await fault.inject(bed)
-                proof = await fault.confirm(bed)
+                life = Life(fault, bed)
+                proof = await life.prove()
                 await bed.wait_milestone("epoch_saved", node=primary.name, after=mark, timeout_s=LIMIT_S)
                 outage = await writes.wait_recovered(LIMIT_S, since_s=proof.injected_at_s or 0.0)
                 assert outage.ended_at_s is not None
-                await fault.heal(bed)
+                await life.heal()
                 await bed.wait_milestone("protected", node=primary.name, after=mark, timeout_s=LIMIT_S)
                 await writes.stop()
                 await pings.stop()

@@ -13,6 +13,7 @@ from faults.fault import FaultVerdict, Proof
 from faults.kinds.evidence import silence
 from faults.kinds.evidence.qemu_process import process_state
 from faults.kinds.node.late import NodeStaleBurst
+from faults.life import Life
 from testbed.bed import Bed
 from testbed.switch.client import Direction
 from testbed.wait import OwnedTask
@@ -50,10 +51,9 @@ def test_a_burst_is_counted_and_aged(monkeypatch: pytest.MonkeyPatch) -> None:
     async def story() -> Proof:
         async with reading_bed() as fake:
             fault = NodeStaleBurst("a", freeze_s=0.3)
-            await fault.prepare(cast("Bed", fake))
-            await fault.inject(cast("Bed", fake))
-            proof = await fault.confirm(cast("Bed", fake))
-            await fault.heal(cast("Bed", fake))
+            life = Life(fault, cast("Bed", fake))
+            proof = await life.prove()
+            await life.heal()
             return proof
 
     proof = asyncio.run(story())

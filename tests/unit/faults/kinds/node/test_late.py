@@ -12,6 +12,7 @@ from faults.fault import FaultVerdict, Proof
 from faults.kinds.evidence import silence
 from faults.kinds.evidence.qemu_process import process_state
 from faults.kinds.node.late import NodeSlow, NodeStaleBurst, sample, signal_node
+from faults.life import Life
 from testbed.bed import Bed
 from testbed.errors import TestbedError, UsageError
 from tests.unit.faults.kinds.node.node_bed import BOTH, FakeBed, counted_bed
@@ -26,9 +27,7 @@ def short_window(monkeypatch: pytest.MonkeyPatch) -> None:
 async def slow(fake: FakeBed, fault: NodeSlow) -> Proof:
     """Prepare, inject and confirm."""
     bed = cast("Bed", fake)
-    await fault.prepare(bed)
-    await fault.inject(bed)
-    return await fault.confirm(bed)
+    return await Life(fault, bed).prove()
 
 
 def test_a_slow_node_is_stopped_for_the_rest_of_the_time_and_never_afterwards() -> None:
