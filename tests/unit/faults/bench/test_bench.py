@@ -15,7 +15,8 @@ from testbed.errors import WaitTimeout
 from testbed.figures.statistics import Value
 from testbed.figures.store import Store
 from testbed.judge.phases import PHASES
-from testbed.judge.result import FaultResult, Result, Verdict
+from testbed.judge.result import FaultResult, Result
+from testbed.judge.verdict import Verdict
 
 NAME = "cold boot to protected"
 

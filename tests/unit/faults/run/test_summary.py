@@ -6,7 +6,8 @@ from pathlib import Path
 
 from faults.run.summary import figures, summary
 from testbed.judge.phases import PHASES
-from testbed.judge.result import FaultResult, Result, Verdict
+from testbed.judge.result import FaultResult, Result
+from testbed.judge.verdict import Verdict
 
 
 def a_result() -> Result:

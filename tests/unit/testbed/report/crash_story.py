@@ -103,9 +103,9 @@ LEVELS: dict[str, object] = {
     "tcp": "not available, because this kernel gives no network namespace",
 }  # fmt: skip
 FINDINGS = [
-    {"oracle": "dual_active", "state": "holds", "text": "nobody", "evidence": {}},
-    {"oracle": "replicas_equal", "state": "blind", "text": "the nodes are not in sync", "evidence": {}},
-    {"oracle": "writes", "state": "violated", "text": "write 7 was lost", "evidence": {"lost": [7]}},
+    {"oracle": "dual_active", "verdict": "pass", "text": "nobody", "evidence": {}},
+    {"oracle": "replicas_equal", "verdict": "inconclusive", "text": "the nodes are not in sync", "evidence": {}},
+    {"oracle": "writes", "verdict": "fail", "text": "write 7 was lost", "evidence": {"lost": [7]}},
 ]
 MANY: dict[str, object] = {
     **RESULT, "verdict": "fail", "reasons": ["writes: write 7 was lost", "the client saw no end", "x " * 200],
