@@ -32,6 +32,12 @@ EQUAL = ReplicaReport({"a": "x", "b": "x"}, (Comparison("a", "b", 9, 0),), (Comp
 BOOK = (Entry("w0", 5.0, Outcome.OK, 0, acknowledged_at_s=5.1),)
 KILLED_S, TAKEN_S, BACK_S, END_S = 20.0, 30.0, 60.0, 80.0
 KEPT = (Reading("the service", END_S, ("w0",)),)
+# The oracles for which the story below has a source; a new one has its own test.
+TOLD = (
+    "dual_active", "failovers", "mirror_halves_equal", "multicasts", "replicas_equal", "vm_twice.boots",
+    "vm_twice.domains", "writes",
+)  # fmt: skip
+LISTED = tuple(oracle for oracle in ORACLES if oracle.name in TOLD)
 
 
 class Story:
@@ -103,7 +109,7 @@ class Story:
     ) -> dict[str, Finding]:  # fmt: skip
         """All findings by oracle."""
         run = self.recorded(replicas=replicas, readings=readings, overlap_allowed_s=overlap_allowed_s)
-        return {finding.oracle: finding for finding in ask(run, ORACLES)}
+        return {finding.oracle: finding for finding in ask(run, LISTED)}
 
 
 def not_passing(found: dict[str, Finding]) -> dict[str, Verdict]:
@@ -115,8 +121,7 @@ def test_the_story_of_a_clean_takeover_passes_everywhere() -> None:
     """Every oracle saw enough, and none of them found anything."""
     found = Story().judged()
     assert not_passing(found) == {}
-    assert list(found) == names(ORACLES)
-    assert len(found) >= 8
+    assert sorted(found) == sorted(TOLD)
 
 
 def test_a_second_boot_of_the_vm_on_the_other_node_is_caught() -> None:
@@ -253,7 +258,7 @@ def verdict_of(findings: list[Finding], listed: tuple[Oracle, ...]) -> tuple[Ver
 
 def promise(asking: Callable[[Recorded, Sequence[Oracle]], list[Finding]]) -> None:
     """An oracle that raises is blind with the reason; held against the panel, and against panels with a defect."""
-    listed = (Raises(), *ORACLES)
+    listed = (Raises(), *LISTED)
     found = asking(Story().recorded(), listed)
     assert [one.oracle for one in found] == names(listed), "the others speak all the same"
     assert {one.verdict for one in found[1:]} == {Verdict.PASS}
@@ -267,7 +272,7 @@ def promise(asking: Callable[[Recorded, Sequence[Oracle]], list[Finding]]) -> No
 def test_an_oracle_that_raises_is_blind_with_the_reason() -> None:
     """It takes nothing from the others, and the run is never green, also when this oracle is not needed otherwise."""
     promise(ask)
-    assert verdict_of(ask(Story().recorded(), ORACLES), ORACLES) == (Verdict.PASS, []), "without it the run passes"
+    assert verdict_of(ask(Story().recorded(), LISTED), LISTED) == (Verdict.PASS, []), "without it the run passes"
 
 
 ENDS = "return blind(name, text, traceback=traceback.format_exception(error))"
@@ -290,7 +295,7 @@ def test_a_panel_that_swallows_a_judge_that_raises_is_noticed(old: str, new: str
     exec(compile(source, path, "exec"), vars(mutated))
     with pytest.raises(AssertionError):
         promise(mutated.ask)
-    listed = (Raises(), *ORACLES)
+    listed = (Raises(), *LISTED)
     left_out = len(mutated.ask(Story().recorded(), listed)) < len(listed)
     if left_out:  # then the judgement of the run notices it all the same
         assert verdict_of(mutated.ask(Story().recorded(), listed), listed)[0] is Verdict.INCONCLUSIVE
@@ -305,10 +310,16 @@ def test_what_is_no_answer_of_an_oracle_is_blind(answer: object) -> None:
 
 def test_an_oracle_says_itself_whether_it_is_needed() -> None:
     """A finding carries that into the result."""
-    needed = {one.oracle for one in ask(Story().recorded(), ORACLES) if one.is_needed}
-    assert needed == {oracle.name for oracle in ORACLES if oracle.is_needed}
-    assert needed >= {"dual_active", "failovers", "multicasts", "replicas_equal", "writes"}
-    assert "vm_twice.domains" not in needed
+    needed = {one.oracle for one in ask(Story().recorded(), LISTED) if one.is_needed}
+    assert needed == {"dual_active", "failovers", "multicasts", "replicas_equal", "writes"}
+
+
+def test_every_oracle_is_blind_when_nothing_was_recorded() -> None:
+    """Without its source none says that all is well, and none raises; also one that comes later."""
+    nothing = Recorded(bed_scene(), 1.0, END_S, "nobody compared", ())
+    for found in ask(nothing, ORACLES):
+        assert found.verdict is Verdict.INCONCLUSIVE, found
+        assert not found.text.startswith("it failed itself"), found
 
 
 NEW = """
