@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from testbed.judge.panel import ORACLES, names
 from tests.repo import tidy
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -196,6 +197,23 @@ def test_page_without_a_link_is_found() -> None:
     """A page that was added and not listed is reported."""
     assert tidy.list_complaints("[a](a.md) [b](b.md#part)", ["a.md", "b.md"]) == []
     assert "c.md is not linked" in tidy.list_complaints("[a](a.md)", ["a.md", "c.md"])[0]
+
+
+def test_the_example_of_an_oracle_is_the_oracle() -> None:
+    """CONTRIBUTING.md shows the diff of a real file; it changes with that file."""
+    text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    path, _, diff = text.partition("\n```diff\n--- /dev/null\n+++ b/")[2].partition("\n```\n")[0].partition("\n")
+    shown = "".join(f"{line.removeprefix('+')}\n" for line in diff.split("\n"))
+    assert shown == (ROOT / path).read_text(encoding="utf-8")
+
+
+def test_every_oracle_in_the_document_is_on_the_list() -> None:
+    """Whoever reads a row finds its finding in a result."""
+    text = (ROOT / "docs" / "testing.md").read_text(encoding="utf-8")
+    table = text.partition("\n| Oracle | What it watches |")[2].partition("\n\n")[0]
+    told = [line.split("`")[1] for line in table.splitlines() if line.startswith("| `")]
+    assert len(told) >= 9
+    assert set(told) <= set(names(ORACLES))
 
 
 def test_files_that_may_catch_everything_do_so() -> None:
