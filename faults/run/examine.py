@@ -21,12 +21,13 @@ from testbed.judge.recorded import Recorded, bed_scene
 from testbed.judge.result import Expect, Result
 from testbed.replica import look, reading
 from testbed.replica.compare import ReplicaReport
+from testbed.vocabulary import AlertCode
 
 READ_BACK_S = 60.0
 QUIET_LIMIT_S = 10.0  # the mirror inside a node is marked clean a moment after the last write
 ALERT_LIMIT_S = 60.0
 REPEATING_FAULTS = ("link.duplicate", "link.replay")  # after these a request may rightly be there twice
-ALERTS_OF_A_TAKEOVER = ("peer_lost", "takeover")
+ALERTS_OF_A_TAKEOVER: tuple[AlertCode, ...] = ("peer_lost", "takeover")
 
 
 async def call_home(bed: Bed, result: Result, began_s: float) -> None:

@@ -36,6 +36,7 @@ from testbed.judge.recorded import Recorded
 from testbed.judge.result import Expect, Result, not_reached
 from testbed.milestones import milestone_of
 from testbed.node import domains
+from testbed.vocabulary import Phase
 from testbed.wait import OwnedTask, wait_for_record, wait_until
 
 STEADY_S = Range(3.0, 5.0)  # load before the fault; the spread puts the fault at a random heartbeat phase
@@ -285,7 +286,7 @@ class _Run:
             self.bed.history.record("bed", "not_reached", reason=str(error))
             self.bed.progress.say(str(error))
 
-    def _stamps(self, since_s: float) -> dict[str, float]:
+    def _stamps(self, since_s: float) -> dict[Phase, float]:
         return stamp(self.bed.history, Recovery(self.recovery.old, self.recovery.new, since_s))
 
     def _stamp(self, zero_s: float) -> None:

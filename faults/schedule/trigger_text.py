@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterable, Mapping
-from typing import assert_never
+from typing import TypeVar, assert_never
 
 from faults.parameters import nearest
 from faults.schedule.trigger import (  # fmt: skip
@@ -30,14 +30,15 @@ from faults.targets import ROLES
 from testbed.errors import UsageError
 from testbed.milestones import MILESTONES
 from testbed.site import NODES
+from testbed.vocabulary import ALERT_CODES
 
+Word = TypeVar("Word", bound=str)
 START = "start"
 WITHIN_S = 120.0  # a resynchronisation or a boot under emulation takes some 20 s, a takeover 20 s
 TIME_S_MAX = 86_400.0
 NTH_MAX = 1_000_000
 STEP_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,39}")
 EVENT_NAME = re.compile(r"[A-Z][A-Z0-9_]{0,59}")
-ALERT_CODE = re.compile(r"[a-z][a-z0-9_]{0,59}")
 EVENT_KEYS = {
     "milestone": {"name", "node", "nth"},
     "resync": {"percent", "node"},
@@ -158,25 +159,28 @@ def parse_event(given: Mapping[str, object], key: str) -> Event:
     name = given.get("name")
     match kind:
         case "milestone":
-            if not isinstance(name, str) or name not in MILESTONES:
-                close = nearest(name, MILESTONES) if isinstance(name, str) else ""
-                listed = ", ".join(MILESTONES)
-                raise UsageError(f"{key}: there is no milestone {name!r}{close}; possible are {listed}.")
-            return Milestone(name, node, _nth(given, key))
+            return Milestone(_listed(name, tuple(MILESTONES), "milestone", key), node, _nth(given, key))
         case "qmp":
             if not isinstance(name, str) or not EVENT_NAME.fullmatch(name):
                 raise UsageError(f"{key}: name must be an event of QEMU such as RESET or STOP, not {name!r}.")
             return MachineEvent(name, node, _nth(given, key))
         case "alert":
-            if not isinstance(name, str) or not ALERT_CODE.fullmatch(name):
-                raise UsageError(f"{key}: name must be the code of an alert such as peer_lost, not {name!r}.")
-            return AlertCame(name, node, _nth(given, key))
+            return AlertCame(_listed(name, ALERT_CODES, "alert with the code", key), node, _nth(given, key))
         case "resync":
             percent = given.get("percent")
             if not isinstance(percent, int | float) or not is_number(percent) or not 0 <= percent <= 100:
                 raise UsageError(f"{key}: percent must be a number from 0 to 100, not {percent!r}.")
             return Resync(float(percent), node)
     return ServiceChange(Change(kind), _nth(given, key))
+
+
+def _listed(name: object, words: tuple[Word, ...], what: str, key: str) -> Word:
+    """Return one of the words that the product publishes; raises UsageError with the nearest one."""
+    for word in words:
+        if name == word:
+            return word
+    close = nearest(name, words) if isinstance(name, str) else ""
+    raise UsageError(f"{key}: there is no {what} {name!r}{close}; possible are {', '.join(words)}.")
 
 
 def event_fields(event: Event) -> dict[str, object]:

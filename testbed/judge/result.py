@@ -16,8 +16,9 @@ from pathlib import Path
 from testbed.host.speed import DILATIONS
 from testbed.judge import host_gate
 from testbed.judge.finding import Finding, as_fields
-from testbed.judge.phases import PHASES, TAKEOVER
+from testbed.judge.phases import TAKEOVER
 from testbed.judge.verdict import Verdict
+from testbed.vocabulary import PHASES, Phase
 
 SCHEMA = "testbed.result/2"  # 1 had no such key; its findings had a `state`: holds, violated or blind
 LEDGER_COUNTS = ("acknowledged", "lost", "stale", "unknown", "duplicated", "resurrected")
@@ -65,7 +66,7 @@ class Result:
     faults: list[FaultResult] = field(default_factory=list)
     expect: Expect = Expect.ANY
     outage_max_s: float | None = None
-    phases_s: dict[str, float | None] = field(default_factory=lambda: dict.fromkeys(PHASES))
+    phases_s: dict[Phase, float | None] = field(default_factory=lambda: dict.fromkeys(PHASES))
     is_redundant: bool | None = None
     failovers: int | None = None
     restarts: int | None = None
@@ -94,7 +95,7 @@ class Result:
         part.replace(path)
 
 
-def not_reached(result: Result, at_s: float, names: Iterable[str] = PHASES) -> None:
+def not_reached(result: Result, at_s: float, names: Iterable[Phase] = PHASES) -> None:
     """Note for the phases without a time that they were not reached until then: their values are "greater than"."""
     for name in names:
         if result.phases_s.get(name) is None:
@@ -174,7 +175,7 @@ def _violations(result: Result) -> list[str]:
 def _missing(result: Result, alerts_wanted: tuple[str, ...]) -> list[str]:
     missing = list(result.problems)
     if result.expect is Expect.TAKEOVER:
-        phases = (*TAKEOVER, "redundancy")
+        phases: tuple[Phase, ...] = (*TAKEOVER, "redundancy")
         missing += [f"phase {name} was never reached" for name in phases if result.phases_s.get(name) is None]
         if result.outage_s is None:
             missing.append("no outage with a beginning and an end was seen by the client")

@@ -21,12 +21,12 @@ from testbed.host.accelerator import Accelerator
 from testbed.host.speed import Measured, Point
 from testbed.judge import panel, recorded
 from testbed.judge.finding import Finding
-from testbed.judge.phases import PHASES
 from testbed.judge.recorded import Recorded, bed_scene
 from testbed.judge.result import FaultResult, Result
 from testbed.judge.verdict import Verdict
 from testbed.replica.reading import Reading
 from testbed.site import SiteOptions
+from testbed.vocabulary import PHASES
 from tests.unit.testbed.small_image import small_image
 
 

@@ -14,10 +14,10 @@ from faults.verbs import run as verbs
 from faults.verbs.schedule import CODES
 from testbed.errors import UsageError
 from testbed.figures.store import Store
-from testbed.judge.phases import PHASES
 from testbed.judge.result import Result
 from testbed.judge.verdict import Verdict
 from testbed.report import page as report
+from testbed.vocabulary import PHASES
 
 
 @pytest.fixture(autouse=True)

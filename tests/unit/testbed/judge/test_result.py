@@ -10,9 +10,10 @@ import pytest
 
 from testbed.judge import result as module
 from testbed.judge.finding import blind, failed, passed
-from testbed.judge.phases import PHASES, TAKEOVER
+from testbed.judge.phases import TAKEOVER
 from testbed.judge.result import SCHEMA, Expect, FaultResult, Result, not_reached, take, what_to_do
 from testbed.judge.verdict import Verdict
+from testbed.vocabulary import PHASES, Phase
 
 KILL = FaultResult("node.kill", "a", "confirmed", 4.2, {"process_gone": True})
 ALERTS = ("peer_lost", "takeover")
@@ -102,7 +103,7 @@ def test_one_thing_that_is_wrong_decides(change: dict[str, object], verdict: Ver
 
 
 @pytest.mark.parametrize("phase", [*TAKEOVER, "redundancy"])
-def test_a_phase_that_was_never_reached_is_named(phase: str) -> None:
+def test_a_phase_that_was_never_reached_is_named(phase: Phase) -> None:
     """The verdict is fail, and the text says which phase is missing."""
     result = good()
     result.phases_s[phase] = None
