@@ -126,7 +126,8 @@ def classify(
     counts, outcomes = Counter(fates.values()), Counter(entry.outcome for entry in book)
     named = [reading.totals for reading in readings] + [[total for _, total in sorted(pong_totals)]]
     back = sum(after < before for totals in named for before, after in pairwise(totals))
-    verdict, reason = _verdict(counts, by_reader, readings, unread, back, duplicates_allowed=duplicates_allowed)
+    why_not = _why_not(readings, outcomes[Outcome.OK], unread)
+    verdict, reason = _verdict(by_reader, back, why_not, duplicates_allowed=duplicates_allowed)
     return SetFull(
         verdict=verdict,
         reason=reason,
@@ -175,9 +176,8 @@ def _overall(found: Sequence[tuple[str, Fate]]) -> Fate:
 
 
 def _verdict(
-    counts: Mapping[Fate, int], by_reader: Mapping[str, Mapping[str, int]], readings: Sequence[Reading], unread: int,
-    back: int, *, duplicates_allowed: bool,
-) -> tuple[Verdict, str]:  # fmt: skip
+    by_reader: Mapping[str, Mapping[str, int]], back: int, why_not: Sequence[str], *, duplicates_allowed: bool
+) -> tuple[Verdict, str]:
     bad = [Fate.LOST, Fate.STALE] + ([] if duplicates_allowed else [Fate.DUPLICATED])
     broken = [
         f"{reader}: {', '.join(f'{count[fate]} {fate}' for fate in bad if count.get(fate))}"
@@ -187,16 +187,21 @@ def _verdict(
     broken += [f"the number of writes that the service named went back {back} times"] if back else []
     if broken:
         return Verdict.FAIL, f"writes that must be there are not as they were acknowledged; {'; '.join(broken)}"
-    why_not = [f"{reading.reader} could not be read: {reading.reason}" for reading in readings if not reading.complete]
-    if not readings:
-        why_not.append("nobody read anything back")
-    if unread:
-        why_not.append(f"{unread} acknowledged writes were in reach of no complete reading")
-    if not sum(counts.get(fate, 0) for fate in Fate if fate is not Fate.NEVER_READ) and not why_not:
-        why_not.append("no write was acknowledged, so nothing could have been lost")
     if why_not:
         return Verdict.INCONCLUSIVE, "; ".join(why_not)
     return Verdict.PASS, f"every write that must be there is at its place in {', '.join(by_reader)}"
+
+
+def _why_not(readings: Sequence[Reading], acknowledged: int, unread: int) -> list[str]:
+    """Why nobody can say that all is well."""
+    found = [f"{reading.reader} could not be read: {reading.reason}" for reading in readings if not reading.complete]
+    if not readings:
+        found.append("nobody read anything back")
+    if unread:
+        found.append(f"{unread} acknowledged writes were in reach of no complete reading")
+    if not acknowledged and not found:
+        found.append("no write was acknowledged, so nothing could have been lost")
+    return found
 
 
 def as_fields(found: SetFull) -> dict[str, object]:

@@ -119,6 +119,7 @@ def test_a_reader_that_could_not_read_makes_it_inconclusive(readings: Sequence[R
 def test_nothing_acknowledged_is_no_clean_bill() -> None:
     """Nothing could have been lost."""
     assert told("xx", read("")).verdict is Verdict.INCONCLUSIVE
+    assert told("xx", read("01")).verdict is Verdict.INCONCLUSIVE
 
 
 def test_a_violation_counts_more_than_a_blind_reader() -> None:
