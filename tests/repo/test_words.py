@@ -16,7 +16,8 @@ from tests.repo import tidy, words
 
 ROOT = Path(__file__).resolve().parents[2]
 STATES = (*get_args(PairState), *get_args(VmState), "UP", "SUSPECT", "DOWN", *(stage.name for stage in Stage))
-BED = ("testbed/", "faults/", "tests/system/", "tests/selftest/", "tests/unit/testbed/", "tests/unit/faults/")
+BED = ("testbed/", "faults/", "tests/system/", "tests/selftest/", "tests/unit/testbed/", "tests/unit/faults/",
+       "tests/integration/testbed/", "tests/integration/faults/")  # fmt: skip
 # Told about the past, or made by a program: they may name what is gone.
 HISTORY = ("CHANGELOG.md", "docs/mutants.md")
 

@@ -32,8 +32,8 @@ from avance.errors import ConfigError
 from avance.ports import Done
 from avance.replay import replay
 from tests.playbook import PRIV, WEB, A, B
+from tests.schema_check import complaints
 from tests.unit.avance.adapters.tools import until
-from tests.unit.avance.schema_check import complaints
 from tests.unit.avance.site import site, vm
 
 

@@ -18,8 +18,8 @@ from avance.journal import Journal, inputs_path
 from avance.parsed import Json
 from avance.wire.decision_lines import Before
 from tests.playbook import WEB, A, B, Playbook, paired, peer_gone, setup, spec
+from tests.schema_check import complaints
 from tests.unit.avance.adapters.tools import beside, until
-from tests.unit.avance.schema_check import complaints
 from tests.unit.avance.site import config
 from tests.unit.avance.tape import Tape, lines
 
