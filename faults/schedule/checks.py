@@ -32,13 +32,13 @@ from faults.targets import ROLES, check_target
 from testbed.errors import UsageError
 from testbed.milestones import MILESTONES
 from testbed.site import NODES
+from testbed.vocabulary import ALERT_CODES
 
 START = "start"
 TIME_S_MAX = 86_400.0
 NTH_MAX = 1_000_000
 NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,39}")  # of a step, and of a scenario
 EVENT_NAME = re.compile(r"[A-Z][A-Z0-9_]{0,59}")
-ALERT_CODE = re.compile(r"[a-z][a-z0-9_]{0,59}")
 
 
 def check_step(step: Step, earlier: Sequence[Step]) -> None:
@@ -82,20 +82,22 @@ def needs_deadline(trigger: Trigger, own: str) -> bool:
     return trigger.event is not None or trigger.of not in (None, Anchor(own))
 
 
+def _check_word(word: object, words: Sequence[str], what: str, key: str) -> None:
+    if word not in words:
+        close = nearest(str(word), words)
+        raise UsageError(f"{key}: there is no {what} {word!r}{close}; possible are {', '.join(words)}.")
+
+
 def check_event(event: Event, key: str) -> None:
     """Raise UsageError when there is no such event."""
     match event:
         case Milestone(name=name):
-            known = list(MILESTONES)
-            if name not in known:
-                close, listed = nearest(str(name), known), ", ".join(known)
-                raise UsageError(f"{key}: there is no milestone {name!r}{close}; possible are {listed}.")
+            _check_word(name, tuple(MILESTONES), "milestone", key)
         case MachineEvent(name=name):
             if not is_text(name, EVENT_NAME):
                 raise UsageError(f"{key}: name must be an event of QEMU such as RESET or STOP, not {name!r}.")
         case AlertCame(code=code):
-            if not is_text(code, ALERT_CODE):
-                raise UsageError(f"{key}: name must be the code of an alert such as peer_lost, not {code!r}.")
+            _check_word(code, ALERT_CODES, "alert with the code", key)
         case Resync(percent=percent):
             if not is_number(percent) or not 0 <= percent <= 100:
                 raise UsageError(f"{key}: percent must be a number from 0 to 100, not {percent!r}.")

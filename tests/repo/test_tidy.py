@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from testbed.judge.panel import ORACLES, names
 from tests.repo import tidy
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -216,3 +217,20 @@ def test_an_example_that_is_no_longer_true_is_found() -> None:
     complaints = tidy.diff_complaints("A.md", text, {"x.py": "kept = 1\nchanged = 3\n"})
     assert complaints == ["A.md: x.py has no line 'changed = 2'", "A.md: y.py has no line 'other = 3'"]
     assert tidy.diff_complaints("A.md", "```\n+no diff\n```\n", {}) == []
+
+
+def test_every_oracle_in_the_document_is_on_the_list() -> None:
+    """Whoever reads a row finds its finding in a result."""
+    text = (ROOT / "docs" / "testing.md").read_text(encoding="utf-8")
+    table = text.partition("\n| Oracle | What it watches |")[2].partition("\n\n")[0]
+    told = [line.split("`")[1] for line in table.splitlines() if line.startswith("| `")]
+    assert len(told) >= 9
+    assert set(told) <= set(names(ORACLES))
+
+
+def test_files_that_may_catch_everything_do_so() -> None:
+    """The list has no entry that is no longer needed; without it each would be complained about."""
+    sources = tidy.modules(ROOT)
+    for path in tidy.BROAD_FILES:
+        assert any("too broad" in complaint for complaint in tidy.source_complaints(f"elsewhere/{path}", sources[path]))
+        assert not any("too broad" in complaint for complaint in tidy.source_complaints(path, sources[path]))

@@ -72,11 +72,11 @@ BAD: list[tuple[Schedule, str]] = [
     (when(Trigger(1.0, Anchor("late"), None, 5.0)), "of names 'late', which is no earlier step"),
     (with_step(until=Trigger(1.0, Anchor("kill"), None, 5.0)), "no meaning for a time since the injection"),
     (with_step(until=Trigger(1.0, Anchor("kill", Moment.HEALED), None, 5.0)), "cannot be healed after its own heal"),
-    (waits_for(Milestone("vm_runing")), "there is no milestone 'vm_runing' (did you mean vm_running"),
+    (waits_for(Milestone("vm_runing")), "there is no milestone 'vm_runing' (did you mean vm_running"),  # type: ignore[arg-type]
     (waits_for(Milestone("paired", "c")), "when: node must be a node, not 'c'"),
     (waits_for(Milestone("paired", None, 0)), "nth must be a whole number from 1 on, not 0"),
     (waits_for(MachineEvent("reset")), "name must be an event of QEMU"),
-    (waits_for(AlertCame("Peer lost")), "name must be the code of an alert"),
+    (waits_for(AlertCame("Peer lost")), "there is no alert with the code 'Peer lost' (did you mean peer_lost"),  # type: ignore[arg-type]
     (waits_for(Resync(101.0)), "percent must be a number from 0 to 100"),
     (demanding(Demand(Milestone("peer_lost"), least=1, of=Anchor("gone"))), "demand: gone names no step"),
     (demanding(Demand(Milestone("peer_lost"))), "a demand needs least from 1 on, or most"),

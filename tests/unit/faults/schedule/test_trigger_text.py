@@ -138,7 +138,7 @@ def test_a_demand_is_written_as_it_was_read(fields: dict[str, object]) -> None:
         ({"event": "qmp", "name": "RESET", "most": -1}, "whole number"),
         ({"event": "qmp", "name": "RESET", "most": True}, "whole number"),
         ({"event": "qmp", "name": "RESET", "most": 1, "nth": 2}, "no key 'nth'"),
-        ({"event": "alert", "name": "Peer lost", "most": 1}, "code of an alert"),
+        ({"event": "alert", "name": "Peer lost", "most": 1}, "no alert with the code"),
         ({"event": "milestone", "name": "x", "most": 1}, "no milestone"),
     ],
 )
