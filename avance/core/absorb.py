@@ -41,6 +41,7 @@ def absorb(engine: Engine, event: e.Event, now: float) -> None:
         case e.DiskStreamReset():
             for unit in engine.units.values():
                 unit.disk_known, unit.disk = False, None
+                unit.connected()  # DRBD may have connected since, and let go again
         case e.DomainChanged(vm, running, paused, never_ran):
             if engine.units[vm].domain_changed(running=running, paused=paused, never_ran=never_ran):
                 engine.say(f"the domain of {vm} is gone", alert=alerts.vm_crashed(vm))
@@ -103,7 +104,7 @@ def _disk_changed(engine: Engine, vm: VmId, view: DiskView | None, now: float) -
     if before != view:
         unit.changed_at, unit.read_for = now, None  # the same again later need not be the same generation
         unit.shaken(before, now)
-        unit.apart()
+        unit.connected()
     if view is not None and view.replication == "SyncTarget":
         unit.resynced, unit.generations = True, ()  # what it had is being replaced; it is read again
     if copies.is_lost(view):

@@ -49,6 +49,8 @@ def around(engine: Engine, vm: VmId, now: float) -> Circumstances:
         accepted=_is_accepted(engine, vm),
         peer_read=bool(theirs),
         target=copies.meets_by_bitmap(unit.generations, theirs),
+        asked=rights.is_asked(engine, now),
+        unread=vm in engine.unread,
         unproven=engine.unproven and not owner,
         outdated=engine.record.peer_outdated and not owner,
         peer_attached=copies.is_there(copies.peer_copy(engine.peer, vm)),

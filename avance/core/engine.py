@@ -258,6 +258,11 @@ class Engine:
         """
         return frozenset(name for name, unit in self.units.items() if self.unproven or self._is_behind(name, unit))
 
+    @property
+    def unread(self) -> frozenset[VmId]:
+        """The volumes whose copy may be another one than the record knows, until its generation has been read."""
+        return frozenset(name for name, unit in self.units.items() if unit.unread and copies.newest(self.record, name))
+
     def _is_behind(self, name: VmId, unit: VmUnit) -> bool:
         if unit.serves:
             return name in self.record.behind

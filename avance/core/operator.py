@@ -20,7 +20,7 @@ def asked(engine: Engine, event: e.OperatorAsked) -> None:
     if event.request == "override":
         if event.node != peer:
             refusal = f"type the name of the node that is off for certain: {peer}"
-        elif engine.pair is not PairState.WAITING and engine.pair is not PairState.STARTING:
+        elif not _waits(engine):
             refusal = f"this node is {engine.pair}; an override is only possible while it waits for its peer"
         else:
             engine.override = True
@@ -49,3 +49,9 @@ def asked(engine: Engine, event: e.OperatorAsked) -> None:
         engine.alert(alerts.operator(event.request, event.node))
     text = refusal or f"{event.request} {event.node}: done"
     engine.draft.commands.append(c.AnswerOperator(event.ask, refusal is None, text))
+
+
+def _waits(engine: Engine) -> bool:
+    """This node waits for its peer: for its word, or, as an owner alone, for a copy that is better than its own."""
+    doubtful = engine.pair is PairState.ALONE and bool(engine.behind) and not engine.may_write
+    return doubtful or engine.pair in (PairState.WAITING, PairState.STARTING)

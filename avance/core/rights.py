@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from avance.core import alerts, arbiters, consent, copies, handover, takeover
 from avance.core import commands as c
 from avance.core.guard import Standing
-from avance.core.model import DiskState, LinkState, PairState
+from avance.core.model import DiskState, LinkState, PairState, VmId
 from avance.core.takeover import Power
 from avance.core.unit import READS
 
@@ -59,7 +59,9 @@ def _better_there(engine: Engine, now: float) -> str | None:
     )
     disks = {name: unit.disk for name, unit in engine.units.items()}
     mine = {name: engine.copy(name) for name in engine.units}
-    return handover.wanted(handover.Facts(record, peer, disks, mine, unsettled, engine.setup.stays_without_disk))
+    guests = frozenset(name for name, unit in engine.units.items() if unit.guest)
+    stays = engine.setup.stays_without_disk
+    return handover.wanted(handover.Facts(record, peer, disks, mine, unsettled, guests, stays))
 
 
 def judge_consent(engine: Engine, now: float) -> None:
@@ -103,25 +105,41 @@ def _lasts(engine: Engine, reason: str, now: float) -> bool:
     return now - engine.unreplicated[1] >= settled_s
 
 
-def is_consenting(engine: Engine, now: float) -> bool:
+def is_asked(engine: Engine, now: float) -> bool:
     """This backup hears the owner, who asks for its consent, and it is not about to take over itself."""
     if engine.peer is None or engine.peer.wants == 0 or engine.granted is not None:
         return False
     asked = consent.asked(engine.record, engine.peer, engine.pair, may_write=engine.may_write)
-    return asked and engine.liveness.peer_alive(now) and _owner_is_good(engine)
+    return asked and engine.liveness.peer_alive(now)
 
 
-def _owner_is_good(engine: Engine) -> bool:
-    """The right is given to a peer that says that its copy is good, and of the newest data that is known here."""
-    for name, unit in engine.units.items():
-        if not copies.is_good(engine.record, name, engine.copy(name)):
-            if not copies.peer_is_vouched(engine.record, engine.peer, name):
-                return False
-            continue
-        seen = DiskState.UNKNOWN if unit.disk is None else unit.disk.peer_disk
-        if not copies.peer_is_good(engine.record, engine.peer, name) or seen in (DiskState.DISKLESS, DiskState.FAILED):
-            return False
-    return True
+def is_consenting(engine: Engine, now: float) -> bool:
+    """This backup is asked for its consent, and the owner's copy is good."""
+    return is_asked(engine, now) and all(_owner_is_good(engine, name) for name in engine.units)
+
+
+def _owner_is_good(engine: Engine, name: VmId) -> bool:
+    """The right is given to a peer that says that its copy is good, and of the newest data that is known here.
+
+    The newest data can be this node's own: an owner whose disk was lost writes to the copy here, and begins a
+    generation that no daemon may have noted yet. So this copy's generation is read after the connection has ended.
+    """
+    unit, peer = engine.units[name], engine.peer
+    mine, theirs = engine.copy(name), copies.peer_copy(peer, name)
+    good, seen = copies.is_good(engine.record, name, mine), unit.disk
+    if not good and not copies.peer_is_vouched(engine.record, peer, name):
+        return False
+    if good and not copies.peer_is_good(engine.record, peer, name):
+        return False
+    if good and seen is not None and seen.peer_disk in (DiskState.DISKLESS, DiskState.FAILED):
+        return False
+    if seen is None or not (good or seen.disk is DiskState.OUTDATED):
+        return True
+    if seen.connection != "Connected" and not unit.read_apart:
+        return False
+    if good:
+        return copies.holds(theirs.generations, mine.generations)
+    return not copies.descends(theirs.generations, mine.generations)
 
 
 def _give_consent(engine: Engine) -> None:
@@ -200,7 +218,8 @@ def _situation(engine: Engine, now: float) -> takeover.Situation | None:
         return takeover.Situation.LOST if engine.served else takeover.Situation.BOOT
     if engine.pair is PairState.PAIRED and engine.wants and now >= engine.wants_from_s + engine.setup.timers.consent_s:
         return takeover.Situation.NO_CONSENT
-    if not engine.override or engine.solo:
+    doubtful = bool(engine.behind) and engine.record.chosen != engine.record.epoch  # not vouched for yet
+    if not engine.override or (engine.solo and not doubtful):
         return None
     return takeover.Situation.LOST if engine.served else takeover.Situation.BOOT
 
@@ -323,7 +342,7 @@ def _takeover_facts(engine: Engine, situation: takeover.Situation, now: float) -
         unheard=by_policy and engine.peer is None,
         searched=by_policy and engine.peer is not None and engine.peer.pair is PairState.WAITING,
         override=engine.override,
-        behind=engine.behind,
+        behind=engine.behind | engine.unread,
         unelected=bool(engine.setup.witnesses) and not engine.record.arbiters,
     )
 

@@ -37,6 +37,8 @@ class Circumstances:
     `related`: the two copies have a generation in common.
     `accepted`: the disk is ours, or the peer knows its data, so it may be attached. `peer_read`: the generations of
     the peer's copy are known. `target`: they show that DRBD will take this copy as the target of a resynchronisation.
+    `asked`: the owner asks this backup for its consent. `unread`: the record knows a generation of the volume, and this
+    run of the daemon does not know the copy's.
     """
 
     goal: Goal
@@ -56,6 +58,8 @@ class Circumstances:
     accepted: bool
     peer_read: bool
     target: bool
+    asked: bool = False
+    unread: bool = False
     unproven: bool = False
     outdated: bool = False
     peer_attached: bool = True
@@ -108,6 +112,8 @@ class VmUnit:
     untouched: bool = False  # its machine has just started, and nothing has been started here since
     half_made: bool = False  # a creation did not end well, and nobody has seen since that the VM works, or is gone
     held_apart: bool = False  # the disk was seen there since DRBD is not connected: what is written since is on it
+    read_apart: bool = False  # the generations were read since DRBD is not connected: they stay as they are
+    guest: bool = False  # the disk is lost, and each write since then went to the peer's copy, which was whole
     generations: tuple[str, ...] = ()  # of the local copy, the current one first; empty when they are not known
     resynced: bool = False  # this copy has been the target of a resynchronisation since it was behind
     changed_at: float = 0.0
@@ -151,18 +157,32 @@ class VmUnit:
         """This node has looked whether the VM runs, and what DRBD says of its disk."""
         return self.disk_known and (self.looked or self.untouched)
 
+    @property
+    def unread(self) -> bool:
+        """The copy is there, it is not being served, and this run of the daemon does not know its generation."""
+        there = self.disk is not None and self.disk.disk in (*_GOOD, DiskState.OUTDATED)
+        return there and not self.serves and not self.generations
+
     def comes_up(self, now: float, retry_s: float) -> bool:
         """A command may be bringing the copy up: it is in flight, or DRBD has said nothing yet of what it attached."""
         attached = self.settled == ("AttachDisk", self.disk) and now < self.settled_at + retry_s
         return self.busy is not None or attached
 
-    def apart(self) -> None:
-        """Note that the disk was still there after the connection had ended; once it is lost, nobody can tell."""
+    def connected(self) -> None:
+        """Note what the connection says of the two copies; nobody can tell later.
+
+        A disk that was still there after the connection had ended holds what is written since. A writer without a disk
+        writes to the peer's copy only, so that copy has each write that was acknowledged, also after the connection.
+        """
         view = self.disk
         if view is None or view.connection == "Connected":
-            self.held_apart = False
+            self.held_apart = self.read_apart = False
         elif view.disk in _GOOD:
             self.held_apart = True
+        if view is None or view.disk not in _GONE:
+            self.guest = False
+        elif view.connection == "Connected":
+            self.guest = view.peer_disk is DiskState.UP_TO_DATE
 
     def shaken(self, before: DiskView | None, now: float) -> None:
         """Note a change after which DRBD may have lost a request of the VM (decision 0017).
@@ -236,12 +256,13 @@ class VmUnit:
             return c.DisconnectDisk(self.spec.name)
         if around.keep and not self.kept and not connected and disk.role is not DiskRole.PRIMARY:
             return c.KeepCopy(self.spec.name, around.keep)
-        if disk.connection == "Connected" and around.cut and around.solo and around.pair is PairState.PAIRED:
+        needless = around.cut and around.solo and disk.disk in _GOOD  # without a disk the peer's copy is the only one
+        if disk.connection == "Connected" and needless and around.pair is PairState.PAIRED:
             return c.DisconnectDisk(self.spec.name)  # the peer consented: DRBD need not find out by its own time-out
         return None
 
     def _connecting(self, disk: DiskView, around: Circumstances) -> c.VmCommand | None:
-        if around.pair is not PairState.PAIRED or around.consenting:
+        if around.pair is not PairState.PAIRED or around.consenting or self._is_questioned(around):
             return None
         if around.unproven and not self.invalidated and disk.connection == "StandAlone" and disk.disk in _HELD:
             # DRBD would fetch what it noted here, and part of that may lie on the half that was lost: so it takes all.
@@ -276,19 +297,32 @@ class VmUnit:
         return c.ConnectDisk(self.spec.name, discard=around.discard)
 
     def _reading(self, around: Circumstances, now: float) -> c.VmCommand | None:
-        """Read the generations again when what DRBD says has changed and lasts, and nothing is urgent."""
+        """Read the generations again when what DRBD says has changed and lasts, and nothing is urgent.
+
+        They are read at once where a right depends on them: when this daemon does not know them at all, and when the
+        peer asks for consent to go on with its own copy.
+        """
         disk = self.disk
         if disk is None or disk.disk in (*_GONE, DiskState.ATTACHING, DiskState.NEGOTIATING) or disk.suspended:
             return None
         if disk.disk is DiskState.INCONSISTENT or disk.replication == "SyncTarget":
             return None  # while a copy is filled, DRBD gives it an identifier that says nothing
         met = around.pair is PairState.PAIRED and disk.connection == "Connected"
-        if not met and not (around.solo and self.state is VmState.RUNNING):
+        soon = around.unread or self._is_questioned(around)
+        if not (met or soon or (around.solo and self.state is VmState.RUNNING)):
             return None
-        if disk == self.read_for or now < self.changed_at + around.retry_s / 2 or now < self.read_at + around.retry_s:
+        tried = self.read_at >= self.changed_at or not soon
+        if disk == self.read_for or (tried and now < self.read_at + around.retry_s):
+            return None
+        if not soon and now < self.changed_at + around.retry_s / 2:
             return None
         self.read_for, self.read_at = disk, now
         return c.ReadGeneration(self.spec.name)
+
+    def _is_questioned(self, around: Circumstances) -> bool:
+        """The peer asks for consent, and it is not known yet whether this copy has writes that the peer's lacks."""
+        apart = self.disk is not None and self.disk.connection != "Connected"
+        return around.asked and apart and not self.read_apart
 
     def _counting(self, around: Circumstances, now: float) -> c.VmCommand | None:
         """Look for a while after each change at the connection whether a request of the running VM never ends."""
@@ -314,7 +348,8 @@ class VmUnit:
             return self._take(table.Trigger.RETRY)
         disk = self.disk
         if around.goal is Goal.RUN and self.state is VmState.STANDBY:
-            return self._take(table.Trigger.RUN) if disk is not None and _usable(disk, around) else None
+            fit = disk is not None and _usable(disk, around) and not (around.solo and around.unread)
+            return self._take(table.Trigger.RUN) if fit else None
         if around.goal is Goal.STOP:
             writer = disk is not None and disk.role is DiskRole.PRIMARY
             if self.state is VmState.RUNNING or (self.state is VmState.STANDBY and writer):
@@ -333,8 +368,9 @@ class VmUnit:
         assert self.busy == done, f"{done} ended for {self.spec.name}, but {self.busy} was in flight"
         self.busy = None
         if done in READS:
-            if done == "ReadGeneration" and outcome is not Outcome.OK:
-                self.read_for = None
+            if done == "ReadGeneration":
+                self.read_for = self.read_for if outcome is Outcome.OK else None
+                self.read_apart = self.read_for is not None and self.read_for.connection != "Connected"
             return None  # it changes nothing, and nothing else waits because it failed
         if outcome is not Outcome.OK:
             self.failures, self.failing, self.failed_at = self.failures + 1, done, now
