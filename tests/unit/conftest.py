@@ -33,7 +33,7 @@ sys.addaudithook(_note)  # the interpreter tells it of each process that is star
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_setup() -> None:
-    """Forget what other tests of the same process have started."""
+    """Forget what tests of other places have started."""
     _started.clear()
 
 

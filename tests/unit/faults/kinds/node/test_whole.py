@@ -72,7 +72,7 @@ def test_a_freeze_is_confirmed_and_healed() -> None:
     assert proof.verdict is FaultVerdict.CONFIRMED
     assert proof.injected_at_s is not None
     assert proof.evidence["process_state"] == "T"
-    assert state == "S"
+    assert state in {"S", "R"}, "it runs, or is about to"
 
 
 def test_a_freeze_that_did_not_happen_is_a_mismatch() -> None:
