@@ -74,7 +74,7 @@ def _nothing_doubtful(engine: Engine, now: float) -> bool:
     record = engine.record
     doubt = engine.unsure is not None or engine.store_dirty or engine.unreplicated is not None
     late = engine.mismatch_from_s is not None or engine.dropped_at is not None or engine.liveness.was_late(now)
-    marked = record.split or record.quarantined or bool(record.discard) or bool(engine.behind) or engine.solo
+    marked = record.split or record.quarantined or bool(record.discard) or engine.solo or bool(engine.behind)
     late = late or engine.unfit_from_s is not None or bool(engine.leaving)
     settled_at = max(engine.save_retry_at, engine.stable_at, engine.address_retry_at, engine.mirror.retry_at)
     boot_over = now >= engine.paired_at + engine.setup.timers.boot_wait_s

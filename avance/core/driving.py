@@ -19,9 +19,11 @@ _CONSENTED_CODE = 4  # "peer was outdated" (kernel source, conn_try_outdate_peer
 def around(engine: Engine, vm: VmId, now: float) -> Circumstances:
     """What a VM must know of the pair."""
     owner = engine.is_owner
-    unit, theirs = engine.units[vm], copies.peer_copy(engine.peer, vm).generations
+    solo, cut = engine.solo, engine.private_link() is LinkState.DOWN
+    peer_copy = copies.peer_copy(engine.peer, vm)
+    mine, theirs = engine.units[vm].generations, peer_copy.generations
     giving = bool(engine.leaving) and engine.saving is not None and engine.saving.owner != engine.setup.me
-    sure = engine.solo or engine.liveness.lease_valid(now)  # a late echo can pair a node whose lease has ended already
+    sure = solo or engine.liveness.lease_valid(now)  # a late echo can pair a node whose lease has ended already
     if engine.leaving:
         goal = Goal.STOP
     elif engine.entitled and sure and not engine.guard.paused:
@@ -37,25 +39,25 @@ def around(engine: Engine, vm: VmId, now: float) -> Circumstances:
         both_fresh=engine.both_fresh(vm),
         i_am_owner=owner,
         retry_s=engine.setup.timers.retry_s,
-        solo=engine.solo,
+        solo=solo,
         consenting=rights.is_consenting(engine, now),
-        replicate=stable and engine.private_link() is not LinkState.DOWN,
-        cut=engine.private_link() is LinkState.DOWN,
+        replicate=stable and not cut,
+        cut=cut,
         keep=engine.record.epoch if engine.yields and engine.record.split else 0,
         discard=vm in engine.record.discard,
         leaving=bool(engine.leaving),
-        behind=vm in engine.behind,
+        behind=engine.is_behind(vm),
         peer_good=copies.peer_is_vouched(engine.record, engine.peer, vm),
         accepted=_is_accepted(engine, vm),
         peer_read=bool(theirs),
-        target=copies.meets_by_bitmap(unit.generations, theirs),
+        target=copies.meets_by_bitmap(mine, theirs),
         asked=rights.is_asked(engine, now),
         unread=vm in engine.unread,
         unproven=engine.unproven and not owner,
         outdated=engine.record.peer_outdated and not owner,
-        peer_attached=copies.is_there(copies.peer_copy(engine.peer, vm)),
+        peer_attached=copies.is_there(peer_copy),
         giving=giving,
-        related=not {*unit.generations}.isdisjoint(theirs),
+        related=any(one in theirs for one in mine),
     )
 
 
@@ -86,10 +88,10 @@ def drive_address(engine: Engine, now: float) -> None:
         return
     stopped = engine.pair in (PairState.FENCED, PairState.SPLIT)
     gone = stopped or engine.leaving or (engine.pair is PairState.PAIRED and not engine.is_owner)
-    if engine.entitled and not engine.leaving and not engine.address_held:
+    if not engine.address_held and engine.entitled and not engine.leaving:
         engine.address_busy = True
         engine.command(c.HoldAddress())
-    elif gone and not engine.address_down:
+    elif not engine.address_down and gone:
         engine.address_busy = True
         engine.command(c.ReleaseAddress())
 
@@ -108,14 +110,13 @@ def _is_protected(engine: Engine) -> bool:
         return False
     if engine.record.peer_outdated or engine.peer.record.peer_outdated:
         return False
+    if not all(unit.disk is not None and unit.disk.in_sync for unit in engine.units.values()):
+        return False
     if engine.behind or engine.peer.record.behind or not _same_generations(engine):
         return False
     mine = {name: unit.state for name, unit in engine.units.items()}
     running = mine if engine.record.owner == engine.setup.me else engine.peer.vms
-    return all(
-        unit.disk is not None and unit.disk.in_sync and running.get(name) is VmState.RUNNING
-        for name, unit in engine.units.items()
-    )
+    return all(running.get(name) is VmState.RUNNING for name in engine.units)
 
 
 def _same_generations(engine: Engine) -> bool:
@@ -129,6 +130,8 @@ def _same_generations(engine: Engine) -> bool:
 
 def answer_asks(engine: Engine) -> None:
     """Answer fence-peer only with the durable lone right; a node that lost it denies."""
+    if not engine.asks:
+        return
     if engine.solo and engine.record.epoch > 0:
         code = _CONSENTED_CODE if engine.granted is None else engine.granted.fence_code
     elif engine.pair in (PairState.FENCED, PairState.SPLIT):

@@ -146,16 +146,15 @@ class Engine:
 
     def handle(self, event: e.Event, now: float) -> Decision:
         """Take one event and return what to do; `now` is monotonic and never goes back."""
-        if isinstance(event, e.HeartbeatSeen) and now < self.calm_until_s and event.view == self.peer:
+        if now < self.calm_until_s and isinstance(event, e.HeartbeatSeen) and event.view == self.peer:
             self.liveness.heartbeat_seen(event.link, event.echoed_sent_s, now)
             return self._calm_turn(now, tick=False)
-        if isinstance(event, e.Tick) and event.rtc_s is None and now < self.rest_until_s:
+        if now < self.rest_until_s and isinstance(event, e.Tick) and event.rtc_s is None:
             return self._calm_turn(now, tick=True)
         return self._turn(event, now)
 
     def _calm_turn(self, now: float, *, tick: bool) -> Decision:
         """Do what is left while all is calm: the lease and the gate move; a tick gives what is due by the clock."""
-        self.draft = _Draft()
         changes, standing = self.liveness.update(now), self.standing
         assert not changes, "neither a receipt nor a short time makes a calm pair worse"
         assert standing is not None, "a calm pair has been judged"
@@ -178,7 +177,6 @@ class Engine:
             self.draft.commands.append(c.SendHeartbeat(self.view(now), self.echoing))
 
     def _turn(self, event: e.Event, now: float) -> Decision:
-        self.draft = _Draft()
         self.started_at = now if self.started_at is None else self.started_at
         absorb.absorb(self, event, now)
         pairing.judge_links(self, now)
@@ -256,19 +254,23 @@ class Engine:
         may be so new that the record does not know it yet. If the peer says that its copy is newer, this counts before
         it is durable.
         """
-        return frozenset(name for name, unit in self.units.items() if self.unproven or self._is_behind(name, unit))
+        return frozenset([name for name in self.units if self.is_behind(name)])
 
-    @property
-    def unread(self) -> frozenset[VmId]:
-        """The volumes whose copy may be another one than the record knows, until its generation has been read."""
-        return frozenset(name for name, unit in self.units.items() if unit.unread and copies.newest(self.record, name))
-
-    def _is_behind(self, name: VmId, unit: VmUnit) -> bool:
+    def is_behind(self, name: VmId) -> bool:
+        """Say the same of one volume."""
+        unit = self.units[name]
+        if self.unproven:
+            return True
         if unit.serves:
             return name in self.record.behind
         equal = unit.disk is not None and unit.disk.in_sync
         older = not equal and copies.is_older(self.record, self.peer, name, unit.generations)
         return older or copies.is_behind(self.record, name, unit.generations)
+
+    @property
+    def unread(self) -> frozenset[VmId]:
+        """The volumes whose copy may be another one than the record knows, until its generation has been read."""
+        return frozenset(name for name, unit in self.units.items() if unit.unread and copies.newest(self.record, name))
 
     @property
     def echoing(self) -> bool:
@@ -277,8 +279,8 @@ class Engine:
         An echo would renew the peer's lease, and then both could run. Once the right is durable, the heartbeat itself
         tells the peer.
         """
-        me = self.setup.me
-        taking = any(record is not None and record.solo(me) for record in (self.saving, self.unsure))
+        me, saving, unsure = self.setup.me, self.saving, self.unsure
+        taking = (saving is not None and saving.solo(me)) or (unsure is not None and unsure.solo(me))
         return self.is_owner or not taking
 
     @property

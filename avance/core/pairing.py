@@ -133,16 +133,17 @@ def _newest_generations(engine: Engine) -> tuple[tuple[VmId, str], ...]:
     record, me = engine.record, engine.setup.me
     for name, unit in engine.units.items():
         view, mine, known = unit.disk, unit.generations, copies.newest(record, name)
-        theirs = copies.peer_copy(engine.peer, name).generations
         if view is None or not mine or mine[0] == copies.JUST_CREATED:
             continue
-        serves = unit.serves and name not in engine.behind and record.solo(me)
-        only = view.connection == "Connected" and view.disk is DiskState.UP_TO_DATE and name not in engine.behind
-        only = only and view.peer_disk in (DiskState.DISKLESS, DiskState.FAILED)  # the peer writes here, over the link
-        if view.in_sync or serves or only:
+        alone = record.solo(me) and unit.serves
+        only = view.peer_disk in (DiskState.DISKLESS, DiskState.FAILED)  # the peer writes here, over the link
+        only = only and view.connection == "Connected" and view.disk is DiskState.UP_TO_DATE
+        if view.in_sync or ((alone or only) and not engine.is_behind(name)):
             if unit.read_for == view and unit.busy is None and known != mine[0]:
                 record = replace(record, generations=copies.with_newest(record, name, mine[0]))
-        elif copies.descends(mine, theirs) and known != theirs[0] and copies.peer_is_vouched(record, engine.peer, name):
+            continue
+        theirs = copies.peer_copy(engine.peer, name).generations
+        if copies.descends(mine, theirs) and known != theirs[0] and copies.peer_is_vouched(record, engine.peer, name):
             record = replace(record, generations=copies.with_newest(record, name, theirs[0]))
     return record.generations
 
@@ -152,8 +153,9 @@ def _behind(engine: Engine) -> tuple[VmId, ...]:
     found, paired = [], engine.pair is PairState.PAIRED
     for name, unit in engine.units.items():
         whole = unit.disk is not None and unit.disk.in_sync and unit.resynced
-        newer = paired and copies.went_on_alone(engine.record, engine.peer, name, engine.copy(name))
-        if (name in engine.record.behind and not whole and not newer) or _was_left(engine, name):
+        marked = name in engine.record.behind and not whole
+        newer = marked and paired and copies.went_on_alone(engine.record, engine.peer, name, engine.copy(name))
+        if (marked and not newer) or _was_left(engine, name):
             found.append(name)
     return tuple(found)
 

@@ -69,19 +69,18 @@ def judge_consent(engine: Engine, now: float) -> None:
     if engine.saving is not None or now < engine.save_retry_at:
         return
     retry_s = engine.setup.timers.retry_s
-    released = all(consent.released(unit.disk) and not unit.comes_up(now, retry_s) for unit in engine.units.values())
-    if released and engine.known and is_consenting(engine, now):
+    asked = is_consenting(engine, now) and engine.known
+    if asked and all(consent.released(one.disk) and not one.comes_up(now, retry_s) for one in engine.units.values()):
         _give_consent(engine)
     given = engine.record.cure == engine.record.epoch
     if engine.cure_due and given and engine.peer is not None and engine.peer.record.epoch == engine.record.epoch:
         why, engine.cure_due = engine.cure_due, ""  # the owner has taken the right, so it does not miss this node
         engine.reset(f"{why}: this backup restarts in the hope of a cure")
     _look_for_a_cure(engine, now)
-    reason = _replication_lost(engine, now)
-    alive = engine.liveness.peer_alive(now)
-    if engine.pair is not PairState.PAIRED or not engine.is_owner or engine.record.peer_outdated or not alive:
+    paired = engine.pair is PairState.PAIRED and engine.liveness.peer_alive(now)
+    if not paired or not engine.is_owner or engine.record.peer_outdated:
         engine.wants = 0
-    elif reason is None:
+    elif (reason := _replication_lost(engine, now)) is None:
         engine.unreplicated = None
         if engine.wants:
             engine.say("the volumes are replicated again; no consent is needed")
@@ -277,8 +276,10 @@ def _heard_again(engine: Engine) -> None:
 
 def _look_early(engine: Engine, now: float) -> None:
     """Look for a gateway before the owner can go on alone: it shows which node is cut off (docs/safety.md, S16)."""
-    setup, paired = engine.setup, engine.pair in (PairState.PAIRED, PairState.WAITING)
-    if not (setup.gateway and paired) or engine.is_owner or engine.record.arbiters or setup.policy != "availability":
+    setup = engine.setup
+    if not setup.gateway or engine.is_owner or engine.record.arbiters or setup.policy != "availability":
+        return
+    if engine.pair not in (PairState.PAIRED, PairState.WAITING):
         return
     from_s, looked_at = _contact_s(engine, now), engine.arbitration.looked_at
     if now - from_s >= setup.timers.link_down_s and (looked_at is None or looked_at < from_s):
@@ -299,12 +300,15 @@ def _silent_from_s(engine: Engine, now: float) -> float:
 def _watch_power(engine: Engine, now: float) -> None:
     """Look at the peer's power as soon as it is suspect; the earlier it reads off, the more that proves."""
     timers, age_s = engine.setup.timers, engine.liveness.echo_age_s(now)
-    heard = engine.pair is PairState.PAIRED and age_s is not None and age_s < timers.suspect_s
-    if heard and engine.arbitration.epoch == 0 and engine.arbitration.power in (Power.OFF, Power.OFF_EARLY):
-        engine.arbitration.begin(0)  # it was heard again: what its power read proves nothing about the next silence
-    watched = engine.pair is PairState.WAITING or (engine.pair is PairState.PAIRED and not engine.solo)
+    paired = engine.pair is PairState.PAIRED
+    if age_s is None or age_s < timers.suspect_s:
+        off = engine.arbitration.power in (Power.OFF, Power.OFF_EARLY)
+        if off and paired and age_s is not None and engine.arbitration.epoch == 0:
+            engine.arbitration.begin(0)  # it was heard again: what its power read proves nothing about the next silence
+        return
+    watched = engine.pair is PairState.WAITING or (paired and not engine.solo)
     proof_s = engine.liveness.proof_s
-    if not watched or age_s is None or age_s < timers.suspect_s or proof_s is None:
+    if not watched or proof_s is None:
         return
     proof_until = proof_s + timers.peer_lost_s - timers.heartbeat_s
     engine.draft.commands += engine.arbitration.watch_power(proof_until, now)
@@ -316,9 +320,11 @@ def give_power_back(engine: Engine, now: float) -> None:
     if waits:
         engine.draft.commands += engine.arbitration.look(now)
     off = waits and engine.arbitration.power is takeover.Power.OFF
+    solo = engine.solo
+    if not (solo or off):
+        return
     works = any(unit.busy not in (None, *READS) for unit in engine.units.values())
-    starting = engine.solo and works  # the VMs come first
-    if (engine.solo or off) and not starting:
+    if not (solo and works):  # the VMs come first
         engine.draft.commands += engine.arbitration.give_back(now, found_off=off)
 
 
@@ -369,7 +375,7 @@ def judge_guard(engine: Engine, now: float, *, tick: bool) -> None:
         watchdog=engine.setup.watchdog,
         superseded=_is_superseded(engine),
         leaving=bool(engine.leaving),
-        stuck_looks=max((unit.stuck_looks for unit in engine.units.values()), default=0),
+        stuck_looks=max([unit.stuck_looks for unit in engine.units.values()], default=0),
     )
     engine.standing = standing
     for command, reason in engine.guard.judge(standing, now):

@@ -15,8 +15,8 @@ MUTANTS = (
         (
             Edit(
                 _RIGHTS,
-                "    released = all(consent.released(unit.disk) and not unit",
-                "    released = True or all(consent.released(unit.disk) and not unit",
+                "    if asked and all(consent.released(one.disk) and not one",
+                "    if asked and all(True or consent.released(one.disk) and not one",
             ),
         ),
     ),
