@@ -11,6 +11,7 @@ from avance.core.model import DiskState, DiskView, Outcome, PairState, Record, V
 from avance.core.unit import READS, VmUnit
 
 if TYPE_CHECKING:
+    from avance.core.decision import Draft
     from avance.core.engine import Engine
 
 _REFUSAL_QUIET_S = 60.0  # between two alerts of refused datagrams for the same reason
@@ -27,7 +28,7 @@ _Rarer = (
 )
 
 
-def absorb(engine: Engine, event: e.Event, now: float) -> None:
+def absorb(engine: Engine, draft: Draft, event: e.Event, now: float) -> None:
     """Take one event in."""
     match event:
         case e.HeartbeatSeen(link, view, echoed_sent_s):
@@ -37,44 +38,44 @@ def absorb(engine: Engine, event: e.Event, now: float) -> None:
         case e.HeartbeatUnproven(link):
             engine.liveness.receipt(link, now)
         case e.DiskChanged(vm, view):
-            _disk_changed(engine, vm, view, now)
+            _disk_changed(engine, draft, vm, view, now)
         case e.DiskStreamReset():
             for unit in engine.units.values():
                 unit.disk_known, unit.disk = False, None
         case e.DomainChanged(vm, running, paused, never_ran):
             if engine.units[vm].domain_changed(running=running, paused=paused, never_ran=never_ran):
-                engine.say(f"the domain of {vm} is gone", alert=alerts.vm_crashed(vm))
+                draft.say(f"the domain of {vm} is gone", alert=alerts.vm_crashed(vm))
         case e.CommandDone():
-            _command_done(engine, event, now)
+            _command_done(engine, draft, event, now)
         case e.Tick(rtc_s):
             if rtc_s is not None:
-                _clock_read(engine, rtc_s, now)
+                _clock_read(engine, draft, rtc_s, now)
         case _:
-            _absorb_more(engine, event, now)
+            _absorb_more(engine, draft, event, now)
 
 
-def _absorb_more(engine: Engine, event: _Rarer, now: float) -> None:
+def _absorb_more(engine: Engine, draft: Draft, event: _Rarer, now: float) -> None:
     match event:
         case e.FencePeerAsked(vm, ask):
             engine.asks[ask] = vm
-            engine.say(f"DRBD asks whether the peer of {vm} is out of the way")
+            draft.say(f"DRBD asks whether the peer of {vm} is out of the way")
         case e.VmAdded(spec, config_hash):
             assert spec.name not in engine.units, f"{spec.name} is protected already"
             engine.units[spec.name] = VmUnit(spec)
             engine.config_hash = config_hash
-            engine.say(f"VM {spec.name} is to be protected")
+            draft.say(f"VM {spec.name} is to be protected")
         case e.LinkChanged(link, carrier):
-            engine.say(f"carrier of {link} is {'up' if carrier else 'down'}")  # decides nothing: the echo does
+            draft.say(f"carrier of {link} is {'up' if carrier else 'down'}")  # decides nothing: the echo does
         case e.NeighboursSeen(gateway, claimed):
             engine.arbitration.neighbours_seen(event, now)
             words = {None: "no gateway is configured", True: "a gateway answers", False: "no gateway answers"}
-            engine.say(f"{words[gateway]}; others answer for {', '.join(claimed) or 'none of our addresses'}")
+            draft.say(f"{words[gateway]}; others answer for {', '.join(claimed) or 'none of our addresses'}")
         case e.DatagramsRefused():
-            _datagrams_refused(engine, event, now)
+            _datagrams_refused(engine, draft, event, now)
         case e.OperatorAsked():
-            operator.asked(engine, event)
+            operator.asked(engine, draft, event)
         case e.MirrorChanged(view):
-            mirror.changed(engine, view, now)
+            mirror.changed(engine, draft, view, now)
 
 
 def _renewing(engine: Engine, theirs: Record, echoed_sent_s: float | None) -> float | None:
@@ -83,21 +84,21 @@ def _renewing(engine: Engine, theirs: Record, echoed_sent_s: float | None) -> fl
     return None if beaten and engine.may_write else echoed_sent_s
 
 
-def _clock_read(engine: Engine, rtc_s: float, now: float) -> None:
+def _clock_read(engine: Engine, draft: Draft, rtc_s: float, now: float) -> None:
     gap_s = engine.pauses.update(now, rtc_s)
     if gap_s:
         engine.liveness.void(now)
-        engine.say(f"this machine stood still for about {gap_s:.0f} s", alert=alerts.paused_machine(gap_s))
+        draft.say(f"this machine stood still for about {gap_s:.0f} s", alert=alerts.paused_machine(gap_s))
 
 
-def _datagrams_refused(engine: Engine, event: e.DatagramsRefused, now: float) -> None:
+def _datagrams_refused(engine: Engine, draft: Draft, event: e.DatagramsRefused, now: float) -> None:
     if now >= engine.refusal_told_until.get(event.reason, now):
         engine.refusal_told_until[event.reason] = now + _REFUSAL_QUIET_S * engine.setup.timers.second_s
         alert = alerts.datagrams_refused(event.link, event.reason, event.count)
-        engine.say(alert.text, alert=alert)
+        draft.say(alert.text, alert=alert)
 
 
-def _disk_changed(engine: Engine, vm: VmId, view: DiskView | None, now: float) -> None:
+def _disk_changed(engine: Engine, draft: Draft, vm: VmId, view: DiskView | None, now: float) -> None:
     unit = engine.units[vm]
     before, unit.disk, unit.disk_known = unit.disk, view, True
     if before != view:
@@ -107,67 +108,67 @@ def _disk_changed(engine: Engine, vm: VmId, view: DiskView | None, now: float) -
     if view is not None and view.replication == "SyncTarget":
         unit.resynced, unit.generations = True, ()  # what it had is being replaced; it is read again
     if copies.is_lost(view):
-        engine.tell_once(f"copy_lost {vm}", alerts.copy_lost(vm))
+        draft.once(f"copy_lost {vm}", alerts.copy_lost(vm))
     elif view is not None and view.in_sync:
-        engine.told.discard(f"copy_lost {vm}")
+        draft.in_order(f"copy_lost {vm}")
     if view is not None and view.connection == "Connected":
         for ask in sorted(ask for ask, asked in engine.asks.items() if asked == vm):
             del engine.asks[ask]  # DRBD ignores the answer by now, but it waits for one before it can go on
-            engine.draft.commands.append(c.AnswerFencePeer(ask, driving.DENIED_CODE))
+            draft.command(c.AnswerFencePeer(ask, driving.DENIED_CODE))
     if view is None or before == view:
         return
     syncing = ("SyncSource", "SyncTarget")
     if view.replication in syncing and (before is None or before.replication not in syncing):
-        engine.say(f"{vm}: resynchronisation runs ({view.replication})", milestone="resync_started")
+        draft.say(f"{vm}: resynchronisation runs ({view.replication})", milestone="resync_started")
     both = view.disk is view.peer_disk is DiskState.INCONSISTENT
     if both and view.connection == "Connected" and not engine.both_fresh(vm):
-        engine.tell_once(f"no_good_copy {vm}", alerts.no_good_copy(vm))
+        draft.once(f"no_good_copy {vm}", alerts.no_good_copy(vm))
 
 
-def _command_done(engine: Engine, event: e.CommandDone, now: float) -> None:
+def _command_done(engine: Engine, draft: Draft, event: e.CommandDone, now: float) -> None:
     done, ok = event.command, event.outcome is Outcome.OK
     if done == "SaveRecord":
-        _saved(engine, event, now)
+        _saved(engine, draft, event, now)
     elif done in ("HoldAddress", "ReleaseAddress"):
         engine.address_busy = False
         engine.address_held = ok if done == "HoldAddress" else engine.address_held and not ok
         engine.address_down = ok and done == "ReleaseAddress"
         if not ok:
             engine.address_retry_at = now + engine.setup.timers.retry_s
-            engine.say(f"{done} ended {event.outcome}: {event.detail}")
+            draft.say(f"{done} ended {event.outcome}: {event.detail}")
         if ok and done == "HoldAddress":
-            engine.say("the service address is up here", milestone="service_address_up")
+            draft.say("the service address is up here", milestone="service_address_up")
     elif done in ("PauseVms", "UnpauseVms"):
         engine.guard.done(done, ok=ok)
         if not ok:
-            engine.say(f"{done} ended {event.outcome}: {event.detail}")
+            draft.say(f"{done} ended {event.outcome}: {event.detail}")
     elif done in mirror.COMMANDS:
-        mirror.done(engine, done, event.outcome, event.detail, now)
+        mirror.done(engine, draft, done, event.outcome, event.detail, now)
     elif done == "TeachWitness":
         engine.care.done(event.subject, event.outcome, event.detail, now)
     elif done in ("AskWitness", "ReadPeerPower", "CutPeerPower", "RestorePeerPower", "ProbeNeighbours"):
         said = engine.arbitration.done(event, now)
         if said is not None:
-            engine.say(said)
+            draft.say(said)
     else:
         assert event.vm is not None, f"{done} belongs to a VM"
-        _unit_done(engine, engine.units[event.vm], event, now)
+        _unit_done(engine, draft, engine.units[event.vm], event, now)
 
 
-def _unit_done(engine: Engine, unit: VmUnit, event: e.CommandDone, now: float) -> None:
+def _unit_done(engine: Engine, draft: Draft, unit: VmUnit, event: e.CommandDone, now: float) -> None:
     name = unit.spec.name
     if event.outcome is not Outcome.OK:
-        engine.say(f"{event.command} for {name} ended {event.outcome}: {event.detail}")
+        draft.say(f"{event.command} for {name} ended {event.outcome}: {event.detail}")
         if unit.failures == 0 and event.command not in READS:
-            engine.alert(alerts.command_failed(event.command, name, event.detail))
+            draft.alert(alerts.command_failed(event.command, name, event.detail))
     before = unit.state
     follow = unit.command_done(event.command, event.outcome, driving.around(engine, name, now), now)
     if before is VmState.PROMOTING and unit.state is VmState.STARTING:
-        engine.say(f"{name}: this node is the writer now", milestone="disk_promoted")
+        draft.say(f"{name}: this node is the writer now", milestone="disk_promoted")
     if unit.state is VmState.RUNNING and before is VmState.STARTING:
-        engine.say(f"{name} runs here", milestone="vm_running", alert=alerts.vm_started(name))
+        draft.say(f"{name} runs here", milestone="vm_running", alert=alerts.vm_started(name))
     if follow is not None:
-        engine.command(follow)
+        draft.command(follow)
     if event.command == "PrepareVolume" and event.detail == "fresh":
         engine.zeroed.add(name)
         unit.generations = (copies.JUST_CREATED,)
@@ -177,7 +178,7 @@ def _unit_done(engine: Engine, unit: VmUnit, event: e.CommandDone, now: float) -
         unit.counted(event.detail)
 
 
-def _saved(engine: Engine, event: e.CommandDone, now: float) -> None:
+def _saved(engine: Engine, draft: Draft, event: e.CommandDone, now: float) -> None:
     assert engine.saving is not None, "an outcome without a save in flight"
     saved, engine.saving = engine.saving, None
     if event.outcome is not Outcome.OK:
@@ -185,33 +186,34 @@ def _saved(engine: Engine, event: e.CommandDone, now: float) -> None:
         if engine.unsure is None or engine.unsure.solo(engine.setup.me):
             engine.unsure = saved  # each write that failed may still reach the disk: remember the one that gives least
         engine.store_dirty = True  # the disk may hold either record; it is written again before anything is judged
-        engine.say(f"the record was not saved: {event.detail}")
-        engine.tell_once("store_failed", alerts.store_failed(event.detail))
+        draft.say(f"the record was not saved: {event.detail}")
+        draft.once("store_failed", alerts.store_failed(event.detail))
         return
-    engine.told.discard("store_failed")
+    draft.in_order("store_failed")
     engine.store_dirty, engine.unsure = False, None
     engine.next_heartbeat_at = now
     before, engine.record = engine.record, saved
+    draft.saved(saved.epoch)
     if not saved.peer_outdated:
         engine.granted = None
     if saved.split and not before.split:
-        engine.alert(alerts.split(f"this node knows epoch {saved.epoch} of owner {saved.owner}"))
+        draft.alert(alerts.split(f"this node knows epoch {saved.epoch} of owner {saved.owner}"))
     if before.split and not saved.split:
         engine.yields = False
-        engine.become(PairState.STARTING, "an operator has chosen whose data is kept")
+        engine.become(draft, PairState.STARTING, "an operator has chosen whose data is kept")
     if saved.solo(engine.setup.me) and saved.epoch > before.epoch:
-        _gone_alone(engine, before, saved)
+        _gone_alone(engine, draft, before, saved)
 
 
-def _gone_alone(engine: Engine, before: Record, saved: Record) -> None:
+def _gone_alone(engine: Engine, draft: Draft, before: Record, saved: Record) -> None:
     """The right to write alone is durable: by this node's own means, or by the consent of the peer."""
     means = "consent of the peer" if engine.granted is None else engine.granted.means
     engine.consenter = "" if engine.peer is None else engine.peer.machine
     if engine.override:
         engine.peer = None  # a person vouches that it is off, so what it said last decides nothing any more
     if engine.pair is not PairState.PAIRED:
-        engine.become(PairState.ALONE, f"epoch {saved.epoch} is durable")
+        engine.become(draft, PairState.ALONE, f"epoch {saved.epoch} is durable")
     taken = before.owner != engine.setup.me
-    engine.alert(alerts.takeover(saved.epoch, means) if taken else alerts.alone(saved.epoch, means))
-    engine.draft.milestones.append("epoch_saved")
+    draft.alert(alerts.takeover(saved.epoch, means) if taken else alerts.alone(saved.epoch, means))
+    draft.milestone("epoch_saved")
     engine.wants = 0

@@ -35,19 +35,19 @@ def short_s(heartbeat_s: float) -> float:
     return min(_SHORT * heartbeat_s, _SHORT_S_MAX)
 
 
-def until(engine: Engine, now: float) -> float:
+def until(engine: Engine, now: float, *, quiet: bool) -> float:
     """Return until when time alone changes nothing that is judged, or `NOT_CALM`; asked at the end of a whole turn.
 
     A heartbeat that says the same as the one before can only move that moment further away.
     """
     silence = engine.liveness.unbroken_until()
-    if silence <= now or not _is_calm(engine, now):
+    if silence <= now or not _is_calm(engine, now, quiet=quiet):
         return NOT_CALM
     return min(silence, engine.care.unchanged_until(now), now + _REST_S_MAX * engine.setup.timers.second_s)
 
 
-def _is_calm(engine: Engine, now: float) -> bool:
-    if engine.pair is not PairState.PAIRED or not engine.protected or engine.draft.reasons or engine.draft.milestones:
+def _is_calm(engine: Engine, now: float, *, quiet: bool) -> bool:
+    if engine.pair is not PairState.PAIRED or not engine.protected or not quiet:
         return False
     return (
         _nothing_wanted(engine)

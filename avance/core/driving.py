@@ -10,6 +10,7 @@ from avance.core.model import LinkState, PairState, VmId, VmState
 from avance.core.unit import Circumstances, Goal
 
 if TYPE_CHECKING:
+    from avance.core.decision import Draft
     from avance.core.engine import Engine
 
 DENIED_CODE = 1  # any code that fence-peer does not know: "denied", I/O stays frozen
@@ -66,19 +67,19 @@ def _is_accepted(engine: Engine, vm: VmId) -> bool:
     return bool(found) and found[0] in theirs
 
 
-def drive_units(engine: Engine, now: float) -> None:
+def drive_units(engine: Engine, draft: Draft, now: float) -> None:
     """Give each VM its next command."""
     for name, unit in engine.units.items():
         if unit.prepared and unit.disk_known and unit.disk is None and not _is_accepted(engine, name):
-            engine.tell_once(f"foreign_disk {name}", alerts.foreign_disk(name))
+            draft.once(f"foreign_disk {name}", alerts.foreign_disk(name))
         if unit.busy is not None:
             continue
         command = unit.next_command(around(engine, name, now), now)
         if command is not None:
-            engine.command(command)
+            draft.command(command)
 
 
-def drive_address(engine: Engine, now: float) -> None:
+def drive_address(engine: Engine, draft: Draft, now: float) -> None:
     """Hold the service address where the VMs belong."""
     if engine.address_busy or now < engine.address_retry_at:
         return
@@ -86,19 +87,19 @@ def drive_address(engine: Engine, now: float) -> None:
     gone = stopped or engine.leaving or (engine.pair is PairState.PAIRED and not engine.is_owner)
     if engine.entitled and not engine.leaving and not engine.address_held:
         engine.address_busy = True
-        engine.command(c.HoldAddress())
+        draft.command(c.HoldAddress())
     elif gone and not engine.address_down:
         engine.address_busy = True
-        engine.command(c.ReleaseAddress())
+        draft.command(c.ReleaseAddress())
 
 
-def judge_protection(engine: Engine) -> None:
+def judge_protection(engine: Engine, draft: Draft) -> None:
     """Say when every VM is protected, and when no longer."""
     before, engine.protected = engine.protected, _is_protected(engine)
     if engine.protected and not before:
-        engine.say("every VM is protected", milestone="protected", alert=alerts.protected())
+        draft.say("every VM is protected", milestone="protected", alert=alerts.protected())
     elif before and not engine.protected:
-        engine.say("no longer protected")
+        draft.say("no longer protected")
 
 
 def _is_protected(engine: Engine) -> bool:
@@ -125,7 +126,7 @@ def _same_generations(engine: Engine) -> bool:
     return True
 
 
-def answer_asks(engine: Engine) -> None:
+def answer_asks(engine: Engine, draft: Draft) -> None:
     """Answer fence-peer only with the durable lone right; a node that lost it denies."""
     if engine.solo and engine.record.epoch > 0:
         code = _CONSENTED_CODE if engine.granted is None else engine.granted.fence_code
@@ -135,4 +136,4 @@ def answer_asks(engine: Engine) -> None:
         return  # undecided: the handler's own deadline denies, and I/O stays frozen
     for ask in sorted(engine.asks):
         del engine.asks[ask]
-        engine.draft.commands.append(c.AnswerFencePeer(ask, code))
+        draft.command(c.AnswerFencePeer(ask, code))

@@ -8,18 +8,18 @@ do I/O or import anything but the core.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
-from avance.core import absorb, alerts, calm, copies, driving, mirror, pairing, rights, takeover
+from avance.core import absorb, calm, copies, driving, mirror, pairing, rights, takeover
 from avance.core import commands as c
 from avance.core import events as e
 from avance.core.arbitration import Arbitration
 from avance.core.care import Care
 from avance.core.crashloop import SAMPLES_MIN, CrashLoop, Policy
+from avance.core.decision import Decision, Draft
 from avance.core.guard import Guard, Standing
 from avance.core.liveness import Liveness
 from avance.core.model import (
-    Alert,
     Copy,
     DiskState,
     LinkName,
@@ -59,22 +59,6 @@ class Setup:
     stays_without_disk: bool = False
     crash_policy: Policy = Policy.THRESHOLD
     crash_samples: int = SAMPLES_MIN
-
-
-@dataclass(frozen=True, slots=True)
-class Decision:
-    """What to do now, why, and which published milestones were passed."""
-
-    commands: tuple[c.Command, ...]
-    reasons: tuple[str, ...]
-    milestones: tuple[str, ...]
-
-
-@dataclass(slots=True)
-class _Draft:
-    commands: list[c.Command] = field(default_factory=list)
-    reasons: list[str] = field(default_factory=list)
-    milestones: list[str] = field(default_factory=list)
 
 
 class Engine:
@@ -134,7 +118,6 @@ class Engine:
         self.unfit_from_s: float | None = None  # since when the peer has the better copy
         self.refusal_told_until: dict[str, float] = {}
         self.refused: tuple[str, ...] = ()  # why this node has no right yet, as it was judged last
-        self.draft = _Draft()
         self.standing: Standing | None = None  # what the guard judged last
         self.said: PeerView | None = None  # what this node said of itself last
         self.rest_until_s = calm.NOT_CALM  # time alone changes nothing before, but for a heartbeat
@@ -155,7 +138,7 @@ class Engine:
 
     def _calm_turn(self, now: float, *, tick: bool) -> Decision:
         """Do what is left while all is calm: the lease and the gate move; a tick gives what is due by the clock."""
-        self.draft = _Draft()
+        draft = self._new_draft()
         changes, standing = self.liveness.update(now), self.standing
         assert not changes, "neither a receipt nor a short time makes a calm pair worse"
         assert standing is not None, "a calm pair has been judged"
@@ -163,42 +146,43 @@ class Engine:
         standing.lease_age_s, standing.lease_until_s = self.liveness.lease_age_s(now), self.liveness.lease_until_s(now)
         if not tick:
             return Decision(tuple(command for command, _ in self.guard.renewed(standing)), (), ())
-        self.draft.commands += [command for command, _ in self.guard.judge(standing, now)]
-        rights.care_for_witnesses(self, now)
-        self._say_heartbeat(now)
+        draft.commands += [command for command, _ in self.guard.judge(standing, now)]
+        rights.care_for_witnesses(self, draft, now)
+        self._say_heartbeat(draft, now)
         self.rest_until_s = min(self.rest_until_s, self.liveness.unbroken_until())
         self.calm_until_s = min(self.next_heartbeat_at, self.rest_until_s)
-        draft, self.draft = self.draft, _Draft()
-        return Decision(tuple(draft.commands), (), ())
+        return draft.decision()
 
-    def _say_heartbeat(self, now: float) -> None:
-        if now >= self.next_heartbeat_at or self.draft.milestones:
+    def _new_draft(self) -> Draft:
+        return Draft(self.record.epoch, self.pair, self.told)
+
+    def _say_heartbeat(self, draft: Draft, now: float) -> None:
+        if now >= self.next_heartbeat_at or draft.milestones:
             self.next_heartbeat_at = now + self.setup.timers.heartbeat_s
             self.liveness.sent(now, echoing=self.echoing)
-            self.draft.commands.append(c.SendHeartbeat(self.view(now), self.echoing))
+            draft.command(c.SendHeartbeat(self.view(now), self.echoing))
 
     def _turn(self, event: e.Event, now: float) -> Decision:
-        self.draft = _Draft()
+        draft = self._new_draft()
         self.started_at = now if self.started_at is None else self.started_at
-        absorb.absorb(self, event, now)
-        pairing.judge_links(self, now)
-        pairing.judge_pair(self, now)
-        rights.judge_handover(self, now)
-        rights.judge_consent(self, now)
-        rights.judge_takeover(self, now)
-        rights.judge_guard(self, now, tick=isinstance(event, e.Tick))
-        driving.drive_units(self, now)
-        rights.give_power_back(self, now)
-        driving.drive_address(self, now)
-        driving.judge_protection(self)
-        driving.answer_asks(self)
-        rights.care_for_witnesses(self, now)
-        mirror.judge_mirror(self, now)
-        self._say_heartbeat(now)
-        self.rest_until_s = calm.until(self, now)
+        absorb.absorb(self, draft, event, now)
+        pairing.judge_links(self, draft, now)
+        pairing.judge_pair(self, draft, now)
+        rights.judge_handover(self, draft, now)
+        rights.judge_consent(self, draft, now)
+        rights.judge_takeover(self, draft, now)
+        rights.judge_guard(self, draft, now, tick=isinstance(event, e.Tick))
+        driving.drive_units(self, draft, now)
+        rights.give_power_back(self, draft, now)
+        driving.drive_address(self, draft, now)
+        driving.judge_protection(self, draft)
+        driving.answer_asks(self, draft)
+        rights.care_for_witnesses(self, draft, now)
+        mirror.judge_mirror(self, draft, now)
+        self._say_heartbeat(draft, now)
+        self.rest_until_s = calm.until(self, now, quiet=draft.quiet)
         self.calm_until_s = min(self.next_heartbeat_at, self.rest_until_s)
-        draft, self.draft = self.draft, _Draft()
-        return Decision(tuple(draft.commands), tuple(draft.reasons), tuple(draft.milestones))
+        return draft.decision()
 
     def view(self, now: float) -> PeerView:
         """What this node says of itself to its peer; the very same value until something of it changes."""
@@ -312,47 +296,18 @@ class Engine:
         """Both nodes zeroed this volume, and neither has written to it."""
         return self.peer is not None and vm in self.record.fresh and vm in self.peer.record.fresh
 
-    def reset(self, reason: str) -> None:
-        """Reset this machine, and say why."""
-        self.say(reason, alert=alerts.resets_itself(reason))
-        self.draft.commands.append(c.ResetNode(reason))
-
-    def become(self, state: PairState, reason: str) -> None:
+    def become(self, draft: Draft, state: PairState, reason: str) -> None:
         """Enter another state of the pair."""
-        self.say(f"{self.pair} -> {state}: {reason}")
+        draft.enter(state, reason)
         self.pair = state
 
-    def save(self, record: Record, reason: str) -> None:
+    def save(self, draft: Draft, record: Record, reason: str) -> None:
         """Make a record durable, one at a time; the wish comes again after the outcome."""
         if self.saving is not None:
             return
         self.saving = record
-        self.say(reason)
-        self.draft.commands.append(c.SaveRecord(record))
-
-    def command(self, command: c.Command) -> None:
-        """Give one command."""
-        if isinstance(command, c.StartDomain):
-            self.draft.milestones.append("vm_start_commanded")
-        self.draft.commands.append(command)
-
-    def say(self, reason: str, *, milestone: str | None = None, alert: Alert | None = None) -> None:
-        """Note a reason, and what else belongs to it."""
-        self.draft.reasons.append(reason)
-        if milestone is not None:
-            self.draft.milestones.append(milestone)
-        if alert is not None:
-            self.alert(alert)
-
-    def alert(self, alert: Alert) -> None:
-        """Tell the service centre."""
-        self.draft.commands.append(c.SendAlert(alert, self.record.epoch, self.pair))
-
-    def tell_once(self, key: str, alert: Alert) -> None:
-        """Tell the service centre unless it was told since the matter was last in order."""
-        if key not in self.told:
-            self.told.add(key)
-            self.say(alert.text, alert=alert)
+        draft.say(reason)
+        draft.command(c.SaveRecord(record))
 
 
 __all__ = ["Decision", "Engine", "Setup"]

@@ -14,6 +14,7 @@ from avance.core import commands as c
 from avance.core.model import Alert, MirrorState, MirrorView, Outcome, PairState
 
 if TYPE_CHECKING:
+    from avance.core.decision import Draft
     from avance.core.engine import Engine
 
 COMMANDS = ("KeepMirrorNote", "UseMirrorNote", "ReuseHalves", "TrustMirror")
@@ -29,7 +30,7 @@ class MirrorCare:
     retry_at: float = 0.0
 
 
-def changed(engine: Engine, view: MirrorView, now: float) -> None:
+def changed(engine: Engine, draft: Draft, view: MirrorView, now: float) -> None:
     """Take in what is known of the mirror, and tell of it at once."""
     care = engine.mirror
     before, care.view = care.view, view
@@ -38,7 +39,7 @@ def changed(engine: Engine, view: MirrorView, now: float) -> None:
     if (before.state, before.halves, before.detail) == (view.state, view.halves, view.detail):
         return
     told = _alert(before, view)
-    engine.say(f"mirror {view.state}: {view.halves} of {view.of} halves {view.detail}".rstrip(), alert=told)
+    draft.say(f"mirror {view.state}: {view.halves} of {view.of} halves {view.detail}".rstrip(), alert=told)
     if view.state in _RUNS and before.state not in _RUNS:
         for unit in engine.units.values():
             unit.failures = 0 if not unit.prepared else unit.failures  # without a mirror nothing could be prepared
@@ -54,28 +55,28 @@ def _alert(before: MirrorView, view: MirrorView) -> Alert | None:
     return alerts.mirror_whole(view) if whole else None
 
 
-def done(engine: Engine, command: str, outcome: Outcome, detail: str, now: float) -> None:
+def done(engine: Engine, draft: Draft, command: str, outcome: Outcome, detail: str, now: float) -> None:
     """Note the outcome of a command about the mirror; what it changed came as an event of its own."""
     care = engine.mirror
     assert care.busy == command, f"{command} ended, but {care.busy} was in flight"
     care.busy = None
     if outcome is not Outcome.OK:
         care.retry_at = now + engine.setup.timers.retry_s
-        engine.say(f"{command} ended {outcome}: {detail}")
+        draft.say(f"{command} ended {outcome}: {detail}")
 
 
-def judge_mirror(engine: Engine, now: float) -> None:
+def judge_mirror(engine: Engine, draft: Draft, now: float) -> None:
     """Give the next command about the mirror, one at a time."""
     care = engine.mirror
     if care.busy is not None or now < care.retry_at:
         return
-    command = _next(engine, now)
+    command = _next(engine, draft, now)
     if command is not None:
         care.busy = type(command).__name__
-        engine.command(command)
+        draft.command(command)
 
 
-def _next(engine: Engine, now: float) -> c.NodeCommand | None:
+def _next(engine: Engine, draft: Draft, now: float) -> c.NodeCommand | None:
     view, peer = engine.mirror.view, engine.peer
     if engine.unproven and engine.solo and (engine.override or engine.record.chosen == engine.record.epoch):
         return c.TrustMirror()  # a person vouches for the data that is here
@@ -92,6 +93,6 @@ def _next(engine: Engine, now: float) -> c.NodeCommand | None:
     if view.state in (MirrorState.OLD, MirrorState.DOUBT) and all(
         copies.peer_is_good(engine.record, peer, vm) for vm in engine.units
     ):
-        engine.say("the peer has every good copy: what is left here is emptied", alert=alerts.mirror_reused())
+        draft.say("the peer has every good copy: what is left here is emptied", alert=alerts.mirror_reused())
         return c.ReuseHalves()
     return None

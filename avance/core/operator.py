@@ -11,10 +11,11 @@ from avance.core import events as e
 from avance.core.model import PairState
 
 if TYPE_CHECKING:
+    from avance.core.decision import Draft
     from avance.core.engine import Engine
 
 
-def asked(engine: Engine, event: e.OperatorAsked) -> None:
+def asked(engine: Engine, draft: Draft, event: e.OperatorAsked) -> None:
     """Do what only a person may decide, or say why not; the answer does not wait for the effect."""
     me, peer, refusal = engine.setup.me, engine.setup.peer_id, None
     if event.request == "override":
@@ -42,10 +43,10 @@ def asked(engine: Engine, event: e.OperatorAsked) -> None:
             epoch = max(engine.record.epoch, theirs) + 1
             kept = replace(engine.record, epoch=epoch, owner=me, peer_outdated=True, split=False)
             kept = replace(kept, chosen=kept.epoch)
-            engine.save(kept, "an operator keeps this node's data")
+            engine.save(draft, kept, "an operator keeps this node's data")
     else:
         refusal = f"there is no request {event.request!r}"
     if refusal is None:
-        engine.alert(alerts.operator(event.request, event.node))
+        draft.alert(alerts.operator(event.request, event.node))
     text = refusal or f"{event.request} {event.node}: done"
-    engine.draft.commands.append(c.AnswerOperator(event.ask, refusal is None, text))
+    draft.command(c.AnswerOperator(event.ask, refusal is None, text))

@@ -13,45 +13,47 @@ from avance.core.model import DiskRole, DiskState, LinkState, PairState, VmId
 from avance.core.pair import Become, PairFacts, Save, judge, mismatch
 
 if TYPE_CHECKING:
+    from avance.core.decision import Draft
     from avance.core.engine import Engine
 
 _JUDGE_ROUNDS_MAX = 4  # Become can be followed by Save or another Become, never by more than these
 
 
-def judge_links(engine: Engine, now: float) -> None:
+def judge_links(engine: Engine, draft: Draft, now: float) -> None:
     """Note every change of a link, and that nothing was judged for too long."""
     changes = engine.liveness.update(now)
     if engine.liveness.lag_s:
         lag_s = engine.liveness.lag_s
-        engine.say(f"nothing was judged for {lag_s:.1f} s: this daemon was late", alert=alerts.lagging(lag_s))
+        draft.say(f"nothing was judged for {lag_s:.1f} s: this daemon was late", alert=alerts.lagging(lag_s))
     for name, before, after in changes:
-        engine.say(f"link {name}: {before} -> {after}")
+        draft.say(f"link {name}: {before} -> {after}")
         if after is LinkState.DOWN:
-            engine.alert(alerts.link_down(name))
+            draft.alert(alerts.link_down(name))
         elif before is LinkState.DOWN and f"up {name}" in engine.told:
-            engine.alert(alerts.link_up(name))
+            draft.alert(alerts.link_up(name))
         if after is LinkState.UP:
             engine.told.add(f"up {name}")
 
 
-def judge_pair(engine: Engine, now: float) -> None:
+def judge_pair(engine: Engine, draft: Draft, now: float) -> None:
     """Ask the rules of the pair until they say that nothing changes."""
     for _ in range(_JUDGE_ROUNDS_MAX):
         if engine.saving is not None or now < engine.save_retry_at:
             return  # one record at a time; the next judgement builds on what is durable
         if engine.store_dirty and (engine.pair is not PairState.WAITING or engine.liveness.peer_alive(now)):
-            engine.save(engine.record, "the last record may or may not be on disk: the valid one is written again")
+            again = "the last record may or may not be on disk: the valid one is written again"
+            engine.save(draft, engine.record, again)
             return
         facts = _pair_facts(engine, now)
         judgement = judge(engine.pair, facts)
         if isinstance(judgement, Save):
-            engine.save(judgement.record, judgement.reason)
+            engine.save(draft, judgement.record, judgement.reason)
         elif isinstance(judgement, Become):
-            engine.become(judgement.state, judgement.reason)
-            _after_pair_change(engine, judgement.state, judgement.reason, now)
+            engine.become(draft, judgement.state, judgement.reason)
+            _after_pair_change(engine, draft, judgement.state, judgement.reason, now)
         else:
-            _judge_mismatch(engine, facts, now)
-            _tidy_record(engine, now)
+            _judge_mismatch(engine, draft, facts, now)
+            _tidy_record(engine, draft, now)
             return
 
 
@@ -76,32 +78,32 @@ def _pair_facts(engine: Engine, now: float) -> PairFacts:
     )
 
 
-def _after_pair_change(engine: Engine, state: PairState, reason: str, now: float) -> None:
+def _after_pair_change(engine: Engine, draft: Draft, state: PairState, reason: str, now: float) -> None:
     if state is PairState.WAITING:
         rights.begin_arbitration(engine, now)
         if engine.served:
             silence_s = now - (engine.liveness.last_receipt_at or engine.started_at or now)
-            engine.draft.milestones.append("peer_lost")
-            engine.alert(alerts.peer_lost(engine.setup.peer_id, silence_s))
+            draft.milestone("peer_lost")
+            draft.alert(alerts.peer_lost(engine.setup.peer_id, silence_s))
     elif state is PairState.ALONE and "paired" in engine.told:
-        engine.draft.milestones.append("peer_lost")
-        engine.alert(alerts.peer_lost(engine.setup.peer_id, now - (engine.liveness.last_receipt_at or now)))
+        draft.milestone("peer_lost")
+        draft.alert(alerts.peer_lost(engine.setup.peer_id, now - (engine.liveness.last_receipt_at or now)))
     elif state is PairState.FENCED:
-        engine.alert(alerts.fenced(reason))
+        draft.alert(alerts.fenced(reason))
     elif state is PairState.PAIRED:
         returned = "paired" in engine.told
-        engine.told -= {"refused", "mismatch", "waits"}
+        draft.in_order("refused", "mismatch", "waits")
         engine.told.add("paired")
         engine.granted, engine.override = None, False
         engine.arbitration.begin(0)
         engine.paired_at = now
-        engine.draft.milestones.append("peer_returned" if returned else "paired")
+        draft.milestone("peer_returned" if returned else "paired")
         if returned:
-            engine.alert(alerts.peer_returned(engine.setup.peer_id))
-        _meet_machine(engine, now)
+            draft.alert(alerts.peer_returned(engine.setup.peer_id))
+        _meet_machine(engine, draft, now)
 
 
-def _meet_machine(engine: Engine, now: float) -> None:
+def _meet_machine(engine: Engine, draft: Draft, now: float) -> None:
     """Count the peer's restarts. A restart for a cure is planned; any other is a failure (crash-loop quarantine)."""
     assert engine.peer is not None, "a peer that was never heard cannot be paired with"
     before, engine.peer_machine = engine.peer_machine, engine.peer.machine
@@ -112,12 +114,12 @@ def _meet_machine(engine: Engine, now: float) -> None:
         return
     timers = engine.setup.timers
     if engine.crashes.failed(now) and engine.is_owner:
-        engine.alert(alerts.quarantined(engine.setup.peer_id))
+        draft.alert(alerts.quarantined(engine.setup.peer_id))
     again = engine.crashes.recent(now) - 1
     engine.stable_at = now + (min(timers.stable_s * 2.0**again, timers.link_hold_max_s) if again > 0 else 0.0)
 
 
-def _judge_mismatch(engine: Engine, facts: PairFacts, now: float) -> None:
+def _judge_mismatch(engine: Engine, draft: Draft, facts: PairFacts, now: float) -> None:
     """Tell of different configurations only when they last: an operator changes one node after the other."""
     reason = mismatch(facts) if facts.peer_alive else None
     if reason is None:
@@ -125,7 +127,7 @@ def _judge_mismatch(engine: Engine, facts: PairFacts, now: float) -> None:
         return
     engine.mismatch_from_s = now if engine.mismatch_from_s is None else engine.mismatch_from_s
     if now - engine.mismatch_from_s >= engine.setup.timers.peer_lost_s:
-        engine.tell_once("mismatch", alerts.mismatch(reason))
+        draft.once("mismatch", alerts.mismatch(reason))
 
 
 def _newest_generations(engine: Engine) -> tuple[tuple[VmId, str], ...]:
@@ -175,7 +177,7 @@ def _was_left(engine: Engine, vm: VmId) -> bool:
     return copies.is_there(theirs) and not copies.is_behind(peer.record, vm, theirs.generations)
 
 
-def _tidy_record(engine: Engine, now: float) -> None:
+def _tidy_record(engine: Engine, draft: Draft, now: float) -> None:
     """Note durably what follows from the disks and from the agreement of a pair."""
     synced = {name for name, unit in engine.units.items() if unit.disk is not None and unit.disk.in_sync}
     record, worn = engine.record, engine.record.fresh
@@ -212,7 +214,8 @@ def _tidy_record(engine: Engine, now: float) -> None:
     for name in behind:
         if name not in record.behind:
             alert = alerts.copy_behind(name, engine.setup.peer_id) if engine.is_owner else None
-            engine.say(f"the copy of {name} here is behind", alert=alert)  # the usual thing in a backup that returns
+            # For a backup that returns this is the usual thing.
+            draft.say(f"the copy of {name} here is behind", alert=alert)
         engine.units[name].resynced = engine.units[name].resynced and name in record.behind
     told = ", arbiters " + (" ".join(arbiters) or "none") if arbiters != record.arbiters else ""
-    engine.save(wanted, f"the record follows what both nodes hold{told}")
+    engine.save(draft, wanted, f"the record follows what both nodes hold{told}")

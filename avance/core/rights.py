@@ -17,18 +17,19 @@ from avance.core.takeover import Power
 from avance.core.unit import READS
 
 if TYPE_CHECKING:
+    from avance.core.decision import Draft
     from avance.core.engine import Engine
 
 _DROPPED_S = 20.0  # a disk that was dropped may answer again by then; a hanging one would hang the start, too
 
 
-def judge_handover(engine: Engine, now: float) -> None:
+def judge_handover(engine: Engine, draft: Draft, now: float) -> None:
     """As an owner without a good copy: stop the VMs, then give the right to the peer, which has one."""
     reason = _better_there(engine, now)
     if reason is None:
         engine.unfit_from_s = None
         if engine.leaving:
-            engine.say("the VMs are not handed over: the peer's copy is no longer known to be the better one")
+            draft.say("the VMs are not handed over: the peer's copy is no longer known to be the better one")
         engine.leaving = ""
         return
     engine.unfit_from_s = now if engine.unfit_from_s is None else engine.unfit_from_s
@@ -37,13 +38,14 @@ def judge_handover(engine: Engine, now: float) -> None:
         if not sure:
             return
         engine.leaving = reason
-        engine.say(f"{reason}: the VMs move to the peer", alert=alerts.hands_over(engine.setup.peer_id, reason))
+        draft.say(f"{reason}: the VMs move to the peer", alert=alerts.hands_over(engine.setup.peer_id, reason))
     retry_s = engine.setup.timers.retry_s
     tied = any(unit.comes_up(now, retry_s) or copies.is_lost(unit.disk) for unit in engine.units.values())
     stopped = engine.known and not engine.may_write and not tied
     if stopped and engine.saving is None and now >= engine.save_retry_at:
         given = handover.given(engine.record, engine.setup.peer_id)
-        engine.save(given, f"nothing runs here any more: {given.owner} owns epoch {given.epoch}, it has the good copy")
+        why = f"nothing runs here any more: {given.owner} owns epoch {given.epoch}, it has the good copy"
+        engine.save(draft, given, why)
 
 
 def _better_there(engine: Engine, now: float) -> str | None:
@@ -62,19 +64,19 @@ def _better_there(engine: Engine, now: float) -> str | None:
     return handover.wanted(handover.Facts(record, peer, disks, mine, unsettled, engine.setup.stays_without_disk))
 
 
-def judge_consent(engine: Engine, now: float) -> None:
+def judge_consent(engine: Engine, draft: Draft, now: float) -> None:
     """As the owner of unreplicated VMs: ask for consent, then look further. As the backup: give it."""
     if engine.saving is not None or now < engine.save_retry_at:
         return
     retry_s = engine.setup.timers.retry_s
     released = all(consent.released(unit.disk) and not unit.comes_up(now, retry_s) for unit in engine.units.values())
     if released and engine.known and is_consenting(engine, now):
-        _give_consent(engine)
+        _give_consent(engine, draft)
     given = engine.record.cure == engine.record.epoch
     if engine.cure_due and given and engine.peer is not None and engine.peer.record.epoch == engine.record.epoch:
         why, engine.cure_due = engine.cure_due, ""  # the owner has taken the right, so it does not miss this node
-        engine.reset(f"{why}: this backup restarts in the hope of a cure")
-    _look_for_a_cure(engine, now)
+        draft.reset(f"{why}: this backup restarts in the hope of a cure")
+    _look_for_a_cure(engine, draft, now)
     reason = _replication_lost(engine, now)
     alive = engine.liveness.peer_alive(now)
     if engine.pair is not PairState.PAIRED or not engine.is_owner or engine.record.peer_outdated or not alive:
@@ -82,15 +84,15 @@ def judge_consent(engine: Engine, now: float) -> None:
     elif reason is None:
         engine.unreplicated = None
         if engine.wants:
-            engine.say("the volumes are replicated again; no consent is needed")
+            draft.say("the volumes are replicated again; no consent is needed")
             engine.arbitration.begin(0)
         engine.wants = 0
     elif engine.wants == 0 and _lasts(engine, reason, now):
         engine.wants, engine.wants_from_s = engine.record.epoch + 1, now
         engine.next_heartbeat_at = now
-        engine.say(f"{reason}: the peer is asked for its consent to epoch {engine.wants}")
+        draft.say(f"{reason}: the peer is asked for its consent to epoch {engine.wants}")
     if engine.pair is PairState.PAIRED and _cure_failed(engine, now):
-        engine.tell_once("backup_down", alerts.backup_down(engine.setup.replication_link))
+        draft.once("backup_down", alerts.backup_down(engine.setup.replication_link))
 
 
 def _lasts(engine: Engine, reason: str, now: float) -> bool:
@@ -124,13 +126,13 @@ def _owner_is_good(engine: Engine) -> bool:
     return True
 
 
-def _give_consent(engine: Engine) -> None:
+def _give_consent(engine: Engine, draft: Draft) -> None:
     assert engine.record.owner is not None, "consent is given to an owner"
     given = consent.given(engine.record, engine.record.owner)
-    engine.save(given, f"this backup consents: {given.owner} owns epoch {given.epoch}, our copies are outdated")
+    engine.save(draft, given, f"this backup consents: {given.owner} owns epoch {given.epoch}, our copies are outdated")
 
 
-def _look_for_a_cure(engine: Engine, now: float) -> None:
+def _look_for_a_cure(engine: Engine, draft: Draft, now: float) -> None:
     """As a backup that a dead private link or disk left behind: plan one restart, and remember it durably."""
     record, link = engine.record, engine.setup.replication_link
     dropped = any(unit.dropped for unit in engine.units.values())
@@ -145,7 +147,7 @@ def _look_for_a_cure(engine: Engine, now: float) -> None:
     followed = engine.peer is not None and engine.peer.record.epoch == record.epoch and engine.liveness.peer_alive(now)
     if followed and reason is not None and engine.saving is None:
         engine.cure_due = reason
-        engine.save(replace(record, cure=record.epoch), f"{reason}: a restart may cure it")
+        engine.save(draft, replace(record, cure=record.epoch), f"{reason}: a restart may cure it")
 
 
 def _replication_lost(engine: Engine, now: float) -> str | None:
@@ -205,11 +207,11 @@ def _situation(engine: Engine, now: float) -> takeover.Situation | None:
     return takeover.Situation.LOST if engine.served else takeover.Situation.BOOT
 
 
-def judge_takeover(engine: Engine, now: float) -> None:
+def judge_takeover(engine: Engine, draft: Draft, now: float) -> None:
     """Look for the right to the next epoch when there is a reason to, and take it when it is given."""
     _heard_again(engine)
-    _watch_power(engine, now)
-    _look_early(engine, now)
+    _watch_power(engine, draft, now)
+    _look_early(engine, draft, now)
     if engine.saving is not None or now < engine.save_retry_at or engine.record.split:
         return
     situation = _situation(engine, now)
@@ -226,21 +228,21 @@ def judge_takeover(engine: Engine, now: float) -> None:
         engine.refused = (verdict.reason,)
         asked = engine.arbitration.fetch(verdict.needs, arbiters.witnesses(engine.record.arbiters))
         if asked:
-            engine.say(verdict.reason)
-        engine.draft.commands += asked
+            draft.say(verdict.reason)
+        draft.commands += asked
     elif isinstance(verdict, takeover.Allowed):
         engine.granted = verdict
-        engine.draft.milestones.append("takeover_decided")
+        draft.milestone("takeover_decided")
         wanted = replace(engine.record, epoch=engine.record.epoch + 1, owner=engine.setup.me, peer_outdated=True)
         if engine.override:  # a person vouches for the disks that are here, and chooses them before any other version
             known = tuple((name, unit.generations[0]) for name, unit in engine.units.items() if unit.generations)
             wanted = replace(wanted, behind=(), generations=known, chosen=wanted.epoch)
-        engine.save(replace(wanted, boot=engine.setup.machine), f"{verdict.means}: {verdict.reason}")
+        engine.save(draft, replace(wanted, boot=engine.setup.machine), f"{verdict.means}: {verdict.reason}")
     elif isinstance(verdict, takeover.Refused):
         engine.refused = verdict.reasons
         waits = situation is takeover.Situation.BOOT
         told = alerts.waits(verdict.reasons) if waits else alerts.takeover_refused(verdict.reasons)
-        engine.tell_once("waits" if waits else "refused", told)
+        draft.once("waits" if waits else "refused", told)
 
 
 def _heard_again(engine: Engine) -> None:
@@ -256,14 +258,14 @@ def _heard_again(engine: Engine) -> None:
         engine.lost_at = max(engine.lost_at, heard_at_s + engine.setup.timers.peer_lost_s)
 
 
-def _look_early(engine: Engine, now: float) -> None:
+def _look_early(engine: Engine, draft: Draft, now: float) -> None:
     """Look for a gateway before the owner can go on alone: it shows which node is cut off (docs/safety.md, S16)."""
     setup, paired = engine.setup, engine.pair in (PairState.PAIRED, PairState.WAITING)
     if not (setup.gateway and paired) or engine.is_owner or engine.record.arbiters or setup.policy != "availability":
         return
     from_s, looked_at = _contact_s(engine, now), engine.arbitration.looked_at
     if now - from_s >= setup.timers.link_down_s and (looked_at is None or looked_at < from_s):
-        engine.draft.commands += engine.arbitration.fetch((takeover.Need.NEIGHBOURS,), ())
+        draft.commands += engine.arbitration.fetch((takeover.Need.NEIGHBOURS,), ())
 
 
 def _contact_s(engine: Engine, now: float) -> float:
@@ -277,7 +279,7 @@ def _silent_from_s(engine: Engine, now: float) -> float:
     return (engine.started_at or now) if last is None else last
 
 
-def _watch_power(engine: Engine, now: float) -> None:
+def _watch_power(engine: Engine, draft: Draft, now: float) -> None:
     """Look at the peer's power as soon as it is suspect; the earlier it reads off, the more that proves."""
     timers, age_s = engine.setup.timers, engine.liveness.echo_age_s(now)
     heard = engine.pair is PairState.PAIRED and age_s is not None and age_s < timers.suspect_s
@@ -288,19 +290,19 @@ def _watch_power(engine: Engine, now: float) -> None:
     if not watched or age_s is None or age_s < timers.suspect_s or proof_s is None:
         return
     proof_until = proof_s + timers.peer_lost_s - timers.heartbeat_s
-    engine.draft.commands += engine.arbitration.watch_power(proof_until, now)
+    draft.commands += engine.arbitration.watch_power(proof_until, now)
 
 
-def give_power_back(engine: Engine, now: float) -> None:
+def give_power_back(engine: Engine, draft: Draft, now: float) -> None:
     """Switch the peer on: when this node cut its power and runs the VMs now, or waits and has found it off."""
     waits = engine.pair is PairState.WAITING and not engine.served
     if waits:
-        engine.draft.commands += engine.arbitration.look(now)
+        draft.commands += engine.arbitration.look(now)
     off = waits and engine.arbitration.power is takeover.Power.OFF
     works = any(unit.busy not in (None, *READS) for unit in engine.units.values())
     starting = engine.solo and works  # the VMs come first
     if (engine.solo or off) and not starting:
-        engine.draft.commands += engine.arbitration.give_back(now, found_off=off)
+        draft.commands += engine.arbitration.give_back(now, found_off=off)
 
 
 def _takeover_facts(engine: Engine, situation: takeover.Situation, now: float) -> takeover.Facts:
@@ -333,7 +335,7 @@ def _is_superseded(engine: Engine) -> bool:
     return peer is not None and peer.record.epoch > engine.record.epoch and peer.record.owner == engine.setup.peer_id
 
 
-def judge_guard(engine: Engine, now: float, *, tick: bool) -> None:
+def judge_guard(engine: Engine, draft: Draft, now: float, *, tick: bool) -> None:
     """Stop what has no right to run any more."""
     standing = Standing(
         tick=tick,
@@ -354,15 +356,15 @@ def judge_guard(engine: Engine, now: float, *, tick: bool) -> None:
     )
     engine.standing = standing
     for command, reason in engine.guard.judge(standing, now):
-        engine.draft.commands.append(command)
+        draft.command(command)
         if reason:
-            engine.say(reason)
+            draft.say(reason)
         if isinstance(command, c.ResetNode):
-            engine.alert(alerts.resets_itself(command.reason))
+            draft.alert(alerts.resets_itself(command.reason))
 
 
-def care_for_witnesses(engine: Engine, now: float) -> None:
+def care_for_witnesses(engine: Engine, draft: Draft, now: float) -> None:
     """Teach the witnesses while this node is in service."""
     if engine.pair in (PairState.PAIRED, PairState.ALONE):
         paired = engine.pair is PairState.PAIRED and engine.arbitration.epoch == 0 and engine.saving is None
-        engine.draft.commands += engine.care.teach(engine.record, paired=paired, now=now)
+        draft.commands += engine.care.teach(engine.record, paired=paired, now=now)

@@ -16,6 +16,7 @@ from avance.core import (
     care,
     commands,
     crashloop,
+    decision,
     engine,
     events,
     guard,
@@ -32,8 +33,8 @@ from avance.core import (
 from avance.parsed import Json
 
 _MODULES: tuple[ModuleType, ...] = (
-    arbitration, care, commands, crashloop, engine, events, guard, handover, liveness, mirror, model, pair, pause,
-    takeover, unit, vm,
+    arbitration, care, commands, crashloop, decision, engine, events, guard, handover, liveness, mirror, model, pair,
+    pause, takeover, unit, vm,
 )  # fmt: skip
 _CLASSES: dict[str, type] = {
     f"{module.__name__.rpartition('.')[2]}.{name}": value

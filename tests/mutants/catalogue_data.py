@@ -26,8 +26,8 @@ MUTANTS = (
         (
             Edit(
                 _RIGHTS,
-                '        engine.say(f"{reason}: the peer is asked for its consent to epoch {engine.wants}")\n',
-                '        engine.save(consent.given(engine.record, engine.setup.me), "taken without consent")\n',
+                '        draft.say(f"{reason}: the peer is asked for its consent to epoch {engine.wants}")\n',
+                '        engine.save(draft, consent.given(engine.record, engine.setup.me), "taken without consent")\n',
             ),
         ),
     ),
@@ -180,8 +180,8 @@ MUTANTS = (
         (
             Edit(
                 _RIGHTS,
-                "        engine.save(replace(record, cure=record.epoch), f",
-                "        engine.save(replace(record, cure=0), f",
+                "        engine.save(draft, replace(record, cure=record.epoch), f",
+                "        engine.save(draft, replace(record, cure=0), f",
             ),
         ),
     ),

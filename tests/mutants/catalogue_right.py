@@ -29,8 +29,8 @@ MUTANTS = (
         (
             Edit(
                 "avance/core/engine.py",
-                "        self.saving = record\n        self.say(reason)\n",
-                "        self.saving = self.record = record\n        self.say(reason)\n",
+                "        self.saving = record\n        draft.say(reason)\n",
+                "        self.saving = self.record = record\n        draft.say(reason)\n",
             ),
         ),
     ),

@@ -261,8 +261,6 @@ class World:
         self.guard.feeds, self.guard._gate_until_s = 0, None
         self.engine.liveness.lease_from_s = START_S
         self.engine.told.clear()
-        for said in (self.engine.draft.commands, self.engine.draft.reasons, self.engine.draft.milestones):
-            said.clear()
         self.a.receiver._newest = self.b.receiver._newest = None
         self.a.sent.clear()
         self.b.sent.clear()
