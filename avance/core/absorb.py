@@ -179,21 +179,11 @@ def _unit_done(engine: Engine, draft: Draft, unit: VmUnit, event: e.CommandDone,
 
 
 def _saved(engine: Engine, draft: Draft, event: e.CommandDone, now: float) -> None:
-    assert engine.saving is not None, "an outcome without a save in flight"
-    saved, engine.saving = engine.saving, None
-    if event.outcome is not Outcome.OK:
-        engine.save_retry_at = now + engine.setup.timers.retry_s
-        if engine.unsure is None or engine.unsure.solo(engine.setup.me):
-            engine.unsure = saved  # each write that failed may still reach the disk: remember the one that gives least
-        engine.store_dirty = True  # the disk may hold either record; it is written again before anything is judged
-        draft.say(f"the record was not saved: {event.detail}")
-        draft.once("store_failed", alerts.store_failed(event.detail))
+    done = engine.durable.done(event.outcome, event.detail, draft, now)
+    if done is None:
         return
-    draft.in_order("store_failed")
-    engine.store_dirty, engine.unsure = False, None
     engine.next_heartbeat_at = now
-    before, engine.record = engine.record, saved
-    draft.saved(saved.epoch)
+    before, saved = done.before, done.after
     if not saved.peer_outdated:
         engine.granted = None
     if saved.split and not before.split:

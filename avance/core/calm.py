@@ -62,7 +62,7 @@ def _is_calm(engine: Engine, now: float, *, quiet: bool) -> bool:
 def _nothing_wanted(engine: Engine) -> bool:
     """Neither side asks for anything, and no work of the node itself is on its way."""
     assert engine.peer is not None, "a protected pair has heard its peer"
-    busy = engine.saving is not None or engine.address_busy or bool(engine.asks) or bool(engine.zeroed)
+    busy = engine.durable.saving is not None or engine.address_busy or bool(engine.asks) or bool(engine.zeroed)
     busy = busy or engine.mirror.busy is not None
     wants = bool(engine.wants or engine.peer.wants or engine.cure_due or engine.override or engine.yields)
     address = engine.address_held if engine.is_owner else engine.address_down
@@ -72,11 +72,11 @@ def _nothing_wanted(engine: Engine) -> bool:
 def _nothing_doubtful(engine: Engine, now: float) -> bool:
     """The record is durable as it stands, nothing is being waited for, and the peer has proven itself."""
     record = engine.record
-    doubt = engine.unsure is not None or engine.store_dirty or engine.unreplicated is not None
+    doubt = engine.durable.unsure is not None or engine.durable.dirty or engine.unreplicated is not None
     late = engine.mismatch_from_s is not None or engine.dropped_at is not None or engine.liveness.was_late(now)
     marked = record.split or record.quarantined or bool(record.discard) or bool(engine.behind) or engine.solo
     late = late or engine.unfit_from_s is not None or bool(engine.leaving)
-    settled_at = max(engine.save_retry_at, engine.stable_at, engine.address_retry_at, engine.mirror.retry_at)
+    settled_at = max(engine.durable.retry_at, engine.stable_at, engine.address_retry_at, engine.mirror.retry_at)
     boot_over = now >= engine.paired_at + engine.setup.timers.boot_wait_s
     return not doubt and not late and not marked and boot_over and now >= settled_at
 

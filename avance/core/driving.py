@@ -21,7 +21,8 @@ def around(engine: Engine, vm: VmId, now: float) -> Circumstances:
     """What a VM must know of the pair."""
     owner = engine.is_owner
     unit, theirs = engine.units[vm], copies.peer_copy(engine.peer, vm).generations
-    giving = bool(engine.leaving) and engine.saving is not None and engine.saving.owner != engine.setup.me
+    saving = engine.durable.saving
+    giving = bool(engine.leaving) and saving is not None and saving.owner != engine.setup.me
     sure = engine.solo or engine.liveness.lease_valid(now)  # a late echo can pair a node whose lease has ended already
     if engine.leaving:
         goal = Goal.STOP

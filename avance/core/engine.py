@@ -8,57 +8,31 @@ do I/O or import anything but the core.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from avance.core import absorb, calm, copies, driving, mirror, pairing, rights, takeover
 from avance.core import commands as c
 from avance.core import events as e
 from avance.core.arbitration import Arbitration
 from avance.core.care import Care
-from avance.core.crashloop import SAMPLES_MIN, CrashLoop, Policy
+from avance.core.crashloop import CrashLoop
 from avance.core.decision import Decision, Draft
+from avance.core.durable import Durable
 from avance.core.guard import Guard, Standing
 from avance.core.liveness import Liveness
 from avance.core.model import (
     Copy,
     DiskState,
-    LinkName,
     LinkState,
     MirrorState,
-    NodeId,
     PairState,
     PeerView,
     Record,
-    Timers,
     VmId,
-    VmSpec,
 )
 from avance.core.pause import PauseWatch
+from avance.core.setup import Setup
 from avance.core.unit import VmUnit
-
-
-@dataclass(frozen=True, slots=True)
-class Setup:
-    """What a node is told once, at its start."""
-
-    me: NodeId
-    peer_id: NodeId
-    boot: str
-    config_hash: str
-    dilation: float
-    policy: str
-    timers: Timers
-    links: tuple[LinkName, ...]
-    vms: tuple[VmSpec, ...]
-    replication_link: LinkName
-    machine: str
-    witnesses: tuple[str, ...] = ()
-    power: bool = False
-    gateway: bool = False
-    watchdog: bool = False
-    stays_without_disk: bool = False
-    crash_policy: Policy = Policy.THRESHOLD
-    crash_samples: int = SAMPLES_MIN
 
 
 class Engine:
@@ -70,17 +44,13 @@ class Engine:
         assert reason is None, reason
         assert setup.me != setup.peer_id
         self.setup = setup
-        self.record = record
+        self.durable = Durable(setup.me, setup.machine, setup.timers, record)
         self.pair = PairState.STARTING
         self.peer: PeerView | None = None
         self.liveness = Liveness(setup.timers, setup.links)
         new = record.boot != setup.machine  # a machine that has just started runs no VM
         self.units: dict[VmId, VmUnit] = {spec.name: VmUnit(spec, untouched=new) for spec in setup.vms}
         self.config_hash = setup.config_hash
-        self.saving: Record | None = None
-        self.save_retry_at = 0.0
-        self.store_dirty = False
-        self.unsure: Record | None = None  # what may be on the disk instead of `record`
         self.zeroed: set[VmId] = set()
         self.address_held = False
         self.address_busy = False
@@ -216,21 +186,19 @@ class Engine:
         return replace(copy, disk=DiskState.UNKNOWN) if self.unproven else copy
 
     @property
+    def record(self) -> Record:
+        """What is durable here."""
+        return self.durable.record
+
+    @property
     def is_owner(self) -> bool:
         """This node owns the current epoch."""
-        return self.record.owner == self.setup.me
+        return self.durable.owner
 
     @property
     def solo(self) -> bool:
-        """This node holds the durable, exclusive right to write alone, and its peer has said nothing against it.
-
-        While a record without the right is being saved, the right is not used any more. The same holds after a save
-        that failed, because the disk may hold either record.
-        """
-        me, saving, unsure = self.setup.me, self.saving, self.unsure
-        if not self.record.solo(me) or self.pair not in (PairState.PAIRED, PairState.ALONE):
-            return False
-        return (saving is None or saving.solo(me)) and (unsure is None or unsure.solo(me))
+        """This node holds the durable, exclusive right to write alone, and its peer has said nothing against it."""
+        return self.pair in (PairState.PAIRED, PairState.ALONE) and self.durable.solo
 
     @property
     def behind(self) -> frozenset[VmId]:
@@ -256,14 +224,12 @@ class Engine:
         An echo would renew the peer's lease, and then both could run. Once the right is durable, the heartbeat itself
         tells the peer.
         """
-        me = self.setup.me
-        taking = any(record is not None and record.solo(me) for record in (self.saving, self.unsure))
-        return self.is_owner or not taking
+        return self.durable.owner or not self.durable.taking
 
     @property
     def served(self) -> bool:
         """This node was in service since its machine started. Until then no VM can run here."""
-        return self.record.boot == self.setup.machine
+        return self.durable.served
 
     @property
     def may_write(self) -> bool:
@@ -300,14 +266,6 @@ class Engine:
         """Enter another state of the pair."""
         draft.enter(state, reason)
         self.pair = state
-
-    def save(self, draft: Draft, record: Record, reason: str) -> None:
-        """Make a record durable, one at a time; the wish comes again after the outcome."""
-        if self.saving is not None:
-            return
-        self.saving = record
-        draft.say(reason)
-        draft.command(c.SaveRecord(record))
 
 
 __all__ = ["Decision", "Engine", "Setup"]

@@ -36,14 +36,14 @@ def asked(engine: Engine, draft: Draft, event: e.OperatorAsked) -> None:
             refusal = f"`keep` chooses between {me} and {peer} after both nodes wrote alone; that is not the case here"
         elif event.node == peer:
             engine.yields = True
-        elif engine.saving is not None:
+        elif engine.durable.saving is not None:
             refusal = "the durable record is being written just now; ask again"
         else:
             theirs = 0 if engine.peer is None else engine.peer.record.epoch
             epoch = max(engine.record.epoch, theirs) + 1
             kept = replace(engine.record, epoch=epoch, owner=me, peer_outdated=True, split=False)
             kept = replace(kept, chosen=kept.epoch)
-            engine.save(draft, kept, "an operator keeps this node's data")
+            engine.durable.wish(kept, "an operator keeps this node's data", draft)
     else:
         refusal = f"there is no request {event.request!r}"
     if refusal is None:

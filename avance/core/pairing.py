@@ -9,6 +9,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from avance.core import alerts, copies, rights
+from avance.core.durable import Held
 from avance.core.model import DiskRole, DiskState, LinkState, PairState, VmId
 from avance.core.pair import Become, PairFacts, Save, judge, mismatch
 
@@ -38,16 +39,16 @@ def judge_links(engine: Engine, draft: Draft, now: float) -> None:
 def judge_pair(engine: Engine, draft: Draft, now: float) -> None:
     """Ask the rules of the pair until they say that nothing changes."""
     for _ in range(_JUDGE_ROUNDS_MAX):
-        if engine.saving is not None or now < engine.save_retry_at:
+        if not engine.durable.free(now):
             return  # one record at a time; the next judgement builds on what is durable
-        if engine.store_dirty and (engine.pair is not PairState.WAITING or engine.liveness.peer_alive(now)):
+        if engine.durable.dirty and (engine.pair is not PairState.WAITING or engine.liveness.peer_alive(now)):
             again = "the last record may or may not be on disk: the valid one is written again"
-            engine.save(draft, engine.record, again)
+            engine.durable.wish(engine.record, again, draft)
             return
         facts = _pair_facts(engine, now)
         judgement = judge(engine.pair, facts)
         if isinstance(judgement, Save):
-            engine.save(draft, judgement.record, judgement.reason)
+            engine.durable.wish(judgement.record, judgement.reason, draft)
         elif isinstance(judgement, Become):
             engine.become(draft, judgement.state, judgement.reason)
             _after_pair_change(engine, draft, judgement.state, judgement.reason, now)
@@ -179,43 +180,34 @@ def _was_left(engine: Engine, vm: VmId) -> bool:
 
 def _tidy_record(engine: Engine, draft: Draft, now: float) -> None:
     """Note durably what follows from the disks and from the agreement of a pair."""
+    record, peer = engine.record, engine.peer
     synced = {name for name, unit in engine.units.items() if unit.disk is not None and unit.disk.in_sync}
-    record, worn = engine.record, engine.record.fresh
-    if worn or engine.zeroed:
-        zeroed, engine.zeroed = engine.zeroed - {*worn}, set()
-        worn = tuple(name for name in (*worn, *sorted(zeroed)) if name not in synced)
-    boot, quarantined, arbiters = record.boot, record.quarantined, record.arbiters
-    outdated, cure, discard = record.peer_outdated, record.cure, record.discard
-    if engine.pair in (PairState.PAIRED, PairState.ALONE):
-        boot = engine.setup.machine
-    if engine.pair is PairState.PAIRED and engine.peer is not None and engine.liveness.peer_alive(now):
-        whole = len(synced) == len(engine.units) and engine.private_link() is not LinkState.DOWN
-        if engine.is_owner:
-            quarantined = engine.crashes.tripped
-            if outdated and whole and not quarantined:
-                outdated = any(unit.busy for unit in engine.units.values())  # ResumeDisk may be on its way to DRBD
-        if not outdated and whole:
-            cure = 0
-        discard = tuple(vm for vm in discard if vm not in synced) if discard else discard
-        elected = engine.care.elect(record, engine.peer.record, engine.setup.me, peer_up=engine.peer.witnesses, now=now)
-        arbiters = arbiters if elected is None else elected
-    generations = _newest_generations(engine)
-    behind = _behind(engine)
-    after = (worn, boot, quarantined, outdated, cure, discard, arbiters, behind, generations)
-    if after == (
-        record.fresh, record.boot, record.quarantined, record.peer_outdated, record.cure, record.discard,
-        record.arbiters, record.behind, record.generations,
-    ):  # fmt: skip
+    zeroed, engine.zeroed = engine.zeroed, set()
+    together = engine.pair is PairState.PAIRED and peer is not None and engine.liveness.peer_alive(now)
+    elected = None
+    if together:
+        assert peer is not None, "looked at above"
+        elected = engine.care.elect(record, peer.record, engine.setup.me, peer_up=peer.witnesses, now=now)
+    held = Held(
+        in_service=engine.pair in (PairState.PAIRED, PairState.ALONE),
+        together=together,
+        synced=synced,
+        whole=len(synced) == len(engine.units) and engine.private_link() is not LinkState.DOWN,
+        zeroed=zeroed,
+        works=any(unit.busy for unit in engine.units.values()),
+        tripped=engine.crashes.tripped,
+        elected=elected,
+        behind=_behind(engine),
+        generations=_newest_generations(engine),
+    )
+    wanted = engine.durable.tidied(held)
+    if wanted is None:
         return
-    wanted = replace(
-        record, fresh=worn, boot=boot, quarantined=quarantined, peer_outdated=outdated, cure=cure, discard=discard,
-        arbiters=arbiters, behind=behind, generations=generations,
-    )  # fmt: skip
-    for name in behind:
+    for name in wanted.behind:
         if name not in record.behind:
             alert = alerts.copy_behind(name, engine.setup.peer_id) if engine.is_owner else None
             # For a backup that returns this is the usual thing.
             draft.say(f"the copy of {name} here is behind", alert=alert)
         engine.units[name].resynced = engine.units[name].resynced and name in record.behind
-    told = ", arbiters " + (" ".join(arbiters) or "none") if arbiters != record.arbiters else ""
-    engine.save(draft, wanted, f"the record follows what both nodes hold{told}")
+    told = ", arbiters " + (" ".join(wanted.arbiters) or "none") if wanted.arbiters != record.arbiters else ""
+    engine.durable.wish(wanted, f"the record follows what both nodes hold{told}", draft)

@@ -42,10 +42,10 @@ def judge_handover(engine: Engine, draft: Draft, now: float) -> None:
     retry_s = engine.setup.timers.retry_s
     tied = any(unit.comes_up(now, retry_s) or copies.is_lost(unit.disk) for unit in engine.units.values())
     stopped = engine.known and not engine.may_write and not tied
-    if stopped and engine.saving is None and now >= engine.save_retry_at:
+    if stopped and engine.durable.free(now):
         given = handover.given(engine.record, engine.setup.peer_id)
         why = f"nothing runs here any more: {given.owner} owns epoch {given.epoch}, it has the good copy"
-        engine.save(draft, given, why)
+        engine.durable.wish(given, why, draft)
 
 
 def _better_there(engine: Engine, now: float) -> str | None:
@@ -66,7 +66,7 @@ def _better_there(engine: Engine, now: float) -> str | None:
 
 def judge_consent(engine: Engine, draft: Draft, now: float) -> None:
     """As the owner of unreplicated VMs: ask for consent, then look further. As the backup: give it."""
-    if engine.saving is not None or now < engine.save_retry_at:
+    if not engine.durable.free(now):
         return
     retry_s = engine.setup.timers.retry_s
     released = all(consent.released(unit.disk) and not unit.comes_up(now, retry_s) for unit in engine.units.values())
@@ -129,7 +129,8 @@ def _owner_is_good(engine: Engine) -> bool:
 def _give_consent(engine: Engine, draft: Draft) -> None:
     assert engine.record.owner is not None, "consent is given to an owner"
     given = consent.given(engine.record, engine.record.owner)
-    engine.save(draft, given, f"this backup consents: {given.owner} owns epoch {given.epoch}, our copies are outdated")
+    why = f"this backup consents: {given.owner} owns epoch {given.epoch}, our copies are outdated"
+    engine.durable.wish(given, why, draft)
 
 
 def _look_for_a_cure(engine: Engine, draft: Draft, now: float) -> None:
@@ -145,9 +146,9 @@ def _look_for_a_cure(engine: Engine, draft: Draft, now: float) -> None:
     elif engine.dropped_at is not None and now >= engine.dropped_at + _DROPPED_S * engine.setup.timers.second_s:
         reason = "DRBD dropped a disk, which is used again only after a start"
     followed = engine.peer is not None and engine.peer.record.epoch == record.epoch and engine.liveness.peer_alive(now)
-    if followed and reason is not None and engine.saving is None:
+    if followed and reason is not None and engine.durable.saving is None:
         engine.cure_due = reason
-        engine.save(draft, replace(record, cure=record.epoch), f"{reason}: a restart may cure it")
+        engine.durable.wish(replace(record, cure=record.epoch), f"{reason}: a restart may cure it", draft)
 
 
 def _replication_lost(engine: Engine, now: float) -> str | None:
@@ -212,7 +213,7 @@ def judge_takeover(engine: Engine, draft: Draft, now: float) -> None:
     _heard_again(engine)
     _watch_power(engine, draft, now)
     _look_early(engine, draft, now)
-    if engine.saving is not None or now < engine.save_retry_at or engine.record.split:
+    if not engine.durable.free(now) or engine.record.split:
         return
     situation = _situation(engine, now)
     if situation is None or (not engine.is_owner and engine.liveness.catches_up(now)):
@@ -237,7 +238,7 @@ def judge_takeover(engine: Engine, draft: Draft, now: float) -> None:
         if engine.override:  # a person vouches for the disks that are here, and chooses them before any other version
             known = tuple((name, unit.generations[0]) for name, unit in engine.units.items() if unit.generations)
             wanted = replace(wanted, behind=(), generations=known, chosen=wanted.epoch)
-        engine.save(draft, replace(wanted, boot=engine.setup.machine), f"{verdict.means}: {verdict.reason}")
+        engine.durable.wish(replace(wanted, boot=engine.setup.machine), f"{verdict.means}: {verdict.reason}", draft)
     elif isinstance(verdict, takeover.Refused):
         engine.refused = verdict.reasons
         waits = situation is takeover.Situation.BOOT
@@ -348,7 +349,7 @@ def judge_guard(engine: Engine, draft: Draft, now: float, *, tick: bool) -> None
         lease_age_s=engine.liveness.lease_age_s(now),
         lease_until_s=engine.liveness.lease_until_s(now),
         owner=engine.is_owner,
-        deciding=engine.saving is not None and engine.saving.solo(engine.setup.me),
+        deciding=engine.durable.saving is not None and engine.durable.saving.solo(engine.setup.me),
         watchdog=engine.setup.watchdog,
         superseded=_is_superseded(engine),
         leaving=bool(engine.leaving),
@@ -366,5 +367,5 @@ def judge_guard(engine: Engine, draft: Draft, now: float, *, tick: bool) -> None
 def care_for_witnesses(engine: Engine, draft: Draft, now: float) -> None:
     """Teach the witnesses while this node is in service."""
     if engine.pair in (PairState.PAIRED, PairState.ALONE):
-        paired = engine.pair is PairState.PAIRED and engine.arbitration.epoch == 0 and engine.saving is None
+        paired = engine.pair is PairState.PAIRED and engine.arbitration.epoch == 0 and engine.durable.saving is None
         draft.commands += engine.care.teach(engine.record, paired=paired, now=now)

@@ -17,6 +17,7 @@ from avance.core import (
     commands,
     crashloop,
     decision,
+    durable,
     engine,
     events,
     guard,
@@ -26,6 +27,7 @@ from avance.core import (
     model,
     pair,
     pause,
+    setup,
     takeover,
     unit,
     vm,
@@ -33,8 +35,8 @@ from avance.core import (
 from avance.parsed import Json
 
 _MODULES: tuple[ModuleType, ...] = (
-    arbitration, care, commands, crashloop, decision, engine, events, guard, handover, liveness, mirror, model, pair,
-    pause, takeover, unit, vm,
+    arbitration, care, commands, crashloop, decision, durable, engine, events, guard, handover, liveness, mirror, model,
+    pair, pause, setup, takeover, unit, vm,
 )  # fmt: skip
 _CLASSES: dict[str, type] = {
     f"{module.__name__.rpartition('.')[2]}.{name}": value

@@ -5,7 +5,7 @@ from __future__ import annotations
 from tests.mutants.mutant import Edit, Mutant
 
 _RIGHTS, _PAIR, _PAIRING = "avance/core/rights.py", "avance/core/pair.py", "avance/core/pairing.py"
-_UNIT = "avance/core/unit.py"
+_UNIT, _DURABLE = "avance/core/unit.py", "avance/core/durable.py"
 _OUTSIDE = "the simulator has a model of its own in this place"
 
 MUTANTS = (
@@ -27,7 +27,7 @@ MUTANTS = (
             Edit(
                 _RIGHTS,
                 '        draft.say(f"{reason}: the peer is asked for its consent to epoch {engine.wants}")\n',
-                '        engine.save(draft, consent.given(engine.record, engine.setup.me), "taken without consent")\n',
+                '        engine.durable.wish(consent.given(engine.record, engine.setup.me), "taken", draft)\n',
             ),
         ),
     ),
@@ -36,9 +36,9 @@ MUTANTS = (
         "the owner keeps the right to write alone when both copies are equal again",
         (
             Edit(
-                _PAIRING,
-                "                outdated = any(unit.busy",
-                "                any(unit.busy",
+                _DURABLE,
+                "        outdated = held.works  # Res",
+                "        assert held  # Res",
             ),
         ),
     ),
@@ -47,9 +47,10 @@ MUTANTS = (
         "the backup calls its copy good before the owner has given up the right to write alone",
         (
             Edit(
-                _PAIRING,
+                _DURABLE,
                 "  # ResumeDisk may be on its way to DRBD\n",
-                "  # ResumeDisk may be on its way to DRBD\n        elif whole:\n            outdated = False\n",
+                "  # ResumeDisk may be on its way to DRBD\n"
+                "    if held.together and not durable.owner and held.whole:\n        outdated = False\n",
             ),
         ),
     ),
@@ -58,9 +59,9 @@ MUTANTS = (
         "the owner gives up the right to write alone before the other copy is equal",
         (
             Edit(
-                _PAIRING,
-                "            if outdated and whole and not quarantined:\n",
-                "            if outdated and not quarantined:\n",
+                _DURABLE,
+                "outdated and held.whole and not quarantined:\n",
+                "outdated and not quarantined:\n",
             ),
         ),
     ),
@@ -180,8 +181,8 @@ MUTANTS = (
         (
             Edit(
                 _RIGHTS,
-                "        engine.save(draft, replace(record, cure=record.epoch), f",
-                "        engine.save(draft, replace(record, cure=0), f",
+                "        engine.durable.wish(replace(record, cure=record.epoch), f",
+                "        engine.durable.wish(replace(record, cure=0), f",
             ),
         ),
     ),

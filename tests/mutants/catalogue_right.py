@@ -6,6 +6,7 @@ from tests.mutants.mutant import Edit, Mutant
 
 _TAKEOVER, _RIGHTS = "avance/core/takeover.py", "avance/core/rights.py"
 _ARBITRATION, _DRIVING = "avance/core/arbitration.py", "avance/core/driving.py"
+_DURABLE = "avance/core/durable.py"
 _AGAIN = "tests/unit/avance/core/test_heard_again.py"
 _COPY = Edit(_TAKEOVER, "    if record.owner != me and record.peer_outdated:\n", "    if False:\n")
 _GOOD = "(DiskState.UP_TO_DATE, DiskState.CONSISTENT) if situation is Situation.BOOT else (DiskState.UP_TO_DATE,)"
@@ -19,7 +20,7 @@ MUTANTS = (
             Edit(
                 _DRIVING,
                 "    if engine.solo and engine.record.epoch > 0:\n",
-                "    if engine.solo or (engine.saving is not None and engine.saving.solo(engine.setup.me)):\n",
+                "    if engine.solo or engine.durable.taking:\n",
             ),
         ),
     ),
@@ -28,7 +29,7 @@ MUTANTS = (
         "a record counts as durable as soon as it is sent to the disk",
         (
             Edit(
-                "avance/core/engine.py",
+                _DURABLE,
                 "        self.saving = record\n        draft.say(reason)\n",
                 "        self.saving = self.record = record\n        draft.say(reason)\n",
             ),
@@ -39,9 +40,9 @@ MUTANTS = (
         "a record whose saving ended unknown counts as durable",
         (
             Edit(
-                "avance/core/absorb.py",
-                "    if event.outcome is not Outcome.OK:\n        engine.save_retry_at",
-                "    if event.outcome is Outcome.FAILED:\n        engine.save_retry_at",
+                _DURABLE,
+                "        if outcome is not Outcome.OK:\n            self.retry_at",
+                "        if outcome is Outcome.FAILED:\n            self.retry_at",
             ),
         ),
     ),
@@ -50,7 +51,7 @@ MUTANTS = (
         "the right to write alone is used while the record that ends it is on its way to the disk",
         (
             Edit(
-                "avance/core/engine.py",
+                _DURABLE,
                 "return (saving is None or saving.solo(me)) and (unsure is None or unsure.solo(me))",
                 "return True",
             ),
@@ -152,8 +153,8 @@ MUTANTS = (
         (
             Edit(
                 "avance/core/engine.py",
-                "        return self.is_owner or not taking\n",
-                "        return self.is_owner or not taking or self.saving is not None\n",
+                "        return self.durable.owner or not self.durable.taking\n",
+                "        return self.durable.owner or not self.durable.taking or self.durable.saving is not None\n",
             ),
         ),
         units=(_AGAIN,),
@@ -252,8 +253,8 @@ MUTANTS = (
         (
             Edit(
                 _RIGHTS,
-                "paired = engine.pair is PairState.PAIRED and engine.arbitration.epoch == 0 and engine.saving is None",
-                "paired = engine.pair is PairState.PAIRED or engine.arbitration.epoch > 0",
+                "paired = engine.pair is PairState.PAIRED and engine.arbitration.epoch == 0 and",
+                "paired = engine.pair is PairState.PAIRED or engine.arbitration.epoch > 0 and",
             ),
         ),
     ),

@@ -96,7 +96,7 @@ def test_a_service_that_waits_says_for_whom() -> None:
     assert waits(paired(A).engine) is None
     assert "node b has not been heard" in str(waits(Engine(setup(A), Record(3, A))))
     behind = paired(A)
-    behind.engine.record = replace(behind.engine.record, behind=(WEB,))
+    behind.engine.durable.record = replace(behind.engine.record, behind=(WEB,))
     behind.pass_time(30.0, peer_alive=False)
     assert behind.engine.pair is PairState.WAITING
     assert "the copy of web on node a is behind" in str(waits(behind.engine))
@@ -108,10 +108,10 @@ def test_a_service_that_waits_says_for_whom() -> None:
 def test_a_lone_owner_without_its_disk_waits_for_it() -> None:
     """Its peer is back and agrees, but what was acknowledged alone is on this node's lost disk."""
     book = paired(A)
-    book.engine.record = replace(book.engine.record, peer_outdated=True)
+    book.engine.durable.record = replace(book.engine.record, peer_outdated=True)
     frozen = replace(peer_gone(DiskRole.PRIMARY, suspended=True), disk=DiskState.DISKLESS)
     book.hears(DiskChanged(WEB, frozen))
     assert "the only good copy of web is on the disks of this node" in str(waits(book.engine))
-    book.engine.record = replace(book.engine.record, peer_outdated=False)
+    book.engine.durable.record = replace(book.engine.record, peer_outdated=False)
     book.hears(DiskChanged(WEB, replace(frozen, suspended=False)))
     assert waits(book.engine) is None, "it serves over the link"

@@ -115,10 +115,10 @@ def test_record_counts_only_when_durable(outcome: Outcome) -> None:
 def test_a_write_that_may_still_come_gives_no_right() -> None:
     """The save that ends the lone right hangs, and the next try was not begun: the right is not there again."""
     book = paired(A)
-    book.engine.record = replace(book.engine.record, peer_outdated=True)  # as after a time alone
+    book.engine.durable.record = replace(book.engine.record, peer_outdated=True)  # as after a time alone
     book.peer_says()
     dropped = served(A, Record(3, A))
-    assert book.engine.saving == dropped, "both copies are equal"
+    assert book.engine.durable.saving == dropped, "both copies are equal"
     book.hears(ended(c.SaveRecord(dropped), Outcome.UNKNOWN, "the disk did not answer"))
     again = book.pass_time(2.2, peer_alive=True)
     kept = served(A, Record(3, A, peer_outdated=True))
@@ -157,7 +157,7 @@ def test_refused_datagrams_are_told_once_a_minute_and_reason() -> None:
 def test_owner_of_a_newer_epoch_renews_no_lease() -> None:
     """A save hangs, so the news of a newer epoch cannot be acted on; the echo that comes with it renews nothing."""
     book = paired(A, policy="safety", watchdog=True)
-    book.engine.saving = book.engine.record
+    book.engine.durable.saving = book.engine.record
     newer = Record(4, B, peer_outdated=True)
     for _ in range(16):
         book.now += 0.5

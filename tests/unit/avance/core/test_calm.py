@@ -117,10 +117,10 @@ Change = Callable[[Engine], None]
 NOT_CALM: dict[str, Change] = {
     "pair": lambda engine: setattr(engine, "pair", PairState.WAITING),
     "protected": lambda engine: setattr(engine, "protected", False),
-    "saving": lambda engine: setattr(engine, "saving", engine.record),
-    "unsure": lambda engine: setattr(engine, "unsure", engine.record),
-    "store": lambda engine: setattr(engine, "store_dirty", True),
-    "save retry": lambda engine: setattr(engine, "save_retry_at", inf),
+    "saving": lambda engine: setattr(engine.durable, "saving", engine.record),
+    "unsure": lambda engine: setattr(engine.durable, "unsure", engine.record),
+    "store": lambda engine: setattr(engine.durable, "dirty", True),
+    "save retry": lambda engine: setattr(engine.durable, "retry_at", inf),
     "stable": lambda engine: setattr(engine, "stable_at", inf),
     "just paired": lambda engine: setattr(engine, "paired_at", engine.next_heartbeat_at),
     "zeroed": lambda engine: engine.zeroed.add(WEB),
@@ -137,10 +137,10 @@ NOT_CALM: dict[str, Change] = {
     "dropped": lambda engine: setattr(engine, "dropped_at", 1.0),
     "yields": lambda engine: setattr(engine, "yields", True),
     "mismatch": lambda engine: setattr(engine, "mismatch_from_s", 1.0),
-    "lone right": lambda engine: setattr(engine, "record", replace(engine.record, peer_outdated=True)),
-    "split": lambda engine: setattr(engine, "record", replace(engine.record, split=True)),
-    "quarantined": lambda engine: setattr(engine, "record", replace(engine.record, quarantined=True)),
-    "discard": lambda engine: setattr(engine, "record", replace(engine.record, discard=(WEB,))),
+    "lone right": lambda engine: setattr(engine.durable, "record", replace(engine.record, peer_outdated=True)),
+    "split": lambda engine: setattr(engine.durable, "record", replace(engine.record, split=True)),
+    "quarantined": lambda engine: setattr(engine.durable, "record", replace(engine.record, quarantined=True)),
+    "discard": lambda engine: setattr(engine.durable, "record", replace(engine.record, discard=(WEB,))),
     "arbitration": lambda engine: engine.arbitration.begin(4),
     "paused": lambda engine: setattr(engine.guard, "paused", None),
     "busy": lambda engine: setattr(engine.units[WEB], "busy", "ConnectDisk"),
@@ -307,5 +307,5 @@ def test_same_view_is_said_with_the_same_value() -> None:
     first = book.engine.view(book.now)
     book.pass_time(2.0, peer_alive=True)
     assert book.engine.view(book.now) is first
-    book.engine.record = Record(9, A)
+    book.engine.durable.record = Record(9, A)
     assert book.engine.view(book.now) is not first

@@ -20,10 +20,10 @@ P, S = DiskRole.PRIMARY, DiskRole.SECONDARY
 def solo() -> Playbook:
     """Return an owner that is paired, whose VM runs, and whose peer's copy is outdated by its record."""
     book = paired(A)
-    book.engine.record = replace(book.engine.record, peer_outdated=True)
+    book.engine.durable.record = replace(book.engine.record, peer_outdated=True)
     book.peer = replace(book.peer, record=replace(book.peer.record, peer_outdated=True))
     book.hears(e.DiskChanged(WEB, DiskView(P, DiskState.UP_TO_DATE, "Connecting", peer_disk=DiskState.OUTDATED)))
-    assert book.engine.saving is None
+    assert book.engine.durable.saving is None
     assert book.engine.solo
     return book
 
@@ -48,14 +48,14 @@ def test_goal_follows_the_pair(pair: PairState, owner: str, goal: Goal) -> None:
     """VMs run on the owner of an agreed epoch, stop where they have no place, and are left alone in between."""
     book = paired(A)
     book.engine.pair = pair
-    book.engine.record = replace(book.engine.record, owner=A if owner == A else B)
+    book.engine.durable.record = replace(book.engine.record, owner=A if owner == A else B)
     assert driving.around(book.engine, WEB, book.now).goal is goal
 
 
 def test_nothing_is_started_before_service_is_noted() -> None:
     """An owner whose record is of an earlier boot of the machine starts nothing: nobody would know that it had."""
     book = paired(A)
-    book.engine.record = replace(book.engine.record, boot="a-machine-0")
+    book.engine.durable.record = replace(book.engine.record, boot="a-machine-0")
     assert driving.around(book.engine, WEB, book.now).goal is Goal.HOLD
 
 

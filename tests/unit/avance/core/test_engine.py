@@ -96,13 +96,13 @@ def test_fresh_volume_comes_into_service() -> None:
     """A fresh pair elects, prepares, records, attaches, connects, declares equal, promotes, starts, in this order."""
     book = Playbook(Engine(setup(A), Record()))
     book.peer_says(record=Record())
-    assert book.engine.saving == Record(1, A)
+    assert book.engine.durable.saving == Record(1, A)
     assert book.engine.units[WEB].busy == "ReadDomain"
     book.done(c.SaveRecord(Record()))
     in_service = replace(Record(1, A), boot="a-machine-1")
     book.peer_says(record=Record(1, A))
     assert state(book) is PairState.PAIRED
-    assert book.engine.saving == in_service, "it notes that it is in service in this boot of its machine"
+    assert book.engine.durable.saving == in_service, "it notes that it is in service in this boot of its machine"
     book.done(c.SaveRecord(Record()), c.HoldAddress())
     fresh = replace(in_service, fresh=(WEB,))
     book.expect(e.DomainChanged(WEB, running=False))

@@ -93,7 +93,7 @@ def test_peer_that_was_left_behind_gets_it_only_with_everything(case: str) -> No
 def test_service_waits_for_the_disk_of_a_lone_owner() -> None:
     """The peer was outdated while this node wrote alone: the VMs never move to its old copy."""
     book = paired(A)
-    book.engine.record = replace(book.engine.record, peer_outdated=True)
+    book.engine.durable.record = replace(book.engine.record, peer_outdated=True)
     book.hears(e.DiskChanged(WEB, replace(peer_gone(P, suspended=True), disk=DiskState.DISKLESS)))
     commands = book.pass_time(60.0, peer_alive=True)
     assert not book.engine.leaving

@@ -75,7 +75,7 @@ def test_nothing_is_judged_while_a_record_is_on_its_way() -> None:
     """The next judgement builds on what is durable: a silence during a save is judged after it."""
     book = paired(B)
     book.peer_says(record=replace(book.peer.record, peer_outdated=True))
-    assert book.engine.saving is not None
+    assert book.engine.durable.saving is not None
     book.pass_time(20.0)
     assert state(book) is PairState.PAIRED
     book.hears(ended(c.SaveRecord(Record())))
@@ -164,7 +164,7 @@ def test_service_is_noted_with_the_boot_of_the_machine() -> None:
 def test_lone_right_ends_only_when_every_copy_is_equal() -> None:
     """`peer outdated` is given up by the owner when all volumes are in sync over a private link that is not down."""
     book = paired(A, record=Record(3, A))
-    book.engine.record = served(A, Record(3, A, peer_outdated=True))
+    book.engine.durable.record = served(A, Record(3, A, peer_outdated=True))
     book.peer = replace(book.peer, record=book.engine.record)
     commands = acts(book.hears(e.DiskChanged(WEB, BEHIND)))
     assert commands == []
@@ -174,7 +174,7 @@ def test_lone_right_ends_only_when_every_copy_is_equal() -> None:
 def test_lone_right_is_kept_while_it_is_being_used() -> None:
     """A command that came from it is on its way to DRBD: the right is given back after its end, not before."""
     book = paired(A, record=Record(3, A))
-    book.engine.record = served(A, Record(3, A, peer_outdated=True))
+    book.engine.durable.record = served(A, Record(3, A, peer_outdated=True))
     book.peer = replace(book.peer, record=book.engine.record)
     book.engine.units[WEB].busy = "ResumeDisk"
     assert acts(book.hears(e.DiskChanged(WEB, in_sync(P)))) == []
@@ -259,7 +259,7 @@ def test_quarantine_survives_a_restart_of_the_daemon() -> None:
     book = paired(A, record=Record(3, A, quarantined=True))
     assert book.engine.crashes.tripped
     book.hears(e.OperatorAsked("reset-device", B, 1))
-    assert book.engine.saving == served(A, Record(3, A))
+    assert book.engine.durable.saving == served(A, Record(3, A))
 
 
 @pytest.mark.parametrize(("falls", "wait_s"), [(1, 0.0), (2, 10.0 * 2), (3, 10.0 * 4), (6, 160.0)])
@@ -288,7 +288,7 @@ def test_lost_disk_is_told_and_noted_at_once() -> None:
 def test_copy_is_behind_until_it_was_the_target_of_a_resynchronisation() -> None:
     """DRBD that calls an old disk and the good copy equal is not believed: all of it is taken from the peer first."""
     book = paired(B)
-    book.engine.record = replace(book.engine.record, behind=(WEB,))
+    book.engine.durable.record = replace(book.engine.record, behind=(WEB,))
     book.hears(e.DiskChanged(WEB, peer_gone(DiskRole.SECONDARY)))
     commands = book.hears(e.DiskChanged(WEB, replace(in_sync(DiskRole.SECONDARY), peer_role=P)))
     assert c.InvalidateDisk(WEB) in commands

@@ -98,7 +98,7 @@ def test_without_consent_the_owner_looks_further() -> None:
     """A peer that lives but does not consent in time leaves the other means; the policy is none of them."""
     book = cut_off()
     assert not any(isinstance(one, c.ProbeNeighbours) for one in book.pass_time(5.0, links=(BIZ,)))
-    assert book.engine.saving is None
+    assert book.engine.durable.saving is None
     assert "the peer lives, does not consent" in book.reasons
 
 
@@ -140,7 +140,7 @@ def test_consent_is_durable_before_anything_else() -> None:
 def test_backup_restarts_once_only() -> None:
     """A backup that was restarted for a cure already consents, but does not restart again."""
     book = releasing()
-    book.engine.record = replace(book.engine.record, cure=2)
+    book.engine.durable.record = replace(book.engine.record, cure=2)
     book.expect(e.DiskChanged(WEB, OUTDATED), c.SaveRecord(served(B, replace(CONSENT, cure=2))))
     book.hears(ended(c.SaveRecord(Record())))
     assert "ResetNode" not in names(book.peer_says(links=(BIZ,), record=CONSENT, wants=0))
