@@ -33,7 +33,7 @@ def absorb(engine: Engine, draft: Draft, event: e.Event, now: float) -> None:
     match event:
         case e.HeartbeatSeen(link, view, echoed_sent_s):
             assert view.node == engine.setup.peer_id
-            engine.peer = view
+            engine.partner.heard(view)
             engine.liveness.heartbeat_seen(link, _renewing(engine, view.record, echoed_sent_s), now)
         case e.HeartbeatUnproven(link):
             engine.liveness.receipt(link, now)
@@ -198,9 +198,8 @@ def _saved(engine: Engine, draft: Draft, event: e.CommandDone, now: float) -> No
 def _gone_alone(engine: Engine, draft: Draft, before: Record, saved: Record) -> None:
     """The right to write alone is durable: by this node's own means, or by the consent of the peer."""
     means = "consent of the peer" if engine.granted is None else engine.granted.means
-    engine.consenter = "" if engine.peer is None else engine.peer.machine
-    if engine.override:
-        engine.peer = None  # a person vouches that it is off, so what it said last decides nothing any more
+    # A person who overrides vouches that the peer is off, so what it said last decides nothing any more.
+    engine.partner.left(forget=engine.override)
     if engine.pair is not PairState.PAIRED:
         engine.become(draft, PairState.ALONE, f"epoch {saved.epoch} is durable")
     taken = before.owner != engine.setup.me

@@ -73,12 +73,11 @@ def _nothing_doubtful(engine: Engine, now: float) -> bool:
     """The record is durable as it stands, nothing is being waited for, and the peer has proven itself."""
     record = engine.record
     doubt = engine.durable.unsure is not None or engine.durable.dirty or engine.unreplicated is not None
-    late = engine.mismatch_from_s is not None or engine.dropped_at is not None or engine.liveness.was_late(now)
+    late = engine.dropped_at is not None or engine.liveness.was_late(now)
     marked = record.split or record.quarantined or bool(record.discard) or bool(engine.behind) or engine.solo
     late = late or engine.unfit_from_s is not None or bool(engine.leaving)
-    settled_at = max(engine.durable.retry_at, engine.stable_at, engine.address_retry_at, engine.mirror.retry_at)
-    boot_over = now >= engine.paired_at + engine.setup.timers.boot_wait_s
-    return not doubt and not late and not marked and boot_over and now >= settled_at
+    settled_at = max(engine.durable.retry_at, engine.address_retry_at, engine.mirror.retry_at)
+    return not doubt and not late and not marked and engine.partner.rests(now) and now >= settled_at
 
 
 def _unit_rests(unit: VmUnit, now: float, retry_s: float) -> bool:

@@ -32,7 +32,7 @@ def around(engine: Engine, vm: VmId, now: float) -> Circumstances:
         goal = Goal.STOP
     else:
         goal = Goal.HOLD
-    stable = now >= engine.stable_at and not engine.record.quarantined
+    stable = engine.partner.is_stable(now) and not engine.record.quarantined
     return Circumstances(
         goal=goal,
         pair=engine.pair,

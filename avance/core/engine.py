@@ -30,6 +30,7 @@ from avance.core.model import (
     Record,
     VmId,
 )
+from avance.core.partner import Partner
 from avance.core.pause import PauseWatch
 from avance.core.setup import Setup
 from avance.core.unit import VmUnit
@@ -46,7 +47,6 @@ class Engine:
         self.setup = setup
         self.durable = Durable(setup.me, setup.machine, setup.timers, record)
         self.pair = PairState.STARTING
-        self.peer: PeerView | None = None
         self.liveness = Liveness(setup.timers, setup.links)
         new = record.boot != setup.machine  # a machine that has just started runs no VM
         self.units: dict[VmId, VmUnit] = {spec.name: VmUnit(spec, untouched=new) for spec in setup.vms}
@@ -63,9 +63,10 @@ class Engine:
         self.guard = Guard(setup.timers)
         self.care = Care(setup.timers, setup.witnesses)
         self.mirror = mirror.MirrorCare()
-        self.crashes = CrashLoop(setup.timers.crash_mean_s, setup.crash_samples, setup.crash_policy)
+        crashes = CrashLoop(setup.timers.crash_mean_s, setup.crash_samples, setup.crash_policy)
         if record.quarantined and record.owner == setup.me:
-            self.crashes.trip()
+            crashes.trip()
+        self.partner = Partner(setup.timers, crashes)
         self.pauses = PauseWatch(setup.timers.pause_s, setup.timers.second_s)
         self.override = False
         self.wants = 0
@@ -74,15 +75,9 @@ class Engine:
         self.cure_due = ""  # why this backup restarts as soon as the owner has followed
         self.dropped_at: float | None = None
         self.yields = False  # an operator gave up this node's version of diverged data
-        self.peer_machine = ""
-        self.peer_run = ""  # the boot of the peer's daemon, which is another one after each of its starts
-        self.consenter = ""  # the boot of the peer's machine in which it was last seen before this node went on alone
-        self.stable_at = 0.0
-        self.paired_at = 0.0
         self.lost_at: float | None = None
         self.started_at: float | None = None
         self.next_heartbeat_at = 0.0
-        self.mismatch_from_s: float | None = None
         self.told: set[str] = set()
         self.leaving = ""  # why the VMs are being handed over to the peer
         self.unfit_from_s: float | None = None  # since when the peer has the better copy
@@ -189,6 +184,11 @@ class Engine:
     def record(self) -> Record:
         """What is durable here."""
         return self.durable.record
+
+    @property
+    def peer(self) -> PeerView | None:
+        """What the peer said of itself last."""
+        return self.partner.view
 
     @property
     def is_owner(self) -> bool:

@@ -29,8 +29,7 @@ def asked(engine: Engine, draft: Draft, event: e.OperatorAsked) -> None:
         if event.node != peer or not engine.is_owner:
             refusal = f"only the owner of the epoch can reset its peer {peer}"
         else:
-            engine.crashes.reset()
-            engine.stable_at = 0.0
+            engine.partner.reset_device()
     elif event.request == "keep":
         if not engine.record.split or event.node not in (me, peer):
             refusal = f"`keep` chooses between {me} and {peer} after both nodes wrote alone; that is not the case here"

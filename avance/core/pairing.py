@@ -86,48 +86,30 @@ def _after_pair_change(engine: Engine, draft: Draft, state: PairState, reason: s
             silence_s = now - (engine.liveness.last_receipt_at or engine.started_at or now)
             draft.milestone("peer_lost")
             draft.alert(alerts.peer_lost(engine.setup.peer_id, silence_s))
-    elif state is PairState.ALONE and "paired" in engine.told:
+    elif state is PairState.ALONE and engine.partner.was_paired:
         draft.milestone("peer_lost")
         draft.alert(alerts.peer_lost(engine.setup.peer_id, now - (engine.liveness.last_receipt_at or now)))
     elif state is PairState.FENCED:
         draft.alert(alerts.fenced(reason))
     elif state is PairState.PAIRED:
-        returned = "paired" in engine.told
+        returned = engine.partner.was_paired
         draft.in_order("refused", "mismatch", "waits")
-        engine.told.add("paired")
         engine.granted, engine.override = None, False
         engine.arbitration.begin(0)
-        engine.paired_at = now
+        restarted = engine.partner.met(engine.record.epoch, now)
         draft.milestone("peer_returned" if returned else "paired")
         if returned:
             draft.alert(alerts.peer_returned(engine.setup.peer_id))
-        _meet_machine(engine, draft, now)
-
-
-def _meet_machine(engine: Engine, draft: Draft, now: float) -> None:
-    """Count the peer's restarts. A restart for a cure is planned; any other is a failure (crash-loop quarantine)."""
-    assert engine.peer is not None, "a peer that was never heard cannot be paired with"
-    before, engine.peer_machine = engine.peer_machine, engine.peer.machine
-    run, engine.peer_run = engine.peer_run, engine.peer.boot
-    if run not in ("", engine.peer.boot):
-        engine.liveness.forgive()  # the links fell with the peer's daemon or machine, not by themselves
-    if before in ("", engine.peer.machine) or engine.peer.record.cure == engine.record.epoch:
-        return
-    timers = engine.setup.timers
-    if engine.crashes.failed(now) and engine.is_owner:
-        draft.alert(alerts.quarantined(engine.setup.peer_id))
-    again = engine.crashes.recent(now) - 1
-    engine.stable_at = now + (min(timers.stable_s * 2.0**again, timers.link_hold_max_s) if again > 0 else 0.0)
+        if restarted is not None and restarted.links_fell:
+            engine.liveness.forgive()
+        if restarted is not None and restarted.too_often and engine.is_owner:
+            draft.alert(alerts.quarantined(engine.setup.peer_id))
 
 
 def _judge_mismatch(engine: Engine, draft: Draft, facts: PairFacts, now: float) -> None:
     """Tell of different configurations only when they last: an operator changes one node after the other."""
     reason = mismatch(facts) if facts.peer_alive else None
-    if reason is None:
-        engine.mismatch_from_s = None
-        return
-    engine.mismatch_from_s = now if engine.mismatch_from_s is None else engine.mismatch_from_s
-    if now - engine.mismatch_from_s >= engine.setup.timers.peer_lost_s:
+    if engine.partner.differs(reason, now) and reason is not None:
         draft.once("mismatch", alerts.mismatch(reason))
 
 
@@ -195,7 +177,7 @@ def _tidy_record(engine: Engine, draft: Draft, now: float) -> None:
         whole=len(synced) == len(engine.units) and engine.private_link() is not LinkState.DOWN,
         zeroed=zeroed,
         works=any(unit.busy for unit in engine.units.values()),
-        tripped=engine.crashes.tripped,
+        tripped=engine.partner.crashes.tripped,
         elected=elected,
         behind=_behind(engine),
         generations=_newest_generations(engine),

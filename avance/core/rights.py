@@ -157,7 +157,7 @@ def _replication_lost(engine: Engine, now: float) -> str | None:
     link = engine.private_link()
     if link is LinkState.DOWN and not engine.liveness.silent(engine.setup.replication_link, now):
         link = LinkState.SUSPECT  # only our own heartbeats are lost: DRBD finds out itself whether it can go on
-    if link is LinkState.DOWN and now < engine.paired_at + engine.setup.timers.boot_wait_s and not engine.may_write:
+    if link is LinkState.DOWN and not engine.partner.links_are_up(now) and not engine.may_write:
         return None  # the link may still be starting, as its nodes are
     if engine.asks:
         return "DRBD waits for the right to go on without the peer"
@@ -167,7 +167,8 @@ def _replication_lost(engine: Engine, now: float) -> str | None:
 
 def _never_met(engine: Engine, now: float) -> str | None:
     """Say which copies stay apart although both nodes are up: the peer's disk is dead, foreign or out of reach."""
-    if engine.may_write or now < engine.paired_at + 2 * engine.setup.timers.boot_wait_s or now < engine.stable_at:
+    partner = engine.partner
+    if engine.may_write or not partner.links_are_up(now, waits=2) or not partner.is_stable(now):
         return None
     apart = [name for name, unit in engine.units.items() if unit.disk is None or unit.disk.connection != "Connected"]
     return f"the copies of {apart[0]} do not meet" if apart and not engine.record.quarantined else None
@@ -175,9 +176,9 @@ def _never_met(engine: Engine, now: float) -> str | None:
 
 def _cure_failed(engine: Engine, now: float) -> bool:
     peer = engine.peer
-    if now < engine.paired_at + engine.setup.timers.boot_wait_s:
-        return False  # the link comes up later than its nodes
-    if peer is None or peer.record.cure != engine.record.epoch or peer.machine == engine.consenter:
+    if not engine.partner.links_are_up(now):
+        return False
+    if peer is None or peer.record.cure != engine.record.epoch or peer.machine == engine.partner.consenter:
         return False
     return engine.solo and engine.private_link() is LinkState.DOWN
 

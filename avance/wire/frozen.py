@@ -26,6 +26,7 @@ from avance.core import (
     mirror,
     model,
     pair,
+    partner,
     pause,
     setup,
     takeover,
@@ -36,7 +37,7 @@ from avance.parsed import Json
 
 _MODULES: tuple[ModuleType, ...] = (
     arbitration, care, commands, crashloop, decision, durable, engine, events, guard, handover, liveness, mirror, model,
-    pair, pause, setup, takeover, unit, vm,
+    pair, partner, pause, setup, takeover, unit, vm,
 )  # fmt: skip
 _CLASSES: dict[str, type] = {
     f"{module.__name__.rpartition('.')[2]}.{name}": value

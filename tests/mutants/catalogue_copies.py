@@ -6,6 +6,7 @@ from tests.mutants.mutant import Edit, Mutant
 
 _RIGHTS, _PAIRING, _GUARD = "avance/core/rights.py", "avance/core/pairing.py", "avance/core/guard.py"
 _ENGINE = "avance/core/engine.py"
+_PARTNER = "avance/core/partner.py"
 _HANDED = "avance/core/handover.py"
 _PROMOTABLE = "        return disk.disk in _GOOD or _is_marked(disk)\n"
 _HANDOVER = "tests/unit/avance/core/test_handover.py"
@@ -143,7 +144,7 @@ MUTANTS = (
     Mutant(
         "override-believes-a-silent-peer",
         "what the peer said last still counts after a person has vouched that it is off",
-        (Edit("avance/core/absorb.py", "    if engine.override:\n", "    if False:\n"),),
+        (Edit(_PARTNER, "None if forget else self.view\n", "self.view\n"),),
     ),
     Mutant(
         "unknown-attach-forgotten",

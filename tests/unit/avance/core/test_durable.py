@@ -1,4 +1,4 @@
-"""The durable record: one save at a time, what a failed one leaves in doubt, and what follows from both nodes' disks."""
+"""The durable record: one save at a time, what a failed one leaves in doubt, and what follows from both disks."""
 
 from __future__ import annotations
 

@@ -70,9 +70,9 @@ def test_override_ends_with_the_peers_return() -> None:
 def test_quarantine_is_reset_by_the_owner_only() -> None:
     """The owner forgets its peer's failures when a person says so; the backup refuses."""
     book = paired(A)
-    book.engine.crashes.trip()
+    book.engine.partner.crashes.trip()
     assert asks(book, "reset-device", B).done
-    assert not book.engine.crashes.tripped
+    assert not book.engine.partner.crashes.tripped
     assert not asks(paired(B), "reset-device", A).done
     assert not asks(book, "reset-device", A).done
 
@@ -99,8 +99,9 @@ def test_losing_side_keeps_a_copy_before_it_yields() -> None:
     newer = Record(5, B, peer_outdated=True, chosen=5)
     assert not any(isinstance(one, c.SaveRecord) for one in book.peer_says(record=newer, pair=PairState.ALONE))
     book.hears(ended(c.KeepCopy(WEB, 3)))
-    assert book.engine.durable.saving is not None
-    assert (book.engine.durable.saving.epoch, book.engine.durable.saving.owner, book.engine.durable.saving.discard) == (5, B, (WEB,))
+    saving = book.engine.durable.saving
+    assert saving is not None
+    assert (saving.epoch, saving.owner, saving.discard) == (5, B, (WEB,))
 
 
 @pytest.mark.parametrize("request_", ["keep", "explode"])

@@ -240,7 +240,7 @@ def test_policy_of_the_site_decides() -> None:
     """With policy `never` one failure is enough, with `always` none is."""
     for policy, expected in ((Policy.NEVER, True), (Policy.ALWAYS, False)):
         book = alone()
-        book.engine.crashes.policy = policy
+        book.engine.partner.crashes.policy = policy
         assert ("quarantined" in alerts(crashes(book, 8, 30.0))) is expected
 
 
@@ -251,13 +251,13 @@ def test_restart_for_a_cure_is_no_failure() -> None:
         book.pass_time(20.0)
         commands = returns(book, f"b-machine-{number}", cure=book.engine.record.epoch)
         assert "quarantined" not in alerts(commands)
-    assert book.engine.crashes.recent(book.now) == 0
+    assert book.engine.partner.crashes.recent(book.now) == 0
 
 
 def test_quarantine_survives_a_restart_of_the_daemon() -> None:
     """The record keeps the quarantine; it ends when a person resets the device."""
     book = paired(A, record=Record(3, A, quarantined=True))
-    assert book.engine.crashes.tripped
+    assert book.engine.partner.crashes.tripped
     book.hears(e.OperatorAsked("reset-device", B, 1))
     assert book.engine.durable.saving == served(A, Record(3, A))
 
@@ -266,9 +266,9 @@ def test_quarantine_survives_a_restart_of_the_daemon() -> None:
 def test_unstable_peer_is_synchronised_later_and_later(falls: int, wait_s: float) -> None:
     """After a second failure within the threshold the owner waits before it connects: 20 s, 40 s, at most 160 s."""
     book = alone()
-    book.engine.crashes.policy = Policy.ALWAYS
+    book.engine.partner.crashes.policy = Policy.ALWAYS
     crashes(book, falls, 30.0)
-    assert book.engine.stable_at - book.now == pytest.approx(wait_s)
+    assert book.engine.partner.stable_at - book.now == pytest.approx(wait_s)
 
 
 def test_quarantined_backup_is_not_connected() -> None:
