@@ -49,7 +49,7 @@ def absorb(engine: Engine, draft: Draft, event: e.Event, now: float) -> None:
             _command_done(engine, draft, event, now)
         case e.Tick(rtc_s):
             if rtc_s is not None:
-                _clock_read(engine, draft, rtc_s, now)
+                engine.liveness.clock_read(rtc_s, draft, now)
         case _:
             _absorb_more(engine, draft, event, now)
 
@@ -82,13 +82,6 @@ def _renewing(engine: Engine, theirs: Record, echoed_sent_s: float | None) -> fl
     """An echo of a peer that owns a newer epoch renews no lease here, even while this node cannot act on the news."""
     beaten = theirs.epoch > engine.record.epoch and theirs.owner != engine.setup.me
     return None if beaten and engine.may_write else echoed_sent_s
-
-
-def _clock_read(engine: Engine, draft: Draft, rtc_s: float, now: float) -> None:
-    gap_s = engine.pauses.update(now, rtc_s)
-    if gap_s:
-        engine.liveness.void(now)
-        draft.say(f"this machine stood still for about {gap_s:.0f} s", alert=alerts.paused_machine(gap_s))
 
 
 def _datagrams_refused(engine: Engine, draft: Draft, event: e.DatagramsRefused, now: float) -> None:

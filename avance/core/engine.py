@@ -31,7 +31,6 @@ from avance.core.model import (
     VmId,
 )
 from avance.core.partner import Partner
-from avance.core.pause import PauseWatch
 from avance.core.setup import Setup
 from avance.core.unit import VmUnit
 
@@ -67,7 +66,6 @@ class Engine:
         if record.quarantined and record.owner == setup.me:
             crashes.trip()
         self.partner = Partner(setup.timers, crashes)
-        self.pauses = PauseWatch(setup.timers.pause_s, setup.timers.second_s)
         self.override = False
         self.wants = 0
         self.wants_from_s = 0.0
@@ -76,7 +74,6 @@ class Engine:
         self.dropped_at: float | None = None
         self.yields = False  # an operator gave up this node's version of diverged data
         self.lost_at: float | None = None
-        self.started_at: float | None = None
         self.next_heartbeat_at = 0.0
         self.told: set[str] = set()
         self.leaving = ""  # why the VMs are being handed over to the peer
@@ -129,9 +126,9 @@ class Engine:
 
     def _turn(self, event: e.Event, now: float) -> Decision:
         draft = self._new_draft()
-        self.started_at = now if self.started_at is None else self.started_at
+        self.liveness.begin(now)
         absorb.absorb(self, draft, event, now)
-        pairing.judge_links(self, draft, now)
+        self.liveness.judge(draft, now)
         pairing.judge_pair(self, draft, now)
         rights.judge_handover(self, draft, now)
         rights.judge_consent(self, draft, now)
@@ -250,8 +247,7 @@ class Engine:
         limit_s = self.setup.timers.peer_lost_s
         if self.is_owner and self.liveness.lease_age_s(now) >= limit_s and not self.liveness.was_late(now):
             return True
-        last = self.liveness.last_receipt_at
-        return now - (self.started_at or now if last is None else last) >= limit_s
+        return now - self.liveness.silent_from_s(now) >= limit_s
 
     @property
     def entitled(self) -> bool:

@@ -20,22 +20,6 @@ if TYPE_CHECKING:
 _JUDGE_ROUNDS_MAX = 4  # Become can be followed by Save or another Become, never by more than these
 
 
-def judge_links(engine: Engine, draft: Draft, now: float) -> None:
-    """Note every change of a link, and that nothing was judged for too long."""
-    changes = engine.liveness.update(now)
-    if engine.liveness.lag_s:
-        lag_s = engine.liveness.lag_s
-        draft.say(f"nothing was judged for {lag_s:.1f} s: this daemon was late", alert=alerts.lagging(lag_s))
-    for name, before, after in changes:
-        draft.say(f"link {name}: {before} -> {after}")
-        if after is LinkState.DOWN:
-            draft.alert(alerts.link_down(name))
-        elif before is LinkState.DOWN and f"up {name}" in engine.told:
-            draft.alert(alerts.link_up(name))
-        if after is LinkState.UP:
-            engine.told.add(f"up {name}")
-
-
 def judge_pair(engine: Engine, draft: Draft, now: float) -> None:
     """Ask the rules of the pair until they say that nothing changes."""
     for _ in range(_JUDGE_ROUNDS_MAX):
@@ -59,7 +43,7 @@ def judge_pair(engine: Engine, draft: Draft, now: float) -> None:
 
 
 def _pair_facts(engine: Engine, now: float) -> PairFacts:
-    waited_s = now - (engine.started_at or now)
+    waited_s = now - (engine.liveness.started_at or now)
     lost = engine.peer_lost(now)
     return PairFacts(
         me=engine.setup.me,
@@ -83,12 +67,12 @@ def _after_pair_change(engine: Engine, draft: Draft, state: PairState, reason: s
     if state is PairState.WAITING:
         rights.begin_arbitration(engine, now)
         if engine.served:
-            silence_s = now - (engine.liveness.last_receipt_at or engine.started_at or now)
+            silence_s = now - engine.liveness.silent_from_s(now)
             draft.milestone("peer_lost")
             draft.alert(alerts.peer_lost(engine.setup.peer_id, silence_s))
     elif state is PairState.ALONE and engine.partner.was_paired:
         draft.milestone("peer_lost")
-        draft.alert(alerts.peer_lost(engine.setup.peer_id, now - (engine.liveness.last_receipt_at or now)))
+        draft.alert(alerts.peer_lost(engine.setup.peer_id, now - engine.liveness.silent_from_s(now)))
     elif state is PairState.FENCED:
         draft.alert(alerts.fenced(reason))
     elif state is PairState.PAIRED:

@@ -141,7 +141,7 @@ def _look_for_a_cure(engine: Engine, draft: Draft, now: float) -> None:
     if engine.pair is not PairState.PAIRED or engine.is_owner or not record.peer_outdated or record.cure != 0:
         return
     reason = None
-    if engine.private_link() is LinkState.DOWN and f"up {link}" in engine.told:
+    if engine.private_link() is LinkState.DOWN and engine.liveness.was_up(link):
         reason = "the private link is down"
     elif engine.dropped_at is not None and now >= engine.dropped_at + _DROPPED_S * engine.setup.timers.second_s:
         reason = "DRBD dropped a disk, which is used again only after a start"
@@ -195,7 +195,7 @@ def begin_arbitration(engine: Engine, now: float) -> None:
     elif engine.is_owner:
         engine.lost_at = now - engine.liveness.lease_age_s(now) + timers.peer_lost_s
     else:
-        engine.lost_at = _silent_from_s(engine, now) + timers.peer_lost_s
+        engine.lost_at = engine.liveness.silent_from_s(now) + timers.peer_lost_s
 
 
 def _situation(engine: Engine, now: float) -> takeover.Situation | None:
@@ -265,20 +265,9 @@ def _look_early(engine: Engine, draft: Draft, now: float) -> None:
     setup, paired = engine.setup, engine.pair in (PairState.PAIRED, PairState.WAITING)
     if not (setup.gateway and paired) or engine.is_owner or engine.record.arbiters or setup.policy != "availability":
         return
-    from_s, looked_at = _contact_s(engine, now), engine.arbitration.looked_at
+    from_s, looked_at = engine.liveness.contact_from_s(now), engine.arbitration.looked_at
     if now - from_s >= setup.timers.link_down_s and (looked_at is None or looked_at < from_s):
         draft.commands += engine.arbitration.fetch((takeover.Need.NEIGHBOURS,), ())
-
-
-def _contact_s(engine: Engine, now: float) -> float:
-    """Until when the two surely heard each other. The owner cannot go on alone before 5 s after that."""
-    contact_s = engine.liveness.contact_s
-    return (engine.started_at or now) if contact_s is None else contact_s
-
-
-def _silent_from_s(engine: Engine, now: float) -> float:
-    last = engine.liveness.last_receipt_at
-    return (engine.started_at or now) if last is None else last
 
 
 def _watch_power(engine: Engine, draft: Draft, now: float) -> None:
@@ -310,7 +299,7 @@ def give_power_back(engine: Engine, draft: Draft, now: float) -> None:
 def _takeover_facts(engine: Engine, situation: takeover.Situation, now: float) -> takeover.Facts:
     by_policy = engine.setup.policy == "availability"  # only then can a peer go on alone that lost everybody
     seen, lost_at = engine.arbitration, now if engine.lost_at is None else engine.lost_at
-    from_s = lost_at - engine.setup.timers.peer_lost_s if engine.is_owner else _contact_s(engine, now)
+    from_s = lost_at - engine.setup.timers.peer_lost_s if engine.is_owner else engine.liveness.contact_from_s(now)
     fresh = seen.looked_at is not None and seen.looked_at >= from_s
     return takeover.Facts(
         me=engine.setup.me,

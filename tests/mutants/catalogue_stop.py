@@ -43,7 +43,7 @@ MUTANTS = (
     Mutant(
         "lease-not-voided",
         "a node that stood still goes on by the lease of before",
-        (Edit("avance/core/absorb.py", "        engine.liveness.void(now)\n", ""),),
+        (Edit(_LIVENESS, "            self.void(now)\n", ""),),
     ),
     Mutant(
         "old-echo-after-a-pause",

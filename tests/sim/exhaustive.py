@@ -255,6 +255,7 @@ class World:
             for entry in liveness._links.values():
                 entry.carried.clear()
                 entry.good_from = entry.newest_s = None
+                entry.was_up = False
         self.liveness.heard_at_s = None
         for entry in self.liveness._links.values():
             entry.receipt_at = entry.echo_at = entry.echoed_sent_s = None
