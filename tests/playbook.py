@@ -160,9 +160,9 @@ def lets_save(book: Playbook) -> list[c.Command]:
     commands: list[c.Command] = []
     for _ in range(6):
         commands += book.peer_says()
-        if book.engine.durable.saving is not None:
-            commands += book.hears(ended(c.SaveRecord(book.engine.durable.saving)))
-        if book.engine.address_busy:
+        if book.engine.sight.durable.saving is not None:
+            commands += book.hears(ended(c.SaveRecord(book.engine.sight.durable.saving)))
+        if book.engine.address.busy:
             commands += book.hears(ended(c.ReleaseAddress()))
     return commands
 

@@ -58,6 +58,10 @@ class Arbitration:
         self.power = Power.NOT_CUT if self.has_bmc else Power.NO_BMC
         self._proof_until = None
 
+    def still_off_early(self) -> None:
+        """Keep that the power read as off while the peer was only suspect: that was early enough."""
+        self.power = Power.OFF_EARLY
+
     @property
     def at_rest(self) -> bool:
         """Nothing is asked for, and no answer is awaited."""

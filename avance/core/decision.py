@@ -27,7 +27,7 @@ class Draft:
     """A decision on its way.
 
     `epoch` and `pair` are those of this moment; an alert carries them. `told` is the memory of alerts: what the service
-    centre was told, and is not in order since.
+    centre was told, and is not in order since. `urgent`: a heartbeat is sent in this turn.
     """
 
     epoch: int
@@ -36,6 +36,7 @@ class Draft:
     commands: list[c.Command] = field(default_factory=list)
     reasons: list[str] = field(default_factory=list)
     milestones: list[str] = field(default_factory=list)
+    urgent: bool = False
 
     def command(self, command: c.Command) -> None:
         """Give one command."""
@@ -64,6 +65,10 @@ class Draft:
         if key not in self.told:
             self.told.add(key)
             self.say(alert.text, alert=alert)
+
+    def tell_peer(self) -> None:
+        """Send a heartbeat in this turn: the peer has to know of this before anything more happens here."""
+        self.urgent = True
 
     def in_order(self, *keys: str) -> None:
         """Note that these matters are in order: the next time the service centre is told again."""

@@ -92,22 +92,21 @@ class Durable:
         """A record with the right to write alone is on its way to the disk, or may be there."""
         return any(record is not None and record.solo(self.me) for record in (self.saving, self.unsure))
 
-    @property
-    def certain(self) -> bool:
+    def rests(self, now: float) -> bool:
         """The record is on the disk as it stands, and nobody wants another one."""
-        return self.saving is None and self.unsure is None and not self.dirty
+        return self.free(now) and self.unsure is None and not self.dirty
 
     def free(self, now: float) -> bool:
         """Say whether a record can be saved now: one at a time, and not at once after a save that failed."""
         return self.saving is None and now >= self.retry_at
 
-    def wish(self, record: Record, reason: str, draft: Draft) -> None:
+    def wish(self, wish: Wish, draft: Draft) -> None:
         """Make a record durable, one at a time; the wish comes again after the outcome."""
         if self.saving is not None:
             return
-        self.saving = record
-        draft.say(reason)
-        draft.command(c.SaveRecord(record))
+        self.saving = wish.record
+        draft.say(wish.reason)
+        draft.command(c.SaveRecord(wish.record))
 
     def done(self, outcome: Outcome, detail: str, draft: Draft, now: float) -> Saved | None:
         """Note how a save ended; returns what is durable now, None if nobody can tell."""

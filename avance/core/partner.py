@@ -94,8 +94,9 @@ class Partner:
         return now >= self.stable_at
 
     def rests(self, now: float) -> bool:
-        """Nothing about the peer is being waited for."""
-        return self.mismatch_from_s is None and self.is_stable(now) and self.links_are_up(now)
+        """Nothing about the peer is being waited for, and it asks for nothing."""
+        asks = self.view is not None and self.view.wants != 0
+        return not asks and self.mismatch_from_s is None and self.is_stable(now) and self.links_are_up(now)
 
 
 __all__ = ["Partner", "Restarted"]

@@ -84,7 +84,7 @@ _STATE_COMMANDS = frozenset(command.__name__ for command in _BY_ASK.values())
 
 @dataclass(slots=True)
 class VmUnit:
-    """Knowledge and state of one VM on this node; only the engine changes it."""
+    """Knowledge and state of one VM on this node."""
 
     spec: VmSpec
     state: VmState = VmState.CHECKING
@@ -155,6 +155,43 @@ class VmUnit:
         """A command may be bringing the copy up: it is in flight, or DRBD has said nothing yet of what it attached."""
         attached = self.settled == ("AttachDisk", self.disk) and now < self.settled_at + retry_s
         return self.busy is not None or attached
+
+    def rests(self, now: float, retry_s: float) -> bool:
+        """Nothing is under way here, failed a moment ago, or is in doubt."""
+        quiet = self.busy is None and self.failures == 0 and self.prepared and self.known and self.read_for == self.disk
+        well = not self.gone and not self.dropped and self.stuck_looks == 0
+        return quiet and well and now >= self.settled_at + retry_s
+
+    def forget_disk(self) -> None:
+        """Nobody says any more what DRBD has."""
+        self.disk_known, self.disk = False, None
+
+    def disk_changed(self, view: DiskView | None, now: float) -> DiskView | None:
+        """Note what DRBD says; returns what it had said before."""
+        before, self.disk, self.disk_known = self.disk, view, True
+        if before != view:
+            self.changed_at, self.read_for = now, None  # the same again later need not be the same generation
+            self.shaken(before, now)
+            self.apart()
+        if view is not None and view.replication == "SyncTarget":
+            self.resynced, self.generations = True, ()  # what it had is being replaced; it is read again
+        return before
+
+    def is_new(self) -> None:
+        """The volume was made and zeroed just now."""
+        self.generations = (copies.JUST_CREATED,)
+
+    def has_generations(self, generations: tuple[str, ...]) -> None:
+        """Note the generations of the local copy."""
+        self.generations = generations
+
+    def not_resynced(self) -> None:
+        """The copy is behind from now on: an earlier resynchronisation does not count."""
+        self.resynced = False
+
+    def forgive(self) -> None:
+        """Without a mirror nothing could be prepared; there is one now."""
+        self.failures = 0 if not self.prepared else self.failures
 
     def apart(self) -> None:
         """Note that the disk was still there after the connection had ended; once it is lost, nobody can tell."""

@@ -12,32 +12,40 @@ from types import ModuleType
 from typing import Any
 
 from avance.core import (
+    address,
     arbitration,
     care,
     commands,
     crashloop,
+    cure,
     decision,
     durable,
     engine,
     events,
+    fence,
     guard,
     handover,
     liveness,
     mirror,
     model,
     pair,
+    pairing,
     partner,
     pause,
+    rights,
     setup,
+    sight,
     takeover,
     unit,
+    units,
     vm,
 )
 from avance.parsed import Json
 
 _MODULES: tuple[ModuleType, ...] = (
-    arbitration, care, commands, crashloop, decision, durable, engine, events, guard, handover, liveness, mirror, model,
-    pair, partner, pause, setup, takeover, unit, vm,
+    address, arbitration, care, commands, crashloop, cure, decision, durable, engine, events, fence, guard,
+    handover, liveness, mirror, model, pair, pairing, partner, pause, rights, setup, sight, takeover, unit, units,
+    vm,
 )  # fmt: skip
 _CLASSES: dict[str, type] = {
     f"{module.__name__.rpartition('.')[2]}.{name}": value

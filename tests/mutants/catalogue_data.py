@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from tests.mutants.mutant import Edit, Mutant
 
-_RIGHTS, _PAIR, _PAIRING = "avance/core/rights.py", "avance/core/pair.py", "avance/core/pairing.py"
+_RIGHTS, _PAIR, _CURE = "avance/core/rights.py", "avance/core/pair.py", "avance/core/cure.py"
 _UNIT, _DURABLE = "avance/core/unit.py", "avance/core/durable.py"
 _OUTSIDE = "the simulator has a model of its own in this place"
 
@@ -15,8 +15,8 @@ MUTANTS = (
         (
             Edit(
                 _RIGHTS,
-                "    released = all(consent.released(unit.disk) and not unit",
-                "    released = True or all(consent.released(unit.disk) and not unit",
+                "        released = all(consent.released(unit.disk) and not unit",
+                "        released = True or all(consent.released(unit.disk) and not unit",
             ),
         ),
     ),
@@ -26,8 +26,8 @@ MUTANTS = (
         (
             Edit(
                 _RIGHTS,
-                '        draft.say(f"{reason}: the peer is asked for its consent to epoch {engine.wants}")\n',
-                '        engine.durable.wish(consent.given(engine.record, engine.setup.me), "taken", draft)\n',
+                '            draft.say(f"{reason}: the peer is asked for its consent to epoch {self.wants}")\n',
+                '            sight.durable.wish(Wish(consent.given(sight.record, sight.setup.me), "taken"), draft)\n',
             ),
         ),
     ),
@@ -131,9 +131,9 @@ MUTANTS = (
         "a node that knows that both wrote goes on to run its VMs",
         (
             Edit(
-                "avance/core/driving.py",
-                "    elif engine.pair in (PairState.FENCED, PairState.SPLIT) or (engine.pair",
-                "    elif engine.pair is PairState.FENCED or (engine.pair",
+                "avance/core/goal.py",
+                "    if sight.pairing.stopped or (sight.pair",
+                "    if sight.pair is PairState.FENCED or (sight.pair",
             ),
         ),
     ),
@@ -153,9 +153,9 @@ MUTANTS = (
         "the version that an operator gives up is overwritten before a copy of it is kept",
         (
             Edit(
-                _PAIRING,
-                "yielded=engine.yields and all(unit.kept for unit in engine.units.values()),",
-                "yielded=engine.yields,",
+                "avance/core/sight.py",
+                "yielded=self.pairing.yields and self.units.kept,",
+                "yielded=self.pairing.yields,",
             ),
         ),
     ),
@@ -173,23 +173,23 @@ MUTANTS = (
     Mutant(
         "restart-loop-on-cure",
         "the backup restarts again and again while the private link is down",
-        (Edit(_RIGHTS, "    if engine.cure_due and given and engine.peer", "    if given and engine.peer"),),
+        (Edit(_CURE, "        if self.due and given and peer", "        if given and peer"),),
     ),
     Mutant(
         "cure-not-remembered",
         "the restart in the hope of a cure is not made durable, so it never comes",
         (
             Edit(
-                _RIGHTS,
-                "        engine.durable.wish(replace(record, cure=record.epoch), f",
-                "        engine.durable.wish(replace(record, cure=0), f",
+                _CURE,
+                "        return Wish(replace(record, cure=record.epoch), f",
+                "        return Wish(replace(record, cure=0), f",
             ),
         ),
     ),
     Mutant(
         "cure-at-each-fall",
         "the backup restarts again each time when a flapping private link falls",
-        (Edit(_RIGHTS, "not record.peer_outdated or record.cure != 0:\n", "not record.peer_outdated:\n"),),
+        (Edit(_CURE, "not record.peer_outdated or record.cure != 0:\n", "not record.peer_outdated:\n"),),
     ),
     Mutant(
         "quarantine-never-trips",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from tests.mutants.mutant import Edit, Mutant
 
 _TAKEOVER, _RIGHTS = "avance/core/takeover.py", "avance/core/rights.py"
-_ARBITRATION, _DRIVING = "avance/core/arbitration.py", "avance/core/driving.py"
+_ARBITRATION, _ENGINE, _SIGHT = "avance/core/arbitration.py", "avance/core/engine.py", "avance/core/sight.py"
 _DURABLE = "avance/core/durable.py"
 _AGAIN = "tests/unit/avance/core/test_heard_again.py"
 _COPY = Edit(_TAKEOVER, "    if record.owner != me and record.peer_outdated:\n", "    if False:\n")
@@ -18,9 +18,9 @@ MUTANTS = (
         "fence-peer is answered while the record of the right is still on its way to the disk",
         (
             Edit(
-                _DRIVING,
-                "    if engine.solo and engine.record.epoch > 0:\n",
-                "    if engine.solo or engine.durable.taking:\n",
+                _RIGHTS,
+                "        if sight.solo and sight.record.epoch > 0:\n",
+                "        if sight.solo or sight.durable.taking:\n",
             ),
         ),
     ),
@@ -30,8 +30,8 @@ MUTANTS = (
         (
             Edit(
                 _DURABLE,
-                "        self.saving = record\n        draft.say(reason)\n",
-                "        self.saving = self.record = record\n        draft.say(reason)\n",
+                "        self.saving = wish.record\n",
+                "        self.saving = self.record = wish.record\n",
             ),
         ),
     ),
@@ -60,7 +60,7 @@ MUTANTS = (
     Mutant(
         "no-fencing",
         "fence-peer is answered with yes by a node that has no right",
-        (Edit(_DRIVING, "    else:\n        return  # undecided", "    else:\n        code = 4  # undecided"),),
+        (Edit(_RIGHTS, "return DENIED_CODE if sight.pairing.stopped else None\n", "return CONSENTED_CODE\n"),),
     ),
     Mutant(
         "resumes-without-right",
@@ -118,8 +118,8 @@ MUTANTS = (
         (
             Edit(
                 _RIGHTS,
-                "        engine.lost_at = max(engine.lost_at, heard_at_s + engine.setup.timers.peer_lost_s)\n",
-                "        engine.lost_at = max(engine.lost_at, 0.0)\n",
+                "            self.lost_at = max(self.lost_at, heard_at_s + sight.timers.peer_lost_s)\n",
+                "            self.lost_at = max(self.lost_at, 0.0)\n",
             ),
         ),
         units=(_AGAIN,),
@@ -129,9 +129,9 @@ MUTANTS = (
         "a heartbeat that is echoed before it is believed does not count for the wait of the backup",
         (
             Edit(
-                "avance/core/absorb.py",
-                "        case e.HeartbeatUnproven(link):\n            engine.liveness.receipt(link, now)\n",
-                "        case e.HeartbeatUnproven(link):\n            engine.liveness.silent(link, now)\n",
+                _ENGINE,
+                "                sight.liveness.receipt(link, now)\n",
+                "                sight.liveness.silent(link, now)\n",
             ),
         ),
     ),
@@ -152,7 +152,7 @@ MUTANTS = (
         "a backup echoes the old primary while the record of its right is on the way to the disk",
         (
             Edit(
-                "avance/core/engine.py",
+                _SIGHT,
                 "        return self.durable.owner or not self.durable.taking\n",
                 "        return self.durable.owner or not self.durable.taking or self.durable.saving is not None\n",
             ),
@@ -162,7 +162,7 @@ MUTANTS = (
     Mutant(
         "off-although-heard",
         "power that was read as off still counts after the peer was heard again",
-        (Edit(_RIGHTS, "    engine.arbitration.heard(heard_at_s)\n", ""),),
+        (Edit(_RIGHTS, "        self.arbitration.heard(heard_at_s)\n", ""),),
         units=(_AGAIN,),
     ),
     Mutant(
@@ -252,9 +252,9 @@ MUTANTS = (
         "a node tells the witness that it is paired while it puts a question or saves a grant",
         (
             Edit(
-                _RIGHTS,
-                "paired = engine.pair is PairState.PAIRED and engine.arbitration.epoch == 0 and",
-                "paired = engine.pair is PairState.PAIRED or engine.arbitration.epoch > 0 and",
+                _ENGINE,
+                "            paired = sight.pair is PairState.PAIRED and not asks\n",
+                "            paired = sight.pair is PairState.PAIRED or asks\n",
             ),
         ),
     ),
@@ -322,7 +322,7 @@ MUTANTS = (
     Mutant(
         "cut-off-forgotten",
         "a backup that was cut off itself acts when it is back on the networks, as if it had only missed its peer",
-        (Edit(_RIGHTS, "    if now - from_s >= setup.timers.link_down_s and", "    if False and"),),
+        (Edit(_RIGHTS, "if now - from_s >= setup.timers.link_down_s and", "if False and"),),
     ),
     Mutant(
         "cut-off-seen-too-late",

@@ -200,7 +200,7 @@ def test_rotated_run_is_replayed_from_its_first_state(tmp_path: Path) -> None:
     ("edit", "words"),
     [
         (lambda found: found[1:], "begin without a header"),
-        (lambda found: [found[0] | {"schema": "avance.inputs/9"}, *found[1:]], "not understood"),
+        (lambda found: [found[0] | {"schema": "avance.inputs/9"}, *found[1:]], "only avance .* replays them"),
         (lambda found: [found[0], found[1] | {"boot": "other"}], "header of run other is missing"),
         (lambda found: [found[0], {}], "not understood"),
         (lambda found: [found[0], found[1] | {"in": [[1.0, {"type": "Dance"}]]}], "not understood"),

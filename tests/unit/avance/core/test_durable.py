@@ -8,7 +8,7 @@ import pytest
 
 from avance.core import commands as c
 from avance.core.decision import Draft
-from avance.core.durable import Durable, Held, Saved
+from avance.core.durable import Durable, Held, Saved, Wish
 from avance.core.model import Outcome, PairState, Record, Timers
 from tests.playbook import WEB, A, B
 
@@ -37,8 +37,8 @@ def held(**changes: object) -> Held:
 def test_one_record_is_saved_at_a_time() -> None:
     """A second wish is dropped without a word: it comes again after the outcome of the first."""
     one, said = durable(), draft()
-    one.wish(replace(MINE, epoch=4), "first", said)
-    one.wish(replace(MINE, epoch=5), "second", said)
+    one.wish(Wish(replace(MINE, epoch=4), "first"), said)
+    one.wish(Wish(replace(MINE, epoch=5), "second"), said)
     assert said.commands == [c.SaveRecord(replace(MINE, epoch=4))]
     assert not one.free(100.0)
     assert one.done(Outcome.OK, "", said, 100.0) == Saved(MINE, replace(MINE, epoch=4))
@@ -50,18 +50,18 @@ def test_one_record_is_saved_at_a_time() -> None:
 def test_a_save_without_success_leaves_either_record(outcome: Outcome) -> None:
     """The right is used only while both records give it; the next try waits for the retry time."""
     one, said = durable(replace(MINE, peer_outdated=True)), draft()
-    one.wish(MINE, "equal again", said)
+    one.wish(Wish(MINE, "equal again"), said)
     assert one.done(outcome, "no space", said, 100.0) is None
     assert one.record.peer_outdated
     assert not one.solo
-    assert not one.certain
+    assert not one.rests(200.0)
     assert (one.free(101.9), one.free(102.0)) == (False, True)
 
 
 def test_a_right_on_its_way_is_not_a_right() -> None:
     """Until the record is on the disk the node takes the right, and does not have it."""
     one = durable()
-    one.wish(replace(MINE, epoch=4, peer_outdated=True), "taken", draft())
+    one.wish(Wish(replace(MINE, epoch=4, peer_outdated=True), "taken"), draft())
     assert (one.taking, one.solo) == (True, False)
     one.done(Outcome.OK, "", draft(), 100.0)
     assert (one.taking, one.solo) == (False, True)

@@ -96,13 +96,13 @@ def test_fresh_volume_comes_into_service() -> None:
     """A fresh pair elects, prepares, records, attaches, connects, declares equal, promotes, starts, in this order."""
     book = Playbook(Engine(setup(A), Record()))
     book.peer_says(record=Record())
-    assert book.engine.durable.saving == Record(1, A)
+    assert book.engine.sight.durable.saving == Record(1, A)
     assert book.engine.units[WEB].busy == "ReadDomain"
     book.done(c.SaveRecord(Record()))
     in_service = replace(Record(1, A), boot="a-machine-1")
     book.peer_says(record=Record(1, A))
     assert state(book) is PairState.PAIRED
-    assert book.engine.durable.saving == in_service, "it notes that it is in service in this boot of its machine"
+    assert book.engine.sight.durable.saving == in_service, "it notes that it is in service in this boot of its machine"
     book.done(c.SaveRecord(Record()), c.HoldAddress())
     fresh = replace(in_service, fresh=(WEB,))
     book.expect(e.DomainChanged(WEB, running=False))
@@ -459,7 +459,7 @@ def test_backup_takes_down_an_address_of_unknown_state() -> None:
     """A daemon that restarted as backup does not trust that the service address is down."""
     book = Playbook(Engine(setup(B), Record(3, A)))
     book.peer_says(record=Record(3, A))
-    assert book.engine.address_busy
+    assert book.engine.address.busy
     book.done(c.ReleaseAddress())
     assert acts(book.pass_time(5.0, peer_alive=True)) == []
 
