@@ -6,6 +6,7 @@ A `Draft` is made anew for each turn and handed to every owner, who says on it w
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from avance.core import alerts
@@ -43,6 +44,10 @@ class Draft:
         if isinstance(command, c.StartDomain):
             self.milestones.append("vm_start_commanded")
         self.commands.append(command)
+
+    def give(self, commands: Iterable[c.Command]) -> None:
+        """Give several commands."""
+        self.commands.extend(commands)
 
     def say(self, reason: str, *, milestone: str | None = None, alert: Alert | None = None) -> None:
         """Note a reason, and what else belongs to it."""

@@ -108,7 +108,7 @@ class Engine:
         if not tick:
             return Decision(tuple(command for command, _ in self.guard.renewed(standing)), (), ())
         draft = self._draft()
-        draft.commands += [command for command, _ in self.guard.judge(standing, now)]
+        draft.give(command for command, _ in self.guard.judge(standing, now))
         self._care_for_witnesses(draft, now)
         self._say_heartbeat(draft, now)
         self.rest_until_s = min(self.rest_until_s, liveness.unbroken_until())
@@ -371,7 +371,7 @@ class Engine:
         if sight.pairing.in_service:
             asks = self.right.arbitration.epoch != 0 or sight.durable.saving is not None
             paired = sight.pair is PairState.PAIRED and not asks
-            draft.commands += self.care.teach(sight.record, paired=paired, now=now)
+            draft.give(self.care.teach(sight.record, paired=paired, now=now))
 
     # ------------------------------------------------------------ what is done
 

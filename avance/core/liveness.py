@@ -88,7 +88,8 @@ class Liveness:
 
     def receipt(self, link: LinkName, now: float) -> None:
         """Note that something of the peer came which this node may echo."""
-        self._links[link].receipt_at = self.heard_at_s = now
+        entry = self._links[link]
+        entry.receipt_at = self.heard_at_s = now
 
     def sent(self, now: float, *, echoing: bool) -> None:
         """Note that a heartbeat goes out on every link, with or without the echo of what was heard there last."""

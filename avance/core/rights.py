@@ -121,7 +121,7 @@ class Right:
             asked = self.arbitration.fetch(verdict.needs, arbiters.witnesses(sight.record.arbiters))
             if asked:
                 draft.say(verdict.reason)
-            draft.commands += asked
+            draft.give(asked)
         elif isinstance(verdict, takeover.Refused):
             self.refused = verdict.reasons
             waits = situation is takeover.Situation.BOOT
@@ -170,7 +170,7 @@ class Right:
             return
         from_s, looked_at = sight.liveness.contact_from_s(now), self.arbitration.looked_at
         if now - from_s >= setup.timers.link_down_s and (looked_at is None or looked_at < from_s):
-            draft.commands += self.arbitration.fetch((takeover.Need.NEIGHBOURS,), ())
+            draft.give(self.arbitration.fetch((takeover.Need.NEIGHBOURS,), ()))
 
     def _watch_power(self, sight: Sight, draft: Draft, now: float) -> None:
         """Look at the peer's power as soon as it is suspect; the earlier it reads off, the more that proves."""
@@ -183,17 +183,17 @@ class Right:
         if not watched or age_s is None or age_s < timers.suspect_s or proof_s is None:
             return
         proof_until = proof_s + timers.peer_lost_s - timers.heartbeat_s
-        draft.commands += arbitration.watch_power(proof_until, now)
+        draft.give(arbitration.watch_power(proof_until, now))
 
     def give_power_back(self, sight: Sight, draft: Draft, now: float) -> None:
         """Switch the peer on: when this node cut its power and runs the VMs now, or waits and has found it off."""
         waits = sight.pair is PairState.WAITING and not sight.durable.served
         if waits:
-            draft.commands += self.arbitration.look(now)
+            draft.give(self.arbitration.look(now))
         off = waits and self.arbitration.power is Power.OFF
         starting = sight.solo and sight.units.acts  # the VMs come first
         if (sight.solo or off) and not starting:
-            draft.commands += self.arbitration.give_back(now, found_off=off)
+            draft.give(self.arbitration.give_back(now, found_off=off))
 
     def _facts(self, sight: Sight, situation: takeover.Situation, now: float) -> takeover.Facts:
         setup, record, peer, seen = sight.setup, sight.record, sight.peer, self.arbitration
