@@ -31,7 +31,7 @@ from avance.core.liveness import Liveness
 from avance.core.mirror import COMMANDS as MIRROR_COMMANDS
 from avance.core.mirror import MirrorCare
 from avance.core.model import Copy, LinkState, Outcome, PairState, PeerView, Record, VmId
-from avance.core.pair import Become, PairFacts, Save, mismatch
+from avance.core.pair import Happens, PairFacts, Save, Trigger, judge, mismatch
 from avance.core.pairing import Pairing
 from avance.core.partner import Partner
 from avance.core.rights import Right
@@ -41,7 +41,7 @@ from avance.core.takeover import Allowed
 from avance.core.unit import Circumstances, VmUnit
 from avance.core.units import Units
 
-_JUDGE_ROUNDS_MAX = 4  # Become can be followed by Save or another Become, never by more than these
+_JUDGE_ROUNDS_MAX = 4  # what happens can be followed by Save or by more, never by more than these
 _GATEWAY = {None: "no gateway is configured", True: "a gateway answers", False: "no gateway answers"}
 
 
@@ -269,8 +269,7 @@ class Engine:
         sight, means = self.sight, self.right.gone_alone()
         # A person who overrides vouches that the peer is off, so what it said last decides nothing any more.
         sight.partner.left(forget=self.right.override)
-        if sight.pair is not PairState.PAIRED:
-            sight.pairing.become(PairState.ALONE, f"epoch {after.epoch} is durable", draft)
+        sight.pairing.happens(Trigger.RIGHT_SAVED, f"epoch {after.epoch} is durable", draft)
         taken = before.owner != sight.setup.me
         draft.alert(alerts.takeover(after.epoch, means) if taken else alerts.alone(after.epoch, means))
         draft.milestone("epoch_saved")
@@ -286,30 +285,31 @@ class Engine:
                 self._wish(Wish(durable.record, why), draft)
                 return
             facts = sight.pair_facts(now)
-            judgement = sight.pairing.judge(facts, draft)
+            judgement = judge(sight.pair, facts)
             if isinstance(judgement, Save):
                 self._wish(Wish(judgement.record, judgement.reason), draft)
-            elif isinstance(judgement, Become):
-                self._pair_changed(judgement, draft, now)
+            elif isinstance(judgement, Happens):
+                self._pair_happens(judgement, draft, now)
             else:
                 self._judge_mismatch(facts, draft, now)
                 self._tidy_record(draft, now)
                 return
 
-    def _pair_changed(self, change: Become, draft: Draft, now: float) -> None:
+    def _pair_happens(self, what: Happens, draft: Draft, now: float) -> None:
         sight, peer_id = self.sight, self.setup.peer_id
         silence_s = now - sight.liveness.silent_from_s(now)
-        if change.state is PairState.WAITING:
+        state = sight.pairing.happens(what.trigger, what.reason, draft)
+        if state is PairState.WAITING:
             self.right.begin(sight, now)
             if sight.durable.served:
                 draft.milestone("peer_lost")
                 draft.alert(alerts.peer_lost(peer_id, silence_s))
-        elif change.state is PairState.ALONE and sight.partner.was_paired:
+        elif state is PairState.ALONE and sight.partner.was_paired:
             draft.milestone("peer_lost")
             draft.alert(alerts.peer_lost(peer_id, silence_s))
-        elif change.state is PairState.FENCED:
-            draft.alert(alerts.fenced(change.reason))
-        elif change.state is PairState.PAIRED:
+        elif state is PairState.FENCED:
+            draft.alert(alerts.fenced(what.reason))
+        elif state is PairState.PAIRED:
             self._paired(draft, now)
 
     def _paired(self, draft: Draft, now: float) -> None:

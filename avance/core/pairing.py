@@ -1,6 +1,6 @@
 """This node's state of the pair, and an operator's word that its own version of diverged data is given up.
 
-The rules are `core/pair.py`.
+The rules, and the table of all changes, are `core/pair.py`; every change is done here.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from avance.core.decision import Draft
 from avance.core.model import PairState
-from avance.core.pair import Become, Judgement, PairFacts, judge
+from avance.core.pair import Trigger, step
 
 
 @dataclass(slots=True)
@@ -19,17 +19,13 @@ class Pairing:
     pair: PairState = PairState.STARTING
     yields: bool = False
 
-    def judge(self, facts: PairFacts, draft: Draft) -> Judgement:
-        """Ask the rules of the pair once; a change of its state is done here."""
-        judgement = judge(self.pair, facts)
-        if isinstance(judgement, Become):
-            self.become(judgement.state, judgement.reason, draft)
-        return judgement
-
-    def become(self, state: PairState, reason: str, draft: Draft) -> None:
-        """Enter another state of the pair."""
-        draft.enter(state, reason)
-        self.pair = state
+    def happens(self, trigger: Trigger, reason: str, draft: Draft) -> PairState | None:
+        """Return the state that the pair enters, None where nothing follows."""
+        state = step(self.pair, trigger)
+        if state is not None:
+            draft.enter(state, reason)
+            self.pair = state
+        return state
 
     def give_up(self) -> None:
         """An operator gave up this node's version."""
@@ -38,7 +34,7 @@ class Pairing:
     def chosen(self, draft: Draft) -> None:
         """An operator has chosen a version, and that is durable: the pair begins anew."""
         self.yields = False
-        self.become(PairState.STARTING, "an operator has chosen whose data is kept", draft)
+        self.happens(Trigger.CHOSEN, "an operator has chosen whose data is kept", draft)
 
     @property
     def in_service(self) -> bool:
