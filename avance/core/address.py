@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from avance.core import commands as c
 from avance.core.decision import Draft
-from avance.core.model import Outcome
+from avance.core.results import Done
 
 
 @dataclass(slots=True)
@@ -19,15 +19,15 @@ class Address:
     down: bool = False  # an earlier run of the daemon may have left it up
     retry_at: float = 0.0
 
-    def done(self, command: str, outcome: Outcome, detail: str, draft: Draft, now: float) -> None:
-        """Note how HoldAddress or ReleaseAddress ended."""
-        ok, holding = outcome is Outcome.OK, command == "HoldAddress"
+    def done(self, command: c.HoldAddress | c.ReleaseAddress, result: Done, draft: Draft, now: float) -> None:
+        """Note how the command ended."""
+        ok, holding = result.ok, isinstance(command, c.HoldAddress)
         self.busy = False
         self.held = ok if holding else self.held and not ok
         self.down = ok and not holding
         if not ok:
             self.retry_at = now + self.retry_s
-            draft.say(f"{command} ended {outcome}: {detail}")
+            draft.say(f"{type(command).__name__} ended {result.outcome}: {result.detail}")
         if ok and holding:
             draft.say("the service address is up here", milestone="service_address_up")
 

@@ -24,7 +24,7 @@ class Cure:
 
     def restart(self, sight: Sight, draft: Draft) -> None:
         """Restart when that is durable, and the owner has taken the right, so that it does not miss this node."""
-        record, peer = sight.record, sight.peer
+        record, peer = sight.durable.record, sight.partner.view
         given = record.cure == record.epoch
         if self.due and given and peer is not None and peer.record.epoch == record.epoch:
             why, self.due = self.due, ""
@@ -32,10 +32,12 @@ class Cure:
 
     def look(self, sight: Sight, now: float) -> Wish | None:
         """Look whether a restart may help; return the record that remembers it."""
-        record, peer = sight.record, sight.peer
+        record, peer = sight.durable.record, sight.partner.view
         dropped = any(unit.dropped for unit in sight.units.by_name.values())
         self.dropped_at = None if not dropped else now if self.dropped_at is None else self.dropped_at
-        if sight.pair is not PairState.PAIRED or sight.durable.owner or not record.peer_outdated or record.cure != 0:
+        if sight.pairing.pair is not PairState.PAIRED or sight.durable.owner:
+            return None
+        if not record.peer_outdated or record.cure != 0:
             return None
         reason = self._reason(sight, now)
         followed = peer is not None and peer.record.epoch == record.epoch and sight.liveness.peer_alive(now)
@@ -47,7 +49,7 @@ class Cure:
     def _reason(self, sight: Sight, now: float) -> str | None:
         if sight.private_link() is LinkState.DOWN and sight.liveness.was_up(sight.setup.replication_link):
             return "the private link is down"
-        if self.dropped_at is not None and now >= self.dropped_at + _DROPPED_S * sight.timers.second_s:
+        if self.dropped_at is not None and now >= self.dropped_at + _DROPPED_S * sight.setup.timers.second_s:
             return "DRBD dropped a disk, which is used again only after a start"
         return None
 
@@ -59,10 +61,10 @@ class Cure:
 
 def failed(sight: Sight, now: float) -> bool:
     """As the owner: the backup has restarted in the hope of a cure, and the private link is still down."""
-    peer, partner = sight.peer, sight.partner
+    peer, partner = sight.partner.view, sight.partner
     if not partner.links_are_up(now):
         return False
-    if peer is None or peer.record.cure != sight.record.epoch or peer.machine == partner.consenter:
+    if peer is None or peer.record.cure != sight.durable.record.epoch or peer.machine == partner.consenter:
         return False
     return sight.solo and sight.private_link() is LinkState.DOWN
 

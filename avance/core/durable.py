@@ -11,7 +11,8 @@ from dataclasses import dataclass, replace
 from avance.core import alerts
 from avance.core import commands as c
 from avance.core.decision import Draft
-from avance.core.model import NodeId, Outcome, Record, Timers, VmId
+from avance.core.model import NodeId, Record, Timers, VmId
+from avance.core.results import Done
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +84,7 @@ class Durable:
         that failed, because the disk may hold either record.
         """
         me, saving, unsure = self.me, self.saving, self.unsure
-        if not self.record.solo(me):
+        if not self.record.peer_outdated or not self.record.solo(me):
             return False
         return (saving is None or saving.solo(me)) and (unsure is None or unsure.solo(me))
 
@@ -108,18 +109,18 @@ class Durable:
         draft.say(wish.reason)
         draft.command(c.SaveRecord(wish.record))
 
-    def done(self, outcome: Outcome, detail: str, draft: Draft, now: float) -> Saved | None:
+    def done(self, result: Done, draft: Draft, now: float) -> Saved | None:
         """Note how a save ended; returns what is durable now, None if nobody can tell."""
         assert self.saving is not None, "an outcome without a save in flight"
         saved, self.saving = self.saving, None
-        if outcome is not Outcome.OK:
+        if not result.ok:
             self.retry_at = now + self.timers.retry_s
             if self.unsure is None or self.unsure.solo(self.me):
                 # Each write that failed may still reach the disk: the one that gives least is remembered.
                 self.unsure = saved
             self.dirty = True
-            draft.say(f"the record was not saved: {detail}")
-            draft.once("store_failed", alerts.store_failed(detail))
+            draft.say(f"the record was not saved: {result.detail}")
+            draft.once("store_failed", alerts.store_failed(result.detail))
             return None
         draft.in_order("store_failed")
         self.dirty, self.unsure = False, None

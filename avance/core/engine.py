@@ -28,12 +28,12 @@ from avance.core.guard import Guard, Standing
 from avance.core.handover import HandOver
 from avance.core.holdings import held
 from avance.core.liveness import Liveness
-from avance.core.mirror import COMMANDS as MIRROR_COMMANDS
 from avance.core.mirror import MirrorCare
-from avance.core.model import Copy, LinkState, Outcome, PairState, PeerView, Record, VmId
+from avance.core.model import Copy, LinkState, PairState, PeerView, Record, VmId
 from avance.core.pair import Happens, PairFacts, Save, Trigger, judge, mismatch
 from avance.core.pairing import Pairing
 from avance.core.partner import Partner
+from avance.core.results import Result, WitnessTaught
 from avance.core.rights import Right
 from avance.core.setup import Setup
 from avance.core.sight import Sight
@@ -129,12 +129,14 @@ class Engine:
         self.right.give_power_back(sight, draft, now)
         self._drive_address(draft, now)
         sight.units.judge_protection(draft, protected=sight.is_protected())
-        self.fence.answer(self.right.fence_code(sight), draft)
+        if self.fence.asks:
+            self.fence.answer(self.right.fence_code(sight), draft)
         self._care_for_witnesses(draft, now)
         if sight.mirror.free(now):
             sight.mirror.drive(sight.mirror_facts(now, override=self.right.override), draft)
         self._say_heartbeat(draft, now)
-        self.rest_until_s = calm.until(sight, self.care, now, rests=draft.quiet and self.rests(now))
+        rests = draft.quiet and sight.liveness.unbroken_until() > now and self.rests(now)
+        self.rest_until_s = calm.until(sight, self.care, now, rests=rests)
         self.calm_until_s = min(self.next_heartbeat_at, self.rest_until_s)
         return draft.decision()
 
@@ -162,8 +164,8 @@ class Engine:
                 sight.units.disks_unknown()
             case e.DomainChanged():
                 sight.units.domain_changed(event, draft)
-            case e.CommandDone():
-                self._command_done(event, draft, now)
+            case e.CommandDone(command, result):
+                self._command_done(command, result, draft, now)
             case e.Tick(rtc_s):
                 if rtc_s is not None:
                     sight.liveness.clock_read(rtc_s, draft, now)
@@ -226,29 +228,30 @@ class Engine:
         draft.alert(alerts.operator(event.request, event.node))
         draft.command(c.AnswerOperator(event.ask, done=True, text=f"{event.request} {event.node}: done"))
 
-    def _command_done(self, event: e.CommandDone, draft: Draft, now: float) -> None:
-        sight, done, outcome = self.sight, event.command, event.outcome
-        if done == "SaveRecord":
-            saved = sight.durable.done(outcome, event.detail, draft, now)
-            if saved is not None:
-                self._saved(saved, draft)
-        elif done in ("HoldAddress", "ReleaseAddress"):
-            self.address.done(done, outcome, event.detail, draft, now)
-        elif done in ("PauseVms", "UnpauseVms"):
-            self.guard.done(done, ok=outcome is Outcome.OK)
-            if outcome is not Outcome.OK:
-                draft.say(f"{done} ended {outcome}: {event.detail}")
-        elif done in MIRROR_COMMANDS:
-            sight.mirror.done(done, outcome, event.detail, draft, now)
-        elif done == "TeachWitness":
-            self.care.done(event.subject, outcome, event.detail, now)
-        elif done in ("AskWitness", "ReadPeerPower", "CutPeerPower", "RestorePeerPower", "ProbeNeighbours"):
-            said = self.right.arbitration.done(event, now)
-            if said is not None:
-                draft.say(said)
-        else:
-            assert event.vm is not None, f"{done} belongs to a VM"
-            sight.units.done(event, self.around(event.vm, now), draft, now)
+    def _command_done(self, command: c.Work, result: Result, draft: Draft, now: float) -> None:
+        sight = self.sight
+        match command:
+            case c.SaveRecord():
+                saved = sight.durable.done(result, draft, now)
+                if saved is not None:
+                    self._saved(saved, draft)
+            case c.HoldAddress() | c.ReleaseAddress():
+                self.address.done(command, result, draft, now)
+            case c.PauseVms() | c.UnpauseVms():
+                self.guard.done(command, ok=result.ok)
+                if not result.ok:
+                    draft.say(f"{type(command).__name__} ended {result.outcome}: {result.detail}")
+            case c.KeepMirrorNote() | c.UseMirrorNote() | c.ReuseHalves() | c.TrustMirror():
+                sight.mirror.done(command, result, draft, now)
+            case c.TeachWitness(witness):
+                assert isinstance(result, WitnessTaught)
+                self.care.done(witness, result, now)
+            case c.AskWitness() | c.ReadPeerPower() | c.CutPeerPower() | c.RestorePeerPower() | c.ProbeNeighbours():
+                said = self.right.arbitration.done(command, result, now)
+                if said is not None:
+                    draft.say(said)
+            case _:
+                sight.units.done(command, result, self.around(command.vm, now), draft, now)
 
     # ------------------------------------------------------------ the record and the pair
 
@@ -280,12 +283,12 @@ class Engine:
         for _ in range(_JUDGE_ROUNDS_MAX):
             if not durable.free(now):
                 return  # one record at a time; the next judgement builds on what is durable
-            if durable.dirty and (sight.pair is not PairState.WAITING or sight.liveness.peer_alive(now)):
+            if durable.dirty and (sight.pairing.pair is not PairState.WAITING or sight.liveness.peer_alive(now)):
                 why = "the last record may or may not be on disk: the valid one is written again"
                 self._wish(Wish(durable.record, why), draft)
                 return
             facts = sight.pair_facts(now)
-            judgement = judge(sight.pair, facts)
+            judgement = judge(sight.pairing.pair, facts)
             if isinstance(judgement, Save):
                 self._wish(Wish(judgement.record, judgement.reason), draft)
             elif isinstance(judgement, Happens):
@@ -316,7 +319,7 @@ class Engine:
         sight, peer_id, returned = self.sight, self.setup.peer_id, self.sight.partner.was_paired
         draft.in_order("refused", "mismatch", "waits")
         self.right.paired()
-        restarted = sight.partner.met(sight.record.epoch, now)
+        restarted = sight.partner.met(sight.durable.record.epoch, now)
         draft.milestone("peer_returned" if returned else "paired")
         if returned:
             draft.alert(alerts.peer_returned(peer_id))
@@ -332,7 +335,7 @@ class Engine:
 
     def _tidy_record(self, draft: Draft, now: float) -> None:
         """Note durably what follows from the disks and from the agreement of a pair."""
-        sight, record = self.sight, self.sight.record
+        sight, record = self.sight, self.sight.durable.record
         wanted = sight.durable.tidied(held(sight, self.care, now))
         if wanted is None:
             return
@@ -352,7 +355,7 @@ class Engine:
         self.cure.restart(sight, draft)
         self._wish(self.cure.look(sight, now), draft)
         right.ask(sight, draft, now, waiting=bool(self.fence.asks))
-        if sight.pair is PairState.PAIRED and cure.failed(sight, now):
+        if sight.pairing.pair is PairState.PAIRED and cure.failed(sight, now):
             draft.once("backup_down", alerts.backup_down(self.setup.replication_link))
 
     def _judge_guard(self, draft: Draft, now: float, *, tick: bool) -> None:
@@ -370,8 +373,8 @@ class Engine:
         sight = self.sight
         if sight.pairing.in_service:
             asks = self.right.arbitration.epoch != 0 or sight.durable.saving is not None
-            paired = sight.pair is PairState.PAIRED and not asks
-            draft.give(self.care.teach(sight.record, paired=paired, now=now))
+            paired = sight.pairing.pair is PairState.PAIRED and not asks
+            draft.give(self.care.teach(sight.durable.record, paired=paired, now=now))
 
     # ------------------------------------------------------------ what is done
 
@@ -384,7 +387,7 @@ class Engine:
     def _drive_address(self, draft: Draft, now: float) -> None:
         """Hold the service address where the VMs belong."""
         sight, leaving = self.sight, bool(self.handover.leaving)
-        backup = sight.pair is PairState.PAIRED and not sight.durable.owner
+        backup = sight.pairing.pair is PairState.PAIRED and not sight.durable.owner
         gone = sight.pairing.stopped or leaving or backup
         self.address.drive(draft, now, entitled=sight.entitled and not leaving, gone=gone)
 
@@ -408,10 +411,10 @@ class Engine:
         """Nothing is under way, wanted, awaited or in doubt, on this node or on its peer."""
         sight = self.sight
         return (
-            sight.is_whole
-            and sight.durable.rests(now)
+            sight.durable.rests(now)
             and sight.partner.rests(now)
             and self.right.rests
+            and sight.is_whole
             and self.cure.rests
             and self.handover.rests
             and self.address.rests(now, owner=sight.durable.owner)

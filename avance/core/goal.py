@@ -18,7 +18,7 @@ def goal(sight: Sight, now: float, *, leaving: bool, paused: bool) -> Goal:
     sure = sight.solo or sight.liveness.lease_valid(now)  # a late echo can pair a node whose lease has ended already
     if sight.entitled and sure and not paused:
         return Goal.RUN
-    if sight.pairing.stopped or (sight.pair is PairState.PAIRED and not sight.durable.owner):
+    if sight.pairing.stopped or (sight.pairing.pair is PairState.PAIRED and not sight.durable.owner):
         return Goal.STOP
     return Goal.HOLD
 
@@ -27,15 +27,15 @@ def around(
     sight: Sight, vm: VmId, now: float, *, leaving: bool, paused: bool, consenting: bool
 ) -> Circumstances:
     """Return what a VM must know of the pair."""
-    record, peer, owner, saving = sight.record, sight.peer, sight.durable.owner, sight.durable.saving
+    record, peer, owner, saving = sight.durable.record, sight.partner.view, sight.durable.owner, sight.durable.saving
     unit, theirs = sight.units.by_name[vm], copies.peer_copy(peer, vm)
     cut = sight.private_link() is LinkState.DOWN
     return Circumstances(
         goal=goal(sight, now, leaving=leaving, paused=paused),
-        pair=sight.pair,
+        pair=sight.pairing.pair,
         both_fresh=sight.both_fresh(vm),
         i_am_owner=owner,
-        retry_s=sight.timers.retry_s,
+        retry_s=sight.setup.timers.retry_s,
         solo=sight.solo,
         consenting=consenting,
         replicate=sight.partner.is_stable(now) and not record.quarantined and not cut,
@@ -59,9 +59,9 @@ def around(
 def is_accepted(sight: Sight, vm: VmId) -> bool:
     """The disk is ours, or blank, or the peer knows its data; any other one is refused."""
     found = sight.units.by_name[vm].generations
-    if copies.is_ours(copies.newest(sight.record, vm), found) or found == (copies.JUST_CREATED,):
+    if copies.is_ours(copies.newest(sight.durable.record, vm), found) or found == (copies.JUST_CREATED,):
         return True
-    theirs = copies.peer_copy(sight.peer, vm).generations
+    theirs = copies.peer_copy(sight.partner.view, vm).generations
     return bool(found) and found[0] in theirs
 
 

@@ -35,18 +35,18 @@ class HandOver:
             self.leaving = ""
             return None
         self.unfit_from_s = now if self.unfit_from_s is None else self.unfit_from_s
-        sure = sight.behind or now >= self.unfit_from_s + sight.timers.boot_wait_s
+        sure = sight.behind or now >= self.unfit_from_s + sight.setup.timers.boot_wait_s
         if not self.leaving:
             if not sure:
                 return None
             self.leaving = reason
             draft.say(f"{reason}: the VMs move to the peer", alert=alerts.hands_over(peer_id, reason))
-        retry_s, units = sight.timers.retry_s, sight.units.by_name.values()
+        retry_s, units = sight.setup.timers.retry_s, sight.units.by_name.values()
         tied = any(unit.comes_up(now, retry_s) or copies.is_lost(unit.disk) for unit in units)
         stopped = sight.known and not sight.may_write and not tied
         if not stopped or not sight.durable.free(now):
             return None
-        record = given(sight.record, peer_id)
+        record = given(sight.durable.record, peer_id)
         why = f"nothing runs here any more: {record.owner} owns epoch {record.epoch}, it has the good copy"
         return Wish(record, why)
 
@@ -57,11 +57,15 @@ class HandOver:
 
 
 def _better_there(sight: Sight, now: float) -> str | None:
-    peer, record = sight.peer, sight.record
-    if sight.pair is not PairState.PAIRED or not sight.durable.owner or peer is None or record.split or record.discard:
+    peer, record = sight.partner.view, sight.durable.record
+    if sight.pairing.pair is not PairState.PAIRED or not sight.durable.owner or peer is None:
+        return None
+    if record.split or record.discard:
         return None
     agreed = peer.record.epoch == record.epoch and peer.record.owner == record.owner
     if not agreed or not sight.liveness.peer_alive(now):
+        return None
+    if all(sight.is_good(vm) for vm in sight.units.by_name):
         return None
     disks = sight.units.disks()
     unsettled = frozenset(name for name, disk in disks.items() if disk is not None and disk.replication in _SYNCING)

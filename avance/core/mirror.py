@@ -11,9 +11,9 @@ from dataclasses import dataclass, field
 from avance.core import alerts
 from avance.core import commands as c
 from avance.core.decision import Draft
-from avance.core.model import Alert, MirrorState, MirrorView, Outcome
+from avance.core.model import Alert, MirrorState, MirrorView
+from avance.core.results import Done
 
-COMMANDS = ("KeepMirrorNote", "UseMirrorNote", "ReuseHalves", "TrustMirror")
 _RUNS = (MirrorState.CURRENT, MirrorState.UNPROVEN)
 
 
@@ -53,17 +53,18 @@ class MirrorCare:
         draft.say(f"mirror {view.state}: {view.halves} of {view.of} halves {view.detail}".rstrip(), alert=told)
         return view.state in _RUNS and before.state not in _RUNS
 
-    def done(self, command: str, outcome: Outcome, detail: str, draft: Draft, now: float) -> None:
-        """Note the outcome of a command about the mirror; what it changed came as an event of its own."""
-        assert self.busy == command, f"{command} ended, but {self.busy} was in flight"
+    def done(self, command: c.MirrorCommand, result: Done, draft: Draft, now: float) -> None:
+        """Note how a command about the mirror ended; what it changed came as an event of its own."""
+        word = type(command).__name__
+        assert self.busy == word, f"{word} ended, but {self.busy} was in flight"
         self.busy = None
-        if outcome is not Outcome.OK:
+        if not result.ok:
             self.retry_at = now + self.retry_s
-            draft.say(f"{command} ended {outcome}: {detail}")
+            draft.say(f"{word} ended {result.outcome}: {result.detail}")
 
     def free(self, now: float) -> bool:
-        """Say whether a command may be given: one at a time, and not at once after one that failed."""
-        return self.busy is None and now >= self.retry_at
+        """Say whether a command may be given: the mirror is known, and none is under way or failed just now."""
+        return self.rests(now) and self.view.state is not MirrorState.UNKNOWN
 
     def drive(self, facts: MirrorFacts, draft: Draft) -> None:
         """Give the next command about the mirror."""
@@ -72,11 +73,11 @@ class MirrorCare:
             self.busy = type(command).__name__
             draft.command(command)
 
-    def _next(self, facts: MirrorFacts, draft: Draft) -> c.NodeCommand | None:
+    def _next(self, facts: MirrorFacts, draft: Draft) -> c.MirrorCommand | None:
         view, told = self.view, facts.told
         if view.state is MirrorState.UNPROVEN and facts.vouched:
             return c.TrustMirror()
-        if told is None or view.state is MirrorState.UNKNOWN:
+        if told is None:
             return None
         if told[0] and told[0] != view.kept:
             return c.KeepMirrorNote(told[0])
@@ -93,7 +94,7 @@ class MirrorCare:
 
     def rests(self, now: float) -> bool:
         """Nothing about the mirror is under way."""
-        return self.free(now)
+        return self.busy is None and now >= self.retry_at
 
 
 def _alert(before: MirrorView, view: MirrorView) -> Alert | None:
@@ -106,4 +107,4 @@ def _alert(before: MirrorView, view: MirrorView) -> Alert | None:
     return alerts.mirror_whole(view) if whole else None
 
 
-__all__ = ["COMMANDS", "MirrorCare", "MirrorFacts"]
+__all__ = ["MirrorCare", "MirrorFacts"]

@@ -41,35 +41,39 @@ class Right:
 
     def is_consenting(self, sight: Sight, now: float) -> bool:
         """This backup hears the owner, who asks for its consent, and it is not about to take over itself."""
-        peer = sight.peer
+        peer = sight.partner.view
         if peer is None or peer.wants == 0 or self.granted is not None:
             return False
-        asked = consent.asked(sight.record, peer, sight.pair, may_write=sight.may_write)
+        asked = consent.asked(sight.durable.record, peer, sight.pairing.pair, may_write=sight.may_write)
         return asked and sight.liveness.peer_alive(now) and _owner_is_good(sight)
 
     def consents(self, sight: Sight, now: float) -> Wish | None:
         """As the backup: give the consent that the owner asks for, when nothing here can be promoted any more."""
-        retry_s, units = sight.timers.retry_s, sight.units.by_name.values()
-        released = all(consent.released(unit.disk) and not unit.comes_up(now, retry_s) for unit in units)
-        if not released or not sight.known or not self.is_consenting(sight, now):
+        if not self.is_consenting(sight, now):
             return None
-        assert sight.record.owner is not None, "consent is given to an owner"
-        given = consent.given(sight.record, sight.record.owner)
+        retry_s, units = sight.setup.timers.retry_s, sight.units.by_name.values()
+        released = all(consent.released(unit.disk) and not unit.comes_up(now, retry_s) for unit in units)
+        if not released or not sight.known:
+            return None
+        assert sight.durable.record.owner is not None, "consent is given to an owner"
+        given = consent.given(sight.durable.record, sight.durable.record.owner)
         return Wish(given, f"this backup consents: {given.owner} owns epoch {given.epoch}, our copies are outdated")
 
     def ask(self, sight: Sight, draft: Draft, now: float, *, waiting: bool) -> None:
         """As the owner of unreplicated VMs: ask for consent; `waiting`: DRBD waits for an answer."""
-        reason, alive = _replication_lost(sight, now, waiting=waiting), sight.liveness.peer_alive(now)
-        if sight.pair is not PairState.PAIRED or not sight.durable.owner or sight.record.peer_outdated or not alive:
+        owner = sight.pairing.pair is PairState.PAIRED and sight.durable.owner
+        if not owner or sight.durable.record.peer_outdated or not sight.liveness.peer_alive(now):
             self.wants = 0
-        elif reason is None:
+            return
+        reason = _replication_lost(sight, now, waiting=waiting)
+        if reason is None:
             self.unreplicated = None
             if self.wants:
                 draft.say("the volumes are replicated again; no consent is needed")
                 self.arbitration.begin(0)
             self.wants = 0
         elif self.wants == 0 and self._lasts(sight, reason, now, waiting=waiting):
-            self.wants, self.wants_from_s = sight.record.epoch + 1, now
+            self.wants, self.wants_from_s = sight.durable.record.epoch + 1, now
             draft.tell_peer()
             draft.say(f"{reason}: the peer is asked for its consent to epoch {self.wants}")
 
@@ -77,17 +81,17 @@ class Right:
         """Say whether this reason has held for two heartbeats; DRBD passes through such states when it connects."""
         if self.unreplicated is None or self.unreplicated[0] != reason:
             self.unreplicated = (reason, now)
-        frozen = any(disk is not None and disk.suspended for disk in sight.units.disks().values())
+        frozen = any(unit.disk is not None and unit.disk.suspended for unit in sight.units.by_name.values())
         sure = frozen or waiting or sight.private_link() is LinkState.DOWN
-        settled_s = 0.0 if sure else 2 * sight.timers.heartbeat_s
+        settled_s = 0.0 if sure else 2 * sight.setup.timers.heartbeat_s
         return now - self.unreplicated[1] >= settled_s
 
     # ------------------------------------------------------------ arbitration
 
     def begin(self, sight: Sight, now: float) -> None:
         """Start to collect evidence for the next epoch: the peer is lost, or was never there."""
-        timers, served, power = sight.timers, sight.durable.served, self.arbitration.power
-        self.arbitration.begin(sight.record.epoch + 1)
+        timers, served, power = sight.setup.timers, sight.durable.served, self.arbitration.power
+        self.arbitration.begin(sight.durable.record.epoch + 1)
         if served and power is Power.OFF_EARLY:
             self.arbitration.still_off_early()
         if not served:
@@ -102,7 +106,7 @@ class Right:
         self._heard_again(sight)
         self._watch_power(sight, draft, now)
         self._look_early(sight, draft, now)
-        if not sight.durable.free(now) or sight.record.split:
+        if not sight.durable.free(now) or sight.durable.record.split:
             return None
         situation = self._situation(sight, now)
         if situation is None or (not sight.durable.owner and sight.liveness.catches_up(now)):
@@ -112,13 +116,13 @@ class Right:
             self.lost_at = now
         assert self.lost_at is not None or self.override, "a question that was never begun"
         self.arbitration.expire(now)
-        verdict = takeover.decide(self._facts(sight, situation, now), sight.timers, now)
+        verdict = takeover.decide(self._facts(sight, situation, now), sight.setup.timers, now)
         self.refused = ()
         if isinstance(verdict, takeover.Allowed):
             return self._take(sight, verdict, draft)
         if isinstance(verdict, takeover.Ask):
             self.refused = (verdict.reason,)
-            asked = self.arbitration.fetch(verdict.needs, arbiters.witnesses(sight.record.arbiters))
+            asked = self.arbitration.fetch(verdict.needs, arbiters.witnesses(sight.durable.record.arbiters))
             if asked:
                 draft.say(verdict.reason)
             draft.give(asked)
@@ -132,7 +136,7 @@ class Right:
     def _take(self, sight: Sight, allowed: takeover.Allowed, draft: Draft) -> Wish:
         self.granted = allowed
         draft.milestone("takeover_decided")
-        record, units = sight.record, sight.units.by_name
+        record, units = sight.durable.record, sight.units.by_name
         wanted = replace(record, epoch=record.epoch + 1, owner=sight.setup.me, peer_outdated=True)
         if self.override:  # a person vouches for the disks that are here, and chooses them before any other version
             known = tuple((name, unit.generations[0]) for name, unit in units.items() if unit.generations)
@@ -141,10 +145,10 @@ class Right:
 
     def _situation(self, sight: Sight, now: float) -> takeover.Situation | None:
         """Say whether, and why, this node has to look for a right; None while there is nothing to look for."""
-        lost = takeover.Situation.LOST if sight.durable.served else takeover.Situation.BOOT
-        if sight.pair is PairState.WAITING:
+        pair, lost = sight.pairing.pair, takeover.Situation.LOST if sight.durable.served else takeover.Situation.BOOT
+        if pair is PairState.WAITING:
             return lost
-        if sight.pair is PairState.PAIRED and self.wants and now >= self.wants_from_s + sight.timers.consent_s:
+        if pair is PairState.PAIRED and self.wants and now >= self.wants_from_s + sight.setup.timers.consent_s:
             return takeover.Situation.NO_CONSENT
         return lost if self.override and not sight.solo else None
 
@@ -158,15 +162,15 @@ class Right:
             return
         self.arbitration.heard(heard_at_s)
         backup = sight.durable.served and not sight.durable.owner
-        if sight.pair is PairState.WAITING and backup and self.lost_at is not None:
-            self.lost_at = max(self.lost_at, heard_at_s + sight.timers.peer_lost_s)
+        if sight.pairing.pair is PairState.WAITING and backup and self.lost_at is not None:
+            self.lost_at = max(self.lost_at, heard_at_s + sight.setup.timers.peer_lost_s)
 
     def _look_early(self, sight: Sight, draft: Draft, now: float) -> None:
         """Look for a gateway before the owner can go on alone: it shows which node is cut off (docs/safety.md, S16)."""
-        setup, paired = sight.setup, sight.pair in (PairState.PAIRED, PairState.WAITING)
+        setup, paired = sight.setup, sight.pairing.pair in (PairState.PAIRED, PairState.WAITING)
         if not (setup.gateway and paired) or sight.durable.owner:
             return
-        if sight.record.arbiters or setup.policy != "availability":
+        if sight.durable.record.arbiters or setup.policy != "availability":
             return
         from_s, looked_at = sight.liveness.contact_from_s(now), self.arbitration.looked_at
         if now - from_s >= setup.timers.link_down_s and (looked_at is None or looked_at < from_s):
@@ -174,11 +178,11 @@ class Right:
 
     def _watch_power(self, sight: Sight, draft: Draft, now: float) -> None:
         """Look at the peer's power as soon as it is suspect; the earlier it reads off, the more that proves."""
-        timers, age_s, arbitration = sight.timers, sight.liveness.echo_age_s(now), self.arbitration
-        heard = sight.pair is PairState.PAIRED and age_s is not None and age_s < timers.suspect_s
+        timers, age_s, arbitration = sight.setup.timers, sight.liveness.echo_age_s(now), self.arbitration
+        heard = sight.pairing.pair is PairState.PAIRED and age_s is not None and age_s < timers.suspect_s
         if heard and arbitration.epoch == 0 and arbitration.power in (Power.OFF, Power.OFF_EARLY):
             arbitration.begin(0)  # it was heard again: what its power read proves nothing about the next silence
-        watched = sight.pair is PairState.WAITING or (sight.pair is PairState.PAIRED and not sight.solo)
+        watched = sight.pairing.pair is PairState.WAITING or (sight.pairing.pair is PairState.PAIRED and not sight.solo)
         proof_s = sight.liveness.proof_s
         if not watched or age_s is None or age_s < timers.suspect_s or proof_s is None:
             return
@@ -187,7 +191,7 @@ class Right:
 
     def give_power_back(self, sight: Sight, draft: Draft, now: float) -> None:
         """Switch the peer on: when this node cut its power and runs the VMs now, or waits and has found it off."""
-        waits = sight.pair is PairState.WAITING and not sight.durable.served
+        waits = sight.pairing.pair is PairState.WAITING and not sight.durable.served
         if waits:
             draft.give(self.arbitration.look(now))
         off = waits and self.arbitration.power is Power.OFF
@@ -196,10 +200,10 @@ class Right:
             draft.give(self.arbitration.give_back(now, found_off=off))
 
     def _facts(self, sight: Sight, situation: takeover.Situation, now: float) -> takeover.Facts:
-        setup, record, peer, seen = sight.setup, sight.record, sight.peer, self.arbitration
+        setup, record, peer, seen = sight.setup, sight.durable.record, sight.partner.view, self.arbitration
         by_policy = setup.policy == "availability"  # only then can a peer go on alone that lost everybody
         lost_at = now if self.lost_at is None else self.lost_at
-        owner_from_s = lost_at - sight.timers.peer_lost_s
+        owner_from_s = lost_at - sight.setup.timers.peer_lost_s
         from_s = owner_from_s if sight.durable.owner else sight.liveness.contact_from_s(now)
         fresh = seen.looked_at is not None and seen.looked_at >= from_s
         return takeover.Facts(
@@ -244,7 +248,7 @@ class Right:
 
     def fence_code(self, sight: Sight) -> int | None:
         """Return the answer to fence-peer: yes only with the durable lone right; a node that lost it denies."""
-        if sight.solo and sight.record.epoch > 0:
+        if sight.solo and sight.durable.record.epoch > 0:
             return CONSENTED_CODE if self.granted is None else self.granted.fence_code
         return DENIED_CODE if sight.pairing.stopped else None
 
@@ -257,7 +261,7 @@ class Right:
 
 def _owner_is_good(sight: Sight) -> bool:
     """The right is given to a peer that says that its copy is good, and of the newest data that is known here."""
-    record, peer = sight.record, sight.peer
+    record, peer = sight.durable.record, sight.partner.view
     for name, unit in sight.units.by_name.items():
         if not sight.is_good(name):
             if not copies.peer_is_vouched(record, peer, name):
@@ -279,7 +283,7 @@ def _replication_lost(sight: Sight, now: float, *, waiting: bool) -> str | None:
         return None  # the link may still be starting, as its nodes are
     if waiting:
         return "DRBD waits for the right to go on without the peer"
-    reasons = (consent.replication_lost(disk, link) for disk in sight.units.disks().values())
+    reasons = (consent.replication_lost(unit.disk, link) for unit in sight.units.by_name.values())
     return next((reason for reason in reasons if reason is not None), _never_met(sight, now))
 
 
@@ -289,7 +293,7 @@ def _never_met(sight: Sight, now: float) -> str | None:
     if sight.may_write or not partner.links_are_up(now, waits=2) or not partner.is_stable(now):
         return None
     apart = [name for name, unit in units.items() if unit.disk is None or unit.disk.connection != "Connected"]
-    return f"the copies of {apart[0]} do not meet" if apart and not sight.record.quarantined else None
+    return f"the copies of {apart[0]} do not meet" if apart and not sight.durable.record.quarantined else None
 
 
 __all__ = ["Right"]

@@ -70,7 +70,7 @@ class Sight:
     @property
     def solo(self) -> bool:
         """This node holds the durable, exclusive right to write alone, and its peer has said nothing against it."""
-        return self.pairing.in_service and self.durable.solo
+        return self.durable.solo and self.pairing.in_service
 
     @property
     def entitled(self) -> bool:
@@ -89,19 +89,19 @@ class Sight:
     @property
     def superseded(self) -> bool:
         """The peer owns a newer epoch, which this node has not taken in yet."""
-        peer = self.peer
-        return peer is not None and peer.record.epoch > self.record.epoch and peer.record.owner == self.setup.peer_id
+        peer, mine = self.partner.view, self.durable.record
+        return peer is not None and peer.record.epoch > mine.epoch and peer.record.owner == self.setup.peer_id
 
     def renewing(self, theirs: Record, echoed_sent_s: float | None) -> float | None:
         """Return which echo renews the lease here: none of a peer that owns a newer epoch, acted on or not."""
-        beaten = theirs.epoch > self.record.epoch and theirs.owner != self.setup.me
+        beaten = theirs.epoch > self.durable.record.epoch and theirs.owner != self.setup.me
         return None if beaten and self.may_write else echoed_sent_s
 
     @property
     def is_whole(self) -> bool:
         """The pair is paired, every VM is protected, and nothing marks the record or a copy."""
-        record = self.record
-        if self.pair is not PairState.PAIRED or not self.units.protected:
+        record = self.durable.record
+        if self.pairing.pair is not PairState.PAIRED or not self.units.protected:
             return False
         marked = record.split or record.quarantined or bool(record.discard) or bool(self.behind) or self.solo
         return not marked and not self.pairing.yields
@@ -132,7 +132,7 @@ class Sight:
 
     def is_good(self, vm: VmId) -> bool:
         """The copy of this node may be served."""
-        return copies.is_good(self.record, vm, self.copy(vm))
+        return copies.is_good(self.durable.record, vm, self.copy(vm))
 
     @property
     def behind(self) -> frozenset[VmId]:
@@ -146,22 +146,24 @@ class Sight:
         return frozenset(name for name, unit in units.items() if unproven or self._is_behind(name, unit))
 
     def _is_behind(self, name: VmId, unit: VmUnit) -> bool:
+        record = self.durable.record
         if unit.serves:
-            return name in self.record.behind
+            return name in record.behind
         equal = unit.disk is not None and unit.disk.in_sync
-        older = not equal and copies.is_older(self.record, self.peer, name, unit.generations)
-        return older or copies.is_behind(self.record, name, unit.generations)
+        older = not equal and copies.is_older(record, self.partner.view, name, unit.generations)
+        return older or copies.is_behind(record, name, unit.generations)
 
     def both_fresh(self, vm: VmId) -> bool:
         """Both nodes zeroed this volume, and neither has written to it."""
-        return self.peer is not None and vm in self.record.fresh and vm in self.peer.record.fresh
+        peer = self.partner.view
+        return peer is not None and vm in self.durable.record.fresh and vm in peer.record.fresh
 
     def is_protected(self) -> bool:
         """Every VM runs, on two copies that are equal and known to be."""
-        peer, units = self.peer, self.units.by_name
-        if self.pair is not PairState.PAIRED or not units or peer is None:
+        peer, units = self.partner.view, self.units.by_name
+        if self.pairing.pair is not PairState.PAIRED or not units or peer is None:
             return False
-        if self.record.peer_outdated or peer.record.peer_outdated:
+        if self.durable.record.peer_outdated or peer.record.peer_outdated:
             return False
         if self.behind or peer.record.behind or not self._same_generations():
             return False
@@ -175,16 +177,16 @@ class Sight:
     def _same_generations(self) -> bool:
         """No volume is known to be of another generation here than on the peer."""
         for name, unit in self.units.by_name.items():
-            theirs = copies.peer_copy(self.peer, name).generations
+            theirs = copies.peer_copy(self.partner.view, name).generations
             if unit.generations and theirs and unit.generations[0] != theirs[0]:
                 return False
         return True
 
     def mirror_facts(self, now: float, *, override: bool) -> MirrorFacts:
         """Return what the mirror must know of the pair; `override`: a person vouches that the peer is off."""
-        peer, record, state, units = self.peer, self.record, self.mirror.view.state, self.units.by_name
+        peer, record, state, units = self.partner.view, self.durable.record, self.mirror.view.state, self.units.by_name
         heard = peer is not None and self.liveness.peer_alive(now)
-        backup = self.pair is PairState.PAIRED and not self.durable.owner and bool(units)
+        backup = self.pairing.pair is PairState.PAIRED and not self.durable.owner and bool(units)
         empty = state in (MirrorState.OLD, MirrorState.DOUBT)
         return MirrorFacts(
             told=peer.mirror if heard and peer is not None else None,
@@ -202,7 +204,7 @@ class Sight:
 
     def peer_lost(self, now: float) -> bool:
         """The peer was not heard for the peer-lost time. An owner counts from its last echo, as its lease does."""
-        limit_s = self.timers.peer_lost_s
+        limit_s = self.setup.timers.peer_lost_s
         if self.durable.owner and self.liveness.lease_age_s(now) >= limit_s and not self.liveness.was_late(now):
             return True
         return now - self.liveness.silent_from_s(now) >= limit_s
@@ -217,8 +219,8 @@ class Sight:
             boot=setup.boot,
             config_hash=self.config_hash,
             dilation=setup.dilation,
-            pair=self.pair,
-            record=self.record,
+            pair=self.pairing.pair,
+            record=self.durable.record,
             vms={name: unit.state for name, unit in units.items()},
             machine=setup.machine,
             wants=wants,
@@ -232,7 +234,7 @@ class Sight:
         liveness, saving = self.liveness, self.durable.saving
         return Standing(
             tick=tick,
-            pair=self.pair,
+            pair=self.pairing.pair,
             may_write=self.may_write,
             known=self.known,
             solo=self.solo,
@@ -256,8 +258,8 @@ class Sight:
             me=setup.me,
             peer_id=setup.peer_id,
             machine=setup.machine,
-            record=self.record,
-            peer=self.peer,
+            record=self.durable.record,
+            peer=self.partner.view,
             peer_alive=self.liveness.peer_alive(now),
             peer_lost=lost,
             boot_wait_over=lost and waited_s >= setup.timers.boot_wait_s,

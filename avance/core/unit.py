@@ -212,9 +212,8 @@ class VmUnit:
         elif self.shaken_at is None or before is None or view.suspended != before.suspended:
             self.shaken_at, self.counts, self.stuck_looks = now, 0, 0
 
-    def counted(self, numbers: str) -> None:
-        """Compare the open requests with those that somebody works on: all, at the local disk, at the peer."""
-        every, local, peer = (int(number) for number in numbers.split())
+    def counted(self, every: int, local: int, peer: int) -> None:
+        """Compare all open requests with those that somebody works on: at the local disk, at the peer."""
         self.stuck_looks = self.stuck_looks + 1 if every > local + peer else 0
 
     def next_command(self, around: Circumstances, now: float) -> c.VmCommand | None:

@@ -6,9 +6,11 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from avance.core import alerts, copies
+from avance.core import commands as c
 from avance.core import events as e
 from avance.core.decision import Draft
-from avance.core.model import DiskState, DiskView, NodeId, Outcome, Timers, VmId, VmSpec, VmState
+from avance.core.model import DiskState, DiskView, NodeId, Timers, VmId, VmSpec, VmState
+from avance.core.results import GenerationsRead, InFlightCounted, Result, VolumePrepared
 from avance.core.unit import READS, Circumstances, VmUnit
 
 _SYNCING = ("SyncSource", "SyncTarget")
@@ -62,29 +64,39 @@ class Units:
         if unit.domain_changed(running=event.running, paused=event.paused, never_ran=event.never_ran):
             draft.say(f"the domain of {vm} is gone", alert=alerts.vm_crashed(vm))
 
-    def done(self, event: e.CommandDone, around: Circumstances, draft: Draft, now: float) -> None:
+    def done(
+        self, command: c.VmCommand, result: Result, around: Circumstances, draft: Draft, now: float
+    ) -> None:
         """Note how a command of a VM ended, and give the one that follows at once."""
-        assert event.vm is not None, f"{event.command} belongs to a VM"
-        name, unit = event.vm, self.by_name[event.vm]
-        if event.outcome is not Outcome.OK:
-            draft.say(f"{event.command} for {name} ended {event.outcome}: {event.detail}")
-            if unit.failures == 0 and event.command not in READS:
-                draft.alert(alerts.command_failed(event.command, name, event.detail))
+        name, word, unit = command.vm, type(command).__name__, self.by_name[command.vm]
+        if not result.ok:
+            draft.say(f"{word} for {name} ended {result.outcome}: {result.detail}")
+            if unit.failures == 0 and word not in READS:
+                draft.alert(alerts.command_failed(word, name, result.detail))
         before = unit.state
-        follow = unit.command_done(event.command, event.outcome, around, now)
+        follow = unit.command_done(word, result.outcome, around, now)
         if before is VmState.PROMOTING and unit.state is VmState.STARTING:
             draft.say(f"{name}: this node is the writer now", milestone="disk_promoted")
         if unit.state is VmState.RUNNING and before is VmState.STARTING:
             draft.say(f"{name} runs here", milestone="vm_running", alert=alerts.vm_started(name))
         if follow is not None:
             draft.command(follow)
-        if event.command == "PrepareVolume" and event.detail == "fresh":
-            self.zeroed.add(name)
-            unit.is_new()
-        elif event.outcome is Outcome.OK and event.command in ("PrepareVolume", "ReadGeneration") and event.detail:
-            unit.has_generations(copies.words(event.detail))
-        elif event.outcome is Outcome.OK and event.command == "ReadInFlight" and event.detail:
-            unit.counted(event.detail)
+        self._answered(unit, result)
+
+    def _answered(self, unit: VmUnit, result: Result) -> None:
+        """Note what an answer says of the copy."""
+        match result:
+            case VolumePrepared(fresh=True):
+                self.zeroed.add(unit.spec.name)
+                unit.is_new()
+            case VolumePrepared() | GenerationsRead():
+                if result.ok and result.generations:
+                    unit.has_generations(copies.known(result.generations))
+            case InFlightCounted():
+                if result.ok:
+                    unit.counted(result.every, result.local, result.peer)
+            case _:
+                pass  # the outcome says it all
 
     def mirror_runs(self) -> None:
         """Try again at once what failed for want of a mirror."""

@@ -105,7 +105,7 @@ MUTANTS = (
             Edit(
                 _HOLDINGS,
                 '    if view.connection == "Connected":  # however',
-                "    if sight.record.solo(sight.setup.me) and sight.pair is not PairState.PAIRED:\n"
+                "    if sight.durable.record.solo(sight.setup.me) and sight.pairing.pair is not PairState.PAIRED:\n"
                 '        return False\n    if view.connection == "Connected":  # however',
             ),
         ),

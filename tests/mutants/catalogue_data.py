@@ -27,7 +27,8 @@ MUTANTS = (
             Edit(
                 _RIGHTS,
                 '            draft.say(f"{reason}: the peer is asked for its consent to epoch {self.wants}")\n',
-                '            sight.durable.wish(Wish(consent.given(sight.record, sight.setup.me), "taken"), draft)\n',
+                "            given = consent.given(sight.durable.record, sight.setup.me)\n"
+                '            sight.durable.wish(Wish(given, "taken"), draft)\n',
             ),
         ),
     ),
@@ -132,8 +133,8 @@ MUTANTS = (
         (
             Edit(
                 "avance/core/goal.py",
-                "    if sight.pairing.stopped or (sight.pair",
-                "    if sight.pair is PairState.FENCED or (sight.pair",
+                "    if sight.pairing.stopped or (sight.pairing.pair",
+                "    if sight.pairing.pair is PairState.FENCED or (sight.pairing.pair",
             ),
         ),
     ),

@@ -19,7 +19,7 @@ MUTANTS = (
         (
             Edit(
                 _RIGHTS,
-                "        if sight.solo and sight.record.epoch > 0:\n",
+                "        if sight.solo and sight.durable.record.epoch > 0:\n",
                 "        if sight.solo or sight.durable.taking:\n",
             ),
         ),
@@ -41,8 +41,8 @@ MUTANTS = (
         (
             Edit(
                 _DURABLE,
-                "        if outcome is not Outcome.OK:\n            self.retry_at",
-                "        if outcome is Outcome.FAILED:\n            self.retry_at",
+                "        if not result.ok:\n            self.retry_at",
+                '        if result.outcome == "FAILED":\n            self.retry_at',
             ),
         ),
     ),
@@ -118,7 +118,7 @@ MUTANTS = (
         (
             Edit(
                 _RIGHTS,
-                "            self.lost_at = max(self.lost_at, heard_at_s + sight.timers.peer_lost_s)\n",
+                "            self.lost_at = max(self.lost_at, heard_at_s + sight.setup.timers.peer_lost_s)\n",
                 "            self.lost_at = max(self.lost_at, 0.0)\n",
             ),
         ),
@@ -198,8 +198,8 @@ MUTANTS = (
         (
             Edit(
                 _ARBITRATION,
-                'Answer.GRANTED if words[0] == "granted" else Answer.REFUSED',
-                'Answer.GRANTED if words[0] != "untaught" else Answer.REFUSED',
+                "Answer.GRANTED if result.word is Word.GRANTED else Answer.REFUSED",
+                "Answer.GRANTED if result.word is not Word.UNTAUGHT else Answer.REFUSED",
             ),
         ),
     ),
@@ -253,8 +253,8 @@ MUTANTS = (
         (
             Edit(
                 _ENGINE,
-                "            paired = sight.pair is PairState.PAIRED and not asks\n",
-                "            paired = sight.pair is PairState.PAIRED or asks\n",
+                "            paired = sight.pairing.pair is PairState.PAIRED and not asks\n",
+                "            paired = sight.pairing.pair is PairState.PAIRED or asks\n",
             ),
         ),
     ),
@@ -286,8 +286,8 @@ MUTANTS = (
         (
             Edit(
                 _ARBITRATION,
-                "Power.OFF if event.outcome is Outcome.OK else Power.FAILED",
-                "Power.OFF if event.outcome is not Outcome.UNKNOWN else Power.FAILED",
+                "Power.OFF if result.ok else Power.FAILED",
+                'Power.OFF if result.outcome != "UNKNOWN" else Power.FAILED',
             ),
         ),
     ),
@@ -297,8 +297,8 @@ MUTANTS = (
         (
             Edit(
                 _ARBITRATION,
-                "Power.OFF if event.outcome is Outcome.OK else Power.FAILED",
-                "Power.FAILED if event.outcome is Outcome.FAILED else Power.OFF",
+                "Power.OFF if result.ok else Power.FAILED",
+                'Power.FAILED if result.outcome == "FAILED" else Power.OFF',
             ),
         ),
     ),

@@ -11,7 +11,7 @@ from avance.core.model import Alert, DiskRole, Outcome, PairState, Record
 from avance.core.takeover import Allowed
 from avance.explain import Run, command_words, event_words, summary
 from avance.wire.decision_lines import Before
-from tests.playbook import PRIV, WEB, A, B, in_sync, paired, setup
+from tests.playbook import PRIV, WEB, A, B, ended, in_sync, paired, setup
 
 
 def engine(
@@ -109,8 +109,8 @@ def test_decisions_are_shown_once_and_in_time() -> None:
     [
         (e.Tick(), "Tick"),
         (e.HeartbeatSeen(PRIV, paired(A).peer, 1.0), "HeartbeatSeen on priv0: peer PAIRED, epoch 3 of a"),
-        (e.CommandDone("AskWitness", None, Outcome.OK, "granted 4 a", "w1"), "AskWitness w1 OK (granted 4 a)"),
-        (e.CommandDone("PromoteDisk", WEB, Outcome.FAILED), "PromoteDisk web FAILED"),
+        (ended(c.AskWitness("w1", 4, "n"), Outcome.OK, "granted 4 a"), "AskWitness w1 OK (granted 4 a)"),
+        (ended(c.PromoteDisk(WEB), Outcome.FAILED), "PromoteDisk web FAILED"),
         (e.DiskChanged(WEB, in_sync(DiskRole.PRIMARY)), "web Primary UpToDate/UpToDate Connected"),
         (e.DiskChanged(WEB, None), "web gone"),
         (e.DomainChanged(WEB, running=False), "web does not run"),

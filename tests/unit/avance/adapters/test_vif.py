@@ -7,7 +7,7 @@ from pathlib import Path
 
 from avance.adapters.vif import DomainWires
 from avance.core.model import Outcome
-from avance.ports import Done
+from avance.core.results import Done
 from tests.unit.avance.adapters.lan import lan
 
 

@@ -10,6 +10,7 @@ from avance.core import commands as c
 from avance.core.decision import Draft
 from avance.core.durable import Durable, Held, Saved, Wish
 from avance.core.model import Outcome, PairState, Record, Timers
+from avance.core.results import Done
 from tests.playbook import WEB, A, B
 
 MINE = Record(3, A, boot="m1")
@@ -41,7 +42,7 @@ def test_one_record_is_saved_at_a_time() -> None:
     one.wish(Wish(replace(MINE, epoch=5), "second"), said)
     assert said.commands == [c.SaveRecord(replace(MINE, epoch=4))]
     assert not one.free(100.0)
-    assert one.done(Outcome.OK, "", said, 100.0) == Saved(MINE, replace(MINE, epoch=4))
+    assert one.done(Done(Outcome.OK), said, 100.0) == Saved(MINE, replace(MINE, epoch=4))
     assert one.free(100.0)
     assert said.epoch == 4
 
@@ -51,7 +52,7 @@ def test_a_save_without_success_leaves_either_record(outcome: Outcome) -> None:
     """The right is used only while both records give it; the next try waits for the retry time."""
     one, said = durable(replace(MINE, peer_outdated=True)), draft()
     one.wish(Wish(MINE, "equal again"), said)
-    assert one.done(outcome, "no space", said, 100.0) is None
+    assert one.done(Done(outcome, "no space"), said, 100.0) is None
     assert one.record.peer_outdated
     assert not one.solo
     assert not one.rests(200.0)
@@ -63,7 +64,7 @@ def test_a_right_on_its_way_is_not_a_right() -> None:
     one = durable()
     one.wish(Wish(replace(MINE, epoch=4, peer_outdated=True), "taken"), draft())
     assert (one.taking, one.solo) == (True, False)
-    one.done(Outcome.OK, "", draft(), 100.0)
+    one.done(Done(Outcome.OK), draft(), 100.0)
     assert (one.taking, one.solo) == (False, True)
 
 

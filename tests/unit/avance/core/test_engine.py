@@ -339,8 +339,8 @@ def test_different_nodes_are_never_paired(difference: dict[str, object]) -> None
     book = Playbook(Engine(setup(A), Record(3, A)))
     commands: list[c.Command] = []
     book.hears(e.DiskChanged(WEB, peer_gone(S)))
-    book.hears(e.CommandDone("ReadDomain", WEB, Outcome.OK))
-    book.hears(e.CommandDone("PrepareVolume", WEB, Outcome.OK))
+    book.hears(ended(c.ReadDomain(WEB)))
+    book.hears(ended(c.PrepareVolume(WEB)))
     book.peer = replace(book.peer, **difference)  # type: ignore[arg-type]  # single fields
     book.peer_says()
     for _ in range(100):
@@ -416,9 +416,9 @@ def test_vm_that_always_fails_is_tried_ever_more_rarely() -> None:
         for command in acts(commands):
             if isinstance(command, c.StartDomain):
                 starts += 1
-                commands = book.hears(e.CommandDone("StartDomain", WEB, Outcome.FAILED, "no memory"))
+                commands = book.hears(ended(c.StartDomain(WEB), Outcome.FAILED, "no memory"))
             else:
-                commands = book.hears(e.CommandDone(type(command).__name__, WEB, Outcome.OK))
+                commands = book.hears(ended(command))
             break
         else:
             commands = book.pass_time(0.1, peer_alive=True)

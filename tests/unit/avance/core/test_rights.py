@@ -247,7 +247,7 @@ def test_silent_witness_at_a_lone_boot_is_the_policys_choice(policy: str, starts
     book.pass_time(10.2)
     commands: list[c.Command] = []
     for _ in range(3):
-        commands += book.hears(e.CommandDone("AskWitness", None, Outcome.UNKNOWN, "no answer", "w1"))
+        commands += book.hears(ended(c.AskWitness("w1", 4, "n"), Outcome.UNKNOWN, "no answer"))
     assert ("SaveRecord" in names(commands)) is starts
 
 
@@ -343,11 +343,11 @@ def test_witnesses_are_taught_what_a_pair_agrees_on() -> None:
     """In service the witnesses are taught; `paired` is said only while nothing is being decided."""
     book = paired(A, witnesses=("w1",))
     taught = [one for one in book.pass_time(3.0, peer_alive=True) if isinstance(one, c.TeachWitness)]
-    book.hears(e.CommandDone("TeachWitness", None, Outcome.OK, "taught 3 a", "w1"))
+    book.hears(ended(c.TeachWitness("w1", 3, A, paired=True), Outcome.OK, "taught 3 a"))
     taught += [one for one in book.pass_time(3.0, peer_alive=True) if isinstance(one, c.TeachWitness)]
     assert taught
     assert all(one == c.TeachWitness("w1", 3, A, paired=True) for one in taught)
-    book.hears(e.CommandDone("TeachWitness", None, Outcome.OK, "taught 3 a", "w1"))
+    book.hears(ended(c.TeachWitness("w1", 3, A, paired=True), Outcome.OK, "taught 3 a"))
     assert "TeachWitness" not in names(book.pass_time(20.0)[-50:]), "a node without a right teaches nothing"
 
 

@@ -332,7 +332,7 @@ def count(found: VmUnit, numbers: str, *times_s: float) -> list[c.VmCommand | No
     for now in times_s:
         asked.append(found.next_command(ALONE, now))
         if isinstance(asked[-1], c.ReadInFlight):
-            found.counted(numbers)
+            found.counted(*(int(number) for number in numbers.split()))
             found.command_done("ReadInFlight", Outcome.OK, ALONE, now)
     return asked
 
