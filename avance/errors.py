@@ -3,8 +3,7 @@
 AvanceError
 ├── ConfigError     the site file, a VM definition or a timer set is refused; nothing was changed
 ├── StoreError      the durable record cannot be read; this node must not start VMs
-├── JournalError    a journal cannot be replayed: it has a gap, or is of another version
-└── ControlError    the daemon does not answer, or refuses a request
+└── JournalError    a journal cannot be replayed: it has a gap, or is of another version
 """
 
 from __future__ import annotations
@@ -24,7 +23,3 @@ class StoreError(AvanceError):
 
 class JournalError(AvanceError):
     """A journal cannot be replayed: it has a gap, or is of another version."""
-
-
-class ControlError(AvanceError):
-    """The daemon does not answer, or refuses a request."""

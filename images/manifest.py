@@ -16,7 +16,7 @@ HYPERVISOR_ARGS = (
 )
 KERNEL_ARGS = (
     "console=hvc0 root=/dev/vda quiet loglevel=4 panic=5 mitigations=off random.trust_cpu=on "
-    "cryptomgr.notests ipv6.disable=1"
+    "cryptomgr.notests ipv6.disable=1 tsc=reliable"
 )
 PRODUCT = {
     "status": ["avance", "status", "--json"],

@@ -19,6 +19,7 @@ from avance.core import events as e
 from avance.core.address import Address
 from avance.core.arbitration import Arbitration
 from avance.core.care import Care
+from avance.core.circumstances import Circumstances
 from avance.core.crashloop import CrashLoop
 from avance.core.cure import Cure
 from avance.core.decision import Decision, Draft
@@ -38,7 +39,7 @@ from avance.core.rights import Right
 from avance.core.setup import Setup
 from avance.core.sight import Sight
 from avance.core.takeover import Allowed
-from avance.core.unit import Circumstances, VmUnit
+from avance.core.unit import VmUnit
 from avance.core.units import Units
 
 _JUDGE_ROUNDS_MAX = 4  # what happens can be followed by Save or by more, never by more than these
@@ -381,8 +382,9 @@ class Engine:
     def around(self, vm: VmId, now: float) -> Circumstances:
         """What a VM must know of the pair."""
         sight, leaving = self.sight, bool(self.handover.leaving)
-        consenting = self.right.is_consenting(sight, now)
-        return goal.around(sight, vm, now, leaving=leaving, paused=bool(self.guard.paused), consenting=consenting)
+        asked = self.right.is_asked(sight, now)
+        consenting, paused = asked and self.right.is_consenting(sight, now), bool(self.guard.paused)
+        return goal.around(sight, vm, now, leaving=leaving, paused=paused, asked=asked, consenting=consenting)
 
     def _drive_address(self, draft: Draft, now: float) -> None:
         """Hold the service address where the VMs belong."""

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from avance.core import copies
+from avance.core.circumstances import Circumstances, Goal
 from avance.core.model import LinkState, PairState, VmId
 from avance.core.sight import Sight
-from avance.core.unit import Circumstances, Goal
 
 
 def goal(sight: Sight, now: float, *, leaving: bool, paused: bool) -> Goal:
@@ -24,7 +24,7 @@ def goal(sight: Sight, now: float, *, leaving: bool, paused: bool) -> Goal:
 
 
 def around(
-    sight: Sight, vm: VmId, now: float, *, leaving: bool, paused: bool, consenting: bool
+    sight: Sight, vm: VmId, now: float, *, leaving: bool, paused: bool, asked: bool, consenting: bool
 ) -> Circumstances:
     """Return what a VM must know of the pair."""
     record, peer, owner, saving = sight.durable.record, sight.partner.view, sight.durable.owner, sight.durable.saving
@@ -48,6 +48,8 @@ def around(
         accepted=is_accepted(sight, vm),
         peer_read=bool(theirs.generations),
         target=copies.meets_by_bitmap(unit.generations, theirs.generations),
+        asked=asked,
+        unread=vm in sight.unread,
         unproven=sight.unproven and not owner,
         outdated=record.peer_outdated and not owner,
         peer_attached=copies.is_there(theirs),

@@ -70,7 +70,8 @@ def _better_there(sight: Sight, now: float) -> str | None:
     disks = sight.units.disks()
     unsettled = frozenset(name for name, disk in disks.items() if disk is not None and disk.replication in _SYNCING)
     mine = {name: sight.copy(name) for name in disks}
-    return wanted(Facts(record, peer, disks, mine, unsettled, sight.setup.stays_without_disk))
+    guests = frozenset(name for name, unit in sight.units.by_name.items() if unit.guest)
+    return wanted(Facts(record, peer, disks, mine, unsettled, guests, sight.setup.stays_without_disk))
 
 
 @dataclass(slots=True)  # not frozen, as PairFacts
@@ -78,7 +79,8 @@ class Facts:
     """What the rule may look at; the two nodes are paired, hear each other and hold the same epoch.
 
     `disks`: what DRBD says on this node; `copies`: what it says of its copies. `unsettled`: volumes whose disk may
-    still be on its way (a start, a synchronisation). `stays`: the site wants VMs to go on over the link while it works.
+    still be on its way (a start, a synchronisation). `guests`: volumes whose disk here is lost, and whose writes since
+    then all went to the peer's copy. `stays`: the site wants VMs to go on over the link while it works.
     """
 
     record: Record
@@ -86,6 +88,7 @@ class Facts:
     disks: dict[VmId, DiskView | None]
     copies: dict[VmId, Copy]
     unsettled: frozenset[VmId]
+    guests: frozenset[VmId]
     stays: bool
 
 
@@ -112,10 +115,12 @@ def _has_everything(facts: Facts, vm: VmId) -> bool:
     """The peer's copy is called outdated, by the record or by DRBD, but it has every write that was acknowledged here.
 
     This happens when this node took the right and lost its disk before it wrote alone. The peer then has the generation
-    of this node's disk (core/copies.py). Otherwise the right stays here, and the service waits for this node's disk.
+    of this node's disk (core/copies.py), or DRBD was connected when the disk was lost: then the peer's copy has taken
+    each write. Otherwise the right stays here, and the service waits for this node's disk.
     """
     mine, theirs = facts.copies[vm], copies.peer_copy(facts.peer, vm)
-    if not copies.is_there(mine) or not copies.holds(theirs.generations, mine.generations):
+    held = copies.is_there(mine) and copies.holds(theirs.generations, mine.generations)
+    if not held and vm not in facts.guests:
         return False
     if not copies.is_ours(copies.newest(facts.record, vm), theirs.generations):
         return False

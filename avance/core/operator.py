@@ -43,9 +43,15 @@ def _override(event: e.OperatorAsked, sight: Sight) -> Order | Refusal:
     peer_id = sight.setup.peer_id
     if event.node != peer_id:
         return Refusal(f"type the name of the node that is off for certain: {peer_id}")
-    if sight.pair is not PairState.WAITING and sight.pair is not PairState.STARTING:
+    if not _waits(sight):
         return Refusal(f"this node is {sight.pair}; an override is only possible while it waits for its peer")
     return Order.OVERRIDE
+
+
+def _waits(sight: Sight) -> bool:
+    """This node waits for its peer: for its word, or, as an owner alone, for a copy that is better than its own."""
+    doubtful = sight.pair is PairState.ALONE and bool(sight.behind) and not sight.may_write
+    return doubtful or sight.pair in (PairState.WAITING, PairState.STARTING)
 
 
 def _keep(event: e.OperatorAsked, sight: Sight) -> Order | Wish | Refusal:

@@ -13,7 +13,7 @@ from avance.core.arbitration import Arbitration
 from avance.core.decision import Draft
 from avance.core.durable import Wish
 from avance.core.fence import CONSENTED_CODE, DENIED_CODE
-from avance.core.model import DiskState, LinkState, PairState, Record
+from avance.core.model import DiskState, LinkState, PairState, Record, VmId
 from avance.core.sight import Sight
 from avance.core.takeover import Power
 
@@ -39,13 +39,17 @@ class Right:
 
     # ------------------------------------------------------------ consent
 
-    def is_consenting(self, sight: Sight, now: float) -> bool:
+    def is_asked(self, sight: Sight, now: float) -> bool:
         """This backup hears the owner, who asks for its consent, and it is not about to take over itself."""
         peer = sight.partner.view
         if peer is None or peer.wants == 0 or self.granted is not None:
             return False
         asked = consent.asked(sight.durable.record, peer, sight.pairing.pair, may_write=sight.may_write)
-        return asked and sight.liveness.peer_alive(now) and _owner_is_good(sight)
+        return asked and sight.liveness.peer_alive(now)
+
+    def is_consenting(self, sight: Sight, now: float) -> bool:
+        """This backup is asked for its consent, and the owner's copy is good."""
+        return self.is_asked(sight, now) and all(_owner_is_good(sight, name) for name in sight.units.by_name)
 
     def consents(self, sight: Sight, now: float) -> Wish | None:
         """As the backup: give the consent that the owner asks for, when nothing here can be promoted any more."""
@@ -150,7 +154,11 @@ class Right:
             return lost
         if pair is PairState.PAIRED and self.wants and now >= self.wants_from_s + sight.setup.timers.consent_s:
             return takeover.Situation.NO_CONSENT
-        return lost if self.override and not sight.solo else None
+        if not self.override:
+            return None
+        record = sight.durable.record
+        doubtful = bool(sight.behind) and record.chosen != record.epoch  # not vouched for yet
+        return lost if not sight.solo or doubtful else None
 
     def _heard_again(self, sight: Sight) -> None:
         """After anything was heard of the peer, a backup waits anew: it may have echoed it, and so renewed the lease.
@@ -221,7 +229,7 @@ class Right:
             unheard=by_policy and peer is None,
             searched=by_policy and peer is not None and peer.pair is PairState.WAITING,
             override=self.override,
-            behind=sight.behind,
+            behind=sight.behind | sight.unread,
             unelected=bool(setup.witnesses) and not record.arbiters,
         )
 
@@ -259,18 +267,28 @@ class Right:
         return not asks and self.arbitration.at_rest
 
 
-def _owner_is_good(sight: Sight) -> bool:
-    """The right is given to a peer that says that its copy is good, and of the newest data that is known here."""
-    record, peer = sight.durable.record, sight.partner.view
-    for name, unit in sight.units.by_name.items():
-        if not sight.is_good(name):
-            if not copies.peer_is_vouched(record, peer, name):
-                return False
-            continue
-        seen = DiskState.UNKNOWN if unit.disk is None else unit.disk.peer_disk
-        if not copies.peer_is_good(record, peer, name) or seen in (DiskState.DISKLESS, DiskState.FAILED):
-            return False
-    return True
+def _owner_is_good(sight: Sight, name: VmId) -> bool:
+    """The right is given to a peer that says that its copy is good, and of the newest data that is known here.
+
+    The newest data can be this node's own: an owner whose disk was lost writes to the copy here, and begins a
+    generation that no daemon may have noted yet. So this copy's generation is read after the connection has ended.
+    """
+    unit, record, peer = sight.units.by_name[name], sight.durable.record, sight.partner.view
+    mine, theirs = sight.copy(name), copies.peer_copy(peer, name)
+    good, seen = copies.is_good(record, name, mine), unit.disk
+    if not good and not copies.peer_is_vouched(record, peer, name):
+        return False
+    if good and not copies.peer_is_good(record, peer, name):
+        return False
+    if good and seen is not None and seen.peer_disk in (DiskState.DISKLESS, DiskState.FAILED):
+        return False
+    if seen is None or not (good or seen.disk is DiskState.OUTDATED):
+        return True
+    if seen.connection != "Connected" and not unit.read_apart:
+        return False
+    if good:
+        return copies.holds(theirs.generations, mine.generations)
+    return not copies.descends(theirs.generations, mine.generations)
 
 
 def _replication_lost(sight: Sight, now: float, *, waiting: bool) -> str | None:

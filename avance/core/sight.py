@@ -145,6 +145,12 @@ class Sight:
         units, unproven = self.units.by_name, self.unproven
         return frozenset(name for name, unit in units.items() if unproven or self._is_behind(name, unit))
 
+    @property
+    def unread(self) -> frozenset[VmId]:
+        """The volumes whose copy may be another one than the record knows, until its generation has been read."""
+        record, units = self.durable.record, self.units.by_name
+        return frozenset(name for name, unit in units.items() if unit.unread and copies.newest(record, name))
+
     def _is_behind(self, name: VmId, unit: VmUnit) -> bool:
         record = self.durable.record
         if unit.serves:

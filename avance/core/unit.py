@@ -6,62 +6,13 @@ At most one command per VM is in flight (`busy`); its outcome is the next event.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from enum import StrEnum
 
 from avance.core import commands as c
 from avance.core import copies
 from avance.core import vm as table
+from avance.core.circumstances import Circumstances, Goal
 from avance.core.consent import must_disconnect, released
 from avance.core.model import Copy, DiskRole, DiskState, DiskView, Outcome, PairState, VmSpec, VmState
-
-
-class Goal(StrEnum):
-    """What the pair wants of the VMs on this node."""
-
-    RUN = "RUN"
-    STOP = "STOP"
-    HOLD = "HOLD"
-
-
-@dataclass(slots=True)  # not frozen, as PairFacts
-class Circumstances:
-    """What a unit must know of the pair to choose its next command.
-
-    `solo`: this node alone may write. `consenting`: the owner asks this backup to let go of its copy. `replicate`: the
-    private link carries, and the peer is stable enough to be synchronised. `cut`: the private link is down.
-    `keep`: the epoch under whose name a copy is kept, because an operator gives this node's version up; 0 for none.
-    `discard`: this version has been given up. `leaving`: the VMs are being handed over. `unproven`: this backup's
-    mirror may lack its last writes. `behind`: this node's copy must not be served. `peer_good`: the peer's may.
-    `outdated`: the owner has written, or may have, without this backup's copy. `peer_attached`: the peer has
-    a disk, good or not. `giving`: the record that hands the VMs over is on its way to the disk.
-    `related`: the two copies have a generation in common.
-    `accepted`: the disk is ours, or the peer knows its data, so it may be attached. `peer_read`: the generations of
-    the peer's copy are known. `target`: they show that DRBD will take this copy as the target of a resynchronisation.
-    """
-
-    goal: Goal
-    pair: PairState
-    both_fresh: bool
-    i_am_owner: bool
-    retry_s: float
-    solo: bool
-    consenting: bool
-    replicate: bool
-    cut: bool
-    keep: int
-    discard: bool
-    leaving: bool
-    behind: bool
-    peer_good: bool
-    accepted: bool
-    peer_read: bool
-    target: bool
-    unproven: bool = False
-    outdated: bool = False
-    peer_attached: bool = True
-    giving: bool = False
-    related: bool = True
-
 
 # A backup without a disk replicates nothing. If it connected all the same, its end would freeze the owner's I/O anew.
 _GONE = (DiskState.DISKLESS, DiskState.FAILED)
@@ -108,6 +59,8 @@ class VmUnit:
     untouched: bool = False  # its machine has just started, and nothing has been started here since
     half_made: bool = False  # a creation did not end well, and nobody has seen since that the VM works, or is gone
     held_apart: bool = False  # the disk was seen there since DRBD is not connected: what is written since is on it
+    read_apart: bool = False  # the generations were read since DRBD is not connected: they stay as they are
+    guest: bool = False  # the disk is lost, and each write since then went to the peer's copy, which was whole
     generations: tuple[str, ...] = ()  # of the local copy, the current one first; empty when they are not known
     resynced: bool = False  # this copy has been the target of a resynchronisation since it was behind
     changed_at: float = 0.0
@@ -151,6 +104,12 @@ class VmUnit:
         """This node has looked whether the VM runs, and what DRBD says of its disk."""
         return self.disk_known and (self.looked or self.untouched)
 
+    @property
+    def unread(self) -> bool:
+        """The copy is there, it is not being served, and this run of the daemon does not know its generation."""
+        there = self.disk is not None and self.disk.disk in (*_GOOD, DiskState.OUTDATED)
+        return there and not self.serves and not self.generations
+
     def comes_up(self, now: float, retry_s: float) -> bool:
         """A command may be bringing the copy up: it is in flight, or DRBD has said nothing yet of what it attached."""
         attached = self.settled == ("AttachDisk", self.disk) and now < self.settled_at + retry_s
@@ -165,6 +124,7 @@ class VmUnit:
     def forget_disk(self) -> None:
         """Nobody says any more what DRBD has."""
         self.disk_known, self.disk = False, None
+        self.connected()  # DRBD may have connected since, and let go again
 
     def disk_changed(self, view: DiskView | None, now: float) -> DiskView | None:
         """Note what DRBD says; returns what it had said before."""
@@ -172,7 +132,7 @@ class VmUnit:
         if before != view:
             self.changed_at, self.read_for = now, None  # the same again later need not be the same generation
             self.shaken(before, now)
-            self.apart()
+            self.connected()
         if view is not None and view.replication == "SyncTarget":
             self.resynced, self.generations = True, ()  # what it had is being replaced; it is read again
         return before
@@ -193,13 +153,21 @@ class VmUnit:
         """Without a mirror nothing could be prepared; there is one now."""
         self.failures = 0 if not self.prepared else self.failures
 
-    def apart(self) -> None:
-        """Note that the disk was still there after the connection had ended; once it is lost, nobody can tell."""
+    def connected(self) -> None:
+        """Note what the connection says of the two copies; nobody can tell later.
+
+        A disk that was still there after the connection had ended holds what is written since. A writer without a disk
+        writes to the peer's copy only, so that copy has each write that was acknowledged, also after the connection.
+        """
         view = self.disk
         if view is None or view.connection == "Connected":
-            self.held_apart = False
+            self.held_apart = self.read_apart = False
         elif view.disk in _GOOD:
             self.held_apart = True
+        if view is None or view.disk not in _GONE:
+            self.guest = False
+        elif view.connection == "Connected":
+            self.guest = view.peer_disk is DiskState.UP_TO_DATE
 
     def shaken(self, before: DiskView | None, now: float) -> None:
         """Note a change after which DRBD may have lost a request of the VM (decision 0017).
@@ -272,12 +240,13 @@ class VmUnit:
             return c.DisconnectDisk(self.spec.name)
         if around.keep and not self.kept and not connected and disk.role is not DiskRole.PRIMARY:
             return c.KeepCopy(self.spec.name, around.keep)
-        if disk.connection == "Connected" and around.cut and around.solo and around.pair is PairState.PAIRED:
+        needless = around.cut and around.solo and disk.disk in _GOOD  # without a disk the peer's copy is the only one
+        if disk.connection == "Connected" and needless and around.pair is PairState.PAIRED:
             return c.DisconnectDisk(self.spec.name)  # the peer consented: DRBD need not find out by its own time-out
         return None
 
     def _connecting(self, disk: DiskView, around: Circumstances) -> c.VmCommand | None:
-        if around.pair is not PairState.PAIRED or around.consenting:
+        if around.pair is not PairState.PAIRED or around.consenting or self._is_questioned(around):
             return None
         if around.unproven and not self.invalidated and disk.connection == "StandAlone" and disk.disk in _HELD:
             # DRBD would fetch what it noted here, and part of that may lie on the half that was lost: so it takes all.
@@ -312,19 +281,32 @@ class VmUnit:
         return c.ConnectDisk(self.spec.name, discard=around.discard)
 
     def _reading(self, around: Circumstances, now: float) -> c.VmCommand | None:
-        """Read the generations again when what DRBD says has changed and lasts, and nothing is urgent."""
+        """Read the generations again when what DRBD says has changed and lasts, and nothing is urgent.
+
+        They are read at once where a right depends on them: when this daemon does not know them at all, and when the
+        peer asks for consent to go on with its own copy.
+        """
         disk = self.disk
         if disk is None or disk.disk in (*_GONE, DiskState.ATTACHING, DiskState.NEGOTIATING) or disk.suspended:
             return None
         if disk.disk is DiskState.INCONSISTENT or disk.replication == "SyncTarget":
             return None  # while a copy is filled, DRBD gives it an identifier that says nothing
         met = around.pair is PairState.PAIRED and disk.connection == "Connected"
-        if not met and not (around.solo and self.state is VmState.RUNNING):
+        soon = around.unread or self._is_questioned(around)
+        if not (met or soon or (around.solo and self.state is VmState.RUNNING)):
             return None
-        if disk == self.read_for or now < self.changed_at + around.retry_s / 2 or now < self.read_at + around.retry_s:
+        tried = self.read_at >= self.changed_at or not soon
+        if disk == self.read_for or (tried and now < self.read_at + around.retry_s):
+            return None
+        if not soon and now < self.changed_at + around.retry_s / 2:
             return None
         self.read_for, self.read_at = disk, now
         return c.ReadGeneration(self.spec.name)
+
+    def _is_questioned(self, around: Circumstances) -> bool:
+        """The peer asks for consent, and it is not known yet whether this copy has writes that the peer's lacks."""
+        apart = self.disk is not None and self.disk.connection != "Connected"
+        return around.asked and apart and not self.read_apart
 
     def _counting(self, around: Circumstances, now: float) -> c.VmCommand | None:
         """Look for a while after each change at the connection whether a request of the running VM never ends."""
@@ -350,7 +332,8 @@ class VmUnit:
             return self._take(table.Trigger.RETRY)
         disk = self.disk
         if around.goal is Goal.RUN and self.state is VmState.STANDBY:
-            return self._take(table.Trigger.RUN) if disk is not None and _usable(disk, around) else None
+            fit = disk is not None and _usable(disk, around) and not (around.solo and around.unread)
+            return self._take(table.Trigger.RUN) if fit else None
         if around.goal is Goal.STOP:
             writer = disk is not None and disk.role is DiskRole.PRIMARY
             if self.state is VmState.RUNNING or (self.state is VmState.STANDBY and writer):
@@ -369,8 +352,9 @@ class VmUnit:
         assert self.busy == done, f"{done} ended for {self.spec.name}, but {self.busy} was in flight"
         self.busy = None
         if done in READS:
-            if done == "ReadGeneration" and outcome is not Outcome.OK:
-                self.read_for = None
+            if done == "ReadGeneration":
+                self.read_for = self.read_for if outcome is Outcome.OK else None
+                self.read_apart = self.read_for is not None and self.read_for.connection != "Connected"
             return None  # it changes nothing, and nothing else waits because it failed
         if outcome is not Outcome.OK:
             self.failures, self.failing, self.failed_at = self.failures + 1, done, now

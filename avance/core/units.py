@@ -8,10 +8,11 @@ from dataclasses import dataclass, field
 from avance.core import alerts, copies
 from avance.core import commands as c
 from avance.core import events as e
+from avance.core.circumstances import Circumstances
 from avance.core.decision import Draft
 from avance.core.model import DiskState, DiskView, NodeId, Timers, VmId, VmSpec, VmState
 from avance.core.results import GenerationsRead, InFlightCounted, Result, VolumePrepared
-from avance.core.unit import READS, Circumstances, VmUnit
+from avance.core.unit import READS, VmUnit
 
 _SYNCING = ("SyncSource", "SyncTarget")
 

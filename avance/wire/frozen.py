@@ -15,6 +15,7 @@ from avance.core import (
     address,
     arbitration,
     care,
+    circumstances,
     commands,
     crashloop,
     cure,
@@ -43,8 +44,8 @@ from avance.core import (
 from avance.parsed import Json
 
 _MODULES: tuple[ModuleType, ...] = (
-    address, arbitration, care, commands, crashloop, cure, decision, durable, engine, events, fence, guard,
-    handover, liveness, mirror, model, pair, pairing, partner, pause, rights, setup, sight, takeover, unit, units,
+    address, arbitration, care, circumstances, commands, crashloop, cure, decision, durable, engine, events, fence,
+    guard, handover, liveness, mirror, model, pair, pairing, partner, pause, rights, setup, sight, takeover, unit, units,
     vm,
 )  # fmt: skip
 _CLASSES: dict[str, type] = {

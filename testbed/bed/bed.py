@@ -112,7 +112,7 @@ class Bed:
             self.options.artefacts.mkdir(parents=True, exist_ok=True)
             if not self.options.keep_disks:
                 stack.callback(shutil.rmtree, self.options.artefacts / "disks", ignore_errors=True)
-            self.credentials = await ensure_credentials(self.options.cache, say=self.progress.say)
+            self.credentials = ensure_credentials(self.options.cache, say=self.progress.say)
             artefacts = self.options.artefacts
             world = World(
                 self.image, self.options.site, Place(self.sockets, artefacts, artefacts / "disks"),

@@ -51,7 +51,6 @@ PACKAGES = (
     HostPackage("mmdebstrap", "builds the root file system of a node", ("mmdebstrap",)),
     HostPackage("e2fsprogs", "puts the root file system into an image without mounting", ("mke2fs", "debugfs")),
     HostPackage("uidmap", "lets mmdebstrap work without root", ("newuidmap",)),
-    HostPackage("openssl", "makes the certificate of the service centre", ("openssl",)),
     HostPackage("python3-venv", "makes the virtual environment"),
     HostPackage("ca-certificates", "lets pip and npm check who they talk to"),
     HostPackage("make", "runs the targets", ("make",)),

@@ -143,7 +143,8 @@ def _device_args(spec: MachineSpec) -> list[str]:
             "-device",
             f"virtio-net-pci,id={nic.name},netdev=net-{nic.name},mac={nic.mac},romfile=,addr={slot:#x}",
         ]
-    argv += ["-device", f"virtio-serial-pci,id=ports,addr={SERIAL_SLOT:#x}"]
+    # Each port that could be there costs QEMU's main loop two more files to poll at each turn (31 by default).
+    argv += ["-device", f"virtio-serial-pci,id=ports,addr={SERIAL_SLOT:#x},max_ports={len(PORTS) + 1}"]
     for number, (purpose, port) in enumerate(PORTS.items(), start=1):
         argv += _chardev(spec, purpose)
         argv += ["-device", f"virtserialport,bus=ports.0,nr={number},chardev={purpose},name={port}"]

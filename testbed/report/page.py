@@ -16,6 +16,7 @@ import json
 import re
 import shutil
 import sys
+import uuid
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass
@@ -30,7 +31,8 @@ from testbed.report import story
 from testbed.report.story import FaultBar
 from testbed.site import ROOT
 
-GENERATE_LIMIT_S = 120  # 1000 results take 5 s
+GENERATE_LIMIT_S = 120  # 6000 results take 5 s
+HISTORY_RUNS = 20  # a run with 6000 results takes 2 MB of it
 ATTACHMENT_TYPES = {
     ".png": "image/png",
     ".json": "application/json",
@@ -172,13 +174,39 @@ def environment_properties(environment: Mapping[str, object]) -> str:
     return "".join(f"{key}={value}\n" for key, value in escaped)
 
 
-def tool_config(name: str, out_dir: Path, categories: Sequence[Category] = CATEGORIES) -> dict[str, object]:
-    """The configuration of the report tool: one file, everything unfolded, the categories."""
+def write_result(
+    results_dir: Path, name: str, status: str, message: str, *, log: Path | None, began_s: float, ended_s: float
+) -> None:
+    """Adds the result of something that is no test, with its output; `status` is passed, failed or skipped.
+
+    Times are seconds since 1970. The layout is that of the Allure results, version 2.
+    """
+    assert status in ("passed", "failed", "skipped"), status
+    fields: dict[str, object] = {
+        "uuid": str(uuid.uuid4()), "historyId": f"stage {name}", "testCaseId": f"stage {name}", "name": name,
+        "fullName": f"make {name}", "status": status, "stage": "finished", "start": int(began_s * 1000),
+        "stop": int(ended_s * 1000), "statusDetails": {"message": message},
+        "labels": [{"name": "parentSuite", "value": "stages"}, {"name": "framework", "value": "make"}],
+    }  # fmt: skip
+    if log is not None:
+        source = f"{fields['uuid']}-attachment.txt"
+        (results_dir / source).write_text(
+            _TERMINAL_CODES.sub("", log.read_text(encoding="utf-8", errors="replace")), encoding="utf-8"
+        )
+        fields["attachments"] = [{"name": log.name, "source": source, "type": "text/plain"}]
+    (results_dir / f"{fields['uuid']}-result.json").write_text(json.dumps(fields), encoding="utf-8")
+
+
+def tool_config(
+    name: str, out_dir: Path, categories: Sequence[Category] = CATEGORIES, *, history: Path | None = None
+) -> dict[str, object]:
+    """The configuration of the report tool: one file, everything unfolded, the categories, the runs before this one."""
     for category in categories:
         assert "(?" not in category.message, f"{category.name}: a regular expression flag crashes the report tool"
     return {
         "name": name,
         "output": str(out_dir),
+        **({} if history is None else {"historyPath": str(history), "historyLimit": HISTORY_RUNS}),
         "plugins": {
             "awesome": {
                 "options": {
@@ -234,9 +262,11 @@ async def generate(
     environment: Mapping[str, object],
     timeout_s: float = GENERATE_LIMIT_S,
     name: str = "Avance test bed",
+    history: Path | None = None,
 ) -> Path:
     """Turns recorded results into OUT_DIR/index.html, a single file that opens without any network; returns its path.
 
+    `history` is a file with the runs before this one, which is added to it; what a test was before is then shown.
     Raises HostError when the tool is missing or fails, TestbedError when there are no results or the page is unusable.
     """
     results_dir, out_dir = results_dir.resolve(), out_dir.resolve()
@@ -249,7 +279,7 @@ async def generate(
     shutil.rmtree(work, ignore_errors=True)
     work.mkdir(parents=True)
     config, made = work / "config.json", work / "made"
-    config.write_text(json.dumps(tool_config(name, made), indent=2))
+    config.write_text(json.dumps(tool_config(name, made, history=history), indent=2))
     argv += ["generate", str(results_dir), "--config", str(config), "--output", str(made)]
     done = await process.run(argv, timeout_s=timeout_s, cwd=work)
     publish(made / "index.html", out_dir / "index.html", f"{done.stdout}\n{done.stderr}")

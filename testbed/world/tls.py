@@ -2,7 +2,8 @@
 
 Nodes restored from a snapshot have an old wall clock, so the certificate must be older than the snapshot: it is
 backdated, valid for ten years, and its `fingerprint` belongs into the key of every snapshot. It must never publish a
-half-made set of files, and never keep the authority's own key: nothing else may ever be signed with it.
+half-made set of files, and never keep the authority's own key: nothing else may ever be signed with it. The only file
+that imports cryptography (docs/decisions/0021-libraries-of-the-checks.md).
 """
 
 from __future__ import annotations
@@ -15,48 +16,21 @@ import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from ipaddress import ip_address
 from pathlib import Path
 
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+
 from testbed.errors import HostError
-from testbed.process import run
 
 CENTRE_ADDRESS = "10.77.0.4"
 AUTHORITY, CERTIFICATE, KEY = "authority.pem", "server.pem", "server.key"
 BACKDATED = timedelta(days=2)
 VALID = timedelta(days=3652)
-OPENSSL_S = 20.0
-
-_CONFIG = """
-[ca]
-default_ca = site
-[site]
-database = {directory}/index.txt
-new_certs_dir = {directory}
-unique_subject = no
-rand_serial = yes
-default_md = sha256
-policy = any
-x509_extensions = server
-[any]
-commonName = supplied
-[req]
-distinguished_name = name
-prompt = no
-[name]
-commonName = Service centre of the test bed
-[authority]
-basicConstraints = critical, CA:TRUE, pathlen:0
-keyUsage = critical, keyCertSign
-subjectKeyIdentifier = hash
-[server]
-basicConstraints = critical, CA:FALSE
-keyUsage = critical, digitalSignature
-extendedKeyUsage = serverAuth
-subjectKeyIdentifier = hash
-authorityKeyIdentifier = keyid
-subjectAltName = IP:{address}
-"""
-
 
 @dataclass(frozen=True)
 class Credentials:
@@ -79,7 +53,7 @@ class Credentials:
         return ssl.create_default_context(cafile=str(self.authority))
 
 
-async def ensure_credentials(cache: Path, *, address: str = CENTRE_ADDRESS, say: Callable[[str], None]) -> Credentials:
+def ensure_credentials(cache: Path, *, address: str = CENTRE_ADDRESS, say: Callable[[str], None]) -> Credentials:
     """Give the credentials in `<cache>/service-centre/`, making them when they are missing or unusable.
 
     Two callers at once are safe; both get the set that was published first. `say` gets a sentence when files are made.
@@ -91,11 +65,11 @@ async def ensure_credentials(cache: Path, *, address: str = CENTRE_ADDRESS, say:
     work = _work_directory(cache)
     try:
         made = work / "made"
-        await _make(work, made, address)
+        _make(made, address)
         fresh = _damage(made, address)
         if fresh is not None:
             raise HostError(
-                f"openssl made an unusable certificate: {fresh}. Nothing was kept. Check openssl and the host's clock."
+                f"The new certificate cannot be used: {fresh}. Nothing was kept. Check the host's clock."
             )
         damage = _damage(directory, address)  # another process may have published meanwhile
         if damage is not None:
@@ -175,34 +149,57 @@ def _handshake(client: ssl.SSLContext, server: ssl.SSLContext, address: str) -> 
         raise ssl.SSLError("the handshake did not come to an end")
 
 
-def _prepare(work: Path, made: Path, address: str) -> Path:
+def _make(made: Path, address: str) -> None:
+    authority_key, key = (ec.generate_private_key(ec.SECP256R1()) for _ in range(2))  # cheap: a client is emulated
+    authority = _signed("Authority of the test bed", authority_key.public_key(), authority_key, None)
+    server = _signed(address, key.public_key(), authority_key, authority)
     made.mkdir(mode=0o700)
-    (work / "index.txt").touch()
-    config = work / "openssl.cnf"
-    config.write_text(_CONFIG.format(directory=work, address=address))
-    return config
-
-
-async def _make(work: Path, made: Path, address: str) -> None:
-    config = _prepare(work, made, address)
-    now = datetime.now(UTC)
-    dates = [f"{moment:%Y%m%d%H%M%SZ}" for moment in (now - BACKDATED, now + VALID)]
-    authority_key = work / "authority.key"  # stays in the work directory, which is removed
-    # `ca` and not `x509`: only it can set the first day of validity in OpenSSL 3.0
-    for subject, key, output, extra in (
-        ("Authority of the test bed", authority_key, made / AUTHORITY, ["-selfsign", "-extensions", "authority"]),
-        (address, made / KEY, made / CERTIFICATE, ["-cert", str(made / AUTHORITY), "-extensions", "server"]),
-    ):
-        request = work / "request.pem"
-        curve = ["-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:P-256"]  # cheap: the client's side is emulated
-        await _openssl("genpkey", *curve, "-out", str(key))
-        key.chmod(0o600)
-        names = ["-config", str(config), "-subj", f"/CN={subject}"]
-        await _openssl("req", "-new", *names, "-key", str(key), "-out", str(request))
-        files = ["-config", str(config), "-keyfile", str(authority_key), "-in", str(request), "-out", str(output)]
-        await _openssl("ca", "-batch", "-notext", "-startdate", dates[0], "-enddate", dates[1], *files, *extra)
+    (made / AUTHORITY).write_bytes(authority.public_bytes(Encoding.PEM))
+    (made / CERTIFICATE).write_bytes(server.public_bytes(Encoding.PEM))
+    (made / KEY).touch(mode=0o600)  # before it has contents
+    (made / KEY).write_bytes(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
     for path in (made / AUTHORITY, made / CERTIFICATE, made / KEY, made):
         _sync(path)
+
+
+def _signed(
+    subject: str,
+    key: ec.EllipticCurvePublicKey,
+    signer: ec.EllipticCurvePrivateKey,
+    issuer: x509.Certificate | None,
+) -> x509.Certificate:
+    """A certificate: without an issuer that of the authority itself, otherwise that of a server at this address."""
+    now = datetime.now(UTC)
+    constraints = x509.BasicConstraints(ca=issuer is None, path_length=0 if issuer is None else None)
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, subject)])
+    builder = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name if issuer is None else issuer.subject)
+        .public_key(key)
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - BACKDATED)
+        .not_valid_after(now + VALID)
+        .add_extension(constraints, critical=True)
+        .add_extension(_usage(is_authority=issuer is None), critical=True)
+        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key), critical=False)
+    )
+    if issuer is not None:
+        of_issuer = x509.AuthorityKeyIdentifier.from_issuer_public_key(signer.public_key())
+        names = x509.SubjectAlternativeName([x509.IPAddress(ip_address(subject))])
+        builder = (
+            builder.add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
+            .add_extension(of_issuer, critical=False)
+            .add_extension(names, critical=False)
+        )
+    return builder.sign(signer, hashes.SHA256())
+
+
+def _usage(*, is_authority: bool) -> x509.KeyUsage:
+    return x509.KeyUsage(
+        digital_signature=not is_authority, key_cert_sign=is_authority, content_commitment=False, crl_sign=False,
+        key_encipherment=False, data_encipherment=False, key_agreement=False, encipher_only=False, decipher_only=False,
+    )  # fmt: skip
 
 
 def _sync(path: Path) -> None:
@@ -211,7 +208,3 @@ def _sync(path: Path) -> None:
         os.fsync(fd)
     finally:
         os.close(fd)
-
-
-async def _openssl(*arguments: str) -> None:
-    await run(["openssl", *arguments], timeout_s=OPENSSL_S)

@@ -17,7 +17,7 @@ MUTANTS = (
         "consent-without-good-copy",
         "a backup gives up the only good copy for an owner whose own copy is gone, and that owner asks for it",
         (
-            Edit(_RIGHTS, "peer_alive(now) and _owner_is_good(sight)\n", "peer_alive(now)\n"),
+            Edit(_RIGHTS, " and all(_owner_is_good(sight, name) for name in sight.units.by_name)", ""),
             Edit(_RIGHTS, "    if any(not sight.is_good(name)", "    if any(False"),
             Edit(
                 "avance/core/consent.py",
@@ -127,7 +127,7 @@ MUTANTS = (
         "handed-over-without-everything",
         "an owner that wrote alone gives the right to a peer that was left behind, when its own disk is lost",
         (
-            Edit(_HANDED, "    if not copies.is_there(mine) or not copies.holds(theirs", "    if False and (theirs"),
+            Edit(_HANDED, "    if not held and vm not in facts.guests:", "    if False:"),
             Edit(_HANDED, "    if not copies.is_ours(copies", "    if False and not copies.is_ours(copies"),
         ),
     ),
@@ -150,5 +150,44 @@ MUTANTS = (
         "unknown-attach-forgotten",
         "the right is handed over although an attach whose outcome is not known may still come",
         (Edit(_UNIT, "        if outcome is not Outcome.FAILED and", "        if outcome is Outcome.OK and"),),
+    ),
+    Mutant(
+        "consent-before-reading",
+        "a backup consents by the generation that it read before the connection ended; its own copy may be newer",
+        (Edit(_RIGHTS, "and not unit.read_apart:\n        return False\n", "and False:\n        return False\n"),),
+    ),
+    Mutant(
+        "newer-data-of-its-own-forgotten",
+        "a backup consents to an owner whose copy lacks what this backup's copy has",
+        (
+            Edit(
+                _RIGHTS,
+                "        return copies.holds(theirs.generations, mine.generations)\n",
+                "        return True\n",
+            ),
+        ),
+    ),
+    Mutant(
+        "unread-disk-promoted",
+        "a disk that the daemon found attached is served before anybody has read which data it holds",
+        (
+            Edit(_RIGHTS, "behind=sight.behind | sight.unread,", "behind=sight.behind,"),
+            Edit(_UNIT, " and not (around.solo and around.unread)", ""),
+        ),
+    ),
+    Mutant(
+        "guest-leaves-its-host",
+        "a lone owner without a disk disconnects from the only good copy, because its heartbeats do not arrive",
+        (Edit(_UNIT, "around.solo and disk.disk in _GOOD  # without", "around.solo  # without"),),
+    ),
+    Mutant(
+        "guest-keeps-the-right",
+        "a lone owner without a disk keeps the right although the peer's copy has taken each of its writes",
+        (Edit(_HANDED, "    if not held and vm not in facts.guests:", "    if not held:"),),
+    ),
+    Mutant(
+        "broken-stream-remembered",
+        "what DRBD said before its stream of events broke still counts as what happened since",
+        (Edit(_UNIT, "self.connected()  # DRBD may", "pass  # DRBD may"),),
     ),
 )

@@ -99,8 +99,8 @@ MUTANTS = (
         (
             Edit(
                 _UNIT,
-                "        if around.pair is not PairState.PAIRED or around.consenting:\n",
-                "        if around.consenting:\n",
+                "        if around.pair is not PairState.PAIRED or around.consenting or",
+                "        if around.consenting or",
             ),
         ),
     ),

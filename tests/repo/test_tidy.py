@@ -27,7 +27,7 @@ def test_python_files_keep_the_rules() -> None:
     assert not complaints, "\n".join(complaints)
 
 
-def test_every_module_has_its_unit_test() -> None:
+def test_every_module_has_its_test() -> None:
     """A reader finds the test of a module by its path."""
     complaints = tidy.mirror_complaints(tidy.modules(ROOT), tidy.UNMIRRORED)
     assert not complaints, "\n".join(complaints)
@@ -129,10 +129,14 @@ def test_good_file_has_no_complaint(path: str, code: str) -> None:
 
 
 def test_missing_mirror_is_found() -> None:
-    """A module with a function needs a unit test of its name."""
+    """A module with a function needs a test of its name, by itself or with other programs."""
     code = "def f(): return 1"
-    assert "no unit test at tests/unit/testbed/test_x.py" in tidy.mirror_complaints({"testbed/x.py": code}, {})[0]
-    assert tidy.mirror_complaints({"testbed/x.py": code, "tests/unit/testbed/test_x.py": ""}, {}) == []
+    assert tidy.mirror_complaints({"testbed/x.py": code}, {}) == [
+        "testbed/x.py: no test at tests/unit/testbed/test_x.py or tests/integration/testbed/test_x.py"
+    ]
+    for mirror in ("tests/unit/testbed/test_x.py", "tests/integration/testbed/test_x.py"):
+        assert tidy.mirror_complaints({"testbed/x.py": code, mirror: ""}, {}) == []
+    assert tidy.mirror_complaints({"testbed/__main__.py": code, "tests/unit/testbed/test_main.py": ""}, {}) == []
     assert tidy.mirror_complaints({"testbed/x.py": "X = 1"}, {}) == []
     assert tidy.mirror_complaints({"testbed/x.py": 'def f():\n    """Port."""\n    ...'}, {}) == []
 

@@ -23,8 +23,11 @@ WALLED = {
     "allure_commons": {"testbed/report/page.py"},
     "matplotlib": {"testbed/report/picture.py", "testbed/figures/picture.py"},
     "pyroute2": {"avance/adapters/netlink.py"},
+    "coverage": set(),  # a program of its own
     "testcontainers": set(),  # for tests with external containers, when there are any
     "pytest": {"testbed/fixtures.py"},
+    "cryptography": {"testbed/world/tls.py", "tests/unit/testbed/world/test_tls.py"},
+    "jsonschema": {"tests/schema_check.py"},
 }
 # What several outside systems are reached by; these implement no port, so another adapter may import them.
 ADAPTER_HELPERS = ("avance.adapters.process", "avance.adapters.hypercall", "avance.adapters.xenstore")
@@ -52,7 +55,7 @@ BANNED_CALLS = {
     "os.popen": "use process.py",
 }
 RANDOM_ALLOWED = {"Random", "SystemRandom"}
-# Modules without a mirrored unit test, each with the reason.
+# Modules without a test at a mirrored path, each with the reason.
 UNMIRRORED: dict[str, str] = {}
 # The second alternative: a fixed name in a directory that everybody shares.
 MACHINE_PATH = re.compile(r"(?<![\w.])(/wor[k]/|/tmp/(?!\{)[\w.])")
@@ -222,10 +225,11 @@ def source_complaints(path: str, source: str) -> list[str]:
     ]
 
 
-def mirror_of(path: str) -> str:
-    """Where the unit test of a module stands."""
+def mirrors_of(path: str) -> tuple[str, str]:
+    """Where the tests of a module may stand: those of its own, and those with other programs."""
     folder, _, name = path.rpartition("/")
-    return f"tests/unit/{folder}/test_{name.lstrip('_')}"
+    mirror = f"{folder}/test_{name.lstrip('_').replace('__.py', '.py')}"
+    return f"tests/unit/{mirror}", f"tests/integration/{mirror}"
 
 
 def has_code(source: str) -> bool:
@@ -239,15 +243,15 @@ def has_code(source: str) -> bool:
 
 
 def mirror_complaints(sources: dict[str, str], exempt: dict[str, str]) -> list[str]:
-    """Modules with code but no unit test, and exemptions that are no longer needed."""
+    """Modules with code but no test at a mirrored path, and exemptions that are no longer needed."""
     complaints: list[str] = []
     for path, source in sources.items():
         if path.startswith(PACKAGES) and has_code(source):
-            present = mirror_of(path) in sources or mirror_of(path).replace("__.py", ".py") in sources
+            present = any(mirror in sources for mirror in mirrors_of(path))
             if not present and path not in exempt:
-                complaints.append(f"{path}: no unit test at {mirror_of(path)}")
+                complaints.append(f"{path}: no test at {' or '.join(mirrors_of(path))}")
             if present and path in exempt:
-                complaints.append(f"{path}: is exempt from having a unit test but has one")
+                complaints.append(f"{path}: is exempt from having a test but has one")
     return complaints + [f"{path}: exempt, but does not exist" for path in exempt if path not in sources]
 
 

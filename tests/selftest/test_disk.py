@@ -41,7 +41,7 @@ from testbed.node.machine import Machine
 from testbed.node.qmp import QmpLost
 from testbed.node.spec import DiskSpec, MachineSpec, NbdDiskSpec
 from testbed.wait import wait_for_record
-from tests.unit.faults.kinds.disk_bed import DiskBed, disk_bed
+from tests.integration.faults.kinds.disk_bed import DiskBed, disk_bed
 
 pytestmark = [
     pytest.mark.selftest,

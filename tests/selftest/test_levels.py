@@ -22,7 +22,7 @@ from testbed.lan.endpoint import Endpoint
 from testbed.process import Child
 from testbed.switch.client import Direction, Switch
 from testbed.wait import wait_for_record, wait_until
-from tests.unit.testbed.client import netns_server as server
+from tests.integration.testbed.client import netns_server as server
 
 pytestmark = pytest.mark.selftest
 
@@ -68,7 +68,7 @@ def with_world(story: Callable[[World], Awaitable[None]]) -> None:
             delay = directory / "delay"
             delay.write_text("0")
             own, remote = directory / "q-a.biz0", directory / "s-a.biz0"
-            argv = [sys.executable, "-m", "tests.unit.testbed.client.netns_server", str(own), str(remote), str(delay)]
+            argv = [sys.executable, "-m", server.__name__, str(own), str(remote), str(delay)]
             log = directory / "server.log"
             orders = tcp_orders(
                 directory, "tcp.biz0", ip="10.77.0.101", mac="02:77:00:00:01:01", prefix=24, target=server.IP,

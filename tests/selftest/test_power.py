@@ -23,7 +23,7 @@ from testbed.node.machine import Machine
 from testbed.node.spec import DiskSpec, MachineSpec
 from testbed.process import Child
 from testbed.wait import OwnedTask, wait_for_record, wait_until
-from tests.unit.faults.kinds.disk_bed import DiskBed, SmallMachine, disk_bed
+from tests.integration.faults.kinds.disk_bed import DiskBed, SmallMachine, disk_bed
 
 pytestmark = [
     pytest.mark.selftest,

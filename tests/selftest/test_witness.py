@@ -13,7 +13,7 @@ import pytest
 from faults.fault import Fault, FaultVerdict
 from faults.kinds.witness import WitnessLostStorage, WitnessStop
 from testbed.bed import Bed
-from tests.unit.testbed.world.witness_bench import WitnessBench, witness_bench
+from tests.integration.testbed.world.witness_bench import WitnessBench, witness_bench
 
 pytestmark = pytest.mark.selftest
 

@@ -24,7 +24,7 @@ from avance.core.guard import Guard, Standing
 from avance.core.liveness import Liveness
 from avance.core.model import DiskRole, LinkName, NodeId, Outcome, PairState, PeerView, Record, Timers, VmState
 from avance.wire.heartbeat import Heartbeat, Receiver, Rejected, Unproven, link_key
-from tests.playbook import BIZ, PRIV, WEB, A, B, ended, in_sync, served, setup
+from tests.playbook import BIZ, GENERATIONS, PRIV, WEB, A, B, ended, in_sync, served, setup
 
 LINKS = (PRIV, BIZ)
 START_S = 100.0
@@ -178,6 +178,8 @@ class World:
                 raise Broken(f"B takes the right after {self.now - START_S:.1f} s, and A has {left_s:.1f} s left")
             case c.AskWitness():
                 return [ended(command, Outcome.OK, "granted 4 b")]
+            case c.PrepareVolume() | c.ReadGeneration():
+                return [ended(command, Outcome.OK, " ".join(GENERATIONS))]
             case c.SendAlert() | c.OpenGate() | c.FeedWatchdog() | c.TeachWitness():
                 pass
             case _:

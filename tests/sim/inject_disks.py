@@ -14,8 +14,6 @@ if TYPE_CHECKING:
     from tests.sim.machine import Machine
     from tests.sim.world import World
 
-BACK = ("old", "foreign", "clone")  # what a disk that was gone comes back as
-
 
 def _machine(world: World, fault: Fault) -> Machine:
     return world.machines[NodeId(fault.target.partition("/")[0])]

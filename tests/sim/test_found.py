@@ -234,3 +234,37 @@ def test_a_backup_without_a_disk_gives_no_right_to_an_older_copy() -> None:
         Fault("disk.gone", "b", 8.53, None, {"back": "old", "press": True}),
     )
     assert run(Plan(97063, SimSite(0, policy="safety"), faults, 10.91)).violation is None
+
+
+def test_a_person_may_vouch_for_a_lone_owner_in_doubt() -> None:
+    """A, alone by right, and B both lack something: A refused the override, because it did not wait for its peer."""
+    faults = (
+        Fault("disk.slow", "a", 3.93, None, {"disk": "vda", "delay_s": 3.34}),
+        Fault("link.no_streams", "priv0", 6.45),
+        Fault("disk.hang", "a", 6.47, 20.0, {"disk": "vdb", "press": False}),
+        Fault("link.cut", "b.priv0", 9.17, 0.5, {"direction": "both"}),
+        Fault("disk.gone", "b", 9.19, 2.0, {"back": "clone", "press": True}),
+    )
+    assert run(Plan(260, SimSite(1, policy="safety"), faults, 3.37)).violation is None
+
+
+def test_a_generation_that_nobody_reads() -> None:
+    """B's daemon was started anew without a connection and never read what its disk held."""
+    faults = (
+        Fault("disk.hang", "b", 1.84, 35.0, {"disk": "vda", "press": False}),
+        Fault("link.cut", "b.priv0", 3.91, 20.0, {"direction": "out"}),
+        Fault("disk.hang", "a", 4.19, None, {"disk": "vdb", "press": True}),
+        Fault("process.kill", "b/daemon", 13.47),
+    )
+    assert run(Plan(309, SimSite(0, gateway=False), faults, 10.82)).violation is None
+
+
+def test_a_generation_that_the_owners_second_daemon_never_reads() -> None:
+    """A's third daemon found its disk attached without a connection; nobody knew what it held."""
+    faults = (
+        Fault("process.kill", "a/daemon", 3.43),
+        Fault("process.kill", "a/daemon", 4.37),
+        Fault("link.no_streams", "priv0", 4.44, 10.0),
+        Fault("disk.gone", "a", 19.52, 35.0, {"back": "foreign", "press": True}),
+    )
+    assert run(Plan(610, SimSite(1, gateway=False), faults, 0.56)).violation is None

@@ -20,8 +20,6 @@ from tests.sim.rows import PLAIN, SAFE, WITNESS, Row
 from tests.sim.site import SimSite
 from tests.sim.writes import EVERY_BLOCK
 
-SAFETY = SimSite(witnesses=1, policy="safety")
-
 
 @pytest.mark.parametrize("seed", [3, 17, 101])
 def test_same_seed_is_the_same_history(seed: int) -> None:

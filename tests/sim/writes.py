@@ -64,15 +64,5 @@ class Ledger:
                     self.last[block] = max(self.last.get(block, 0), number)
             data.clear()
 
-    def rebase(self, data: Data) -> None:
-        """Take a copy for the truth: a person said that it is to be used as it is."""
-        self.last = dict(data)
-        self.settle_nothing()
-
-    def settle_nothing(self) -> None:
-        """Forget what was written in the hole."""
-        for data in self.apart.values():
-            data.clear()
-
 
 __all__ = ["BLOCKS", "BLOCK_KIB", "EVERY_BLOCK", "Data", "Ledger", "VmId", "block_of", "blocks_of", "extent_of"]

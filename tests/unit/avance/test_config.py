@@ -15,7 +15,7 @@ from avance.core.crashloop import Policy
 from avance.core.model import LinkName, Timers
 from avance.errors import ConfigError
 from avance.parsed import Json
-from tests.unit.avance.schema_check import complaints, load
+from tests.schema_check import complaints, load
 from tests.unit.avance.site import config, site, vm
 
 ODD: list[Json] = [None, True, 0, -1, 1.5, math.nan, math.inf, 10**400, "", "x", "é", [], {}, ["x"], {"x": 1}]

@@ -33,8 +33,8 @@ from avance.daemon import Daemon, Node
 from avance.errors import ConfigError
 from avance.replay import replay
 from tests.playbook import PRIV, WEB, A, B
+from tests.schema_check import complaints
 from tests.unit.avance.adapters.tools import until
-from tests.unit.avance.schema_check import complaints
 from tests.unit.avance.site import site, vm
 
 

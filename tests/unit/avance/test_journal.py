@@ -20,8 +20,8 @@ from avance.parsed import Json
 from avance.wire.decision_lines import Before
 from avance.wire.plain import to_plain
 from tests.playbook import WEB, A, B, Playbook, ended, paired, peer_gone, setup, spec
+from tests.schema_check import complaints
 from tests.unit.avance.adapters.tools import beside, until
-from tests.unit.avance.schema_check import complaints
 from tests.unit.avance.site import config
 from tests.unit.avance.tape import Tape, lines
 

@@ -13,7 +13,7 @@ from avance.core.model import DiskRole, DiskState, MirrorState, MirrorView, Node
 from avance.parsed import Json
 from avance.status import Around, document, unpaired
 from tests.playbook import WEB, A, paired, peer_gone, setup
-from tests.unit.avance.schema_check import complaints
+from tests.schema_check import complaints
 from tests.unit.avance.site import config
 
 AROUND = Around("a-boot", rejected={"wrong authentication code": 2}, watchdog_armed=True)

@@ -187,11 +187,3 @@ def test_without_a_known_verb_it_is_refused(arguments: list[str], capsys: pytest
         command.main(arguments)
     assert ended.value.code == 2
     assert "doctor" in capsys.readouterr().err
-
-
-def test_doctor_prints_a_verdict_that_is_its_exit_code(capsys: pytest.CaptureFixture[str]) -> None:
-    """The last line says whether this host can run the bed, and so does the code."""
-    code = command.main(["doctor"])
-    lines = capsys.readouterr().out.splitlines()
-    assert any("QEMU" in line for line in lines)
-    assert code == (0 if lines[-1] == "This host can run the bed." else 2)

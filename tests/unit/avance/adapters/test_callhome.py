@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import http.server
 import json
 import threading
@@ -19,17 +18,17 @@ from avance.core import alerts
 from avance.parsed import Json
 from testbed.world.tls import Credentials, ensure_credentials
 from tests.playbook import PRIV, WEB, A
+from tests.schema_check import complaints
 from tests.unit.avance.adapters.tools import beside, until
-from tests.unit.avance.schema_check import complaints
 
 Answer = Callable[[Json], tuple[int, bytes]]
 
 
 @pytest.fixture(scope="module")
 def credentials(tmp_path_factory: pytest.TempPathFactory) -> Credentials:
-    """A certificate for the local host, made by openssl."""
+    """A certificate for the local host."""
     cache = tmp_path_factory.mktemp("tls")
-    return asyncio.run(ensure_credentials(cache, address="127.0.0.1", say=lambda _: None))
+    return ensure_credentials(cache, address="127.0.0.1", say=lambda _: None)
 
 
 @contextmanager
@@ -137,7 +136,7 @@ def test_foreign_certificate_is_refused(
     tmp_path: Path, credentials: Credentials, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     """An alert is never told to a server that another authority vouches for."""
-    other = asyncio.run(ensure_credentials(tmp_path_factory.mktemp("other"), address="127.0.0.1", say=lambda _: None))
+    other = ensure_credentials(tmp_path_factory.mktemp("other"), address="127.0.0.1", say=lambda _: None)
     filled(tmp_path)
     seen: list[Json] = []
     path = oldest(tmp_path)

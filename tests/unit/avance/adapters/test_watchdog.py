@@ -115,7 +115,7 @@ def test_taken_over_file_is_the_same_one(place: tuple[Path, Path]) -> None:
     os.close(second)
 
 
-@pytest.mark.parametrize("text", ["", "nonsense", str(os.getpid()), "999999999"])
+@pytest.mark.parametrize("text", ["", "nonsense", str(os.getpid()), "999999999"], ids=["empty", "word", "us", "nobody"])
 def test_foreign_keeper_is_not_believed(place: tuple[Path, Path], text: str) -> None:
     """A number that is none, of nobody, or of a process that holds something else gives nothing."""
     device, keeper = place

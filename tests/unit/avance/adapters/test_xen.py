@@ -18,8 +18,6 @@ from tests.unit.avance.adapters.tools import Tools, until
 from tests.unit.avance.adapters.xen_host import FakeStore, FakeXen
 from tests.unit.avance.site import config
 
-DOM0_NAME = "/local/domain/0/name"
-
 
 class Host:
     """A node with the VM `web` that has no domain yet: Xen, xenstored, xl, the adapter and what it reported."""

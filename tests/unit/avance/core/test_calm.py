@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
+from copy import deepcopy
 from dataclasses import dataclass, field, replace
 from math import inf
 from typing import Any
@@ -281,9 +282,10 @@ def test_deadlines_decide_what_ticks_decide(me: NodeId, witnesses: tuple[str, ..
     """Over many silences: the same commands at the same times, no later feed, and the same gate while all is calm."""
     kinds: set[str] = set()
     fine_turns = own_turns = 0
+    book = calm_pair(me, witnesses=witnesses)
     for seed in range(30):
         receipts = silences(seed)
-        fine, own = (played(calm_pair(me, witnesses=witnesses), receipts, calmly=calmly) for calmly in (False, True))
+        fine, own = (played(deepcopy(book), receipts, calmly=calmly) for calmly in (False, True))
         for name in {name for name, _ in fine.marks + own.marks}:
             fine_s, own_s = ([at_s for what, at_s in told.marks if what == name] for told in (fine, own))
             assert len(own_s) == len(fine_s), (seed, name)

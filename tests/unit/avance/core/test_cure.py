@@ -9,6 +9,7 @@ from avance.core import events as e
 from avance.core.model import DiskRole, DiskState, DiskView, PairState, Record
 from tests.playbook import (
     BIZ,
+    GENERATIONS,
     WEB,
     A,
     B,
@@ -48,7 +49,8 @@ def releasing(*, link_down: bool = True) -> Playbook:
     links = (BIZ,) if link_down else ()
     assert acts(book.peer_says(links=links, wants=4)) == [c.DisconnectDisk(WEB)]
     book.done(c.DisconnectDisk(WEB))
-    book.expect(e.DiskChanged(WEB, LEFT), c.OutdateDisk(WEB))
+    book.expect(e.DiskChanged(WEB, LEFT), c.ReadGeneration(WEB))
+    book.done(c.ReadGeneration(WEB), c.OutdateDisk(WEB), detail=" ".join(GENERATIONS))
     book.done(c.OutdateDisk(WEB))
     return book
 

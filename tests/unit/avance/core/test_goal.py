@@ -7,8 +7,8 @@ from dataclasses import replace
 import pytest
 
 from avance.core import events as e
+from avance.core.circumstances import Goal
 from avance.core.model import PairState, VmState
-from avance.core.unit import Goal
 from tests.playbook import BIZ, WEB, A, B, paired
 
 

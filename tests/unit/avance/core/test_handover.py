@@ -31,6 +31,7 @@ from tests.playbook import (
 P, S = DiskRole.PRIMARY, DiskRole.SECONDARY
 GONE = replace(in_sync(P), disk=DiskState.DISKLESS)
 DB = VmId("db")
+NOBODY: frozenset[VmId] = frozenset()
 
 
 def facts(mine: DiskView | None, theirs: DiskState, *, behind: bool = False, stays: bool = False) -> handover.Facts:
@@ -38,7 +39,7 @@ def facts(mine: DiskView | None, theirs: DiskState, *, behind: bool = False, sta
     record = Record(3, A, behind=(WEB,) if behind else ())
     peer = PeerView(B, "b-boot-1", "c0ffee", 1.0, PairState.PAIRED, record=Record(3, A), copies={WEB: Copy(theirs)})
     copy = Copy(DiskState.DISKLESS if mine is None else mine.disk)
-    return handover.Facts(record, peer, {WEB: mine}, {WEB: copy}, frozenset(), stays)
+    return handover.Facts(record, peer, {WEB: mine}, {WEB: copy}, NOBODY, NOBODY, stays)
 
 
 @pytest.mark.parametrize("theirs", list(DiskState))
@@ -84,9 +85,9 @@ def test_peer_that_was_left_behind_gets_it_only_with_everything(case: str) -> No
     copied = {WEB: Copy(disk, theirs)}
     peer = PeerView(B, "b-boot-1", "c0ffee", 1.0, PairState.PAIRED, record=Record(4, A), copies=copied)
     copy = Copy(DiskState.CONSISTENT if mine else DiskState.DISKLESS, mine)
-    found = handover.wanted(handover.Facts(LEFT, peer, {WEB: view}, {WEB: copy}, frozenset(), stays=False))
+    found = handover.wanted(handover.Facts(LEFT, peer, {WEB: view}, {WEB: copy}, NOBODY, NOBODY, stays=False))
     assert (found is not None) is moves
-    one_more = handover.Facts(LEFT, peer, {WEB: view, DB: view}, {WEB: copy, DB: copy}, frozenset(), stays=False)
+    one_more = handover.Facts(LEFT, peer, {WEB: view, DB: view}, {WEB: copy, DB: copy}, NOBODY, NOBODY, stays=False)
     assert handover.wanted(one_more) is None  # the peer has nothing of that one
 
 

@@ -9,6 +9,7 @@ from avance.core import events as e
 from avance.core.engine import Engine
 from avance.core.model import DiskRole, DiskState, DiskView, NodeId, Outcome, PairState, Record
 from tests.playbook import (
+    GENERATIONS,
     WEB,
     A,
     B,
@@ -92,7 +93,7 @@ def test_losing_side_keeps_a_copy_before_it_yields() -> None:
     book = split()
     book.hears(e.DomainChanged(WEB, running=False))
     book.done(c.ReadDomain(WEB), c.PrepareVolume(WEB))
-    book.done(c.PrepareVolume(WEB))
+    book.done(c.PrepareVolume(WEB), detail=" ".join(GENERATIONS))
     book.hears(e.DiskChanged(WEB, DiskView(DiskRole.SECONDARY, DiskState.UP_TO_DATE)))
     commands = acts(book.hears(e.OperatorAsked("keep", B, 7)))
     assert c.KeepCopy(WEB, 3) in commands

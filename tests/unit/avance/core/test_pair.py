@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import os
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -57,6 +58,7 @@ def saved(judgement: Judgement) -> Record | None:
 # ---------------------------------------------------------------- every state and every kind of fact
 
 
+@cache
 def every_case() -> list[tuple[PairState, PairFacts]]:
     """Return every state with every combination of records, liveness and writers."""
     mine = [
@@ -81,19 +83,16 @@ def every_case() -> list[tuple[PairState, PairFacts]]:
     return cases
 
 
-CASES = every_case()
-
-
 def test_epoch_of_a_record_never_falls() -> None:
     """No judgement makes a smaller epoch durable than the one that is known."""
-    for state, given in CASES:
+    for state, given in every_case():
         record = saved(judge(state, given))
         assert record is None or record.epoch >= given.record.epoch, (state, given)
 
 
 def test_pair_needs_agreement() -> None:
     """A node enters PAIRED only while it hears its peer and both hold the same epoch and owner."""
-    for state, given in CASES:
+    for state, given in every_case():
         if became(state, given) is PairState.PAIRED:
             assert given.peer is not None
             assert given.peer_alive
@@ -104,7 +103,7 @@ def test_pair_needs_agreement() -> None:
 def test_alone_needs_the_durable_lone_right() -> None:
     """A node enters ALONE only by a record that gives it the lone right, saved in this boot of its machine."""
     seen = 0
-    for state, given in CASES:
+    for state, given in every_case():
         if became(state, given) is PairState.ALONE:
             seen += 1
             assert given.record.solo(A)
@@ -114,7 +113,7 @@ def test_alone_needs_the_durable_lone_right() -> None:
 
 def test_silence_alone_never_changes_the_record() -> None:
     """Without a newer or equal word of the peer nothing is saved, but that both nodes wrote alone."""
-    for state, given in CASES:
+    for state, given in every_case():
         record = saved(judge(state, given))
         if record is not None and given.peer is None:
             assert record == replace(given.record, split=True)
@@ -122,7 +121,7 @@ def test_silence_alone_never_changes_the_record() -> None:
 
 def test_newer_owner_stops_a_writer_at_once() -> None:
     """A node that may be writing, or does not know, never adopts another's epoch: it stops, or looks first."""
-    for state, given in CASES:
+    for state, given in every_case():
         theirs = None if given.peer is None else given.peer.record
         if theirs is None or theirs.epoch <= given.record.epoch or theirs.owner != B:
             continue
@@ -135,7 +134,7 @@ def test_newer_owner_stops_a_writer_at_once() -> None:
 
 def test_two_lone_rights_are_a_split() -> None:
     """Whoever alone had the right to an epoch and hears of another owner's later or equal one calls it SPLIT."""
-    for state, given in CASES:
+    for state, given in every_case():
         theirs = None if given.peer is None else given.peer.record
         if theirs is not None and given.record.solo(A) and theirs.owner == B and theirs.epoch >= 3 and state in LIVE:
             assert became(state, given) is PairState.SPLIT, (state, given)
@@ -143,7 +142,7 @@ def test_two_lone_rights_are_a_split() -> None:
 
 def test_judging_ends() -> None:
     """Judging again and again, with every record made durable at once, comes to rest in a few rounds."""
-    for state, given in CASES:
+    for state, given in every_case():
         now, so_far = state, given
         for _ in range(5):
             judgement = judge(now, so_far)

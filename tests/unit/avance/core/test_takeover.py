@@ -66,8 +66,7 @@ def answers(tokens: tuple[str, ...]) -> Iterator[dict[str, Answer]]:
 
 def judged(record: Record, situation: Situation, policy: str, after_s: float, **rest: object) -> Case:
     """Ask the rule for one combination."""
-    base = Facts(A, record, situation, LOST_AT, disks(DiskState.UP_TO_DATE), policy)
-    facts = replace(base, **rest)  # type: ignore[arg-type]  # single fields
+    facts = Facts(A, record, situation, LOST_AT, policy=policy, **rest)  # type: ignore[arg-type]  # single fields
     return facts, after_s, decide(facts, TIMERS, LOST_AT + after_s)
 
 

@@ -8,8 +8,9 @@ from dataclasses import replace
 import pytest
 
 from avance.core import commands as c
+from avance.core.circumstances import Circumstances, Goal
 from avance.core.model import DiskRole, DiskState, DiskView, Outcome, PairState, VmState
-from avance.core.unit import Circumstances, Goal, VmUnit
+from avance.core.unit import VmUnit
 from tests.playbook import WEB, in_sync, peer_gone, spec
 
 P, S = DiskRole.PRIMARY, DiskRole.SECONDARY
@@ -59,6 +60,57 @@ def test_copy_that_is_behind_is_never_promoted(around: Circumstances) -> None:
     assert isinstance(unit(VmState.STANDBY, view).next_command(around, 0.0), c.PromoteDisk)
     behind = unit(VmState.STANDBY, view).next_command(replace(around, behind=True), 0.0)
     assert not isinstance(behind, c.PromoteDisk)
+
+
+def test_copy_of_an_unknown_generation_is_read_before_it_is_promoted() -> None:
+    """A disk that this daemon found attached may be an old one: nobody serves it before its generation is known."""
+    found = unit(VmState.STANDBY, peer_gone(S))
+    assert found.next_command(replace(ALONE, unread=True), 10.0) == c.ReadGeneration(WEB)
+    assert found.command_done("ReadGeneration", Outcome.FAILED, replace(ALONE, unread=True), 10.1) is None
+    assert found.next_command(replace(ALONE, unread=True), 10.2) is None
+    assert found.next_command(ALONE, 10.3) == c.PromoteDisk(WEB)
+
+
+def test_backup_that_is_asked_for_consent_reads_what_it_holds() -> None:
+    """After the connection, once, before anything else; what it read while it was connected does not count."""
+    asked = replace(BACKUP, asked=True)
+    backup = unit(VmState.STANDBY, in_sync(S))
+    backup.read_for = backup.disk
+    assert backup.next_command(asked, 10.0) is None
+    backup.disk = DiskView(S, DiskState.UP_TO_DATE)
+    backup.changed_at, backup.read_for = 10.0, None
+    assert backup.next_command(asked, 10.0) == c.ReadGeneration(WEB)
+    known = [backup.read_apart]
+    assert backup.command_done("ReadGeneration", Outcome.OK, asked, 10.3) is None
+    known.append(backup.read_apart)
+    backup.disk = in_sync(S)
+    backup.connected()
+    assert [*known, backup.read_apart] == [False, True, False]
+
+
+def test_guest_stays_with_the_only_good_copy() -> None:
+    """A lone owner without a disk does not leave the connection because its heartbeats do not arrive."""
+    cut = replace(RUN, solo=True, cut=True)
+    assert unit(VmState.RUNNING, in_sync(P)).next_command(cut, 0.0) == c.DisconnectDisk(WEB)
+    guest = unit(VmState.RUNNING, replace(in_sync(P), disk=DiskState.DISKLESS))
+    assert guest.next_command(cut, 0.0) is None
+
+
+def test_guest_is_known_until_it_has_a_disk_again() -> None:
+    """It stays a guest when the connection ends, because nothing is acknowledged without any copy."""
+    lost = replace(in_sync(P), disk=DiskState.DISKLESS)
+    steps = (
+        (lost, True),
+        (replace(peer_gone(P), disk=DiskState.DISKLESS), True),
+        (replace(lost, peer_disk=DiskState.INCONSISTENT), False),
+        (lost, True),
+        (in_sync(P), False),
+    )
+    guest = unit(VmState.RUNNING, None)
+    for view, known in steps:
+        guest.disk = view
+        guest.connected()
+        assert guest.guest is known, view
 
 
 def test_nothing_is_promoted_while_the_peer_writes() -> None:

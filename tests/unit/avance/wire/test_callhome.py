@@ -7,7 +7,7 @@ import json
 from avance.core import alerts
 from avance.wire.callhome import Envelope, body
 from tests.playbook import WEB, A
-from tests.unit.avance.schema_check import complaints
+from tests.schema_check import complaints
 
 ENVELOPE = Envelope("0" * 32, A, 5, 4, "2026-01-01T00:00:00.000+00:00")
 

@@ -12,7 +12,7 @@ import pytest
 from avance.core.model import Copy, DiskState, LinkName, NodeId, PairState, PeerView, Record, VmState
 from avance.wire.heartbeat import MAGIC, Heartbeat, Receiver, Rejected, Unproven, body, decode, encode, link_key, seal
 from tests.playbook import BIZ, PRIV, WEB, A, B
-from tests.unit.avance.schema_check import complaints
+from tests.schema_check import complaints
 
 KEY = link_key(b"s" * 32)
 RECORD = Record(

@@ -18,7 +18,7 @@ from avance.parsed import Json
 from avance.wire.frozen import freeze
 from avance.wire.inputs import Batch, DecisionSum, Header, Reader, read_header
 from tests.playbook import BIZ, PRIV, WEB, A, paired, setup, spec
-from tests.unit.avance.schema_check import complaints
+from tests.schema_check import complaints
 
 HEADER = Header("boot-1", "a", "0.1.0", "c0de", "2026-01-01T00:00:00.000+00:00", 12.5, 7, 0)
 VIEW = paired(A).peer

@@ -28,7 +28,7 @@ from avance.wire.witness import (
     keys,
 )
 from tests.playbook import A, B
-from tests.unit.avance.schema_check import complaints
+from tests.schema_check import complaints
 
 KEYS = keys(b"s" * 32)
 SENDER = Sender(A, "boot-1", 5, "life-1")

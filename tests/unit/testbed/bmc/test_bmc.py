@@ -1,27 +1,18 @@
-"""Proves a BMC with the real ipmi_sim: it says what is, does what it is told, and says so when it could not."""
+"""Proves what the BMC does with the power of a node, without its simulator."""
 
 from __future__ import annotations
 
 import asyncio
 import os
-import shutil
-import stat
 from pathlib import Path
 from types import SimpleNamespace
 from typing import cast
 
-import pytest
-
 from testbed.bmc.bmc import Bmc, NodePower, PoweredNode, loopback_ports
-from testbed.bmc.client import IpmiClient, IpmiFailed
 from testbed.errors import MachineError
 from testbed.history import History
 from testbed.lan.endpoint import Endpoint
-from tests.unit.testbed.bmc.bmc_bench import BMC_IP, LampPower, bmc_bench
-
-needs_sim = pytest.mark.skipif(
-    not (shutil.which("ipmi_sim") and shutil.which("ipmitool")), reason="ipmi_sim or ipmitool is not installed"
-)
+from tests.unit.testbed.bmc.bmc_bench import LampPower
 
 
 def test_each_power_command_is_done_and_a_failed_one_is_an_error(tmp_path: Path) -> None:
@@ -54,50 +45,6 @@ def test_each_power_command_is_done_and_a_failed_one_is_an_error(tmp_path: Path)
 
     asyncio.run(scenario())
     history.close()
-
-
-@needs_sim
-def test_another_user_signs_on() -> None:
-    """The BMC knows the new one and no other; a restored node finds the one that it was told of."""
-
-    async def scenario() -> None:
-        async with bmc_bench(LampPower()) as bench:
-            old = (bench.bmc.user, bench.bmc.password)
-            await bench.bmc.sign_on("somebody", "else")
-            async with bench.asker() as client:
-                assert await client.power_is_on()
-            async with IpmiClient(bench.client, BMC_IP, user=old[0], password=old[1]) as client:
-                with pytest.raises(IpmiFailed):
-                    await client.power_is_on()
-
-    asyncio.run(scenario())
-
-
-@needs_sim
-def test_nothing_but_the_private_directory_has_the_password() -> None:
-    """It is in no command line and no artefact, and nobody else can read its file; without it the BMC says why."""
-
-    async def scenario() -> None:
-        async with bmc_bench(LampPower()) as bench:
-            bmc = bench.bmc
-            secret = bmc.password.encode()
-            configuration = bench.directory / "a-bmc.conf"
-            assert stat.S_IMODE(configuration.stat().st_mode) == 0o600
-            assert secret in configuration.read_bytes()
-            async with bench.asker() as client:
-                assert await client.power_is_on()
-            artefacts = [path for path in (bench.directory / "run").rglob("*") if path.is_file()]
-            assert {"commands", "ipmi_sim.log"} <= {path.name for path in artefacts}
-            assert not [path for path in artefacts if secret in path.read_bytes()]
-            assert bmc.pid is not None
-            assert secret not in Path(f"/proc/{bmc.pid}/cmdline").read_bytes()
-            await bmc.lose_power()
-            configuration.unlink()
-            with pytest.raises(MachineError, match=r"The BMC of node a ended with code 1: .*Unable to open"):
-                await bmc.get_power()
-            assert bmc.pid is None
-
-    asyncio.run(asyncio.wait_for(scenario(), 30))
 
 
 def test_the_power_of_a_node_acts_only_where_there_is_something_to_do() -> None:

@@ -1,21 +1,18 @@
-"""Tests of testbed.replica.look: both replicas at once, with disks that are damaged, missing or served."""
+"""Tests of testbed.replica.look: both replicas at once, with disks that are damaged or missing."""
 
 from __future__ import annotations
 
 import asyncio
-import shutil
 import struct
-import tempfile
 from pathlib import Path
 
 import pytest
 
-from testbed.disk.server import NbdClient, NbdDisk
 from testbed.errors import UsageError
 from testbed.replica.compare import ReplicaReport
 from testbed.replica.layout import MD_OFFSET_BYTES
 from testbed.replica.look import Look, find_disks, look, look_when_quiet, main
-from tests.unit.testbed.replica.captured_disks import DISK_BYTES, DRBD_AT, RECORDS, VOLUME_AT, write_image
+from tests.unit.testbed.replica.captured_disks import DRBD_AT, RECORDS, VOLUME_AT, write_image
 from tests.unit.testbed.replica.md_block import md_block
 
 NAMES = ("a-vdb", "a-vdc", "b-vdb", "b-vdc")
@@ -23,11 +20,16 @@ NAMES = ("a-vdb", "a-vdc", "b-vdb", "b-vdc")
 
 @pytest.fixture
 def images(tmp_path: Path) -> Path:
-    """A directory with the captured disks as raw files; DRBD's data are told to be 1 MiB, so that a look is quick."""
+    """A directory with the captured disks as raw files."""
+    return write_images(tmp_path)
+
+
+def write_images(directory: Path) -> Path:
+    """Write the captured disks as raw files; DRBD's data are told to be 1 MiB, so that a look is quick."""
     for name in NAMES:
-        write_image(name, tmp_path / f"{name}.raw")
-        damage(tmp_path / f"{name}.raw", DRBD_AT, struct.pack(">Q", 2048))
-    return tmp_path
+        write_image(name, directory / f"{name}.raw")
+        damage(directory / f"{name}.raw", DRBD_AT, struct.pack(">Q", 2048))
+    return directory
 
 
 def looked(directory: Path) -> Look:
@@ -120,24 +122,3 @@ def test_a_directory_without_disks_is_refused(tmp_path: Path) -> None:
     """With what would be accepted."""
     with pytest.raises(UsageError, match="neither sockets such as n-a-vdb nor raw files"):
         find_disks(tmp_path)
-
-
-@pytest.mark.skipif(shutil.which("nbdkit") is None, reason="nbdkit is not installed")
-def test_a_disk_server_shows_what_it_has_not_flushed_and_its_file_does_not(images: Path) -> None:
-    """A disk of a running bed is read through its server: there the volatile cache counts, as the machine sees it."""
-
-    async def run() -> tuple[Look, Look]:
-        with tempfile.TemporaryDirectory(prefix="tb-") as name:
-            image, log = images / "a-vdb.raw", images / "log"
-            server = NbdDisk("a-vdb", image, DISK_BYTES, sockets=Path(name), log=log)
-            async with server, NbdClient(server.socket) as client:
-                await client.write(VOLUME_AT + 800_000, b"new")
-                files = find_disks(images)
-                served = {**files, "a": {**files["a"], "vdb": server.socket}}
-                return await look(served, "web"), await look(files, "web")
-
-    through, behind = asyncio.run(run())
-    assert isinstance(through.report, ReplicaReport)
-    assert isinstance(behind.report, ReplicaReport)
-    assert (through.report.is_equal, behind.report.is_equal) == (False, True)
-    assert through.report.nodes[0].ranges == ((798_720, 4096),)

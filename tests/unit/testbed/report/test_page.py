@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -65,6 +66,28 @@ def test_all_categories_are_accepted_by_the_tool() -> None:
     config = report.tool_config("x", Path("out"))
     assert "'singleFile': True" in str(config)
     assert all(category.name in str(config) for category in report.CATEGORIES)
+
+
+def test_history_is_kept_only_where_it_is_wanted() -> None:
+    """A report of one run has none; a report of everything has a file with a bounded number of runs."""
+    assert "historyPath" not in report.tool_config("x", Path("out"))
+    config = report.tool_config("x", Path("out"), history=Path("past.jsonl"))
+    assert (config["historyPath"], config["historyLimit"]) == ("past.jsonl", report.HISTORY_RUNS)
+
+
+def test_what_is_no_test_is_a_result_with_its_output(tmp_path: Path) -> None:
+    """The colours of a terminal are left out of the attachment."""
+    log = tmp_path / "check.log"
+    log.write_text("\x1b[31mred\x1b[0m\n", encoding="utf-8")
+    results = tmp_path / "results"
+    results.mkdir()
+    report.write_result(results, "check", "failed", "it broke", log=log, began_s=1.0, ended_s=2.5)
+    (path,) = results.glob("*-result.json")
+    made = json.loads(path.read_text(encoding="utf-8"))
+    assert (made["status"], made["start"], made["stop"], made["statusDetails"]) == (
+        "failed", 1000, 2500, {"message": "it broke"},
+    )  # fmt: skip
+    assert (results / made["attachments"][0]["source"]).read_text(encoding="utf-8") == "red\n"
 
 
 def test_environment_is_written_as_properties() -> None:

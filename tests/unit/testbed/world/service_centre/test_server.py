@@ -26,7 +26,7 @@ ALERT: dict[str, object] = {
 @pytest.fixture(scope="module")
 def credentials(tmp_path_factory: pytest.TempPathFactory) -> Credentials:
     """One set of credentials for all tests of this file."""
-    return asyncio.run(ensure_credentials(tmp_path_factory.mktemp("cache"), say=lambda _: None))
+    return ensure_credentials(tmp_path_factory.mktemp("cache"), say=lambda _: None)
 
 
 class Bench:

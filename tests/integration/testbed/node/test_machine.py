@@ -14,32 +14,12 @@ import pytest
 from testbed.errors import MachineError, SnapshotError, TestbedError
 from testbed.history import History, Record
 from testbed.node.machine import Machine
-from testbed.node.spec import DiskSpec, MachineSpec, NicSpec
+from testbed.node.spec import DiskSpec
 from testbed.wait import wait_for_record
+from tests.unit.testbed.node.test_spec import node
 
 QEMU = shutil.which("qemu-system-x86_64")
 needs_qemu = pytest.mark.skipif(QEMU is None, reason="qemu-system-x86_64 is not installed")
-
-# Writes the line "B" once, then the line "A" again and again with a pause between, all on the first serial port.
-SECTOR = (
-    bytes.fromhex("fa baf803 b042 ee b00a ee  b041 ee b00a ee bb1000 b90000 e2fe 4b 75f8 ebed").ljust(510, b"\0")
-    + b"\x55\xaa"
-)
-
-
-def node(tmp_path: Path) -> MachineSpec:
-    """The hardware of a node in its full shape, with nothing but a boot sector on its first disk."""
-    disk = tmp_path / "root.img"
-    disk.write_bytes(SECTOR.ljust(1 << 20, b"\0"))
-    nics = (
-        NicSpec("priv0", "52:54:00:09:00:01", tmp_path / "priv-a", tmp_path / "priv-sw"),
-        NicSpec("biz0", "52:54:00:77:00:01", tmp_path / "biz-a", tmp_path / "biz-sw"),
-    )
-    return MachineSpec(
-        name="a", socket_dir=tmp_path, artefact_dir=tmp_path / "run", memory_mib=32, accel="tcg", boot=None,
-        disks=(DiskSpec("root", disk, "raw"),), nics=nics,
-    )  # fmt: skip
-
 
 async def line(history: History, text: str, after: int) -> Record:
     """Wait for a console line."""

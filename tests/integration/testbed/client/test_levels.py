@@ -13,7 +13,7 @@ from testbed.history import History
 from testbed.lan.endpoint import Endpoint
 from testbed.switch.client import Direction, Switch
 from testbed.wait import wait_for_record
-from tests.unit.testbed.client.stub_workload import IP, MAC
+from tests.integration.testbed.client.stub_workload import IP, MAC
 from tests.unit.testbed.wire import SEGMENTS
 
 CLIENT_IP, CLIENT_MAC = "10.77.0.100", "02:77:00:00:01:00"

@@ -13,14 +13,14 @@ import pytest
 from testbed.errors import MachineError
 from testbed.switch.client import Direction
 from testbed.world.witness import WitnessOrder
-from tests.unit.testbed.small_image import all_gone
-from tests.unit.testbed.world.witness_bench import (
+from tests.integration.testbed.world.witness_bench import (
     SECRET,
     WITNESS_IP,
     WITNESS_PORT,
     WitnessBench,
     witness_bench,
 )
+from tests.unit.testbed.small_image import all_gone
 
 LOOK_S = 100.0
 SILENT_S = 0.3

@@ -1,8 +1,8 @@
 """A public network in a private namespace: the node's bridge with a wire to the outside and one to its own domain.
 
-Run as a program: `python -m tests.unit.avance.adapters.netns_lan`. It tries the adapters `neighbours`, `vif` and `gate`
-there and prints what came of it as one line of JSON. Exit code 77 and a sentence on stderr: the host gives no such
-namespace.
+Run as a program: `python -m tests.integration.avance.adapters.netns_lan`. It tries the adapters `neighbours`, `vif` and
+`gate` there and prints what came of it as one line of JSON. Exit code 77 and a sentence on stderr: the host gives no
+such namespace.
 It must never touch the host's own network: it leaves it before it does anything.
 """
 

@@ -11,12 +11,12 @@ from typing import Any
 import pytest
 
 from avance.adapters.process import run
-from tests.unit.avance.adapters.netns_lan import IMPOSSIBLE
+from tests.integration.avance.adapters.netns_lan import IMPOSSIBLE
 
 
 @functools.cache
 def _tried() -> tuple[str, str]:
-    argv = [sys.executable, "-m", "tests.unit.avance.adapters.netns_lan"]
+    argv = [sys.executable, "-m", "tests.integration.avance.adapters.netns_lan"]
     completed = asyncio.run(run(argv, timeout_s=300.0))
     return completed.stdout, completed.detail
 

@@ -1,8 +1,8 @@
 """A stand-in for the VM with a real kernel: a private network on a switch port, and the service as another process.
 
-Run as a program: `python -m tests.unit.testbed.client.netns_server OWN SWITCH DELAY_FILE`. It prints the process id of
-the service, which a test may stop while the kernel goes on answering; each answer waits for the seconds in the file. A
-first line that begins with `impossible` means that the host gives no private network.
+Run as a program: `python -m tests.integration.testbed.client.netns_server OWN SWITCH DELAY_FILE`. It prints the process
+id of the service, which a test may stop while the kernel goes on answering; each answer waits for the seconds in the
+file. A first line that begins with `impossible` means that the host gives no private network.
 """
 
 from __future__ import annotations

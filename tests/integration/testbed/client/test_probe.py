@@ -19,7 +19,7 @@ from testbed.judge.dual_active import dual_active, sightings
 from testbed.lan.endpoint import Endpoint
 from testbed.switch.client import Direction, Switch
 from testbed.wait import wait_for_record
-from tests.unit.testbed.client.stub_workload import IP, MAC, PORT, StubWorkload
+from tests.integration.testbed.client.stub_workload import IP, MAC, PORT, StubWorkload
 from tests.unit.testbed.wire import SEGMENTS
 
 CLIENT_IP, CLIENT_MAC = "10.77.0.100", "02:77:00:00:01:00"

@@ -15,7 +15,7 @@ from testbed.bed import Bed
 from testbed.disk.server import NbdDisk
 from testbed.errors import TestbedError, UsageError
 from testbed.node.power_cut import disk_seed
-from tests.unit.faults.kinds.disk_bed import disk_bed
+from tests.integration.faults.kinds.disk_bed import disk_bed
 
 pytestmark = pytest.mark.skipif(shutil.which("nbdkit") is None, reason="nbdkit is not installed")
 

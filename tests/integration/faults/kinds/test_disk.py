@@ -27,7 +27,7 @@ from testbed.bed import Bed
 from testbed.disk.server import NbdClient
 from testbed.errors import UsageError, WaitTimeout
 from testbed.wait import wait_until
-from tests.unit.faults.kinds.disk_bed import DiskBed, disk_bed
+from tests.integration.faults.kinds.disk_bed import DiskBed, disk_bed
 
 pytestmark = pytest.mark.skipif(shutil.which("nbdkit") is None, reason="nbdkit is not installed")
 
