@@ -38,13 +38,14 @@ from avance.core import commands as c
 from avance.core.engine import Engine, Setup
 from avance.core.events import CommandDone, Event, FencePeerAsked, OperatorAsked, VmAdded
 from avance.core.model import LinkName, NodeId, Outcome, VmId
+from avance.core.results import Done, answered
 from avance.disk_work import DiskCommand, disk_work
 from avance.errors import AvanceError, ConfigError
 from avance.files import write_durably
 from avance.journal import JOURNAL_PATH, Journal
 from avance.loop import Loop
 from avance.parsed import Json
-from avance.ports import Done, PeerChannel
+from avance.ports import PeerChannel
 from avance.standby import await_turn
 from avance.status import Around, document, unpaired
 from avance.status_text import status_text
@@ -56,26 +57,6 @@ _OPERATOR_VERBS = ("override", "reset-device", "keep")
 MACHINE_BOOT = Path("/proc/sys/kernel/random/boot_id")  # proc(5): a new one at each start of the kernel
 _ASK_WORKERS_S = 5.0  # between two looks whether the asyncio loop still answers
 _END_S = 5.0  # for the turn that the decisions are in when the daemon ends
-
-_MirrorCommand = c.KeepMirrorNote | c.UseMirrorNote | c.ReuseHalves | c.TrustMirror
-_Work = (
-    DiskCommand
-    | _MirrorCommand
-    | c.SaveRecord
-    | c.HoldAddress
-    | c.ReleaseAddress
-    | c.StartDomain
-    | c.DestroyDomain
-    | c.ReadDomain
-    | c.PauseVms
-    | c.UnpauseVms
-    | c.ReadPeerPower
-    | c.CutPeerPower
-    | c.RestorePeerPower
-    | c.ProbeNeighbours
-    | c.AskWitness
-    | c.TeachWitness
-)
 
 
 class Node:
@@ -158,15 +139,26 @@ class Node:
             self._journal.decision(event, before, self.engine, decision, now)
         self._channel.heard(event)
         for command in decision.commands:
-            if isinstance(command, c.SendHeartbeat):
-                self._channel.send(command.view, echoing=command.echoing)
-            elif isinstance(command, c.OpenGate):
-                self._gate.open_until(command.until_s)
-            elif isinstance(command, c.FeedWatchdog):
+            self._dispatch(command)
+
+    def _dispatch(self, command: c.Command) -> None:
+        """Do what takes no time here, and hand the rest to the asyncio loop."""
+        match command:
+            case c.SendHeartbeat(view, echoing):
+                self._channel.send(view, echoing=echoing)
+            case c.OpenGate(until_s):
+                self._gate.open_until(until_s)
+            case c.FeedWatchdog():
                 self._feed()
-            elif isinstance(command, c.ResetNode):
-                self._watchdog.reset(command.reason)
-            else:
+            case c.ResetNode(reason):
+                self._watchdog.reset(reason)
+            case c.SendAlert(alert, epoch):
+                self._workers.call_soon_threadsafe(self._alerts.put, alert, epoch)
+            case c.AnswerFencePeer():
+                self._workers.call_soon_threadsafe(self._answer_fence_peer, command)
+            case c.AnswerOperator():
+                self._workers.call_soon_threadsafe(self._answer_operator, command)
+            case _:
                 self._workers.call_soon_threadsafe(self._start, command)
 
     def _feed(self) -> None:
@@ -187,22 +179,14 @@ class Node:
     def _answer_feed(self) -> None:
         self._workers_answered = True
 
-    def _start(self, command: c.Command) -> None:
-        if isinstance(command, c.SendAlert):
-            self._alerts.put(command.alert, command.epoch)
-        elif isinstance(command, c.AnswerFencePeer):
-            self._answer_fence_peer(command)
-        elif isinstance(command, c.AnswerOperator):
-            self._answer_operator(command)
-        elif isinstance(command, _Work):
-            self._tasks.create_task(self._perform(command))
+    def _start(self, command: c.Work) -> None:
+        self._tasks.create_task(self._perform(command))
 
-    async def _perform(self, command: _Work) -> None:
-        done = await self._work(command)
-        vm, witness = getattr(command, "vm", None), getattr(command, "witness", "")
-        self._loop.put(CommandDone(type(command).__name__, vm, done.outcome, done.detail, witness))
+    async def _perform(self, command: c.Work) -> None:
+        self._loop.put(CommandDone(command, answered(command, await self._work(command))))
 
-    def _work(self, command: _Work) -> Awaitable[Done]:
+    def _work(self, command: c.Work) -> Awaitable[Done]:  # noqa: C901 - one case for each command
+        """Return the work of a command, for every command that has an outcome."""
         match command:
             case c.AskWitness() | c.TeachWitness():
                 return self._witness_work(command)
@@ -218,8 +202,10 @@ class Node:
                 return self._hypervisor.destroy(vm)
             case c.ReadDomain(vm):
                 return self._hypervisor.read(vm)
-            case c.PauseVms() | c.UnpauseVms():
-                return self._pause_vms() if isinstance(command, c.PauseVms) else self._unpause_vms()
+            case c.PauseVms():
+                return self._pause_vms()
+            case c.UnpauseVms():
+                return self._unpause_vms()
             case c.ReadPeerPower() | c.CutPeerPower() | c.RestorePeerPower():
                 return self._power_work(command)
             case c.ProbeNeighbours():
@@ -227,7 +213,7 @@ class Node:
             case c.KeepMirrorNote() | c.UseMirrorNote() | c.ReuseHalves() | c.TrustMirror():
                 return self._mirror_work(command)
             case _:
-                return self._disk_work_when_up(command)
+                return self._disk_work_when_up(command)  # it names each of them
 
     def _witness_work(self, command: c.AskWitness | c.TeachWitness) -> Awaitable[Done]:
         match command:
@@ -257,7 +243,7 @@ class Node:
             case c.RestorePeerPower():
                 return await self._power.restore()
 
-    def _mirror_work(self, command: _MirrorCommand) -> Awaitable[Done]:
+    def _mirror_work(self, command: c.MirrorCommand) -> Awaitable[Done]:
         match command:
             case c.KeepMirrorNote(note):
                 return self._mirror.keep_note(note)

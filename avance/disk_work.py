@@ -6,7 +6,8 @@ from collections.abc import Awaitable
 from typing import assert_never
 
 from avance.core import commands as c
-from avance.ports import Disks, Done
+from avance.core.results import Done
+from avance.ports import Disks
 
 _CopyCommand = c.OutdateDisk | c.KeepCopy | c.ResyncDisk | c.InvalidateDisk | c.ReadGeneration | c.ReadInFlight
 DiskCommand = (

@@ -122,9 +122,10 @@ def event_words(event: Event) -> str:
     match event:
         case HeartbeatSeen(link, view):
             return f"{name} on {link}: peer {view.pair}, epoch {view.record.epoch} of {view.record.owner}"
-        case CommandDone(command, vm, outcome, detail, subject):
-            about = " ".join(word for word in (vm, subject) if word)
-            return f"{name}: {command}{' ' + about if about else ''} {outcome}{' (' + detail + ')' if detail else ''}"
+        case CommandDone(command, result):
+            about = getattr(command, "vm", None) or getattr(command, "witness", None)
+            words = [type(command).__name__, *([about] if about else []), str(result.outcome)]
+            return f"{name}: {' '.join(words)}{f' ({result.detail})' if result.detail else ''}"
         case DiskChanged(vm, view):
             state = "gone" if view is None else f"{view.role} {view.disk}/{view.peer_disk} {view.connection}"
             return f"{name}: {vm} {state}"

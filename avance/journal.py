@@ -70,7 +70,7 @@ class Journal:
         self._core = core_hash()
         if self._sizes[self._inputs] >= INPUTS_BYTES_MAX:
             self._rotate(self._inputs)
-        self._begin_inputs(engine, now, fresh=engine.started_at is None)
+        self._begin_inputs(engine, now, fresh=engine.liveness.started_at is None)
 
     def milestone(self, name: str, now: float, reason: str) -> None:
         """Note something that no decision produced, such as the start of the daemon."""

@@ -3,21 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
 from typing import Protocol
 
 from avance.core.events import Event
-from avance.core.model import NodeId, Outcome, PeerView, Record, VmId, VmSpec
+from avance.core.model import NodeId, PeerView, Record, VmId, VmSpec
+from avance.core.results import Done
 
 Sink = Callable[[Event], None]
-
-
-@dataclass(frozen=True, slots=True)
-class Done:
-    """How a piece of outside work ended, with evidence for people in `detail`."""
-
-    outcome: Outcome
-    detail: str = ""
 
 
 class Disks(Protocol):
@@ -28,7 +20,7 @@ class Disks(Protocol):
         ...
 
     def prepare(self, vm: VmId) -> Awaitable[Done]:
-        """Create and zero the volume unless it is there; detail `fresh` when it was made now."""
+        """Create and zero the volume unless it is there; a VolumePrepared when it is."""
         ...
 
     def attach(self, vm: VmId) -> Awaitable[Done]:

@@ -52,7 +52,7 @@ def document(config: Config, engine: Engine, around: Around, now: float) -> dict
         "dilation": config.dilation,
         "vms": {name: _vm(engine, name) for name in engine.units},
         "links": engine.liveness.states,
-        "service_address": {"address": str(config.service_address), "held": engine.address_held},
+        "service_address": {"address": str(config.service_address), "held": engine.address.held},
         "call_home": {"queued": around.alerts_queued, "dropped": around.alerts_dropped},
         "journal": {"dropped": around.journal_dropped},
         "rejected": dict(around.rejected),
@@ -64,7 +64,7 @@ def document(config: Config, engine: Engine, around: Around, now: float) -> dict
             "feeds": engine.guard.feeds,
         },
         "gate": {"problem": around.gate_problem},
-        "mirror": _mirror(engine.mirror.view),
+        "mirror": _mirror(engine.sight.mirror.view),
         "quarantined": record.quarantined,
         "versions": {"avance": avance.__version__},
     }
@@ -103,14 +103,15 @@ def _waits(engine: Engine) -> str | None:
     if engine.pair is PairState.STARTING:
         return f"node {engine.setup.peer_id} has not been heard yet"
     if engine.pair is PairState.WAITING:
-        return "; ".join(engine.refused) or f"node {engine.setup.peer_id} is lost, and this node looks for its right"
+        lost = f"node {engine.setup.peer_id} is lost, and this node looks for its right"
+        return "; ".join(engine.right.refused) or lost
     if engine.pair is PairState.SPLIT:
         return "both nodes wrote: an operator has to choose a version (avance keep NODE)"
     if engine.pair is PairState.FENCED or not engine.is_owner:
         return None
     missing = [vm for vm in engine.units if not copies.is_good(engine.record, vm, engine.copy(vm))]
     works = any(one.state is VmState.RUNNING and one.disk and not one.disk.suspended for one in engine.units.values())
-    if not missing or engine.leaving or works:
+    if not missing or engine.handover.leaving or works:
         return None
     if engine.record.peer_outdated:
         return f"the only good copy of {missing[0]} is on the disks of this node, and they are not there"

@@ -11,6 +11,7 @@ from dataclasses import replace
 
 from avance.core import commands as c
 from avance.core import events as e
+from avance.core import results as r
 from avance.core.engine import Decision, Engine, Setup
 from avance.core.model import (
     Copy,
@@ -28,6 +29,7 @@ from avance.core.model import (
     VmSpec,
     VmState,
 )
+from avance.core.register import Word
 
 A, B = NodeId("a"), NodeId("b")
 PRIV, BIZ = LinkName("priv0"), LinkName("biz0")
@@ -102,7 +104,7 @@ class Playbook:
         assert given == list(expected), f"{event}\n  commanded {given}\n  expected  {list(expected)}"
 
     def done(
-        self, command: c.Command, *expected: c.Command, outcome: Outcome = Outcome.OK, detail: str = ""
+        self, command: c.Work, *expected: c.Command, outcome: Outcome = Outcome.OK, detail: str = ""
     ) -> None:
         """Say how a command ended and expect exactly these commands to follow, alerts left aside."""
         self.expect(ended(command, outcome, detail), *expected)
@@ -138,10 +140,31 @@ class Playbook:
 
 
 def ended(command: c.Command, outcome: Outcome = Outcome.OK, detail: str = "") -> e.CommandDone:
-    """Return how a command ended, as the world reports it."""
-    return e.CommandDone(
-        type(command).__name__, getattr(command, "vm", None), outcome, detail, getattr(command, "witness", "")
-    )
+    """Return how a command ended, as the world reports it; its result says what `detail` says."""
+    assert not isinstance(command, c.Told), f"{command} has no outcome"
+    return e.CommandDone(command, result(command, outcome, detail))
+
+
+def result(command: c.Work, outcome: Outcome = Outcome.OK, detail: str = "") -> r.Result:
+    """Return the result of a command from its evidence for people, as the adapters make both from one source."""
+    words = tuple(detail.split())
+    match command:
+        case c.PrepareVolume():
+            known = words if outcome is Outcome.OK and detail != "fresh" else ()
+            return r.VolumePrepared(outcome, detail, detail == "fresh", known)
+        case c.ReadGeneration():
+            return r.GenerationsRead(outcome, detail, words if outcome is Outcome.OK else ())
+        case c.ReadInFlight():
+            counts = words if outcome is Outcome.OK and words else ("0", "0", "0")
+            every, local, peer = (int(word) for word in counts)
+            return r.InFlightCounted(outcome, detail, every, local, peer)
+        case c.ReadPeerPower():
+            return r.PowerRead(outcome, detail, outcome is Outcome.OK and detail == "off")
+        case c.AskWitness():
+            return r.WitnessAsked(outcome, detail, Word(words[0]) if outcome is Outcome.OK and words else None)
+        case c.TeachWitness():
+            return r.WitnessTaught(outcome, detail, outcome is Outcome.OK and words[:1] == ("taught",))
+    return r.Done(outcome, detail)
 
 
 def acts(commands: Sequence[c.Command]) -> list[c.Command]:
@@ -160,9 +183,9 @@ def lets_save(book: Playbook) -> list[c.Command]:
     commands: list[c.Command] = []
     for _ in range(6):
         commands += book.peer_says()
-        if book.engine.saving is not None:
-            commands += book.hears(ended(c.SaveRecord(book.engine.saving)))
-        if book.engine.address_busy:
+        if book.engine.sight.durable.saving is not None:
+            commands += book.hears(ended(c.SaveRecord(book.engine.sight.durable.saving)))
+        if book.engine.address.busy:
             commands += book.hears(ended(c.ReleaseAddress()))
     return commands
 

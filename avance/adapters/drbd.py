@@ -12,8 +12,9 @@ from avance.adapters.process import lines, run, run_all
 from avance.config import Config
 from avance.core.events import DiskChanged, DiskStreamReset
 from avance.core.model import Outcome, VmId, VmSpec
+from avance.core.results import Done, GenerationsRead, InFlightCounted, VolumePrepared
 from avance.files import write_durably
-from avance.ports import Done, Sink
+from avance.ports import Sink
 from avance.wire import drbd
 
 RESOURCE_DIR = Path("/etc/drbd.d")
@@ -23,6 +24,7 @@ _READ_S = 5.0
 _LISTED_S = 3.0  # in which DRBD lists its resources after the daemon's start; then it is looked for the volume itself
 _ZERO_MIB_PER_S = 2.0  # the slowest disk that is worth waiting for, when a volume is zeroed
 _RESTART_S = 1.0  # pause before the event stream is opened again
+_FRESH = VolumePrepared(Outcome.OK, "fresh", fresh=True)
 
 
 class DrbdDisks:
@@ -45,9 +47,9 @@ class DrbdDisks:
         self._sink(DiskChanged(spec.name, view))
 
     async def prepare(self, vm: VmId) -> Done:
-        """Create the volume when there is none; detail `fresh` says that it was zeroed just now.
+        """Create the volume when there is none, and zero it; of one that is there read the generations.
 
-        Of a volume that is there the detail is its generations; nothing, when its resource is up already.
+        They are not read when its resource is up already. A success is a VolumePrepared.
         """
         spec = self._specs[vm]
         text = drbd.resource_file(self._shared, spec)
@@ -56,7 +58,7 @@ class DrbdDisks:
         except OSError as error:
             return Done(Outcome.FAILED, f"{RESOURCE_DIR / vm}.res: {error}")
         if await self._is_up(vm):
-            return Done(Outcome.OK)
+            return VolumePrepared(Outcome.OK)
         group = drbd.VOLUME_GROUP
         volume = await run(["lvs", "--noheadings", "-o", "lv_name", f"{group}/{vm}"], timeout_s=_SHORT_S * self._slow)
         if volume.outcome is Outcome.OK:
@@ -74,7 +76,7 @@ class DrbdDisks:
             ["lvrename", "-q", group, part, vm],
         ]
         done = await run_all(steps, timeout_s=(_SHORT_S + spec.volume_mib / _ZERO_MIB_PER_S) * self._slow)
-        return Done(Outcome.OK, "fresh") if done.outcome is Outcome.OK else done
+        return _FRESH if done.outcome is Outcome.OK else done
 
     async def _is_up(self, vm: VmId) -> bool:
         """Say whether the resource is up already: a daemon before this one has prepared its volume."""
@@ -93,18 +95,21 @@ class DrbdDisks:
             return done
         found = await self._read_generations(drbd.stored_generations_argv(spec))
         if found.outcome is Outcome.FAILED and self._parser.views.get(spec.name) is not None:
-            return Done(Outcome.OK)  # the resource is up and holds the volume: it is in use, and not fresh
-        fresh = found.outcome is Outcome.OK and drbd.is_just_created(found.detail)
-        return Done(Outcome.OK, "fresh") if fresh else found
+            return VolumePrepared(Outcome.OK)  # the resource is up and holds the volume: it is in use, and not fresh
+        if not isinstance(found, GenerationsRead):
+            return found
+        fresh = drbd.is_just_created(found.detail)
+        return _FRESH if fresh else VolumePrepared(Outcome.OK, found.detail, generations=found.generations)
 
     async def _read_generations(self, argv: list[str]) -> Done:
         read = await run(argv, timeout_s=_READ_S * self._slow)
         if read.outcome is not Outcome.OK:
             return read.done
         try:
-            return Done(Outcome.OK, drbd.generations(read.stdout))
+            words = drbd.generations(read.stdout)
         except ValueError as error:
             return Done(Outcome.UNKNOWN, str(error))
+        return GenerationsRead(Outcome.OK, words, tuple(words.split()))
 
     async def generations(self, vm: VmId) -> Done:
         """Read which generation of the data the attached copy is."""
@@ -113,9 +118,10 @@ class DrbdDisks:
     async def in_flight(self, vm: VmId) -> Done:
         """Count the requests that DRBD has of the VM; it is a short text of the kernel, and starts no program."""
         try:
-            return Done(Outcome.OK, drbd.in_flight(_COUNTERS.read_text(), self._specs[vm].minor))
+            every, local, peer = drbd.in_flight(_COUNTERS.read_text(), self._specs[vm].minor)
         except (OSError, ValueError) as error:
             return Done(Outcome.UNKNOWN, str(error))
+        return InFlightCounted(Outcome.OK, f"{every} {local} {peer}", every, local, peer)
 
     async def invalidate(self, vm: VmId) -> Done:
         """Call the local copy bad."""

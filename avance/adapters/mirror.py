@@ -17,10 +17,11 @@ from avance.core import halves
 from avance.core.events import MirrorChanged
 from avance.core.halves import HALVES, Half, Note, Plan, Return, Slots
 from avance.core.model import MirrorState, MirrorView, Outcome
+from avance.core.results import Done
 from avance.data_disks import DiskReader
 from avance.files import write_durably
 from avance.late import in_time
-from avance.ports import Done, Sink
+from avance.ports import Sink
 from avance.wire import md
 from avance.wire.drbd import VOLUME_GROUP
 

@@ -18,7 +18,8 @@ from pathlib import Path
 from avance.config import Config
 from avance.core.events import NeighboursSeen
 from avance.core.model import Outcome, VmSpec
-from avance.ports import Done, Sink
+from avance.core.results import Done
+from avance.ports import Sink
 from avance.wire import arp
 
 _TRIES = 2

@@ -17,7 +17,8 @@ from typing import Any
 from avance.config import Config
 from avance.core.events import LinkChanged
 from avance.core.model import Outcome
-from avance.ports import Done, Sink
+from avance.core.results import Done
+from avance.ports import Sink
 
 _ANNOUNCE_S = (0.0, 0.1, 0.2)  # gratuitous ARP after these pauses; well below 10 multicasts per second
 _ETH_P_ARP = 0x0806

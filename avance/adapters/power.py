@@ -13,7 +13,7 @@ from pathlib import Path
 from avance.adapters.process import Completed, lines, run
 from avance.config import Bmc
 from avance.core.model import Outcome
-from avance.ports import Done
+from avance.core.results import Done, PowerRead
 from avance.wire import ipmi
 
 SCRIPT = Path("/run/avance/ipmi-cut")  # in memory: a dying disk does not matter
@@ -31,15 +31,16 @@ class PeerBmc:
         self._patience_s = _PATIENCE_S * dilation
         self._slow = dilation
 
-    async def read(self) -> Done:
-        """Ask whether the peer's power is on; detail `on` or `off`."""
+    async def read(self) -> PowerRead:
+        """Ask whether the peer's power is on."""
         completed = await self._ask(ipmi.status_argv(*self._account, patience_s=self._patience_s))
         if completed.outcome is not Outcome.OK:
-            return Done(Outcome.UNKNOWN, completed.detail)
+            return PowerRead(Outcome.UNKNOWN, completed.detail)
         try:
-            return Done(Outcome.OK, ipmi.parse_power(completed.stdout))
+            word = ipmi.parse_power(completed.stdout)
         except ValueError as error:
-            return Done(Outcome.UNKNOWN, str(error))
+            return PowerRead(Outcome.UNKNOWN, str(error))
+        return PowerRead(Outcome.OK, word, off=word == "off")
 
     async def cut(self) -> Done:
         """Switch the peer off, and be sure: OK only when its power was read as off afterwards.

@@ -9,7 +9,7 @@ from collections.abc import AsyncGenerator, Mapping, Sequence
 from dataclasses import dataclass
 
 from avance.core.model import Outcome
-from avance.ports import Done
+from avance.core.results import Done
 
 _OUTPUT_BYTES_MAX = 4000
 _SYSTEM_PATH = "/usr/sbin:/usr/bin:/sbin:/bin"

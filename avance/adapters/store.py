@@ -10,9 +10,9 @@ import asyncio
 from pathlib import Path
 
 from avance.core.model import Outcome, Record
+from avance.core.results import Done
 from avance.errors import StoreError
 from avance.files import write_durably
-from avance.ports import Done
 from avance.wire import record as wire
 
 STATE_DIR = Path("/var/lib/avance")

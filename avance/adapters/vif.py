@@ -14,7 +14,7 @@ import struct
 from pathlib import Path
 
 from avance.core.model import Outcome
-from avance.ports import Done
+from avance.core.results import Done
 from avance.wire.xl import DOMAIN_DEVICE
 
 _DEVICES = Path("/sys/class/net")

@@ -16,7 +16,8 @@ from collections.abc import Callable
 
 from avance.config import Config, WitnessSite
 from avance.core.model import NodeId, Outcome
-from avance.ports import Done
+from avance.core.register import Word
+from avance.core.results import Done, WitnessAsked, WitnessTaught
 from avance.wire.witness import (
     DATAGRAM_BYTES_MAX,
     Ask,
@@ -46,23 +47,25 @@ class WitnessClient:
         self._lives: dict[str, str] = {}
         self.rejected: Counter[str] = Counter()
 
-    async def ask(self, witness: str, epoch: int, nonce: str) -> Done:
+    async def ask(self, witness: str, epoch: int, nonce: str) -> WitnessAsked:
         """Ask for the right to an epoch, once; no answer in time is UNKNOWN."""
-        return await self._put(witness, lambda sender: Ask(sender, epoch, nonce))
+        said, word = await self._put(witness, lambda sender: Ask(sender, epoch, nonce))
+        return WitnessAsked(said.outcome, said.detail, word)
 
-    async def teach(self, witness: str, epoch: int, owner: NodeId, *, paired: bool) -> Done:
+    async def teach(self, witness: str, epoch: int, owner: NodeId, *, paired: bool) -> WitnessTaught:
         """Tell which epoch this node knows, once; no answer in time is UNKNOWN."""
-        return await self._put(witness, lambda sender: Teach(sender, epoch, owner, paired))
+        said, word = await self._put(witness, lambda sender: Teach(sender, epoch, owner, paired))
+        return WitnessTaught(said.outcome, said.detail, taught=word is Word.TAUGHT)
 
-    async def _put(self, witness: str, make: Callable[[Sender], Question]) -> Done:
+    async def _put(self, witness: str, make: Callable[[Sender], Question]) -> tuple[Done, Word | None]:
         site = self._sites[witness]
         try:
             async with asyncio.timeout(self._try_s):
                 reply = await self._converse(site, make)
         except TimeoutError:
             where = f"{site.address}:{site.port}"
-            return Done(Outcome.UNKNOWN, f"witness {witness} ({where}) did not answer within {self._try_s:g} s")
-        return Done(Outcome.OK, f"{reply.word} {reply.epoch} {reply.owner or '-'}")
+            return Done(Outcome.UNKNOWN, f"witness {witness} ({where}) did not answer within {self._try_s:g} s"), None
+        return Done(Outcome.OK, f"{reply.word} {reply.epoch} {reply.owner or '-'}"), Word(reply.word)
 
     async def _converse(self, site: WitnessSite, make: Callable[[Sender], Question]) -> Reply:
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK) as sock:

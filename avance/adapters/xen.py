@@ -21,7 +21,8 @@ from avance.adapters.xenstore import Xenstore
 from avance.config import Config
 from avance.core.events import DomainChanged
 from avance.core.model import Outcome, VmId, VmSpec
-from avance.ports import Done, Sink
+from avance.core.results import Done
+from avance.ports import Sink
 from avance.wire import xenstore, xl
 
 CONFIG_DIR = Path("/run/avance")

@@ -7,10 +7,13 @@ It only remembers what was asked, what was answered and when. Evidence belongs t
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import assert_never
 
 from avance.core import commands as c
 from avance.core import events as e
-from avance.core.model import Outcome, Timers
+from avance.core.model import Timers
+from avance.core.register import Word
+from avance.core.results import Done, PowerRead, WitnessAsked
 from avance.core.takeover import Answer, Need, Power
 
 _RESTORE_S = 30.0  # between two orders to switch the peer on; its BMC may be starting itself
@@ -57,6 +60,10 @@ class Arbitration:
         self.answers, self._tries = {}, {}
         self.power = Power.NOT_CUT if self.has_bmc else Power.NO_BMC
         self._proof_until = None
+
+    def still_off_early(self) -> None:
+        """Keep that the power read as off while the peer was only suspect: that was early enough."""
+        self.power = Power.OFF_EARLY
 
     @property
     def at_rest(self) -> bool:
@@ -118,29 +125,34 @@ class Arbitration:
 
     # ------------------------------------------------------------ what came of it
 
-    def done(self, event: e.CommandDone, now: float) -> str | None:
-        """Note an outcome; returns what is worth saying about it."""
-        if event.command == "AskWitness":
-            return self._answered(event, now)
-        if event.command == "ReadPeerPower":
-            self._reading, self._read_at = False, now
-            return self._power_read(event, now)
-        if event.command == "RestorePeerPower":
-            self._restoring = False
-            self._switched_off = self._switched_off and event.outcome is not Outcome.OK
-            return f"the peer is switched on: {event.outcome} {event.detail}".rstrip()
-        if event.command == "CutPeerPower":
-            self._switched_off = True
-            if self.power is Power.CUTTING:
-                self.power = Power.OFF if event.outcome is Outcome.OK else Power.FAILED
-                self._off_at = now
-            return f"power of the peer: {self.power}: {event.detail}"
-        assert event.command == "ProbeNeighbours", event.command
-        self._probing = False
-        if event.outcome is not Outcome.OK:
-            self.gateway, self.claimed, self.looked_at = False, (), now
-            return f"the neighbours could not be looked at: {event.detail}"
-        return None
+    def done(self, command: c.EvidenceCommand, result: Done, now: float) -> str | None:
+        """Note how a command ended; returns what is worth saying about it."""
+        match command:
+            case c.AskWitness(witness):
+                assert isinstance(result, WitnessAsked)
+                return self._answered(witness, result, now)
+            case c.ReadPeerPower():
+                assert isinstance(result, PowerRead)
+                self._reading, self._read_at = False, now
+                return self._power_read(result, now)
+            case c.RestorePeerPower():
+                self._restoring = False
+                self._switched_off = self._switched_off and not result.ok
+                return f"the peer is switched on: {result.outcome} {result.detail}".rstrip()
+            case c.CutPeerPower():
+                self._switched_off = True
+                if self.power is Power.CUTTING:
+                    self.power = Power.OFF if result.ok else Power.FAILED
+                    self._off_at = now
+                return f"power of the peer: {self.power}: {result.detail}"
+            case c.ProbeNeighbours():
+                self._probing = False
+                if result.ok:
+                    return None
+                self.gateway, self.claimed, self.looked_at = False, (), now
+                return f"the neighbours could not be looked at: {result.detail}"
+            case _:
+                assert_never(command)
 
     def expire(self, now: float) -> None:
         """Forget the no of a witness when it is old: the witness may be there again.
@@ -157,26 +169,23 @@ class Arbitration:
         """Note which neighbours answer."""
         self.gateway, self.claimed, self.looked_at = event.gateway, event.claimed, now
 
-    def _power_read(self, event: e.CommandDone, now: float) -> str | None:
-        off = event.outcome is Outcome.OK and event.detail.split(" ")[0] == "off"
-        if not off or self.power not in (Power.NOT_CUT, Power.FAILED):
+    def _power_read(self, result: PowerRead, now: float) -> str | None:
+        if not result.off or self.power not in (Power.NOT_CUT, Power.FAILED):
             return None
         early = self._proof_until is not None and now < self._proof_until
         self.power, self._off_at = Power.OFF_EARLY if early else Power.OFF, now
         return "the peer's power reads off" + (", before it could have gone on alone" if early else "")
 
-    def _answered(self, event: e.CommandDone, now: float) -> str | None:
-        name = event.subject
+    def _answered(self, name: str, result: WitnessAsked, now: float) -> str | None:
         self._asking.discard(name)
         if name not in self.answers:
             return None  # an answer to a question that is no longer put
-        words = event.detail.split(" ")
         self._answered_at[name] = now
-        if event.outcome is Outcome.OK and words[0] in ("granted", "refused", "untaught"):
-            self.answers[name] = Answer.GRANTED if words[0] == "granted" else Answer.REFUSED
-            return f"witness {name}: {event.detail}"
+        if result.word in (Word.GRANTED, Word.REFUSED, Word.UNTAUGHT):
+            self.answers[name] = Answer.GRANTED if result.word is Word.GRANTED else Answer.REFUSED
+            return f"witness {name}: {result.detail}"
         self._tries[name] = self._tries.get(name, 0) + 1
         if self._tries[name] < _TRIES_MAX:
             return None
         self.answers[name] = Answer.SILENT
-        return f"witness {name} is silent: {event.detail}"
+        return f"witness {name} is silent: {result.detail}"

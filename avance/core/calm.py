@@ -16,13 +16,9 @@ younger than `suspect_s`, so the node has its right. Any other rule that is forg
 from __future__ import annotations
 
 from math import inf
-from typing import TYPE_CHECKING
 
-from avance.core.model import LinkState, PairState
-
-if TYPE_CHECKING:
-    from avance.core.engine import Engine
-    from avance.core.unit import VmUnit
+from avance.core.care import Care
+from avance.core.sight import Sight
 
 _SHORT = 0.2  # of a heartbeat: how finely time passes while anything is under way
 _SHORT_S_MAX = 0.5  # far below the lag at which a loop is not trusted with the watchdog (core/guard.py)
@@ -35,53 +31,16 @@ def short_s(heartbeat_s: float) -> float:
     return min(_SHORT * heartbeat_s, _SHORT_S_MAX)
 
 
-def until(engine: Engine, now: float) -> float:
+def until(sight: Sight, care: Care, now: float, *, rests: bool) -> float:
     """Return until when time alone changes nothing that is judged, or `NOT_CALM`; asked at the end of a whole turn.
 
-    A heartbeat that says the same as the one before can only move that moment further away.
+    `rests`: nothing is under way, wanted or in doubt. A heartbeat that says the same as the one before can only move
+    that moment further away.
     """
-    silence = engine.liveness.unbroken_until()
-    if silence <= now or not _is_calm(engine, now):
+    silence = sight.liveness.unbroken_until()
+    if silence <= now or not rests:
         return NOT_CALM
-    return min(silence, engine.care.unchanged_until(now), now + _REST_S_MAX * engine.setup.timers.second_s)
+    return min(silence, care.unchanged_until(now), now + _REST_S_MAX * sight.timers.second_s)
 
 
-def _is_calm(engine: Engine, now: float) -> bool:
-    if engine.pair is not PairState.PAIRED or not engine.protected or engine.draft.reasons or engine.draft.milestones:
-        return False
-    return (
-        _nothing_wanted(engine)
-        and _nothing_doubtful(engine, now)
-        and engine.guard.at_rest
-        and engine.arbitration.at_rest
-        and all(state is LinkState.UP for state in engine.liveness.states.values())
-        and all(_unit_rests(unit, now, engine.setup.timers.retry_s) for unit in engine.units.values())
-    )
-
-
-def _nothing_wanted(engine: Engine) -> bool:
-    """Neither side asks for anything, and no work of the node itself is on its way."""
-    assert engine.peer is not None, "a protected pair has heard its peer"
-    busy = engine.saving is not None or engine.address_busy or bool(engine.asks) or bool(engine.zeroed)
-    busy = busy or engine.mirror.busy is not None
-    wants = bool(engine.wants or engine.peer.wants or engine.cure_due or engine.override or engine.yields)
-    address = engine.address_held if engine.is_owner else engine.address_down
-    return address and not busy and not wants and engine.granted is None
-
-
-def _nothing_doubtful(engine: Engine, now: float) -> bool:
-    """The record is durable as it stands, nothing is being waited for, and the peer has proven itself."""
-    record = engine.record
-    doubt = engine.unsure is not None or engine.store_dirty or engine.unreplicated is not None
-    late = engine.mismatch_from_s is not None or engine.dropped_at is not None or engine.liveness.was_late(now)
-    marked = record.split or record.quarantined or bool(record.discard) or engine.solo or bool(engine.behind)
-    late = late or engine.unfit_from_s is not None or bool(engine.leaving)
-    settled_at = max(engine.save_retry_at, engine.stable_at, engine.address_retry_at, engine.mirror.retry_at)
-    boot_over = now >= engine.paired_at + engine.setup.timers.boot_wait_s
-    return not doubt and not late and not marked and boot_over and now >= settled_at
-
-
-def _unit_rests(unit: VmUnit, now: float, retry_s: float) -> bool:
-    quiet = unit.busy is None and unit.failures == 0 and unit.prepared and unit.known and unit.read_for == unit.disk
-    well = not unit.gone and not unit.dropped and unit.stuck_looks == 0
-    return quiet and well and now >= unit.settled_at + retry_s
+__all__ = ["NOT_CALM", "short_s", "until"]

@@ -10,7 +10,8 @@ from math import inf
 
 from avance.core import arbiters
 from avance.core import commands as c
-from avance.core.model import NodeId, Outcome, Record, Timers
+from avance.core.model import NodeId, Record, Timers
+from avance.core.results import WitnessTaught
 
 _TEACH_S = 2.0  # a witness that was restarted is of use again after two of these
 _FRESH_S = 6.0  # a witness that answered so long ago still counts as reached
@@ -42,10 +43,10 @@ class Care:
             commands.append(c.TeachWitness(name, record.epoch, record.owner, paired))
         return commands
 
-    def done(self, name: str, outcome: Outcome, detail: str, now: float) -> None:
+    def done(self, name: str, result: WitnessTaught, now: float) -> None:
         """Note whether a witness took what it was told; one that is still untaught could not grant."""
         self._busy.discard(name)
-        if outcome is Outcome.OK and detail.split(" ", maxsplit=1)[0] == "taught":
+        if result.taught:
             self._taught_at[name] = now
 
     def up(self, now: float) -> tuple[str, ...]:

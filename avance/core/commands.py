@@ -172,14 +172,14 @@ class InvalidateDisk:
 
 @dataclass(frozen=True, slots=True)
 class ReadGeneration:
-    """Read DRBD's generation identifiers of the local copy; the outcome's detail is the words (core/copies.py)."""
+    """Read DRBD's generation identifiers of the local copy; answered by results.GenerationsRead."""
 
     vm: VmId
 
 
 @dataclass(frozen=True, slots=True)
 class ReadInFlight:
-    """Count what DRBD has of the VM's requests; the detail is three numbers: all, at the local disk, at the peer."""
+    """Count what DRBD has of the VM's requests; answered by results.InFlightCounted."""
 
     vm: VmId
 
@@ -239,7 +239,7 @@ class TeachWitness:
 
 @dataclass(frozen=True, slots=True)
 class ReadPeerPower:
-    """Ask the peer's BMC whether the peer's power is on; the outcome's detail is `on` or `off`."""
+    """Ask the peer's BMC whether the peer's power is on; answered by results.PowerRead."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -305,24 +305,21 @@ VmCommand = (
     | ReadInFlight
 )
 
+EvidenceCommand = AskWitness | ReadPeerPower | CutPeerPower | RestorePeerPower | ProbeNeighbours
+MirrorCommand = KeepMirrorNote | UseMirrorNote | ReuseHalves | TrustMirror
+
 NodeCommand = (
     SaveRecord
     | HoldAddress
     | ReleaseAddress
     | PauseVms
     | UnpauseVms
-    | AskWitness
     | TeachWitness
-    | ReadPeerPower
-    | CutPeerPower
-    | RestorePeerPower
-    | ProbeNeighbours
-    | KeepMirrorNote
-    | UseMirrorNote
-    | ReuseHalves
-    | TrustMirror
+    | EvidenceCommand
+    | MirrorCommand
 )
 
+Work = VmCommand | NodeCommand  # what has an outcome
 Told = SendHeartbeat | AnswerFencePeer | AnswerOperator | SendAlert | OpenGate | FeedWatchdog | ResetNode
 
-Command = VmCommand | NodeCommand | Told
+Command = Work | Told

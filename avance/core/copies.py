@@ -19,13 +19,13 @@ _NO_ANCESTOR = (*_NONE, JUST_CREATED)
 _ABSENT = Copy()
 
 
-def words(text: str) -> tuple[str, ...]:
+def known(identifiers: tuple[str, ...]) -> tuple[str, ...]:
     """Return generation identifiers as they are compared: without leading zeroes and without DRBD's lowest bit.
 
     The lowest bit only says that the node was primary (kernel source, drbd_uuid_compare). What is empty is left out
     behind the current one.
     """
-    found = [f"{int(word, 16) & ~1:x}" for word in text.split()]
+    found = [f"{int(word, 16) & ~1:x}" for word in identifiers]
     return tuple(word for place, word in enumerate(found) if place == 0 or word not in _NONE)
 
 

@@ -1,6 +1,9 @@
-"""The decision core: handle(event, now) -> Decision. It composes, in reading order, `liveness` (who is silent),
-`pair` (what that means for the pair), `consent` and `takeover` (may this node go on alone), `guard` (must it stop) and
-`unit` (what each VM needs).
+"""The decision core: handle(event, now) -> Decision.
+
+Each event goes to one owner. Then the owners are asked, in reading order: `liveness` (who is silent), `pair` (what that
+means for the pair), `handover`, `rights` (may this node go on alone), `guard` (must it stop), `units` (what each VM
+needs), `address`, `fence`, `mirror`. An owner holds its state and returns what it decides; what that changes elsewhere
+is applied here, and nowhere else.
 
 The engine is deterministic: the same events with the same times give the same decisions. It must never read a clock,
 do I/O or import anything but the core.
@@ -8,73 +11,39 @@ do I/O or import anything but the core.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from typing import assert_never
 
-from avance.core import absorb, alerts, calm, copies, driving, mirror, pairing, rights, takeover
+from avance.core import alerts, calm, cure, goal, operator
 from avance.core import commands as c
 from avance.core import events as e
+from avance.core.address import Address
 from avance.core.arbitration import Arbitration
 from avance.core.care import Care
-from avance.core.crashloop import SAMPLES_MIN, CrashLoop, Policy
+from avance.core.circumstances import Circumstances
+from avance.core.crashloop import CrashLoop
+from avance.core.cure import Cure
+from avance.core.decision import Decision, Draft
+from avance.core.durable import Durable, Saved, Wish
+from avance.core.fence import Fence
 from avance.core.guard import Guard, Standing
+from avance.core.handover import HandOver
+from avance.core.holdings import held
 from avance.core.liveness import Liveness
-from avance.core.model import (
-    Alert,
-    Copy,
-    DiskState,
-    LinkName,
-    LinkState,
-    MirrorState,
-    NodeId,
-    PairState,
-    PeerView,
-    Record,
-    Timers,
-    VmId,
-    VmSpec,
-)
-from avance.core.pause import PauseWatch
+from avance.core.mirror import MirrorCare
+from avance.core.model import Copy, LinkState, PairState, PeerView, Record, VmId
+from avance.core.pair import Happens, PairFacts, Save, Trigger, judge, mismatch
+from avance.core.pairing import Pairing
+from avance.core.partner import Partner
+from avance.core.results import Result, WitnessTaught
+from avance.core.rights import Right
+from avance.core.setup import Setup
+from avance.core.sight import Sight
+from avance.core.takeover import Allowed
 from avance.core.unit import VmUnit
+from avance.core.units import Units
 
-
-@dataclass(frozen=True, slots=True)
-class Setup:
-    """What a node is told once, at its start."""
-
-    me: NodeId
-    peer_id: NodeId
-    boot: str
-    config_hash: str
-    dilation: float
-    policy: str
-    timers: Timers
-    links: tuple[LinkName, ...]
-    vms: tuple[VmSpec, ...]
-    replication_link: LinkName
-    machine: str
-    witnesses: tuple[str, ...] = ()
-    power: bool = False
-    gateway: bool = False
-    watchdog: bool = False
-    stays_without_disk: bool = False
-    crash_policy: Policy = Policy.THRESHOLD
-    crash_samples: int = SAMPLES_MIN
-
-
-@dataclass(frozen=True, slots=True)
-class Decision:
-    """What to do now, why, and which published milestones were passed."""
-
-    commands: tuple[c.Command, ...]
-    reasons: tuple[str, ...]
-    milestones: tuple[str, ...]
-
-
-@dataclass(slots=True)
-class _Draft:
-    commands: list[c.Command] = field(default_factory=list)
-    reasons: list[str] = field(default_factory=list)
-    milestones: list[str] = field(default_factory=list)
+_JUDGE_ROUNDS_MAX = 4  # what happens can be followed by Save or by more, never by more than these
+_GATEWAY = {None: "no gateway is configured", True: "a gateway answers", False: "no gateway answers"}
 
 
 class Engine:
@@ -85,60 +54,36 @@ class Engine:
         reason = setup.timers.unsafe_reason()
         assert reason is None, reason
         assert setup.me != setup.peer_id
-        self.setup = setup
-        self.record = record
-        self.pair = PairState.STARTING
-        self.peer: PeerView | None = None
-        self.liveness = Liveness(setup.timers, setup.links)
+        timers = setup.timers
         new = record.boot != setup.machine  # a machine that has just started runs no VM
-        self.units: dict[VmId, VmUnit] = {spec.name: VmUnit(spec, untouched=new) for spec in setup.vms}
-        self.config_hash = setup.config_hash
-        self.saving: Record | None = None
-        self.save_retry_at = 0.0
-        self.store_dirty = False
-        self.unsure: Record | None = None  # what may be on the disk instead of `record`
-        self.zeroed: set[VmId] = set()
-        self.address_held = False
-        self.address_busy = False
-        self.address_down = False  # an earlier run of the daemon may have left it up
-        self.address_retry_at = 0.0
-        self.granted: takeover.Allowed | None = None
-        self.asks: dict[int, VmId] = {}
-        self.protected = False
-        self.arbitration = Arbitration(setup.timers, setup.boot, setup.power)
-        self.guard = Guard(setup.timers)
-        self.care = Care(setup.timers, setup.witnesses)
-        self.mirror = mirror.MirrorCare()
-        self.crashes = CrashLoop(setup.timers.crash_mean_s, setup.crash_samples, setup.crash_policy)
+        crashes = CrashLoop(timers.crash_mean_s, setup.crash_samples, setup.crash_policy)
         if record.quarantined and record.owner == setup.me:
-            self.crashes.trip()
-        self.pauses = PauseWatch(setup.timers.pause_s, setup.timers.second_s)
-        self.override = False
-        self.wants = 0
-        self.wants_from_s = 0.0
-        self.unreplicated: tuple[str, float] | None = None
-        self.cure_due = ""  # why this backup restarts as soon as the owner has followed
-        self.dropped_at: float | None = None
-        self.yields = False  # an operator gave up this node's version of diverged data
-        self.peer_machine = ""
-        self.peer_run = ""  # the boot of the peer's daemon, which is another one after each of its starts
-        self.consenter = ""  # the boot of the peer's machine in which it was last seen before this node went on alone
-        self.stable_at = 0.0
-        self.paired_at = 0.0
-        self.lost_at: float | None = None
-        self.started_at: float | None = None
-        self.next_heartbeat_at = 0.0
-        self.mismatch_from_s: float | None = None
-        self.told: set[str] = set()
-        self.leaving = ""  # why the VMs are being handed over to the peer
-        self.unfit_from_s: float | None = None  # since when the peer has the better copy
-        self.refusal_told_until: dict[str, float] = {}
-        self.refused: tuple[str, ...] = ()  # why this node has no right yet, as it was judged last
-        self.draft = _Draft()
+            crashes.trip()
+        self.sight = Sight(
+            setup=setup,
+            config_hash=setup.config_hash,
+            durable=Durable(setup.me, setup.machine, timers, record),
+            pairing=Pairing(),
+            partner=Partner(timers, crashes),
+            liveness=Liveness(timers, setup.links),
+            units=Units(timers, {spec.name: VmUnit(spec, untouched=new) for spec in setup.vms}),
+            mirror=MirrorCare(timers.retry_s),
+        )
+        self.right = Right(Arbitration(timers, setup.boot, setup.power))
+        self.handover = HandOver()
+        self.cure = Cure()
+        self.fence = Fence()
+        self.address = Address(timers.retry_s)
+        self.guard = Guard(timers)
+        self.care = Care(timers, setup.witnesses)
+        self.told: set[str] = set()  # what the service centre was told, and is not in order since
         self.standing: Standing | None = None  # what the guard judged last
         self.said: PeerView | None = None  # what this node said of itself last
+        self.next_heartbeat_at = 0.0
         self.rest_until_s = calm.NOT_CALM  # time alone changes nothing before, but for a heartbeat
         self.calm_until_s = calm.NOT_CALM  # ... and no heartbeat is due before, either
+
+    # ------------------------------------------------------------ a turn
 
     def wake_at(self, now: float) -> float:
         """Return when to tell this engine that time has passed, should nothing else be told before (core/calm.py)."""
@@ -146,220 +91,393 @@ class Engine:
 
     def handle(self, event: e.Event, now: float) -> Decision:
         """Take one event and return what to do; `now` is monotonic and never goes back."""
-        if now < self.calm_until_s and isinstance(event, e.HeartbeatSeen) and event.view == self.peer:
-            self.liveness.heartbeat_seen(event.link, event.echoed_sent_s, now)
+        if isinstance(event, e.HeartbeatSeen) and now < self.calm_until_s and event.view == self.sight.partner.view:
+            self.sight.liveness.heartbeat_seen(event.link, event.echoed_sent_s, now)
             return self._calm_turn(now, tick=False)
-        if now < self.rest_until_s and isinstance(event, e.Tick) and event.rtc_s is None:
+        if isinstance(event, e.Tick) and event.rtc_s is None and now < self.rest_until_s:
             return self._calm_turn(now, tick=True)
         return self._turn(event, now)
 
     def _calm_turn(self, now: float, *, tick: bool) -> Decision:
         """Do what is left while all is calm: the lease and the gate move; a tick gives what is due by the clock."""
-        changes, standing = self.liveness.update(now), self.standing
+        liveness, standing = self.sight.liveness, self.standing
+        changes = liveness.update(now)
         assert not changes, "neither a receipt nor a short time makes a calm pair worse"
         assert standing is not None, "a calm pair has been judged"
         standing.tick = tick
-        standing.lease_age_s, standing.lease_until_s = self.liveness.lease_age_s(now), self.liveness.lease_until_s(now)
+        standing.lease_age_s, standing.lease_until_s = liveness.lease_age_s(now), liveness.lease_until_s(now)
         if not tick:
             return Decision(tuple(command for command, _ in self.guard.renewed(standing)), (), ())
-        self.draft.commands += [command for command, _ in self.guard.judge(standing, now)]
-        rights.care_for_witnesses(self, now)
-        self._say_heartbeat(now)
-        self.rest_until_s = min(self.rest_until_s, self.liveness.unbroken_until())
+        draft = self._draft()
+        draft.give(command for command, _ in self.guard.judge(standing, now))
+        self._care_for_witnesses(draft, now)
+        self._say_heartbeat(draft, now)
+        self.rest_until_s = min(self.rest_until_s, liveness.unbroken_until())
         self.calm_until_s = min(self.next_heartbeat_at, self.rest_until_s)
-        draft, self.draft = self.draft, _Draft()
-        return Decision(tuple(draft.commands), (), ())
-
-    def _say_heartbeat(self, now: float) -> None:
-        if now >= self.next_heartbeat_at or self.draft.milestones:
-            self.next_heartbeat_at = now + self.setup.timers.heartbeat_s
-            self.liveness.sent(now, echoing=self.echoing)
-            self.draft.commands.append(c.SendHeartbeat(self.view(now), self.echoing))
+        return draft.decision()
 
     def _turn(self, event: e.Event, now: float) -> Decision:
-        self.started_at = now if self.started_at is None else self.started_at
-        absorb.absorb(self, event, now)
-        pairing.judge_links(self, now)
-        pairing.judge_pair(self, now)
-        rights.judge_handover(self, now)
-        rights.judge_consent(self, now)
-        rights.judge_takeover(self, now)
-        rights.judge_guard(self, now, tick=isinstance(event, e.Tick))
-        driving.drive_units(self, now)
-        rights.give_power_back(self, now)
-        driving.drive_address(self, now)
-        driving.judge_protection(self)
-        driving.answer_asks(self)
-        rights.care_for_witnesses(self, now)
-        mirror.judge_mirror(self, now)
-        self._say_heartbeat(now)
-        self.rest_until_s = calm.until(self, now)
+        sight, draft = self.sight, self._draft()
+        sight.liveness.begin(now)
+        self._take(event, draft, now)
+        sight.liveness.judge(draft, now)
+        self._judge_pair(draft, now)
+        self._wish(self.handover.judge(sight, draft, now), draft)
+        self._judge_consent(draft, now)
+        self._wish(self.right.judge(sight, draft, now), draft)
+        self._judge_guard(draft, now, tick=isinstance(event, e.Tick))
+        sight.units.drive(lambda vm: self.around(vm, now), draft, now)
+        self.right.give_power_back(sight, draft, now)
+        self._drive_address(draft, now)
+        sight.units.judge_protection(draft, protected=sight.is_protected())
+        if self.fence.asks:
+            self.fence.answer(self.right.fence_code(sight), draft)
+        self._care_for_witnesses(draft, now)
+        if sight.mirror.free(now):
+            sight.mirror.drive(sight.mirror_facts(now, override=self.right.override), draft)
+        self._say_heartbeat(draft, now)
+        rests = draft.quiet and sight.liveness.unbroken_until() > now and self.rests(now)
+        self.rest_until_s = calm.until(sight, self.care, now, rests=rests)
         self.calm_until_s = min(self.next_heartbeat_at, self.rest_until_s)
-        draft, self.draft = self.draft, _Draft()
-        return Decision(tuple(draft.commands), tuple(draft.reasons), tuple(draft.milestones))
+        return draft.decision()
+
+    def _draft(self) -> Draft:
+        return Draft(self.sight.durable.record.epoch, self.sight.pairing.pair, self.told)
+
+    def _wish(self, wish: Wish | None, draft: Draft) -> None:
+        if wish is not None:
+            self.sight.durable.wish(wish, draft)
+
+    # ------------------------------------------------------------ events, each to one owner
+
+    def _take(self, event: e.Event, draft: Draft, now: float) -> None:
+        sight = self.sight
+        match event:
+            case e.HeartbeatSeen(link, view, echoed_sent_s):
+                assert view.node == sight.setup.peer_id
+                sight.partner.heard(view)
+                sight.liveness.heartbeat_seen(link, sight.renewing(view.record, echoed_sent_s), now)
+            case e.HeartbeatUnproven(link):
+                sight.liveness.receipt(link, now)
+            case e.DiskChanged():
+                self._disk_changed(event, draft, now)
+            case e.DiskStreamReset():
+                sight.units.disks_unknown()
+            case e.DomainChanged():
+                sight.units.domain_changed(event, draft)
+            case e.CommandDone(command, result):
+                self._command_done(command, result, draft, now)
+            case e.Tick(rtc_s):
+                if rtc_s is not None:
+                    sight.liveness.clock_read(rtc_s, draft, now)
+            case _:
+                self._take_rarer(event, draft, now)
+
+    def _take_rarer(
+        self,
+        event: e.FencePeerAsked | e.VmAdded | e.LinkChanged | e.NeighboursSeen | e.DatagramsRefused | e.OperatorAsked
+        | e.MirrorChanged,
+        draft: Draft,
+        now: float,
+    ) -> None:  # fmt: skip
+        sight = self.sight
+        match event:
+            case e.FencePeerAsked(vm, ask):
+                self.fence.asked(vm, ask, draft)
+            case e.VmAdded(spec, config_hash):
+                sight.units.add(spec, draft)
+                sight.config_hash = config_hash
+            case e.LinkChanged(link, carrier):
+                draft.say(f"carrier of {link} is {'up' if carrier else 'down'}")  # decides nothing: the echo does
+            case e.NeighboursSeen(gateway, claimed):
+                self.right.arbitration.neighbours_seen(event, now)
+                draft.say(f"{_GATEWAY[gateway]}; others answer for {', '.join(claimed) or 'none of our addresses'}")
+            case e.DatagramsRefused():
+                sight.liveness.datagrams_refused(event, draft, now)
+            case e.OperatorAsked():
+                self._operator_asked(event, draft)
+            case e.MirrorChanged(view):
+                if sight.mirror.changed(view, draft):
+                    sight.units.mirror_runs()
+            case _:
+                assert_never(event)
+
+    def _disk_changed(self, event: e.DiskChanged, draft: Draft, now: float) -> None:
+        units, vm, view = self.sight.units, event.vm, event.view
+        before = units.disk_changed(vm, view, draft, now)
+        if view is not None and view.connection == "Connected":
+            self.fence.connected(vm, draft)
+        units.tell_of_disk(vm, before, draft, both_fresh=self.sight.both_fresh(vm))
+
+    def _operator_asked(self, event: e.OperatorAsked, draft: Draft) -> None:
+        """Do what only a person may decide, or say why not; the answer does not wait for the effect."""
+        decided = operator.decide(event, self.sight)
+        match decided:
+            case operator.Refusal(reason):
+                draft.command(c.AnswerOperator(event.ask, done=False, text=reason))
+                return
+            case Wish():
+                self._wish(decided, draft)
+            case operator.Order.OVERRIDE:
+                self.right.vouched()
+            case operator.Order.RESET_DEVICE:
+                self.sight.partner.reset_device()
+            case operator.Order.YIELD:
+                self.sight.pairing.give_up()
+            case _:
+                assert_never(decided)
+        draft.alert(alerts.operator(event.request, event.node))
+        draft.command(c.AnswerOperator(event.ask, done=True, text=f"{event.request} {event.node}: done"))
+
+    def _command_done(self, command: c.Work, result: Result, draft: Draft, now: float) -> None:
+        sight = self.sight
+        match command:
+            case c.SaveRecord():
+                saved = sight.durable.done(result, draft, now)
+                if saved is not None:
+                    self._saved(saved, draft)
+            case c.HoldAddress() | c.ReleaseAddress():
+                self.address.done(command, result, draft, now)
+            case c.PauseVms() | c.UnpauseVms():
+                self.guard.done(command, ok=result.ok)
+                if not result.ok:
+                    draft.say(f"{type(command).__name__} ended {result.outcome}: {result.detail}")
+            case c.KeepMirrorNote() | c.UseMirrorNote() | c.ReuseHalves() | c.TrustMirror():
+                sight.mirror.done(command, result, draft, now)
+            case c.TeachWitness(witness):
+                assert isinstance(result, WitnessTaught)
+                self.care.done(witness, result, now)
+            case c.AskWitness() | c.ReadPeerPower() | c.CutPeerPower() | c.RestorePeerPower() | c.ProbeNeighbours():
+                said = self.right.arbitration.done(command, result, now)
+                if said is not None:
+                    draft.say(said)
+            case _:
+                sight.units.done(command, result, self.around(command.vm, now), draft, now)
+
+    # ------------------------------------------------------------ the record and the pair
+
+    def _saved(self, saved: Saved, draft: Draft) -> None:
+        """Act on a record that is durable now; the peer has to know of it."""
+        sight, before, after = self.sight, saved.before, saved.after
+        draft.tell_peer()
+        self.right.saved(after)
+        if after.split and not before.split:
+            draft.alert(alerts.split(f"this node knows epoch {after.epoch} of owner {after.owner}"))
+        if before.split and not after.split:
+            sight.pairing.chosen(draft)
+        if after.solo(sight.setup.me) and after.epoch > before.epoch:
+            self._gone_alone(before, after, draft)
+
+    def _gone_alone(self, before: Record, after: Record, draft: Draft) -> None:
+        """The right to write alone is durable: by this node's own means, or by the consent of the peer."""
+        sight, means = self.sight, self.right.gone_alone()
+        # A person who overrides vouches that the peer is off, so what it said last decides nothing any more.
+        sight.partner.left(forget=self.right.override)
+        sight.pairing.happens(Trigger.RIGHT_SAVED, f"epoch {after.epoch} is durable", draft)
+        taken = before.owner != sight.setup.me
+        draft.alert(alerts.takeover(after.epoch, means) if taken else alerts.alone(after.epoch, means))
+        draft.milestone("epoch_saved")
+
+    def _judge_pair(self, draft: Draft, now: float) -> None:
+        """Ask the rules of the pair until they say that nothing changes."""
+        sight, durable = self.sight, self.sight.durable
+        for _ in range(_JUDGE_ROUNDS_MAX):
+            if not durable.free(now):
+                return  # one record at a time; the next judgement builds on what is durable
+            if durable.dirty and (sight.pairing.pair is not PairState.WAITING or sight.liveness.peer_alive(now)):
+                why = "the last record may or may not be on disk: the valid one is written again"
+                self._wish(Wish(durable.record, why), draft)
+                return
+            facts = sight.pair_facts(now)
+            judgement = judge(sight.pairing.pair, facts)
+            if isinstance(judgement, Save):
+                self._wish(Wish(judgement.record, judgement.reason), draft)
+            elif isinstance(judgement, Happens):
+                self._pair_happens(judgement, draft, now)
+            else:
+                self._judge_mismatch(facts, draft, now)
+                self._tidy_record(draft, now)
+                return
+
+    def _pair_happens(self, what: Happens, draft: Draft, now: float) -> None:
+        sight, peer_id = self.sight, self.setup.peer_id
+        silence_s = now - sight.liveness.silent_from_s(now)
+        state = sight.pairing.happens(what.trigger, what.reason, draft)
+        if state is PairState.WAITING:
+            self.right.begin(sight, now)
+            if sight.durable.served:
+                draft.milestone("peer_lost")
+                draft.alert(alerts.peer_lost(peer_id, silence_s))
+        elif state is PairState.ALONE and sight.partner.was_paired:
+            draft.milestone("peer_lost")
+            draft.alert(alerts.peer_lost(peer_id, silence_s))
+        elif state is PairState.FENCED:
+            draft.alert(alerts.fenced(what.reason))
+        elif state is PairState.PAIRED:
+            self._paired(draft, now)
+
+    def _paired(self, draft: Draft, now: float) -> None:
+        sight, peer_id, returned = self.sight, self.setup.peer_id, self.sight.partner.was_paired
+        draft.in_order("refused", "mismatch", "waits")
+        self.right.paired()
+        restarted = sight.partner.met(sight.durable.record.epoch, now)
+        draft.milestone("peer_returned" if returned else "paired")
+        if returned:
+            draft.alert(alerts.peer_returned(peer_id))
+        if restarted is not None and restarted.links_fell:
+            sight.liveness.forgive()
+        if restarted is not None and restarted.too_often and sight.durable.owner:
+            draft.alert(alerts.quarantined(peer_id))
+
+    def _judge_mismatch(self, facts: PairFacts, draft: Draft, now: float) -> None:
+        reason = mismatch(facts) if facts.peer_alive else None
+        if self.sight.partner.differs(reason, now) and reason is not None:
+            draft.once("mismatch", alerts.mismatch(reason))
+
+    def _tidy_record(self, draft: Draft, now: float) -> None:
+        """Note durably what follows from the disks and from the agreement of a pair."""
+        sight, record = self.sight, self.sight.durable.record
+        wanted = sight.durable.tidied(held(sight, self.care, now))
+        if wanted is None:
+            return
+        by = self.setup.peer_id if sight.durable.owner else None
+        sight.units.left_behind(record.behind, wanted.behind, by, draft)
+        told = ", arbiters " + (" ".join(wanted.arbiters) or "none") if wanted.arbiters != record.arbiters else ""
+        self._wish(Wish(wanted, f"the record follows what both nodes hold{told}"), draft)
+
+    # ------------------------------------------------------------ the right, and what ends it
+
+    def _judge_consent(self, draft: Draft, now: float) -> None:
+        """As the owner of unreplicated VMs: ask for consent, then look further. As the backup: give it."""
+        sight, right = self.sight, self.right
+        if not sight.durable.free(now):
+            return
+        self._wish(right.consents(sight, now), draft)
+        self.cure.restart(sight, draft)
+        self._wish(self.cure.look(sight, now), draft)
+        right.ask(sight, draft, now, waiting=bool(self.fence.asks))
+        if sight.pairing.pair is PairState.PAIRED and cure.failed(sight, now):
+            draft.once("backup_down", alerts.backup_down(self.setup.replication_link))
+
+    def _judge_guard(self, draft: Draft, now: float, *, tick: bool) -> None:
+        """Stop what has no right to run any more."""
+        self.standing = self.sight.standing(now, tick=tick, leaving=bool(self.handover.leaving))
+        for command, reason in self.guard.judge(self.standing, now):
+            draft.command(command)
+            if reason:
+                draft.say(reason)
+            if isinstance(command, c.ResetNode):
+                draft.alert(alerts.resets_itself(command.reason))
+
+    def _care_for_witnesses(self, draft: Draft, now: float) -> None:
+        """Teach the witnesses while this node is in service."""
+        sight = self.sight
+        if sight.pairing.in_service:
+            asks = self.right.arbitration.epoch != 0 or sight.durable.saving is not None
+            paired = sight.pairing.pair is PairState.PAIRED and not asks
+            draft.give(self.care.teach(sight.durable.record, paired=paired, now=now))
+
+    # ------------------------------------------------------------ what is done
+
+    def around(self, vm: VmId, now: float) -> Circumstances:
+        """What a VM must know of the pair."""
+        sight, leaving = self.sight, bool(self.handover.leaving)
+        asked = self.right.is_asked(sight, now)
+        consenting, paused = asked and self.right.is_consenting(sight, now), bool(self.guard.paused)
+        return goal.around(sight, vm, now, leaving=leaving, paused=paused, asked=asked, consenting=consenting)
+
+    def _drive_address(self, draft: Draft, now: float) -> None:
+        """Hold the service address where the VMs belong."""
+        sight, leaving = self.sight, bool(self.handover.leaving)
+        backup = sight.pairing.pair is PairState.PAIRED and not sight.durable.owner
+        gone = sight.pairing.stopped or leaving or backup
+        self.address.drive(draft, now, entitled=sight.entitled and not leaving, gone=gone)
+
+    def _say_heartbeat(self, draft: Draft, now: float) -> None:
+        if now >= self.next_heartbeat_at or draft.urgent or draft.milestones:
+            echoing = self.sight.echoing
+            self.next_heartbeat_at = now + self.setup.timers.heartbeat_s
+            self.sight.liveness.sent(now, echoing=echoing)
+            draft.command(c.SendHeartbeat(self.view(now), echoing))
+
+    # ------------------------------------------------------------ what it comes to
 
     def view(self, now: float) -> PeerView:
         """What this node says of itself to its peer; the very same value until something of it changes."""
-        setup = self.setup
-        view = PeerView(
-            node=setup.me,
-            boot=setup.boot,
-            config_hash=self.config_hash,
-            dilation=setup.dilation,
-            pair=self.pair,
-            record=self.record,
-            vms={name: unit.state for name, unit in self.units.items()},
-            machine=setup.machine,
-            wants=self.wants,
-            witnesses=self.care.up(now),
-            copies={name: self.copy(name) for name in self.units},
-            mirror=(self.mirror.view.note, self.mirror.view.kept),
-        )
+        view = self.sight.view(self.right.wants, self.care.up(now))
         self.said = self.said if view == self.said else view
         assert self.said is not None
         return self.said
 
-    @property
-    def unproven(self) -> bool:
-        """This node's mirror runs on a half that may lack its last writes. So may every copy on it."""
-        return self.mirror.view.state is MirrorState.UNPROVEN
+    def rests(self, now: float) -> bool:
+        """Nothing is under way, wanted, awaited or in doubt, on this node or on its peer."""
+        sight = self.sight
+        return (
+            sight.durable.rests(now)
+            and sight.partner.rests(now)
+            and self.right.rests
+            and sight.is_whole
+            and self.cure.rests
+            and self.handover.rests
+            and self.address.rests(now, owner=sight.durable.owner)
+            and not self.fence.asks
+            and sight.mirror.rests(now)
+            and self.guard.at_rest
+            and not sight.liveness.was_late(now)
+            and all(state is LinkState.UP for state in sight.liveness.states.values())
+            and sight.units.rest(now)
+        )
 
-    def copy(self, vm: VmId) -> Copy:
-        """What this node says of its copy. On an unproven half no copy is called good, whatever DRBD says."""
-        copy = self.units[vm].copy
-        return replace(copy, disk=DiskState.UNKNOWN) if self.unproven else copy
+    # ------------------------------------------------------------ for those who look from outside
+
+    @property
+    def setup(self) -> Setup:
+        """What this node was told at its start."""
+        return self.sight.setup
+
+    @property
+    def record(self) -> Record:
+        """What is durable here."""
+        return self.sight.durable.record
+
+    @property
+    def pair(self) -> PairState:
+        """The state of the pair."""
+        return self.sight.pairing.pair
+
+    @property
+    def units(self) -> dict[VmId, VmUnit]:
+        """The VMs by name."""
+        return self.sight.units.by_name
+
+    @property
+    def liveness(self) -> Liveness:
+        """What is known of the links."""
+        return self.sight.liveness
+
+    @property
+    def protected(self) -> bool:
+        """Every VM is protected."""
+        return self.sight.units.protected
+
+    @property
+    def solo(self) -> bool:
+        """This node alone has the right to write."""
+        return self.sight.solo
 
     @property
     def is_owner(self) -> bool:
         """This node owns the current epoch."""
-        return self.record.owner == self.setup.me
+        return self.sight.durable.owner
 
     @property
-    def solo(self) -> bool:
-        """This node holds the durable, exclusive right to write alone, and its peer has said nothing against it.
+    def granted(self) -> Allowed | None:
+        """By what means the right was taken."""
+        return self.right.granted
 
-        While a record without the right is being saved, the right is not used any more. The same holds after a save
-        that failed, because the disk may hold either record.
-        """
-        me, saving, unsure = self.setup.me, self.saving, self.unsure
-        if not self.record.solo(me) or self.pair not in (PairState.PAIRED, PairState.ALONE):
-            return False
-        return (saving is None or saving.solo(me)) and (unsure is None or unsure.solo(me))
-
-    @property
-    def behind(self) -> frozenset[VmId]:
-        """The volumes whose copy on this node must not be served (core/copies.py).
-
-        A copy that is being served was judged before it was promoted. Its generation is not compared here, because it
-        may be so new that the record does not know it yet. If the peer says that its copy is newer, this counts before
-        it is durable.
-        """
-        return frozenset([name for name in self.units if self.is_behind(name)])
-
-    def is_behind(self, name: VmId) -> bool:
-        """Say the same of one volume."""
-        unit = self.units[name]
-        if self.unproven:
-            return True
-        if unit.serves:
-            return name in self.record.behind
-        equal = unit.disk is not None and unit.disk.in_sync
-        older = not equal and copies.is_older(self.record, self.peer, name, unit.generations)
-        return older or copies.is_behind(self.record, name, unit.generations)
-
-    @property
-    def unread(self) -> frozenset[VmId]:
-        """The volumes whose copy may be another one than the record knows, until its generation has been read."""
-        return frozenset(name for name, unit in self.units.items() if unit.unread and copies.newest(self.record, name))
-
-    @property
-    def echoing(self) -> bool:
-        """Heartbeats of this node echo the peer's, except while this node takes the right, or may have taken it.
-
-        An echo would renew the peer's lease, and then both could run. Once the right is durable, the heartbeat itself
-        tells the peer.
-        """
-        me, saving, unsure = self.setup.me, self.saving, self.unsure
-        taking = (saving is not None and saving.solo(me)) or (unsure is not None and unsure.solo(me))
-        return self.is_owner or not taking
-
-    @property
-    def served(self) -> bool:
-        """This node was in service since its machine started. Until then no VM can run here."""
-        return self.record.boot == self.setup.machine
-
-    @property
-    def may_write(self) -> bool:
-        """A VM runs here, or could."""
-        return self.served and any(unit.may_write for unit in self.units.values())
-
-    @property
-    def known(self) -> bool:
-        """This node knows of each VM whether it runs here."""
-        return not self.served or all(unit.known for unit in self.units.values())
-
-    def private_link(self) -> LinkState:
-        """What this node knows of the link that carries the replication."""
-        return self.liveness.state(self.setup.replication_link)
-
-    def peer_lost(self, now: float) -> bool:
-        """The peer was not heard for the peer-lost time. An owner counts from its last echo, as its lease does."""
-        limit_s = self.setup.timers.peer_lost_s
-        if self.is_owner and self.liveness.lease_age_s(now) >= limit_s and not self.liveness.was_late(now):
-            return True
-        last = self.liveness.last_receipt_at
-        return now - (self.started_at or now if last is None else last) >= limit_s
-
-    @property
-    def entitled(self) -> bool:
-        """This node may start VMs: it owns the epoch, and the peer agrees or the lone right is durable."""
-        return self.is_owner and self.served and self.pair in (PairState.PAIRED, PairState.ALONE)
-
-    def both_fresh(self, vm: VmId) -> bool:
-        """Both nodes zeroed this volume, and neither has written to it."""
-        return self.peer is not None and vm in self.record.fresh and vm in self.peer.record.fresh
-
-    def reset(self, reason: str) -> None:
-        """Reset this machine, and say why."""
-        self.say(reason, alert=alerts.resets_itself(reason))
-        self.draft.commands.append(c.ResetNode(reason))
-
-    def become(self, state: PairState, reason: str) -> None:
-        """Enter another state of the pair."""
-        self.say(f"{self.pair} -> {state}: {reason}")
-        self.pair = state
-
-    def save(self, record: Record, reason: str) -> None:
-        """Make a record durable, one at a time; the wish comes again after the outcome."""
-        if self.saving is not None:
-            return
-        self.saving = record
-        self.say(reason)
-        self.draft.commands.append(c.SaveRecord(record))
-
-    def command(self, command: c.Command) -> None:
-        """Give one command."""
-        if isinstance(command, c.StartDomain):
-            self.draft.milestones.append("vm_start_commanded")
-        self.draft.commands.append(command)
-
-    def say(self, reason: str, *, milestone: str | None = None, alert: Alert | None = None) -> None:
-        """Note a reason, and what else belongs to it."""
-        self.draft.reasons.append(reason)
-        if milestone is not None:
-            self.draft.milestones.append(milestone)
-        if alert is not None:
-            self.alert(alert)
-
-    def alert(self, alert: Alert) -> None:
-        """Tell the service centre."""
-        self.draft.commands.append(c.SendAlert(alert, self.record.epoch, self.pair))
-
-    def tell_once(self, key: str, alert: Alert) -> None:
-        """Tell the service centre unless it was told since the matter was last in order."""
-        if key not in self.told:
-            self.told.add(key)
-            self.say(alert.text, alert=alert)
+    def copy(self, vm: VmId) -> Copy:
+        """What this node says of its copy."""
+        return self.sight.copy(vm)
 
 
 __all__ = ["Decision", "Engine", "Setup"]

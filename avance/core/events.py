@@ -1,11 +1,13 @@
 """What the world can tell the core, in the past tense. Their counterpart is `core/commands.py`: each command that has
-an outcome comes back as a CommandDone event that names it."""
+an outcome comes back as a CommandDone event that carries it."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-from avance.core.model import DiskView, LinkName, MirrorView, NodeId, Outcome, PeerView, VmId, VmSpec
+from avance.core import commands as c
+from avance.core.model import DiskView, LinkName, MirrorView, NodeId, PeerView, VmId, VmSpec
+from avance.core.results import Result, answer_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,19 +73,14 @@ class DomainChanged:
 
 @dataclass(frozen=True, slots=True)
 class CommandDone:
-    """A command ended; `command` is the class name, `vm` the VM that it was for, if any.
+    """A command ended: the command itself, and the result that belongs to its class (core/results.py)."""
 
-    `detail` is evidence for people, but for these words: PrepareVolume `fresh`, or the generations of a volume that was
-    there; ReadGeneration the generations (core/copies.py); ReadPeerPower `off` or `on`; AskWitness and TeachWitness
-    `granted`, `refused`, `taught` or `untaught`, followed by a blank and more. `subject` names the witness that was
-    asked.
-    """
+    command: c.Work
+    result: Result
 
-    command: str
-    vm: VmId | None
-    outcome: Outcome
-    detail: str = ""
-    subject: str = ""
+    def __post_init__(self) -> None:
+        kind = answer_of(self.command)
+        assert type(self.result) is kind, f"{type(self.command).__name__} is answered by {kind.__name__}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -91,11 +91,11 @@ class Guard:
         """Move the gate with the lease, where nothing else of the standing has changed."""
         return self._open(standing)
 
-    def done(self, command: str, *, ok: bool) -> None:
-        """Note the outcome of PauseVms or UnpauseVms; after anything but OK nobody knows, and both are tried again."""
+    def done(self, command: c.PauseVms | c.UnpauseVms, *, ok: bool) -> None:
+        """Note how the command ended; after anything but OK nobody knows, and both are tried again."""
         self._busy = False
         self._tried_at = None if ok else self._tried_at
-        self.paused = (command == "PauseVms") if ok else None
+        self.paused = isinstance(command, c.PauseVms) if ok else None
 
     def _reset(self, standing: Standing, now: float) -> list[tuple[c.Command, str]]:
         reason = None

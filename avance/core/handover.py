@@ -2,15 +2,76 @@
 
 A node that serves over the link, without a disk of its own, is a guest of its peer's copy. It stops its VMs, and then
 makes durable that the peer owns the next epoch. That record, seen in its next heartbeat, is the consent of
-`core/consent.py` the other way round (docs/safety.md, S34). Pure judgement; the engine acts.
+`core/consent.py` the other way round (docs/safety.md, S34).
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from avance.core import copies
-from avance.core.model import Copy, DiskState, DiskView, NodeId, PeerView, Record, VmId
+from avance.core import alerts, copies
+from avance.core.decision import Draft
+from avance.core.durable import Wish
+from avance.core.model import Copy, DiskState, DiskView, NodeId, PairState, PeerView, Record, VmId
+from avance.core.sight import Sight
+
+_SYNCING = ("SyncSource", "SyncTarget")
+
+
+@dataclass(slots=True)
+class HandOver:
+    """The hand-over that is under way: `leaving` says why, `unfit_from_s` since when the peer has the better copy."""
+
+    leaving: str = ""
+    unfit_from_s: float | None = None
+
+    def judge(self, sight: Sight, draft: Draft, now: float) -> Wish | None:
+        """As an owner without a good copy: stop the VMs, then give the right to the peer, which has one."""
+        reason, peer_id = _better_there(sight, now), sight.setup.peer_id
+        if reason is None:
+            self.unfit_from_s = None
+            if self.leaving:
+                draft.say("the VMs are not handed over: the peer's copy is no longer known to be the better one")
+            self.leaving = ""
+            return None
+        self.unfit_from_s = now if self.unfit_from_s is None else self.unfit_from_s
+        sure = sight.behind or now >= self.unfit_from_s + sight.setup.timers.boot_wait_s
+        if not self.leaving:
+            if not sure:
+                return None
+            self.leaving = reason
+            draft.say(f"{reason}: the VMs move to the peer", alert=alerts.hands_over(peer_id, reason))
+        retry_s, units = sight.setup.timers.retry_s, sight.units.by_name.values()
+        tied = any(unit.comes_up(now, retry_s) or copies.is_lost(unit.disk) for unit in units)
+        stopped = sight.known and not sight.may_write and not tied
+        if not stopped or not sight.durable.free(now):
+            return None
+        record = given(sight.durable.record, peer_id)
+        why = f"nothing runs here any more: {record.owner} owns epoch {record.epoch}, it has the good copy"
+        return Wish(record, why)
+
+    @property
+    def rests(self) -> bool:
+        """The VMs are where the better copy is."""
+        return self.unfit_from_s is None and not self.leaving
+
+
+def _better_there(sight: Sight, now: float) -> str | None:
+    peer, record = sight.partner.view, sight.durable.record
+    if sight.pairing.pair is not PairState.PAIRED or not sight.durable.owner or peer is None:
+        return None
+    if record.split or record.discard:
+        return None
+    agreed = peer.record.epoch == record.epoch and peer.record.owner == record.owner
+    if not agreed or not sight.liveness.peer_alive(now):
+        return None
+    if all(sight.is_good(vm) for vm in sight.units.by_name):
+        return None
+    disks = sight.units.disks()
+    unsettled = frozenset(name for name, disk in disks.items() if disk is not None and disk.replication in _SYNCING)
+    mine = {name: sight.copy(name) for name in disks}
+    guests = frozenset(name for name, unit in sight.units.by_name.items() if unit.guest)
+    return wanted(Facts(record, peer, disks, mine, unsettled, guests, sight.setup.stays_without_disk))
 
 
 @dataclass(slots=True)  # not frozen, as PairFacts

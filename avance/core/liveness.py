@@ -10,6 +10,8 @@ stood still.
 This node may echo whatever it hears, and each echo can renew the peer's lease. So `heard_at_s` notes every receipt,
 also of heartbeats that are not believed yet. The wait before a takeover counts from it, and nothing else moves it.
 `contact_s` is a lower bound from the other side: the peer's lease counts from this moment, or from a later one.
+
+A pause of this machine (core/pause.py) ends the lease, and so it is looked for here.
 """
 
 from __future__ import annotations
@@ -17,9 +19,14 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from math import inf
 
+from avance.core import alerts
+from avance.core import events as e
+from avance.core.decision import Draft
 from avance.core.model import LinkName, LinkState, Timers
+from avance.core.pause import PauseWatch
 
 _ANSWER_S = 0.1  # beyond a heartbeat: then the peer has echoed what was sent after a lag
+_REFUSAL_QUIET_S = 60.0  # between two alerts of refused datagrams for the same reason
 _AFTER_PAUSE = 2  # heartbeats: a peer that is there has answered before this node looks for another right
 
 
@@ -31,6 +38,7 @@ class _Link:
     echoed_sent_s: float | None = None
     good_from: float | None = None
     falls: int = 0
+    was_up: bool = False
     newest_s: float | None = None  # the newest heartbeat of ours that the peer has echoed here, new to the link or not
     carried: list[tuple[float, float | None]] = field(default_factory=list)  # (sent from, `newest_s` that it went with)
 
@@ -42,6 +50,8 @@ class Liveness:
     timers: Timers
     names: tuple[LinkName, ...]
     _links: dict[LinkName, _Link] = field(init=False)
+    pauses: PauseWatch = field(init=False)
+    started_at: float | None = field(init=False, default=None)
     lease_from_s: float | None = field(init=False, default=None)
     _void_before_s: float | None = field(init=False, default=None)
     _anchor_s: float | None = field(init=False, default=None)
@@ -51,10 +61,16 @@ class Liveness:
     _lagged_at: float | None = field(init=False, default=None)
     heard_at_s: float | None = field(init=False, default=None)
     contact_s: float | None = field(init=False, default=None)
+    _refusal_told_until: dict[str, float] = field(init=False, default_factory=dict)
 
     def __post_init__(self) -> None:
         assert self.names, "a pair needs at least one link"
         self._links = {name: _Link() for name in self.names}
+        self.pauses = PauseWatch(self.timers.pause_s, self.timers.second_s)
+
+    def begin(self, now: float) -> None:
+        """Note when this run of the daemon began; only the first call counts."""
+        self.started_at = now if self.started_at is None else self.started_at
 
     def heartbeat_seen(self, link: LinkName, echoed_sent_s: float | None, now: float) -> None:
         """Note a receipt; an echo of our own heartbeat also renews the link and the lease."""
@@ -72,7 +88,8 @@ class Liveness:
 
     def receipt(self, link: LinkName, now: float) -> None:
         """Note that something of the peer came which this node may echo."""
-        self._links[link].receipt_at = self.heard_at_s = now
+        entry = self._links[link]
+        entry.receipt_at = self.heard_at_s = now
 
     def sent(self, now: float, *, echoing: bool) -> None:
         """Note that a heartbeat goes out on every link, with or without the echo of what was heard there last."""
@@ -95,6 +112,33 @@ class Liveness:
         entry.carried.insert(0, carried)  # the next echo can be of a later one that went with the same
         if carried[1] is not None:
             self.contact_s = max(carried[1], self.contact_s or carried[1])
+
+    def clock_read(self, rtc_s: float, draft: Draft, now: float) -> None:
+        """Compare the hardware clock; when this machine has stood still, its lease is void."""
+        gap_s = self.pauses.update(now, rtc_s)
+        if gap_s:
+            self.void(now)
+            draft.say(f"this machine stood still for about {gap_s:.0f} s", alert=alerts.paused_machine(gap_s))
+
+    def datagrams_refused(self, event: e.DatagramsRefused, draft: Draft, now: float) -> None:
+        """Tell of datagrams that must not be believed; once a minute for each reason."""
+        if now >= self._refusal_told_until.get(event.reason, now):
+            self._refusal_told_until[event.reason] = now + _REFUSAL_QUIET_S * self.timers.second_s
+            alert = alerts.datagrams_refused(event.link, event.reason, event.count)
+            draft.say(alert.text, alert=alert)
+
+    def judge(self, draft: Draft, now: float) -> None:
+        """Re-judge every link, and say what has changed, and that nothing was judged for too long."""
+        changes = self.update(now)
+        if self.lag_s:
+            lag_s = self.lag_s
+            draft.say(f"nothing was judged for {lag_s:.1f} s: this daemon was late", alert=alerts.lagging(lag_s))
+        for name, before, after in changes:
+            draft.say(f"link {name}: {before} -> {after}")
+            if after is LinkState.DOWN:
+                draft.alert(alerts.link_down(name))
+            elif before is LinkState.DOWN and self.was_up(name):
+                draft.alert(alerts.link_up(name))
 
     def void(self, now: float) -> None:
         """Forget the lease: this machine stood still, and only the echo of a heartbeat sent from now on counts."""
@@ -128,6 +172,7 @@ class Liveness:
         self._updated_at = now
         changes = []
         for name, entry in self._links.items():
+            entry.was_up = entry.was_up or entry.state is LinkState.UP
             before, entry.state = entry.state, self._judge(entry, now)
             if before is not entry.state:
                 changes.append((name, before, entry.state))
@@ -165,6 +210,10 @@ class Liveness:
         """Return the state of one link as of the last update."""
         return self._links[name].state
 
+    def was_up(self, name: LinkName) -> bool:
+        """Say whether this link was UP before the last update."""
+        return self._links[name].was_up
+
     @property
     def last_receipt_at(self) -> float | None:
         """When the peer was last heard on any link, or could have been; None means never in this run."""
@@ -173,6 +222,15 @@ class Liveness:
             if entry.receipt_at is not None and (newest is None or entry.receipt_at > newest):
                 newest = entry.receipt_at
         return newest
+
+    def silent_from_s(self, now: float) -> float:
+        """When the peer was last heard; before its first word, when this run began."""
+        last = self.last_receipt_at
+        return (self.started_at or now) if last is None else last
+
+    def contact_from_s(self, now: float) -> float:
+        """Until when the two surely heard each other. The owner cannot go on alone before 5 s after that."""
+        return (self.started_at or now) if self.contact_s is None else self.contact_s
 
     def echo_age_s(self, now: float) -> float | None:
         """Seconds since the last new echo came on any link; None means never."""

@@ -7,41 +7,94 @@ the old halves become an empty mirror that takes it in full (decision 0019). The
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
-from avance.core import alerts, copies
+from avance.core import alerts
 from avance.core import commands as c
-from avance.core.model import Alert, MirrorState, MirrorView, Outcome, PairState
+from avance.core.decision import Draft
+from avance.core.model import Alert, MirrorState, MirrorView
+from avance.core.results import Done
 
-if TYPE_CHECKING:
-    from avance.core.engine import Engine
-
-COMMANDS = ("KeepMirrorNote", "UseMirrorNote", "ReuseHalves", "TrustMirror")
 _RUNS = (MirrorState.CURRENT, MirrorState.UNPROVEN)
+
+
+@dataclass(slots=True)  # not frozen, as PairFacts
+class MirrorFacts:
+    """What the mirror must know of the pair.
+
+    `told`: the note of the peer's newest half, and what it keeps of ours; None while it is not heard. `vouched`: a
+    person vouches for the data that is here. `backup`: this node is paired, has VMs, and does not own the epoch.
+    `replaced`: every copy here is called worthless already. `peer_has_all`: the peer has the good copy of each volume.
+    """
+
+    told: tuple[str, str] | None
+    vouched: bool
+    backup: bool
+    replaced: bool
+    peer_has_all: bool
 
 
 @dataclass(slots=True)
 class MirrorCare:
     """What this node knows of its mirror, and the one command about it that is in flight."""
 
+    retry_s: float = 2.0
     view: MirrorView = field(default_factory=MirrorView)
     busy: str | None = None
     retry_at: float = 0.0
 
+    def changed(self, view: MirrorView, draft: Draft) -> bool:
+        """Take in what is known of the mirror, and tell of it at once; says whether it runs now and did not before."""
+        before, self.view = self.view, view
+        if (view.note, view.kept) != (before.note, before.kept):
+            draft.tell_peer()
+        if (before.state, before.halves, before.detail) == (view.state, view.halves, view.detail):
+            return False
+        told = _alert(before, view)
+        draft.say(f"mirror {view.state}: {view.halves} of {view.of} halves {view.detail}".rstrip(), alert=told)
+        return view.state in _RUNS and before.state not in _RUNS
 
-def changed(engine: Engine, view: MirrorView, now: float) -> None:
-    """Take in what is known of the mirror, and tell of it at once."""
-    care = engine.mirror
-    before, care.view = care.view, view
-    if (view.note, view.kept) != (before.note, before.kept):
-        engine.next_heartbeat_at = now  # the peer has to know it before anything more happens here
-    if (before.state, before.halves, before.detail) == (view.state, view.halves, view.detail):
-        return
-    told = _alert(before, view)
-    engine.say(f"mirror {view.state}: {view.halves} of {view.of} halves {view.detail}".rstrip(), alert=told)
-    if view.state in _RUNS and before.state not in _RUNS:
-        for unit in engine.units.values():
-            unit.failures = 0 if not unit.prepared else unit.failures  # without a mirror nothing could be prepared
+    def done(self, command: c.MirrorCommand, result: Done, draft: Draft, now: float) -> None:
+        """Note how a command about the mirror ended; what it changed came as an event of its own."""
+        word = type(command).__name__
+        assert self.busy == word, f"{word} ended, but {self.busy} was in flight"
+        self.busy = None
+        if not result.ok:
+            self.retry_at = now + self.retry_s
+            draft.say(f"{word} ended {result.outcome}: {result.detail}")
+
+    def free(self, now: float) -> bool:
+        """Say whether a command may be given: the mirror is known, and none is under way or failed just now."""
+        return self.rests(now) and self.view.state is not MirrorState.UNKNOWN
+
+    def drive(self, facts: MirrorFacts, draft: Draft) -> None:
+        """Give the next command about the mirror."""
+        command = self._next(facts, draft)
+        if command is not None:
+            self.busy = type(command).__name__
+            draft.command(command)
+
+    def _next(self, facts: MirrorFacts, draft: Draft) -> c.MirrorCommand | None:
+        view, told = self.view, facts.told
+        if view.state is MirrorState.UNPROVEN and facts.vouched:
+            return c.TrustMirror()
+        if told is None:
+            return None
+        if told[0] and told[0] != view.kept:
+            return c.KeepMirrorNote(told[0])
+        if not view.note and told[1]:
+            return c.UseMirrorNote(told[1])
+        if not facts.backup:
+            return None
+        if view.state is MirrorState.UNPROVEN and facts.replaced:
+            return c.TrustMirror()
+        if view.state in (MirrorState.OLD, MirrorState.DOUBT) and facts.peer_has_all:
+            draft.say("the peer has every good copy: what is left here is emptied", alert=alerts.mirror_reused())
+            return c.ReuseHalves()
+        return None
+
+    def rests(self, now: float) -> bool:
+        """Nothing about the mirror is under way."""
+        return self.busy is None and now >= self.retry_at
 
 
 def _alert(before: MirrorView, view: MirrorView) -> Alert | None:
@@ -54,44 +107,4 @@ def _alert(before: MirrorView, view: MirrorView) -> Alert | None:
     return alerts.mirror_whole(view) if whole else None
 
 
-def done(engine: Engine, command: str, outcome: Outcome, detail: str, now: float) -> None:
-    """Note the outcome of a command about the mirror; what it changed came as an event of its own."""
-    care = engine.mirror
-    assert care.busy == command, f"{command} ended, but {care.busy} was in flight"
-    care.busy = None
-    if outcome is not Outcome.OK:
-        care.retry_at = now + engine.setup.timers.retry_s
-        engine.say(f"{command} ended {outcome}: {detail}")
-
-
-def judge_mirror(engine: Engine, now: float) -> None:
-    """Give the next command about the mirror, one at a time."""
-    care = engine.mirror
-    if care.busy is not None or now < care.retry_at:
-        return
-    command = _next(engine, now)
-    if command is not None:
-        care.busy = type(command).__name__
-        engine.command(command)
-
-
-def _next(engine: Engine, now: float) -> c.NodeCommand | None:
-    view, peer = engine.mirror.view, engine.peer
-    if engine.unproven and engine.solo and (engine.override or engine.record.chosen == engine.record.epoch):
-        return c.TrustMirror()  # a person vouches for the data that is here
-    if peer is None or view.state is MirrorState.UNKNOWN or not engine.liveness.peer_alive(now):
-        return None
-    if peer.mirror[0] and peer.mirror[0] != view.kept:
-        return c.KeepMirrorNote(peer.mirror[0])
-    if not view.note and peer.mirror[1]:
-        return c.UseMirrorNote(peer.mirror[1])
-    if engine.pair is not PairState.PAIRED or engine.is_owner or not engine.units:
-        return None
-    if view.state is MirrorState.UNPROVEN and all(unit.invalidated for unit in engine.units.values()):
-        return c.TrustMirror()
-    if view.state in (MirrorState.OLD, MirrorState.DOUBT) and all(
-        copies.peer_is_good(engine.record, peer, vm) for vm in engine.units
-    ):
-        engine.say("the peer has every good copy: what is left here is emptied", alert=alerts.mirror_reused())
-        return c.ReuseHalves()
-    return None
+__all__ = ["MirrorCare", "MirrorFacts"]

@@ -2,56 +2,71 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, replace
+from enum import StrEnum
 
-from avance.core import alerts
-from avance.core import commands as c
 from avance.core import events as e
+from avance.core.durable import Wish
 from avance.core.model import PairState
-
-if TYPE_CHECKING:
-    from avance.core.engine import Engine
+from avance.core.sight import Sight
 
 
-def asked(engine: Engine, event: e.OperatorAsked) -> None:
-    """Do what only a person may decide, or say why not; the answer does not wait for the effect."""
-    me, peer, refusal = engine.setup.me, engine.setup.peer_id, None
+class Order(StrEnum):
+    """What a person decided."""
+
+    OVERRIDE = "OVERRIDE"  # the silent peer is off for certain
+    RESET_DEVICE = "RESET_DEVICE"  # the peer is sound again
+    YIELD = "YIELD"  # this node's version of diverged data is given up
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """Why it is not done."""
+
+    reason: str
+
+
+def decide(event: e.OperatorAsked, sight: Sight) -> Order | Wish | Refusal:
+    """Return what a person decided, as the record of it where it has one, or why it is refused."""
     if event.request == "override":
-        if event.node != peer:
-            refusal = f"type the name of the node that is off for certain: {peer}"
-        elif not _waits(engine):
-            refusal = f"this node is {engine.pair}; an override is only possible while it waits for its peer"
-        else:
-            engine.override = True
-    elif event.request == "reset-device":
-        if event.node != peer or not engine.is_owner:
-            refusal = f"only the owner of the epoch can reset its peer {peer}"
-        else:
-            engine.crashes.reset()
-            engine.stable_at = 0.0
-    elif event.request == "keep":
-        if not engine.record.split or event.node not in (me, peer):
-            refusal = f"`keep` chooses between {me} and {peer} after both nodes wrote alone; that is not the case here"
-        elif event.node == peer:
-            engine.yields = True
-        elif engine.saving is not None:
-            refusal = "the durable record is being written just now; ask again"
-        else:
-            theirs = 0 if engine.peer is None else engine.peer.record.epoch
-            epoch = max(engine.record.epoch, theirs) + 1
-            kept = replace(engine.record, epoch=epoch, owner=me, peer_outdated=True, split=False)
-            kept = replace(kept, chosen=kept.epoch)
-            engine.save(kept, "an operator keeps this node's data")
-    else:
-        refusal = f"there is no request {event.request!r}"
-    if refusal is None:
-        engine.alert(alerts.operator(event.request, event.node))
-    text = refusal or f"{event.request} {event.node}: done"
-    engine.draft.commands.append(c.AnswerOperator(event.ask, refusal is None, text))
+        return _override(event, sight)
+    if event.request == "reset-device":
+        if event.node != sight.setup.peer_id or not sight.durable.owner:
+            return Refusal(f"only the owner of the epoch can reset its peer {sight.setup.peer_id}")
+        return Order.RESET_DEVICE
+    if event.request == "keep":
+        return _keep(event, sight)
+    return Refusal(f"there is no request {event.request!r}")
 
 
-def _waits(engine: Engine) -> bool:
+def _override(event: e.OperatorAsked, sight: Sight) -> Order | Refusal:
+    peer_id = sight.setup.peer_id
+    if event.node != peer_id:
+        return Refusal(f"type the name of the node that is off for certain: {peer_id}")
+    if not _waits(sight):
+        return Refusal(f"this node is {sight.pair}; an override is only possible while it waits for its peer")
+    return Order.OVERRIDE
+
+
+def _waits(sight: Sight) -> bool:
     """This node waits for its peer: for its word, or, as an owner alone, for a copy that is better than its own."""
-    doubtful = engine.pair is PairState.ALONE and bool(engine.behind) and not engine.may_write
-    return doubtful or engine.pair in (PairState.WAITING, PairState.STARTING)
+    doubtful = sight.pair is PairState.ALONE and bool(sight.behind) and not sight.may_write
+    return doubtful or sight.pair in (PairState.WAITING, PairState.STARTING)
+
+
+def _keep(event: e.OperatorAsked, sight: Sight) -> Order | Wish | Refusal:
+    me, peer_id, record, peer = sight.setup.me, sight.setup.peer_id, sight.record, sight.peer
+    if not record.split or event.node not in (me, peer_id):
+        return Refusal(
+            f"`keep` chooses between {me} and {peer_id} after both nodes wrote alone; that is not the case here"
+        )
+    if event.node == peer_id:
+        return Order.YIELD
+    if sight.durable.saving is not None:
+        return Refusal("the durable record is being written just now; ask again")
+    epoch = max(record.epoch, 0 if peer is None else peer.record.epoch) + 1
+    kept = replace(record, epoch=epoch, owner=me, peer_outdated=True, split=False, chosen=epoch)
+    return Wish(kept, "an operator keeps this node's data")
+
+
+__all__ = ["Order", "Refusal", "decide"]

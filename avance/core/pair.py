@@ -1,6 +1,8 @@
-"""This node's view of the pair: a pure judgement of records and silence, one function per state.
+"""This node's view of the pair: all changes of its state as one table, and a pure judgement of records and silence.
 
-`judge` says what the pair should do next; the engine performs it. The rules in order of weight:
+`judge` says what happens next, and the table says which state follows; the diagram in docs/ is this table drawn.
+`step` is total: every (state, trigger) pair is either a row or listed in IGNORED with the reason. The rules in order of
+weight:
 
 1. A node that meets a record newer than its own while it may be writing is FENCED: it resets itself. Two claims to one
    epoch, or an epoch beyond an exclusive right, mean that both sides wrote alone: SPLIT, and only an operator ends it.
@@ -13,8 +15,84 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from enum import StrEnum
 
 from avance.core.model import NodeId, PairState, PeerView, Record, VmId
+
+
+class Trigger(StrEnum):
+    """What can move the pair from one state to another."""
+
+    AGREED = "AGREED"  # both nodes hear each other and hold the same epoch
+    LOST = "LOST"  # no word from the peer, and no right to go on without it
+    RIGHT_KEPT = "RIGHT_KEPT"  # no word from the peer, and this epoch is durably this node's alone
+    RIGHT_SAVED = "RIGHT_SAVED"  # a newer epoch is durably this node's alone
+    BEATEN = "BEATEN"  # the peer owns a newer epoch, and a VM may be running here
+    BOTH_WROTE = "BOTH_WROTE"  # both nodes had the right to write alone
+    CHOSEN = "CHOSEN"  # an operator has chosen a version, and that is durable
+
+
+S = PairState
+T = Trigger
+
+ROWS: dict[tuple[PairState, Trigger], PairState] = {
+    # A node that has just started waits for its peer, unless it was alone a moment ago.
+    (S.STARTING, T.AGREED): S.PAIRED,
+    (S.STARTING, T.LOST): S.WAITING,
+    (S.STARTING, T.RIGHT_KEPT): S.ALONE,
+    (S.STARTING, T.RIGHT_SAVED): S.ALONE,
+    (S.STARTING, T.BEATEN): S.FENCED,
+    (S.STARTING, T.BOTH_WROTE): S.SPLIT,
+    # Silence ends a pair; who goes on needs a right.
+    (S.PAIRED, T.LOST): S.WAITING,
+    (S.PAIRED, T.RIGHT_KEPT): S.ALONE,
+    (S.PAIRED, T.BEATEN): S.FENCED,
+    (S.PAIRED, T.BOTH_WROTE): S.SPLIT,
+    (S.WAITING, T.AGREED): S.PAIRED,
+    (S.WAITING, T.RIGHT_SAVED): S.ALONE,
+    (S.WAITING, T.BEATEN): S.FENCED,
+    (S.WAITING, T.BOTH_WROTE): S.SPLIT,
+    (S.ALONE, T.AGREED): S.PAIRED,
+    (S.ALONE, T.RIGHT_SAVED): S.ALONE,  # in another epoch
+    (S.ALONE, T.BEATEN): S.FENCED,
+    (S.ALONE, T.BOTH_WROTE): S.SPLIT,
+    # Only a person ends this.
+    (S.SPLIT, T.CHOSEN): S.STARTING,
+}
+
+IGNORED: dict[tuple[PairState, Trigger], str] = {
+    **{(S.FENCED, trigger): "only a restart of the node, which forgets every right, leads out" for trigger in T},
+    **{(S.SPLIT, trigger): "only an operator's choice leads out" for trigger in T if trigger is not T.CHOSEN},
+    **{
+        (state, T.CHOSEN): "there is nothing to choose: both nodes did not write alone"
+        for state in (S.STARTING, S.PAIRED, S.WAITING, S.ALONE)
+    },
+    (S.PAIRED, T.AGREED): "they are paired already",
+    (S.PAIRED, T.RIGHT_SAVED): "the peer is there: it has consented, or is asked to follow",
+    (S.WAITING, T.LOST): "it waits already",
+    (S.WAITING, T.RIGHT_KEPT): "it waits because it has no right; a right to a newer epoch ends that",
+    (S.ALONE, T.LOST): "it goes on without the peer already",
+    (S.ALONE, T.RIGHT_KEPT): "it uses this right already",
+}
+
+
+def step(state: PairState, trigger: Trigger) -> PairState | None:
+    """Return the state that follows, None where nothing does.
+
+    Raises:
+        AssertionError: the pair is neither a row nor ignored: a programmer error.
+    """
+    if (state, trigger) in IGNORED:
+        return None
+    assert (state, trigger) in ROWS, f"no row for {state} + {trigger}"
+    return ROWS[state, trigger]
+
+
+def diagram() -> str:
+    """Draw the table as a Mermaid state diagram."""
+    lines = ["stateDiagram-v2", "    [*] --> STARTING"]
+    lines += [f"    {before} --> {after}: {trigger}" for (before, trigger), after in ROWS.items()]
+    return "\n".join(lines) + "\n"
 
 
 @dataclass(slots=True)  # not frozen: made at every event, and freezing costs three times as much as making
@@ -57,14 +135,14 @@ class Save:
 
 
 @dataclass(frozen=True, slots=True)
-class Become:
-    """Enter another pair state."""
+class Happens:
+    """This happens to the pair, in a state in which something follows from it."""
 
-    state: PairState
+    trigger: Trigger
     reason: str
 
 
-Judgement = Stay | Save | Become
+Judgement = Stay | Save | Happens
 
 
 def mismatch(facts: PairFacts) -> str | None:
@@ -99,7 +177,7 @@ def judge(state: PairState, facts: PairFacts) -> Judgement:
             return _yield(facts)
         return Save(replace(facts.record, split=True), "both nodes wrote alone: made durable until an operator chooses")
     if facts.record.split:
-        return Become(PairState.SPLIT, "both nodes wrote alone before this start")
+        return Happens(T.BOTH_WROTE, "both nodes wrote alone before this start")
     if facts.peer is not None:
         newer = _newer(facts, facts.peer)
         if newer is not None:
@@ -122,20 +200,20 @@ def _newer(facts: PairFacts, peer: PeerView) -> Judgement | None:
     """Act on a record that beats ours; it stays true however long ago it was said, because epochs only grow."""
     mine, theirs = facts.record, peer.record
     if theirs.epoch == mine.epoch and theirs.owner != mine.owner and None not in (mine.owner, theirs.owner):
-        return Become(PairState.SPLIT, f"both nodes claim epoch {mine.epoch}: {mine.owner} and {theirs.owner}")
+        return Happens(T.BOTH_WROTE, f"both nodes claim epoch {mine.epoch}: {mine.owner} and {theirs.owner}")
     if theirs.epoch < mine.epoch and mine.owner == facts.me and _beyond(mine, peer):
-        return Become(PairState.SPLIT, f"the peer alone had the right to epoch {theirs.epoch}; ours is {mine.epoch}")
+        return Happens(T.BOTH_WROTE, f"the peer alone had the right to epoch {theirs.epoch}; ours is {mine.epoch}")
     if theirs.epoch <= mine.epoch or _blank_owner(facts, peer):
         return None
     if theirs.owner == facts.me:
         return Save(_adopted(mine, theirs), f"the peer consents: this node owns epoch {theirs.epoch}")
     if mine.solo(facts.me):
         reason = f"the peer owns epoch {theirs.epoch}, but this node alone had the right to epoch {mine.epoch}"
-        return Become(PairState.SPLIT, reason)
+        return Happens(T.BOTH_WROTE, reason)
     if not facts.known:
         return Stay()  # what runs here must be known first: it decides between FENCED and a quiet adoption
     if facts.may_write:
-        return Become(PairState.FENCED, f"the peer owns epoch {theirs.epoch}, newer than ours ({mine.epoch})")
+        return Happens(T.BEATEN, f"the peer owns epoch {theirs.epoch}, newer than ours ({mine.epoch})")
     return Save(_adopted(mine, theirs), f"the peer knows epoch {theirs.epoch} of owner {theirs.owner}")
 
 
@@ -155,8 +233,8 @@ def _with_peer(state: PairState, facts: PairFacts, peer: PeerView) -> Judgement:
         return Stay()
     if state is PairState.STARTING and peer.pair is PairState.WAITING:
         return Stay()  # it may be saving its right to the next epoch just now; it pairs first, or tells us of it
-    if state is not PairState.PAIRED:
-        return Become(PairState.PAIRED, f"both nodes hold epoch {mine.epoch} of owner {mine.owner}")
+    if step(state, T.AGREED) is not None:
+        return Happens(T.AGREED, f"both nodes hold epoch {mine.epoch} of owner {mine.owner}")
     differs = (mine.peer_outdated, mine.quarantined) != (theirs.peer_outdated, theirs.quarantined)
     if mine.owner != facts.me and differs:
         followed = replace(mine, peer_outdated=theirs.peer_outdated, quarantined=theirs.quarantined)
@@ -169,15 +247,15 @@ def _without_peer(state: PairState, facts: PairFacts) -> Judgement:
     mine = facts.record
     served = mine.boot == facts.machine
     if state is PairState.STARTING and served and mine.solo(facts.me):
-        return Become(PairState.ALONE, f"the right of epoch {mine.epoch} is durable, and this machine has not stopped")
+        return Happens(T.RIGHT_KEPT, f"the right of epoch {mine.epoch} is durable, and this machine has not stopped")
     if state is PairState.STARTING and served and facts.peer_lost:
-        return Become(PairState.WAITING, "no word from the peer since the daemon was started again")
+        return Happens(T.LOST, "no word from the peer since the daemon was started again")
     if state is PairState.STARTING and not served and facts.boot_wait_over and mine.owner is not None:
-        return Become(PairState.WAITING, "this node came up alone")
+        return Happens(T.LOST, "this node came up alone")
     if state is PairState.PAIRED and facts.peer_lost:
         if mine.solo(facts.me):
-            return Become(PairState.ALONE, f"the peer is lost, and epoch {mine.epoch} is this node's alone already")
-        return Become(PairState.WAITING, "no word from the peer on any link")
+            return Happens(T.RIGHT_KEPT, f"the peer is lost, and epoch {mine.epoch} is this node's alone already")
+        return Happens(T.LOST, "no word from the peer on any link")
     return Stay()
 
 

@@ -1,220 +1,50 @@
-"""The pair as this node sees it: links, the state of the pair, and the durable record that follows from both.
+"""This node's state of the pair, and an operator's word that its own version of diverged data is given up.
 
-The rules are `core/pair.py`; here they are asked, and what they answer is done.
+The rules, and the table of all changes, are `core/pair.py`; every change is done here.
 """
 
 from __future__ import annotations
 
-from dataclasses import replace
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
 
-from avance.core import alerts, copies, rights
-from avance.core.model import DiskRole, DiskState, LinkState, PairState, VmId
-from avance.core.pair import Become, PairFacts, Save, judge, mismatch
-
-if TYPE_CHECKING:
-    from avance.core.engine import Engine
-
-_JUDGE_ROUNDS_MAX = 4  # Become can be followed by Save or another Become, never by more than these
+from avance.core.decision import Draft
+from avance.core.model import PairState
+from avance.core.pair import Trigger, step
 
 
-def judge_links(engine: Engine, now: float) -> None:
-    """Note every change of a link, and that nothing was judged for too long."""
-    changes = engine.liveness.update(now)
-    if engine.liveness.lag_s:
-        lag_s = engine.liveness.lag_s
-        engine.say(f"nothing was judged for {lag_s:.1f} s: this daemon was late", alert=alerts.lagging(lag_s))
-    for name, before, after in changes:
-        engine.say(f"link {name}: {before} -> {after}")
-        if after is LinkState.DOWN:
-            engine.alert(alerts.link_down(name))
-        elif before is LinkState.DOWN and f"up {name}" in engine.told:
-            engine.alert(alerts.link_up(name))
-        if after is LinkState.UP:
-            engine.told.add(f"up {name}")
+@dataclass(slots=True)
+class Pairing:
+    """The state of the pair; `yields`: an operator gave up this node's version of diverged data."""
+
+    pair: PairState = PairState.STARTING
+    yields: bool = False
+
+    def happens(self, trigger: Trigger, reason: str, draft: Draft) -> PairState | None:
+        """Return the state that the pair enters, None where nothing follows."""
+        state = step(self.pair, trigger)
+        if state is not None:
+            draft.enter(state, reason)
+            self.pair = state
+        return state
+
+    def give_up(self) -> None:
+        """An operator gave up this node's version."""
+        self.yields = True
+
+    def chosen(self, draft: Draft) -> None:
+        """An operator has chosen a version, and that is durable: the pair begins anew."""
+        self.yields = False
+        self.happens(Trigger.CHOSEN, "an operator has chosen whose data is kept", draft)
+
+    @property
+    def in_service(self) -> bool:
+        """This node is paired, or goes on alone."""
+        return self.pair in (PairState.PAIRED, PairState.ALONE)
+
+    @property
+    def stopped(self) -> bool:
+        """No VM may run here, whatever else is true."""
+        return self.pair in (PairState.FENCED, PairState.SPLIT)
 
 
-def judge_pair(engine: Engine, now: float) -> None:
-    """Ask the rules of the pair until they say that nothing changes."""
-    for _ in range(_JUDGE_ROUNDS_MAX):
-        if engine.saving is not None or now < engine.save_retry_at:
-            return  # one record at a time; the next judgement builds on what is durable
-        if engine.store_dirty and (engine.pair is not PairState.WAITING or engine.liveness.peer_alive(now)):
-            engine.save(engine.record, "the last record may or may not be on disk: the valid one is written again")
-            return
-        facts = _pair_facts(engine, now)
-        judgement = judge(engine.pair, facts)
-        if isinstance(judgement, Save):
-            engine.save(judgement.record, judgement.reason)
-        elif isinstance(judgement, Become):
-            engine.become(judgement.state, judgement.reason)
-            _after_pair_change(engine, judgement.state, judgement.reason, now)
-        else:
-            _judge_mismatch(engine, facts, now)
-            _tidy_record(engine, now)
-            return
-
-
-def _pair_facts(engine: Engine, now: float) -> PairFacts:
-    waited_s = now - (engine.started_at or now)
-    lost = engine.peer_lost(now)
-    return PairFacts(
-        me=engine.setup.me,
-        peer_id=engine.setup.peer_id,
-        machine=engine.setup.machine,
-        record=engine.record,
-        peer=engine.peer,
-        peer_alive=engine.liveness.peer_alive(now),
-        peer_lost=lost,
-        boot_wait_over=lost and waited_s >= engine.setup.timers.boot_wait_s,
-        may_write=engine.may_write,
-        known=engine.known,
-        config_hash=engine.config_hash,
-        dilation=engine.setup.dilation,
-        yielded=engine.yields and all(unit.kept for unit in engine.units.values()),
-        vms=tuple(engine.units),
-    )
-
-
-def _after_pair_change(engine: Engine, state: PairState, reason: str, now: float) -> None:
-    if state is PairState.WAITING:
-        rights.begin_arbitration(engine, now)
-        if engine.served:
-            silence_s = now - (engine.liveness.last_receipt_at or engine.started_at or now)
-            engine.draft.milestones.append("peer_lost")
-            engine.alert(alerts.peer_lost(engine.setup.peer_id, silence_s))
-    elif state is PairState.ALONE and "paired" in engine.told:
-        engine.draft.milestones.append("peer_lost")
-        engine.alert(alerts.peer_lost(engine.setup.peer_id, now - (engine.liveness.last_receipt_at or now)))
-    elif state is PairState.FENCED:
-        engine.alert(alerts.fenced(reason))
-    elif state is PairState.PAIRED:
-        returned = "paired" in engine.told
-        engine.told -= {"refused", "mismatch", "waits"}
-        engine.told.add("paired")
-        engine.granted, engine.override = None, False
-        engine.arbitration.begin(0)
-        engine.paired_at = now
-        engine.draft.milestones.append("peer_returned" if returned else "paired")
-        if returned:
-            engine.alert(alerts.peer_returned(engine.setup.peer_id))
-        _meet_machine(engine, now)
-
-
-def _meet_machine(engine: Engine, now: float) -> None:
-    """Count the peer's restarts. A restart for a cure is planned; any other is a failure (crash-loop quarantine)."""
-    assert engine.peer is not None, "a peer that was never heard cannot be paired with"
-    before, engine.peer_machine = engine.peer_machine, engine.peer.machine
-    run, engine.peer_run = engine.peer_run, engine.peer.boot
-    if run not in ("", engine.peer.boot):
-        engine.liveness.forgive()  # the links fell with the peer's daemon or machine, not by themselves
-    if before in ("", engine.peer.machine) or engine.peer.record.cure == engine.record.epoch:
-        return
-    timers = engine.setup.timers
-    if engine.crashes.failed(now) and engine.is_owner:
-        engine.alert(alerts.quarantined(engine.setup.peer_id))
-    again = engine.crashes.recent(now) - 1
-    engine.stable_at = now + (min(timers.stable_s * 2.0**again, timers.link_hold_max_s) if again > 0 else 0.0)
-
-
-def _judge_mismatch(engine: Engine, facts: PairFacts, now: float) -> None:
-    """Tell of different configurations only when they last: an operator changes one node after the other."""
-    reason = mismatch(facts) if facts.peer_alive else None
-    if reason is None:
-        engine.mismatch_from_s = None
-        return
-    engine.mismatch_from_s = now if engine.mismatch_from_s is None else engine.mismatch_from_s
-    if now - engine.mismatch_from_s >= engine.setup.timers.peer_lost_s:
-        engine.tell_once("mismatch", alerts.mismatch(reason))
-
-
-def _newest_generations(engine: Engine) -> tuple[tuple[VmId, str], ...]:
-    """Note the newest generation of each volume's data: our own while it is served or equal, or the peer's newer."""
-    record, me = engine.record, engine.setup.me
-    for name, unit in engine.units.items():
-        view, mine, known = unit.disk, unit.generations, copies.newest(record, name)
-        if view is None or not mine or mine[0] == copies.JUST_CREATED:
-            continue
-        alone = record.solo(me) and unit.serves
-        only = view.peer_disk in (DiskState.DISKLESS, DiskState.FAILED)  # the peer writes here, over the link
-        only = only and view.connection == "Connected" and view.disk is DiskState.UP_TO_DATE
-        if view.in_sync or ((alone or only) and not engine.is_behind(name)):
-            if unit.read_for == view and unit.busy is None and known != mine[0]:
-                record = replace(record, generations=copies.with_newest(record, name, mine[0]))
-            continue
-        theirs = copies.peer_copy(engine.peer, name).generations
-        if copies.descends(mine, theirs) and known != theirs[0] and copies.peer_is_vouched(record, engine.peer, name):
-            record = replace(record, generations=copies.with_newest(record, name, theirs[0]))
-    return record.generations
-
-
-def _behind(engine: Engine) -> tuple[VmId, ...]:
-    """Name the copies whose disk was lost while the other one went on, each until a resynchronisation from the peer."""
-    found, paired = [], engine.pair is PairState.PAIRED
-    for name, unit in engine.units.items():
-        whole = unit.disk is not None and unit.disk.in_sync and unit.resynced
-        marked = name in engine.record.behind and not whole
-        newer = marked and paired and copies.went_on_alone(engine.record, engine.peer, name, engine.copy(name))
-        if (marked and not newer) or _was_left(engine, name):
-            found.append(name)
-    return tuple(found)
-
-
-def _was_left(engine: Engine, vm: VmId) -> bool:
-    """The local disk is lost, and the peer's copy may take writes that this one does not."""
-    view, peer = engine.units[vm].disk, engine.peer
-    if view is None or not copies.is_lost(view):
-        return False
-    if engine.is_owner and view.role is not DiskRole.PRIMARY:
-        return False  # nobody writes
-    if view.connection == "Connected":  # however silent the peer's daemon is, its DRBD may mirror on
-        return view.peer_disk in (DiskState.UP_TO_DATE, DiskState.CONSISTENT)
-    if engine.record.solo(engine.setup.me) and engine.units[vm].held_apart:
-        return False  # the peer was lost before, and nobody writes to its copy since: this one stays the good one
-    if view.role is DiskRole.PRIMARY or peer is None:
-        return True
-    theirs = copies.peer_copy(peer, vm)
-    return copies.is_there(theirs) and not copies.is_behind(peer.record, vm, theirs.generations)
-
-
-def _tidy_record(engine: Engine, now: float) -> None:
-    """Note durably what follows from the disks and from the agreement of a pair."""
-    synced = {name for name, unit in engine.units.items() if unit.disk is not None and unit.disk.in_sync}
-    record, worn = engine.record, engine.record.fresh
-    if worn or engine.zeroed:
-        zeroed, engine.zeroed = engine.zeroed - {*worn}, set()
-        worn = tuple(name for name in (*worn, *sorted(zeroed)) if name not in synced)
-    boot, quarantined, arbiters = record.boot, record.quarantined, record.arbiters
-    outdated, cure, discard = record.peer_outdated, record.cure, record.discard
-    if engine.pair in (PairState.PAIRED, PairState.ALONE):
-        boot = engine.setup.machine
-    if engine.pair is PairState.PAIRED and engine.peer is not None and engine.liveness.peer_alive(now):
-        whole = len(synced) == len(engine.units) and engine.private_link() is not LinkState.DOWN
-        if engine.is_owner:
-            quarantined = engine.crashes.tripped
-            if outdated and whole and not quarantined:
-                outdated = any(unit.busy for unit in engine.units.values())  # ResumeDisk may be on its way to DRBD
-        if not outdated and whole:
-            cure = 0
-        discard = tuple(vm for vm in discard if vm not in synced) if discard else discard
-        elected = engine.care.elect(record, engine.peer.record, engine.setup.me, peer_up=engine.peer.witnesses, now=now)
-        arbiters = arbiters if elected is None else elected
-    generations = _newest_generations(engine)
-    behind = _behind(engine)
-    after = (worn, boot, quarantined, outdated, cure, discard, arbiters, behind, generations)
-    if after == (
-        record.fresh, record.boot, record.quarantined, record.peer_outdated, record.cure, record.discard,
-        record.arbiters, record.behind, record.generations,
-    ):  # fmt: skip
-        return
-    wanted = replace(
-        record, fresh=worn, boot=boot, quarantined=quarantined, peer_outdated=outdated, cure=cure, discard=discard,
-        arbiters=arbiters, behind=behind, generations=generations,
-    )  # fmt: skip
-    for name in behind:
-        if name not in record.behind:
-            alert = alerts.copy_behind(name, engine.setup.peer_id) if engine.is_owner else None
-            engine.say(f"the copy of {name} here is behind", alert=alert)  # the usual thing in a backup that returns
-        engine.units[name].resynced = engine.units[name].resynced and name in record.behind
-    told = ", arbiters " + (" ".join(arbiters) or "none") if arbiters != record.arbiters else ""
-    engine.save(wanted, f"the record follows what both nodes hold{told}")
+__all__ = ["Pairing"]

@@ -1,134 +1,284 @@
-"""The right to go on without the peer, and what ends it: consent, arbitration, guard, witnesses.
+"""The right to go on without the peer: what this node asks for, the evidence it has, and what it was given.
 
-The rules are `core/consent.py`, `core/takeover.py` and `core/guard.py`; here their facts are collected and their
-answers are done.
+The rules are `core/consent.py` and `core/takeover.py`; here their facts are collected. A right counts only when it is
+durable, so this owner returns the record that it wants.
 """
 
 from __future__ import annotations
 
-from dataclasses import replace
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, replace
 
-from avance.core import alerts, arbiters, consent, copies, handover, takeover
-from avance.core import commands as c
-from avance.core.guard import Standing
-from avance.core.model import DiskState, LinkState, PairState, VmId
+from avance.core import alerts, arbiters, consent, copies, takeover
+from avance.core.arbitration import Arbitration
+from avance.core.decision import Draft
+from avance.core.durable import Wish
+from avance.core.fence import CONSENTED_CODE, DENIED_CODE
+from avance.core.model import DiskState, LinkState, PairState, Record, VmId
+from avance.core.sight import Sight
 from avance.core.takeover import Power
-from avance.core.unit import READS
-
-if TYPE_CHECKING:
-    from avance.core.engine import Engine
-
-_DROPPED_S = 20.0  # a disk that was dropped may answer again by then; a hanging one would hang the start, too
 
 
-def judge_handover(engine: Engine, now: float) -> None:
-    """As an owner without a good copy: stop the VMs, then give the right to the peer, which has one."""
-    reason = _better_there(engine, now)
-    if reason is None:
-        engine.unfit_from_s = None
-        if engine.leaving:
-            engine.say("the VMs are not handed over: the peer's copy is no longer known to be the better one")
-        engine.leaving = ""
-        return
-    engine.unfit_from_s = now if engine.unfit_from_s is None else engine.unfit_from_s
-    sure = engine.behind or now >= engine.unfit_from_s + engine.setup.timers.boot_wait_s
-    if not engine.leaving:
-        if not sure:
+@dataclass(slots=True)
+class Right:
+    """The right of one node and the way to it.
+
+    `granted`: by what means the right was, or is being, taken. `wants`: the epoch for which the peer's consent is
+    asked, 0 for none. `unreplicated`: why the VMs have no second copy, and since when. `override`: a person vouches
+    that the peer is off. `lost_at`: when the peer counted as lost. `refused`: why there is no right yet, as it was
+    judged last.
+    """
+
+    arbitration: Arbitration
+    granted: takeover.Allowed | None = None
+    wants: int = 0
+    wants_from_s: float = 0.0
+    unreplicated: tuple[str, float] | None = None
+    override: bool = False
+    lost_at: float | None = None
+    refused: tuple[str, ...] = ()
+
+    # ------------------------------------------------------------ consent
+
+    def is_asked(self, sight: Sight, now: float) -> bool:
+        """This backup hears the owner, who asks for its consent, and it is not about to take over itself."""
+        peer = sight.partner.view
+        if peer is None or peer.wants == 0 or self.granted is not None:
+            return False
+        asked = consent.asked(sight.durable.record, peer, sight.pairing.pair, may_write=sight.may_write)
+        return asked and sight.liveness.peer_alive(now)
+
+    def is_consenting(self, sight: Sight, now: float) -> bool:
+        """This backup is asked for its consent, and the owner's copy is good."""
+        return self.is_asked(sight, now) and all(_owner_is_good(sight, name) for name in sight.units.by_name)
+
+    def consents(self, sight: Sight, now: float) -> Wish | None:
+        """As the backup: give the consent that the owner asks for, when nothing here can be promoted any more."""
+        if not self.is_consenting(sight, now):
+            return None
+        retry_s, units = sight.setup.timers.retry_s, sight.units.by_name.values()
+        released = all(consent.released(unit.disk) and not unit.comes_up(now, retry_s) for unit in units)
+        if not released or not sight.known:
+            return None
+        assert sight.durable.record.owner is not None, "consent is given to an owner"
+        given = consent.given(sight.durable.record, sight.durable.record.owner)
+        return Wish(given, f"this backup consents: {given.owner} owns epoch {given.epoch}, our copies are outdated")
+
+    def ask(self, sight: Sight, draft: Draft, now: float, *, waiting: bool) -> None:
+        """As the owner of unreplicated VMs: ask for consent; `waiting`: DRBD waits for an answer."""
+        owner = sight.pairing.pair is PairState.PAIRED and sight.durable.owner
+        if not owner or sight.durable.record.peer_outdated or not sight.liveness.peer_alive(now):
+            self.wants = 0
             return
-        engine.leaving = reason
-        engine.say(f"{reason}: the VMs move to the peer", alert=alerts.hands_over(engine.setup.peer_id, reason))
-    retry_s = engine.setup.timers.retry_s
-    tied = any(unit.comes_up(now, retry_s) or copies.is_lost(unit.disk) for unit in engine.units.values())
-    stopped = engine.known and not engine.may_write and not tied
-    if stopped and engine.saving is None and now >= engine.save_retry_at:
-        given = handover.given(engine.record, engine.setup.peer_id)
-        engine.save(given, f"nothing runs here any more: {given.owner} owns epoch {given.epoch}, it has the good copy")
+        reason = _replication_lost(sight, now, waiting=waiting)
+        if reason is None:
+            self.unreplicated = None
+            if self.wants:
+                draft.say("the volumes are replicated again; no consent is needed")
+                self.arbitration.begin(0)
+            self.wants = 0
+        elif self.wants == 0 and self._lasts(sight, reason, now, waiting=waiting):
+            self.wants, self.wants_from_s = sight.durable.record.epoch + 1, now
+            draft.tell_peer()
+            draft.say(f"{reason}: the peer is asked for its consent to epoch {self.wants}")
 
+    def _lasts(self, sight: Sight, reason: str, now: float, *, waiting: bool) -> bool:
+        """Say whether this reason has held for two heartbeats; DRBD passes through such states when it connects."""
+        if self.unreplicated is None or self.unreplicated[0] != reason:
+            self.unreplicated = (reason, now)
+        frozen = any(unit.disk is not None and unit.disk.suspended for unit in sight.units.by_name.values())
+        sure = frozen or waiting or sight.private_link() is LinkState.DOWN
+        settled_s = 0.0 if sure else 2 * sight.setup.timers.heartbeat_s
+        return now - self.unreplicated[1] >= settled_s
 
-def _better_there(engine: Engine, now: float) -> str | None:
-    peer, record = engine.peer, engine.record
-    if engine.pair is not PairState.PAIRED or not engine.is_owner or peer is None or record.split or record.discard:
+    # ------------------------------------------------------------ arbitration
+
+    def begin(self, sight: Sight, now: float) -> None:
+        """Start to collect evidence for the next epoch: the peer is lost, or was never there."""
+        timers, served, power = sight.setup.timers, sight.durable.served, self.arbitration.power
+        self.arbitration.begin(sight.durable.record.epoch + 1)
+        if served and power is Power.OFF_EARLY:
+            self.arbitration.still_off_early()
+        if not served:
+            self.lost_at = now
+        elif sight.durable.owner:
+            self.lost_at = now - sight.liveness.lease_age_s(now) + timers.peer_lost_s
+        else:
+            self.lost_at = sight.liveness.silent_from_s(now) + timers.peer_lost_s
+
+    def judge(self, sight: Sight, draft: Draft, now: float) -> Wish | None:
+        """Look for the right to the next epoch when there is a reason to; return the record that takes it."""
+        self._heard_again(sight)
+        self._watch_power(sight, draft, now)
+        self._look_early(sight, draft, now)
+        if not sight.durable.free(now) or sight.durable.record.split:
+            return None
+        situation = self._situation(sight, now)
+        if situation is None or (not sight.durable.owner and sight.liveness.catches_up(now)):
+            return None
+        if situation is takeover.Situation.NO_CONSENT and self.arbitration.epoch != self.wants:
+            self.arbitration.begin(self.wants)
+            self.lost_at = now
+        assert self.lost_at is not None or self.override, "a question that was never begun"
+        self.arbitration.expire(now)
+        verdict = takeover.decide(self._facts(sight, situation, now), sight.setup.timers, now)
+        self.refused = ()
+        if isinstance(verdict, takeover.Allowed):
+            return self._take(sight, verdict, draft)
+        if isinstance(verdict, takeover.Ask):
+            self.refused = (verdict.reason,)
+            asked = self.arbitration.fetch(verdict.needs, arbiters.witnesses(sight.durable.record.arbiters))
+            if asked:
+                draft.say(verdict.reason)
+            draft.give(asked)
+        elif isinstance(verdict, takeover.Refused):
+            self.refused = verdict.reasons
+            waits = situation is takeover.Situation.BOOT
+            told = alerts.waits(verdict.reasons) if waits else alerts.takeover_refused(verdict.reasons)
+            draft.once("waits" if waits else "refused", told)
         return None
-    agreed = peer.record.epoch == record.epoch and peer.record.owner == record.owner
-    if not agreed or not engine.liveness.peer_alive(now):
-        return None
-    syncing = ("SyncSource", "SyncTarget")
-    unsettled = frozenset(
-        name for name, unit in engine.units.items() if unit.disk is not None and unit.disk.replication in syncing
-    )
-    disks = {name: unit.disk for name, unit in engine.units.items()}
-    mine = {name: engine.copy(name) for name in engine.units}
-    guests = frozenset(name for name, unit in engine.units.items() if unit.guest)
-    stays = engine.setup.stays_without_disk
-    return handover.wanted(handover.Facts(record, peer, disks, mine, unsettled, guests, stays))
+
+    def _take(self, sight: Sight, allowed: takeover.Allowed, draft: Draft) -> Wish:
+        self.granted = allowed
+        draft.milestone("takeover_decided")
+        record, units = sight.durable.record, sight.units.by_name
+        wanted = replace(record, epoch=record.epoch + 1, owner=sight.setup.me, peer_outdated=True)
+        if self.override:  # a person vouches for the disks that are here, and chooses them before any other version
+            known = tuple((name, unit.generations[0]) for name, unit in units.items() if unit.generations)
+            wanted = replace(wanted, behind=(), generations=known, chosen=wanted.epoch)
+        return Wish(replace(wanted, boot=sight.setup.machine), f"{allowed.means}: {allowed.reason}")
+
+    def _situation(self, sight: Sight, now: float) -> takeover.Situation | None:
+        """Say whether, and why, this node has to look for a right; None while there is nothing to look for."""
+        pair, lost = sight.pairing.pair, takeover.Situation.LOST if sight.durable.served else takeover.Situation.BOOT
+        if pair is PairState.WAITING:
+            return lost
+        if pair is PairState.PAIRED and self.wants and now >= self.wants_from_s + sight.setup.timers.consent_s:
+            return takeover.Situation.NO_CONSENT
+        if not self.override:
+            return None
+        record = sight.durable.record
+        doubtful = bool(sight.behind) and record.chosen != record.epoch  # not vouched for yet
+        return lost if not sight.solo or doubtful else None
+
+    def _heard_again(self, sight: Sight) -> None:
+        """After anything was heard of the peer, a backup waits anew: it may have echoed it, and so renewed the lease.
+
+        A grant of the witness stays. Power that was read as off before proves nothing now: the peer has spoken since.
+        """
+        heard_at_s = sight.liveness.heard_at_s
+        if heard_at_s is None:
+            return
+        self.arbitration.heard(heard_at_s)
+        backup = sight.durable.served and not sight.durable.owner
+        if sight.pairing.pair is PairState.WAITING and backup and self.lost_at is not None:
+            self.lost_at = max(self.lost_at, heard_at_s + sight.setup.timers.peer_lost_s)
+
+    def _look_early(self, sight: Sight, draft: Draft, now: float) -> None:
+        """Look for a gateway before the owner can go on alone: it shows which node is cut off (docs/safety.md, S16)."""
+        setup, paired = sight.setup, sight.pairing.pair in (PairState.PAIRED, PairState.WAITING)
+        if not (setup.gateway and paired) or sight.durable.owner:
+            return
+        if sight.durable.record.arbiters or setup.policy != "availability":
+            return
+        from_s, looked_at = sight.liveness.contact_from_s(now), self.arbitration.looked_at
+        if now - from_s >= setup.timers.link_down_s and (looked_at is None or looked_at < from_s):
+            draft.give(self.arbitration.fetch((takeover.Need.NEIGHBOURS,), ()))
+
+    def _watch_power(self, sight: Sight, draft: Draft, now: float) -> None:
+        """Look at the peer's power as soon as it is suspect; the earlier it reads off, the more that proves."""
+        timers, age_s, arbitration = sight.setup.timers, sight.liveness.echo_age_s(now), self.arbitration
+        heard = sight.pairing.pair is PairState.PAIRED and age_s is not None and age_s < timers.suspect_s
+        if heard and arbitration.epoch == 0 and arbitration.power in (Power.OFF, Power.OFF_EARLY):
+            arbitration.begin(0)  # it was heard again: what its power read proves nothing about the next silence
+        watched = sight.pairing.pair is PairState.WAITING or (sight.pairing.pair is PairState.PAIRED and not sight.solo)
+        proof_s = sight.liveness.proof_s
+        if not watched or age_s is None or age_s < timers.suspect_s or proof_s is None:
+            return
+        proof_until = proof_s + timers.peer_lost_s - timers.heartbeat_s
+        draft.give(arbitration.watch_power(proof_until, now))
+
+    def give_power_back(self, sight: Sight, draft: Draft, now: float) -> None:
+        """Switch the peer on: when this node cut its power and runs the VMs now, or waits and has found it off."""
+        waits = sight.pairing.pair is PairState.WAITING and not sight.durable.served
+        if waits:
+            draft.give(self.arbitration.look(now))
+        off = waits and self.arbitration.power is Power.OFF
+        starting = sight.solo and sight.units.acts  # the VMs come first
+        if (sight.solo or off) and not starting:
+            draft.give(self.arbitration.give_back(now, found_off=off))
+
+    def _facts(self, sight: Sight, situation: takeover.Situation, now: float) -> takeover.Facts:
+        setup, record, peer, seen = sight.setup, sight.durable.record, sight.partner.view, self.arbitration
+        by_policy = setup.policy == "availability"  # only then can a peer go on alone that lost everybody
+        lost_at = now if self.lost_at is None else self.lost_at
+        owner_from_s = lost_at - sight.setup.timers.peer_lost_s
+        from_s = owner_from_s if sight.durable.owner else sight.liveness.contact_from_s(now)
+        fresh = seen.looked_at is not None and seen.looked_at >= from_s
+        return takeover.Facts(
+            me=setup.me,
+            record=record,
+            situation=situation,
+            lost_at=lost_at,
+            disks=sight.units.disks(),
+            policy=setup.policy,
+            answers=seen.answers,
+            power=seen.power,
+            looked_at=seen.looked_at if fresh else None,
+            gateway=seen.gateway if fresh else None,
+            claimed=seen.claimed if fresh else (),
+            unheard=by_policy and peer is None,
+            searched=by_policy and peer is not None and peer.pair is PairState.WAITING,
+            override=self.override,
+            behind=sight.behind | sight.unread,
+            unelected=bool(setup.witnesses) and not record.arbiters,
+        )
+
+    # ------------------------------------------------------------ what became of it
+
+    def paired(self) -> None:
+        """The two nodes agree: nothing is asked for any more."""
+        self.granted, self.override = None, False
+        self.arbitration.begin(0)
+
+    def saved(self, record: Record) -> None:
+        """A record is durable; one without the lone right ends what was granted."""
+        if not record.peer_outdated:
+            self.granted = None
+
+    def vouched(self) -> None:
+        """A person vouches that the peer is off."""
+        self.override = True
+
+    def gone_alone(self) -> str:
+        """The right is durable; return by what means: this node's own, or the consent of the peer."""
+        self.wants = 0
+        return "consent of the peer" if self.granted is None else self.granted.means
+
+    def fence_code(self, sight: Sight) -> int | None:
+        """Return the answer to fence-peer: yes only with the durable lone right; a node that lost it denies."""
+        if sight.solo and sight.durable.record.epoch > 0:
+            return CONSENTED_CODE if self.granted is None else self.granted.fence_code
+        return DENIED_CODE if sight.pairing.stopped else None
+
+    @property
+    def rests(self) -> bool:
+        """Nothing is asked for, granted or in doubt."""
+        asks = bool(self.wants) or self.override or self.granted is not None or self.unreplicated is not None
+        return not asks and self.arbitration.at_rest
 
 
-def judge_consent(engine: Engine, now: float) -> None:
-    """As the owner of unreplicated VMs: ask for consent, then look further. As the backup: give it."""
-    if engine.saving is not None or now < engine.save_retry_at:
-        return
-    retry_s = engine.setup.timers.retry_s
-    asked = is_consenting(engine, now) and engine.known
-    if asked and all(consent.released(one.disk) and not one.comes_up(now, retry_s) for one in engine.units.values()):
-        _give_consent(engine)
-    given = engine.record.cure == engine.record.epoch
-    if engine.cure_due and given and engine.peer is not None and engine.peer.record.epoch == engine.record.epoch:
-        why, engine.cure_due = engine.cure_due, ""  # the owner has taken the right, so it does not miss this node
-        engine.reset(f"{why}: this backup restarts in the hope of a cure")
-    _look_for_a_cure(engine, now)
-    paired = engine.pair is PairState.PAIRED and engine.liveness.peer_alive(now)
-    if not paired or not engine.is_owner or engine.record.peer_outdated:
-        engine.wants = 0
-    elif (reason := _replication_lost(engine, now)) is None:
-        engine.unreplicated = None
-        if engine.wants:
-            engine.say("the volumes are replicated again; no consent is needed")
-            engine.arbitration.begin(0)
-        engine.wants = 0
-    elif engine.wants == 0 and _lasts(engine, reason, now):
-        engine.wants, engine.wants_from_s = engine.record.epoch + 1, now
-        engine.next_heartbeat_at = now
-        engine.say(f"{reason}: the peer is asked for its consent to epoch {engine.wants}")
-    if engine.pair is PairState.PAIRED and _cure_failed(engine, now):
-        engine.tell_once("backup_down", alerts.backup_down(engine.setup.replication_link))
-
-
-def _lasts(engine: Engine, reason: str, now: float) -> bool:
-    """Say whether this reason has held for two heartbeats; DRBD passes through such states when it connects."""
-    if engine.unreplicated is None or engine.unreplicated[0] != reason:
-        engine.unreplicated = (reason, now)
-    frozen = any(unit.disk is not None and unit.disk.suspended for unit in engine.units.values())
-    sure = frozen or bool(engine.asks) or engine.private_link() is LinkState.DOWN
-    settled_s = 0.0 if sure else 2 * engine.setup.timers.heartbeat_s
-    return now - engine.unreplicated[1] >= settled_s
-
-
-def is_asked(engine: Engine, now: float) -> bool:
-    """This backup hears the owner, who asks for its consent, and it is not about to take over itself."""
-    if engine.peer is None or engine.peer.wants == 0 or engine.granted is not None:
-        return False
-    asked = consent.asked(engine.record, engine.peer, engine.pair, may_write=engine.may_write)
-    return asked and engine.liveness.peer_alive(now)
-
-
-def is_consenting(engine: Engine, now: float) -> bool:
-    """This backup is asked for its consent, and the owner's copy is good."""
-    return is_asked(engine, now) and all(_owner_is_good(engine, name) for name in engine.units)
-
-
-def _owner_is_good(engine: Engine, name: VmId) -> bool:
+def _owner_is_good(sight: Sight, name: VmId) -> bool:
     """The right is given to a peer that says that its copy is good, and of the newest data that is known here.
 
     The newest data can be this node's own: an owner whose disk was lost writes to the copy here, and begins a
     generation that no daemon may have noted yet. So this copy's generation is read after the connection has ended.
     """
-    unit, peer = engine.units[name], engine.peer
-    mine, theirs = engine.copy(name), copies.peer_copy(peer, name)
-    good, seen = copies.is_good(engine.record, name, mine), unit.disk
-    if not good and not copies.peer_is_vouched(engine.record, peer, name):
+    unit, record, peer = sight.units.by_name[name], sight.durable.record, sight.partner.view
+    mine, theirs = sight.copy(name), copies.peer_copy(peer, name)
+    good, seen = copies.is_good(record, name, mine), unit.disk
+    if not good and not copies.peer_is_vouched(record, peer, name):
         return False
-    if good and not copies.peer_is_good(engine.record, peer, name):
+    if good and not copies.peer_is_good(record, peer, name):
         return False
     if good and seen is not None and seen.peer_disk in (DiskState.DISKLESS, DiskState.FAILED):
         return False
@@ -141,253 +291,27 @@ def _owner_is_good(engine: Engine, name: VmId) -> bool:
     return not copies.descends(theirs.generations, mine.generations)
 
 
-def _give_consent(engine: Engine) -> None:
-    assert engine.record.owner is not None, "consent is given to an owner"
-    given = consent.given(engine.record, engine.record.owner)
-    engine.save(given, f"this backup consents: {given.owner} owns epoch {given.epoch}, our copies are outdated")
-
-
-def _look_for_a_cure(engine: Engine, now: float) -> None:
-    """As a backup that a dead private link or disk left behind: plan one restart, and remember it durably."""
-    record, link = engine.record, engine.setup.replication_link
-    dropped = any(unit.dropped for unit in engine.units.values())
-    engine.dropped_at = None if not dropped else now if engine.dropped_at is None else engine.dropped_at
-    if engine.pair is not PairState.PAIRED or engine.is_owner or not record.peer_outdated or record.cure != 0:
-        return
-    reason = None
-    if engine.private_link() is LinkState.DOWN and f"up {link}" in engine.told:
-        reason = "the private link is down"
-    elif engine.dropped_at is not None and now >= engine.dropped_at + _DROPPED_S * engine.setup.timers.second_s:
-        reason = "DRBD dropped a disk, which is used again only after a start"
-    followed = engine.peer is not None and engine.peer.record.epoch == record.epoch and engine.liveness.peer_alive(now)
-    if followed and reason is not None and engine.saving is None:
-        engine.cure_due = reason
-        engine.save(replace(record, cure=record.epoch), f"{reason}: a restart may cure it")
-
-
-def _replication_lost(engine: Engine, now: float) -> str | None:
-    if any(not copies.is_good(engine.record, name, engine.copy(name)) for name in engine.units):
+def _replication_lost(sight: Sight, now: float, *, waiting: bool) -> str | None:
+    if any(not sight.is_good(name) for name in sight.units.by_name):
         return None  # an owner without a good copy has no use for the right to write alone
-    link = engine.private_link()
-    if link is LinkState.DOWN and not engine.liveness.silent(engine.setup.replication_link, now):
+    link = sight.private_link()
+    if link is LinkState.DOWN and not sight.liveness.silent(sight.setup.replication_link, now):
         link = LinkState.SUSPECT  # only our own heartbeats are lost: DRBD finds out itself whether it can go on
-    if link is LinkState.DOWN and now < engine.paired_at + engine.setup.timers.boot_wait_s and not engine.may_write:
+    if link is LinkState.DOWN and not sight.partner.links_are_up(now) and not sight.may_write:
         return None  # the link may still be starting, as its nodes are
-    if engine.asks:
+    if waiting:
         return "DRBD waits for the right to go on without the peer"
-    reasons = (consent.replication_lost(unit.disk, link) for unit in engine.units.values())
-    return next((reason for reason in reasons if reason is not None), _never_met(engine, now))
+    reasons = (consent.replication_lost(unit.disk, link) for unit in sight.units.by_name.values())
+    return next((reason for reason in reasons if reason is not None), _never_met(sight, now))
 
 
-def _never_met(engine: Engine, now: float) -> str | None:
+def _never_met(sight: Sight, now: float) -> str | None:
     """Say which copies stay apart although both nodes are up: the peer's disk is dead, foreign or out of reach."""
-    if engine.may_write or now < engine.paired_at + 2 * engine.setup.timers.boot_wait_s or now < engine.stable_at:
+    partner, units = sight.partner, sight.units.by_name
+    if sight.may_write or not partner.links_are_up(now, waits=2) or not partner.is_stable(now):
         return None
-    apart = [name for name, unit in engine.units.items() if unit.disk is None or unit.disk.connection != "Connected"]
-    return f"the copies of {apart[0]} do not meet" if apart and not engine.record.quarantined else None
+    apart = [name for name, unit in units.items() if unit.disk is None or unit.disk.connection != "Connected"]
+    return f"the copies of {apart[0]} do not meet" if apart and not sight.durable.record.quarantined else None
 
 
-def _cure_failed(engine: Engine, now: float) -> bool:
-    peer = engine.peer
-    if now < engine.paired_at + engine.setup.timers.boot_wait_s:
-        return False  # the link comes up later than its nodes
-    if peer is None or peer.record.cure != engine.record.epoch or peer.machine == engine.consenter:
-        return False
-    return engine.solo and engine.private_link() is LinkState.DOWN
-
-
-def begin_arbitration(engine: Engine, now: float) -> None:
-    """Start to collect evidence for the next epoch."""
-    timers, served = engine.setup.timers, engine.served
-    power = engine.arbitration.power
-    engine.arbitration.begin(engine.record.epoch + 1)
-    if served and power is takeover.Power.OFF_EARLY:
-        engine.arbitration.power = power  # it was read while the peer was only suspect
-    if not served:
-        engine.lost_at = now
-    elif engine.is_owner:
-        engine.lost_at = now - engine.liveness.lease_age_s(now) + timers.peer_lost_s
-    else:
-        engine.lost_at = _silent_from_s(engine, now) + timers.peer_lost_s
-
-
-def _situation(engine: Engine, now: float) -> takeover.Situation | None:
-    """Say whether, and why, this node has to look for a right; None while there is nothing to look for."""
-    if engine.pair is PairState.WAITING:
-        return takeover.Situation.LOST if engine.served else takeover.Situation.BOOT
-    if engine.pair is PairState.PAIRED and engine.wants and now >= engine.wants_from_s + engine.setup.timers.consent_s:
-        return takeover.Situation.NO_CONSENT
-    doubtful = bool(engine.behind) and engine.record.chosen != engine.record.epoch  # not vouched for yet
-    if not engine.override or (engine.solo and not doubtful):
-        return None
-    return takeover.Situation.LOST if engine.served else takeover.Situation.BOOT
-
-
-def judge_takeover(engine: Engine, now: float) -> None:
-    """Look for the right to the next epoch when there is a reason to, and take it when it is given."""
-    _heard_again(engine)
-    _watch_power(engine, now)
-    _look_early(engine, now)
-    if engine.saving is not None or now < engine.save_retry_at or engine.record.split:
-        return
-    situation = _situation(engine, now)
-    if situation is None or (not engine.is_owner and engine.liveness.catches_up(now)):
-        return
-    if situation is takeover.Situation.NO_CONSENT and engine.arbitration.epoch != engine.wants:
-        engine.arbitration.begin(engine.wants)
-        engine.lost_at = now
-    assert engine.lost_at is not None or engine.override, "a question that was never begun"
-    engine.arbitration.expire(now)
-    verdict = takeover.decide(_takeover_facts(engine, situation, now), engine.setup.timers, now)
-    engine.refused = ()
-    if isinstance(verdict, takeover.Ask):
-        engine.refused = (verdict.reason,)
-        asked = engine.arbitration.fetch(verdict.needs, arbiters.witnesses(engine.record.arbiters))
-        if asked:
-            engine.say(verdict.reason)
-        engine.draft.commands += asked
-    elif isinstance(verdict, takeover.Allowed):
-        engine.granted = verdict
-        engine.draft.milestones.append("takeover_decided")
-        wanted = replace(engine.record, epoch=engine.record.epoch + 1, owner=engine.setup.me, peer_outdated=True)
-        if engine.override:  # a person vouches for the disks that are here, and chooses them before any other version
-            known = tuple((name, unit.generations[0]) for name, unit in engine.units.items() if unit.generations)
-            wanted = replace(wanted, behind=(), generations=known, chosen=wanted.epoch)
-        engine.save(replace(wanted, boot=engine.setup.machine), f"{verdict.means}: {verdict.reason}")
-    elif isinstance(verdict, takeover.Refused):
-        engine.refused = verdict.reasons
-        waits = situation is takeover.Situation.BOOT
-        told = alerts.waits(verdict.reasons) if waits else alerts.takeover_refused(verdict.reasons)
-        engine.tell_once("waits" if waits else "refused", told)
-
-
-def _heard_again(engine: Engine) -> None:
-    """After anything was heard of the peer, a backup waits anew: it may have echoed it, and so renewed the lease.
-
-    A grant of the witness stays. Power that was read as off before proves nothing now: the peer has spoken since.
-    """
-    heard_at_s = engine.liveness.heard_at_s
-    if heard_at_s is None:
-        return
-    engine.arbitration.heard(heard_at_s)
-    if engine.pair is PairState.WAITING and engine.served and not engine.is_owner and engine.lost_at is not None:
-        engine.lost_at = max(engine.lost_at, heard_at_s + engine.setup.timers.peer_lost_s)
-
-
-def _look_early(engine: Engine, now: float) -> None:
-    """Look for a gateway before the owner can go on alone: it shows which node is cut off (docs/safety.md, S16)."""
-    setup = engine.setup
-    if not setup.gateway or engine.is_owner or engine.record.arbiters or setup.policy != "availability":
-        return
-    if engine.pair not in (PairState.PAIRED, PairState.WAITING):
-        return
-    from_s, looked_at = _contact_s(engine, now), engine.arbitration.looked_at
-    if now - from_s >= setup.timers.link_down_s and (looked_at is None or looked_at < from_s):
-        engine.draft.commands += engine.arbitration.fetch((takeover.Need.NEIGHBOURS,), ())
-
-
-def _contact_s(engine: Engine, now: float) -> float:
-    """Until when the two surely heard each other. The owner cannot go on alone before 5 s after that."""
-    contact_s = engine.liveness.contact_s
-    return (engine.started_at or now) if contact_s is None else contact_s
-
-
-def _silent_from_s(engine: Engine, now: float) -> float:
-    last = engine.liveness.last_receipt_at
-    return (engine.started_at or now) if last is None else last
-
-
-def _watch_power(engine: Engine, now: float) -> None:
-    """Look at the peer's power as soon as it is suspect; the earlier it reads off, the more that proves."""
-    timers, age_s = engine.setup.timers, engine.liveness.echo_age_s(now)
-    paired = engine.pair is PairState.PAIRED
-    if age_s is None or age_s < timers.suspect_s:
-        off = engine.arbitration.power in (Power.OFF, Power.OFF_EARLY)
-        if off and paired and age_s is not None and engine.arbitration.epoch == 0:
-            engine.arbitration.begin(0)  # it was heard again: what its power read proves nothing about the next silence
-        return
-    watched = engine.pair is PairState.WAITING or (paired and not engine.solo)
-    proof_s = engine.liveness.proof_s
-    if not watched or proof_s is None:
-        return
-    proof_until = proof_s + timers.peer_lost_s - timers.heartbeat_s
-    engine.draft.commands += engine.arbitration.watch_power(proof_until, now)
-
-
-def give_power_back(engine: Engine, now: float) -> None:
-    """Switch the peer on: when this node cut its power and runs the VMs now, or waits and has found it off."""
-    waits = engine.pair is PairState.WAITING and not engine.served
-    if waits:
-        engine.draft.commands += engine.arbitration.look(now)
-    off = waits and engine.arbitration.power is takeover.Power.OFF
-    solo = engine.solo
-    if not (solo or off):
-        return
-    works = any(unit.busy not in (None, *READS) for unit in engine.units.values())
-    if not (solo and works):  # the VMs come first
-        engine.draft.commands += engine.arbitration.give_back(now, found_off=off)
-
-
-def _takeover_facts(engine: Engine, situation: takeover.Situation, now: float) -> takeover.Facts:
-    by_policy = engine.setup.policy == "availability"  # only then can a peer go on alone that lost everybody
-    seen, lost_at = engine.arbitration, now if engine.lost_at is None else engine.lost_at
-    from_s = lost_at - engine.setup.timers.peer_lost_s if engine.is_owner else _contact_s(engine, now)
-    fresh = seen.looked_at is not None and seen.looked_at >= from_s
-    return takeover.Facts(
-        me=engine.setup.me,
-        record=engine.record,
-        situation=situation,
-        lost_at=lost_at,
-        disks={name: unit.disk for name, unit in engine.units.items()},
-        policy=engine.setup.policy,
-        answers=engine.arbitration.answers,
-        power=engine.arbitration.power,
-        looked_at=seen.looked_at if fresh else None,
-        gateway=seen.gateway if fresh else None,
-        claimed=seen.claimed if fresh else (),
-        unheard=by_policy and engine.peer is None,
-        searched=by_policy and engine.peer is not None and engine.peer.pair is PairState.WAITING,
-        override=engine.override,
-        behind=engine.behind | engine.unread,
-        unelected=bool(engine.setup.witnesses) and not engine.record.arbiters,
-    )
-
-
-def _is_superseded(engine: Engine) -> bool:
-    peer = engine.peer
-    return peer is not None and peer.record.epoch > engine.record.epoch and peer.record.owner == engine.setup.peer_id
-
-
-def judge_guard(engine: Engine, now: float, *, tick: bool) -> None:
-    """Stop what has no right to run any more."""
-    standing = Standing(
-        tick=tick,
-        pair=engine.pair,
-        may_write=engine.may_write,
-        known=engine.known,
-        solo=engine.solo,
-        lease_valid=engine.liveness.lease_valid(now),
-        lease_over=engine.liveness.lease_over(now),
-        lease_age_s=engine.liveness.lease_age_s(now),
-        lease_until_s=engine.liveness.lease_until_s(now),
-        owner=engine.is_owner,
-        deciding=engine.saving is not None and engine.saving.solo(engine.setup.me),
-        watchdog=engine.setup.watchdog,
-        superseded=_is_superseded(engine),
-        leaving=bool(engine.leaving),
-        stuck_looks=max([unit.stuck_looks for unit in engine.units.values()], default=0),
-    )
-    engine.standing = standing
-    for command, reason in engine.guard.judge(standing, now):
-        engine.draft.commands.append(command)
-        if reason:
-            engine.say(reason)
-        if isinstance(command, c.ResetNode):
-            engine.alert(alerts.resets_itself(command.reason))
-
-
-def care_for_witnesses(engine: Engine, now: float) -> None:
-    """Teach the witnesses while this node is in service."""
-    if engine.pair in (PairState.PAIRED, PairState.ALONE):
-        paired = engine.pair is PairState.PAIRED and engine.arbitration.epoch == 0 and engine.saving is None
-        engine.draft.commands += engine.care.teach(engine.record, paired=paired, now=now)
+__all__ = ["Right"]

@@ -6,66 +6,13 @@ At most one command per VM is in flight (`busy`); its outcome is the next event.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from enum import StrEnum
 
 from avance.core import commands as c
 from avance.core import copies
 from avance.core import vm as table
+from avance.core.circumstances import Circumstances, Goal
 from avance.core.consent import must_disconnect, released
 from avance.core.model import Copy, DiskRole, DiskState, DiskView, Outcome, PairState, VmSpec, VmState
-
-
-class Goal(StrEnum):
-    """What the pair wants of the VMs on this node."""
-
-    RUN = "RUN"
-    STOP = "STOP"
-    HOLD = "HOLD"
-
-
-@dataclass(slots=True)  # not frozen, as PairFacts
-class Circumstances:
-    """What a unit must know of the pair to choose its next command.
-
-    `solo`: this node alone may write. `consenting`: the owner asks this backup to let go of its copy. `replicate`: the
-    private link carries, and the peer is stable enough to be synchronised. `cut`: the private link is down.
-    `keep`: the epoch under whose name a copy is kept, because an operator gives this node's version up; 0 for none.
-    `discard`: this version has been given up. `leaving`: the VMs are being handed over. `unproven`: this backup's
-    mirror may lack its last writes. `behind`: this node's copy must not be served. `peer_good`: the peer's may.
-    `outdated`: the owner has written, or may have, without this backup's copy. `peer_attached`: the peer has
-    a disk, good or not. `giving`: the record that hands the VMs over is on its way to the disk.
-    `related`: the two copies have a generation in common.
-    `accepted`: the disk is ours, or the peer knows its data, so it may be attached. `peer_read`: the generations of
-    the peer's copy are known. `target`: they show that DRBD will take this copy as the target of a resynchronisation.
-    `asked`: the owner asks this backup for its consent. `unread`: the record knows a generation of the volume, and this
-    run of the daemon does not know the copy's.
-    """
-
-    goal: Goal
-    pair: PairState
-    both_fresh: bool
-    i_am_owner: bool
-    retry_s: float
-    solo: bool
-    consenting: bool
-    replicate: bool
-    cut: bool
-    keep: int
-    discard: bool
-    leaving: bool
-    behind: bool
-    peer_good: bool
-    accepted: bool
-    peer_read: bool
-    target: bool
-    asked: bool = False
-    unread: bool = False
-    unproven: bool = False
-    outdated: bool = False
-    peer_attached: bool = True
-    giving: bool = False
-    related: bool = True
-
 
 # A backup without a disk replicates nothing. If it connected all the same, its end would freeze the owner's I/O anew.
 _GONE = (DiskState.DISKLESS, DiskState.FAILED)
@@ -90,7 +37,7 @@ _STATE_COMMANDS = frozenset(command.__name__ for command in _BY_ASK.values())
 
 @dataclass(slots=True)
 class VmUnit:
-    """Knowledge and state of one VM on this node; only the engine changes it."""
+    """Knowledge and state of one VM on this node."""
 
     spec: VmSpec
     state: VmState = VmState.CHECKING
@@ -170,6 +117,44 @@ class VmUnit:
         attached = self.settled == ("AttachDisk", self.disk) and now < self.settled_at + retry_s
         return self.busy is not None or attached
 
+    def rests(self, now: float, retry_s: float) -> bool:
+        """Nothing is under way here, failed a moment ago, or is in doubt."""
+        quiet = self.busy is None and self.failures == 0 and self.prepared and self.known and self.read_for == self.disk
+        well = not self.gone and not self.dropped and self.stuck_looks == 0
+        return quiet and well and now >= self.settled_at + retry_s
+
+    def forget_disk(self) -> None:
+        """Nobody says any more what DRBD has."""
+        self.disk_known, self.disk = False, None
+        self.connected()  # DRBD may have connected since, and let go again
+
+    def disk_changed(self, view: DiskView | None, now: float) -> DiskView | None:
+        """Note what DRBD says; returns what it had said before."""
+        before, self.disk, self.disk_known = self.disk, view, True
+        if before != view:
+            self.changed_at, self.read_for = now, None  # the same again later need not be the same generation
+            self.shaken(before, now)
+            self.connected()
+        if view is not None and view.replication == "SyncTarget":
+            self.resynced, self.generations = True, ()  # what it had is being replaced; it is read again
+        return before
+
+    def is_new(self) -> None:
+        """The volume was made and zeroed just now."""
+        self.generations = (copies.JUST_CREATED,)
+
+    def has_generations(self, generations: tuple[str, ...]) -> None:
+        """Note the generations of the local copy."""
+        self.generations = generations
+
+    def not_resynced(self) -> None:
+        """The copy is behind from now on: an earlier resynchronisation does not count."""
+        self.resynced = False
+
+    def forgive(self) -> None:
+        """Without a mirror nothing could be prepared; there is one now."""
+        self.failures = 0 if not self.prepared else self.failures
+
     def connected(self) -> None:
         """Note what the connection says of the two copies; nobody can tell later.
 
@@ -197,9 +182,8 @@ class VmUnit:
         elif self.shaken_at is None or before is None or view.suspended != before.suspended:
             self.shaken_at, self.counts, self.stuck_looks = now, 0, 0
 
-    def counted(self, numbers: str) -> None:
-        """Compare the open requests with those that somebody works on: all, at the local disk, at the peer."""
-        every, local, peer = (int(number) for number in numbers.split())
+    def counted(self, every: int, local: int, peer: int) -> None:
+        """Compare all open requests with those that somebody works on: at the local disk, at the peer."""
         self.stuck_looks = self.stuck_looks + 1 if every > local + peer else 0
 
     def next_command(self, around: Circumstances, now: float) -> c.VmCommand | None:

@@ -176,7 +176,7 @@ def is_no_longer_good(states: str) -> bool:
 _IN_FLIGHT = ("ap", "lo", "pe")
 
 
-def in_flight(counters: str, minor: int) -> str:
+def in_flight(counters: str, minor: int) -> tuple[int, int, int]:
     """Return the requests of a volume's writer from /proc/drbd: all of them, those at the local disk, at the peer.
 
     The words are those of the DRBD 8.4 user's guide, section "Performance indicators": ap, lo and pe.
@@ -187,9 +187,10 @@ def in_flight(counters: str, minor: int) -> str:
     _, _, found = f"\n{counters}".replace("\n ", "\n").partition(f"\n{minor}: cs:")
     words = dict(word.split(":", 1) for line in found.splitlines()[1:2] for word in line.split() if ":" in word)
     try:
-        return " ".join(str(int(words[name])) for name in _IN_FLIGHT)
+        every, local, peer = (int(words[name]) for name in _IN_FLIGHT)
     except KeyError as error:
         raise ValueError(f"/proc/drbd says no {error} of minor {minor}") from None
+    return every, local, peer
 
 
 def resync_argv(vm: VmId) -> list[str]:

@@ -12,28 +12,41 @@ from types import ModuleType
 from typing import Any
 
 from avance.core import (
+    address,
     arbitration,
     care,
+    circumstances,
     commands,
     crashloop,
+    cure,
+    decision,
+    durable,
     engine,
     events,
+    fence,
     guard,
     handover,
     liveness,
     mirror,
     model,
     pair,
+    pairing,
+    partner,
     pause,
+    rights,
+    setup,
+    sight,
     takeover,
     unit,
+    units,
     vm,
 )
 from avance.parsed import Json
 
 _MODULES: tuple[ModuleType, ...] = (
-    arbitration, care, commands, crashloop, engine, events, guard, handover, liveness, mirror, model, pair, pause,
-    takeover, unit, vm,
+    address, arbitration, care, circumstances, commands, crashloop, cure, decision, durable, engine, events, fence,
+    guard, handover, liveness, mirror, model, pair, pairing, partner, pause, rights, setup, sight, takeover, unit,
+    units, vm,
 )  # fmt: skip
 _CLASSES: dict[str, type] = {
     f"{module.__name__.rpartition('.')[2]}.{name}": value

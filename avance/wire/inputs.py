@@ -20,11 +20,12 @@ from avance.core.commands import Command, SendHeartbeat
 from avance.core.engine import Decision, Engine, Setup
 from avance.core.events import Event, HeartbeatSeen, Tick
 from avance.core.model import LinkName, PeerView, Record
+from avance.errors import JournalError
 from avance.parsed import Json
 from avance.wire.frozen import freeze, thaw
 from avance.wire.plain import from_plain, read_event, to_plain
 
-SCHEMA = "avance.inputs/2"
+SCHEMA = "avance.inputs/3"
 _US_PER_S = 1e6
 
 
@@ -52,11 +53,14 @@ def read_header(line: Json) -> tuple[Header, Engine]:
     """Return a header and the engine that stood there.
 
     Raises:
-        ValueError: the line is no header, or not of this version.
+        ValueError: the line is no header.
+        JournalError: it is of another version; the text names that version.
     """
     values = dict(line)
-    if values.pop("schema") != SCHEMA:
-        raise ValueError(f"the inputs are not of schema {SCHEMA}")
+    schema = values.pop("schema")
+    if schema != SCHEMA:
+        wrote = f"avance {values.get('version', 'of an unknown version')}, core {values.get('core', 'unknown')}"
+        raise JournalError(f"the inputs are of {schema}, not of {SCHEMA}: only {wrote}, which wrote them, replays them")
     setup, record, state = values.pop("setup"), values.pop("record", None), values.pop("state", None)
     header: Header = from_plain(Header, values)
     if state is not None:

@@ -140,7 +140,7 @@ def _dataclass(kind: Any) -> _Reader:  # noqa: ANN401 - any dataclass
         given = {name: read_one(value[name], f"{place}.{name}") for name, read_one in readers.items() if name in value}
         try:
             return kind(**given)
-        except TypeError as error:
+        except (TypeError, AssertionError) as error:  # a field is missing, or fields that do not belong together
             raise ValueError(f"{place}: {error}") from error
 
     return read

@@ -4,26 +4,27 @@ from __future__ import annotations
 
 from tests.mutants.mutant import Edit, Mutant
 
-_RIGHTS, _PAIRING, _GUARD = "avance/core/rights.py", "avance/core/pairing.py", "avance/core/guard.py"
-_ENGINE = "avance/core/engine.py"
+_RIGHTS, _HOLDINGS, _GUARD = "avance/core/rights.py", "avance/core/holdings.py", "avance/core/guard.py"
+_SIGHT = "avance/core/sight.py"
+_PARTNER = "avance/core/partner.py"
 _HANDED = "avance/core/handover.py"
 _PROMOTABLE = "        return disk.disk in _GOOD or _is_marked(disk)\n"
 _HANDOVER = "tests/unit/avance/core/test_handover.py"
-_COPIES, _UNIT, _DRIVING = "avance/core/copies.py", "avance/core/unit.py", "avance/core/driving.py"
+_COPIES, _UNIT, _GOAL = "avance/core/copies.py", "avance/core/unit.py", "avance/core/goal.py"
 
 MUTANTS = (
     Mutant(
         "consent-without-good-copy",
         "a backup gives up the only good copy for an owner whose own copy is gone, and that owner asks for it",
         (
-            Edit(_RIGHTS, " and all(_owner_is_good(engine, name) for name in engine.units)", ""),
-            Edit(_RIGHTS, "    if any(not copies.is_good(engine.record, name, engine.copy(name))", "    if any(False"),
+            Edit(_RIGHTS, " and all(_owner_is_good(sight, name) for name in sight.units.by_name)", ""),
+            Edit(_RIGHTS, "    if any(not sight.is_good(name)", "    if any(False"),
             Edit(
                 "avance/core/consent.py",
                 "    if view is None or view.disk not in _USABLE:\n",
                 "    if view is None or view.disk not in (*_USABLE, DiskState.DISKLESS):\n",
             ),
-            Edit(_RIGHTS, "        if not sure:\n", "        if True:\n"),
+            Edit(_HANDED, "            if not sure:\n", "            if True:\n"),
         ),
     ),
     Mutant(
@@ -46,7 +47,7 @@ MUTANTS = (
     Mutant(
         "lost-disk-forgotten",
         "a disk that was lost while the other copy went on is not noted as behind",
-        (Edit(_PAIRING, "not newer) or _was_left(engine, name):\n", "not newer):\n"),),
+        (Edit(_HOLDINGS, "not newer) or _was_left(sight, name):\n", "not newer):\n"),),
     ),
     Mutant(
         "behind-copy-served",
@@ -57,7 +58,7 @@ MUTANTS = (
         "behind-copy-believed",
         "a copy that is behind counts as good again as soon as DRBD calls both equal",
         (
-            Edit(_PAIRING, "unit.disk.in_sync and unit.resynced\n", "unit.disk.in_sync\n"),
+            Edit(_HOLDINGS, "unit.disk.in_sync and unit.resynced\n", "unit.disk.in_sync\n"),
             Edit(_UNIT, "            if not around.target and disk.disk in", "            if False and disk.disk in"),
             Edit(_UNIT, "whole and doubtful:\n", "whole and doubtful and self.resynced:\n"),
         ),
@@ -65,7 +66,7 @@ MUTANTS = (
     Mutant(
         "hand-over-before-stopped",
         "the right is handed over while a VM may still run here",
-        (Edit(_RIGHTS, "    stopped = engine.known and not engine.may_write and not tied\n", "    stopped = True\n"),),
+        (Edit(_HANDED, "stopped = sight.known and not sight.may_write and not tied\n", "stopped = True\n"),),
         units=(_HANDOVER,),
     ),
     Mutant(
@@ -94,7 +95,7 @@ MUTANTS = (
     Mutant(
         "foreign-disk-attached",
         "a disk with other data than this node had is attached although nobody knows its data",
-        (Edit(_DRIVING, "    return bool(found) and found[0] in theirs\n", "    return True\n"),),
+        (Edit(_GOAL, "    return bool(found) and found[0] in theirs\n", "    return True\n"),),
         units=(_HANDOVER,),
     ),
     Mutant(
@@ -102,9 +103,9 @@ MUTANTS = (
         "a lone owner whose disk is lost takes its copy for the good one, although DRBD mirrors on to a silent peer",
         (
             Edit(
-                _PAIRING,
+                _HOLDINGS,
                 '    if view.connection == "Connected":  # however',
-                "    if engine.record.solo(engine.setup.me) and engine.pair is not PairState.PAIRED:\n"
+                "    if sight.durable.record.solo(sight.setup.me) and sight.pairing.pair is not PairState.PAIRED:\n"
                 '        return False\n    if view.connection == "Connected":  # however',
             ),
         ),
@@ -113,14 +114,14 @@ MUTANTS = (
         "served-copy-judged-by-its-generation",
         "the writer's own copy counts as another disk when DRBD has begun generations that the record does not know",
         (
-            Edit(_ENGINE, "        if unit.serves:\n", "        if False:\n"),
+            Edit(_SIGHT, "        if unit.serves:\n", "        if False:\n"),
             Edit(_UNIT, 'or disk.replication == "SyncTarget":', 'or disk.replication in ("SyncSource", "SyncTarget"):'),
         ),
     ),
     Mutant(
         "newer-copy-believed-when-durable",
         "an owner promotes its older disk while the record that says so is still on its way to the disk",
-        (Edit(_ENGINE, "        return older or copies.is_behind(", "        return copies.is_behind("),),
+        (Edit(_SIGHT, "        return older or copies.is_behind(", "        return copies.is_behind("),),
     ),
     Mutant(
         "handed-over-without-everything",
@@ -143,7 +144,7 @@ MUTANTS = (
     Mutant(
         "override-believes-a-silent-peer",
         "what the peer said last still counts after a person has vouched that it is off",
-        (Edit("avance/core/absorb.py", "    if engine.override:\n", "    if False:\n"),),
+        (Edit(_PARTNER, "None if forget else self.view\n", "self.view\n"),),
     ),
     Mutant(
         "unknown-attach-forgotten",
@@ -170,7 +171,7 @@ MUTANTS = (
         "unread-disk-promoted",
         "a disk that the daemon found attached is served before anybody has read which data it holds",
         (
-            Edit(_RIGHTS, "behind=engine.behind | engine.unread,", "behind=engine.behind,"),
+            Edit(_RIGHTS, "behind=sight.behind | sight.unread,", "behind=sight.behind,"),
             Edit(_UNIT, " and not (around.solo and around.unread)", ""),
         ),
     ),
@@ -187,6 +188,6 @@ MUTANTS = (
     Mutant(
         "broken-stream-remembered",
         "what DRBD said before its stream of events broke still counts as what happened since",
-        (Edit("avance/core/absorb.py", "unit.connected()  # DRBD may", "pass  # DRBD may"),),
+        (Edit(_UNIT, "self.connected()  # DRBD may", "pass  # DRBD may"),),
     ),
 )

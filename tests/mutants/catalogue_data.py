@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from tests.mutants.mutant import Edit, Mutant
 
-_RIGHTS, _PAIR, _PAIRING = "avance/core/rights.py", "avance/core/pair.py", "avance/core/pairing.py"
-_UNIT = "avance/core/unit.py"
+_RIGHTS, _PAIR, _CURE = "avance/core/rights.py", "avance/core/pair.py", "avance/core/cure.py"
+_UNIT, _DURABLE = "avance/core/unit.py", "avance/core/durable.py"
 _OUTSIDE = "the simulator has a model of its own in this place"
 
 MUTANTS = (
@@ -15,8 +15,8 @@ MUTANTS = (
         (
             Edit(
                 _RIGHTS,
-                "    if asked and all(consent.released(one.disk) and not one",
-                "    if asked and all(True or consent.released(one.disk) and not one",
+                "        released = all(consent.released(unit.disk) and not unit",
+                "        released = True or all(consent.released(unit.disk) and not unit",
             ),
         ),
     ),
@@ -26,8 +26,9 @@ MUTANTS = (
         (
             Edit(
                 _RIGHTS,
-                '        engine.say(f"{reason}: the peer is asked for its consent to epoch {engine.wants}")\n',
-                '        engine.save(consent.given(engine.record, engine.setup.me), "taken without consent")\n',
+                '            draft.say(f"{reason}: the peer is asked for its consent to epoch {self.wants}")\n',
+                "            given = consent.given(sight.durable.record, sight.setup.me)\n"
+                '            sight.durable.wish(Wish(given, "taken"), draft)\n',
             ),
         ),
     ),
@@ -36,9 +37,9 @@ MUTANTS = (
         "the owner keeps the right to write alone when both copies are equal again",
         (
             Edit(
-                _PAIRING,
-                "                outdated = any(unit.busy",
-                "                any(unit.busy",
+                _DURABLE,
+                "        outdated = held.works  # Res",
+                "        assert held  # Res",
             ),
         ),
     ),
@@ -47,9 +48,10 @@ MUTANTS = (
         "the backup calls its copy good before the owner has given up the right to write alone",
         (
             Edit(
-                _PAIRING,
+                _DURABLE,
                 "  # ResumeDisk may be on its way to DRBD\n",
-                "  # ResumeDisk may be on its way to DRBD\n        elif whole:\n            outdated = False\n",
+                "  # ResumeDisk may be on its way to DRBD\n"
+                "    if held.together and not durable.owner and held.whole:\n        outdated = False\n",
             ),
         ),
     ),
@@ -58,9 +60,9 @@ MUTANTS = (
         "the owner gives up the right to write alone before the other copy is equal",
         (
             Edit(
-                _PAIRING,
-                "            if outdated and whole and not quarantined:\n",
-                "            if outdated and not quarantined:\n",
+                _DURABLE,
+                "outdated and held.whole and not quarantined:\n",
+                "outdated and not quarantined:\n",
             ),
         ),
     ),
@@ -130,9 +132,9 @@ MUTANTS = (
         "a node that knows that both wrote goes on to run its VMs",
         (
             Edit(
-                "avance/core/driving.py",
-                "    elif engine.pair in (PairState.FENCED, PairState.SPLIT) or (engine.pair",
-                "    elif engine.pair is PairState.FENCED or (engine.pair",
+                "avance/core/goal.py",
+                "    if sight.pairing.stopped or (sight.pairing.pair",
+                "    if sight.pairing.pair is PairState.FENCED or (sight.pairing.pair",
             ),
         ),
     ),
@@ -152,9 +154,9 @@ MUTANTS = (
         "the version that an operator gives up is overwritten before a copy of it is kept",
         (
             Edit(
-                _PAIRING,
-                "yielded=engine.yields and all(unit.kept for unit in engine.units.values()),",
-                "yielded=engine.yields,",
+                "avance/core/sight.py",
+                "yielded=self.pairing.yields and self.units.kept,",
+                "yielded=self.pairing.yields,",
             ),
         ),
     ),
@@ -172,23 +174,23 @@ MUTANTS = (
     Mutant(
         "restart-loop-on-cure",
         "the backup restarts again and again while the private link is down",
-        (Edit(_RIGHTS, "    if engine.cure_due and given and engine.peer", "    if given and engine.peer"),),
+        (Edit(_CURE, "        if self.due and given and peer", "        if given and peer"),),
     ),
     Mutant(
         "cure-not-remembered",
         "the restart in the hope of a cure is not made durable, so it never comes",
         (
             Edit(
-                _RIGHTS,
-                "        engine.save(replace(record, cure=record.epoch), f",
-                "        engine.save(replace(record, cure=0), f",
+                _CURE,
+                "        return Wish(replace(record, cure=record.epoch), f",
+                "        return Wish(replace(record, cure=0), f",
             ),
         ),
     ),
     Mutant(
         "cure-at-each-fall",
         "the backup restarts again each time when a flapping private link falls",
-        (Edit(_RIGHTS, "not record.peer_outdated or record.cure != 0:\n", "not record.peer_outdated:\n"),),
+        (Edit(_CURE, "not record.peer_outdated or record.cure != 0:\n", "not record.peer_outdated:\n"),),
     ),
     Mutant(
         "quarantine-never-trips",

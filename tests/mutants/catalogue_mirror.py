@@ -5,7 +5,7 @@ from __future__ import annotations
 from tests.mutants.mutant import Edit, Mutant
 
 _HALVES, _ADAPTER, _UNIT = "avance/core/halves.py", "avance/adapters/mirror.py", "avance/core/unit.py"
-_MIRROR, _ENGINE = "avance/core/mirror.py", "avance/core/engine.py"
+_SIGHT = "avance/core/sight.py"
 _BELOW = "the disks of the simulator have no halves"
 
 MUTANTS = (
@@ -67,28 +67,29 @@ MUTANTS = (
     Mutant(
         "last-copy-emptied",
         "old halves are emptied although the peer has no good copy",
-        (Edit(_MIRROR, "copies.peer_is_good(engine.record, peer, vm) for vm", "True for vm"),),
+        (Edit(_SIGHT, "copies.peer_is_good(record, peer, vm) for vm", "True for vm"),),
         _BELOW,
+        ("tests/unit/avance/core/test_mirror.py",),
     ),
     Mutant(
         "doubt-served",
         "a copy that may lack the last writes is served, and gets the right to write alone",
-        (Edit(_ENGINE, "        if self.unproven:\n            return True\n", ""),),
+        (Edit(_SIGHT, "if unproven or self._is_behind(name, unit)", "if self._is_behind(name, unit)"),),
         _BELOW,
         ("tests/unit/avance/core/test_mirror.py",),
     ),
     Mutant(
         "doubt-called-good",
         "a node tells its peer that its copy is good although it may lack the last writes",
-        (Edit(_ENGINE, " if self.unproven else copy\n", " if self.unproven and self.leaving else copy\n"),),
+        (Edit(_SIGHT, " if self.unproven else copy\n", " if self.unproven and self.pairing.yields else copy\n"),),
         _BELOW,
         ("tests/unit/avance/core/test_mirror.py",),
     ),
     Mutant(
         "doubt-ended-by-itself",
         "an owner alone ends the doubt about its half although nobody has vouched for it",
-        (Edit(_MIRROR, "engine.solo and (engine.override or engine.record.chosen == engine.record.epoch):",
-              "engine.record.solo(engine.setup.me):"),),
+        (Edit(_SIGHT, "self.solo and (override or record.chosen == record.epoch),", "record.solo(self.setup.me),"),),
         _BELOW,
+        ("tests/unit/avance/core/test_mirror.py",),
     ),
 )

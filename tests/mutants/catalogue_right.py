@@ -5,7 +5,8 @@ from __future__ import annotations
 from tests.mutants.mutant import Edit, Mutant
 
 _TAKEOVER, _RIGHTS = "avance/core/takeover.py", "avance/core/rights.py"
-_ARBITRATION, _DRIVING = "avance/core/arbitration.py", "avance/core/driving.py"
+_ARBITRATION, _ENGINE, _SIGHT = "avance/core/arbitration.py", "avance/core/engine.py", "avance/core/sight.py"
+_DURABLE = "avance/core/durable.py"
 _AGAIN = "tests/unit/avance/core/test_heard_again.py"
 _COPY = Edit(_TAKEOVER, "    if record.owner != me and record.peer_outdated:\n", "    if False:\n")
 _GOOD = "(DiskState.UP_TO_DATE, DiskState.CONSISTENT) if situation is Situation.BOOT else (DiskState.UP_TO_DATE,)"
@@ -17,9 +18,9 @@ MUTANTS = (
         "fence-peer is answered while the record of the right is still on its way to the disk",
         (
             Edit(
-                _DRIVING,
-                "    if engine.solo and engine.record.epoch > 0:\n",
-                "    if engine.solo or (engine.saving is not None and engine.saving.solo(engine.setup.me)):\n",
+                _RIGHTS,
+                "        if sight.solo and sight.durable.record.epoch > 0:\n",
+                "        if sight.solo or sight.durable.taking:\n",
             ),
         ),
     ),
@@ -28,9 +29,9 @@ MUTANTS = (
         "a record counts as durable as soon as it is sent to the disk",
         (
             Edit(
-                "avance/core/engine.py",
-                "        self.saving = record\n        self.say(reason)\n",
-                "        self.saving = self.record = record\n        self.say(reason)\n",
+                _DURABLE,
+                "        self.saving = wish.record\n",
+                "        self.saving = self.record = wish.record\n",
             ),
         ),
     ),
@@ -39,9 +40,9 @@ MUTANTS = (
         "a record whose saving ended unknown counts as durable",
         (
             Edit(
-                "avance/core/absorb.py",
-                "    if event.outcome is not Outcome.OK:\n        engine.save_retry_at",
-                "    if event.outcome is Outcome.FAILED:\n        engine.save_retry_at",
+                _DURABLE,
+                "        if not result.ok:\n            self.retry_at",
+                '        if result.outcome == "FAILED":\n            self.retry_at',
             ),
         ),
     ),
@@ -50,7 +51,7 @@ MUTANTS = (
         "the right to write alone is used while the record that ends it is on its way to the disk",
         (
             Edit(
-                "avance/core/engine.py",
+                _DURABLE,
                 "return (saving is None or saving.solo(me)) and (unsure is None or unsure.solo(me))",
                 "return True",
             ),
@@ -59,7 +60,7 @@ MUTANTS = (
     Mutant(
         "no-fencing",
         "fence-peer is answered with yes by a node that has no right",
-        (Edit(_DRIVING, "    else:\n        return  # undecided", "    else:\n        code = 4  # undecided"),),
+        (Edit(_RIGHTS, "return DENIED_CODE if sight.pairing.stopped else None\n", "return CONSENTED_CODE\n"),),
     ),
     Mutant(
         "resumes-without-right",
@@ -117,8 +118,8 @@ MUTANTS = (
         (
             Edit(
                 _RIGHTS,
-                "        engine.lost_at = max(engine.lost_at, heard_at_s + engine.setup.timers.peer_lost_s)\n",
-                "        engine.lost_at = max(engine.lost_at, 0.0)\n",
+                "            self.lost_at = max(self.lost_at, heard_at_s + sight.setup.timers.peer_lost_s)\n",
+                "            self.lost_at = max(self.lost_at, 0.0)\n",
             ),
         ),
         units=(_AGAIN,),
@@ -128,9 +129,9 @@ MUTANTS = (
         "a heartbeat that is echoed before it is believed does not count for the wait of the backup",
         (
             Edit(
-                "avance/core/absorb.py",
-                "        case e.HeartbeatUnproven(link):\n            engine.liveness.receipt(link, now)\n",
-                "        case e.HeartbeatUnproven(link):\n            engine.liveness.silent(link, now)\n",
+                _ENGINE,
+                "                sight.liveness.receipt(link, now)\n",
+                "                sight.liveness.silent(link, now)\n",
             ),
         ),
     ),
@@ -151,9 +152,9 @@ MUTANTS = (
         "a backup echoes the old primary while the record of its right is on the way to the disk",
         (
             Edit(
-                "avance/core/engine.py",
-                "        return self.is_owner or not taking\n",
-                "        return self.is_owner or not taking or self.saving is not None\n",
+                _SIGHT,
+                "        return self.durable.owner or not self.durable.taking\n",
+                "        return self.durable.owner or not self.durable.taking or self.durable.saving is not None\n",
             ),
         ),
         units=(_AGAIN,),
@@ -161,7 +162,7 @@ MUTANTS = (
     Mutant(
         "off-although-heard",
         "power that was read as off still counts after the peer was heard again",
-        (Edit(_RIGHTS, "    engine.arbitration.heard(heard_at_s)\n", ""),),
+        (Edit(_RIGHTS, "        self.arbitration.heard(heard_at_s)\n", ""),),
         units=(_AGAIN,),
     ),
     Mutant(
@@ -197,8 +198,8 @@ MUTANTS = (
         (
             Edit(
                 _ARBITRATION,
-                'Answer.GRANTED if words[0] == "granted" else Answer.REFUSED',
-                'Answer.GRANTED if words[0] != "untaught" else Answer.REFUSED',
+                "Answer.GRANTED if result.word is Word.GRANTED else Answer.REFUSED",
+                "Answer.GRANTED if result.word is not Word.UNTAUGHT else Answer.REFUSED",
             ),
         ),
     ),
@@ -251,9 +252,9 @@ MUTANTS = (
         "a node tells the witness that it is paired while it puts a question or saves a grant",
         (
             Edit(
-                _RIGHTS,
-                "paired = engine.pair is PairState.PAIRED and engine.arbitration.epoch == 0 and engine.saving is None",
-                "paired = engine.pair is PairState.PAIRED or engine.arbitration.epoch > 0",
+                _ENGINE,
+                "            paired = sight.pairing.pair is PairState.PAIRED and not asks\n",
+                "            paired = sight.pairing.pair is PairState.PAIRED or asks\n",
             ),
         ),
     ),
@@ -285,8 +286,8 @@ MUTANTS = (
         (
             Edit(
                 _ARBITRATION,
-                "Power.OFF if event.outcome is Outcome.OK else Power.FAILED",
-                "Power.OFF if event.outcome is not Outcome.UNKNOWN else Power.FAILED",
+                "Power.OFF if result.ok else Power.FAILED",
+                'Power.OFF if result.outcome != "UNKNOWN" else Power.FAILED',
             ),
         ),
     ),
@@ -296,8 +297,8 @@ MUTANTS = (
         (
             Edit(
                 _ARBITRATION,
-                "Power.OFF if event.outcome is Outcome.OK else Power.FAILED",
-                "Power.FAILED if event.outcome is Outcome.FAILED else Power.OFF",
+                "Power.OFF if result.ok else Power.FAILED",
+                'Power.FAILED if result.outcome == "FAILED" else Power.OFF',
             ),
         ),
     ),
@@ -321,7 +322,7 @@ MUTANTS = (
     Mutant(
         "cut-off-forgotten",
         "a backup that was cut off itself acts when it is back on the networks, as if it had only missed its peer",
-        (Edit(_RIGHTS, "    if now - from_s >= setup.timers.link_down_s and", "    if False and"),),
+        (Edit(_RIGHTS, "if now - from_s >= setup.timers.link_down_s and", "if False and"),),
     ),
     Mutant(
         "cut-off-seen-too-late",

@@ -43,7 +43,7 @@ MUTANTS = (
     Mutant(
         "lease-not-voided",
         "a node that stood still goes on by the lease of before",
-        (Edit("avance/core/absorb.py", "        engine.liveness.void(now)\n", ""),),
+        (Edit(_LIVENESS, "            self.void(now)\n", ""),),
     ),
     Mutant(
         "old-echo-after-a-pause",
@@ -120,9 +120,9 @@ MUTANTS = (
         "the echo of a peer that owns a newer epoch renews the lease of the old owner",
         (
             Edit(
-                "avance/core/absorb.py",
-                "    return None if beaten and engine.may_write else echoed_sent_s\n",
-                "    return None if beaten and engine.guard.feeds < 0 else echoed_sent_s\n",
+                "avance/core/sight.py",
+                "        return None if beaten and self.may_write else echoed_sent_s\n",
+                "        return None if beaten and self.pairing.yields else echoed_sent_s\n",
             ),
         ),
     ),

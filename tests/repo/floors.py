@@ -101,9 +101,9 @@ def floor_complaints(sources: Sources) -> list[str]:
     return complaints + [f"{room} has a floor and no module" for room in FLOORS if room not in rooms.values()]
 
 
-def circle_complaints(sources: Sources) -> list[str]:
+def circle_complaints(sources: Sources, packages: tuple[str, ...] = PACKAGES) -> list[str]:
     """Modules that import each other in a circle, also within a folder; the first circle of each start."""
-    ours = [path for path in sources if path.startswith(PACKAGES)]
+    ours = [path for path in sources if path.startswith(packages)]
     graph = {path: sorted({other for _, other in imported_paths(path, sources)} - {path}) for path in ours}
     done: set[str] = set()
     complaints = []

@@ -80,12 +80,12 @@ class WitnessHost:
     def _answer(self, daemon: Daemon, command: c.AskWitness | c.TeachWitness, ask: int, detail: str) -> None:
         if ask in self._open:
             self._open.discard(ask)
-            daemon.done(type(command).__name__, None, self.name, Outcome.OK, detail)
+            daemon.done(command, Outcome.OK, detail)
 
     def _give_up(self, daemon: Daemon, command: c.AskWitness | c.TeachWitness, ask: int) -> None:
         if ask in self._open:
             self._open.discard(ask)
-            daemon.done(type(command).__name__, None, self.name, Outcome.UNKNOWN, "no answer within 1 s")
+            daemon.done(command, Outcome.UNKNOWN, "no answer within 1 s")
 
     def go_on(self) -> None:
         """Read what waited while it was paused."""

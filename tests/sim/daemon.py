@@ -16,6 +16,7 @@ from avance.core import events as e
 from avance.core.engine import Engine
 from avance.core.model import DiskView, LinkName, Outcome, VmId
 from avance.wire.heartbeat import Heartbeat, Receiver, Rejected, Unproven, encode, link_key
+from tests.playbook import ended
 from tests.sim import work
 from tests.sim.links import LINKS
 from tests.sim.site import peer_of
@@ -162,9 +163,8 @@ class Daemon:
 
     def _perform(self, command: c.Command) -> None:
         machine, world = self.machine, self.world
-        kind = type(command)
-        if kind is c.SendHeartbeat:
-            self._send(command)  # type: ignore[arg-type]  # narrowed by its kind
+        if isinstance(command, c.SendHeartbeat):
+            self._send(command)
             return
         world.commands.append((world.now, machine.name, command))
         match command:
@@ -184,9 +184,9 @@ class Daemon:
             case _:
                 work.begin(self, command)
 
-    def done(self, word: str, vm: VmId | None, subject: str, outcome: Outcome, detail: str = "") -> None:
+    def done(self, command: c.Work, outcome: Outcome, detail: str = "") -> None:
         """Hand back the outcome of a command."""
-        self.deliver(e.CommandDone(word, vm, outcome, detail, subject))
+        self.deliver(ended(command, outcome, detail))
 
     # ------------------------------------------------------------ heartbeats
 

@@ -257,14 +257,13 @@ class World:
             for entry in liveness._links.values():
                 entry.carried.clear()
                 entry.good_from = entry.newest_s = None
+                entry.was_up = False
         self.liveness.heard_at_s = None
         for entry in self.liveness._links.values():
             entry.receipt_at = entry.echo_at = entry.echoed_sent_s = None
         self.guard.feeds, self.guard._gate_until_s = 0, None
         self.engine.liveness.lease_from_s = START_S
         self.engine.told.clear()
-        for said in (self.engine.draft.commands, self.engine.draft.reasons, self.engine.draft.milestones):
-            said.clear()
         self.a.receiver._newest = self.b.receiver._newest = None
         self.a.sent.clear()
         self.b.sent.clear()

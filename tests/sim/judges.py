@@ -188,7 +188,7 @@ class Judges(Hole):
             for resource in self.world.resources.values():
                 side = resource.sides[machine.name]
                 # One that is behind is never served, whatever DRBD calls it.
-                held = not copies.is_behind(record, resource.vm, copies.words(side.words()))
+                held = not copies.is_behind(record, resource.vm, copies.known(tuple(side.words().split())))
                 again = not new and side.connection == CONNECTED  # filled by its peer since the consent
                 if held and side.up and not again and side.disk in (DiskState.UP_TO_DATE, DiskState.CONSISTENT):
                     self.fail("I1", f"{machine.name} consents to epoch {record.epoch} while its copy is {side.disk}")

@@ -79,9 +79,9 @@ def command_word(command: c.Command) -> str:
 def event_word(event: e.Event) -> str:
     """Return an event as a person would note it."""
     match event:
-        case e.CommandDone(command, _, outcome, detail):
-            said = f" {detail}" if command in ("AskWitness", "TeachWitness", "ReadPeerPower", "CutPeerPower") else ""
-            return f"{command} {outcome}{said}"
+        case e.CommandDone(command, result):
+            telling = isinstance(command, c.AskWitness | c.TeachWitness | c.ReadPeerPower | c.CutPeerPower)
+            return f"{type(command).__name__} {result.outcome}{f' {result.detail}' if telling else ''}"
         case e.DiskChanged(_, view):
             if view is None:
                 return "DiskChanged(none)"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from avance.core import commands as c
-from avance.core.model import DiskState, Outcome, VmId
+from avance.core.model import DiskState, Outcome
 from tests.sim.arbiters import ASK_S
 
 if TYPE_CHECKING:
@@ -37,11 +37,11 @@ DONE_LATE = 0.5  # share of hung commands that are done in the end, or half done
 KILLED_YET_DONE = 0.5  # a child that was running when the daemon was killed has done its work, or not
 
 
-def begin(daemon: Daemon, command: c.Command) -> None:
+def begin(daemon: Daemon, command: c.Work) -> None:
     """Begin a command that has an outcome."""
     world, machine = daemon.world, daemon.machine
     if isinstance(command, c.SaveRecord):
-        machine.store.save(command.record, _Saved(daemon, command.record))
+        machine.store.save(command.record, _Saved(daemon, command))
         return
     if isinstance(command, c.AskWitness | c.TeachWitness):
         world.arbiters[command.witness].send(daemon, command)
@@ -59,18 +59,17 @@ def begin(daemon: Daemon, command: c.Command) -> None:
     machine.after(delay_s, _act, daemon, command, dice)
 
 
-def _hangs(daemon: Daemon, command: c.Command) -> bool:
+def _hangs(daemon: Daemon, command: c.Work) -> bool:
     """Let a command hang with its tool, or with its disk; at its deadline the adapter gives up and does not know.
 
     A killed `xl create` may leave its domain behind, paused. What `drbdadm`, `ip` and the volume manager asked of the
     kernel may be done as soon as the kernel can.
     """
-    machine, word, vm = daemon.machine, type(command).__name__, getattr(command, "vm", None)
-    tool = TOOLS.get(word)
+    machine, tool = daemon.machine, TOOLS.get(type(command).__name__)
     if tool is None or not machine.hung.get(tool):
         return False
     limit_s = CREATE_DEADLINE_S if isinstance(command, c.StartDomain) else TOOL_DEADLINES_S[tool]
-    machine.after(limit_s, daemon.done, word, vm, "", Outcome.UNKNOWN, f"{tool} did not end within {limit_s:g} s")
+    machine.after(limit_s, daemon.done, command, Outcome.UNKNOWN, f"{tool} did not end within {limit_s:g} s")
     later = machine.world.random.random() < DONE_LATE
     if later and isinstance(command, c.StartDomain):
         machine.after(1.0, machine.half_make, command.vm)
@@ -82,7 +81,7 @@ def _hangs(daemon: Daemon, command: c.Command) -> bool:
 class _Late:
     """What a hung tool asked of the kernel, done when nobody waits for it any more."""
 
-    def __init__(self, daemon: Daemon, command: c.Command) -> None:
+    def __init__(self, daemon: Daemon, command: c.Work) -> None:
         self.daemon, self.command = daemon, command
 
     def __call__(self) -> None:
@@ -92,27 +91,26 @@ class _Late:
 class _Saved:
     """Hands the outcome of a save to the daemon that wanted it."""
 
-    def __init__(self, daemon: Daemon, record: object) -> None:
+    def __init__(self, daemon: Daemon, command: c.SaveRecord) -> None:
         self.daemon = daemon
-        self.record = record
+        self.command = command
 
     def __call__(self, outcome: Outcome, detail: str) -> None:
         daemon = self.daemon
         world = daemon.world
         if world.trouble and outcome is Outcome.OK and world.random.random() < world.trouble:
             outcome, detail = Outcome.UNKNOWN, "the world did not say"
-        daemon.done("SaveRecord", None, "", outcome, detail)
+        daemon.done(self.command, outcome, detail)
 
 
-def _act(daemon: Daemon, command: c.Command, dice: float) -> None:
+def _act(daemon: Daemon, command: c.Work, dice: float) -> None:
     world = daemon.world
     if not daemon.alive and world.random.random() >= KILLED_YET_DONE:
         return
-    word, vm = type(command).__name__, getattr(command, "vm", None)
     if dice < world.trouble / 2:
-        daemon.done(word, vm, "", Outcome.FAILED, "the world said no")
+        daemon.done(command, Outcome.FAILED, "the world said no")
         return
-    finish = _Finish(daemon, word, vm, unknown=dice < world.trouble)
+    finish = _Finish(daemon, command, unknown=dice < world.trouble)
     if isinstance(command, c.PromoteDisk):
         world.resources[command.vm].promote(daemon.machine.name, finish, forced=command.forced)
         return
@@ -123,14 +121,14 @@ def _act(daemon: Daemon, command: c.Command, dice: float) -> None:
 class _Finish:
     """The end of a command, as the daemon hears it."""
 
-    def __init__(self, daemon: Daemon, word: str, vm: VmId | None, *, unknown: bool) -> None:
-        self.daemon, self.word, self.vm, self.unknown = daemon, word, vm, unknown
+    def __init__(self, daemon: Daemon, command: c.Work, *, unknown: bool) -> None:
+        self.daemon, self.command, self.unknown = daemon, command, unknown
 
     def __call__(self, outcome: Outcome, detail: str) -> None:
-        self.daemon.done(self.word, self.vm, "", Outcome.UNKNOWN if self.unknown else outcome, detail)
+        self.daemon.done(self.command, Outcome.UNKNOWN if self.unknown else outcome, detail)
 
 
-def _do(daemon: Daemon, command: c.Command) -> tuple[bool, str]:
+def _do(daemon: Daemon, command: c.Work) -> tuple[bool, str]:
     machine = daemon.machine
     match command:
         case c.HoldAddress():
@@ -156,7 +154,7 @@ def _do(daemon: Daemon, command: c.Command) -> tuple[bool, str]:
     return True, ""
 
 
-def _do_disk(daemon: Daemon, command: c.Command) -> tuple[bool, str]:
+def _do_disk(daemon: Daemon, command: c.Work) -> tuple[bool, str]:
     name = daemon.machine.name
     resource = daemon.world.resources[command.vm]  # type: ignore[union-attr]  # all that is left belongs to a VM
     side = resource.sides[name]
@@ -211,33 +209,32 @@ def _begin_power(
     """Ask the peer's BMC; one that answers after the deadline has acted all the same."""
     world, machine = daemon.world, daemon.machine
     bmc = world.bmc_of_peer(machine.name)
-    word = type(command).__name__
     late_s = delay_s + bmc.slow_s
     if not bmc.hears(machine.name):
-        machine.after(BMC_DEADLINE_S, daemon.done, word, None, "", Outcome.UNKNOWN, "no answer")
+        machine.after(BMC_DEADLINE_S, daemon.done, command, Outcome.UNKNOWN, "no answer")
         return
     if isinstance(command, c.CutPeerPower):
         world.after(late_s, bmc.cut)
     elif isinstance(command, c.RestorePeerPower):
         world.after(late_s, bmc.restore)
     if late_s > BMC_DEADLINE_S:
-        machine.after(BMC_DEADLINE_S, daemon.done, word, None, "", Outcome.UNKNOWN, "no answer in time")
+        machine.after(BMC_DEADLINE_S, daemon.done, command, Outcome.UNKNOWN, "no answer in time")
     else:
-        machine.after(late_s + 0.05, _power_answered, daemon, word)
+        machine.after(late_s + 0.05, _power_answered, daemon, command)
 
 
-def _power_answered(daemon: Daemon, word: str) -> None:
+def _power_answered(daemon: Daemon, command: c.ReadPeerPower | c.CutPeerPower | c.RestorePeerPower) -> None:
     bmc = daemon.world.bmc_of_peer(daemon.machine.name)
     if not bmc.answers(daemon.machine.name):
-        daemon.done(word, None, "", Outcome.UNKNOWN, "no answer")
-    elif word == "RestorePeerPower":
-        daemon.done(word, None, "", Outcome.OK, "accepted")
-    elif word == "ReadPeerPower":
-        daemon.done(word, None, "", Outcome.OK, "on" if bmc.reads_on else "off")
+        daemon.done(command, Outcome.UNKNOWN, "no answer")
+    elif isinstance(command, c.RestorePeerPower):
+        daemon.done(command, Outcome.OK, "accepted")
+    elif isinstance(command, c.ReadPeerPower):
+        daemon.done(command, Outcome.OK, "on" if bmc.reads_on else "off")
     elif bmc.reads_on:
-        daemon.done(word, None, "", Outcome.FAILED, "accepted, but its power still reads on")
+        daemon.done(command, Outcome.FAILED, "accepted, but its power still reads on")
     else:
-        daemon.done(word, None, "", Outcome.OK, "off")
+        daemon.done(command, Outcome.OK, "off")
 
 
 __all__ = ["ASK_S", "begin"]

@@ -27,9 +27,10 @@ from avance.core.events import (
     VmAdded,
 )
 from avance.core.model import Outcome, PairState, PeerView, Record
+from avance.core.register import Word
+from avance.core.results import Done, WitnessAsked, WitnessTaught
 from avance.daemon import Daemon, Node
 from avance.errors import ConfigError
-from avance.ports import Done
 from avance.replay import replay
 from tests.playbook import PRIV, WEB, A, B
 from tests.schema_check import complaints
@@ -237,7 +238,7 @@ def test_decision_reaches_disk_and_peer(directories: Path) -> None:
             one._turn(HeartbeatSeen(PRIV, view, now_s()))
             await until(lambda: bool(one._loop.waiting))
         done = one._loop.waiting.popleft()
-        assert done == CommandDone("SaveRecord", None, Outcome.OK)
+        assert done == CommandDone(c.SaveRecord(Record(1, A)), Done(Outcome.OK))
         assert one._store.load() == Record(1, A)
 
     asyncio.run(story())
@@ -330,7 +331,7 @@ def test_each_command_about_the_mirror_calls_its_adapter(
         await one._perform(command)
         return await next_event(one)
 
-    assert asyncio.run(story()) == CommandDone(type(command).__name__, None, Outcome.OK)
+    assert asyncio.run(story()) == CommandDone(command, Done(Outcome.OK))
     assert called == [expected]
 
 
@@ -372,7 +373,7 @@ def test_answer_of_a_witness_names_the_witness(monkeypatch: pytest.MonkeyPatch) 
 
     async def ask(*arguments: object) -> Done:
         calls.append(arguments)
-        return Done(Outcome.OK, "granted 5 a")
+        return WitnessAsked(Outcome.OK, "granted 5 a", Word.GRANTED)
 
     async def teach(*arguments: object, paired: bool) -> Done:
         calls.append((*arguments, paired))
@@ -387,8 +388,8 @@ def test_answer_of_a_witness_names_the_witness(monkeypatch: pytest.MonkeyPatch) 
         return list(one._loop.waiting)
 
     assert asyncio.run(story()) == [
-        CommandDone("AskWitness", None, Outcome.OK, "granted 5 a", "w1"),
-        CommandDone("TeachWitness", None, Outcome.UNKNOWN, "silent", "w2"),
+        CommandDone(c.AskWitness("w1", 5, "n-1"), WitnessAsked(Outcome.OK, "granted 5 a", Word.GRANTED)),
+        CommandDone(c.TeachWitness("w2", 4, A, paired=True), WitnessTaught(Outcome.UNKNOWN, "silent")),
     ]
     assert calls == [("w1", 5, "n-1"), ("w2", 4, A, True)]
 
@@ -441,8 +442,8 @@ async def outcome(one: Node, command: Any) -> Outcome:  # noqa: ANN401 - any com
     await one._perform(command)
     done = one._loop.waiting.popleft()
     assert isinstance(done, CommandDone)
-    assert done.command == type(command).__name__
-    return done.outcome
+    assert done.command == command
+    return done.result.outcome
 
 
 @pytest.mark.parametrize("wires", [Outcome.OK, Outcome.FAILED])

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import pytest
 
 from avance.core import commands as c
@@ -13,14 +11,23 @@ from avance.core.model import Alert, DiskRole, Outcome, PairState, Record
 from avance.core.takeover import Allowed
 from avance.explain import Run, command_words, event_words, summary
 from avance.wire.decision_lines import Before
-from tests.playbook import PRIV, WEB, A, B, in_sync, paired, setup
+from tests.playbook import PRIV, WEB, A, B, ended, in_sync, paired, setup
 
 
-def engine(**changes: object) -> Engine:
-    """Return an engine of node a in epoch 3, with changed attributes."""
-    made = Engine(setup(A), Record(3, A))
-    for name, value in changes.items():
-        setattr(made, name, value)
+def engine(
+    pair: PairState = PairState.STARTING, *, granted: Allowed | None = None, record: Record | None = None
+) -> Engine:
+    """Return an engine of node a in epoch 3."""
+    made = Engine(setup(A), record or Record(3, A))
+    made.sight.pairing.pair = pair
+    made.right.granted = granted
+    return made
+
+
+def leased(from_s: float) -> Engine:
+    """Return an engine of the owner whose lease counts from this time."""
+    made = engine()
+    made.liveness.lease_from_s = from_s
     return made
 
 
@@ -44,35 +51,33 @@ GRANTED = Allowed("policy availability", 5, "the peer is silent")
 
 
 @pytest.mark.parametrize(
-    ("decisions", "changes", "words"),
+    ("decisions", "one", "words"),
     [
-        ((said("protected"),), {"pair": PairState.PAIRED}, "no: the peer was never lost"),
-        ((LOST, said()), {"pair": PairState.WAITING}, "lost at +0.000 s, and 1.0 s later the run ended undecided"),
-        ((LOST, said("peer_returned")), {"pair": PairState.PAIRED}, "came back before there was a right"),
-        ((LOST, said(alert="takeover_refused")), {"pair": PairState.WAITING}, "no: refused at +1.000 s: It must not."),
-        ((LOST, said("takeover_decided")), {"granted": GRANTED}, "at +1.000 s by policy availability: the peer is"),
-        ((said("epoch_saved"),), {"pair": PairState.PAIRED}, "at +0.000 s by consent of the peer"),
+        ((said("protected"),), engine(PairState.PAIRED), "no: the peer was never lost"),
+        ((LOST, said()), engine(PairState.WAITING), "lost at +0.000 s, and 1.0 s later the run ended undecided"),
+        ((LOST, said("peer_returned")), engine(PairState.PAIRED), "came back before there was a right"),
+        ((LOST, said(alert="takeover_refused")), engine(PairState.WAITING), "no: refused at +1.000 s: It must not."),
+        ((LOST, said("takeover_decided")), engine(granted=GRANTED), "at +1.000 s by policy availability: the peer is"),
+        ((said("epoch_saved"),), engine(PairState.PAIRED), "at +0.000 s by consent of the peer"),
     ],
 )
-def test_the_question_is_answered(decisions: tuple[Decision, ...], changes: dict[str, object], words: str) -> None:
+def test_the_question_is_answered(decisions: tuple[Decision, ...], one: Engine, words: str) -> None:
     """Whether it failed over, when, by which means, or why not."""
-    assert words in run(*decisions, one=engine(**changes))
+    assert words in run(*decisions, one=one)
 
 
 @pytest.mark.parametrize(
-    ("change", "words"),
+    ("one", "words"),
     [
-        (lambda one: setattr(one, "pair", PairState.FENCED), "no: the pair is FENCED"),
-        (lambda one: setattr(one, "record", Record(4, B)), "no: epoch 4 belongs to b"),
-        (lambda one: one.__dict__.update(record=LONE, pair=PairState.ALONE), "alone, durably"),
-        (lambda one: setattr(one.liveness, "lease_from_s", 98.0), "its lease is valid"),
-        (lambda one: setattr(one.liveness, "lease_from_s", 90.0), "its lease has ended"),
+        (engine(PairState.FENCED), "no: the pair is FENCED"),
+        (engine(record=Record(4, B)), "no: epoch 4 belongs to b"),
+        (engine(PairState.ALONE, record=LONE), "alone, durably"),
+        (leased(98.0), "its lease is valid"),
+        (leased(90.0), "its lease has ended"),
     ],
 )
-def test_the_right_at_the_end_is_named(change: Callable[[Engine], None], words: str) -> None:
+def test_the_right_at_the_end_is_named(one: Engine, words: str) -> None:
     """Whether this node may write when the run ends, and by what."""
-    one = engine()
-    change(one)
     assert words in run(said(), one=one)
 
 
@@ -104,8 +109,8 @@ def test_decisions_are_shown_once_and_in_time() -> None:
     [
         (e.Tick(), "Tick"),
         (e.HeartbeatSeen(PRIV, paired(A).peer, 1.0), "HeartbeatSeen on priv0: peer PAIRED, epoch 3 of a"),
-        (e.CommandDone("AskWitness", None, Outcome.OK, "granted 4 a", "w1"), "AskWitness w1 OK (granted 4 a)"),
-        (e.CommandDone("PromoteDisk", WEB, Outcome.FAILED), "PromoteDisk web FAILED"),
+        (ended(c.AskWitness("w1", 4, "n"), Outcome.OK, "granted 4 a"), "AskWitness w1 OK (granted 4 a)"),
+        (ended(c.PromoteDisk(WEB), Outcome.FAILED), "PromoteDisk web FAILED"),
         (e.DiskChanged(WEB, in_sync(DiskRole.PRIMARY)), "web Primary UpToDate/UpToDate Connected"),
         (e.DiskChanged(WEB, None), "web gone"),
         (e.DomainChanged(WEB, running=False), "web does not run"),

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from avance import journal as module
+from avance.core import commands as c
 from avance.core import events as e
 from avance.core.engine import Decision, Engine
 from avance.core.model import DiskRole, LinkName, Outcome, Record, VmId
@@ -17,7 +18,8 @@ from avance.daemon import _setup as daemon_setup
 from avance.journal import Journal, inputs_path
 from avance.parsed import Json
 from avance.wire.decision_lines import Before
-from tests.playbook import WEB, A, B, Playbook, paired, peer_gone, setup, spec
+from avance.wire.plain import to_plain
+from tests.playbook import WEB, A, B, Playbook, ended, paired, peer_gone, setup, spec
 from tests.schema_check import complaints
 from tests.unit.avance.adapters.tools import beside, until
 from tests.unit.avance.site import config
@@ -54,14 +56,14 @@ def test_lines_match_the_schema(tmp_path: Path) -> None:
         if tick == 60:
             left = replace(peer_gone(DiskRole.SECONDARY), connection="StandAlone")
             told(journal, book, e.DiskChanged(WEB, left))
-            told(journal, book, e.CommandDone("DisconnectDisk", WEB, Outcome.OK))
+            told(journal, book, ended(c.DisconnectDisk(WEB)))
         if tick == 165:
             told(journal, book, e.NeighboursSeen(gateway=None, claimed=()))
-            told(journal, book, e.CommandDone("ProbeNeighbours", None, Outcome.OK))
+            told(journal, book, ended(c.ProbeNeighbours()))
     told(journal, book, e.FencePeerAsked(WEB, 1))
-    told(journal, book, e.CommandDone("SaveRecord", None, Outcome.OK))
+    told(journal, book, ended(c.SaveRecord(Record())))
     told(journal, book, e.VmAdded(spec(VmId("db"), 1), "hash-2"))
-    told(journal, book, e.CommandDone("PromoteDisk", WEB, Outcome.UNKNOWN, "no answer"))
+    told(journal, book, ended(c.PromoteDisk(WEB), Outcome.UNKNOWN, "no answer"))
     told(journal, book, e.LinkChanged(LinkName("priv0"), carrier=False))
     found = written(path, journal, 7)
     assert [complaint for line in found for complaint in complaints("journal", line)] == []
@@ -200,15 +202,15 @@ def test_what_ended_the_daemon_is_written(tmp_path: Path) -> None:
     path = tmp_path / "journal.jsonl"
     journal, engine = Journal(path, "a", "boot"), Engine(setup(A), Record(3, A))
     journal.begin(engine, 1.0)
-    journal.heard(e.CommandDone("SaveRecord", None, Outcome.OK), 1.5)
+    journal.heard(ended(c.SaveRecord(Record())), 1.5)
 
     async def story() -> None:
         await until(lambda: inputs_path(path).exists())
 
     beside(journal.write(), story)
     last = lines(inputs_path(path))[-1]
-    assert last["in"] == [[1.5, {"type": "CommandDone", "command": "SaveRecord", "vm": None, "outcome": "OK",
-                                 "detail": "", "subject": ""}]]  # fmt: skip
+    result = {"type": "Done", "outcome": "OK", "detail": ""}
+    assert last["in"] == [[1.5, {"type": "CommandDone", "command": to_plain(c.SaveRecord(Record())), "result": result}]]
 
 
 def test_hash_of_the_core_is_that_of_its_sources(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

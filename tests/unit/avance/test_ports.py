@@ -21,7 +21,6 @@ from avance.adapters.witness import WitnessClient
 from avance.adapters.xen import XenHypervisor
 from avance.config import Bmc
 from avance.core.events import Event
-from avance.core.model import Outcome
 from tests.unit.avance.site import config
 
 PORTS = (
@@ -59,10 +58,3 @@ def test_adapter_has_what_its_port_asks_for(tmp_path: Path, index: int) -> None:
     wanted = {name for name in vars(port) if not name.startswith("_")}
     assert wanted
     assert wanted <= set(dir(adapters(tmp_path)[index]))
-
-
-def test_no_outcome_is_assumed() -> None:
-    """An outcome must be stated; only the evidence may be missing."""
-    with pytest.raises(TypeError):
-        ports.Done()  # type: ignore[call-arg]  # the point of the test
-    assert ports.Done(Outcome.OK).detail == ""

@@ -12,14 +12,15 @@ import pytest
 
 from avance import journal as journal_module
 from avance import replay as module
+from avance.core import commands as c
 from avance.core import events as e
 from avance.core.engine import Engine
-from avance.core.model import Outcome, Record
+from avance.core.model import Record
 from avance.errors import JournalError
 from avance.journal import inputs_path
 from avance.parsed import Json
 from avance.replay import Differs, main, replay
-from tests.playbook import TICK_S, A, B, setup
+from tests.playbook import TICK_S, A, B, ended, setup
 from tests.sim import history, inject
 from tests.sim.inject import Fault
 from tests.sim.plan import draw
@@ -200,7 +201,7 @@ def test_rotated_run_is_replayed_from_its_first_state(tmp_path: Path) -> None:
     ("edit", "words"),
     [
         (lambda found: found[1:], "begin without a header"),
-        (lambda found: [found[0] | {"schema": "avance.inputs/9"}, *found[1:]], "not understood"),
+        (lambda found: [found[0] | {"schema": "avance.inputs/9"}, *found[1:]], "only avance .* replays them"),
         (lambda found: [found[0], found[1] | {"boot": "other"}], "header of run other is missing"),
         (lambda found: [found[0], {}], "not understood"),
         (lambda found: [found[0], found[1] | {"in": [[1.0, {"type": "Dance"}]]}], "not understood"),
@@ -229,7 +230,7 @@ def test_what_ended_the_daemon_is_named(tmp_path: Path) -> None:
     tape, engine = Tape(tmp_path), Engine(setup(B), Record(3, A))
     tape.handle(engine, e.Tick(), 1.0)
     with pytest.raises(AssertionError):
-        tape.handle(engine, e.CommandDone("SaveRecord", None, Outcome.OK), 1.1)
+        tape.handle(engine, ended(c.SaveRecord(Record())), 1.1)
     tape.end()
     with pytest.raises(Differs, match="an outcome without a save in flight"):
         said(tape.journal("b"))

@@ -22,7 +22,7 @@ AROUND = Around("a-boot", rejected={"wrong authentication code": 2}, watchdog_ar
 def status(record: Record, *, policy: str = "availability", pair: PairState = PairState.STARTING) -> Json:
     """Return the status of node a with a record, as it goes over the socket."""
     engine = Engine(setup(A, policy=policy), record)
-    engine.pair = pair
+    engine.sight.pairing.pair = pair
     engine.liveness.lease_from_s = 98.0
     return json.loads(json.dumps(document(config(policy=policy), engine, AROUND, 100.0)))
 
@@ -71,7 +71,7 @@ def test_the_mirror_is_told(state: MirrorState) -> None:
     """Also by a node that is not paired yet; what is noted of it is nobody's business."""
     view = MirrorView(state, 1, 2, "5 note", "4 note", "/dev/vdb is out of it")
     engine = Engine(setup(A), Record())
-    engine.mirror.view = view
+    engine.sight.mirror.view = view
     for given in (document(config(), engine, AROUND, 100.0), unpaired(1.0, view)):
         assert given["mirror"] == {"state": state, "halves": 1, "of": 2, "detail": "/dev/vdb is out of it"}
         assert complaints("status", json.loads(json.dumps(given))) == []
@@ -96,22 +96,22 @@ def test_a_service_that_waits_says_for_whom() -> None:
     assert waits(paired(A).engine) is None
     assert "node b has not been heard" in str(waits(Engine(setup(A), Record(3, A))))
     behind = paired(A)
-    behind.engine.record = replace(behind.engine.record, behind=(WEB,))
+    behind.engine.sight.durable.record = replace(behind.engine.record, behind=(WEB,))
     behind.pass_time(30.0, peer_alive=False)
     assert behind.engine.pair is PairState.WAITING
     assert "the copy of web on node a is behind" in str(waits(behind.engine))
     split = paired(A)
-    split.engine.pair = PairState.SPLIT
+    split.engine.sight.pairing.pair = PairState.SPLIT
     assert "an operator has to choose" in str(waits(split.engine))
 
 
 def test_a_lone_owner_without_its_disk_waits_for_it() -> None:
     """Its peer is back and agrees, but what was acknowledged alone is on this node's lost disk."""
     book = paired(A)
-    book.engine.record = replace(book.engine.record, peer_outdated=True)
+    book.engine.sight.durable.record = replace(book.engine.record, peer_outdated=True)
     frozen = replace(peer_gone(DiskRole.PRIMARY, suspended=True), disk=DiskState.DISKLESS)
     book.hears(DiskChanged(WEB, frozen))
     assert "the only good copy of web is on the disks of this node" in str(waits(book.engine))
-    book.engine.record = replace(book.engine.record, peer_outdated=False)
+    book.engine.sight.durable.record = replace(book.engine.record, peer_outdated=False)
     book.hears(DiskChanged(WEB, replace(frozen, suspended=False)))
     assert waits(book.engine) is None, "it serves over the link"

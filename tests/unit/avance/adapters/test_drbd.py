@@ -11,7 +11,7 @@ from avance.adapters import drbd as module
 from avance.adapters.drbd import DrbdDisks
 from avance.core.events import DiskChanged, DiskStreamReset, Event
 from avance.core.model import DiskRole, Outcome
-from avance.ports import Done
+from avance.core.results import InFlightCounted, VolumePrepared
 from tests.playbook import WEB, in_sync, spec
 from tests.unit.avance.adapters.tools import Tools, beside, until
 from tests.unit.avance.site import config
@@ -29,6 +29,13 @@ def tools(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Tools:
     return Tools(tmp_path, monkeypatch, *names)
 
 
+def volume(words: str) -> VolumePrepared:
+    """Return the answer for a volume that is fresh, or that has these generations."""
+    if words == "fresh":
+        return VolumePrepared(Outcome.OK, words, fresh=True)
+    return VolumePrepared(Outcome.OK, words, generations=tuple(words.split()))
+
+
 def disks(events: list[Event] | None = None) -> DrbdDisks:
     """Return the adapter of node a."""
     return DrbdDisks(config(), ([] if events is None else events).append)
@@ -37,7 +44,7 @@ def disks(events: list[Event] | None = None) -> DrbdDisks:
 def test_missing_volume_is_made_and_called_fresh(tools: Tools, tmp_path: Path) -> None:
     """A new volume gets its name only after it was zeroed and described."""
     tools.ends("lvs", 5)
-    assert asyncio.run(disks().prepare(WEB)) == Done(Outcome.OK, "fresh")
+    assert asyncio.run(disks().prepare(WEB)) == VolumePrepared(Outcome.OK, "fresh", fresh=True)
     assert [call.split()[0] for call in tools.calls] == ["lvs", "lvremove", "lvcreate", "dd", "drbdmeta", "lvrename"]
     assert "of=/dev/vg0/web.part" in tools.calls[3]
     assert (tmp_path / "web.res").read_text().startswith("resource web {")
@@ -46,7 +53,7 @@ def test_missing_volume_is_made_and_called_fresh(tools: Tools, tmp_path: Path) -
 def test_existing_volume_is_never_touched(tools: Tools) -> None:
     """A volume that is there is only activated, and its generations are read: nothing is created or zeroed."""
     tools.says("drbdmeta", GI.format("7A0F5C8B1D2E3F40"))
-    assert asyncio.run(disks().prepare(WEB)) == Done(Outcome.OK, "7A0F5C8B1D2E3F40 1B2C 0 0")
+    assert asyncio.run(disks().prepare(WEB)) == volume("7A0F5C8B1D2E3F40 1B2C 0 0")
     assert [call.split()[0] for call in tools.calls] == ["lvs", "lvchange", "drbdmeta"]
     assert tools.calls[-1].endswith("get-gi")
 
@@ -71,7 +78,7 @@ def test_a_volume_whose_daemon_died_before_it_was_used_is_still_fresh(
     """Its metadata says that no pair ever wrote it; what is attached or was used is never called fresh."""
     tools.says("drbdmeta", GI.format(generation))
     tools.ends("drbdmeta", code)
-    assert asyncio.run(disks().prepare(WEB)) == Done(Outcome.OK, detail)
+    assert asyncio.run(disks().prepare(WEB)) == volume(detail)
 
 
 def test_failed_zeroing_is_not_fresh(tools: Tools) -> None:
@@ -175,7 +182,7 @@ def test_requests_are_counted_without_a_program(tools: Tools, tmp_path: Path, mo
     minor = spec().minor
     assert asyncio.run(adapter.in_flight(WEB)).outcome is Outcome.UNKNOWN
     (tmp_path / "counters").write_text(f" {minor}: cs:Connected ro:Primary/Secondary\n    lo:1 pe:1 ua:0 ap:2 ep:1\n")
-    assert asyncio.run(adapter.in_flight(WEB)) == Done(Outcome.OK, "2 1 1")
+    assert asyncio.run(adapter.in_flight(WEB)) == InFlightCounted(Outcome.OK, "2 1 1", 2, 1, 1)
     (tmp_path / "counters").write_text("version: 8.4.11\n")
     assert asyncio.run(adapter.in_flight(WEB)).outcome is Outcome.UNKNOWN
     assert tools.calls == []

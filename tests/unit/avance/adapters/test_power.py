@@ -12,7 +12,7 @@ from avance.adapters import power as module
 from avance.adapters.power import PeerBmc
 from avance.config import Bmc
 from avance.core.model import Outcome
-from avance.ports import Done
+from avance.core.results import Done, PowerRead
 from avance.wire import ipmi
 from tests.unit.avance.adapters.tools import Tools
 
@@ -36,7 +36,7 @@ def bmc() -> PeerBmc:
 def test_power_is_read(tools: Tools, text: str, detail: str) -> None:
     """The answer is the outcome's detail."""
     tools.says("ipmitool", text)
-    assert asyncio.run(bmc().read()) == Done(Outcome.OK, detail)
+    assert asyncio.run(bmc().read()) == PowerRead(Outcome.OK, detail, off=detail == "off")
 
 
 def test_silent_bmc_is_unknown(tools: Tools) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from avance.adapters.process import keep_open, lines, run, run_all
 from avance.core.model import Outcome
-from avance.ports import Done
+from avance.core.results import Done
 from tests.unit.avance.adapters.tools import until
 
 

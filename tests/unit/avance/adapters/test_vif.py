@@ -7,7 +7,7 @@ from pathlib import Path
 
 from avance.adapters.vif import DomainWires
 from avance.core.model import Outcome
-from avance.ports import Done
+from avance.core.results import Done
 
 
 def test_node_without_domains_is_done(tmp_path: Path) -> None:

@@ -13,8 +13,8 @@ import pytest
 
 from avance.adapters.witness import WitnessClient
 from avance.core.model import NodeId, Outcome
-from avance.core.register import Known, Register
-from avance.ports import Done
+from avance.core.register import Known, Register, Word
+from avance.core.results import WitnessAsked, WitnessTaught
 from avance.wire.witness import Rejected, Reply, decode_question, encode, keys
 from avance.witness import Witness, serve
 from tests.playbook import A, B
@@ -85,11 +85,11 @@ def test_both_nodes_teach_and_one_gets_the_epoch() -> None:
     async def story() -> None:
         async with listening(witness()) as port:
             a, b = client(port), client(port, node="b")
-            assert await a.ask("w1", 5, "n") == Done(Outcome.OK, "untaught 0 -")
-            assert await a.teach("w1", 4, A, paired=True) == Done(Outcome.OK, "untaught 4 a")
-            assert await b.teach("w1", 4, A, paired=True) == Done(Outcome.OK, "taught 4 a")
-            assert await b.ask("w1", 5, "n") == Done(Outcome.OK, "granted 5 b")
-            assert await a.ask("w1", 5, "n") == Done(Outcome.OK, "refused 5 b")
+            assert await a.ask("w1", 5, "n") == WitnessAsked(Outcome.OK, "untaught 0 -", Word.UNTAUGHT)
+            assert await a.teach("w1", 4, A, paired=True) == WitnessTaught(Outcome.OK, "untaught 4 a", taught=False)
+            assert await b.teach("w1", 4, A, paired=True) == WitnessTaught(Outcome.OK, "taught 4 a", taught=True)
+            assert await b.ask("w1", 5, "n") == WitnessAsked(Outcome.OK, "granted 5 b", Word.GRANTED)
+            assert await a.ask("w1", 5, "n") == WitnessAsked(Outcome.OK, "refused 5 b", Word.REFUSED)
             assert a.rejected == {}
 
     run(story)
@@ -171,7 +171,7 @@ def test_forged_and_foreign_answers_are_counted_and_not_believed() -> None:
     async def story() -> None:
         async with listening(lie) as port:
             a = client(port)
-            assert await a.ask("w1", 5, "n") == Done(Outcome.OK, "refused 5 a")
+            assert await a.ask("w1", 5, "n") == WitnessAsked(Outcome.OK, "refused 5 a", Word.REFUSED)
             assert sum(a.rejected.values()) == 5
             assert a.rejected["an answer to another question"] == 2
 

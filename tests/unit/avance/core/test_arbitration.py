@@ -9,6 +9,7 @@ from avance.core import events as e
 from avance.core.arbitration import Arbitration
 from avance.core.model import Outcome, Timers
 from avance.core.takeover import Answer, Need, Power
+from tests.playbook import result
 
 OK, FAILED, UNKNOWN = Outcome.OK, Outcome.FAILED, Outcome.UNKNOWN
 
@@ -20,14 +21,19 @@ def asking(*, power: bool = True) -> Arbitration:
     return one
 
 
+def ends(one: Arbitration, command: c.EvidenceCommand, outcome: Outcome, detail: str, now: float) -> str | None:
+    """Let a command end."""
+    return one.done(command, result(command, outcome, detail), now)
+
+
 def answer(one: Arbitration, outcome: Outcome, detail: str, name: str = "w1") -> str | None:
     """Let a witness answer."""
-    return one.done(e.CommandDone("AskWitness", None, outcome, detail, name), 1.0)
+    return ends(one, c.AskWitness(name, 4, "boot-1-2"), outcome, detail, 1.0)
 
 
 def power_reads(one: Arbitration, detail: str, now: float, outcome: Outcome = OK) -> None:
     """Let the peer's power be read."""
-    one.done(e.CommandDone("ReadPeerPower", None, outcome, detail), now)
+    ends(one, c.ReadPeerPower(), outcome, detail, now)
 
 
 def ask(one: Arbitration, *names: str) -> list[c.Command]:
@@ -140,7 +146,7 @@ def test_cut_is_commanded_once_and_counts_only_when_confirmed(outcome: Outcome, 
     assert one.fetch((Need.CUT_POWER,), ()) == [c.CutPeerPower()]
     assert one.power is Power.CUTTING
     assert one.fetch((Need.CUT_POWER,), ()) == []
-    one.done(e.CommandDone("CutPeerPower", None, outcome, "x"), 2.0)
+    ends(one, c.CutPeerPower(), outcome, "x", 2.0)
     assert one.power is expected
     assert one.fetch((Need.CUT_POWER,), ()) == []
 
@@ -150,7 +156,7 @@ def test_late_reading_does_not_weaken_a_confirmed_cut() -> None:
     one = asking()
     one.watch_power(10.0, 1.0)
     one.fetch((Need.CUT_POWER,), ())
-    one.done(e.CommandDone("CutPeerPower", None, OK, "off"), 2.0)
+    ends(one, c.CutPeerPower(), OK, "off", 2.0)
     power_reads(one, "off", 2.1)
     assert one.power is Power.OFF
 
@@ -160,7 +166,7 @@ def test_failed_cut_may_still_be_followed_by_a_reading() -> None:
     one = asking()
     one.watch_power(10.0, 1.0)
     one.fetch((Need.CUT_POWER,), ())
-    one.done(e.CommandDone("CutPeerPower", None, FAILED, "x"), 2.0)
+    ends(one, c.CutPeerPower(), FAILED, "x", 2.0)
     power_reads(one, "off", 20.0)
     assert one.power is Power.OFF
 
@@ -174,7 +180,7 @@ def test_neighbours_are_looked_at_once_at_a_time() -> None:
     assert one.fetch((Need.NEIGHBOURS,), ()) == [c.ProbeNeighbours()]
     assert one.fetch((Need.NEIGHBOURS,), ()) == []
     one.neighbours_seen(e.NeighboursSeen(True, ("10.77.0.10",)), 1.9)
-    assert one.done(e.CommandDone("ProbeNeighbours", None, OK), 2.0) is None
+    assert ends(one, c.ProbeNeighbours(), OK, "", 2.0) is None
     assert (one.gateway, one.claimed, one.looked_at) == (True, ("10.77.0.10",), 1.9)
 
 
@@ -182,7 +188,7 @@ def test_failed_look_counts_as_no_gateway() -> None:
     """A node that cannot look at its networks is itself cut off."""
     one = asking()
     one.fetch((Need.NEIGHBOURS,), ())
-    one.done(e.CommandDone("ProbeNeighbours", None, FAILED, "no device"), 2.0)
+    ends(one, c.ProbeNeighbours(), FAILED, "no device", 2.0)
     assert (one.gateway, one.looked_at) == (False, 2.0)
 
 
@@ -214,7 +220,7 @@ def test_heard_after_a_cut_is_not_cut() -> None:
     """The same for power that this node switched off itself."""
     one = asking()
     one.fetch((Need.CUT_POWER,), ())
-    one.done(e.CommandDone("CutPeerPower", None, OK, "off"), 1.0)
+    ends(one, c.CutPeerPower(), OK, "off", 1.0)
     before = one.power
     one.heard(2.0)
     assert (before, one.power) == (Power.OFF, Power.NOT_CUT)

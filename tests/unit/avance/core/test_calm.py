@@ -83,7 +83,7 @@ def test_one_silent_link_is_noticed_at_its_very_moment() -> None:
 def test_everything_is_judged_each_second_or_so() -> None:
     """What calm has overlooked, should there ever be such a thing, is noticed soon: some turns are whole ones."""
     book = calm_pair()
-    book.engine.units[WEB].busy, book.engine.address_held = None, False  # behind the back of every rule
+    book.engine.units[WEB].busy, book.engine.address.held = None, False  # behind the back of every rule
     began_s, given = book.now, list[c.Command]()
     while not any(isinstance(command, c.HoldAddress) for command in given):
         book.now = book.engine.wake_at(book.now)
@@ -116,45 +116,43 @@ def test_loop_is_never_so_slow_that_the_watchdog_starves(dilation: float) -> Non
 
 Change = Callable[[Engine], None]
 NOT_CALM: dict[str, Change] = {
-    "pair": lambda engine: setattr(engine, "pair", PairState.WAITING),
-    "protected": lambda engine: setattr(engine, "protected", False),
-    "saving": lambda engine: setattr(engine, "saving", engine.record),
-    "unsure": lambda engine: setattr(engine, "unsure", engine.record),
-    "store": lambda engine: setattr(engine, "store_dirty", True),
-    "save retry": lambda engine: setattr(engine, "save_retry_at", inf),
-    "stable": lambda engine: setattr(engine, "stable_at", inf),
-    "just paired": lambda engine: setattr(engine, "paired_at", engine.next_heartbeat_at),
-    "zeroed": lambda engine: engine.zeroed.add(WEB),
-    "address busy": lambda engine: setattr(engine, "address_busy", True),
-    "address": lambda engine: setattr(engine, "address_held", False),
-    "address retry": lambda engine: setattr(engine, "address_retry_at", inf),
-    "granted": lambda engine: setattr(engine, "granted", Allowed("x", 4, "y")),
-    "asked by DRBD": lambda engine: engine.asks.update({1: WEB}),
-    "wants": lambda engine: setattr(engine, "wants", 4),
-    "override": lambda engine: setattr(engine, "override", True),
-    "peer wants": lambda engine: setattr(engine, "peer", replace(engine.peer, wants=4)),  # type: ignore[type-var]
-    "unreplicated": lambda engine: setattr(engine, "unreplicated", ("x", 1.0)),
-    "cure": lambda engine: setattr(engine, "cure_due", "x"),
-    "dropped": lambda engine: setattr(engine, "dropped_at", 1.0),
-    "yields": lambda engine: setattr(engine, "yields", True),
-    "mismatch": lambda engine: setattr(engine, "mismatch_from_s", 1.0),
-    "lone right": lambda engine: setattr(engine, "record", replace(engine.record, peer_outdated=True)),
-    "split": lambda engine: setattr(engine, "record", replace(engine.record, split=True)),
-    "quarantined": lambda engine: setattr(engine, "record", replace(engine.record, quarantined=True)),
-    "discard": lambda engine: setattr(engine, "record", replace(engine.record, discard=(WEB,))),
-    "arbitration": lambda engine: engine.arbitration.begin(4),
+    "pair": lambda engine: setattr(engine.sight.pairing, "pair", PairState.WAITING),
+    "protected": lambda engine: setattr(engine.sight.units, "protected", False),
+    "saving": lambda engine: setattr(engine.sight.durable, "saving", engine.record),
+    "unsure": lambda engine: setattr(engine.sight.durable, "unsure", engine.record),
+    "store": lambda engine: setattr(engine.sight.durable, "dirty", True),
+    "save retry": lambda engine: setattr(engine.sight.durable, "retry_at", inf),
+    "stable": lambda engine: setattr(engine.sight.partner, "stable_at", inf),
+    "just paired": lambda engine: setattr(engine.sight.partner, "paired_at", engine.next_heartbeat_at),
+    "zeroed": lambda engine: engine.sight.units.zeroed.add(WEB),
+    "address busy": lambda engine: setattr(engine.address, "busy", True),
+    "address": lambda engine: setattr(engine.address, "held", False),
+    "address retry": lambda engine: setattr(engine.address, "retry_at", inf),
+    "granted": lambda engine: setattr(engine.right, "granted", Allowed("x", 4, "y")),
+    "asked by DRBD": lambda engine: engine.fence.asks.update({1: WEB}),
+    "wants": lambda engine: setattr(engine.right, "wants", 4),
+    "override": lambda engine: setattr(engine.right, "override", True),
+    "peer wants": lambda engine: setattr(engine.sight.partner, "view", replace(engine.sight.partner.view, wants=4)),  # type: ignore[type-var]
+    "unreplicated": lambda engine: setattr(engine.right, "unreplicated", ("x", 1.0)),
+    "cure": lambda engine: setattr(engine.cure, "due", "x"),
+    "dropped": lambda engine: setattr(engine.cure, "dropped_at", 1.0),
+    "yields": lambda engine: setattr(engine.sight.pairing, "yields", True),
+    "mismatch": lambda engine: setattr(engine.sight.partner, "mismatch_from_s", 1.0),
+    "lone right": lambda engine: setattr(engine.sight.durable, "record", replace(engine.record, peer_outdated=True)),
+    "split": lambda engine: setattr(engine.sight.durable, "record", replace(engine.record, split=True)),
+    "quarantined": lambda engine: setattr(engine.sight.durable, "record", replace(engine.record, quarantined=True)),
+    "discard": lambda engine: setattr(engine.sight.durable, "record", replace(engine.record, discard=(WEB,))),
+    "arbitration": lambda engine: engine.right.arbitration.begin(4),
     "paused": lambda engine: setattr(engine.guard, "paused", None),
-    "reason": lambda engine: engine.draft.reasons.append("x"),
-    "milestone": lambda engine: engine.draft.milestones.append("x"),
     "busy": lambda engine: setattr(engine.units[WEB], "busy", "ConnectDisk"),
     "failures": lambda engine: setattr(engine.units[WEB], "failures", 1),
     "gone": lambda engine: setattr(engine.units[WEB], "gone", True),
     "unprepared": lambda engine: setattr(engine.units[WEB], "prepared", False),
     "unknown disk": lambda engine: setattr(engine.units[WEB], "disk_known", False),
     "unknown domain": lambda engine: setattr(engine.units[WEB], "looked", False),
-    "mirror busy": lambda engine: setattr(engine.mirror, "busy", "KeepMirrorNote"),
-    "mirror retry": lambda engine: setattr(engine.mirror, "retry_at", inf),
-    "mirror in doubt": lambda engine: setattr(engine.mirror, "view", MirrorView(MirrorState.UNPROVEN)),
+    "mirror busy": lambda engine: setattr(engine.sight.mirror, "busy", "KeepMirrorNote"),
+    "mirror retry": lambda engine: setattr(engine.sight.mirror, "retry_at", inf),
+    "mirror in doubt": lambda engine: setattr(engine.sight.mirror, "view", MirrorView(MirrorState.UNPROVEN)),
     "settling": lambda engine: setattr(engine.units[WEB], "settled_at", inf),
 }
 
@@ -163,9 +161,12 @@ NOT_CALM: dict[str, Change] = {
 def test_whatever_is_under_way_keeps_time_fine(what: str) -> None:
     """A pair is calm only while nothing is wanted, doubted, awaited or just done."""
     book = calm_pair()
-    assert calm.until(book.engine, book.now) > book.now
-    NOT_CALM[what](book.engine)
-    assert calm.until(book.engine, book.now) == calm.NOT_CALM
+    engine = book.engine
+    assert engine.rests(book.now)
+    assert calm.until(engine.sight, engine.care, book.now, rests=True) > book.now
+    assert calm.until(engine.sight, engine.care, book.now, rests=False) == calm.NOT_CALM
+    NOT_CALM[what](engine)
+    assert not engine.rests(book.now)
 
 
 # ---------------------------------------------------------------- the same decisions
@@ -230,9 +231,7 @@ def silences(seed: int) -> list[Receipt]:
 
 def what_came_of(command: c.Command, role: DiskRole) -> list[e.Event]:
     """Return how a command ends in this world: well, and with nobody else on the networks."""
-    if isinstance(
-        command, c.SendHeartbeat | c.OpenGate | c.FeedWatchdog | c.SendAlert | c.ResetNode | c.AnswerFencePeer
-    ):
+    if isinstance(command, c.Told):
         return []
     if isinstance(command, c.ProbeNeighbours):
         return [e.NeighboursSeen(gateway=None, claimed=()), ended(command)]
@@ -310,5 +309,5 @@ def test_same_view_is_said_with_the_same_value() -> None:
     first = book.engine.view(book.now)
     book.pass_time(2.0, peer_alive=True)
     assert book.engine.view(book.now) is first
-    book.engine.record = Record(9, A)
+    book.engine.sight.durable.record = Record(9, A)
     assert book.engine.view(book.now) is not first

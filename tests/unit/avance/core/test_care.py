@@ -8,6 +8,7 @@ from avance.core import arbiters
 from avance.core import commands as c
 from avance.core.care import Care
 from avance.core.model import Outcome, Record, Timers
+from avance.core.results import WitnessTaught
 from tests.playbook import A, B
 
 W1, W2, SA = arbiters.witness("w1"), arbiters.witness("w2"), arbiters.survivor(A)
@@ -25,7 +26,8 @@ def teach(one: Care, now: float, *, answering: tuple[str, ...] = (), word: str =
     for command in commands:
         assert isinstance(command, c.TeachWitness)
         ok = command.witness in answering
-        one.done(command.witness, Outcome.OK if ok else Outcome.FAILED, word if ok else "no answer", now)
+        outcome, said = (Outcome.OK, word) if ok else (Outcome.FAILED, "no answer")
+        one.done(command.witness, WitnessTaught(outcome, said, taught=ok and word.startswith("taught")), now)
     return commands
 
 
@@ -54,7 +56,7 @@ def test_one_question_at_a_time() -> None:
     """A witness that has not answered yet is not asked again, and does not hold up the other one."""
     one = care()
     one.teach(RECORD, paired=True, now=5.0)
-    one.done("w2", Outcome.OK, "taught 3", 5.1)
+    one.done("w2", WitnessTaught(Outcome.OK, "taught 3", taught=True), 5.1)
     assert one.teach(RECORD, paired=True, now=50.0) == [c.TeachWitness("w2", 3, A, paired=True)]
 
 

@@ -23,9 +23,9 @@ def peer(copy: Copy | None, **changes: object) -> PeerView:
 
 def test_words_compare_without_zeroes_and_without_the_role_bit() -> None:
     """The lowest bit says only that the node was primary; what was never set is left out."""
-    assert copies.words("106568C98765B301 0 0 0") == ("106568c98765b300",)
-    assert copies.words("A1 B0 C1 0") == ("a0", "b0", "c0")
-    assert copies.words("4 0 0 0") == (copies.JUST_CREATED,)
+    assert copies.known(("106568C98765B301", "0", "0", "0")) == ("106568c98765b300",)
+    assert copies.known(("A1", "B0", "C1", "0")) == ("a0", "b0", "c0")
+    assert copies.known(("4", "0", "0", "0")) == (copies.JUST_CREATED,)
 
 
 @pytest.mark.parametrize("state", list(DiskState))

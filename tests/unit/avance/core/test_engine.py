@@ -96,13 +96,13 @@ def test_fresh_volume_comes_into_service() -> None:
     """A fresh pair elects, prepares, records, attaches, connects, declares equal, promotes, starts, in this order."""
     book = Playbook(Engine(setup(A), Record()))
     book.peer_says(record=Record())
-    assert book.engine.saving == Record(1, A)
+    assert book.engine.sight.durable.saving == Record(1, A)
     assert book.engine.units[WEB].busy == "ReadDomain"
     book.done(c.SaveRecord(Record()))
     in_service = replace(Record(1, A), boot="a-machine-1")
     book.peer_says(record=Record(1, A))
     assert state(book) is PairState.PAIRED
-    assert book.engine.saving == in_service, "it notes that it is in service in this boot of its machine"
+    assert book.engine.sight.durable.saving == in_service, "it notes that it is in service in this boot of its machine"
     book.done(c.SaveRecord(Record()), c.HoldAddress())
     fresh = replace(in_service, fresh=(WEB,))
     book.expect(e.DomainChanged(WEB, running=False))
@@ -339,8 +339,8 @@ def test_different_nodes_are_never_paired(difference: dict[str, object]) -> None
     book = Playbook(Engine(setup(A), Record(3, A)))
     commands: list[c.Command] = []
     book.hears(e.DiskChanged(WEB, peer_gone(S)))
-    book.hears(e.CommandDone("ReadDomain", WEB, Outcome.OK))
-    book.hears(e.CommandDone("PrepareVolume", WEB, Outcome.OK))
+    book.hears(ended(c.ReadDomain(WEB)))
+    book.hears(ended(c.PrepareVolume(WEB)))
     book.peer = replace(book.peer, **difference)  # type: ignore[arg-type]  # single fields
     book.peer_says()
     for _ in range(100):
@@ -416,9 +416,9 @@ def test_vm_that_always_fails_is_tried_ever_more_rarely() -> None:
         for command in acts(commands):
             if isinstance(command, c.StartDomain):
                 starts += 1
-                commands = book.hears(e.CommandDone("StartDomain", WEB, Outcome.FAILED, "no memory"))
+                commands = book.hears(ended(c.StartDomain(WEB), Outcome.FAILED, "no memory"))
             else:
-                commands = book.hears(e.CommandDone(type(command).__name__, WEB, Outcome.OK))
+                commands = book.hears(ended(command))
             break
         else:
             commands = book.pass_time(0.1, peer_alive=True)
@@ -459,7 +459,7 @@ def test_backup_takes_down_an_address_of_unknown_state() -> None:
     """A daemon that restarted as backup does not trust that the service address is down."""
     book = Playbook(Engine(setup(B), Record(3, A)))
     book.peer_says(record=Record(3, A))
-    assert book.engine.address_busy
+    assert book.engine.address.busy
     book.done(c.ReleaseAddress())
     assert acts(book.pass_time(5.0, peer_alive=True)) == []
 

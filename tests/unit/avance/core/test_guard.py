@@ -29,7 +29,7 @@ def running() -> Guard:
     """Return the guard of a node whose VMs run, unpaused."""
     guard = Guard(TIMERS)
     guard.judge(OWNER, 99.0)
-    guard.done("UnpauseVms", ok=True)
+    guard.done(c.UnpauseVms(), ok=True)
     return guard
 
 
@@ -52,7 +52,7 @@ def test_vms_stand_still_when_the_lease_is_over() -> None:
     guard = running()
     assert names(guard, LOST) == ["PauseVms"]
     assert names(guard, LOST, 100.1) == []
-    guard.done("PauseVms", ok=True)
+    guard.done(c.PauseVms(), ok=True)
     assert names(guard, LOST, 100.2) == []
     assert guard.paused
 
@@ -61,7 +61,7 @@ def test_failed_pause_is_tried_again() -> None:
     """A pause that did not succeed is commanded again."""
     guard = running()
     names(guard, LOST)
-    guard.done("PauseVms", ok=False)
+    guard.done(c.PauseVms(), ok=False)
     assert names(guard, LOST, 100.5) == ["PauseVms"]
 
 
@@ -76,9 +76,9 @@ def test_vms_go_on_when_the_right_is_there_again(right: dict[str, object]) -> No
     """A new lease, or the lone right, lets paused VMs go on."""
     guard = running()
     names(guard, LOST)
-    guard.done("PauseVms", ok=True)
+    guard.done(c.PauseVms(), ok=True)
     assert "UnpauseVms" in names(guard, replace(LOST, **right))  # type: ignore[arg-type]  # single fields
-    guard.done("UnpauseVms", ok=True)
+    guard.done(c.UnpauseVms(), ok=True)
     assert not guard.paused
 
 
@@ -87,7 +87,7 @@ def test_stopped_node_never_lets_vms_go_on(pair: PairState) -> None:
     """A node that is fenced or split lets nothing go on, even with a valid lease."""
     guard = running()
     names(guard, LOST)
-    guard.done("PauseVms", ok=True)
+    guard.done(c.PauseVms(), ok=True)
     assert "UnpauseVms" not in names(guard, replace(OWNER, pair=pair), 101.0)
 
 
@@ -242,7 +242,7 @@ def test_failed_unpause_is_not_repeated_in_a_hot_loop() -> None:
     for step in range(100):
         if "UnpauseVms" in names(guard, OWNER, 100.0 + step / 100):
             tries += 1
-            guard.done("UnpauseVms", ok=False)
+            guard.done(c.UnpauseVms(), ok=False)
     assert tries == 1
 
 

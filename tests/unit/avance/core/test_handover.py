@@ -94,10 +94,10 @@ def test_peer_that_was_left_behind_gets_it_only_with_everything(case: str) -> No
 def test_service_waits_for_the_disk_of_a_lone_owner() -> None:
     """The peer was outdated while this node wrote alone: the VMs never move to its old copy."""
     book = paired(A)
-    book.engine.record = replace(book.engine.record, peer_outdated=True)
+    book.engine.sight.durable.record = replace(book.engine.record, peer_outdated=True)
     book.hears(e.DiskChanged(WEB, replace(peer_gone(P, suspended=True), disk=DiskState.DISKLESS)))
     commands = book.pass_time(60.0, peer_alive=True)
-    assert not book.engine.leaving
+    assert not book.engine.handover.leaving
     assert not any(isinstance(one, c.SaveRecord | c.ResumeDisk) for one in commands)
 
 
@@ -148,8 +148,8 @@ def test_vm_stops_first_and_the_right_goes_then() -> None:
     given = next(one for one in acts(book.hears(e.DiskChanged(WEB, apart))) if isinstance(one, c.SaveRecord))
     assert given.record == served(A, Record(4, B, peer_outdated=True, behind=(WEB,)))
     book.hears(ended(given))
-    assert not book.engine.leaving
-    assert not book.engine.entitled
+    assert not book.engine.handover.leaving
+    assert not book.engine.sight.entitled
 
 
 def test_owner_without_a_disk_asks_for_no_consent() -> None:
@@ -157,9 +157,9 @@ def test_owner_without_a_disk_asks_for_no_consent() -> None:
     book, _ = without_disk()
     book.hears(e.DiskChanged(WEB, replace(peer_gone(P, suspended=True), disk=DiskState.DISKLESS)))
     book.pass_time(10.0, peer_alive=True, links=(book.engine.setup.links[1],))
-    assert book.engine.wants == 0
-    assert book.engine.leaving
-    assert book.engine.arbitration.epoch == 0
+    assert book.engine.right.wants == 0
+    assert book.engine.handover.leaving
+    assert book.engine.right.arbitration.epoch == 0
 
 
 def test_domain_that_cannot_be_stopped_ends_in_a_reset() -> None:
@@ -185,7 +185,7 @@ def test_peer_without_a_good_copy_gets_nothing() -> None:
     book.peer_says(copies={WEB: Copy(DiskState.INCONSISTENT, GENERATIONS)})
     book.hears(e.DiskChanged(WEB, replace(GONE, peer_disk=DiskState.INCONSISTENT)))
     book.pass_time(30.0, peer_alive=True)
-    assert not book.engine.leaving
+    assert not book.engine.handover.leaving
     assert book.engine.is_owner
 
 
@@ -233,7 +233,7 @@ def test_old_disk_that_the_peer_knows_is_attached_as_a_target() -> None:
     assert c.AttachDisk(WEB) in commands
     book.hears(e.DiskChanged(WEB, DiskView(S, DiskState.CONSISTENT)))
     commands = acts(book.hears(ended(c.AttachDisk(WEB)))) + lets_save(book)
-    assert book.engine.behind == {WEB}
+    assert book.engine.sight.behind == {WEB}
     assert c.ConnectDisk(WEB) in commands
 
 

@@ -33,7 +33,7 @@ def waiting_with_a_grant() -> Playbook:
 
 def power_of(book: Playbook) -> Power:
     """Return what the backup knows of its peer's power."""
-    return book.engine.arbitration.power
+    return book.engine.right.arbitration.power
 
 
 def unheard(book: Playbook, link: LinkName) -> e.Event:
@@ -121,9 +121,9 @@ def test_proof_by_power_counts_from_the_peers_lease() -> None:
     assert contact_s is not None
     assert book.engine.liveness.contact_s <= contact_s + 0.5
     book.pass_time(2.1)
-    assert book.engine.arbitration.watch_power(0.0, book.now) == []
+    assert book.engine.right.arbitration.watch_power(0.0, book.now) == []
     book.hears(ended(c.ReadPeerPower(), Outcome.OK, "off"))
-    assert book.engine.arbitration.power is not Power.OFF_EARLY
+    assert book.engine.right.arbitration.power is not Power.OFF_EARLY
 
 
 def test_receipt_does_not_undo_that_this_node_was_cut_off() -> None:

@@ -6,8 +6,10 @@ from dataclasses import fields
 
 import pytest
 
+from avance.core import commands as c
+from avance.core.decision import Draft
 from avance.core.liveness import Liveness
-from avance.core.model import LinkName, LinkState, Timers
+from avance.core.model import LinkName, LinkState, PairState, Timers
 from tests.playbook import BIZ, PRIV
 
 UP, SUSPECT, DOWN = LinkState.UP, LinkState.SUSPECT, LinkState.DOWN
@@ -356,3 +358,26 @@ def test_peer_has_two_heartbeats_to_answer_after_a_pause(dilation: float) -> Non
     liveness.void(50.0)
     assert liveness.lease_age_s(50.0 + 0.99 * dilation) < 5.0 * dilation
     assert liveness.lease_age_s(50.0 + dilation) >= 5.0 * dilation
+
+
+def test_the_return_of_a_link_is_told_only_of_one_that_was_up() -> None:
+    """At the start every link comes up, and that is no recovery."""
+    live, told = Liveness(Timers(), (PRIV,)), []
+    for now in range(100, 120):
+        if not 100 < now < 105:
+            live.heartbeat_seen(PRIV, float(now), float(now))
+        draft = Draft(3, PairState.PAIRED, set())
+        live.judge(draft, float(now))
+        told += [(now, command.alert.code) for command in draft.commands if isinstance(command, c.SendAlert)]
+    assert told == [(103, "link_down"), (115, "link_up")]
+    assert live.was_up(PRIV)
+
+
+def test_a_run_begins_once() -> None:
+    """Until the peer is heard, silence and contact count from the first turn."""
+    live = Liveness(Timers(), (PRIV,))
+    live.begin(100.0)
+    live.begin(101.0)
+    assert (live.silent_from_s(105.0), live.contact_from_s(105.0)) == (100.0, 100.0)
+    live.receipt(PRIV, 103.0)
+    assert live.silent_from_s(105.0) == 103.0

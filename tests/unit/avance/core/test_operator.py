@@ -52,7 +52,7 @@ def test_override_needs_the_right_name_and_a_waiting_node() -> None:
     assert "off for certain: a" in wrong.text
     commands = book.hears(e.OperatorAsked("override", A, 7))
     assert c.AnswerOperator(7, done=True, text="override a: done") in commands
-    assert book.engine.saving == served(B, Record(4, B, peer_outdated=True, chosen=4))
+    assert book.engine.sight.durable.saving == served(B, Record(4, B, peer_outdated=True, chosen=4))
     assert "operator_override" in alerts(commands)
 
 
@@ -65,15 +65,15 @@ def test_override_ends_with_the_peers_return() -> None:
     book.pass_time(4.5, peer_alive=True)
     book.hears(ended(c.SaveRecord(Record())))
     assert book.engine.pair is PairState.PAIRED
-    assert not book.engine.override
+    assert not book.engine.right.override
 
 
 def test_quarantine_is_reset_by_the_owner_only() -> None:
     """The owner forgets its peer's failures when a person says so; the backup refuses."""
     book = paired(A)
-    book.engine.crashes.trip()
+    book.engine.sight.partner.crashes.trip()
     assert asks(book, "reset-device", B).done
-    assert not book.engine.crashes.tripped
+    assert not book.engine.sight.partner.crashes.tripped
     assert not asks(paired(B), "reset-device", A).done
     assert not asks(book, "reset-device", A).done
 
@@ -83,7 +83,7 @@ def test_kept_side_owns_the_next_epoch() -> None:
     book = split()
     assert asks(book, "keep", A).done
     kept = served(A, Record(4, A, peer_outdated=True, chosen=4))
-    assert book.engine.saving == kept
+    assert book.engine.sight.durable.saving == kept
     book.hears(ended(c.SaveRecord(kept)))
     assert book.engine.pair is PairState.ALONE
 
@@ -100,8 +100,9 @@ def test_losing_side_keeps_a_copy_before_it_yields() -> None:
     newer = Record(5, B, peer_outdated=True, chosen=5)
     assert not any(isinstance(one, c.SaveRecord) for one in book.peer_says(record=newer, pair=PairState.ALONE))
     book.hears(ended(c.KeepCopy(WEB, 3)))
-    assert book.engine.saving is not None
-    assert (book.engine.saving.epoch, book.engine.saving.owner, book.engine.saving.discard) == (5, B, (WEB,))
+    saving = book.engine.sight.durable.saving
+    assert saving is not None
+    assert (saving.epoch, saving.owner, saving.discard) == (5, B, (WEB,))
 
 
 @pytest.mark.parametrize("request_", ["keep", "explode"])
@@ -111,7 +112,7 @@ def test_senseless_request_is_refused_with_a_reason(request_: str) -> None:
     answer = asks(book, request_, A)
     assert not answer.done
     assert len(answer.text) > 10
-    assert book.engine.saving is None
+    assert book.engine.sight.durable.saving is None
 
 
 def test_kept_epoch_beats_that_of_the_other_side() -> None:
@@ -119,5 +120,5 @@ def test_kept_epoch_beats_that_of_the_other_side() -> None:
     book = split()
     book.peer_says(record=Record(7, B, peer_outdated=True, split=True), pair=PairState.SPLIT)
     book.hears(e.OperatorAsked("keep", A, 7))
-    assert book.engine.saving is not None
-    assert book.engine.saving.epoch > 7
+    assert book.engine.sight.durable.saving is not None
+    assert book.engine.sight.durable.saving.epoch > 7

@@ -3,16 +3,32 @@
 from __future__ import annotations
 
 import itertools
+import os
 from dataclasses import replace
 from functools import cache
+from pathlib import Path
 
 import pytest
 
 from avance.core.model import NodeId, PairState, PeerView, Record
-from avance.core.pair import Become, Judgement, PairFacts, Save, Stay, judge, mismatch
+from avance.core.pair import (
+    IGNORED,
+    ROWS,
+    Happens,
+    Judgement,
+    PairFacts,
+    Save,
+    Stay,
+    Trigger,
+    diagram,
+    judge,
+    mismatch,
+    step,
+)
 from tests.playbook import WEB, A, B
 
 MACHINE = "a-machine-1"
+PICTURE = Path(__file__).resolve().parents[4] / "docs" / "pair-states.md"
 THEIRS = PeerView(B, "boot", "c0ffee", 1.0, PairState.STARTING, Record(3, A))
 FACTS = PairFacts(
     me=A, peer_id=B, machine=MACHINE, record=Record(3, A, boot=MACHINE), peer=THEIRS, peer_alive=True, peer_lost=False,
@@ -28,9 +44,10 @@ def facts(*, theirs: Record | None = None, says: PairState = PairState.STARTING,
     return replace(base, **changes)  # type: ignore[arg-type]  # a test names the fields that it changes
 
 
-def became(judgement: Judgement) -> PairState | None:
-    """Return the state that a judgement leads to, or None."""
-    return judgement.state if isinstance(judgement, Become) else None
+def became(state: PairState, given: PairFacts) -> PairState | None:
+    """Return the state that follows from the facts, or None."""
+    judgement = judge(state, given)
+    return step(state, judgement.trigger) if isinstance(judgement, Happens) else None
 
 
 def saved(judgement: Judgement) -> Record | None:
@@ -76,7 +93,7 @@ def test_epoch_of_a_record_never_falls() -> None:
 def test_pair_needs_agreement() -> None:
     """A node enters PAIRED only while it hears its peer and both hold the same epoch and owner."""
     for state, given in every_case():
-        if became(judge(state, given)) is PairState.PAIRED:
+        if became(state, given) is PairState.PAIRED:
             assert given.peer is not None
             assert given.peer_alive
             assert (given.record.epoch, given.record.owner) == (given.peer.record.epoch, given.peer.record.owner)
@@ -87,7 +104,7 @@ def test_alone_needs_the_durable_lone_right() -> None:
     """A node enters ALONE only by a record that gives it the lone right, saved in this boot of its machine."""
     seen = 0
     for state, given in every_case():
-        if became(judge(state, given)) is PairState.ALONE:
+        if became(state, given) is PairState.ALONE:
             seen += 1
             assert given.record.solo(A)
             assert given.record.boot == MACHINE or state is PairState.PAIRED
@@ -112,7 +129,7 @@ def test_newer_owner_stops_a_writer_at_once() -> None:
         if (given.may_write or not given.known) and record is not None:
             assert record.owner == given.record.owner, (state, given)
         if given.may_write and given.known and state in LIVE and not given.record.split:
-            assert became(judge(state, given)) in (PairState.FENCED, PairState.SPLIT), (state, given)
+            assert became(state, given) in (PairState.FENCED, PairState.SPLIT), (state, given)
 
 
 def test_two_lone_rights_are_a_split() -> None:
@@ -120,7 +137,7 @@ def test_two_lone_rights_are_a_split() -> None:
     for state, given in every_case():
         theirs = None if given.peer is None else given.peer.record
         if theirs is not None and given.record.solo(A) and theirs.owner == B and theirs.epoch >= 3 and state in LIVE:
-            assert became(judge(state, given)) is PairState.SPLIT, (state, given)
+            assert became(state, given) is PairState.SPLIT, (state, given)
 
 
 def test_judging_ends() -> None:
@@ -131,8 +148,10 @@ def test_judging_ends() -> None:
             judgement = judge(now, so_far)
             if isinstance(judgement, Stay):
                 break
-            if isinstance(judgement, Become):
-                now = judgement.state
+            if isinstance(judgement, Happens):
+                after = step(now, judgement.trigger)
+                assert after is not None, f"{judgement} is ignored in {now}"
+                now = after
             else:
                 so_far = replace(so_far, record=judgement.record)
         else:
@@ -162,7 +181,7 @@ def test_newer_epoch_is_adopted_or_fences(state: PairState, alive: bool) -> None
     """A newer record of the peer is adopted by a node that writes nothing, and stops one that may write."""
     newer = facts(theirs=Record(4, B, peer_outdated=True), peer_alive=alive, peer_lost=not alive)
     assert saved(judge(state, newer)) == Record(4, B, peer_outdated=True, boot=MACHINE)
-    assert became(judge(state, replace(newer, may_write=True))) is PairState.FENCED
+    assert became(state, replace(newer, may_write=True)) is PairState.FENCED
     assert judge(state, replace(newer, known=False)) == Stay(), "it looks first what runs here"
 
 
@@ -217,22 +236,22 @@ def test_blank_machine_follows_when_somebody_else_owns_the_epoch() -> None:
 @pytest.mark.parametrize("state", LIVE)
 def test_equal_epoch_of_two_owners_is_a_split(state: PairState) -> None:
     """Two owners of one epoch stop both nodes, even one that writes nothing."""
-    assert became(judge(state, facts(theirs=Record(3, B)))) is PairState.SPLIT
+    assert became(state, facts(theirs=Record(3, B))) is PairState.SPLIT
 
 
 def test_later_epoch_beyond_an_exclusive_right_is_a_split() -> None:
     """A node that had the lone right to its epoch cannot have lost a later one without a lie: nothing is adopted."""
     solo = facts(theirs=Record(5, B, peer_outdated=True), record=Record(3, A, peer_outdated=True))
-    assert became(judge(PairState.STARTING, solo)) is PairState.SPLIT
-    assert became(judge(PairState.ALONE, replace(solo, may_write=True))) is PairState.SPLIT
+    assert became(PairState.STARTING, solo) is PairState.SPLIT
+    assert became(PairState.ALONE, replace(solo, may_write=True)) is PairState.SPLIT
 
 
 def test_winner_of_a_split_knows_it_too() -> None:
     """The node with the later epoch also stops when its peer had the lone right to an earlier one."""
     given = facts(theirs=Record(3, B, peer_outdated=True), record=Record(4, A, peer_outdated=True))
-    assert became(judge(PairState.ALONE, given)) is PairState.SPLIT
+    assert became(PairState.ALONE, given) is PairState.SPLIT
     chosen = replace(given, record=replace(given.record, chosen=4))
-    assert became(judge(PairState.ALONE, chosen)) is None, "but not after an operator has chosen"
+    assert became(PairState.ALONE, chosen) is None, "but not after an operator has chosen"
 
 
 def test_split_is_made_durable_and_survives_a_restart() -> None:
@@ -240,7 +259,7 @@ def test_split_is_made_durable_and_survives_a_restart() -> None:
     record = Record(3, A, peer_outdated=True, boot=MACHINE)
     assert saved(judge(PairState.SPLIT, facts(theirs=Record(3, B), record=record))) == replace(record, split=True)
     again = facts(theirs=Record(9, B), record=replace(record, split=True))
-    assert became(judge(PairState.STARTING, again)) is PairState.SPLIT
+    assert became(PairState.STARTING, again) is PairState.SPLIT
     assert judge(PairState.SPLIT, again) == Stay()
 
 
@@ -266,7 +285,7 @@ def test_nobody_pairs_with_a_split_peer() -> None:
 def test_mismatch_comes_after_the_epoch() -> None:
     """Different configurations prevent a pair, but never hide a newer epoch."""
     other = facts(theirs=Record(4, B), config_hash="other", may_write=True)
-    assert became(judge(PairState.PAIRED, other)) is PairState.FENCED
+    assert became(PairState.PAIRED, other) is PairState.FENCED
     assert judge(PairState.STARTING, facts(config_hash="other")) == Stay()
     assert "configurations" in str(mismatch(facts(config_hash="other")))
     assert "dilations" in str(mismatch(facts(dilation=2.0)))
@@ -277,7 +296,7 @@ def test_mismatch_comes_after_the_epoch() -> None:
 def test_starting_node_does_not_pair_with_one_that_may_be_taking_over() -> None:
     """A peer in WAITING may be saving the next epoch just now, so a restarted node waits for its word."""
     assert judge(PairState.STARTING, facts(theirs=Record(3, A), says=PairState.WAITING)) == Stay()
-    assert became(judge(PairState.WAITING, facts(theirs=Record(3, A), says=PairState.WAITING))) is PairState.PAIRED
+    assert became(PairState.WAITING, facts(theirs=Record(3, A), says=PairState.WAITING)) is PairState.PAIRED
 
 
 def test_backup_follows_the_owner_about_its_copy() -> None:
@@ -314,10 +333,53 @@ def test_what_silence_leads_to(
 ) -> None:
     """Silence makes a pair wait, keeps a lone right, and tells a start of the machine from one of the daemon."""
     silent = replace(SILENT, record=record, peer=THEIRS if heard and record.owner == A else None)
-    assert became(judge(state, replace(silent, **changes))) is after  # type: ignore[arg-type]  # single fields
+    assert became(state, replace(silent, **changes)) is after  # type: ignore[arg-type]  # single fields
 
 
 def test_nobody_pairs_without_an_owner() -> None:
     """Two equal but empty records are no agreement."""
     empty = facts(theirs=Record(), record=Record(), me=B, peer_id=NodeId("a"))
     assert judge(PairState.STARTING, empty) == Stay()
+
+
+# ---------------------------------------------------------------- the table
+
+
+def page() -> str:
+    """Return the text of docs/pair-states.md as it must be."""
+    reasons = "".join(f"| {state} | {trigger} | {reason} |\n" for (state, trigger), reason in IGNORED.items())
+    return (
+        "# The states of the pair, as one node sees it\n\n"
+        "Generated from the table in `avance/core/pair.py`; `tests/unit/avance/core/test_pair.py` keeps it up to date\n"
+        "(run that test with `AVANCE_REGENERATE=1` after a change). An arrow is labelled with its trigger.\n\n"
+        f"```mermaid\n{diagram()}```\n\n"
+        "What changes nothing:\n\n"
+        f"| In state | Trigger | Because |\n|---|---|---|\n{reasons}"
+    )
+
+
+def test_the_table_is_total() -> None:
+    """Each trigger in each state is a row or ignored with a reason, never both."""
+    for state, trigger in itertools.product(PairState, Trigger):
+        assert ((state, trigger) in ROWS) is not ((state, trigger) in IGNORED), f"{state} + {trigger}"
+        assert step(state, trigger) == ROWS.get((state, trigger))
+
+
+def test_the_judge_never_says_what_is_ignored() -> None:
+    """What it says has a row: otherwise the turn would ask again and again."""
+    said = {(state, what.trigger) for state, given in every_case() if isinstance(what := judge(state, given), Happens)}
+    assert said <= ROWS.keys()
+    assert {trigger for _, trigger in said} == {*Trigger} - {Trigger.RIGHT_SAVED, Trigger.CHOSEN}
+
+
+def test_nothing_leads_out_of_fenced_and_only_a_person_out_of_split() -> None:
+    """The two states in which a node has lost its right for good."""
+    assert all(before is not PairState.FENCED for before, _ in ROWS)
+    assert [trigger for before, trigger in ROWS if before is PairState.SPLIT] == [Trigger.CHOSEN]
+
+
+def test_the_picture_is_up_to_date() -> None:
+    """The page in docs/ is generated from the table."""
+    if os.environ.get("AVANCE_REGENERATE"):
+        PICTURE.write_text(page(), encoding="utf-8")
+    assert PICTURE.read_text(encoding="utf-8") == page()

@@ -6,16 +6,14 @@ from dataclasses import replace
 
 import pytest
 
-from avance.core import arbiters
 from avance.core import commands as c
 from avance.core import events as e
 from avance.core.crashloop import Policy
 from avance.core.engine import Engine
-from avance.core.model import DiskRole, DiskState, DiskView, LinkState, Outcome, PairState, Record
-from tests.playbook import BIZ, WEB, A, B, Playbook, acts, alerts, ended, in_sync, paired, peer_gone, served, setup
+from avance.core.model import DiskRole, DiskState, DiskView, LinkState, PairState, Record
+from tests.playbook import BIZ, WEB, A, B, Playbook, acts, alerts, ended, paired, peer_gone, served, setup
 
 P = DiskRole.PRIMARY
-BEHIND = replace(in_sync(P), peer_disk=DiskState.INCONSISTENT, replication="SyncSource")
 
 
 def state(book: Playbook) -> PairState:
@@ -57,25 +55,19 @@ def crashes(book: Playbook, times: int, between_s: float) -> list[c.Command]:
     return commands
 
 
-# ---------------------------------------------------------------- links
-
-
 def test_link_alerts_come_in_pairs() -> None:
     """A link that falls is told, and told again when it is back; the first rise of a link is no news."""
     book = paired(A)
     assert alerts(book.pass_time(3.5, links=(BIZ,))) == ["link_down"]
     assert alerts(book.pass_time(11.0, peer_alive=True)).count("link_up") == 1
-    assert book.engine.private_link() is LinkState.UP
-
-
-# ---------------------------------------------------------------- the state of the pair
+    assert book.engine.sight.private_link() is LinkState.UP
 
 
 def test_nothing_is_judged_while_a_record_is_on_its_way() -> None:
     """The next judgement builds on what is durable: a silence during a save is judged after it."""
     book = paired(B)
     book.peer_says(record=replace(book.peer.record, peer_outdated=True))
-    assert book.engine.saving is not None
+    assert book.engine.sight.durable.saving is not None
     book.pass_time(20.0)
     assert state(book) is PairState.PAIRED
     book.hears(ended(c.SaveRecord(Record())))
@@ -119,7 +111,7 @@ def test_peer_that_returns_is_told_and_forgiven() -> None:
     book = alone()
     assert "peer_returned" in alerts(returns(book, "b-machine-2"))
     book.peer_says()
-    assert book.engine.private_link() is LinkState.UP
+    assert book.engine.sight.private_link() is LinkState.UP
 
 
 def test_restart_of_the_peers_daemon_is_forgiven_too() -> None:
@@ -130,7 +122,7 @@ def test_restart_of_the_peers_daemon_is_forgiven_too() -> None:
     book.peer_says(boot="a-boot-2")
     book.peer_says()
     assert state(book) is PairState.PAIRED
-    assert book.engine.private_link() is LinkState.UP
+    assert book.engine.sight.private_link() is LinkState.UP
 
 
 def told(book: Playbook) -> list[str]:
@@ -145,81 +137,6 @@ def test_lasting_mismatch_is_told_once() -> None:
     assert "pair_mismatch" not in told(book)
     book.pass_time(30.0, peer_alive=True)
     assert told(book).count("pair_mismatch") == 1
-
-
-# ---------------------------------------------------------------- the record of a pair
-
-
-def test_service_is_noted_with_the_boot_of_the_machine() -> None:
-    """A node that comes into service notes in which boot of its machine: only then may a VM start here."""
-    book = Playbook(Engine(setup(A), Record(3, A)))
-    assert not book.engine.entitled
-    assert c.SaveRecord(Record(3, A, boot="a-machine-1")) in book.peer_says()
-    assert state(book) is PairState.PAIRED
-    assert not book.engine.entitled, "not before it is durable"
-    book.hears(ended(c.SaveRecord(Record())))
-    assert book.engine.entitled
-
-
-def test_lone_right_ends_only_when_every_copy_is_equal() -> None:
-    """`peer outdated` is given up by the owner when all volumes are in sync over a private link that is not down."""
-    book = paired(A, record=Record(3, A))
-    book.engine.record = served(A, Record(3, A, peer_outdated=True))
-    book.peer = replace(book.peer, record=book.engine.record)
-    commands = acts(book.hears(e.DiskChanged(WEB, BEHIND)))
-    assert commands == []
-    assert acts(book.hears(e.DiskChanged(WEB, in_sync(P)))) == [c.SaveRecord(served(A, Record(3, A)))]
-
-
-def test_lone_right_is_kept_while_it_is_being_used() -> None:
-    """A command that came from it is on its way to DRBD: the right is given back after its end, not before."""
-    book = paired(A, record=Record(3, A))
-    book.engine.record = served(A, Record(3, A, peer_outdated=True))
-    book.peer = replace(book.peer, record=book.engine.record)
-    book.engine.units[WEB].busy = "ResumeDisk"
-    assert acts(book.hears(e.DiskChanged(WEB, in_sync(P)))) == []
-    assert c.SaveRecord(served(A, Record(3, A))) in book.hears(ended(c.ResumeDisk(WEB)))
-
-
-def test_backup_believes_in_its_copy_after_the_owner_has() -> None:
-    """The backup's record follows the owner's in both directions."""
-    book = paired(B)
-    outdated = replace(book.peer.record, peer_outdated=True)
-    assert c.SaveRecord(served(B, Record(3, A, peer_outdated=True))) in book.peer_says(record=outdated)
-    book.hears(ended(c.SaveRecord(Record())))
-    assert acts(book.pass_time(2.0, peer_alive=True)) == [], "its own view of the disks is not enough"
-    assert c.SaveRecord(served(B, Record(3, A))) in book.peer_says(record=replace(outdated, peer_outdated=False))
-
-
-def test_arbiters_are_elected_in_two_steps() -> None:
-    """The owner makes old and new durable, waits for the backup, and then leaves the old one behind."""
-    w1, w2 = arbiters.witness("w1"), arbiters.witness("w2")
-    old = Record(3, A, arbiters=(w1,))
-    book = paired(A, record=old, witnesses=("w1", "w2"))
-    book.peer = replace(book.peer, witnesses=("w2",))
-    saved = [one for one in _teaching(book, 45.0) if isinstance(one, c.SaveRecord)]
-    assert [one.record.arbiters for one in saved] == [(w1, w2)], "the backup has not followed yet"
-    book.peer = replace(book.peer, record=replace(book.peer.record, arbiters=(w1, w2)))
-    saved = [one for one in _teaching(book, 5.0) if isinstance(one, c.SaveRecord)]
-    assert [one.record.arbiters for one in saved] == [(w2,)]
-
-
-def _teaching(book: Playbook, seconds: float) -> list[c.Command]:
-    """Let time pass with the peer alive, w1 silent, w2 answering, and every save ending well."""
-    found: list[c.Command] = []
-    for _ in range(round(seconds * 2)):
-        commands = book.pass_time(0.5, peer_alive=True)
-        found += commands
-        for one in commands:
-            if isinstance(one, c.TeachWitness):
-                silent = one.witness == "w1"
-                book.hears(ended(one, Outcome.UNKNOWN if silent else Outcome.OK, "" if silent else "taught 3 a"))
-            elif isinstance(one, c.SaveRecord):
-                book.hears(ended(one))
-    return found
-
-
-# ---------------------------------------------------------------- crash loop
 
 
 def test_sixth_quick_failure_puts_the_peer_into_quarantine() -> None:
@@ -240,7 +157,7 @@ def test_policy_of_the_site_decides() -> None:
     """With policy `never` one failure is enough, with `always` none is."""
     for policy, expected in ((Policy.NEVER, True), (Policy.ALWAYS, False)):
         book = alone()
-        book.engine.crashes.policy = policy
+        book.engine.sight.partner.crashes.policy = policy
         assert ("quarantined" in alerts(crashes(book, 8, 30.0))) is expected
 
 
@@ -251,51 +168,27 @@ def test_restart_for_a_cure_is_no_failure() -> None:
         book.pass_time(20.0)
         commands = returns(book, f"b-machine-{number}", cure=book.engine.record.epoch)
         assert "quarantined" not in alerts(commands)
-    assert book.engine.crashes.recent(book.now) == 0
+    assert book.engine.sight.partner.crashes.recent(book.now) == 0
 
 
 def test_quarantine_survives_a_restart_of_the_daemon() -> None:
     """The record keeps the quarantine; it ends when a person resets the device."""
     book = paired(A, record=Record(3, A, quarantined=True))
-    assert book.engine.crashes.tripped
+    assert book.engine.sight.partner.crashes.tripped
     book.hears(e.OperatorAsked("reset-device", B, 1))
-    assert book.engine.saving == served(A, Record(3, A))
+    assert book.engine.sight.durable.saving == served(A, Record(3, A))
 
 
 @pytest.mark.parametrize(("falls", "wait_s"), [(1, 0.0), (2, 10.0 * 2), (3, 10.0 * 4), (6, 160.0)])
 def test_unstable_peer_is_synchronised_later_and_later(falls: int, wait_s: float) -> None:
     """After a second failure within the threshold the owner waits before it connects: 20 s, 40 s, at most 160 s."""
     book = alone()
-    book.engine.crashes.policy = Policy.ALWAYS
+    book.engine.sight.partner.crashes.policy = Policy.ALWAYS
     crashes(book, falls, 30.0)
-    assert book.engine.stable_at - book.now == pytest.approx(wait_s)
+    assert book.engine.sight.partner.stable_at - book.now == pytest.approx(wait_s)
 
 
 def test_quarantined_backup_is_not_connected() -> None:
     """While the peer is in quarantine, its copy is not updated."""
     book = paired(A, record=Record(3, A, quarantined=True))
     assert acts(book.hears(e.DiskChanged(WEB, DiskView(P, DiskState.UP_TO_DATE)))) == []
-
-
-def test_lost_disk_is_told_and_noted_at_once() -> None:
-    """The alert and the durable note that this copy is behind come in the same turn."""
-    book = paired(A)
-    commands = book.hears(e.DiskChanged(WEB, replace(in_sync(P), disk=DiskState.DISKLESS)))
-    assert "copy_lost" in alerts(commands)
-    assert c.SaveRecord(served(A, Record(3, A, behind=(WEB,)))) in commands
-
-
-def test_copy_is_behind_until_it_was_the_target_of_a_resynchronisation() -> None:
-    """DRBD that calls an old disk and the good copy equal is not believed: all of it is taken from the peer first."""
-    book = paired(B)
-    book.engine.record = replace(book.engine.record, behind=(WEB,))
-    book.hears(e.DiskChanged(WEB, peer_gone(DiskRole.SECONDARY)))
-    commands = book.hears(e.DiskChanged(WEB, replace(in_sync(DiskRole.SECONDARY), peer_role=P)))
-    assert c.InvalidateDisk(WEB) in commands
-    assert book.engine.record.behind == (WEB,)
-    assert not any(isinstance(one, c.SaveRecord) for one in book.pass_time(5.0, peer_alive=True))
-    book.hears(ended(c.InvalidateDisk(WEB)))
-    filling = replace(in_sync(DiskRole.SECONDARY), peer_role=P, disk=DiskState.INCONSISTENT, replication="SyncTarget")
-    book.hears(e.DiskChanged(WEB, filling))
-    whole = book.hears(e.DiskChanged(WEB, replace(in_sync(DiskRole.SECONDARY), peer_role=P)))
-    assert [one.record.behind for one in whole if isinstance(one, c.SaveRecord)] == [()]

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
 
 from avance.core import arbiters
@@ -63,9 +61,6 @@ def releasing(*, link_down: bool = True) -> Playbook:
     return book
 
 
-# ---------------------------------------------------------------- consent
-
-
 def test_frozen_writer_asks_for_the_next_epoch_at_once() -> None:
     """While DRBD waits with frozen I/O the wish stands in the owner's next heartbeat, which leaves at once."""
     book = paired(A)
@@ -78,9 +73,9 @@ def test_passing_state_of_a_disk_needs_no_consent() -> None:
     book = paired(A)
     book.hears(e.DiskChanged(WEB, peer_gone(P)))
     book.pass_time(0.9, peer_alive=True)
-    assert book.engine.wants == 0
+    assert book.engine.right.wants == 0
     book.pass_time(0.2, peer_alive=True)
-    assert book.engine.wants == 4
+    assert book.engine.right.wants == 4
 
 
 def test_consent_gives_the_lone_right() -> None:
@@ -91,7 +86,7 @@ def test_consent_gives_the_lone_right() -> None:
     assert acts(book.peer_says(links=(BIZ,), record=CONSENT)) == [c.SaveRecord(mine)]
     book.done(c.SaveRecord(mine), c.ResumeDisk(WEB), c.AnswerFencePeer(9, 4))
     assert book.engine.solo
-    assert book.engine.wants == 0
+    assert book.engine.right.wants == 0
     assert book.engine.pair is PairState.PAIRED
 
 
@@ -99,7 +94,7 @@ def test_without_consent_the_owner_looks_further() -> None:
     """A peer that lives but does not consent in time leaves the other means; the policy is none of them."""
     book = cut_off()
     assert not any(isinstance(one, c.ProbeNeighbours) for one in book.pass_time(5.0, links=(BIZ,)))
-    assert book.engine.saving is None
+    assert book.engine.sight.durable.saving is None
     assert "the peer lives, does not consent" in book.reasons
 
 
@@ -120,38 +115,7 @@ def test_returned_replication_needs_no_consent() -> None:
         book.pass_time(1.2, links=(BIZ,))
         if view is not None:
             book.hears(e.DiskChanged(WEB, view))
-        assert book.engine.wants == wants
-
-
-def test_consent_is_durable_before_anything_else() -> None:
-    """A backup consents when its copy is let go of; its record is the consent, and only then it restarts for a cure."""
-    book = releasing()
-    given = served(B, CONSENT)
-    book.expect(e.DiskChanged(WEB, OUTDATED), c.SaveRecord(given))
-    assert "ResetNode" not in names(book.pass_time(1.0, links=(BIZ,)))
-    book.done(c.SaveRecord(given))
-    assert "ResetNode" not in names(book.pass_time(1.0, links=(BIZ,))), "the owner has not taken the right yet"
-    commands = book.peer_says(links=(BIZ,), record=replace(CONSENT, boot="x"), wants=0)
-    assert acts(commands) == [c.SaveRecord(replace(given, cure=4))]
-    commands = book.hears(ended(c.SaveRecord(given)))
-    assert "ResetNode" in names(commands)
-    assert "resets_itself" in alerts(commands)
-
-
-def test_backup_restarts_once_only() -> None:
-    """A backup that was restarted for a cure already consents, but does not restart again."""
-    book = releasing()
-    book.engine.record = replace(book.engine.record, cure=2)
-    book.expect(e.DiskChanged(WEB, OUTDATED), c.SaveRecord(served(B, replace(CONSENT, cure=2))))
-    book.hears(ended(c.SaveRecord(Record())))
-    assert "ResetNode" not in names(book.peer_says(links=(BIZ,), record=CONSENT, wants=0))
-    assert "ResetNode" not in names(book.pass_time(30.0, links=(BIZ,)))
-
-
-def test_consent_over_a_good_link_needs_no_restart() -> None:
-    """A backup whose private link is up consents and stays: there is nothing to cure."""
-    book = releasing(link_down=False)
-    book.expect(e.DiskChanged(WEB, OUTDATED), c.SaveRecord(served(B, CONSENT)))
+        assert book.engine.right.wants == wants
 
 
 def test_unsaved_consent_is_none() -> None:
@@ -172,9 +136,6 @@ def test_backup_about_to_take_over_does_not_consent() -> None:
     assert book.engine.granted is not None
     book.hears(ended(c.SaveRecord(Record()), Outcome.FAILED))
     assert "OutdateDisk" not in names(book.peer_says(wants=4))
-
-
-# ---------------------------------------------------------------- evidence
 
 
 def test_backup_asks_three_seconds_after_the_owner_would() -> None:
@@ -212,7 +173,7 @@ def test_power_that_reads_off_in_time_needs_no_wait() -> None:
     assert "ReadPeerPower" not in names(book.pass_time(1.9))
     assert "ReadPeerPower" in names(book.pass_time(0.2))
     book.hears(ended(c.ReadPeerPower(), Outcome.OK, "off"))
-    assert book.engine.arbitration.power is Power.OFF_EARLY
+    assert book.engine.right.arbitration.power is Power.OFF_EARLY
     assert "SaveRecord" not in names(book.pass_time(2.8))
     assert "SaveRecord" in names(book.pass_time(0.3))
 
@@ -251,9 +212,6 @@ def test_evidence_of_one_loss_does_not_serve_the_next() -> None:
     assert "SaveRecord" not in names(book.pass_time(20.0))
 
 
-# ---------------------------------------------------------------- boot
-
-
 def booted(record: Record, **changes: object) -> Playbook:
     """Return a node whose machine has just started, with a copy that is Consistent; nobody answers."""
     book = Playbook(Engine(setup(A, **changes), record))
@@ -290,7 +248,7 @@ def test_silent_witness_at_a_lone_boot_is_the_policys_choice(policy: str, starts
     book.pass_time(10.2)
     commands: list[c.Command] = []
     for _ in range(3):
-        commands += book.hears(e.CommandDone("AskWitness", None, Outcome.UNKNOWN, "no answer", "w1"))
+        commands += book.hears(ended(c.AskWitness("w1", 4, "n"), Outcome.UNKNOWN, "no answer"))
     assert ("SaveRecord" in names(commands)) is starts
 
 
@@ -300,9 +258,6 @@ def test_witness_in_office_lets_the_owner_start_alone() -> None:
     asked = next(one for one in book.pass_time(10.2) if isinstance(one, c.AskWitness))
     assert asked.epoch == 5
     assert "SaveRecord" in names(book.hears(ended(asked, Outcome.OK, "granted 5 a")))
-
-
-# ---------------------------------------------------------------- what stops a node
 
 
 def test_owner_without_a_right_pauses_then_resets() -> None:
@@ -389,11 +344,11 @@ def test_witnesses_are_taught_what_a_pair_agrees_on() -> None:
     """In service the witnesses are taught; `paired` is said only while nothing is being decided."""
     book = paired(A, witnesses=("w1",))
     taught = [one for one in book.pass_time(3.0, peer_alive=True) if isinstance(one, c.TeachWitness)]
-    book.hears(e.CommandDone("TeachWitness", None, Outcome.OK, "taught 3 a", "w1"))
+    book.hears(ended(c.TeachWitness("w1", 3, A, paired=True), Outcome.OK, "taught 3 a"))
     taught += [one for one in book.pass_time(3.0, peer_alive=True) if isinstance(one, c.TeachWitness)]
     assert taught
     assert all(one == c.TeachWitness("w1", 3, A, paired=True) for one in taught)
-    book.hears(e.CommandDone("TeachWitness", None, Outcome.OK, "taught 3 a", "w1"))
+    book.hears(ended(c.TeachWitness("w1", 3, A, paired=True), Outcome.OK, "taught 3 a"))
     assert "TeachWitness" not in names(book.pass_time(20.0)[-50:]), "a node without a right teaches nothing"
 
 
@@ -412,22 +367,6 @@ def test_power_read_of_a_peer_that_was_heard_again_is_forgotten() -> None:
     assert "SaveRecord" not in names(commands), "it took over at 5 s from a primary that may live"
 
 
-def test_failed_cure_is_told_after_the_restart() -> None:
-    """The alert that the link is dead in spite of the restart comes after the restart, not with the consent."""
-    book = cut_off()
-    book.pass_time(4.0, links=(BIZ,))
-    consent = replace(CONSENT, cure=4)
-    commands = book.peer_says(links=(BIZ,), record=consent)
-    commands += book.hears(ended(c.SaveRecord(Record())))
-    commands += book.pass_time(0.5, links=(BIZ,))
-    assert "backup_down" not in alerts(commands)
-    book.pass_time(10.0)
-    commands = book.peer_says(links=(BIZ,), pair=PairState.STARTING, machine="b-machine-2", boot="b-boot-2")
-    commands += book.peer_says(links=(BIZ,), pair=PairState.PAIRED)
-    assert "backup_down" not in alerts(commands), "the link may come up a moment after its nodes"
-    assert "backup_down" in alerts(book.pass_time(11.0, links=(BIZ,)))
-
-
 def test_question_of_a_connection_that_is_back_is_forgotten() -> None:
     """DRBD that is connected again waits for nobody: an old question of it asks for no consent."""
     book = paired(A)
@@ -435,7 +374,7 @@ def test_question_of_a_connection_that_is_back_is_forgotten() -> None:
     book.hears(e.FencePeerAsked(WEB, 1))
     book.hears(e.DiskChanged(WEB, in_sync(P)))
     book.pass_time(30.0, peer_alive=True)
-    assert book.engine.wants == 0
+    assert book.engine.right.wants == 0
 
 
 def test_backup_keeps_its_copy_for_itself_while_the_owner_has_none() -> None:

@@ -8,8 +8,9 @@ from dataclasses import replace
 import pytest
 
 from avance.core import commands as c
+from avance.core.circumstances import Circumstances, Goal
 from avance.core.model import DiskRole, DiskState, DiskView, Outcome, PairState, VmState
-from avance.core.unit import Circumstances, Goal, VmUnit
+from avance.core.unit import VmUnit
 from tests.playbook import WEB, in_sync, peer_gone, spec
 
 P, S = DiskRole.PRIMARY, DiskRole.SECONDARY
@@ -383,7 +384,7 @@ def count(found: VmUnit, numbers: str, *times_s: float) -> list[c.VmCommand | No
     for now in times_s:
         asked.append(found.next_command(ALONE, now))
         if isinstance(asked[-1], c.ReadInFlight):
-            found.counted(numbers)
+            found.counted(*(int(number) for number in numbers.split()))
             found.command_done("ReadInFlight", Outcome.OK, ALONE, now)
     return asked
 

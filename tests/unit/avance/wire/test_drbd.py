@@ -213,8 +213,8 @@ srcversion: E7D1B3A5F0C2
 
 def test_requests_of_one_volume_are_counted() -> None:
     """All of them, those at the local disk, those at the peer."""
-    assert drbd.in_flight(COUNTERS, 1) == "4 2 3"
-    assert drbd.in_flight(COUNTERS, 11) == "1 0 0"
+    assert drbd.in_flight(COUNTERS, 1) == (4, 2, 3)
+    assert drbd.in_flight(COUNTERS, 11) == (1, 0, 0)
 
 
 WORSE = (COUNTERS.replace("ap:4", ""), COUNTERS.replace("lo:2", "lo:x"))

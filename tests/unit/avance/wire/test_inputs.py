@@ -13,6 +13,7 @@ from avance.core import commands as c
 from avance.core import events as e
 from avance.core.engine import Decision, Engine
 from avance.core.model import PairState, Record, VmId
+from avance.errors import JournalError
 from avance.parsed import Json
 from avance.wire.frozen import freeze
 from avance.wire.inputs import Batch, DecisionSum, Header, Reader, read_header
@@ -116,12 +117,19 @@ def test_later_header_holds_the_state() -> None:
 
 @pytest.mark.parametrize(
     "change",
-    [{"schema": "avance.inputs/1"}, {"state": {"l": []}}, {"record": {"epoch": "x"}}, {"setup": {}}, {"boot": 3}],
+    [{"state": {"l": []}}, {"record": {"epoch": "x"}}, {"setup": {}}, {"boot": 3}],
 )
 def test_bad_header_is_refused(change: dict[str, Json]) -> None:
-    """A header of another version, or one that is damaged, makes no engine."""
+    """A header that is damaged makes no engine."""
     line = json.loads(HEADER.line(Engine(setup(A), Record()), fresh=True)) | change
     with pytest.raises(ValueError, match=r"\S"):
+        read_header(line)
+
+
+def test_header_of_another_version_names_the_one_that_can_read_it() -> None:
+    """Whoever has to explain an old failure learns with what."""
+    line = json.loads(HEADER.line(Engine(setup(A), Record()), fresh=True)) | {"schema": "avance.inputs/2"}
+    with pytest.raises(JournalError, match=rf"of avance.inputs/2, .* only avance {HEADER.version}, core {HEADER.core}"):
         read_header(line)
 
 

@@ -13,12 +13,21 @@ from avance.core import commands as c
 from avance.core import events as e
 from avance.core.engine import Setup
 from avance.core.model import DiskView, Outcome, PeerView, Record
+from avance.core.results import answer_of
 from avance.parsed import Json
 from avance.wire.plain import from_plain, read_event, read_record, to_plain
 from tests.playbook import A, setup
 
 EVENTS = get_args(e.Event)
 st.register_type_strategy(float, st.floats(allow_nan=False))
+
+
+def _done(command: c.Work) -> st.SearchStrategy[e.CommandDone]:
+    """Return outcomes of a command, each with a result that belongs to it."""
+    return st.builds(e.CommandDone, st.just(command), st.from_type(answer_of(command)))
+
+
+st.register_type_strategy(e.CommandDone, st.one_of(*(st.from_type(kind) for kind in get_args(c.Work))).flatmap(_done))
 
 
 def through(value: object) -> Json:
@@ -72,6 +81,9 @@ def test_commands_name_their_class() -> None:
         (e.Event, {"type": "Tick", "more": 1}),
         (e.Event, {"type": "FencePeerAsked", "vm": "web"}),
         (e.Event, {"type": "CommandDone", "command": "x", "vm": None, "outcome": "PERHAPS"}),
+        (e.Event, {"type": "CommandDone", "command": {"type": "PauseVms"}, "result": {"type": "Done", "outcome": "X"}}),
+        (e.Event, {"type": "CommandDone", "command": {"type": "PauseVms"}, "result": {"type": "PowerRead",
+                                                                                     "outcome": "OK"}}),
         (e.Event, {"rtc_s": 1.0}),
         (e.Event, []),
         (Outcome, 1),

@@ -1,4 +1,4 @@
-"""Events are taken in: what each one changes in what a node knows, before anything is judged by it."""
+"""What several owners together say: pauses, echoes, records in doubt and protection, told to a whole engine."""
 
 from __future__ import annotations
 
@@ -8,31 +8,24 @@ import pytest
 
 from avance.core import commands as c
 from avance.core import events as e
-from avance.core.model import DiskRole, DiskState, LinkName, Outcome, PairState, Record
+from avance.core.model import LinkName, Outcome, PairState, Record
 from tests.playbook import (
     BIZ,
     PRIV,
-    WEB,
     A,
     B,
     Playbook,
     acts,
     alerts,
     ended,
-    in_sync,
     paired,
     served,
 )
-
-P, S = DiskRole.PRIMARY, DiskRole.SECONDARY
 
 
 def rtc(book: Playbook, rtc_s: float | None) -> list[c.Command]:
     """Let a tick read the hardware clock; returns all commands."""
     return book.hears(e.Tick(rtc_s))
-
-
-# ---------------------------------------------------------------- the clock of the machine
 
 
 def test_pause_voids_the_lease_and_pauses_the_vms() -> None:
@@ -67,35 +60,11 @@ def test_unreadable_clock_changes_nothing() -> None:
     assert acts(rtc(book, None)) == []
 
 
-# ---------------------------------------------------------------- disks and domains
-
-
-def test_resynchronisation_is_told_once() -> None:
-    """The start of a resync is a milestone; its progress is none."""
-    book = paired(A)
-    syncing = replace(in_sync(P), peer_disk=DiskState.INCONSISTENT, replication="SyncSource", out_of_sync_kib=100)
-    book.hears(e.DiskChanged(WEB, syncing))
-    book.hears(e.DiskChanged(WEB, replace(syncing, out_of_sync_kib=50)))
-    assert book.milestones.count("resync_started") == 1
-
-
-def test_broken_stream_makes_the_disks_unknown() -> None:
-    """After a break of DRBD's stream nothing is known of the disks, and the node knows that."""
-    book = paired(A)
-    book.hears(e.DiskStreamReset())
-    assert not book.engine.known
-    book.hears(e.DiskChanged(WEB, in_sync(P)))
-    assert book.engine.known
-
-
 def test_carrier_decides_nothing() -> None:
     """A lost carrier is noted; only the echo decides about a link."""
     book = paired(A)
     assert acts(book.hears(e.LinkChanged(LinkName("priv0"), carrier=False))) == []
     assert "carrier of priv0 is down" in book.reasons
-
-
-# ---------------------------------------------------------------- the record
 
 
 @pytest.mark.parametrize("outcome", [Outcome.FAILED, Outcome.UNKNOWN])
@@ -115,10 +84,10 @@ def test_record_counts_only_when_durable(outcome: Outcome) -> None:
 def test_a_write_that_may_still_come_gives_no_right() -> None:
     """The save that ends the lone right hangs, and the next try was not begun: the right is not there again."""
     book = paired(A)
-    book.engine.record = replace(book.engine.record, peer_outdated=True)  # as after a time alone
+    book.engine.sight.durable.record = replace(book.engine.record, peer_outdated=True)  # as after a time alone
     book.peer_says()
     dropped = served(A, Record(3, A))
-    assert book.engine.saving == dropped, "both copies are equal"
+    assert book.engine.sight.durable.saving == dropped, "both copies are equal"
     book.hears(ended(c.SaveRecord(dropped), Outcome.UNKNOWN, "the disk did not answer"))
     again = book.pass_time(2.2, peer_alive=True)
     kept = served(A, Record(3, A, peer_outdated=True))
@@ -131,13 +100,6 @@ def test_outcome_without_a_save_is_a_programmer_error() -> None:
     """An outcome that belongs to no save in flight stops the daemon."""
     with pytest.raises(AssertionError, match="without a save"):
         paired(A).hears(ended(c.SaveRecord(Record())))
-
-
-def test_vm_is_added_once() -> None:
-    """A VM that is protected already cannot be added again."""
-    book = paired(A)
-    with pytest.raises(AssertionError, match="protected already"):
-        book.hears(e.VmAdded(book.engine.units[WEB].spec, "hash"))
 
 
 def test_refused_datagrams_are_told_once_a_minute_and_reason() -> None:
@@ -157,7 +119,7 @@ def test_refused_datagrams_are_told_once_a_minute_and_reason() -> None:
 def test_owner_of_a_newer_epoch_renews_no_lease() -> None:
     """A save hangs, so the news of a newer epoch cannot be acted on; the echo that comes with it renews nothing."""
     book = paired(A, policy="safety", watchdog=True)
-    book.engine.saving = book.engine.record
+    book.engine.sight.durable.saving = book.engine.record
     newer = Record(4, B, peer_outdated=True)
     for _ in range(16):
         book.now += 0.5
@@ -171,8 +133,8 @@ def test_owner_of_a_newer_epoch_renews_no_lease() -> None:
 def test_unproven_heartbeat_counts_as_a_receipt_only() -> None:
     """A heartbeat that is not believed says nothing about the peer, but it was heard, and it is echoed."""
     book = paired(B)
-    before, book.now = book.engine.peer, book.now + 4.0
+    before, book.now = book.engine.sight.peer, book.now + 4.0
     book.hears(e.HeartbeatUnproven(PRIV))
-    assert book.engine.peer == before
+    assert book.engine.sight.peer == before
     assert book.engine.liveness.heard_at_s == book.now
     assert not book.engine.liveness.peer_alive(book.now)

@@ -1,0 +1,50 @@
+"""The service address on this node: held where the VMs belong, released where they must not be."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from avance.core import commands as c
+from avance.core.decision import Draft
+from avance.core.results import Done
+
+
+@dataclass(slots=True)
+class Address:
+    """What is known of the address here, and the one command about it that is in flight."""
+
+    retry_s: float
+    held: bool = False
+    busy: bool = False
+    down: bool = False  # an earlier run of the daemon may have left it up
+    retry_at: float = 0.0
+
+    def done(self, command: c.HoldAddress | c.ReleaseAddress, result: Done, draft: Draft, now: float) -> None:
+        """Note how the command ended."""
+        ok, holding = result.ok, isinstance(command, c.HoldAddress)
+        self.busy = False
+        self.held = ok if holding else self.held and not ok
+        self.down = ok and not holding
+        if not ok:
+            self.retry_at = now + self.retry_s
+            draft.say(f"{type(command).__name__} ended {result.outcome}: {result.detail}")
+        if ok and holding:
+            draft.say("the service address is up here", milestone="service_address_up")
+
+    def drive(self, draft: Draft, now: float, *, entitled: bool, gone: bool) -> None:
+        """Hold the address where VMs may be started; release it where the VMs have to be gone."""
+        if self.busy or now < self.retry_at:
+            return
+        if entitled and not self.held:
+            self.busy = True
+            draft.command(c.HoldAddress())
+        elif gone and not self.down:
+            self.busy = True
+            draft.command(c.ReleaseAddress())
+
+    def rests(self, now: float, *, owner: bool) -> bool:
+        """The address is where it belongs."""
+        return (self.held if owner else self.down) and not self.busy and now >= self.retry_at
+
+
+__all__ = ["Address"]

@@ -1,0 +1,191 @@
+"""The durable record of this node: what is on its disk, what is on its way there, and what may be there instead.
+
+One record is saved at a time, and nothing that depends on it happens before its outcome is OK (docs/safety.md, S4).
+Others wish for a record; they never change one.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from avance.core import alerts
+from avance.core import commands as c
+from avance.core.decision import Draft
+from avance.core.model import NodeId, Record, Timers, VmId
+from avance.core.results import Done
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """A record that somebody wants to be durable, and why."""
+
+    record: Record
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Saved:
+    """A record is durable now, in place of the one before."""
+
+    before: Record
+    after: Record
+
+
+@dataclass(slots=True)  # not frozen, as PairFacts
+class Held:
+    """What both nodes hold, as far as the record has to say it.
+
+    `in_service`: the pair is PAIRED or ALONE. `together`: it is PAIRED, and the peer is heard. `synced`: the volumes
+    whose copies are equal. `whole`: all are, and the private link carries. `zeroed`: volumes that were made just now.
+    `works`: a command of a VM is in flight. `tripped`: the peer fails too often. `elected`: the arbiters that should be
+    in office now, None for no change. `behind` and `generations`: as in the record.
+    """
+
+    in_service: bool
+    together: bool
+    synced: set[VmId]
+    whole: bool
+    zeroed: set[VmId]
+    works: bool
+    tripped: bool
+    elected: tuple[str, ...] | None
+    behind: tuple[VmId, ...]
+    generations: tuple[tuple[VmId, str], ...]
+
+
+@dataclass(slots=True)
+class Durable:
+    """The record of one node; `machine` is the boot of its machine."""
+
+    me: NodeId
+    machine: str
+    timers: Timers
+    record: Record
+    saving: Record | None = None
+    unsure: Record | None = None  # what may be on the disk instead of `record`
+    dirty: bool = False  # the disk may hold either record; it is written again before anything is judged
+    retry_at: float = 0.0
+
+    @property
+    def owner(self) -> bool:
+        """This node owns the current epoch."""
+        return self.record.owner == self.me
+
+    @property
+    def served(self) -> bool:
+        """This node was in service since its machine started. Until then no VM can run here."""
+        return self.record.boot == self.machine
+
+    @property
+    def solo(self) -> bool:
+        """This node holds the durable, exclusive right to write alone.
+
+        While a record without the right is being saved, the right is not used any more. The same holds after a save
+        that failed, because the disk may hold either record.
+        """
+        me, saving, unsure = self.me, self.saving, self.unsure
+        if not self.record.peer_outdated or not self.record.solo(me):
+            return False
+        return (saving is None or saving.solo(me)) and (unsure is None or unsure.solo(me))
+
+    @property
+    def taking(self) -> bool:
+        """A record with the right to write alone is on its way to the disk, or may be there."""
+        return any(record is not None and record.solo(self.me) for record in (self.saving, self.unsure))
+
+    def rests(self, now: float) -> bool:
+        """The record is on the disk as it stands, and nobody wants another one."""
+        return self.free(now) and self.unsure is None and not self.dirty
+
+    def free(self, now: float) -> bool:
+        """Say whether a record can be saved now: one at a time, and not at once after a save that failed."""
+        return self.saving is None and now >= self.retry_at
+
+    def wish(self, wish: Wish, draft: Draft) -> None:
+        """Make a record durable, one at a time; the wish comes again after the outcome."""
+        if self.saving is not None:
+            return
+        self.saving = wish.record
+        draft.say(wish.reason)
+        draft.command(c.SaveRecord(wish.record))
+
+    def done(self, result: Done, draft: Draft, now: float) -> Saved | None:
+        """Note how a save ended; returns what is durable now, None if nobody can tell."""
+        assert self.saving is not None, "an outcome without a save in flight"
+        saved, self.saving = self.saving, None
+        if not result.ok:
+            self.retry_at = now + self.timers.retry_s
+            if self.unsure is None or self.unsure.solo(self.me):
+                # Each write that failed may still reach the disk: the one that gives least is remembered.
+                self.unsure = saved
+            self.dirty = True
+            draft.say(f"the record was not saved: {result.detail}")
+            draft.once("store_failed", alerts.store_failed(result.detail))
+            return None
+        draft.in_order("store_failed")
+        self.dirty, self.unsure = False, None
+        before, self.record = self.record, saved
+        draft.saved(saved.epoch)
+        return Saved(before, saved)
+
+    def tidied(self, held: Held) -> Record | None:
+        """Return the record that follows from the disks and from the agreement of a pair; None if this one does."""
+        record = self.record
+        fresh, boot, quarantined = _fresh(record, held), _boot(self, held), _quarantined(self, held)
+        outdated = _outdated(self, held, quarantined=quarantined)
+        cure, discard = _cure(record, held, outdated=outdated), _discard(record, held)
+        arbiters = record.arbiters if held.elected is None else held.elected
+        after = (fresh, boot, quarantined, outdated, cure, discard, arbiters, held.behind, held.generations)
+        if after == (
+            record.fresh, record.boot, record.quarantined, record.peer_outdated, record.cure, record.discard,
+            record.arbiters, record.behind, record.generations,
+        ):  # fmt: skip
+            return None
+        return replace(
+            record, fresh=fresh, boot=boot, quarantined=quarantined, peer_outdated=outdated, cure=cure, discard=discard,
+            arbiters=arbiters, behind=held.behind, generations=held.generations,
+        )  # fmt: skip
+
+
+# ---------------------------------------------------------------- one function for each field of the record
+
+
+def _fresh(record: Record, held: Held) -> tuple[VmId, ...]:
+    """Volumes that were zeroed here and never written, until both copies are equal."""
+    if not record.fresh and not held.zeroed:
+        return record.fresh
+    zeroed = held.zeroed - {*record.fresh}
+    return tuple(name for name in (*record.fresh, *sorted(zeroed)) if name not in held.synced)
+
+
+def _boot(durable: Durable, held: Held) -> str:
+    """The machine in which this node was in service last."""
+    return durable.machine if held.in_service else durable.record.boot
+
+
+def _quarantined(durable: Durable, held: Held) -> bool:
+    """The owner says whether its peer fails too often."""
+    return held.tripped if held.together and durable.owner else durable.record.quarantined
+
+
+def _outdated(durable: Durable, held: Held, *, quarantined: bool) -> bool:
+    """The owner gives the right to write alone up when both copies are equal again, and no command is on its way."""
+    outdated = durable.record.peer_outdated
+    if held.together and durable.owner and outdated and held.whole and not quarantined:
+        outdated = held.works  # ResumeDisk may be on its way to DRBD
+    return outdated
+
+
+def _cure(record: Record, held: Held, *, outdated: bool) -> int:
+    """A restart in the hope of a cure is forgotten when all is well."""
+    return 0 if held.together and not outdated and held.whole else record.cure
+
+
+def _discard(record: Record, held: Held) -> tuple[VmId, ...]:
+    """Versions that were given up, until the other one is here."""
+    if not held.together or not record.discard:
+        return record.discard
+    return tuple(vm for vm in record.discard if vm not in held.synced)
+
+
+__all__ = ["Durable", "Held", "Saved", "Wish"]

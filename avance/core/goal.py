@@ -1,0 +1,70 @@
+"""What the pair wants of one VM on this node: its goal, and all that the VM must know of the pair."""
+
+from __future__ import annotations
+
+from avance.core import copies
+from avance.core.circumstances import Circumstances, Goal
+from avance.core.model import LinkState, PairState, VmId
+from avance.core.sight import Sight
+
+
+def goal(sight: Sight, now: float, *, leaving: bool, paused: bool) -> Goal:
+    """Say whether the VMs of this node should run, stop, or stay as they are.
+
+    `leaving`: they are being handed over. `paused`: their processors stand still, or may.
+    """
+    if leaving:
+        return Goal.STOP
+    sure = sight.solo or sight.liveness.lease_valid(now)  # a late echo can pair a node whose lease has ended already
+    if sight.entitled and sure and not paused:
+        return Goal.RUN
+    if sight.pairing.stopped or (sight.pairing.pair is PairState.PAIRED and not sight.durable.owner):
+        return Goal.STOP
+    return Goal.HOLD
+
+
+def around(
+    sight: Sight, vm: VmId, now: float, *, leaving: bool, paused: bool, asked: bool, consenting: bool
+) -> Circumstances:
+    """Return what a VM must know of the pair."""
+    record, peer, owner, saving = sight.durable.record, sight.partner.view, sight.durable.owner, sight.durable.saving
+    unit, theirs = sight.units.by_name[vm], copies.peer_copy(peer, vm)
+    cut = sight.private_link() is LinkState.DOWN
+    return Circumstances(
+        goal=goal(sight, now, leaving=leaving, paused=paused),
+        pair=sight.pairing.pair,
+        both_fresh=sight.both_fresh(vm),
+        i_am_owner=owner,
+        retry_s=sight.setup.timers.retry_s,
+        solo=sight.solo,
+        consenting=consenting,
+        replicate=sight.partner.is_stable(now) and not record.quarantined and not cut,
+        cut=cut,
+        keep=record.epoch if sight.pairing.yields and record.split else 0,
+        discard=vm in record.discard,
+        leaving=leaving,
+        behind=vm in sight.behind,
+        peer_good=copies.peer_is_vouched(record, peer, vm),
+        accepted=is_accepted(sight, vm),
+        peer_read=bool(theirs.generations),
+        target=copies.meets_by_bitmap(unit.generations, theirs.generations),
+        asked=asked,
+        unread=vm in sight.unread,
+        unproven=sight.unproven and not owner,
+        outdated=record.peer_outdated and not owner,
+        peer_attached=copies.is_there(theirs),
+        giving=leaving and saving is not None and saving.owner != sight.setup.me,
+        related=not {*unit.generations}.isdisjoint(theirs.generations),
+    )
+
+
+def is_accepted(sight: Sight, vm: VmId) -> bool:
+    """The disk is ours, or blank, or the peer knows its data; any other one is refused."""
+    found = sight.units.by_name[vm].generations
+    if copies.is_ours(copies.newest(sight.durable.record, vm), found) or found == (copies.JUST_CREATED,):
+        return True
+    theirs = copies.peer_copy(sight.partner.view, vm).generations
+    return bool(found) and found[0] in theirs
+
+
+__all__ = ["around", "goal", "is_accepted"]

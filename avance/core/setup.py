@@ -1,0 +1,35 @@
+"""What a node is told once, at its start: who it is, who its peer is, what the site wants."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from avance.core.crashloop import SAMPLES_MIN, Policy
+from avance.core.model import LinkName, NodeId, Timers, VmSpec
+
+
+@dataclass(frozen=True, slots=True)
+class Setup:
+    """One node of a pair and its site; `machine` is the boot of the machine, `boot` the run of the daemon."""
+
+    me: NodeId
+    peer_id: NodeId
+    boot: str
+    config_hash: str
+    dilation: float
+    policy: str
+    timers: Timers
+    links: tuple[LinkName, ...]
+    vms: tuple[VmSpec, ...]
+    replication_link: LinkName
+    machine: str
+    witnesses: tuple[str, ...] = ()
+    power: bool = False
+    gateway: bool = False
+    watchdog: bool = False
+    stays_without_disk: bool = False
+    crash_policy: Policy = Policy.THRESHOLD
+    crash_samples: int = SAMPLES_MIN
+
+
+__all__ = ["Setup"]

@@ -1,0 +1,281 @@
+"""What this node sees: what its owners know, put together, for those who judge.
+
+It only reads. Each value here belongs to one owner, who alone changes it; the engine tells the owners what happened.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from avance.core import copies
+from avance.core.durable import Durable
+from avance.core.guard import Standing
+from avance.core.liveness import Liveness
+from avance.core.mirror import MirrorCare, MirrorFacts
+from avance.core.model import (
+    Copy,
+    DiskState,
+    LinkState,
+    MirrorState,
+    PairState,
+    PeerView,
+    Record,
+    Timers,
+    VmId,
+    VmState,
+)
+from avance.core.pair import PairFacts
+from avance.core.pairing import Pairing
+from avance.core.partner import Partner
+from avance.core.setup import Setup
+from avance.core.unit import VmUnit
+from avance.core.units import Units
+
+
+@dataclass(slots=True)
+class Sight:
+    """The owners of what is known; `config_hash` changes when a VM is added."""
+
+    setup: Setup
+    config_hash: str
+    durable: Durable
+    pairing: Pairing
+    partner: Partner
+    liveness: Liveness
+    units: Units
+    mirror: MirrorCare
+
+    @property
+    def timers(self) -> Timers:
+        """The protocol times of the site."""
+        return self.setup.timers
+
+    @property
+    def record(self) -> Record:
+        """What is durable here."""
+        return self.durable.record
+
+    @property
+    def pair(self) -> PairState:
+        """The state of the pair."""
+        return self.pairing.pair
+
+    @property
+    def peer(self) -> PeerView | None:
+        """What the peer said of itself last."""
+        return self.partner.view
+
+    # ------------------------------------------------------------ the right
+
+    @property
+    def solo(self) -> bool:
+        """This node holds the durable, exclusive right to write alone, and its peer has said nothing against it."""
+        return self.durable.solo and self.pairing.in_service
+
+    @property
+    def entitled(self) -> bool:
+        """This node may start VMs: it owns the epoch, and the peer agrees or the lone right is durable."""
+        return self.durable.owner and self.durable.served and self.pairing.in_service
+
+    @property
+    def echoing(self) -> bool:
+        """Heartbeats of this node echo the peer's, except while this node takes the right, or may have taken it.
+
+        An echo would renew the peer's lease, and then both could run. Once the right is durable, the heartbeat itself
+        tells the peer.
+        """
+        return self.durable.owner or not self.durable.taking
+
+    @property
+    def superseded(self) -> bool:
+        """The peer owns a newer epoch, which this node has not taken in yet."""
+        peer, mine = self.partner.view, self.durable.record
+        return peer is not None and peer.record.epoch > mine.epoch and peer.record.owner == self.setup.peer_id
+
+    def renewing(self, theirs: Record, echoed_sent_s: float | None) -> float | None:
+        """Return which echo renews the lease here: none of a peer that owns a newer epoch, acted on or not."""
+        beaten = theirs.epoch > self.durable.record.epoch and theirs.owner != self.setup.me
+        return None if beaten and self.may_write else echoed_sent_s
+
+    @property
+    def is_whole(self) -> bool:
+        """The pair is paired, every VM is protected, and nothing marks the record or a copy."""
+        record = self.durable.record
+        if self.pairing.pair is not PairState.PAIRED or not self.units.protected:
+            return False
+        marked = record.split or record.quarantined or bool(record.discard) or bool(self.behind) or self.solo
+        return not marked and not self.pairing.yields
+
+    # ------------------------------------------------------------ what runs here
+
+    @property
+    def may_write(self) -> bool:
+        """A VM runs here, or could."""
+        return self.durable.served and self.units.may_write
+
+    @property
+    def known(self) -> bool:
+        """This node knows of each VM whether it runs here."""
+        return not self.durable.served or self.units.known
+
+    # ------------------------------------------------------------ the copies
+
+    @property
+    def unproven(self) -> bool:
+        """This node's mirror runs on a half that may lack its last writes. So may every copy on it."""
+        return self.mirror.view.state is MirrorState.UNPROVEN
+
+    def copy(self, vm: VmId) -> Copy:
+        """What this node says of its copy. On an unproven half no copy is called good, whatever DRBD says."""
+        copy = self.units.by_name[vm].copy
+        return replace(copy, disk=DiskState.UNKNOWN) if self.unproven else copy
+
+    def is_good(self, vm: VmId) -> bool:
+        """The copy of this node may be served."""
+        return copies.is_good(self.durable.record, vm, self.copy(vm))
+
+    @property
+    def behind(self) -> frozenset[VmId]:
+        """The volumes whose copy on this node must not be served (core/copies.py).
+
+        A copy that is being served was judged before it was promoted. Its generation is not compared here, because it
+        may be so new that the record does not know it yet. If the peer says that its copy is newer, this counts before
+        it is durable.
+        """
+        units, unproven = self.units.by_name, self.unproven
+        return frozenset(name for name, unit in units.items() if unproven or self._is_behind(name, unit))
+
+    @property
+    def unread(self) -> frozenset[VmId]:
+        """The volumes whose copy may be another one than the record knows, until its generation has been read."""
+        record, units = self.durable.record, self.units.by_name
+        return frozenset(name for name, unit in units.items() if unit.unread and copies.newest(record, name))
+
+    def _is_behind(self, name: VmId, unit: VmUnit) -> bool:
+        record = self.durable.record
+        if unit.serves:
+            return name in record.behind
+        equal = unit.disk is not None and unit.disk.in_sync
+        older = not equal and copies.is_older(record, self.partner.view, name, unit.generations)
+        return older or copies.is_behind(record, name, unit.generations)
+
+    def both_fresh(self, vm: VmId) -> bool:
+        """Both nodes zeroed this volume, and neither has written to it."""
+        peer = self.partner.view
+        return peer is not None and vm in self.durable.record.fresh and vm in peer.record.fresh
+
+    def is_protected(self) -> bool:
+        """Every VM runs, on two copies that are equal and known to be."""
+        peer, units = self.partner.view, self.units.by_name
+        if self.pairing.pair is not PairState.PAIRED or not units or peer is None:
+            return False
+        if self.durable.record.peer_outdated or peer.record.peer_outdated:
+            return False
+        if self.behind or peer.record.behind or not self._same_generations():
+            return False
+        mine = {name: unit.state for name, unit in units.items()}
+        running = mine if self.durable.owner else peer.vms
+        return all(
+            unit.disk is not None and unit.disk.in_sync and running.get(name) is VmState.RUNNING
+            for name, unit in units.items()
+        )
+
+    def _same_generations(self) -> bool:
+        """No volume is known to be of another generation here than on the peer."""
+        for name, unit in self.units.by_name.items():
+            theirs = copies.peer_copy(self.partner.view, name).generations
+            if unit.generations and theirs and unit.generations[0] != theirs[0]:
+                return False
+        return True
+
+    def mirror_facts(self, now: float, *, override: bool) -> MirrorFacts:
+        """Return what the mirror must know of the pair; `override`: a person vouches that the peer is off."""
+        peer, record, state, units = self.partner.view, self.durable.record, self.mirror.view.state, self.units.by_name
+        heard = peer is not None and self.liveness.peer_alive(now)
+        backup = self.pairing.pair is PairState.PAIRED and not self.durable.owner and bool(units)
+        empty = state in (MirrorState.OLD, MirrorState.DOUBT)
+        return MirrorFacts(
+            told=peer.mirror if heard and peer is not None else None,
+            vouched=self.unproven and self.solo and (override or record.chosen == record.epoch),
+            backup=backup,
+            replaced=self.unproven and all(unit.invalidated for unit in units.values()),
+            peer_has_all=backup and empty and all(copies.peer_is_good(record, peer, vm) for vm in units),
+        )
+
+    # ------------------------------------------------------------ the peer and the links
+
+    def private_link(self) -> LinkState:
+        """What this node knows of the link that carries the replication."""
+        return self.liveness.state(self.setup.replication_link)
+
+    def peer_lost(self, now: float) -> bool:
+        """The peer was not heard for the peer-lost time. An owner counts from its last echo, as its lease does."""
+        limit_s = self.setup.timers.peer_lost_s
+        if self.durable.owner and self.liveness.lease_age_s(now) >= limit_s and not self.liveness.was_late(now):
+            return True
+        return now - self.liveness.silent_from_s(now) >= limit_s
+
+    # ------------------------------------------------------------ what others are told
+
+    def view(self, wants: int, witnesses: tuple[str, ...]) -> PeerView:
+        """Return what this node says of itself; `wants`: the epoch that it asks for, `witnesses`: those it reaches."""
+        setup, mirror, units = self.setup, self.mirror.view, self.units.by_name
+        return PeerView(
+            node=setup.me,
+            boot=setup.boot,
+            config_hash=self.config_hash,
+            dilation=setup.dilation,
+            pair=self.pairing.pair,
+            record=self.durable.record,
+            vms={name: unit.state for name, unit in units.items()},
+            machine=setup.machine,
+            wants=wants,
+            witnesses=witnesses,
+            copies={name: self.copy(name) for name in units},
+            mirror=(mirror.note, mirror.kept),
+        )
+
+    def standing(self, now: float, *, tick: bool, leaving: bool) -> Standing:
+        """Return what the guard may look at; `tick`: at a steady pace, `leaving`: the VMs are being handed over."""
+        liveness, saving = self.liveness, self.durable.saving
+        return Standing(
+            tick=tick,
+            pair=self.pairing.pair,
+            may_write=self.may_write,
+            known=self.known,
+            solo=self.solo,
+            lease_valid=liveness.lease_valid(now),
+            lease_over=liveness.lease_over(now),
+            lease_age_s=liveness.lease_age_s(now),
+            lease_until_s=liveness.lease_until_s(now),
+            owner=self.durable.owner,
+            deciding=saving is not None and saving.solo(self.setup.me),
+            watchdog=self.setup.watchdog,
+            superseded=self.superseded,
+            leaving=leaving,
+            stuck_looks=self.units.stuck_looks,
+        )
+
+    def pair_facts(self, now: float) -> PairFacts:
+        """Return all that the pair rules may look at."""
+        setup, lost = self.setup, self.peer_lost(now)
+        waited_s = now - (self.liveness.started_at or now)
+        return PairFacts(
+            me=setup.me,
+            peer_id=setup.peer_id,
+            machine=setup.machine,
+            record=self.durable.record,
+            peer=self.partner.view,
+            peer_alive=self.liveness.peer_alive(now),
+            peer_lost=lost,
+            boot_wait_over=lost and waited_s >= setup.timers.boot_wait_s,
+            may_write=self.may_write,
+            known=self.known,
+            config_hash=self.config_hash,
+            dilation=setup.dilation,
+            yielded=self.pairing.yields and self.units.kept,
+            vms=tuple(self.units.by_name),
+        )
+
+
+__all__ = ["Sight"]

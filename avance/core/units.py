@@ -1,0 +1,189 @@
+"""All VMs of this node: what is told of them, their next commands, and whether every one is protected."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from avance.core import alerts, copies
+from avance.core import commands as c
+from avance.core import events as e
+from avance.core.circumstances import Circumstances
+from avance.core.decision import Draft
+from avance.core.model import DiskState, DiskView, NodeId, Timers, VmId, VmSpec, VmState
+from avance.core.results import GenerationsRead, InFlightCounted, Result, VolumePrepared
+from avance.core.unit import READS, VmUnit
+
+_SYNCING = ("SyncSource", "SyncTarget")
+
+
+@dataclass(slots=True)
+class Units:
+    """The VMs by name; `zeroed` are the volumes that were made since the record was looked at last."""
+
+    timers: Timers
+    by_name: dict[VmId, VmUnit]
+    zeroed: set[VmId] = field(default_factory=set)
+    protected: bool = False
+
+    # ------------------------------------------------------------ what is told
+
+    def add(self, spec: VmSpec, draft: Draft) -> None:
+        """Take another VM into care."""
+        assert spec.name not in self.by_name, f"{spec.name} is protected already"
+        self.by_name[spec.name] = VmUnit(spec)
+        draft.say(f"VM {spec.name} is to be protected")
+
+    def disks_unknown(self) -> None:
+        """Forget what DRBD said."""
+        for unit in self.by_name.values():
+            unit.forget_disk()
+
+    def disk_changed(self, vm: VmId, view: DiskView | None, draft: Draft, now: float) -> DiskView | None:
+        """Note what DRBD says of a disk; returns what it had said before."""
+        before = self.by_name[vm].disk_changed(view, now)
+        if copies.is_lost(view):
+            draft.once(f"copy_lost {vm}", alerts.copy_lost(vm))
+        elif view is not None and view.in_sync:
+            draft.in_order(f"copy_lost {vm}")
+        return before
+
+    def tell_of_disk(self, vm: VmId, before: DiskView | None, draft: Draft, *, both_fresh: bool) -> None:
+        """Say what a change of a disk means for people."""
+        view = self.by_name[vm].disk
+        if view is None or before == view:
+            return
+        if view.replication in _SYNCING and (before is None or before.replication not in _SYNCING):
+            draft.say(f"{vm}: resynchronisation runs ({view.replication})", milestone="resync_started")
+        both = view.disk is view.peer_disk is DiskState.INCONSISTENT
+        if both and view.connection == "Connected" and not both_fresh:
+            draft.once(f"no_good_copy {vm}", alerts.no_good_copy(vm))
+
+    def domain_changed(self, event: e.DomainChanged, draft: Draft) -> None:
+        """Note what Xen says of a domain."""
+        unit, vm = self.by_name[event.vm], event.vm
+        if unit.domain_changed(running=event.running, paused=event.paused, never_ran=event.never_ran):
+            draft.say(f"the domain of {vm} is gone", alert=alerts.vm_crashed(vm))
+
+    def done(
+        self, command: c.VmCommand, result: Result, around: Circumstances, draft: Draft, now: float
+    ) -> None:
+        """Note how a command of a VM ended, and give the one that follows at once."""
+        name, word, unit = command.vm, type(command).__name__, self.by_name[command.vm]
+        if not result.ok:
+            draft.say(f"{word} for {name} ended {result.outcome}: {result.detail}")
+            if unit.failures == 0 and word not in READS:
+                draft.alert(alerts.command_failed(word, name, result.detail))
+        before = unit.state
+        follow = unit.command_done(word, result.outcome, around, now)
+        if before is VmState.PROMOTING and unit.state is VmState.STARTING:
+            draft.say(f"{name}: this node is the writer now", milestone="disk_promoted")
+        if unit.state is VmState.RUNNING and before is VmState.STARTING:
+            draft.say(f"{name} runs here", milestone="vm_running", alert=alerts.vm_started(name))
+        if follow is not None:
+            draft.command(follow)
+        self._answered(unit, result)
+
+    def _answered(self, unit: VmUnit, result: Result) -> None:
+        """Note what an answer says of the copy."""
+        match result:
+            case VolumePrepared(fresh=True):
+                self.zeroed.add(unit.spec.name)
+                unit.is_new()
+            case VolumePrepared() | GenerationsRead():
+                if result.ok and result.generations:
+                    unit.has_generations(copies.known(result.generations))
+            case InFlightCounted():
+                if result.ok:
+                    unit.counted(result.every, result.local, result.peer)
+            case _:
+                pass  # the outcome says it all
+
+    def mirror_runs(self) -> None:
+        """Try again at once what failed for want of a mirror."""
+        for unit in self.by_name.values():
+            unit.forgive()
+
+    # ------------------------------------------------------------ what is done
+
+    def drive(self, around: Callable[[VmId], Circumstances], draft: Draft, now: float) -> None:
+        """Give each VM its next command."""
+        for name, unit in self.by_name.items():
+            absent = unit.prepared and unit.disk_known and unit.disk is None
+            if unit.busy is not None and not absent:
+                continue
+            circumstances = around(name)
+            if absent and not circumstances.accepted:
+                draft.once(f"foreign_disk {name}", alerts.foreign_disk(name))
+            command = unit.next_command(circumstances, now)
+            if command is not None:
+                draft.command(command)
+
+    def judge_protection(self, draft: Draft, *, protected: bool) -> None:
+        """Say when every VM is protected, and when no longer."""
+        before, self.protected = self.protected, protected
+        if protected and not before:
+            draft.say("every VM is protected", milestone="protected", alert=alerts.protected())
+        elif before and not protected:
+            draft.say("no longer protected")
+
+    def take_zeroed(self) -> set[VmId]:
+        """Return the volumes that were made since the last call."""
+        zeroed, self.zeroed = self.zeroed, set()
+        return zeroed
+
+    def left_behind(self, known: tuple[VmId, ...], found: tuple[VmId, ...], by: NodeId | None, draft: Draft) -> None:
+        """Say which copies are behind that were not; `by`: the peer of an owner, which people have to hear of."""
+        for name in found:
+            if name not in known:
+                alert = None if by is None else alerts.copy_behind(name, by)
+                # For a backup that returns this is the usual thing.
+                draft.say(f"the copy of {name} here is behind", alert=alert)
+                self.by_name[name].not_resynced()
+
+    # ------------------------------------------------------------ what is known of all
+
+    @property
+    def may_write(self) -> bool:
+        """A VM runs here, or could."""
+        return any(unit.may_write for unit in self.by_name.values())
+
+    @property
+    def known(self) -> bool:
+        """This node knows of each VM whether it runs here."""
+        return all(unit.known for unit in self.by_name.values())
+
+    @property
+    def works(self) -> bool:
+        """A command of a VM is in flight."""
+        return any(unit.busy for unit in self.by_name.values())
+
+    @property
+    def acts(self) -> bool:
+        """A command is in flight that changes something."""
+        return any(unit.busy not in (None, *READS) for unit in self.by_name.values())
+
+    @property
+    def kept(self) -> bool:
+        """A copy of every volume is kept beside it."""
+        return all(unit.kept for unit in self.by_name.values())
+
+    @property
+    def stuck_looks(self) -> int:
+        """How many looks in a row saw an open request on which nobody works."""
+        return max((unit.stuck_looks for unit in self.by_name.values()), default=0)
+
+    def synced(self) -> set[VmId]:
+        """Return the volumes whose copies are equal."""
+        return {name for name, unit in self.by_name.items() if unit.disk is not None and unit.disk.in_sync}
+
+    def disks(self) -> dict[VmId, DiskView | None]:
+        """Return what DRBD says of each volume."""
+        return {name: unit.disk for name, unit in self.by_name.items()}
+
+    def rest(self, now: float) -> bool:
+        """No VM needs anything."""
+        return not self.zeroed and all(unit.rests(now, self.timers.retry_s) for unit in self.by_name.values())
+
+
+__all__ = ["Units"]

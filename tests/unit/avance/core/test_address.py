@@ -1,0 +1,35 @@
+"""The service address is held where the VMs belong."""
+
+from __future__ import annotations
+
+from avance.core import commands as c
+from avance.core import events as e
+from avance.core.engine import Engine
+from avance.core.model import Outcome, Record
+from tests.playbook import A, B, Playbook, acts, paired, served, setup
+
+
+def test_address_follows_the_vms() -> None:
+    """The owner holds the address; a backup takes it down once, also when an earlier run may have left it up."""
+    assert paired(A).engine.address.held
+    backup = Playbook(Engine(setup(B), served(B, Record(3, A))))
+    assert c.ReleaseAddress() in backup.peer_says(record=Record(3, A))
+    backup.done(c.ReleaseAddress())
+    assert not any(isinstance(one, c.ReleaseAddress) for one in backup.pass_time(5.0, peer_alive=True))
+
+
+def test_waiting_owner_keeps_its_address_until_it_is_judged() -> None:
+    """A node that looks for a right neither raises nor drops the address: its reset, or its right, decides."""
+    book = paired(A, policy="safety")
+    said = book.pass_time(7.0)
+    assert not any(isinstance(one, c.HoldAddress | c.ReleaseAddress) for one in said)
+
+
+def test_failed_address_is_tried_after_a_pause() -> None:
+    """An address that could not be brought up is tried again 2 s later."""
+    book = paired(A)
+    book.engine.address.held = False
+    assert acts(book.hears(e.Tick())) == [c.HoldAddress()]
+    book.done(c.HoldAddress(), outcome=Outcome.UNKNOWN)
+    assert acts(book.pass_time(1.8, peer_alive=True)) == []
+    assert acts(book.pass_time(0.4, peer_alive=True)) == [c.HoldAddress()]

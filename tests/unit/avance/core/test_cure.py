@@ -1,0 +1,102 @@
+"""One restart in the hope of a cure: planned, durable, and told when it was in vain."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from avance.core import commands as c
+from avance.core import events as e
+from avance.core.model import DiskRole, DiskState, DiskView, PairState, Record
+from tests.playbook import (
+    BIZ,
+    GENERATIONS,
+    WEB,
+    A,
+    B,
+    Playbook,
+    acts,
+    alerts,
+    ended,
+    paired,
+    peer_gone,
+    served,
+)
+
+P, S = DiskRole.PRIMARY, DiskRole.SECONDARY
+CONSENT = Record(4, A, peer_outdated=True)
+LEFT = DiskView(S, DiskState.UP_TO_DATE)
+OUTDATED = DiskView(S, DiskState.OUTDATED)
+
+
+def names(commands: list[c.Command]) -> list[str]:
+    """Return the class names of commands."""
+    return [type(command).__name__ for command in acts(commands)]
+
+
+def cut_off() -> Playbook:
+    """Return an owner whose private link has just gone down; the public one carries."""
+    book = paired(A)
+    book.hears(e.DiskChanged(WEB, peer_gone(P, suspended=True)))
+    book.pass_time(0.1, links=(BIZ,))
+    return book
+
+
+def releasing(*, link_down: bool = True) -> Playbook:
+    """Return a backup that was asked for consent and has let go of its copy; it saves its consent now."""
+    book = paired(B)
+    if link_down:
+        book.pass_time(4.0, links=(BIZ,))
+    links = (BIZ,) if link_down else ()
+    assert acts(book.peer_says(links=links, wants=4)) == [c.DisconnectDisk(WEB)]
+    book.done(c.DisconnectDisk(WEB))
+    book.expect(e.DiskChanged(WEB, LEFT), c.ReadGeneration(WEB))
+    book.done(c.ReadGeneration(WEB), c.OutdateDisk(WEB), detail=" ".join(GENERATIONS))
+    book.done(c.OutdateDisk(WEB))
+    return book
+
+
+def test_consent_is_durable_before_anything_else() -> None:
+    """A backup consents when its copy is let go of; its record is the consent, and only then it restarts for a cure."""
+    book = releasing()
+    given = served(B, CONSENT)
+    book.expect(e.DiskChanged(WEB, OUTDATED), c.SaveRecord(given))
+    assert "ResetNode" not in names(book.pass_time(1.0, links=(BIZ,)))
+    book.done(c.SaveRecord(given))
+    assert "ResetNode" not in names(book.pass_time(1.0, links=(BIZ,))), "the owner has not taken the right yet"
+    commands = book.peer_says(links=(BIZ,), record=replace(CONSENT, boot="x"), wants=0)
+    assert acts(commands) == [c.SaveRecord(replace(given, cure=4))]
+    commands = book.hears(ended(c.SaveRecord(given)))
+    assert "ResetNode" in names(commands)
+    assert "resets_itself" in alerts(commands)
+
+
+def test_backup_restarts_once_only() -> None:
+    """A backup that was restarted for a cure already consents, but does not restart again."""
+    book = releasing()
+    book.engine.sight.durable.record = replace(book.engine.record, cure=2)
+    book.expect(e.DiskChanged(WEB, OUTDATED), c.SaveRecord(served(B, replace(CONSENT, cure=2))))
+    book.hears(ended(c.SaveRecord(Record())))
+    assert "ResetNode" not in names(book.peer_says(links=(BIZ,), record=CONSENT, wants=0))
+    assert "ResetNode" not in names(book.pass_time(30.0, links=(BIZ,)))
+
+
+def test_consent_over_a_good_link_needs_no_restart() -> None:
+    """A backup whose private link is up consents and stays: there is nothing to cure."""
+    book = releasing(link_down=False)
+    book.expect(e.DiskChanged(WEB, OUTDATED), c.SaveRecord(served(B, CONSENT)))
+
+
+def test_failed_cure_is_told_after_the_restart() -> None:
+    """The alert that the link is dead in spite of the restart comes after the restart, not with the consent."""
+    book = cut_off()
+    book.pass_time(4.0, links=(BIZ,))
+    consent = replace(CONSENT, cure=4)
+    commands = book.peer_says(links=(BIZ,), record=consent)
+    commands += book.hears(ended(c.SaveRecord(Record())))
+    commands += book.pass_time(0.5, links=(BIZ,))
+    assert "backup_down" not in alerts(commands)
+    book.pass_time(10.0)
+    commands = book.peer_says(links=(BIZ,), pair=PairState.STARTING, machine="b-machine-2", boot="b-boot-2")
+    commands += book.peer_says(links=(BIZ,), pair=PairState.PAIRED)
+    assert "backup_down" not in alerts(commands), "the link may come up a moment after its nodes"
+    assert "backup_down" in alerts(book.pass_time(11.0, links=(BIZ,)))

@@ -1,0 +1,54 @@
+"""A draft gathers what one turn decides; an alert carries the state of its moment, and is not repeated."""
+
+from __future__ import annotations
+
+from avance.core import alerts
+from avance.core import commands as c
+from avance.core.decision import Decision, Draft
+from avance.core.model import PairState
+from tests.playbook import WEB
+
+
+def draft(told: set[str] | None = None) -> Draft:
+    """Return the draft of a turn in epoch 3."""
+    return Draft(3, PairState.WAITING, set() if told is None else told)
+
+
+def test_a_draft_becomes_a_decision() -> None:
+    """Commands, reasons and milestones keep their order; the start of a VM is a milestone by itself."""
+    made = draft()
+    made.say("first", milestone="paired")
+    made.command(c.StartDomain(WEB))
+    assert not made.quiet
+    assert made.decision() == Decision((c.StartDomain(WEB),), ("first",), ("paired", "vm_start_commanded"))
+
+
+def test_an_alert_carries_the_epoch_and_the_pair_of_its_moment() -> None:
+    """What is told before a change still carries the state before it."""
+    made, alert = draft(), alerts.protected()
+    made.alert(alert)
+    made.saved(4)
+    made.enter(PairState.ALONE, "epoch 4 is durable")
+    made.alert(alert)
+    assert made.commands == [c.SendAlert(alert, 3, PairState.WAITING), c.SendAlert(alert, 4, PairState.ALONE)]
+    assert made.reasons == ["WAITING -> ALONE: epoch 4 is durable"]
+
+
+def test_an_alert_is_told_once_until_its_matter_is_in_order() -> None:
+    """The memory outlives the draft: a later turn does not repeat the alert either."""
+    told: set[str] = set()
+    draft(told).once("store_failed", alerts.store_failed("no space"))
+    later = draft(told)
+    later.once("store_failed", alerts.store_failed("no space"))
+    assert later.quiet
+    later.in_order("store_failed", "never told")
+    later.once("store_failed", alerts.store_failed("no space"))
+    assert len(later.commands) == 1
+
+
+def test_a_reset_says_why() -> None:
+    """The reason stands in the journal, in the alert and in the command."""
+    made = draft()
+    made.reset("this node is fenced")
+    assert made.reasons == ["this node is fenced"]
+    assert made.commands[-1] == c.ResetNode("this node is fenced")

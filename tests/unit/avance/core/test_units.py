@@ -1,0 +1,77 @@
+"""All VMs of a node: what is told of them, what is forgotten with a broken stream, who is protected."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from avance.core import events as e
+from avance.core.model import DiskRole, DiskState, Record, VmState
+from tests.playbook import (
+    WEB,
+    A,
+    B,
+    in_sync,
+    paired,
+    peer_gone,
+)
+
+P, S = DiskRole.PRIMARY, DiskRole.SECONDARY
+
+
+def test_resynchronisation_is_told_once() -> None:
+    """The start of a resync is a milestone; its progress is none."""
+    book = paired(A)
+    syncing = replace(in_sync(P), peer_disk=DiskState.INCONSISTENT, replication="SyncSource", out_of_sync_kib=100)
+    book.hears(e.DiskChanged(WEB, syncing))
+    book.hears(e.DiskChanged(WEB, replace(syncing, out_of_sync_kib=50)))
+    assert book.milestones.count("resync_started") == 1
+
+
+def test_broken_stream_makes_the_disks_unknown() -> None:
+    """After a break of DRBD's stream nothing is known of the disks, and the node knows that."""
+    book = paired(A)
+    book.hears(e.DiskStreamReset())
+    assert not book.engine.sight.known
+    book.hears(e.DiskChanged(WEB, in_sync(P)))
+    assert book.engine.sight.known
+
+
+def test_vm_is_added_once() -> None:
+    """A VM that is protected already cannot be added again."""
+    book = paired(A)
+    with pytest.raises(AssertionError, match="protected already"):
+        book.hears(e.VmAdded(book.engine.units[WEB].spec, "hash"))
+
+
+def test_protection_needs_everything() -> None:
+    """Protected means: paired, both records agree on good copies, every disk in sync, every VM running."""
+    assert paired(A).engine.protected
+    assert paired(B).engine.protected
+    broken: list[e.Event | Record | float] = [
+        e.DiskChanged(WEB, peer_gone(P)),
+        e.DiskChanged(WEB, replace(in_sync(P), out_of_sync_kib=4)),
+        e.DomainChanged(WEB, running=False),
+        Record(3, A, peer_outdated=True),
+        6.0,
+    ]
+    for what in broken:
+        book = paired(A)
+        if isinstance(what, Record):
+            book.peer_says(record=what)
+        elif isinstance(what, float):
+            book.pass_time(what)
+        else:
+            book.hears(what)
+        assert not book.engine.protected, what
+        assert "no longer protected" in book.reasons
+
+
+def test_backup_calls_it_protected_only_when_the_peer_runs_the_vm() -> None:
+    """The backup believes the owner's word about the VM."""
+    book = paired(B)
+    for word in (VmState.STARTING, VmState.RUNNING):
+        book.peer_says(vms={WEB: word})
+        assert book.engine.protected is (word is VmState.RUNNING)
+    assert book.milestones[-1] == "protected"
