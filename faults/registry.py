@@ -1,53 +1,26 @@
 """All faults by name: what each does, which parameters a file can give it, and how one is made.
 
-A family is added by one line in `FAMILIES`. Nothing is changed anywhere by a look-up: what does not exist is refused
-with a sentence that names what does.
+They are found: every module below `faults/kinds` that has `FAULTS` adds what it names there. Nothing is changed
+anywhere by a look-up: what does not exist is refused with a sentence that names what does.
 """
 
 from __future__ import annotations
 
+import importlib
 import inspect
+import pkgutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import cache
 from random import Random
 from typing import Any
 
-from faults.fault import Fault
-from faults.kinds import clock, disk, guest, load, witness
-from faults.kinds.hardware import bmc, sensors
-from faults.kinds.link import cut
-from faults.kinds.node import hypervisor, late, power, whole
-from faults.kinds.process import stopped
+import faults.kinds
+from faults.fault import Aim, Fault, Trait
 from faults.parameters import Parameter, converted, nearest, parameters_of
 from testbed import pace
 from testbed.errors import UsageError
 
-FAMILIES: tuple[tuple[Callable[..., Any], ...], ...] = (
-    cut.FAULTS,
-    disk.FAULTS,
-    power.FAULTS,
-    whole.FAULTS,
-    hypervisor.FAULTS,
-    late.FAULTS,
-    stopped.FAULTS,
-    guest.FAULTS,
-    clock.FAULTS,
-    sensors.FAULTS,
-    bmc.FAULTS,
-    load.FAULTS,
-    witness.FAULTS,
-)
-# What a target is, by family; a family that is not named here breaks a node.
-TARGETS = {
-    "link": "port (a.priv0, primary.biz0)",
-    "process": "node/process (a/daemon, primary/guest)",
-    "guest": "VM (web)",
-    "load": "node (a, primary) or host",
-    "witness": "witness (w1)",
-}
-NODE_TARGET = "node (a, primary)"
-PAIR_TARGET = "pair (a+b)"
 # Jumps of a clock are no durations; limits of waits are scaled by the waits themselves.
 UNDILATED = frozenset({"by_s", "apart_s", "timeout_s", "patience_s"})
 SEED_BITS = 31
@@ -63,17 +36,13 @@ class FaultKind:
     parameters: tuple[Parameter, ...]
     needs: tuple[str, ...]
     make: Callable[..., Fault]
-    breaks_both: bool = False
+    aim: Aim = Aim.NODE
+    traits: frozenset[Trait] = frozenset()
 
     @property
     def family(self) -> str:
         """The first word of its name."""
         return self.name.partition(".")[0]
-
-    @property
-    def target(self) -> str:
-        """What its target is, with examples."""
-        return PAIR_TARGET if self.breaks_both else TARGETS.get(self.family, NODE_TARGET)
 
     @property
     def takes_seed(self) -> bool:
@@ -83,9 +52,10 @@ class FaultKind:
 
 @cache
 def kinds() -> Mapping[str, FaultKind]:
-    """Return every fault by its name, in order of the families."""
+    """Return every fault by its name, in the order of the modules below `faults/kinds`."""
     found: dict[str, FaultKind] = {}
-    for make in (make for family in FAMILIES for make in family):
+    modules = pkgutil.walk_packages(faults.kinds.__path__, f"{faults.kinds.__name__}.")
+    for make in (make for module in modules for make in getattr(importlib.import_module(module.name), "FAULTS", ())):
         kind = kind_of(make)
         assert kind.name not in found, f"two faults are called {kind.name}"
         found[kind.name] = kind
@@ -101,9 +71,9 @@ def kind_of(make: Callable[..., Any]) -> FaultKind:
         for item in parameters_of(make, without=("target",))
     )
     needs = tuple(getattr(make, "needs", ()))
-    target = inspect.signature(make).parameters["target"].default
-    breaks_both = "both" in name or (isinstance(target, str) and "+" in target)
-    return FaultKind(name, _first_sentence(make), parameters, needs, make, breaks_both)
+    aim: Aim = getattr(make, "aim", Aim.NODE)
+    traits: frozenset[Trait] = getattr(make, "traits", frozenset())
+    return FaultKind(name, _first_sentence(make), parameters, needs, make, aim, traits)
 
 
 def find(name: str) -> FaultKind:

@@ -1,9 +1,11 @@
-"""Targets of faults as text: what each family can break on the bed, and nodes in place of roles; pure."""
+"""Targets of faults as text: what each kind of fault can be aimed at on the bed, and nodes in place of roles; pure."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import assert_never
 
+from faults.fault import Aim
 from faults.registry import FaultKind
 from testbed.errors import UsageError
 from testbed.site import NODES, SEGMENTS, VM_NAME, WITNESSES
@@ -19,27 +21,29 @@ def check_target(target: object, kind: FaultKind) -> None:
     known = possible_targets(kind)
     if target not in known:
         listed = ", ".join(known)
-        raise UsageError(f"{kind.name} breaks a {kind.target}; there is no {target!r}; possible are {listed}.")
+        raise UsageError(f"{kind.name} breaks a {kind.aim}; there is no {target!r}; possible are {listed}.")
 
 
 def possible_targets(kind: FaultKind) -> tuple[str, ...]:
     """Return what a fault can be aimed at, on the bed."""
     nodes = (*ROLES, *NODES)
-    if kind.breaks_both:
-        return tuple(BOTH.join(pair) for names in (ROLES, NODES) for pair in (names, names[::-1]))
-    match kind.family:
-        case "link":
+    match kind.aim:
+        case Aim.NODE:
+            return nodes
+        case Aim.PAIR:
+            return tuple(BOTH.join(pair) for names in (ROLES, NODES) for pair in (names, names[::-1]))
+        case Aim.PORT:
             links = [f"{node}.{link}" for node in ROLES for link in SEGMENTS]
             return (*links, *(port for ports in SEGMENTS.values() for port in ports))
-        case "process":
+        case Aim.PROCESS:
             return tuple(f"{node}/{inner}" for node in nodes for inner in INNER)
-        case "guest":
+        case Aim.VM:
             return (VM_NAME,)
-        case "load":
-            return (*nodes, HOST)
-        case "witness":
+        case Aim.WITNESS:
             return WITNESSES
-    return nodes
+        case Aim.HOST:
+            return (HOST,)
+    assert_never(kind.aim)
 
 
 def nodes_of(target: str) -> frozenset[str]:

@@ -1,10 +1,14 @@
-"""The milestones that the product publishes in its journal, in words, and how one is read from a record; pure."""
+"""The milestones of the product's journal in words for people, and how one is read from a record. Pure."""
 
 from __future__ import annotations
 
-from testbed.history import Record
+from collections.abc import Mapping
+from typing import cast
 
-MILESTONES = {
+from testbed.history import Record
+from testbed.vocabulary import Milestone
+
+MILESTONES: Mapping[Milestone, str] = {
     "daemon_started": "product started",
     "paired": "paired with its peer",
     "peer_lost": "peer lost (no heartbeat on any link)",
@@ -20,8 +24,13 @@ MILESTONES = {
 }
 
 
-def milestone_of(entry: Record) -> str | None:
-    """Return the milestone that a journal record published, if any."""
+def milestone_of(entry: Record) -> Milestone | None:
+    """Return the milestone that a journal record published, if any; also one that a newer product has added."""
     line = entry.fields.get("entry")
     value = line.get("milestone") if isinstance(line, dict) else None
-    return value if isinstance(value, str) else None
+    return cast("Milestone", value) if isinstance(value, str) else None
+
+
+def in_words(milestone: str) -> str:
+    """Return a milestone in words for people; one that a newer product has added is shown as it is."""
+    return next((text for name, text in MILESTONES.items() if name == milestone), milestone.replace("_", " "))

@@ -13,7 +13,10 @@ from avance.core.model import Copy, DiskRole, DiskState, DiskView, PeerView, Rec
 JUST_CREATED = "4"  # linux/drbd.h, UUID_JUST_CREATED: metadata that was never part of a pair
 _LOST = (DiskState.DISKLESS, DiskState.FAILED)
 _USABLE = (DiskState.UP_TO_DATE, DiskState.CONSISTENT)
+_THERE = (*_USABLE, DiskState.OUTDATED, DiskState.INCONSISTENT)
 _NONE = ("", "0")
+_NO_ANCESTOR = (*_NONE, JUST_CREATED)
+_ABSENT = Copy()
 
 
 def known(identifiers: tuple[str, ...]) -> tuple[str, ...]:
@@ -35,12 +38,15 @@ def is_lost(view: DiskView | None) -> bool:
 
 def newest(record: Record, vm: VmId) -> str:
     """Return the newest generation of a volume that a record knows; empty when it knows none."""
-    return next((known for name, known in record.generations if name == vm), "")
+    for name, known in record.generations:
+        if name == vm:
+            return known
+    return ""
 
 
 def is_ours(known: str, generations: tuple[str, ...]) -> bool:
     """The disk with these generations holds the data that is known as the newest, or what was made from it."""
-    return known in ("", *generations)
+    return not known or known in generations
 
 
 def descends(mine: tuple[str, ...], theirs: tuple[str, ...]) -> bool:
@@ -57,7 +63,7 @@ def holds(theirs: tuple[str, ...], mine: tuple[str, ...]) -> bool:
     generation is theirs or one of their ancestors, no writer did that with our disk: each write was mirrored, or went
     to their disk alone.
     """
-    return bool(mine) and mine[0] not in (*_NONE, JUST_CREATED) and mine[0] in theirs
+    return bool(mine) and mine[0] not in _NO_ANCESTOR and mine[0] in theirs
 
 
 def meets_by_bitmap(mine: tuple[str, ...], theirs: tuple[str, ...]) -> bool:
@@ -70,7 +76,7 @@ def meets_by_bitmap(mine: tuple[str, ...], theirs: tuple[str, ...]) -> bool:
 
 def peer_copy(peer: PeerView | None, vm: VmId) -> Copy:
     """Return what the peer says of its copy; a copy that it does not name counts as absent."""
-    return Copy() if peer is None else peer.copies.get(vm, Copy())
+    return _ABSENT if peer is None else peer.copies.get(vm, _ABSENT)
 
 
 def is_behind(record: Record, vm: VmId, generations: tuple[str, ...]) -> bool:
@@ -108,7 +114,7 @@ def peer_is_good(record: Record, peer: PeerView | None, vm: VmId) -> bool:
 
 def is_there(copy: Copy) -> bool:
     """DRBD has a local disk on that node, good or not; an unknown state counts as absent."""
-    return copy.disk in (*_USABLE, DiskState.OUTDATED, DiskState.INCONSISTENT)
+    return copy.disk in _THERE
 
 
 def peer_says_good(peer: PeerView | None, vm: VmId) -> bool:

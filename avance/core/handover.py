@@ -65,8 +65,6 @@ def _better_there(sight: Sight, now: float) -> str | None:
     agreed = peer.record.epoch == record.epoch and peer.record.owner == record.owner
     if not agreed or not sight.liveness.peer_alive(now):
         return None
-    if all(sight.is_good(vm) for vm in sight.units.by_name):
-        return None
     disks = sight.units.disks()
     unsettled = frozenset(name for name, disk in disks.items() if disk is not None and disk.replication in _SYNCING)
     mine = {name: sight.copy(name) for name in disks}
@@ -94,10 +92,13 @@ class Facts:
 
 def wanted(facts: Facts) -> str | None:
     """Say why the VMs belong to the peer, or None: it has a good copy that is missing here, and misses none itself."""
+    fit = {vm: copies.is_good(facts.record, vm, copy) for vm, copy in facts.copies.items()}
+    if all(fit.values()):
+        return None
     reason = None
     left = facts.record.peer_outdated or facts.peer.record.peer_outdated
     for vm, view in facts.disks.items():
-        mine = copies.is_good(facts.record, vm, facts.copies[vm])
+        mine = fit[vm]
         marked = copies.peer_copy(facts.peer, vm).disk is DiskState.OUTDATED
         good = copies.peer_is_good(facts.record, facts.peer, vm)
         theirs = _has_everything(facts, vm) if left or marked else good

@@ -217,8 +217,11 @@ class Liveness:
     @property
     def last_receipt_at(self) -> float | None:
         """When the peer was last heard on any link, or could have been; None means never in this run."""
-        receipts = [entry.receipt_at for entry in self._links.values() if entry.receipt_at is not None]
-        return max(receipts, default=None)
+        newest = None
+        for entry in self._links.values():
+            if entry.receipt_at is not None and (newest is None or entry.receipt_at > newest):
+                newest = entry.receipt_at
+        return newest
 
     def silent_from_s(self, now: float) -> float:
         """When the peer was last heard; before its first word, when this run began."""
@@ -258,8 +261,12 @@ class Liveness:
 
     def peer_alive(self, now: float) -> bool:
         """At least one link carries heartbeats in both directions."""
-        age_s = self.echo_age_s(now)
-        return self.lease_from_s is not None and age_s is not None and age_s < self.timers.link_down_s
+        if self.lease_from_s is None:
+            return False
+        for entry in self._links.values():
+            if entry.echo_at is not None and now - entry.echo_at < self.timers.link_down_s:
+                return True
+        return False
 
     def was_late(self, now: float) -> bool:
         """This node stood still until a moment ago. A peer that was there before may have spoken meanwhile."""

@@ -17,7 +17,9 @@ from avance.core.model import Copy, DiskRole, DiskState, DiskView, Outcome, Pair
 # A backup without a disk replicates nothing. If it connected all the same, its end would freeze the owner's I/O anew.
 _GONE = (DiskState.DISKLESS, DiskState.FAILED)
 _GOOD = (DiskState.UP_TO_DATE, DiskState.CONSISTENT)
-_HELD = (DiskState.INCONSISTENT, DiskState.OUTDATED, *_GOOD)
+_WHOLE = (*_GOOD, DiskState.OUTDATED)
+_HELD = (DiskState.INCONSISTENT, *_WHOLE)
+_UNREADABLE = (*_GONE, DiskState.ATTACHING, DiskState.NEGOTIATING)
 _RETRY_FACTOR_MAX = 16  # a broken VM is tried again at least every 16 retry times
 
 _BY_ASK: dict[table.Ask, type[c.ReadDomain | c.PromoteDisk | c.DemoteDisk | c.StartDomain | c.DestroyDomain]] = {
@@ -269,14 +271,14 @@ class VmUnit:
 
     def _meeting(self, disk: DiskView, around: Circumstances) -> c.VmCommand | None:
         """Connect; a copy that is behind meets its peer as the target of a resynchronisation, or not at all."""
-        if around.discard and around.peer_read and not around.related and disk.disk in (*_GOOD, DiskState.OUTDATED):
+        if around.discard and around.peer_read and not around.related and disk.disk in _WHOLE:
             return c.InvalidateDisk(self.spec.name)  # DRBD refuses to connect unrelated data
         if around.behind and not around.discard:
             if around.i_am_owner or not around.peer_read:
                 return None
             if not around.peer_good:
                 return None  # neither is known to be good: nothing is thrown away
-            if not around.target and disk.disk in (*_GOOD, DiskState.OUTDATED):
+            if not around.target and disk.disk in _WHOLE:
                 return c.InvalidateDisk(self.spec.name)
         return c.ConnectDisk(self.spec.name, discard=around.discard)
 
@@ -287,7 +289,7 @@ class VmUnit:
         peer asks for consent to go on with its own copy.
         """
         disk = self.disk
-        if disk is None or disk.disk in (*_GONE, DiskState.ATTACHING, DiskState.NEGOTIATING) or disk.suspended:
+        if disk is None or disk.disk in _UNREADABLE or disk.suspended:
             return None
         if disk.disk is DiskState.INCONSISTENT or disk.replication == "SyncTarget":
             return None  # while a copy is filled, DRBD gives it an identifier that says nothing

@@ -31,7 +31,8 @@ from testbed.bench import guest_disk, switch
 from testbed.errors import ImageError, TestbedError
 from testbed.figures.statistics import Value, summarise
 from testbed.figures.store import Run, Sample, Store, default_path, git_revision, run_of, samples_of
-from testbed.judge.result import Result, Verdict
+from testbed.judge.result import Result
+from testbed.judge.verdict import Verdict
 from testbed.process import run
 from testbed.progress import Progress
 from testbed.site import ROOT, SiteOptions

@@ -19,7 +19,6 @@ from random import Random
 from types import SimpleNamespace
 from typing import cast
 
-from faults.fault import FaultVerdict
 from faults.run.director import Act, Director, build
 from faults.schedule.schedule import Schedule
 from faults.schedule.step import Step
@@ -50,11 +49,10 @@ class Injections:
 
 def lateness(act: Act) -> float | None:
     """Seconds from the time at which a step was due to the fault, or None when it was not proven to be there."""
-    proof = act.proof
-    if proof is None or proof.verdict is not FaultVerdict.CONFIRMED or proof.injected_at_s is None:
+    if act.proof is None or act.proof.injected_at_s is None:  # only a confirmed fault has a time
         return None
     assert act.due_s is not None, "what was injected was due"
-    return proof.injected_at_s - act.due_s
+    return act.proof.injected_at_s - act.due_s
 
 
 async def measure(cuts: int = CUTS) -> Injections:

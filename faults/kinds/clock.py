@@ -15,7 +15,7 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import ClassVar
 
-from faults.fault import FaultVerdict, Proof
+from faults.fault import Aim, Proof
 from faults.kinds.evidence.inside import boot_id, check_node, check_number, program
 from testbed.bed import Bed
 from testbed.errors import TestbedError, UsageError
@@ -101,13 +101,12 @@ def judge_jump(before: Reading, now: Reading, by_s: float) -> bool:
     return wrong_s <= (1 - JUMP_SEEN_SHARE) * abs(by_s) + before.error_s + now.error_s
 
 
-def judge_drift(before_ppm: float, during_ppm: float, error_ppm: float, wanted_ppm: float) -> FaultVerdict:
-    """Say whether the pace changed as asked; inconclusive when the measurement is too coarse for it."""
+def judge_drift(before_ppm: float, during_ppm: float, error_ppm: float, wanted_ppm: float) -> bool | None:
+    """Say whether the pace changed as asked; None when the measurement is too coarse for it."""
     if error_ppm > SEEN_AT_LEAST * abs(wanted_ppm):
-        return FaultVerdict.INCONCLUSIVE
+        return None
     changed = (during_ppm - before_ppm) * (1 if wanted_ppm > 0 else -1)
-    near = SEEN_AT_LEAST * abs(wanted_ppm) <= changed <= abs(wanted_ppm) / SEEN_AT_LEAST
-    return FaultVerdict.CONFIRMED if near else FaultVerdict.MISMATCH
+    return SEEN_AT_LEAST * abs(wanted_ppm) <= changed <= abs(wanted_ppm) / SEEN_AT_LEAST
 
 
 @dataclass
@@ -189,14 +188,11 @@ class ClockJump(ClockFault):
 
     async def confirm(self, bed: Bed) -> Proof:
         """Confirmed when the agent tells another time than before, by about as much as asked."""
-        assert self.clocks, "prepare comes first"
         before, now = self.clocks[self.target].before, await read_clock(bed, self.target)
         told_s = datetime.now(UTC).timestamp() + now.offset_s
         evidence = {"before": before.shown(), "now": now.shown(), "node_says": told_s}
         seen = 0 < told_s < 365 * DAY_S if self.to_1970 else judge_jump(before, now, self.by_s)
-        if not seen:
-            return Proof(FaultVerdict.MISMATCH, None, evidence)
-        return Proof(FaultVerdict.CONFIRMED, self.injected_at_s, evidence)
+        return Proof.of(seen, self.injected_at_s, evidence)
 
 
 class ClockDrift(ClockFault):
@@ -212,7 +208,7 @@ class ClockDrift(ClockFault):
             raise UsageError(f"ppm is {ppm!r}; the clock is steered in steps of {PPM_PER_TICK_US}.")
         self.ppm = ppm
         self.window_s = window_s
-        self._tick_before: int | None = None
+        self._tick_before: int
         self._pace_before = 0.0
         self._ppm_before = 0.0
 
@@ -227,7 +223,6 @@ class ClockDrift(ClockFault):
 
     async def order(self, bed: Bed) -> None:
         """Change the length of the kernel's tick."""
-        assert self._tick_before is not None, "prepare comes first"
         await program(bed, self.target, _TICK, str(self._tick_before + round(self.ppm / PPM_PER_TICK_US)))
 
     async def confirm(self, bed: Bed) -> Proof:
@@ -242,14 +237,10 @@ class ClockDrift(ClockFault):
             "error_at_most_ppm": round(error_ppm),
             "against_the_bare_counter_ppm": {"before": round(self._pace_before), "during": round(pace)},
         }
-        verdict = judge_drift(self._ppm_before, during_ppm, error_ppm, self.ppm)
-        confirmed = verdict is FaultVerdict.CONFIRMED
-        return Proof(verdict, self.injected_at_s if confirmed else None, evidence)
+        return Proof.of(judge_drift(self._ppm_before, during_ppm, error_ppm, self.ppm), self.injected_at_s, evidence)
 
     async def undo(self, bed: Bed, node: str) -> None:
         """Give the tick its length back, and see that the kernel has it."""
-        if self._tick_before is None:
-            return
         await program(bed, node, _TICK, str(self._tick_before))
         tick = int(await program(bed, node, _TICK))
         if tick != self._tick_before:
@@ -260,6 +251,7 @@ class ClockApart(ClockFault):
     """The wall clocks of both nodes lie apart: one jumps forward and the other one back, by the same time."""
 
     name = "clock.apart"
+    aim: ClassVar[Aim] = Aim.PAIR
 
     def __init__(self, target: str = "a+b", *, apart_s: float = 600.0) -> None:
         super().__init__(target)
@@ -279,7 +271,6 @@ class ClockApart(ClockFault):
 
     async def confirm(self, bed: Bed) -> Proof:
         """Confirmed when both agents tell of it, each in its own direction."""
-        assert self.clocks, "prepare comes first"
         now = {node: await read_clock(bed, node) for node in self.nodes}
         first, second = self.nodes
         evidence: dict[str, object] = {
@@ -287,9 +278,8 @@ class ClockApart(ClockFault):
             "now": {node: reading.shown() for node, reading in now.items()},
             "apart_s": round(now[first].offset_s - now[second].offset_s, 3),
         }
-        if not all(judge_jump(self.clocks[node].before, now[node], by_s) for node, by_s in self._shares().items()):
-            return Proof(FaultVerdict.MISMATCH, None, evidence)
-        return Proof(FaultVerdict.CONFIRMED, self.injected_at_s, evidence)
+        seen = all(judge_jump(self.clocks[node].before, now[node], by_s) for node, by_s in self._shares().items())
+        return Proof.of(seen, self.injected_at_s, evidence)
 
 
 FAULTS = (ClockJump, ClockDrift, ClockApart)

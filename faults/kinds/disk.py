@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
-from faults.fault import FaultVerdict, Proof
+from faults.fault import Proof, Trait
 from testbed import pace
 from testbed.bed import Bed
 from testbed.disk.server import DiskIoError, NbdClient, NbdDisk
@@ -128,7 +128,6 @@ class DiskFault:
 
     async def confirm(self, bed: Bed) -> Proof:
         """Confirmed when a disk that was healthy before now does what the fault says."""
-        assert self._read_before, "prepare comes first"
         disk = disk_of(bed, self.target, self.disk)
         evidence: dict[str, object] = {"read_before": self._read_before}
         seen = await self.see(disk, evidence)
@@ -140,11 +139,7 @@ class DiskFault:
         }
         evidence["machine_before"] = self._machine_before
         evidence["machine_after"] = await machine_failures(bed, self.target, self.disk)
-        if self._read_before != "ok" or seen is None:
-            return Proof(FaultVerdict.INCONCLUSIVE, None, evidence)
-        if not seen:
-            return Proof(FaultVerdict.MISMATCH, None, evidence)
-        return Proof(FaultVerdict.CONFIRMED, self._injected_at_s, evidence)
+        return Proof.of(seen if self._read_before == "ok" else None, self._injected_at_s, evidence)
 
     async def heal(self, bed: Bed) -> None:
         """Take the order back and verify it by a successful read; raises WaitTimeout when the disk stays broken."""
@@ -253,6 +248,7 @@ class DiskHang(DiskFault):
     """The disk hangs: it takes requests and answers none, and goes on where it was when it is healed."""
 
     name = "disk.hang"
+    traits: ClassVar[frozenset[Trait]] = frozenset({Trait.HANGS_DISK})
 
     async def start(self, disk: NbdDisk) -> None:
         """Hold it; the answer says that no request is at work any more."""

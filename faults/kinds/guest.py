@@ -14,7 +14,7 @@ import time
 from abc import abstractmethod
 from typing import ClassVar
 
-from faults.fault import FaultVerdict, Proof
+from faults.fault import Aim, Proof
 from testbed import pace, site
 from testbed.bed import Bed
 from testbed.client.ledger import Datagram
@@ -73,11 +73,12 @@ class GuestFault:
     """What the faults of a VM share: where it runs, which boot of it answers, and a heal that waits for service."""
 
     name: ClassVar[str]
+    aim: ClassVar[Aim] = Aim.VM
 
     def __init__(self, target: str) -> None:
         self.target = target
-        self._node = ""
-        self._domain: Domain | None = None
+        self._node: str
+        self._domain: Domain
         self._boot_before: str | None = None
         self._injected_at_s: float | None = None
 
@@ -151,7 +152,6 @@ class _End(GuestFault):
 
     async def inject(self, bed: Bed) -> None:
         """Give the order."""
-        assert self._domain is not None, "prepare comes first"
         await self.order(bed, self.word, self._node, self._domain)
         self._injected_at_s = time.monotonic()
 
@@ -175,29 +175,20 @@ class _End(GuestFault):
             return None
         return None if found is None else found[0]
 
-    async def _proof(self, bed: Bed, evidence: dict[str, object]) -> FaultVerdict:
-        """Judge one end of the domain that was found: its reason, and that its boot answers no more."""
-        assert self._domain is not None, "prepare comes first"
-        reason = await self.ended(bed, self._node, self._domain)
-        boot = await ping(bed)
-        evidence.update(
-            node=self._node, domain=self._domain.id, reason_seen_by_dom0=reason, reason_wanted=self.reason,
-            boot_before=self._boot_before, boot_now=boot,
-        )  # fmt: skip
-        if self._boot_before is None:
-            return FaultVerdict.INCONCLUSIVE
-        if reason is None and boot != self._boot_before:
-            return FaultVerdict.INCONCLUSIVE  # it is away, and nobody saw how it ended
-        is_there = reason == self.reason and boot != self._boot_before
-        return FaultVerdict.CONFIRMED if is_there else FaultVerdict.MISMATCH
-
     async def confirm(self, bed: Bed) -> Proof:
         """Confirmed when Xen gives the reason and the boot that answered before answers no more."""
-        evidence: dict[str, object] = {}
-        verdict = await self._proof(bed, evidence)
-        return Proof(verdict, self._injected_at_s if verdict is FaultVerdict.CONFIRMED else None, evidence)
+        reason = await self.ended(bed, self._node, self._domain)
+        boot = await ping(bed)
+        evidence: dict[str, object] = {
+            "node": self._node, "domain": self._domain.id, "reason_seen_by_dom0": reason, "reason_wanted": self.reason,
+            "boot_before": self._boot_before, "boot_now": boot,
+        }  # fmt: skip
+        is_away = boot != self._boot_before
+        nobody_knows = self._boot_before is None or (reason is None and is_away)  # it is away: nobody saw how it ended
+        seen = None if nobody_knows else reason == self.reason and is_away
+        return Proof.of(seen, self._injected_at_s, evidence)
 
-    async def undo(self, bed: Bed) -> None:
+    async def remove_instruments(self, bed: Bed) -> None:
         """End the witnesses."""
         for name, node in bed.nodes.items():
             if node.is_on:
@@ -244,7 +235,6 @@ class GuestCrashLoop(GuestCrash):
             if number and not await self._served_again(bed):
                 self._stayed_down = True
                 return
-            assert self._domain is not None, "prepare comes first"
             self._boots.append(await ping(bed))
             await self.order(bed, self.word, self._node, self._domain)
             if self._injected_at_s is None:
@@ -272,10 +262,9 @@ class GuestCrashLoop(GuestCrash):
             "boots": self._boots, "stayed_down": self._stayed_down, "boot_now": await ping(bed),
         }  # fmt: skip
         if seen == 0 or seen < len(self._reasons):
-            return Proof(FaultVerdict.MISMATCH, None, evidence)
-        if self._boot_before is None or seen < LOOP_CRASHES_MIN:
-            return Proof(FaultVerdict.INCONCLUSIVE, None, evidence)  # it stayed down: nobody can say that it loops
-        return Proof(FaultVerdict.CONFIRMED, self._injected_at_s, evidence)
+            return Proof.of(False, None, evidence)
+        loops = None if self._boot_before is None or seen < LOOP_CRASHES_MIN else True  # it stayed down: nobody knows
+        return Proof.of(loops, self._injected_at_s, evidence)
 
 
 class GuestHang(GuestFault):
@@ -294,7 +283,6 @@ class GuestHang(GuestFault):
 
     async def inject(self, bed: Bed) -> None:
         """Give the order."""
-        assert self._domain is not None, "prepare comes first"
         await self.order(bed, "hang", self._node, self._domain)
         self._injected_at_s = time.monotonic()
 
@@ -307,7 +295,7 @@ class GuestHang(GuestFault):
 
     async def _same(self, bed: Bed) -> Domain | None:
         found = domains.runners(await domains.where_runs(bed.nodes, self.target)).get(self._node)
-        return found if found is not None and self._domain is not None and found.id == self._domain.id else None
+        return found if found is not None and found.id == self._domain.id else None
 
     async def confirm(self, bed: Bed) -> Proof:
         """Confirmed when the domain runs on, computes as it did not before, and answers no more."""
@@ -317,17 +305,14 @@ class GuestHang(GuestFault):
             "boot_before": self._boot_before, "boot_now": boot,
         }  # fmt: skip
         before = self._load_before
-        if self._boot_before is None or before is None or before >= SPINNING_MIN:
-            return Proof(FaultVerdict.INCONCLUSIVE, None, evidence)
-        if load is None:
-            return Proof(FaultVerdict.INCONCLUSIVE, None, evidence)  # the domain ended: nobody can say whether it hung
-        if boot is None and load >= SPINNING_MIN:
-            return Proof(FaultVerdict.CONFIRMED, self._injected_at_s, evidence)
-        return Proof(FaultVerdict.MISMATCH, None, evidence)
+        was_well = self._boot_before is not None and before is not None and before < SPINNING_MIN
+        if not was_well or load is None:  # without a load the domain ended: nobody can say whether it hung
+            return Proof.of(None, None, evidence)
+        return Proof.of(boot is None and load >= SPINNING_MIN, self._injected_at_s, evidence)
 
     async def undo(self, bed: Bed) -> None:
         """Destroy the domain that hangs, if it is still the same one and answers nothing; the product starts it."""
-        if self._injected_at_s is None or not bed.nodes[self._node].is_on or await ping(bed) is not None:
+        if not bed.nodes[self._node].is_on or await ping(bed) is not None:
             return
         if (domain := await self._same(bed)) is not None:
             await shell(bed, self._node, f"xl destroy {domain.id}", timeout_s=SERVED_TIMEOUT_S)
@@ -352,11 +337,8 @@ class GuestRefusesToDie(GuestFault):
             "node": self._node, "order_to_end": "no answer" if timed_out else f"code {done.returncode}",
             "boot_before": self._boot_before, "boot_now": boot,
         }  # fmt: skip
-        if self._boot_before is None:
-            return Proof(FaultVerdict.INCONCLUSIVE, None, evidence)
-        if timed_out and boot == self._boot_before:
-            return Proof(FaultVerdict.CONFIRMED, self._injected_at_s, evidence)
-        return Proof(FaultVerdict.MISMATCH, None, evidence)
+        seen = None if self._boot_before is None else timed_out and boot == self._boot_before
+        return Proof.of(seen, self._injected_at_s, evidence)
 
     async def undo(self, bed: Bed) -> None:
         """Let the store go on; a node that is starting is waited for."""
@@ -366,11 +348,10 @@ class GuestRefusesToDie(GuestFault):
                 await shell(bed, self._node, "kill -CONT $(pidof xenstored)")
             return True
 
-        if self._node:
-            await wait_until(
-                goes_on, what=f"xenstored of node {self._node} to go on", timeout_s=SERVED_TIMEOUT_S, poll_s=POLL_S,
-                tolerate=(TestbedError,),
-            )  # fmt: skip
+        await wait_until(
+            goes_on, what=f"xenstored of node {self._node} to go on", timeout_s=SERVED_TIMEOUT_S, poll_s=POLL_S,
+            tolerate=(TestbedError,),
+        )  # fmt: skip
 
 
 FAULTS = (GuestCrash, GuestHang, GuestCrashLoop, GuestShutdown, GuestRefusesToDie)

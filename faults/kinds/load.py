@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
-from faults.fault import FaultVerdict, Proof
+from faults.fault import Aim, Proof
 from faults.kinds.evidence.inside import (
     check_node,
     check_number,
@@ -171,7 +171,7 @@ class NodeLoad:
         check_number("limit_s", limit_s, 5, 86400)
         self.target = target
         self.limit_s = limit_s
-        self._before: Activity | None = None
+        self._before: Activity
         self._injected_at_s: float | None = None
 
     def argv(self) -> list[str]:
@@ -194,27 +194,21 @@ class NodeLoad:
 
     async def confirm(self, bed: Bed) -> Proof:
         """Watch again, until it shows, at most for a while; a load builds up."""
-        assert self._before is not None, "prepare comes first"
         shown: list[Activity] = []
 
         async def seen() -> bool:
             shown.append(await watch(bed, self.target, self.window_s))
-            assert self._before is not None
             return self.judge(self._before, shown[-1]) is not False or not await lasting(bed, self.target, self.name)
 
         with suppress(WaitTimeout):  # the last window is judged below
             await wait_until(seen, what=f"{self.name} on node {self.target} to show", timeout_s=SETTLE_TIMEOUT_S)
-        verdict = self.judge(self._before, shown[-1]) if shown else None
+        seen_last = self.judge(self._before, shown[-1]) if shown else None
         evidence = {
             "before": self._before.shown(),
             "during": shown[-1].shown() if shown else None,
             "processes": await lasting(bed, self.target, self.name),
         }
-        if verdict is None:
-            return Proof(FaultVerdict.INCONCLUSIVE, None, evidence)
-        if not verdict:
-            return Proof(FaultVerdict.MISMATCH, None, evidence)
-        return Proof(FaultVerdict.CONFIRMED, self._injected_at_s, evidence)
+        return Proof.of(seen_last, self._injected_at_s, evidence)
 
     async def heal(self, bed: Bed) -> None:
         """End every process of it; raises WaitTimeout when one stays. A node that is off has none."""
@@ -271,7 +265,7 @@ class LoadMemory(NodeLoad):
 
     async def tidy(self, bed: Bed) -> None:
         """Most of what was there before must be there again."""
-        wanted_mib = 0.0 if self._before is None else self._before.available_mib * 0.75
+        wanted_mib = self._before.available_mib * 0.75
 
         async def freed() -> bool:
             text = await read_text(bed, self.target, "/proc/meminfo")
@@ -370,6 +364,7 @@ class LoadHost:
     """Other programs compute on the host, and take a quarter of it or more."""
 
     name: ClassVar[str] = "load.host"
+    aim: ClassVar[Aim] = Aim.HOST
     window_s = WINDOW_S
 
     def __init__(self, target: str = HOST, *, processes: int = 0, niceness: int = 0) -> None:
@@ -382,7 +377,7 @@ class LoadHost:
         self.target = target
         self.processes = processes or 3 * (os.cpu_count() or 1)
         self.niceness = niceness
-        self._before: HostActivity | None = None
+        self._before: HostActivity
         self._injected_at_s: float | None = None
         self._stack = AsyncExitStack()
         self._hogs: list[Child] = []
@@ -406,7 +401,6 @@ class LoadHost:
 
         Whether the nodes wait for a processor is evidence and no condition: an idle node asks for little, and gets it.
         """
-        assert self._before is not None, "prepare comes first"
         during = await watch_host(bed, [hog.pid for hog in self._hogs], self.window_s)
         alive = sum(hog.alive for hog in self._hogs)
         evidence = {
@@ -415,9 +409,8 @@ class LoadHost:
             "processes": alive,
             "niceness": self.niceness,
         }
-        if alive < self.processes or during.taken_share < HOST_SHARE:
-            return Proof(FaultVerdict.MISMATCH, None, evidence)
-        return Proof(FaultVerdict.CONFIRMED, self._injected_at_s, evidence)
+        seen = alive == self.processes and during.taken_share >= HOST_SHARE
+        return Proof.of(seen, self._injected_at_s, evidence)
 
     async def heal(self, bed: Bed) -> None:  # noqa: ARG002 - part of the protocol
         """Kill and reap them; raises TestbedError when one is left."""

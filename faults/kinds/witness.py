@@ -1,4 +1,4 @@
-"""Faults of a witness: it stands still, or comes back without its storage. To cut its cable is a fault of its link.
+"""Faults of a witness: it stands still, dies, or loses its storage. To cut its cable is a fault of its link.
 
 The evidence is a datagram of the bed's own, asked from another port of the switch, and the process table. The question
 changes nothing at the witness. A fault must never ask a witness for a right.
@@ -7,10 +7,11 @@ changes nothing at the witness. A fault must never ask a witness for a right.
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import ClassVar
 
-from faults.fault import FaultVerdict, Proof
+from faults.fault import Aim, Proof
 from testbed.bed import Bed
 from testbed.errors import MachineError, UsageError
 from testbed.wait import wait_until
@@ -50,6 +51,7 @@ class WitnessFault:
     """What the faults of a witness share: what it says before, during and after."""
 
     name: ClassVar[str]
+    aim: ClassVar[Aim] = Aim.WITNESS
     needs: ClassVar[tuple[str, ...]] = ()
 
     def __init__(self, target: str) -> None:
@@ -77,15 +79,10 @@ class WitnessFault:
         what = f"an answer of witness {self.target}"
         return (await wait_until(answers, what=what, timeout_s=HEAL_TIMEOUT_S))[0]
 
-    def judge(self, evidence: dict[str, object], *, there: bool) -> Proof:
-        """Confirmed when the fault is there and the witness was well before."""
-        assert self._pid, "prepare comes first"
-        evidence["said_before"] = _told(self._before)
-        if self._before is None:
-            return Proof(FaultVerdict.INCONCLUSIVE, None, evidence)
-        if not there:
-            return Proof(FaultVerdict.MISMATCH, None, evidence)
-        return Proof(FaultVerdict.CONFIRMED, self._injected_at_s, evidence)
+    def judge(self, evidence: Mapping[str, object], *, there: bool) -> Proof:
+        """Confirmed when the fault is there; a witness that did not answer before proves nothing."""
+        evidence = {**evidence, "said_before": _told(self._before)}
+        return Proof.of(None if self._before is None else there, self._injected_at_s, evidence)
 
 
 class WitnessStop(WitnessFault):
@@ -112,6 +109,32 @@ class WitnessStop(WitnessFault):
         else:
             await witness.start()
         await self.await_answer(bed)
+
+
+class WitnessKill(WitnessFault):
+    """The process of a witness ends and stays away; what it has stored is kept, and it knows it when it comes back."""
+
+    name = "witness.kill"
+
+    async def inject(self, bed: Bed) -> None:
+        """Kill it."""
+        await witness_of(bed, self.target).kill()
+        self._injected_at_s = time.monotonic()
+
+    async def confirm(self, bed: Bed) -> Proof:
+        """Confirmed when it answered before and does not answer now, and its process is gone."""
+        now = await witness_of(bed, self.target).look(bed.client, timeout_s=LOOK_S)
+        state = process_state(self._pid)
+        return self.judge({"says_now": _told(now), "process_state": state}, there=now is None and state == "")
+
+    async def heal(self, bed: Bed) -> None:
+        """Start it; verified by an answer that knows at least the epoch of before."""
+        witness = witness_of(bed, self.target)
+        if not witness.alive:
+            await witness.start()
+        view = await self.await_answer(bed)
+        if self._before is not None and view.epoch < self._before.epoch:
+            raise MachineError(f"Witness {self.target} knew epoch {self._before.epoch}, and now only {view.epoch}.")
 
 
 class WitnessLostStorage(WitnessFault):
@@ -142,16 +165,17 @@ class WitnessLostStorage(WitnessFault):
         now = await witness_of(bed, self.target).look(bed.client, timeout_s=LOOK_S)
         evidence: dict[str, object] = {"said_first": _told(first), "says_now": _told(now), "old_process_gone": gone}
         if before is not None and before.epoch == 0:
-            return Proof(FaultVerdict.INCONCLUSIVE, None, evidence | {"said_before": _told(before)})
+            return Proof.of(None, None, evidence | {"said_before": _told(before)})
         fresh = first is not None and before is not None and first.life != before.life
         forgot = first is not None and first.epoch == 0 and not first.taught
         return self.judge(evidence, there=gone and fresh and forgot)
 
     async def heal(self, bed: Bed) -> None:
         """Nothing can be given back: the pair has to teach it; verified is that it answers."""
-        view = await self.await_answer(bed)
-        if self._before is not None and view.life == self._before.life:
-            raise MachineError(f"Witness {self.target} still lives the life that was to end.")
+        witness = witness_of(bed, self.target)
+        if not witness.alive:  # the injection was broken off after the kill
+            await witness.start()
+        await self.await_answer(bed)
 
 
-FAULTS = (WitnessStop, WitnessLostStorage)
+FAULTS = (WitnessStop, WitnessKill, WitnessLostStorage)

@@ -19,7 +19,8 @@ from testbed.bed.session import fix_dilation
 from testbed.errors import TestbedError
 from testbed.figures.statistics import Value, summarise
 from testbed.figures.store import Store, git_revision, run_of, samples_of
-from testbed.judge.result import Verdict
+from testbed.judge.result import SCHEMA
+from testbed.judge.verdict import Verdict
 from testbed.node import image
 from testbed.progress import Progress
 from testbed.site import ROOT
@@ -45,9 +46,9 @@ def wrongs(document: Document) -> list[str]:
     if document["dual_active"] != 0:
         found.append(f"two nodes active: {document['dual_active']}")
     for oracle in ("replicas_equal", "writes", "failovers"):
-        finding = findings.get(oracle, {"state": "not asked", "text": ""})
-        if finding["state"] != "holds":
-            found.append(f"{oracle} {finding['state']}: {finding['text']}")
+        finding = findings.get(oracle, {"verdict": "not asked", "text": ""})
+        if finding["verdict"] != Verdict.PASS:
+            found.append(f"{oracle} {finding['verdict']}: {finding['text']}")
     if document["verdict"] == Verdict.FAIL:
         found += [reason for reason in document["reasons"] if reason not in found]
     return found
@@ -60,12 +61,13 @@ def says_something(document: Document) -> bool:
 
 
 def kept(directory: Path, image_hash: str) -> Document | None:
-    """Return the result that an earlier call has left here, when it is of this image and said something."""
+    """Return the result that an earlier call has left here: of this schema and image, and one that said something."""
     try:
         document: Document = json.loads((directory / "result.json").read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return None
-    return document if document["versions"].get("image") == image_hash and says_something(document) else None
+    is_ours = document.get("schema") == SCHEMA and document["versions"].get("image") == image_hash
+    return document if is_ours and says_something(document) else None
 
 
 def report(documents: Sequence[Document]) -> str:

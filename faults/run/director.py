@@ -1,14 +1,13 @@
-"""The director: it arms each step of a schedule, injects it when it is due, has it proved, and takes it back.
+"""The director: it lets each step of a schedule live when it is due: prepared, injected, proved, and taken back.
 
 One task for each step; what one step waits for of another are moments (`injected`, `confirmed`, `healed`). A step that
-was not due in time is not injected and says so. Whatever happens, `heal_all` takes back every fault that may be there,
-in the reverse order of injection. This module must never judge the product: it only knows whether faults were real.
+was not due in time is not injected and says so. Whatever happens, `heal_all` ends every life that is not over, in the
+reverse order of injection. This module must never judge the product: it only knows whether faults were real.
 """
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import re
 import time
 from collections.abc import Sequence
@@ -17,12 +16,13 @@ from dataclasses import dataclass, field
 
 from faults import registry
 from faults.fault import Fault, FaultVerdict, Proof
+from faults.life import FaultFailed, Life, Stage
 from faults.schedule.schedule import Schedule
 from faults.schedule.step import Step
 from faults.schedule.trigger import RESYNC_KIND, Moment, Resync, Trigger, Watch, describe
 from testbed import pace
 from testbed.bed import Bed
-from testbed.errors import GuestCommandError, TestbedError, UsageError, WaitTimeout, first_error
+from testbed.errors import GuestCommandError, WaitTimeout, first_error
 from testbed.judge.result import FaultResult
 from testbed.wait import OwnedTask, wait_for_record
 
@@ -31,9 +31,9 @@ RESYNC_SHARE = re.compile(r"sync'ed:\s*([0-9.]+)%")  # the line of a resynchroni
 NOT_INJECTED = "not injected"
 
 
-@dataclass
+@dataclass(eq=False)
 class Act:
-    """One step on its way: its fault, its moments on the monotonic clock, and what came of it."""
+    """One step on its way: its fault and that one's life, its moments on the monotonic clock, and what came of it."""
 
     step: Step
     fault: Fault
@@ -42,7 +42,7 @@ class Act:
     late_s: float | None = None
     proof: Proof | None = None
     problem: str | None = None
-    is_armed: bool = False  # it may be there, so it has to be healed
+    life: Life = field(init=False)  # on the bed of its director, who sets it
     changed: asyncio.Event = field(default_factory=asyncio.Event)
 
     def reach(self, moment: Moment, at_s: float) -> None:
@@ -73,6 +73,8 @@ class Director:
         self.acts = tuple(acts)
         self._bed = bed
         self._order: list[Act] = []  # of injection
+        for act in self.acts:
+            act.life = Life(act.fault, bed, step=act.step.name)
 
     async def run(self) -> None:
         """Start the clock of the schedule and return when each step was proved, and healed if it has an end."""
@@ -88,20 +90,25 @@ class Director:
                 raise first_error(errors) from errors
 
     async def heal_all(self) -> list[str]:
-        """Take back every fault that may still be there, and return what could not be taken back."""
-        problems = []
-        for act in reversed(self._order):
-            if act.is_armed:
-                await self._heal(act)
-                if act.is_armed:
-                    problems.append(f"heal of {act.fault.name} on {act.fault.target}: {act.problem}")
+        """End every life that is not over, and return what could not be taken back."""
+        problems: list[str] = []
+
+        async def end(act: Act) -> None:
+            problem = await self._end(act)
+            problems.extend([problem] if problem else [])
+
+        waiting = [act for act in self.acts if act not in self._order]
+        async with AsyncExitStack() as stack:  # goes on with the others, also when one meets a mistake in the code
+            for act in (*waiting, *self._order):
+                stack.push_async_callback(end, act)
         return problems
 
     def results(self, zero_s: float) -> list[FaultResult]:
         """What became of each fault, in the order of the schedule; times count from `zero_s`."""
         found = []
         for act in self.acts:
-            verdict = NOT_INJECTED if act.proof is None else act.proof.verdict.value
+            unproven = FaultVerdict.INCONCLUSIVE.value if act.life.was_ordered else NOT_INJECTED
+            verdict = unproven if act.proof is None else act.proof.verdict.value
             at_s = None if act.proof is None or act.proof.injected_at_s is None else act.proof.injected_at_s - zero_s
             healed_s = act.moments.get(Moment.HEALED)
             found.append(
@@ -118,44 +125,45 @@ class Director:
     # ---------------------------------------------------------------- one step
 
     async def _perform(self, act: Act, began_s: float, mark: int) -> None:
-        bed, step, fault = self._bed, act.step, act.fault
+        """Let one step live; raises UsageError when it cannot be done there, as nobody could know before."""
+        step, life = act.step, act.life
         try:
             anchor_s, index = await self._anchor(step.when, began_s, mark)
-            await fault.prepare(bed)
+            await life.prepare()
             due_s = await self._due(step.when, anchor_s, index)
-        except UsageError:
-            raise  # it cannot be done there, as nobody could know before
-        except TestbedError as error:
-            act.problem = f"not armed: {error}"
-            with contextlib.suppress(TestbedError):
-                await fault.heal(bed)  # what it prepared to look with is taken away; the fault itself was never there
-            self._tell(act, "not_armed", reason=str(error))
-            act.changed.set()
+        except (FaultFailed, WaitTimeout) as error:
+            await self._not_armed(act, str(error))
             return
         act.due_s, act.late_s = due_s, max(0.0, time.monotonic() - due_s)
         await self._inject(act)
-        if step.until is not None:
+        if step.until is not None and life.may_be_there:
             await self._until(act, step.until, began_s, mark)
 
+    async def _not_armed(self, act: Act, reason: str) -> None:
+        act.problem = f"not armed: {reason}"
+        if act.life.stage is not Stage.OVER:
+            try:
+                await act.life.abandon(reason)
+            except FaultFailed as error:
+                act.problem += f" {error}"
+        act.changed.set()
+
     async def _inject(self, act: Act) -> None:
-        """Inject and prove; a fault that could not be ordered is inconclusive, and is healed all the same."""
-        bed, fault = self._bed, act.fault
-        bed.progress.say(f"inject {fault.name} on {fault.target}")
+        """Inject and prove; a fault that failed half-way is inconclusive, and its life has taken it back."""
+        bed, life = self._bed, act.life
+        bed.progress.say(f"inject {life}")
         self._order.append(act)
-        act.is_armed = True
-        self._tell(act, "injecting")
         try:
-            await fault.inject(bed)
+            await life.inject(late_s=round(act.late_s or 0.0, 4))
             act.reach(Moment.INJECTED, time.monotonic())
-            self._tell(act, "injected", late_s=round(act.late_s or 0.0, 4))
-            act.proof = await fault.confirm(bed)
-        except UsageError:
-            raise
-        except TestbedError as error:
+            await life.confirm()
+        except FaultFailed as error:
             act.problem = str(error)
-            act.proof = Proof(FaultVerdict.INCONCLUSIVE, None, {"error": str(error)})
-        self._tell(act, act.proof.verdict.value, evidence=act.proof.evidence)
-        bed.progress.say(f"{fault.name} on {fault.target} is {act.proof.verdict}")
+            self._note_end(act)
+        finally:
+            act.proof = life.proof
+        assert act.proof is not None, "what was injected has a proof, or none can be had"
+        bed.progress.say(f"{life} is {act.proof.verdict}")
         if act.proof.verdict is FaultVerdict.CONFIRMED:
             act.reach(Moment.CONFIRMED, time.monotonic())
 
@@ -165,24 +173,27 @@ class Director:
             await self._due(until, anchor_s, index)
         except WaitTimeout as error:
             act.problem = f"its end did not come in time, so it is healed now: {error}"
-        await self._heal(act)
+        await self._end(act)
 
-    async def _heal(self, act: Act) -> None:
-        async with self._bed.progress.step(f"heal {act.fault.name} on {act.fault.target}"):
-            try:
-                await act.fault.heal(self._bed)
-            except TestbedError as error:
-                act.problem = str(error)
-                self._tell(act, "not_healed", reason=str(error))
-                return
-        act.is_armed = False
-        act.reach(Moment.HEALED, time.monotonic())
-        self._tell(act, "healed")
+    async def _end(self, act: Act) -> str:
+        """End a life that is not over; returns why that failed, or the empty text."""
+        if act.life.stage is Stage.OVER:
+            return ""
+        try:
+            if act.life.was_ordered:
+                async with self._bed.progress.step(f"heal {act.life}"):
+                    await act.life.heal()
+            else:
+                await act.life.end()
+        except FaultFailed as error:
+            act.problem = str(error)
+            return act.problem
+        self._note_end(act)
+        return ""
 
-    def _tell(self, act: Act, kind: str, **more: object) -> None:
-        self._bed.history.record(
-            "fault", kind, name=act.fault.name, target=act.fault.target, step=act.step.name, **more
-        )
+    def _note_end(self, act: Act) -> None:
+        if act.life.was_ordered and not act.life.may_be_there:
+            act.reach(Moment.HEALED, time.monotonic())
 
     # ---------------------------------------------------------------- when
 

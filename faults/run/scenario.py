@@ -1,8 +1,8 @@
 """A run: a protected bed, a client under way, the faults of a schedule, and what became of it.
 
-It records; `testbed.judge.result` judges. A product that does not recover is a finding and no error: its missing phases
-stay None and the verdict says so. Whatever happens, every fault is taken back, and the run leaves its artefacts. Only
-a broken bed raises.
+It records; when everything is written, `faults.run.ending` has it judged. A product that does not recover is a finding
+and no error: its missing phases stay None and the verdict says so. Whatever happens, every fault is taken back, and the
+run leaves its artefacts. Only a broken bed raises.
 """
 
 from __future__ import annotations
@@ -11,9 +11,9 @@ import contextlib
 import datetime as dt
 import json
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -32,9 +32,11 @@ from testbed.errors import MachineError, UsageError, WaitTimeout
 from testbed.host.noise import HostSample, between
 from testbed.judge import host_gate
 from testbed.judge.phases import Recovery, stamp
-from testbed.judge.result import Expect, Result, judge, not_reached
+from testbed.judge.recorded import Recorded
+from testbed.judge.result import Expect, Result, not_reached
 from testbed.milestones import milestone_of
 from testbed.node import domains
+from testbed.vocabulary import Phase
 from testbed.wait import OwnedTask, wait_for_record, wait_until
 
 STEADY_S = Range(3.0, 5.0)  # load before the fault; the spread puts the fault at a random heartbeat phase
@@ -83,7 +85,7 @@ async def run(bed: Bed, plan: Plan) -> Result:
     bed.history.zero_at_s = began_s
     result = _new_result(bed, plan)
     try:
-        zero_s = await _act(bed, plan, result, began_s)
+        played = await _act(bed, plan, result, began_s)
     except UsageError:
         raise
     except ending.BROKEN as error:
@@ -91,8 +93,8 @@ async def run(bed: Bed, plan: Plan) -> Result:
         bed.progress.say(f"the run broke off: {result.broken}")
         bed.history.record("bed", "broke_off", reason=result.broken)
         injected = [fault.injected_at_s for fault in result.faults if fault.injected_at_s is not None]
-        zero_s = began_s + min(injected, default=0.0)
-        ending.broken_off(result, bed.history, began_s)
+        seen = ending.broken_off(result, bed.history, began_s)
+        played = _Played(began_s + min(injected, default=0.0), seen, list)
     result.host |= between(sample, HostSample.take())
     result.host |= {"memory_peak_mib": bed.peak_memory_mib(), "speed": bed.speed_fields(began_s)}
     with contextlib.suppress(*ending.BROKEN):  # a switch that has ended tells no more
@@ -100,22 +102,32 @@ async def run(bed: Bed, plan: Plan) -> Result:
         counters = {name: asdict(state) for name, state in (await bed.switch.ports()).items()}
         (plan.out / "switch.json").write_text(json.dumps(counters, indent=1), encoding="utf-8")
         result.files["switch_counters"] = "switch.json"
-    wanted = examine.ALERTS_OF_A_TAKEOVER if plan.schedule.expect is Expect.TAKEOVER else ()
-    result.verdict, result.reasons = judge(result, alerts_wanted=wanted)
-    if all(fault.injected_at_s is None for fault in result.faults) and not result.broken:
-        result.reasons.append("phases count from the command, because no fault itself is proven")
     result.files |= {
         "schedule": "schedule.jsonl",
         "ledger": "ledger.jsonl",
         "consoles": [f"console-{name}.log" for name in bed.nodes],
         "journals": [f"journal-{name}.jsonl" for name in bed.nodes],
     }
-    ending.write(result, bed.history, plan.out, zero_s)
+    ending.keep(result, bed.history, played.recorded, plan.out)
+    wanted = examine.ALERTS_OF_A_TAKEOVER if plan.schedule.expect is Expect.TAKEOVER else ()
+    ending.judge_all(result, plan.out, alerts_wanted=wanted, unmet=played.unmet)
+    if all(fault.injected_at_s is None for fault in result.faults) and not result.broken:
+        result.reasons.append("phases count from the command, because no fault itself is proven")
+    ending.write(result, bed.history, plan.out, played.zero_s)
     return result
 
 
-async def _act(bed: Bed, plan: Plan, result: Result, began_s: float) -> float:
-    """Play the schedule with a client under way and look at everything afterwards; returns the first injection."""
+@dataclass(frozen=True)
+class _Played:
+    """What a run leaves to be judged; `zero_s` is the first injection, `unmet` judges what the schedule demanded."""
+
+    zero_s: float
+    recorded: Recorded
+    unmet: Callable[[], list[str]]
+
+
+async def _act(bed: Bed, plan: Plan, result: Result, began_s: float) -> _Played:
+    """Play the schedule with a client under way, and look at everything afterwards."""
     (plan.out / "schedule.jsonl").write_text(schedule.dump(plan.schedule), encoding="utf-8")
     if plan.capture:
         await bed.switch.capture_start(plan.out / "wire.pcapng")
@@ -143,13 +155,13 @@ async def _act(bed: Bed, plan: Plan, result: Result, began_s: float) -> float:
             if result.outage_s is None and summary.outage is not None and summary.outage.ended_at_s is None:
                 result.limits_s["outage"] = round(summary.outage.at_least_s, 3)
         with plan.step("read back every acknowledged write, and compare both copies from outside"):
-            await examine.examine(bed, result, ledger, began_s, plan.schedule.overlap_max_s)
+            seen = await examine.look_back(bed, result, began_s, plan.schedule.overlap_max_s)
     await examine.call_home(bed, result, began_s)
-    await examine.demands(bed, result, fixed, acts, zero_s)
+    await examine.alerts_demanded(bed, fixed, zero_s)
     if plan.capture:
         await bed.switch.capture_stop()
         result.files["wire"] = "wire.pcapng"
-    return zero_s
+    return _Played(zero_s, seen, lambda: examine.unmet(bed, fixed, acts, zero_s))
 
 
 def _new_result(bed: Bed, plan: Plan) -> Result:
@@ -274,7 +286,7 @@ class _Run:
             self.bed.history.record("bed", "not_reached", reason=str(error))
             self.bed.progress.say(str(error))
 
-    def _stamps(self, since_s: float) -> dict[str, float]:
+    def _stamps(self, since_s: float) -> dict[Phase, float]:
         return stamp(self.bed.history, Recovery(self.recovery.old, self.recovery.new, since_s))
 
     def _stamp(self, zero_s: float) -> None:

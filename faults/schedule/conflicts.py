@@ -1,7 +1,8 @@
 """Which steps of a schedule cannot be together, with the reason; pure.
 
-What cannot be known before a run (two events of which nobody knows the order) is refused only where it would wedge a
-machine or make one fault undo the other; elsewhere the fault's own `prepare` refuses, and the run is inconclusive.
+A fault says of itself what the others have to know (`faults.fault.Trait`). What cannot be known before a run (two
+events of which nobody knows the order) is refused only where it would wedge a machine or make one fault undo the other;
+elsewhere the fault's own `prepare` refuses, and the run is inconclusive.
 """
 
 from __future__ import annotations
@@ -10,25 +11,16 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from faults.fault import Trait
 from faults.registry import find
 from faults.schedule.step import Step
 from faults.schedule.trigger import Anchor, Moment, Range, Time, Trigger
 from faults.targets import nodes_of
 
-NODE_OFF = frozenset({"node.kill", "power.cut", "power.cut_both", "power.shutdown", "bmc.dead_with_node"})
-STANDBY_POWER = frozenset({"bmc", "hardware"})  # works while its node is off
-MET_AT_RETURN = frozenset({"link", "disk"})  # what a node meets when it is switched on again
-STANDS_STILL = frozenset({"node.pause", "node.freeze"})
-HANGING_DISK = "disk.hang"
-# QEMU waits for its disks in these: with a disk that never answers, its main loop waits for ever.
-DRAINS_DISKS = frozenset({"node.pause", "power.shutdown", "power.reset"})
-RELEASES_DISKS = frozenset({"power.cut", "power.cut_both", "power.flicker"})
-# What the host does to the node's process: the end of one would be the end of the other.
-HOLDS_NODE = STANDS_STILL | {"node.slow", "node.stale_burst"}
-# What needs no help of a node that stands still; everything else does.
+STANDBY_POWER = frozenset({"bmc", "hardware"})  # families that work while their node is off
+MET_AT_RETURN = frozenset({"link", "disk"})  # families that a node meets when it is switched on again
+# Families that need no help of a node that stands still; of the others only what says so (ASKS_NO_NODE).
 POSSIBLE_FAMILIES = MET_AT_RETURN | STANDBY_POWER
-POSSIBLE_FAULTS = frozenset({"node.kill", "power.cut", "power.cut_both", "power.flicker"})
-NEEDS_QMP = frozenset({"link.carrier_loss"})  # of these; QMP is dead while the process is stopped
 
 
 @dataclass(frozen=True)
@@ -107,7 +99,7 @@ def first_conflict(steps: Sequence[Step]) -> str | None:
 
 def _off_for_ever(first: Step, second: Step, order: Order) -> str | None:
     shared = nodes_of(first.target) & nodes_of(second.target)
-    if not shared or first.fault not in NODE_OFF or not order.during(first, second):
+    if not shared or not _has(first, Trait.SWITCHES_OFF) or not order.during(first, second):
         return None
     family = find(second.fault).family
     if family in STANDBY_POWER or (family in MET_AT_RETURN and first.until is not None):
@@ -122,7 +114,7 @@ def _off_for_ever(first: Step, second: Step, order: Order) -> str | None:
 
 
 def _wedge(first: Step, second: Step, order: Order) -> str | None:
-    together = first.fault == HANGING_DISK and second.fault in DRAINS_DISKS and _same_node(first, second)
+    together = _has(first, Trait.HANGS_DISK) and _has(second, Trait.DRAINS_DISKS) and _same_node(first, second)
     if not together or order.waits(first, second):
         return None
     return (
@@ -133,7 +125,7 @@ def _wedge(first: Step, second: Step, order: Order) -> str | None:
 
 
 def _released(first: Step, second: Step, order: Order) -> str | None:
-    together = first.fault == HANGING_DISK and second.fault in RELEASES_DISKS and _same_node(first, second)
+    together = _has(first, Trait.HANGS_DISK) and _has(second, Trait.RELEASES_DISKS) and _same_node(first, second)
     if not together or order.apart(first, second):
         return None
     return (
@@ -143,8 +135,8 @@ def _released(first: Step, second: Step, order: Order) -> str | None:
 
 
 def _still_twice(first: Step, second: Step, order: Order) -> str | None:
-    faults = {first.fault, second.fault}
-    if not faults <= HOLDS_NODE or not _same_node(first, second) or order.apart(first, second):
+    both = _has(first, Trait.HOLDS_MACHINE) and _has(second, Trait.HOLDS_MACHINE)
+    if not both or not _same_node(first, second) or order.apart(first, second):
         return None
     return (
         f"{first.name} ({first.fault}) and {second.name} ({second.fault}) may hold {first.target} at once, and the "
@@ -153,11 +145,11 @@ def _still_twice(first: Step, second: Step, order: Order) -> str | None:
 
 
 def _not_reachable(first: Step, second: Step, order: Order) -> str | None:
-    if first.fault not in STANDS_STILL or not _same_node(first, second) or not order.during(first, second):
+    if not _has(first, Trait.STANDS_STILL) or not _same_node(first, second) or not order.during(first, second):
         return None
-    if first.fault == "node.freeze" and second.fault in NEEDS_QMP:
+    if _has(first, Trait.SILENCES_QMP) and _has(second, Trait.NEEDS_QMP):
         why = "its machine cannot be commanded while its process is stopped"
-    elif find(second.fault).family in POSSIBLE_FAMILIES or second.fault in POSSIBLE_FAULTS:
+    elif find(second.fault).family in POSSIBLE_FAMILIES or _has(second, Trait.ASKS_NO_NODE):
         return None
     else:
         why = "a node that stands still cannot take part in it"
@@ -216,6 +208,10 @@ RULES: tuple[Callable[[Step, Step, Order], str | None], ...] = (
     _wedge, _off_for_ever, _still_twice, _not_reachable, _released, _same_port, _same_disk, _same_witness,
     _same_fault,
 )  # fmt: skip
+
+
+def _has(step: Step, trait: Trait) -> bool:
+    return trait in find(step.fault).traits
 
 
 def _same_node(first: Step, second: Step) -> bool:

@@ -8,7 +8,7 @@ line. This module must never do anything to a bed.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from random import Random
@@ -16,12 +16,12 @@ from typing import Any
 
 from faults import registry
 from faults.parameters import converted, parameters_of
-from faults.schedule.conflicts import first_conflict
-from faults.schedule.demand import Demand, demand_fields, parse_demand
+from faults.schedule.checks import NAME, check_demands, check_step, is_number, is_text
+from faults.schedule.demand import Demand
 from faults.schedule.step import Step
-from faults.schedule.trigger import AlertCame, Anchor, MachineEvent, Milestone, Moment, Range, Resync, Time, Trigger
-from faults.schedule.trigger_text import STEP_NAME, only, parse_trigger, trigger_fields
-from faults.targets import check_target, resolve_node, resolve_target
+from faults.schedule.trigger import AlertCame, MachineEvent, Milestone, Range, Resync, Time, Trigger
+from faults.schedule.trigger_text import demand_fields, only, parse_demand, parse_trigger, trigger_fields
+from faults.targets import resolve_node, resolve_target
 from testbed.errors import UsageError
 from testbed.judge.result import Expect
 from testbed.site import SiteOptions
@@ -79,25 +79,43 @@ def parse(text: str, *, name: str = "schedule") -> Schedule:
     steps: list[Step] = []
     try:
         header = _header(_object(lines[0][1]))
-        if len(lines) == 1:
-            raise UsageError('it has no step; add one line for each, as {"fault": ..., "target": ..., "when": ...}.')
-        if len(lines) - 1 > STEPS_MAX:
-            raise UsageError(f"there are {len(lines) - 1} steps; the most are {STEPS_MAX}.")
+        _check_header(header, len(lines) - 1)
         for number, line in lines[1:]:  # noqa: B007 - the number of the line at fault is used in `except`
-            steps.append(_step(_object(line), steps))
-            conflict = first_conflict(steps)
-            if conflict is not None:
-                raise UsageError(conflict)
+            step = _step(_object(line), len(steps) + 1)
+            check_step(step, steps)
+            steps.append(step)
         number = lines[0][0]
-        _check_demands(header.demands, steps)
+        check_demands(header.demands, steps)
     except UsageError as error:
         raise UsageError(f"{name}, line {number}: {error}") from error
     return replace(header, steps=tuple(steps))
 
 
 def check(schedule: Schedule) -> None:
-    """Raise UsageError when a schedule that was made in memory could not have been read from a file."""
-    parse(dump(schedule))
+    """Raise UsageError when a schedule is not possible, as far as that can be known without a bed."""
+    _check_header(schedule, len(schedule.steps))
+    for number, step in enumerate(schedule.steps):
+        try:
+            check_step(step, schedule.steps[:number])
+        except UsageError as error:
+            raise UsageError(f"step {step.name}: {error}") from error
+    check_demands(schedule.demands, schedule.steps)
+
+
+def _check_header(schedule: Schedule, steps: int) -> None:
+    """Refuse a header that can be none, or a number of steps that nobody can have meant."""
+    if not is_text(schedule.scenario, NAME):
+        raise UsageError(f"scenario must be a name of letters, digits, - and _, not {schedule.scenario!r}.")
+    seed = schedule.seed
+    if not is_number(seed) or isinstance(seed, float) or not 0 <= seed < SEED_MAX:
+        raise UsageError(f"seed must be a whole number from 0 to 2^64-1, not {seed!r}.")
+    for key, value in (("outage_max_s", schedule.outage_max_s), ("overlap_max_s", schedule.overlap_max_s)):
+        if value is not None and (not is_number(value) or value < 0):
+            raise UsageError(f"{key} must be a number of seconds, not {value!r}.")
+    if not steps:
+        raise UsageError('it has no step; add one line for each, as {"fault": ..., "target": ..., "when": ...}.')
+    if steps > STEPS_MAX:
+        raise UsageError(f"there are {steps} steps; the most are {STEPS_MAX}.")
 
 
 def dump(schedule: Schedule) -> str:
@@ -202,18 +220,14 @@ def _object(line: str) -> dict[str, Any]:
 
 
 def _header(given: dict[str, Any]) -> Schedule:
+    """The schedule of a header, without steps, of which only the shape is right yet."""
     schema = given.get("schema")
     if schema is None:
         raise UsageError(f'the first line must be the header with "schema": "{SCHEMA}".')
     if schema != SCHEMA:
         raise UsageError(f"this schedule is written in {schema!r}; this testbed reads {SCHEMA!r} only.")
     only(given, HEADER_KEYS, "the header")
-    scenario, seed = given.get("scenario"), given.get("seed")
     about, site = given.get("about", ""), given.get("site", {})
-    if not isinstance(scenario, str) or not STEP_NAME.fullmatch(scenario):
-        raise UsageError(f"scenario must be a name of letters, digits, - and _, not {scenario!r}.")
-    if not isinstance(seed, int) or isinstance(seed, bool) or not 0 <= seed < SEED_MAX:
-        raise UsageError(f"seed must be a whole number from 0 to 2^64-1, not {seed!r}.")
     if not isinstance(about, str):
         raise UsageError(f"about must be a text, not {about!r}.")
     if not isinstance(site, dict):
@@ -221,74 +235,36 @@ def _header(given: dict[str, Any]) -> Schedule:
     expect = given.get("expect", Expect.ANY.value)
     if expect not in list(Expect):
         raise UsageError(f"expect must be one of {', '.join(Expect)}, not {expect!r}.")
-    outage_s, overlap_s = _seconds(given, "outage_max_s"), _seconds(given, "overlap_max_s")
     demands = given.get("demands", [])
     if not isinstance(demands, list):
         raise UsageError(f"demands must be a list of objects, not {demands!r}.")
     options = converted(parameters_of(SiteOptions), site, owner="site")
     made = SiteOptions(**options)  # type: ignore[arg-type] # types were checked
     wanted = tuple(parse_demand(demand) for demand in demands)
-    return Schedule(scenario, seed, (), made, about, Expect(expect), outage_s, wanted, overlap_s or 0.0)
-
-
-def _seconds(given: Mapping[str, Any], key: str) -> float | None:
-    value = given.get(key)
-    if value is not None and (not isinstance(value, int | float) or isinstance(value, bool) or value < 0):
-        raise UsageError(f"{key} must be a number of seconds, not {value!r}.")
-    return value
+    return Schedule(
+        given.get("scenario"), given.get("seed"), (), made, about, Expect(expect),  # type: ignore[arg-type] # `check`
+        given.get("outage_max_s"), wanted, given.get("overlap_max_s") or 0.0,
+    )  # fmt: skip
 
 
 def _site_words() -> str:
     return ", ".join(item.name for item in fields(SiteOptions))
 
 
-def _step(given: dict[str, Any], earlier: list[Step]) -> Step:
+def _step(given: dict[str, Any], number: int) -> Step:
+    """The step of an object, of which only the shape is right yet."""
     only(given, STEP_KEYS, "a step")
     for key in ("fault", "target", "when"):
         if key not in given:
             raise UsageError(f"a step needs {key!r}; the keys of a step are {', '.join(STEP_KEYS)}.")
-    name = given.get("name", f"step{len(earlier) + 1}")
-    if not isinstance(name, str) or not STEP_NAME.fullmatch(name) or name == "start":
-        raise UsageError(f"name must be a name of letters, digits, - and _ other than start, not {name!r}.")
-    if name in {step.name for step in earlier}:
-        raise UsageError(f"the name {name!r} is taken by an earlier step.")
-    fault, target, parameters = given["fault"], given["target"], given.get("with", {})
+    name, fault, parameters = given.get("name", f"step{number}"), given["fault"], given.get("with", {})
     if not isinstance(fault, str):
         raise UsageError(f"fault must be the name of a fault, not {fault!r}; `testbed list` shows all of them.")
     if not isinstance(parameters, dict):
         raise UsageError(f"with must be an object of parameters, not {parameters!r}.")
-    registry.check(fault, parameters)
-    check_target(target, registry.find(fault))
     when = parse_trigger(given["when"], "when", name)
     until = None if given.get("until") is None else parse_trigger(given["until"], "until", name)
-    _check_anchor(when.of, "when", earlier, name)
-    if until is not None:
-        _check_anchor(until.of, "until", earlier, name)
-    return Step(name, fault, str(target), when, until, parameters)
-
-
-def _check_anchor(of: Anchor | None, key: str, earlier: list[Step], own: str) -> None:
-    """Refuse an anchor that is not there yet, or never comes."""
-    if of is None:
-        return
-    if of.step == own and key == "until":
-        if of.moment is Moment.HEALED:
-            raise UsageError(f"until: this step cannot be healed after its own heal ({of.text()}).")
-        return
-    names = [step.name for step in earlier]
-    if of.step not in names:
-        listed = ", ".join(["start", *names, *([own] if key == "until" else [])])
-        raise UsageError(f"{key}: of names {of.step!r}, which is no earlier step; possible are {listed}.")
-    anchor = next(step for step in earlier if step.name == of.step)
-    if of.moment is Moment.HEALED and anchor.until is None:
-        raise UsageError(f"{key}: {of.text()} never comes: {of.step} has no until, so it is healed only at the end.")
-
-
-def _check_demands(demands: Iterable[Demand], steps: Sequence[Step]) -> None:
-    known = {step.name: step for step in steps}
-    for anchor in (anchor for demand in demands for anchor in demand.anchors):
-        if anchor.step not in known:
-            raise UsageError(f"demand: {anchor.text()} names no step; possible are {', '.join(known)}.")
+    return Step(name, fault, given["target"], when, until, parameters)
 
 
 def _step_fields(step: Step) -> dict[str, object]:

@@ -12,10 +12,11 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from faults import registry
+from faults.schedule.checks import is_number
 from faults.schedule.schedule import Schedule, check, dump
 from faults.schedule.step import Step
 from faults.schedule.trigger import Moment, Range, Time, Trigger
-from faults.schedule.trigger_text import WITHIN_S, is_number
+from faults.schedule.trigger_text import WITHIN_S
 from testbed.errors import UsageError
 from testbed.site import SiteOptions
 

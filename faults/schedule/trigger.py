@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TypeAlias, assert_never
 
+from testbed import vocabulary
 from testbed.history import Record
 from testbed.milestones import milestone_of
 
@@ -59,7 +60,7 @@ class Anchor:
 class Milestone:
     """The product's journal on a node (or on any) passes a published milestone for the nth time."""
 
-    name: str
+    name: vocabulary.Milestone
     node: str | None = None
     nth: int = 1
 
@@ -93,7 +94,7 @@ class MachineEvent:
 class AlertCame:
     """The service centre stores an alert with this code, of a node (or of any)."""
 
-    code: str
+    code: vocabulary.AlertCode
     node: str | None = None
     nth: int = 1
 

@@ -1,17 +1,17 @@
-"""Triggers as they stand in a schedule file: JSON objects to values and back; pure.
+"""Triggers and demands as they stand in a schedule file: JSON objects to values and back; pure.
 
-Every refusal says what is possible. What was left out is filled in here once, so that a trigger that was read and is
-written again says everything.
+What was left out is filled in here once, so that a trigger that was read and is written again says everything. The
+shape of an object is checked here, and what its values may be in `checks`.
 """
 
 from __future__ import annotations
 
-import math
-import re
 from collections.abc import Iterable, Mapping
-from typing import assert_never
+from typing import Any, assert_never
 
 from faults.parameters import nearest
+from faults.schedule.checks import NAME, START, TIME_S_MAX, check_demand, check_trigger, is_number, needs_deadline
+from faults.schedule.demand import Demand
 from faults.schedule.trigger import (  # fmt: skip
     AlertCame,
     Anchor,
@@ -26,18 +26,9 @@ from faults.schedule.trigger import (  # fmt: skip
     Time,
     Trigger,
 )
-from faults.targets import ROLES
 from testbed.errors import UsageError
-from testbed.milestones import MILESTONES
-from testbed.site import NODES
 
-START = "start"
 WITHIN_S = 120.0  # a resynchronisation or a boot under emulation takes some 20 s, a takeover 20 s
-TIME_S_MAX = 86_400.0
-NTH_MAX = 1_000_000
-STEP_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,39}")
-EVENT_NAME = re.compile(r"[A-Z][A-Z0-9_]{0,59}")
-ALERT_CODE = re.compile(r"[a-z][a-z0-9_]{0,59}")
 EVENT_KEYS = {
     "milestone": {"name", "node", "nth"},
     "resync": {"percent", "node"},
@@ -48,6 +39,8 @@ EVENT_KEYS = {
 }
 COMMON_KEYS = {"event", "delay_s", "of", "within_s"}
 TIME_KEYS = {"after_s", "of", "within_s"}
+DEMAND_EVENTS = ("milestone", "qmp", "alert")
+DEMAND_KEYS = ("event", "name", "node", "least", "most", "of", "before")
 
 
 def parse_trigger(given: object, key: str, own: str) -> Trigger:
@@ -64,12 +57,14 @@ def parse_trigger(given: object, key: str, own: str) -> Trigger:
     of = parse_anchor(given["of"], key) if "of" in given else default
     if "after_s" in given:
         only(given, TIME_KEYS, key)
-        if of is None and "within_s" in given:
-            raise UsageError(f"{key}: within_s has no meaning for a time since the start, which always comes.")
-        within_s = None if of is None or of == Anchor(own) else _within(given, key)
-        return Trigger(_time(given["after_s"], f"{key}: after_s"), of, None, within_s)
-    event = parse_event(given, key)
-    return Trigger(_time(given.get("delay_s", 0.0), f"{key}: delay_s"), of, event, _within(given, key))
+        trigger = Trigger(_time(given["after_s"], f"{key}: after_s"), of, None, None)
+    else:
+        trigger = Trigger(_time(given.get("delay_s", 0.0), f"{key}: delay_s"), of, parse_event(given, key), None)
+    if needs_deadline(trigger, own) or (of is None and "within_s" in given):
+        within_s = _number(given.get("within_s", WITHIN_S))
+        trigger = Trigger(trigger.delay_s, of, trigger.event, within_s)
+    check_trigger(trigger, key, own)
+    return trigger
 
 
 def trigger_fields(trigger: Trigger, own: str) -> dict[str, object]:
@@ -78,7 +73,7 @@ def trigger_fields(trigger: Trigger, own: str) -> dict[str, object]:
     amount: object = [time.low_s, time.high_s] if isinstance(time, Range) else time
     of = {"of": START if trigger.of is None else trigger.of.text()}
     if trigger.event is None:
-        within = {} if trigger.of in (None, Anchor(own)) else {"within_s": trigger.within_s}
+        within = {"within_s": trigger.within_s} if needs_deadline(trigger, own) else {}
         return {"after_s": amount, **of, **within}
     return {**event_fields(trigger.event), "delay_s": amount, **of, "within_s": trigger.within_s}
 
@@ -91,92 +86,36 @@ def only(given: Mapping[str, object], known: Iterable[str], where: str) -> None:
             raise UsageError(f"{where} has no key {key!r}{nearest(key, listed)}; possible are {', '.join(listed)}.")
 
 
-def is_number(value: object) -> bool:
-    """Say whether this is a finite number, and not true or false."""
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
-
-
-def check_node(given: object, where: str) -> str:
-    """Return the name or role of a node."""
-    possible = (*ROLES, *NODES)
-    if not isinstance(given, str) or given not in possible:
-        raise UsageError(f"{where} must be a node, not {given!r}; possible are {', '.join(possible)}.")
-    return given
-
-
-def _seconds(given: object, where: str) -> float:
-    if not isinstance(given, int | float) or not is_number(given) or not 0 <= given <= TIME_S_MAX:
-        raise UsageError(f"{where} must be a number of seconds from 0 to {TIME_S_MAX:g}, not {given!r}.")
-    return float(given)
-
-
-def _time(given: object, where: str) -> Time:
-    if not isinstance(given, list):
-        return _seconds(given, where)
-    if len(given) != 2:
-        raise UsageError(f"{where} must be a time, or [least, most] for one that the seed draws, not {given!r}.")
-    low_s, high_s = _seconds(given[0], where), _seconds(given[1], where)
-    if low_s > high_s:
-        raise UsageError(f"{where} must be [least, most]; {given!r} is the other way round.")
-    return Range(low_s, high_s)
-
-
-def _within(given: Mapping[str, object], key: str) -> float:
-    within_s = _seconds(given.get("within_s", WITHIN_S), f"{key}: within_s")
-    if within_s == 0:
-        raise UsageError(f"{key}: within_s must be more than 0, or nothing could come in time.")
-    return within_s
-
-
 def parse_anchor(given: object, key: str) -> Anchor | None:
     """Return the moment of a step that a text names, None for the start; raises UsageError."""
     if given == START:
         return None
     if isinstance(given, str):
         step, dot, moment = given.partition(".")
-        if STEP_NAME.fullmatch(step) and (not dot or moment in list(Moment)):
+        if NAME.fullmatch(step) and (not dot or moment in list(Moment)):
             return Anchor(step, Moment(moment) if dot else Moment.INJECTED)
     moments = ", ".join(f"NAME.{moment.value}" for moment in Moment)
     raise UsageError(f"{key}: of must name a moment of a step, not {given!r}; possible are {START}, NAME, {moments}.")
 
 
-def _nth(given: Mapping[str, object], key: str) -> int:
-    nth = given.get("nth", 1)
-    if not isinstance(nth, int) or isinstance(nth, bool) or not 1 <= nth <= NTH_MAX:
-        raise UsageError(f"{key}: nth must be a whole number from 1 on, not {nth!r}.")
-    return nth
-
-
-def parse_event(given: Mapping[str, object], key: str) -> Event:
-    """Return the event that an object names; raises UsageError."""
+def parse_event(given: Mapping[str, Any], key: str) -> Event:
+    """Return the event that an object names, its values not yet checked; raises UsageError for another shape."""
     kind = given["event"]
     if not isinstance(kind, str) or kind not in EVENT_KEYS:
         close = nearest(kind, EVENT_KEYS) if isinstance(kind, str) else ""
         raise UsageError(f"{key}: there is no event {kind!r}{close}; possible are {', '.join(EVENT_KEYS)}.")
     only(given, EVENT_KEYS[kind] | COMMON_KEYS, f"{key} with the event {kind}")
-    node = check_node(given["node"], f"{key}: node") if given.get("node") is not None else None
-    name = given.get("name")
+    name, node, nth = given.get("name"), given.get("node"), given.get("nth", 1)
     match kind:
         case "milestone":
-            if not isinstance(name, str) or name not in MILESTONES:
-                close = nearest(name, MILESTONES) if isinstance(name, str) else ""
-                listed = ", ".join(MILESTONES)
-                raise UsageError(f"{key}: there is no milestone {name!r}{close}; possible are {listed}.")
-            return Milestone(name, node, _nth(given, key))
+            return Milestone(name, node, nth)  # type: ignore[arg-type] # checked by whoever asks
         case "qmp":
-            if not isinstance(name, str) or not EVENT_NAME.fullmatch(name):
-                raise UsageError(f"{key}: name must be an event of QEMU such as RESET or STOP, not {name!r}.")
-            return MachineEvent(name, node, _nth(given, key))
+            return MachineEvent(name, node, nth)  # type: ignore[arg-type] # as above
         case "alert":
-            if not isinstance(name, str) or not ALERT_CODE.fullmatch(name):
-                raise UsageError(f"{key}: name must be the code of an alert such as peer_lost, not {name!r}.")
-            return AlertCame(name, node, _nth(given, key))
+            return AlertCame(name, node, nth)  # type: ignore[arg-type] # as above
         case "resync":
-            percent = given.get("percent")
-            if not isinstance(percent, int | float) or not is_number(percent) or not 0 <= percent <= 100:
-                raise UsageError(f"{key}: percent must be a number from 0 to 100, not {percent!r}.")
-            return Resync(float(percent), node)
-    return ServiceChange(Change(kind), _nth(given, key))
+            return Resync(_number(given.get("percent")), node)
+    return ServiceChange(Change(kind), nth)
 
 
 def event_fields(event: Event) -> dict[str, object]:
@@ -193,3 +132,40 @@ def event_fields(event: Event) -> dict[str, object]:
         case AlertCame():
             return {"event": "alert", "name": event.code, "node": event.node, "nth": event.nth}
     assert_never(event)
+
+
+def parse_demand(given: object) -> Demand:
+    """Return the demand of a JSON object; raises UsageError."""
+    if not isinstance(given, dict) or given.get("event") not in DEMAND_EVENTS:
+        raise UsageError(
+            'a demand must be an object as {"event": "qmp", "name": "RESET", "node": "backup", "most": 1}; events are '
+            f"{', '.join(DEMAND_EVENTS)}."
+        )
+    only(given, DEMAND_KEYS, "a demand")
+    event = parse_event({key: given[key] for key in ("event", "name", "node") if key in given}, "demand")
+    assert isinstance(event, Milestone | MachineEvent | AlertCame), "the events are these three"
+    of, before = (parse_anchor(given[key], "demand") if key in given else None for key in ("of", "before"))
+    demand = Demand(event, given.get("least", 0), given.get("most"), of, before)
+    check_demand(demand)
+    return demand
+
+
+def demand_fields(demand: Demand) -> dict[str, object]:
+    """Return the JSON object of a demand."""
+    made = {key: value for key, value in event_fields(demand.event).items() if key != "nth" and value is not None}
+    made |= {"least": demand.least} if demand.least else {}
+    made |= {"most": demand.most} if demand.most is not None else {}
+    made |= {"of": demand.of.text()} if demand.of is not None else {}
+    return made | ({"before": demand.before.text()} if demand.before is not None else {})
+
+
+def _time(given: Any, where: str) -> Time:  # noqa: ANN401 - of JSON
+    times = [_number(one) for one in given] if isinstance(given, list) else [_number(given)]
+    if isinstance(given, list) and len(times) != 2:
+        raise UsageError(f"{where} must be a time, or [least, most] for one that the seed draws, not {given!r}.")
+    return Range(*times) if isinstance(given, list) else times[0]
+
+
+def _number(given: Any) -> float:  # noqa: ANN401 - of JSON
+    """A number as a float; whatever else, and what no float can hold, as it is, for the check to refuse."""
+    return float(given) if is_number(given) and abs(given) <= TIME_S_MAX else given

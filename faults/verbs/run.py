@@ -12,16 +12,17 @@ from typing import Any
 
 from faults.run.summary import summary
 from faults.verbs import live, schedule
+from faults.verbs.schedule import CODES
 from testbed import pace
 from testbed.errors import TestbedError, UsageError
-from testbed.judge.result import Result, Verdict
+from testbed.judge.result import Result
+from testbed.judge.verdict import Verdict
 from testbed.process import run_live
 from testbed.site import ROOT
 
 SCENARIOS = ("primary-crash",)
 BENCH_PARTS = ("switch", "disk", "pair", "image")
 DEMO_TEST = "tests/system/test_primary_crash.py::test_service_survives_the_crash_of_the_primary"
-CODES = {Verdict.PASS: 0, Verdict.FAIL: 1, Verdict.INCONCLUSIVE: 3, Verdict.INVALID_HOST: 4}
 
 
 def register(verbs: Any) -> None:  # noqa: ANN401 - argparse does not publish the type of its sub-parsers

@@ -22,7 +22,8 @@ from typing import TYPE_CHECKING, Any, cast
 from faults.run.summary import summary
 from testbed import pace
 from testbed.errors import HostError, TestbedError, UsageError
-from testbed.judge.result import Result, Verdict
+from testbed.judge.result import Result
+from testbed.judge.verdict import Verdict, worst
 from testbed.report.story import again
 
 if TYPE_CHECKING:
@@ -33,6 +34,9 @@ if TYPE_CHECKING:
 Run = Callable[["Schedule", Path], Awaitable[Result]]
 
 PASSED, FAILED, SAID_NOTHING, INVALID_HOST = 0, 1, 3, 4
+CODES = {
+    Verdict.PASS: PASSED, Verdict.FAIL: FAILED, Verdict.INCONCLUSIVE: SAID_NOTHING, Verdict.INVALID_HOST: INVALID_HOST
+}  # fmt: skip
 PLAN_FILE, REPLAY_FILE, SHRUNK_FILE = "schedule.jsonl", "replay.json", "shrunk.jsonl"
 BROKEN = "broken bed"
 DIGITS = re.compile(r"\d[\d.,]*")
@@ -93,10 +97,10 @@ def table(known: Sequence[FaultKind], found: Iterable[Capability]) -> str:
     lines: list[str] = []
     for family in dict.fromkeys(kind.family for kind in known):
         members = [kind for kind in known if kind.family == family]
-        usual = members[0].target
+        usual = members[0].aim
         lines += ["", f"{family}.*  target: {usual}"]
         for kind in members:
-            details = [f"target: {kind.target}"] if kind.target != usual else []
+            details = [f"target: {kind.aim}"] if kind.aim != usual else []
             details += [f"with: {', '.join(item.text() for item in kind.parameters)}"] if kind.parameters else []
             details += [f"NOT ON THIS HOST: {missing[need]}" for need in kind.needs if need in missing]
             lines.append(f"  {kind.name:<{width}}  {kind.summary}")
@@ -113,7 +117,7 @@ def as_json(known: Sequence[FaultKind], found: Iterable[Capability]) -> str:
         {
             "name": kind.name,
             "summary": kind.summary,
-            "target": kind.target,
+            "target": kind.aim,
             "parameters": [
                 {"name": item.name, "type": item.type_name, "required": item.required, "default": item.default}
                 for item in kind.parameters
@@ -223,12 +227,7 @@ def tally(name: str, outcomes: Sequence[Outcome]) -> str:
 
 def exit_code(outcomes: Sequence[Outcome]) -> int:
     """Return the code of the worst run; only when every run passed it is 0."""
-    verdicts = {outcome.verdict for outcome in outcomes}
-    if verdicts & {Verdict.FAIL.value, BROKEN}:
-        return FAILED
-    if Verdict.INCONCLUSIVE.value in verdicts:
-        return SAID_NOTHING
-    return INVALID_HOST if Verdict.INVALID_HOST.value in verdicts else PASSED
+    return CODES[worst(Verdict.FAIL if one.verdict == BROKEN else Verdict(one.verdict) for one in outcomes)]
 
 
 def _shrink(args: argparse.Namespace) -> int:

@@ -37,6 +37,7 @@ from testbed.node.image import Image
 from testbed.node.node import Node, Place
 from testbed.progress import Progress
 from testbed.switch.client import Switch
+from testbed.vocabulary import Milestone
 from testbed.wait import wait_for_record, wait_until
 from testbed.world.outside import Outside
 from testbed.world.service_centre.server import ServiceCentre
@@ -250,7 +251,7 @@ class Bed:
         )  # fmt: skip
 
     async def wait_milestone(
-        self, milestone: str, *, node: str, after: int, timeout_s: float, forbidden: Iterable[str] = ()
+        self, milestone: Milestone, *, node: str, after: int, timeout_s: float, forbidden: Iterable[Milestone] = ()
     ) -> Record:
         """Wait for a milestone in the product's journal of a node."""
         source, bad = f"journal.{node}", frozenset(forbidden)

@@ -1,8 +1,7 @@
 """The client's book of writes: asked, acknowledged, refused or unknown, and whether the service still has them.
 
-Each write is invoked, then ok, fail or info (unknown); the book is on disk as it goes. The judge is pure: it compares
-the book with what was read back at the end. It must never count an unknown outcome either way, and never call a read
-back that was not completed clean.
+Each write is invoked, then ok, fail or info (unknown); the book is on disk as it goes. Judging it is for
+`testbed.judge.oracles.writes`. It must never call a read back complete that was not.
 """
 
 from __future__ import annotations
@@ -10,11 +9,8 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, replace
-from enum import StrEnum
-from itertools import pairwise
 from pathlib import Path
 from types import TracebackType
 from typing import Protocol, Self, TextIO
@@ -24,7 +20,6 @@ from testbed.client.outage import Outcome
 
 PAGE_IDS_MAX = 24  # the service gives at most so many ids in one reply
 PAGE_TIMEOUT_S = 0.5  # then the page is asked for again
-_SHOWN_IDS_MAX = 10
 
 
 class Datagram(Protocol):
@@ -71,31 +66,6 @@ class ReadBack:
     ids: tuple[str, ...]
     totals: tuple[int, ...]
     reason: str
-
-
-class Verdict(StrEnum):
-    """What the judge can say."""
-
-    CLEAN = "clean"
-    VIOLATED = "violated"
-    INCONCLUSIVE = "inconclusive"
-
-
-@dataclass(frozen=True)
-class LedgerVerdict:
-    """The judgement: `lost` is None when the read back was not completed, because then nobody can say 0."""
-
-    verdict: Verdict
-    reason: str
-    acknowledged: int
-    lost: int | None
-    stale: int
-    unknown: int
-    duplicated: int
-    resurrected: int
-    foreign: int
-    lost_ids: tuple[str, ...] = ()
-    stale_ids: tuple[str, ...] = ()
 
 
 class Ledger:
@@ -180,37 +150,6 @@ def load(path: Path) -> Ledger:
     return ledger
 
 
-def judge(
-    entries: Iterable[Entry], read_back: ReadBack, *, pong_totals: Sequence[tuple[int, int]] = ()
-) -> LedgerVerdict:
-    """Compare the book with the read back; `pong_totals` are (request number, total) of a PING probe, if any."""
-    book = tuple(entries)
-    places: dict[str, list[int]] = {}
-    for index, write_id in enumerate(read_back.ids):
-        places.setdefault(write_id, []).append(index)
-    acknowledged = [entry for entry in book if entry.outcome is Outcome.OK]
-    lost = [entry.id for entry in acknowledged if entry.id not in places]
-    stale = [entry.id for entry in acknowledged if entry.id in places and entry.index not in places[entry.id]]
-    backwards = _steps_back(read_back.totals) + _steps_back([total for _, total in sorted(pong_totals)])
-    stale_count = len(stale) + backwards
-    outcomes = Counter(entry.outcome for entry in book)
-    known = {entry.id for entry in book}
-    verdict, reason = _verdict(read_back, lost, stale_count)
-    return LedgerVerdict(
-        verdict=verdict,
-        reason=reason,
-        acknowledged=len(acknowledged),
-        lost=len(lost) if read_back.complete else None,
-        stale=stale_count,
-        unknown=outcomes[Outcome.INFO] + outcomes[None],
-        duplicated=sum(len(found) > 1 for write_id, found in places.items() if write_id in known),
-        resurrected=sum(entry.outcome is Outcome.FAIL and entry.id in places for entry in book),
-        foreign=sum(write_id not in known for write_id in places),
-        lost_ids=tuple(lost[:_SHOWN_IDS_MAX]) if read_back.complete else (),
-        stale_ids=tuple(stale[:_SHOWN_IDS_MAX]),
-    )
-
-
 async def read_back(
     client: UdpClient, ip: str, port: int, *, timeout_s: float, page_timeout_s: float = PAGE_TIMEOUT_S
 ) -> ReadBack:
@@ -261,31 +200,3 @@ async def _page(replies: asyncio.Queue[bytes], first: int, timeout_s: float) -> 
                     return reply[0], reply[2]
     except TimeoutError:
         return None
-
-
-def _steps_back(totals: Sequence[int]) -> int:
-    return sum(after < before for before, after in pairwise(totals))
-
-
-def _verdict(read_back_: ReadBack, lost: Sequence[str], stale: int) -> tuple[Verdict, str]:
-    if stale:
-        return Verdict.VIOLATED, f"{stale} acknowledged writes are not at their place, or totals went back"
-    if not read_back_.complete:
-        return Verdict.INCONCLUSIVE, f"the read back was not completed: {read_back_.reason}"
-    if lost:
-        return Verdict.VIOLATED, f"{len(lost)} acknowledged writes are gone"
-    return Verdict.CLEAN, "every acknowledged write is at its place"
-
-
-def as_fields(verdict: LedgerVerdict) -> Mapping[str, object]:
-    """The numbers that go into result.json."""
-    return {
-        "acknowledged": verdict.acknowledged,
-        "lost": verdict.lost,
-        "stale": verdict.stale,
-        "unknown": verdict.unknown,
-        "duplicated": verdict.duplicated,
-        "resurrected": verdict.resurrected,
-        "verdict": verdict.verdict.value,
-        "reason": verdict.reason,
-    }

@@ -17,7 +17,7 @@ from typing import Any, TextIO
 from testbed.errors import UsageError
 from testbed.figures.statistics import ALPHA, Comparison, Value, permutation_test, rate_text, summarise
 from testbed.figures.store import CONDITION, Point, Run, Series, Store
-from testbed.judge.result import Verdict
+from testbed.judge.verdict import Verdict
 
 PANELS_MAX = 8  # more do not fit one picture that a person can read
 VERSION_SHOWN = 12

@@ -20,7 +20,8 @@ from testbed.errors import TestbedError, UsageError
 from testbed.figures.statistics import Value
 from testbed.host.places import cache_directory
 from testbed.judge import host_gate
-from testbed.judge.result import Verdict
+from testbed.judge.result import LEDGER_COUNTS
+from testbed.judge.verdict import Verdict
 from testbed.process import run
 
 if TYPE_CHECKING:
@@ -32,7 +33,6 @@ SCHEMA = 1  # kept in the file as user_version; a change of the tables raises it
 BUSY_TIMEOUT_S = 30.0  # a writer needs milliseconds; this is for a disk that stalls
 GIT_TIMEOUT_S = 10.0
 COMPARABLE = {Verdict.PASS, Verdict.FAIL}
-LEDGER_COUNTS = ("acknowledged", "lost", "stale", "unknown", "duplicated", "resurrected")
 CONDITION = "host."  # metrics of this name are conditions of a run, not results
 HOST_FIGURES = {
     "probe_lateness_p99_s": "s",

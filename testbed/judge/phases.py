@@ -6,23 +6,23 @@ or the client can tell: the journal dates decisions, the switch dates frames, th
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from testbed.history import Record
 from testbed.milestones import milestone_of
 from testbed.site import VM_MAC
+from testbed.vocabulary import Milestone, Phase
 
 # Phase -> the milestone that dates it, for what happens inside a node and nobody else can see.
-MILESTONES = {
+MILESTONES: Mapping[Phase, Milestone] = {
     "detect": "peer_lost",
     "decide": "epoch_saved",
     "promote": "disk_promoted",
     "vm_start": "vm_start_commanded",
 }
-PHASES = ("detect", "decide", "fence", "promote", "vm_start", "guest_up", "service_up", "redundancy")
-TAKEOVER = ("detect", "decide", "promote", "vm_start", "guest_up", "service_up")
-SOURCES = {
+TAKEOVER: tuple[Phase, ...] = ("detect", "decide", "promote", "vm_start", "guest_up", "service_up")
+SOURCES: Mapping[Phase, str] = {
     **dict.fromkeys(MILESTONES, "journal of the surviving node"),
     "fence": "process and events of the old node's machine",
     "guest_up": "first frame of the VM at another port of the switch",
@@ -42,9 +42,9 @@ class Recovery:
     since_s: float
 
 
-def stamp(records: Iterable[Record], recovery: Recovery) -> dict[str, float]:
+def stamp(records: Iterable[Record], recovery: Recovery) -> dict[Phase, float]:
     """Return the times (of the records' clock) of all phases that the records can date but service and redundancy."""
-    found: dict[str, float] = {}
+    found: dict[Phase, float] = {}
     for record in records:
         if record.t_s >= recovery.since_s:
             phase = _phase(record, recovery)
@@ -53,7 +53,7 @@ def stamp(records: Iterable[Record], recovery: Recovery) -> dict[str, float]:
     return found
 
 
-def _phase(record: Record, recovery: Recovery) -> str | None:
+def _phase(record: Record, recovery: Recovery) -> Phase | None:
     if record.source == f"journal.{recovery.new}":
         milestone = milestone_of(record)
         return next((phase for phase, name in MILESTONES.items() if name == milestone), None)

@@ -8,28 +8,20 @@ proven does the same; a noisy host makes the times worthless.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from pathlib import Path
 
 from testbed.host.speed import DILATIONS
 from testbed.judge import host_gate
-from testbed.judge.finding import State
-from testbed.judge.phases import PHASES, TAKEOVER
+from testbed.judge.finding import Finding, as_fields
+from testbed.judge.phases import TAKEOVER
+from testbed.judge.verdict import Verdict
+from testbed.vocabulary import PHASES, Phase
 
-# A run in which one of these could not see proves nothing; the others tell what they saw, and that they could not.
-NEEDED_ORACLES = ("dual_active", "failovers", "multicasts", "writes", "replicas_equal")
-
-
-class Verdict(StrEnum):
-    """What a run says."""
-
-    PASS = "pass"  # noqa: S105 - not a password
-    FAIL = "fail"
-    INCONCLUSIVE = "inconclusive"
-    INVALID_HOST = "invalid-host"
-
+SCHEMA = "testbed.result/2"  # 1 had no such key; its findings had a `state`: holds, violated or blind
+LEDGER_COUNTS = ("acknowledged", "lost", "stale", "unknown", "duplicated", "resurrected")
 
 class Expect(StrEnum):
     """What the run is to show of the product, beyond that it is safe, serves again and is redundant again."""
@@ -70,10 +62,11 @@ class Result:
     dilation: float
     seed: int
     started_wall: str
+    schema: str = SCHEMA
     faults: list[FaultResult] = field(default_factory=list)
     expect: Expect = Expect.ANY
     outage_max_s: float | None = None
-    phases_s: dict[str, float | None] = field(default_factory=lambda: dict.fromkeys(PHASES))
+    phases_s: dict[Phase, float | None] = field(default_factory=lambda: dict.fromkeys(PHASES))
     is_redundant: bool | None = None
     failovers: int | None = None
     restarts: int | None = None
@@ -102,15 +95,34 @@ class Result:
         part.replace(path)
 
 
-def not_reached(result: Result, at_s: float, names: Iterable[str] = PHASES) -> None:
+def not_reached(result: Result, at_s: float, names: Iterable[Phase] = PHASES) -> None:
     """Note for the phases without a time that they were not reached until then: their values are "greater than"."""
     for name in names:
         if result.phases_s.get(name) is None:
             result.limits_s.setdefault(name, round(at_s, 3))
 
 
-def judge(result: Result, *, alerts_wanted: tuple[str, ...]) -> tuple[Verdict, list[str]]:
-    """Return the verdict and every reason for it that is not "all is well"."""
+def take(result: Result, findings: Sequence[Finding]) -> None:
+    """Note what the oracles found, and the figures of it that have keys of their own; None is what nobody could see."""
+    result.findings = as_fields(findings)
+    said = {one.oracle: one for one in findings}
+    if (writes := said.get("writes")) is not None:
+        result.ledger |= {key: writes.evidence.get(key) for key in LEDGER_COUNTS}
+    if (moves := said.get("failovers")) is not None:
+        result.failovers, result.restarts = _count(moves, "vm_moves"), _count(moves, "vm_starts")
+    if (shared := said.get("dual_active")) is not None:
+        result.dual_active = _count(shared, "overlaps")
+
+
+def _count(finding: Finding, key: str) -> int | None:
+    value = finding.evidence.get(key)
+    return len(value) if isinstance(value, list) else value if isinstance(value, int) else None
+
+
+def judge(
+    result: Result, *, alerts_wanted: tuple[str, ...], oracles: Iterable[str]
+) -> tuple[Verdict, list[str]]:
+    """Return the verdict and every reason for it that is not "all is well"; `oracles` are all that had to be asked."""
     violations = _violations(result)
     if violations:
         return Verdict.FAIL, violations
@@ -132,7 +144,7 @@ def judge(result: Result, *, alerts_wanted: tuple[str, ...]) -> tuple[Verdict, l
     missing = _missing(result, alerts_wanted)
     if missing:
         return Verdict.FAIL, missing
-    blind = _blind(result)
+    blind = _blind(result, oracles)
     return (Verdict.INCONCLUSIVE, blind) if blind else (Verdict.PASS, [])
 
 
@@ -157,19 +169,13 @@ def what_to_do(result: Result) -> str:
 
 
 def _violations(result: Result) -> list[str]:
-    found = []
-    for key, text in (("lost", "acknowledged writes were lost"), ("stale", "acknowledged writes were stale")):
-        count = result.ledger.get(key)
-        if isinstance(count, int) and count > 0:
-            found.append(f"{count} {text}")
-    found += [f"{one['oracle']}: {one['text']}" for one in result.findings if one["state"] == State.VIOLATED]
-    return found
+    return [f"{one['oracle']}: {one['text']}" for one in result.findings if one["verdict"] == Verdict.FAIL]
 
 
 def _missing(result: Result, alerts_wanted: tuple[str, ...]) -> list[str]:
     missing = list(result.problems)
     if result.expect is Expect.TAKEOVER:
-        phases = (*TAKEOVER, "redundancy")
+        phases: tuple[Phase, ...] = (*TAKEOVER, "redundancy")
         missing += [f"phase {name} was never reached" for name in phases if result.phases_s.get(name) is None]
         if result.outage_s is None:
             missing.append("no outage with a beginning and an end was seen by the client")
@@ -188,16 +194,10 @@ def _missing(result: Result, alerts_wanted: tuple[str, ...]) -> list[str]:
     return missing
 
 
-def _blind(result: Result) -> list[str]:
-    blind = []
-    if result.ledger.get("lost") is None:
-        blind.append("the writes could not be read back, so nobody knows whether one was lost")
-    if not result.ledger.get("acknowledged"):
-        blind.append("not one write was acknowledged, so nothing could have been lost")
-    states = {one["oracle"]: one for one in result.findings}
-    for name in NEEDED_ORACLES:
-        if name not in states:
-            blind.append(f"the oracle {name} was not asked")
-        elif states[name]["state"] == State.BLIND:
-            blind.append(f"the oracle {name} could not see: {states[name]['text']}")
-    return blind
+def _blind(result: Result, oracles: Iterable[str]) -> list[str]:
+    told = {one["oracle"] for one in result.findings}
+    return [f"the oracle {name} was not asked" for name in oracles if name not in told] + [
+        f"the oracle {one['oracle']} could not see: {one['text']}"
+        for one in result.findings
+        if one["verdict"] == Verdict.INCONCLUSIVE and one["needed"]
+    ]

@@ -13,18 +13,22 @@ from testbed.replica.worklog import Log
 
 @dataclass(frozen=True)
 class Reading:
-    """All ids of one reader, in their order; what came from an incomplete one proves only what it shows."""
+    """All ids of one reader, in their order; what came from an incomplete one proves only what it shows.
+
+    `totals` are what the reader said on the way that there are in all.
+    """
 
     reader: str
     at_s: float
     ids: tuple[str, ...]
     complete: bool = True
     reason: str = ""
+    totals: tuple[int, ...] = ()
 
 
 def from_service(reader: str, at_s: float, found: ReadBack) -> Reading:
     """What the service gave when it was asked for everything."""
-    return Reading(reader, at_s, found.ids, found.complete, found.reason)
+    return Reading(reader, at_s, found.ids, found.complete, found.reason, found.totals)
 
 
 def from_replica(reader: str, at_s: float, log: Log) -> Reading:

@@ -37,18 +37,38 @@ from testbed.report.labels import (
 )
 from testbed.report.story import FaultBar, LevelRow
 from testbed.report.timeline import Item, Marker, Span
+from testbed.vocabulary import PairState, Phase, VmState
 
-PHASE_COLOURS = {
+PHASE_COLOURS: Mapping[Phase, str] = {
     "detect": "#8e6bbf", "decide": "#5d78c9", "promote": "#3f9bb5", "vm_start": "#d98a2b", "guest_up": "#efaa3c",
     "service_up": "#58a55c", "redundancy": "#9aa3ad",
 }  # fmt: skip
+PAIR_COLOURS: Mapping[PairState, str] = {
+    "UNPAIRED": AMBER, "STARTING": AMBER, "PAIRED": BLUE, "WAITING": AMBER, "ALONE": BLUE, "FENCED": RED, "SPLIT": RED,
+}  # fmt: skip
+VM_COLOURS: Mapping[VmState, str] = {
+    "CHECKING": AMBER, "STANDBY": BLUE, "PROMOTING": AMBER, "STARTING": AMBER, "RUNNING": GREEN, "STOPPING": AMBER,
+    "DEMOTING": AMBER, "FAILED": RED,
+}  # fmt: skip
+OWN_COLOURS = {
+    "down": GREY, "paused": GREY, "booting": AMBER, "restored": AMBER, "started": AMBER,  # of a node
+    "BOOTED": AMBER, "PROTECTED": BLUE,  # stages of a restored one; PAIRED is as above
+    "served": GREEN, "outage": RED,  # of the client
+}  # fmt: skip
+STATE_COLOURS: Mapping[str, str] = OWN_COLOURS | {
+    word: colour for words in (VM_COLOURS.items(), PAIR_COLOURS.items()) for word, colour in words
+}
+STRONGEST_FIRST = (GREY, RED, GREEN, AMBER, QUIET, BLUE)  # of the words of a state, which colour it has
 VERDICT_COLOURS = {"pass": GREEN, "fail": RED}
 FAULT_COLOURS = {"confirmed": "#4b4453", "mismatch": RED, "inconclusive": AMBER}  # any other was not injected: hollow
 LEVEL_COLOURS = {"up": GREEN, "down": RED}
 LIFT = 0.36  # distance of two levels of labels, in lane units
 LANE_IN = 0.72  # inches of one lane unit
 HOST_IN = 1.3  # inches of the host's speed
-LEGEND = "nodes: green runs the VM, blue stands by, amber is in transition, grey is down or paused"
+LEGEND = (
+    "nodes: green runs the VM, blue stands by, amber is in transition or waits, red is fenced, split or failed, "
+    "grey is down or paused"
+)
 BAR = 0.5  # height of a lane's bar
 FAULT_ROW, LEVEL_ROW = 0.44, 0.27  # heights of a row in the lanes that have several
 LATE_REDUNDANCY = 2.5  # when redundancy took this much longer than service, the axis ends earlier and says so
@@ -66,16 +86,9 @@ class Lane:
 
 
 def state_colour(state: str) -> str:
-    """The colour of a node's state: green serves, amber works on it, blue stands by, grey is down or paused."""
-    if state in ("down", "paused"):
-        return GREY
-    if "RUNNING" in state or state == "served":
-        return GREEN
-    if any(working in state for working in timeline.WORKING_STATES) or "SUSPECT" in state:
-        return AMBER
-    if "FAILED" in state or "ISOLATED" in state or state == "outage":
-        return RED
-    return BLUE
+    """The colour of a state of one or two words; a word that nobody publishes is not taken for one that stands by."""
+    colours = {STATE_COLOURS.get(word, QUIET) for word in state.split()}
+    return next((colour for colour in STRONGEST_FIRST if colour in colours), QUIET)
 
 
 def shown_range(result: Item, spans: Sequence[Span], bars: Sequence[FaultBar] = ()) -> tuple[float, float]:

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from testbed.judge.verdict import Verdict
 from testbed.report import timeline
 from testbed.report.timeline import Item, Marker, Span, number, word
 
@@ -240,16 +241,14 @@ def outage(result: Item) -> str:
 
 
 def finding_table(result: Item) -> list[str]:
-    """What the oracles say: those that hold in one line, each other one with its sentence."""
+    """What the oracles say: those that pass in one line, each other one with its sentence."""
     found = entries(result, "findings")
-    held = [word(one, "oracle") for one in found if word(one, "state") == "holds"]
-    rest = [one for one in found if word(one, "state") != "holds"]
-    lines = [f"oracles: {len(held)} of {len(found)} hold{': ' if held else ''}{', '.join(held)}"]
+    passed = [word(one, "oracle") for one in found if word(one, "verdict") == Verdict.PASS]
+    rest = [one for one in found if word(one, "verdict") != Verdict.PASS]
+    lines = [f"oracles: {len(passed)} of {len(found)} pass{': ' if passed else ''}{', '.join(passed)}"]
     lines += [
-        f"  {word(one, 'state').upper():<8} {word(one, 'oracle')}: {word(one, 'text')}"
-        for state in ("violated", "blind")
-        for one in rest
-        if word(one, "state") == state
+        f"  {word(one, 'verdict').upper():<12} {word(one, 'oracle')}: {word(one, 'text')}"
+        for one in sorted(rest, key=lambda one: word(one, "verdict") != Verdict.FAIL)
     ]
     return lines if found else ["oracles: none was asked"]
 

@@ -12,12 +12,14 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from testbed.history import Record
-from testbed.milestones import MILESTONES
+from testbed.milestones import in_words
+from testbed.vocabulary import Phase, VmState
 
 Item: TypeAlias = Mapping[str, object]  # a line of the recorded history: t_s, source, kind and more
 
 REASON_LENGTH_MAX = 110  # a printed row stays one line on a wide terminal
-PHASES = {  # those that follow each other in a takeover; the fencing of the old node may come at any time
+# Those that follow each other in a takeover; the end of the old node may come at any time.
+PHASES: Mapping[Phase, str] = {
     "detect": "detect",
     "decide": "decide",
     "promote": "promote disk",
@@ -26,11 +28,12 @@ PHASES = {  # those that follow each other in a takeover; the fencing of the old
     "service_up": "service back",
     "redundancy": "redundancy restored",
 }
-TAKEOVER_STEPS = ("decide", "promote", "vm_start", "guest_up")
+TAKEOVER_STEPS: tuple[Phase, ...] = ("decide", "promote", "vm_start", "guest_up")
 NODE_ENDING_FAULTS = ("power", "kill", "crash", "reset", "panic")  # words in names of faults after which a node is down
 MACHINE_EVENTS = ("SHUTDOWN", "RESET", "STOP", "RESUME", "GUEST_PANICKED", "WATCHDOG", "POWERDOWN", "SUSPEND", "WAKEUP")
 MACHINE_ENDS = {"killed": "was killed", "died": "died", "quit": "was switched off"}
-WORKING_STATES = ("booting", "CLAIMING", "PROMOTING", "STARTING")
+# What a node's lane says beside the states that the product publishes; a restored one also has the name of its stage.
+OWN_STATES = ("down", "paused", "booting", "restored", "started")
 
 
 @dataclass(frozen=True)
@@ -158,7 +161,8 @@ def node_spans(records: Iterable[Item], node: str, zero_at_s: float, end_s: floa
         elif source == "switch" and kind == "claim" and "mac" in item:
             holder = word(item, "port").partition(".")[0]
         elif source == "bed" and item.get("restored") is True and changes and changes[-1][1] == "restored":
-            vm = ("RUNNING" if holder == node else "STANDBY") if holder else ""
+            serves: VmState = "RUNNING" if holder == node else "STANDBY"
+            vm = serves if holder else ""
             changes.append((time_s, f"{word(item, 'stage')} {vm}".strip()))
         elif source == f"qmp.{node}" and word(item, "event") == "STOP" and changes:
             was = changes[-1][1]
@@ -251,7 +255,7 @@ def tell(item: Item, zero_at_s: float) -> Row | None:
     area, _, node = source.partition(".")
     if area == "journal" and word(item, "milestone"):
         milestone, reason = word(item, "milestone"), word(item, "reason")
-        text = MILESTONES.get(milestone, milestone.replace("_", " "))
+        text = in_words(milestone)
         return Row(time_s, node, f"{text}: {reason[:REASON_LENGTH_MAX]}" if reason else text)
     if area == "journal":
         pair = item.get("pair")

@@ -42,7 +42,7 @@ MUTANTS = (
     Mutant(
         "record-not-tied-to-generation",
         "any disk is taken for the one that this node had",
-        (Edit(_COPIES, '    return known in ("", *generations)\n', "    return True\n"),),
+        (Edit(_COPIES, "    return not known or known in generations\n", "    return True\n"),),
     ),
     Mutant(
         "lost-disk-forgotten",

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from testbed.judge.panel import ORACLES, names
 from tests.repo import tidy
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -55,6 +56,14 @@ def test_links_in_documents_resolve() -> None:
     """Every link of the README and of docs leads to a file, and to a heading of it where one is named."""
     texts = {path: text for path, text in tidy.tracked_files(ROOT).items() if path.endswith(".md")}
     complaints = [c for path, text in texts.items() for c in tidy.link_complaints(path, text, ROOT)]
+    assert not complaints, "\n".join(complaints)
+
+
+def test_examples_of_changes_are_real() -> None:
+    """What CONTRIBUTING.md shows as a change is in the tree as it stands there."""
+    text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    assert "```diff" in text
+    complaints = tidy.diff_complaints("CONTRIBUTING.md", text, tidy.modules(ROOT))
     assert not complaints, "\n".join(complaints)
 
 
@@ -200,3 +209,28 @@ def test_page_without_a_link_is_found() -> None:
     """A page that was added and not listed is reported."""
     assert tidy.list_complaints("[a](a.md) [b](b.md#part)", ["a.md", "b.md"]) == []
     assert "c.md is not linked" in tidy.list_complaints("[a](a.md)", ["a.md", "c.md"])[0]
+
+
+def test_an_example_that_is_no_longer_true_is_found() -> None:
+    """A line that was changed, and a file that is gone; context and removed lines do not count."""
+    text = "```diff\n+++ b/x.py\n was\n-gone\n+kept = 1\n+changed = 2\n+++ b/y.py\n+other = 3\n```\n"
+    complaints = tidy.diff_complaints("A.md", text, {"x.py": "kept = 1\nchanged = 3\n"})
+    assert complaints == ["A.md: x.py has no line 'changed = 2'", "A.md: y.py has no line 'other = 3'"]
+    assert tidy.diff_complaints("A.md", "```\n+no diff\n```\n", {}) == []
+
+
+def test_every_oracle_in_the_document_is_on_the_list() -> None:
+    """Whoever reads a row finds its finding in a result."""
+    text = (ROOT / "docs" / "testing.md").read_text(encoding="utf-8")
+    table = text.partition("\n| Oracle | What it watches |")[2].partition("\n\n")[0]
+    told = [line.split("`")[1] for line in table.splitlines() if line.startswith("| `")]
+    assert len(told) >= 9
+    assert set(told) <= set(names(ORACLES))
+
+
+def test_files_that_may_catch_everything_do_so() -> None:
+    """The list has no entry that is no longer needed; without it each would be complained about."""
+    sources = tidy.modules(ROOT)
+    for path in tidy.BROAD_FILES:
+        assert any("too broad" in complaint for complaint in tidy.source_complaints(f"elsewhere/{path}", sources[path]))
+        assert not any("too broad" in complaint for complaint in tidy.source_complaints(path, sources[path]))

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from faults.fault import Fault, FaultVerdict, Proof
+from faults.life import Life
 from faults.registry import UNDILATED
 from testbed import pace
 from testbed.bed import Bed, Session
@@ -70,12 +71,8 @@ async def _once(bed: Bed, fault: Fault, *, sabotaged: bool) -> Proof:
         vars(fault)["inject"] = _nothing
         if hasattr(fault, "window_s"):
             fault.window_s = SABOTAGED_WINDOW_S
-    try:
-        await fault.prepare(bed)
-        await fault.inject(bed)
-        return await fault.confirm(bed)
-    finally:
-        await fault.heal(bed)
+    async with Life(fault, bed) as life:
+        return await life.prove()
 
 
 async def protected(bed: Bed) -> None:

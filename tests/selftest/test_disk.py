@@ -32,6 +32,7 @@ from faults.kinds.disk import (
     try_read,
 )
 from faults.kinds.node.power import cut_power
+from faults.life import Life
 from testbed.bed import Bed
 from testbed.disk.server import NbdClient, NbdDisk
 from testbed.errors import MachineError
@@ -78,10 +79,9 @@ async def _run(name: str, *, sabotaged: bool) -> tuple[Proof, str, int]:
         if sabotaged:
             vars(fault)["inject"] = _nothing
         async with small.traffic():
-            await fault.prepare(small.bed)
-            await fault.inject(small.bed)
-            proof = await fault.confirm(small.bed)
-            await fault.heal(small.bed)
+            life = Life(fault, small.bed)
+            proof = await life.prove()
+            await life.heal()
             state = await small.disk().state()
             armed = state["rules"] + state["rotten"] + state["is_held"] + state["is_gone"] + state["is_slow"]
             return proof, await try_read(small.disk(), 4096), armed
@@ -146,18 +146,15 @@ def test_a_real_machine_sees_error_and_hang_and_goes_on_after_both() -> None:
             await machine.cont()
             await _says(small.history, "w")
             error = DiskWriteError("a", offset=4096, length=512)
-            await error.prepare(small.bed)
-            await error.inject(small.bed)
-            await _says(small.history, "E")
-            first = await error.confirm(small.bed)
-            await error.heal(small.bed)
+            async with Life(error, small.bed) as life:
+                await life.prepare()
+                await life.inject()
+                await _says(small.history, "E")
+                first = await life.confirm()
             await _says(small.history, "w")
-            hang = DiskHang("a")
-            await hang.prepare(small.bed)
-            await hang.inject(small.bed)
-            second = await hang.confirm(small.bed)
-            assert await machine.status() == "running"  # a question does not drain
-            await hang.heal(small.bed)
+            async with Life(DiskHang("a"), small.bed) as life:
+                second = await life.prove()
+                assert await machine.status() == "running"  # a question does not drain
             await _says(small.history, "w")
             return first, second, await machine_failures(small.bed, "a", "vdb")
 

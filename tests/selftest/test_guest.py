@@ -9,6 +9,7 @@ import pytest
 
 from faults.fault import FaultVerdict, Proof
 from faults.kinds.guest import GuestCrash, GuestCrashLoop, GuestFault, GuestHang, GuestRefusesToDie, GuestShutdown, ping
+from faults.life import Life
 from testbed.bed import Bed, Session
 from testbed.errors import UsageError
 from testbed.node import domains
@@ -29,10 +30,9 @@ async def once(bed: Bed, fault: GuestFault, *, sabotage: bool) -> tuple[Proof, s
     before = await ping(bed)
     if sabotage:
         vars(fault)["inject"] = nothing
-    await fault.prepare(bed)
-    await fault.inject(bed)
-    proof = await fault.confirm(bed)
-    await fault.heal(bed)
+    life = Life(fault, bed)
+    proof = await life.prove()
+    await life.heal()
     return proof, before, await ping(bed)
 
 

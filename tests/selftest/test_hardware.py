@@ -18,6 +18,7 @@ import pytest
 from faults.fault import Fault, FaultVerdict, Proof
 from faults.kinds.hardware.bmc import BmcDeadWithNode, BmcLying, BmcSlow, BmcUnreachable, runs
 from faults.kinds.hardware.sensors import FanStopped, MemoryFault, Overheating, PowerSupplyLost, read_over_lan
+from faults.life import Life
 from testbed.bed import Bed
 from testbed.bmc.bmc import Bmc, NodePower
 from testbed.bmc.client import IpmiClient, IpmiFailed
@@ -143,17 +144,14 @@ async def _run(name: str, *, sabotaged: bool) -> tuple[Proof, Proof, bool]:
         assert fault.name == name
         if sabotaged:
             vars(fault)["inject"] = _nothing
-        await fault.prepare(small.bed)
-        await fault.inject(small.bed)
-        proof = await fault.confirm(small.bed)
+        life = Life(fault, small.bed)
+        proof = await life.prove()
         alive = small.nodes["a"].is_on
-        await fault.heal(small.bed)
+        await life.heal()
         assert small.nodes["a"].is_on
         again = FAULTS[name]()
         vars(again)["inject"] = _nothing
-        await again.prepare(small.bed)
-        await again.inject(small.bed)
-        return proof, await again.confirm(small.bed), alive
+        return proof, await Life(again, small.bed).prove(), alive
 
 
 @pytest.mark.parametrize("name", FAULTS)
@@ -252,9 +250,8 @@ def test_a_bmc_that_lost_its_power_keeps_its_log_and_finds_its_node_again() -> N
     async def scenario() -> tuple[list[str], list[str], int]:
         async with hardware_bed() as small:
             fault, bmc = FanStopped("a"), small.bmcs["a"]
-            await fault.prepare(small.bed)
-            await fault.inject(small.bed)
-            assert (await fault.confirm(small.bed)).verdict is FaultVerdict.CONFIRMED
+            life = Life(fault, small.bed)
+            assert (await life.prove()).verdict is FaultVerdict.CONFIRMED
             async with bench_client(small) as client:
                 before = await client.events()
                 await bmc.lose_power()

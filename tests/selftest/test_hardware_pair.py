@@ -13,6 +13,7 @@ import pytest
 from faults.fault import FaultVerdict, Proof
 from faults.kinds.hardware.bmc import runs
 from faults.kinds.hardware.sensors import FanStopped, read_in_node
+from faults.life import Life
 from testbed.bed import Session
 from testbed.site import SiteOptions
 from testbed.wait import wait_until
@@ -48,10 +49,9 @@ async def _pair_story(out: Path) -> _Story:
         guest, peer = node.machine.guest, bed.nodes["b"].machine.guest
         sensors = await guest.must_succeed(["ipmitool", "-c", "sdr", "elist"], timeout_s=PAIR_TIMEOUT_S)
         fan = FanStopped("a")
-        await fan.prepare(bed)
-        await fan.inject(bed)
-        proof = await fan.confirm(bed)
-        await fan.heal(bed)
+        life = Life(fan, bed)
+        proof = await life.prove()
+        await life.heal()
         await bmc.lose_power()
         assert await read_in_node(bed, "a", "Fan 1") is None, "a dead BMC was read"
         await bmc.get_power()

@@ -16,8 +16,9 @@ import pytest
 
 from faults.fault import Fault, FaultVerdict
 from faults.kinds.link import cut, frames, traffic
+from faults.life import FaultFailed, Life
 from testbed.bed import Bed
-from testbed.errors import TestbedError, UsageError
+from testbed.errors import UsageError
 from testbed.history import History
 from testbed.lan import packets
 from testbed.node.machine import Machine
@@ -209,6 +210,7 @@ class OneMachine:
     """What carrier loss sees of a bed: the switch and one machine without any guest."""
 
     switch: Switch
+    history: History
     machine: Machine
     nodes: dict[str, Node] = field(default_factory=dict)
 
@@ -225,16 +227,15 @@ async def carrier(fault: cut.CarrierLoss) -> tuple[FaultVerdict, dict[str, objec
             )  # fmt: skip
             async with Machine(spec, history) as machine:
                 await machine.cont()
-                world = OneMachine(switch, machine)
+                world = OneMachine(switch, history, machine)
                 world.nodes["a"] = cast("Node", world)  # a node is asked for its machine only
                 bed = cast("Bed", world)
-                await fault.prepare(bed)
-                await fault.inject(bed)
-                proof = await fault.confirm(bed)
+                life = Life(fault, bed)
+                proof = await life.prove()
                 try:
-                    await fault.heal(bed)
+                    await life.heal()
                     content = True
-                except TestbedError:
+                except FaultFailed:
                     content = False
                 return proof.verdict, dict(proof.evidence), content
 

@@ -13,6 +13,7 @@ from faults.kinds.node import hypervisor
 from faults.kinds.node.hypervisor import NodeHypervisorHang, NodeHypervisorPanic, NodeNmi, NodePanic
 from faults.kinds.node.late import NodeSlow, NodeStaleBurst
 from faults.kinds.node.whole import NodeFreeze, NodeKill, NodePause
+from faults.life import Life
 from testbed.bed import Bed
 from testbed.switch.client import Direction, Switch
 from testbed.wait import OwnedTask
@@ -65,11 +66,9 @@ async def _run(name: str, *, sabotaged: bool) -> tuple[Proof, dict[str, int]]:
         assert fault.name == name.partition(" ")[0]
         if sabotaged:
             vars(fault)["inject"] = _nothing
-        await fault.prepare(tiny.bed)
-        await fault.inject(tiny.bed)
-        proof = await fault.confirm(tiny.bed)
-        if not (sabotaged and name == "node.kill"):  # its heal rightly refuses a node that was never down
-            await fault.heal(tiny.bed)
+        life = Life(fault, tiny.bed)
+        proof = await life.prove()
+        await life.heal()
         await tiny.nodes["a"].wait_booted(20)
         return proof, await _frames(tiny)
 
@@ -97,12 +96,13 @@ def test_a_slow_node_sends_less_in_proportion() -> None:
     async def scenario() -> tuple[Proof, dict[str, int], dict[str, int]]:
         async with tiny_bed() as tiny:
             fault = NodeSlow("a", share=0.2)
-            await fault.prepare(tiny.bed)
+            life = Life(fault, tiny.bed)
+            await life.prepare()
             before = await _frames(tiny)
-            await fault.inject(tiny.bed)
+            await life.inject()
             during = await _frames(tiny)
-            proof = await fault.confirm(tiny.bed)
-            await fault.heal(tiny.bed)
+            proof = await life.confirm()
+            await life.heal()
             return proof, before, during
 
     proof, before, during = asyncio.run(scenario())
@@ -117,9 +117,7 @@ def test_a_burst_tells_how_many_frames_were_how_old() -> None:
     async def scenario() -> Proof:
         async with tiny_bed() as tiny, OwnedTask(_talk_to_a(tiny.switch), name="peer"):
             fault = NodeStaleBurst("a", freeze_s=1.0)
-            await fault.prepare(tiny.bed)
-            await fault.inject(tiny.bed)
-            return await fault.confirm(tiny.bed)
+            return await Life(fault, tiny.bed).prove()
 
     proof = asyncio.run(scenario())
     assert proof.verdict is FaultVerdict.CONFIRMED, proof.evidence
@@ -138,9 +136,7 @@ def test_a_burst_that_nobody_sent_for_is_inconclusive() -> None:
     async def scenario() -> Proof:
         async with tiny_bed() as tiny:
             fault = NodeStaleBurst("a", freeze_s=0.3)
-            await fault.prepare(tiny.bed)
-            await fault.inject(tiny.bed)
-            return await fault.confirm(tiny.bed)
+            return await Life(fault, tiny.bed).prove()
 
     proof = asyncio.run(scenario())
     assert (proof.verdict, proof.injected_at_s) == (FaultVerdict.INCONCLUSIVE, None), proof.evidence

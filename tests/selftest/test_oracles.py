@@ -13,9 +13,11 @@ import pytest
 
 from testbed import site
 from testbed.history import History
-from testbed.judge.finding import Finding, State
-from testbed.judge.multicast import PER_SECOND_MAX
-from testbed.judge.oracles import bed_scene, judge_history
+from testbed.judge.finding import Finding
+from testbed.judge.oracles.multicasts import PER_SECOND_MAX
+from testbed.judge.panel import ORACLES, ask
+from testbed.judge.recorded import Recorded, bed_scene
+from testbed.judge.verdict import Verdict
 from testbed.lan.endpoint import Endpoint
 from testbed.switch.client import Direction, Switch
 from testbed.wait import wait_for_record, wait_until
@@ -40,9 +42,12 @@ def judged(deed: Deed, *, watch: bool = True) -> dict[str, Finding]:
                 until_s = time.monotonic()
                 if watch:
                     await switch.count_multicasts()
-                found = judge_history(
-                    tuple(history), bed_scene(), since_s=since_s, until_s=until_s, overlap_allowed_s=0.0,
-                    replicas="there are no disks", writes="nobody wrote",
+                found = ask(
+                    Recorded(
+                        bed_scene(), since_s, until_s, replicas="there are no disks", readings="nobody wrote",
+                        records=tuple(history),
+                    ),
+                    ORACLES,
                 )  # fmt: skip
             return {finding.oracle: finding for finding in found}
 
@@ -90,19 +95,19 @@ async def _cut_one_answers(switch: Switch, history: History, directory: Path) ->
 def test_two_nodes_that_answer_for_one_address_are_caught() -> None:
     """Planted: two hosts with the VM's MAC and IPv4 address, seen through the switch only."""
     found = judged(_both_answer)["dual_active"]
-    assert found.state is State.VIOLATED
+    assert found.verdict is Verdict.FAIL
     assert found.text.startswith("nodes a and b both used")
 
 
 def test_one_node_that_answers_is_no_violation() -> None:
     """The same with one of them: the oracle does not cry at every claim."""
-    assert judged(_one_answers)["dual_active"].state is State.HOLDS
+    assert judged(_one_answers)["dual_active"].verdict is Verdict.PASS
 
 
 def test_a_node_that_answers_behind_a_cut_is_caught_and_told_apart() -> None:
     """It did use the address; the evidence says that no client could see it."""
     found = judged(_cut_one_answers)["dual_active"]
-    assert found.state is State.VIOLATED
+    assert found.verdict is Verdict.FAIL
     overlaps = found.evidence["overlaps"]
     assert isinstance(overlaps, list)
     assert {row[0]: row[-1] for row in overlaps}[site.VM_ADDRESS] is False
@@ -115,7 +120,7 @@ def test_a_switch_that_was_not_asked_to_watch_leaves_its_oracles_blind() -> None
         return
 
     found = judged(nothing, watch=False)
-    assert {finding.state for finding in found.values()} == {State.BLIND}
+    assert {finding.verdict for finding in found.values()} == {Verdict.INCONCLUSIVE}
 
 
 def _multicasts(count: int, source: str) -> Deed:
@@ -139,11 +144,11 @@ def _multicasts(count: int, source: str) -> Deed:
 @pytest.mark.parametrize(
     ("count", "source", "state"),
     [
-        (PER_SECOND_MAX, site.NODE_MACS["a"][site.PRIVATE], State.HOLDS),
-        (PER_SECOND_MAX + 1, site.NODE_MACS["a"][site.PRIVATE], State.VIOLATED),
-        (PER_SECOND_MAX + 1, site.VM_MAC, State.HOLDS),
+        (PER_SECOND_MAX, site.NODE_MACS["a"][site.PRIVATE], Verdict.PASS),
+        (PER_SECOND_MAX + 1, site.NODE_MACS["a"][site.PRIVATE], Verdict.FAIL),
+        (PER_SECOND_MAX + 1, site.VM_MAC, Verdict.PASS),
     ],
 )
-def test_one_multicast_too_many_is_caught(count: int, source: str, state: State) -> None:
+def test_one_multicast_too_many_is_caught(count: int, source: str, state: Verdict) -> None:
     """Ten in a second are allowed, eleven are not, and the VM's own do not count."""
-    assert judged(_multicasts(count, source))["multicasts"].state is state
+    assert judged(_multicasts(count, source))["multicasts"].verdict is state

@@ -16,6 +16,7 @@ from faults.fault import FaultVerdict, Proof
 from faults.kinds.evidence import silence
 from faults.kinds.node import power
 from faults.kinds.node.power import PowerCut, PowerCutBoth, PowerFlicker, PowerReset, PowerShutdown, cut_power
+from faults.life import Life
 from testbed.bed import Bed
 from testbed.disk.server import NbdClient, NbdDisk
 from testbed.history import History
@@ -173,12 +174,6 @@ def test_a_power_cut_in_the_middle_of_writes_keeps_every_acknowledged_flush() ->
     assert written > ROUNDS
 
 
-async def _prove(fault: PowerCut | PowerFlicker, small: DiskBed) -> Proof:
-    await fault.prepare(small.bed)
-    await fault.inject(small.bed)
-    return await fault.confirm(small.bed)
-
-
 async def _unflushed(small: DiskBed, node: str) -> None:
     async with NbdClient(small.disk("vdb", node).socket) as client:
         for slot in range(20):
@@ -199,8 +194,8 @@ def test_a_power_fault_is_there_and_is_healed(name: str) -> None:
             }
             for node in both:
                 await _unflushed(small, node)
-            proof = await _prove(faults[name], small)
-            await faults[name].heal(small.bed)
+            async with Life(faults[name], small.bed) as life:
+                proof = await life.prove()
             states = [await small.disk("vdb", node).state() for node in both]
             on = sum(small.nodes[node].is_on for node in both)
             return proof, min(state["cut_lost"] for state in states), on
@@ -242,7 +237,7 @@ def test_half_a_power_fault_is_a_mismatch(fault: PowerCut | PowerFlicker) -> Non
 
     async def scenario() -> Proof:
         async with disk_bed() as small:
-            return await _prove(fault, small)
+            return await Life(fault, small.bed).prove()
 
     proof = asyncio.run(scenario())
     assert (proof.verdict, proof.injected_at_s) == (FaultVerdict.MISMATCH, None)
@@ -307,10 +302,9 @@ def test_reset_and_shutdown_are_told_by_the_machine(
 
     async def scenario() -> Proof:
         async with _real_machine() as (small, _):
-            await fault.prepare(small.bed)
-            await fault.inject(small.bed)
-            proof = await fault.confirm(small.bed)
-            await fault.heal(small.bed)
+            life = Life(fault, small.bed)
+            proof = await life.prove()
+            await life.heal()
             assert small.nodes["a"].is_on
             return proof
 

@@ -11,7 +11,8 @@ from collections.abc import Awaitable, Callable
 import pytest
 
 from faults.fault import Fault, FaultVerdict
-from faults.kinds.witness import WitnessLostStorage, WitnessStop
+from faults.kinds.witness import WitnessKill, WitnessLostStorage, WitnessStop
+from faults.life import Life
 from testbed.bed import Bed
 from tests.integration.testbed.world.witness_bench import WitnessBench, witness_bench
 
@@ -19,6 +20,7 @@ pytestmark = pytest.mark.selftest
 
 FAULTS: dict[str, Callable[[], Fault]] = {
     "witness.stop": lambda: WitnessStop("w1"),
+    "witness.kill": lambda: WitnessKill("w1"),
     "witness.lost_storage": lambda: WitnessLostStorage("w1"),
 }
 LOOK_S = 10.0
@@ -45,12 +47,11 @@ def test_a_fault_is_confirmed_and_healed(name: str) -> None:
 
     async def tell(bench: WitnessBench) -> None:
         fault = FAULTS[name]()
-        await fault.prepare(bench.bed)
-        await fault.inject(bench.bed)
-        proof = await fault.confirm(bench.bed)
+        life = Life(fault, bench.bed)
+        proof = await life.prove()
         assert proof.verdict is FaultVerdict.CONFIRMED, proof
         assert proof.injected_at_s is not None
-        await fault.heal(bench.bed)
+        await life.heal()
         assert await bench.converse(teach=4) == "taught"
         assert await bench.converse(ask=5) == "granted"
 
@@ -64,9 +65,8 @@ def test_a_fault_that_did_nothing_is_a_mismatch(name: str, monkeypatch: pytest.M
     async def tell(bench: WitnessBench) -> None:
         fault = FAULTS[name]()
         monkeypatch.setattr(fault, "inject", nothing)
-        await fault.prepare(bench.bed)
-        await fault.inject(bench.bed)
-        assert (await fault.confirm(bench.bed)).verdict is FaultVerdict.MISMATCH
+        life = Life(fault, bench.bed)
+        assert (await life.prove()).verdict is FaultVerdict.MISMATCH
 
     story(tell)
 
@@ -77,9 +77,8 @@ def test_a_start_alone_is_no_lost_storage(monkeypatch: pytest.MonkeyPatch) -> No
     async def tell(bench: WitnessBench) -> None:
         monkeypatch.setattr(bench.witness, "lose_storage", lambda: None)
         fault = WitnessLostStorage("w1")
-        await fault.prepare(bench.bed)
-        await fault.inject(bench.bed)
-        assert (await fault.confirm(bench.bed)).verdict is FaultVerdict.MISMATCH
+        life = Life(fault, bench.bed)
+        assert (await life.prove()).verdict is FaultVerdict.MISMATCH
 
     story(tell)
 
@@ -90,8 +89,9 @@ def test_what_a_witness_forgot_it_does_not_grant() -> None:
     async def tell(bench: WitnessBench) -> None:
         assert await bench.converse(ask=5) == "granted"
         fault = WitnessLostStorage("w1")
-        await fault.prepare(bench.bed)
-        await fault.inject(bench.bed)
+        life = Life(fault, bench.bed)
+        await life.prepare()
+        await life.inject()
         assert await bench.converse(ask=5) == "untaught"
 
     story(tell)

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import cast
 
 from faults.fault import Fault, Proof
+from faults.life import Life
 from testbed.bed import Bed
 from testbed.history import History
 from testbed.lan import packets
@@ -85,6 +86,7 @@ class Wire:
     """What a fault sees of a bed, and the two devices."""
 
     switch: Switch
+    history: History
     talkers: dict[str, Talker]
     nodes: dict[str, Node] = field(default_factory=dict)
 
@@ -135,7 +137,7 @@ async def wire() -> AsyncIterator[Wire]:
                 for talker in talkers.values():
                     stack.callback(talker.close)
                     await stack.enter_async_context(OwnedTask(talker.run(), name=f"talker-{talker.port}"))
-                yield Wire(switch, talkers)
+                yield Wire(switch, history, talkers)
 
 
 async def live(fault: Fault, *, window_s: float = 0.5, silent: bool = False) -> Story:
@@ -144,11 +146,11 @@ async def live(fault: Fault, *, window_s: float = 0.5, silent: bool = False) -> 
         before = await world.phase(window_s)
         for talker in world.talkers.values():
             talker.silent = silent
-        await fault.prepare(world.bed)
-        await fault.inject(world.bed)
-        during = await world.phase(window_s)
-        proof = await fault.confirm(world.bed)
-        await fault.heal(world.bed)
+        async with Life(fault, world.bed) as life:
+            await life.prepare()
+            await life.inject()
+            during = await world.phase(window_s)
+            proof = await life.confirm()
         after = await world.phase(window_s)
     return Story(proof, before, during, after)
 

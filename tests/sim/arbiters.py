@@ -68,7 +68,8 @@ class WitnessHost:
             # A pair that agrees on a smaller epoch has given up every greater grant: it may be given again.
             self.grants = {epoch: nodes for epoch, nodes in self.grants.items() if epoch <= self.register.known.epoch}
         detail = f"{answer.word} {answer.epoch} {answer.owner or '-'}"
-        self.world.trace_line(self.name, f"{type(command).__name__} of {node}, epoch {command.epoch}: {detail}")
+        if self.world.tracing:
+            self.world.trace_line(self.name, f"{type(command).__name__} of {node}, epoch {command.epoch}: {detail}")
         if not self.mute and self.world.network.reached_by(node, self.name) and not _lost(self.world, daemon.machine):
             self.world.after(LATENCY_S + self.late_s, self._reply, daemon, command, ask, detail)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,11 +11,15 @@ import pytest
 
 from faults.fault import FaultVerdict, Proof
 from faults.kinds.node.whole import NodeKill
+from faults.life import Life
 from testbed import site
 from testbed.bed import Session
 from testbed.client import ledger as book
-from testbed.client.ledger import Ledger, LedgerVerdict, Verdict
+from testbed.client.ledger import Ledger
 from testbed.client.outage import Summary
+from testbed.judge.oracles.writes import SetFull, classify
+from testbed.judge.verdict import Verdict
+from testbed.replica.reading import from_service
 from testbed.site import SiteOptions
 
 pytestmark = pytest.mark.timeout(3600)
@@ -28,7 +33,7 @@ class _Story:
     boots: int
     roles: tuple[str, str]
     client: Summary
-    ledger: LedgerVerdict
+    writes: SetFull
 
 
 async def _backup_crash(out: Path) -> _Story:
@@ -44,18 +49,20 @@ async def _backup_crash(out: Path) -> _Story:
                 await pings.wait_first_ok(LIMIT_S)
                 primary, backup = await bed.primary()
                 fault, mark = NodeKill(backup.name), bed.history.mark()
-                await fault.prepare(bed)
-                await fault.inject(bed)
-                proof = await fault.confirm(bed)
+                life = Life(fault, bed)
+                proof = await life.prove()
                 await bed.wait_milestone("epoch_saved", node=primary.name, after=mark, timeout_s=LIMIT_S)
                 outage = await writes.wait_recovered(LIMIT_S, since_s=proof.injected_at_s or 0.0)
                 assert outage.ended_at_s is not None
-                await fault.heal(bed)
+                await life.heal()
                 await bed.wait_milestone("protected", node=primary.name, after=mark, timeout_s=LIMIT_S)
                 await writes.stop()
                 await pings.stop()
             read = await book.read_back(bed.client, site.VM_ADDRESS, bed.image.workload.udp_port, timeout_s=LIMIT_S)
-            verdict = book.judge(ledger.entries(), read, pong_totals=pings.pong_totals)
+            readings = [from_service("the service", time.monotonic(), read)]
+            verdict = classify(
+                ledger.entries(), readings, duplicates_allowed=False, pong_totals=pings.pong_totals
+            )
         roles = ((await primary.status())["role"], (await backup.status())["role"])
         return _Story(proof, len(pings.boots), roles, writes.summary(), verdict)
 
@@ -67,4 +74,4 @@ def test_the_vm_goes_on_without_the_backup_and_is_protected_again(tmp_path: Path
     assert story.boots == 1, "the VM was started again"
     assert story.roles == ("primary", "backup")
     assert story.client.good > 0
-    assert story.ledger.verdict is Verdict.CLEAN, story.ledger.reason
+    assert story.writes.verdict is Verdict.PASS, story.writes.reason

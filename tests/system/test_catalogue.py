@@ -18,7 +18,9 @@ import faults
 from faults.run.scenario import run_schedule
 from faults.run.summary import summary
 from faults.schedule.schedule import expand, load
-from testbed.judge.result import NEEDED_ORACLES, Result, Verdict
+from testbed.judge.panel import ORACLES
+from testbed.judge.result import Result
+from testbed.judge.verdict import Verdict
 from testbed.report import page as report
 
 pytestmark = pytest.mark.timeout(3600)  # what a run waits for has its own deadlines; this one only ends a hung harness
@@ -48,6 +50,6 @@ def test_row(row: str, tmp_path: Path) -> None:
         pytest.fail(f"invalid-host: {'; '.join(result.reasons)}. What to do: {result.what_to_do}", pytrace=False)
     assert [fault.verdict for fault in result.faults] == ["confirmed"] * len(result.faults), result.reasons
     assert all(fault.healed_at_s is not None for fault in result.faults)
-    states = {one["oracle"]: one["state"] for one in result.findings}
-    assert {name: states.get(name) for name in NEEDED_ORACLES} == dict.fromkeys(NEEDED_ORACLES, "holds")
+    needed = {one["oracle"]: one["verdict"] for one in result.findings if one["needed"]}
+    assert needed == {oracle.name: "pass" for oracle in ORACLES if oracle.is_needed}
     assert result.verdict is Verdict.PASS, result.reasons

@@ -15,7 +15,8 @@ from faults.run.scenario import primary_crash, run_schedule
 from faults.run.summary import summary
 from testbed.bed import Bed
 from testbed.errors import HostError
-from testbed.judge.result import Result, Verdict
+from testbed.judge.result import Result
+from testbed.judge.verdict import Verdict
 from testbed.report import page as report
 from testbed.site import SiteOptions
 

@@ -15,7 +15,8 @@ from faults.run.summary import summary
 from faults.schedule.step import Step
 from faults.schedule.trigger import Trigger
 from testbed.host import speed, speedometer
-from testbed.judge.result import Result, Verdict
+from testbed.judge.result import Result
+from testbed.judge.verdict import Verdict
 from testbed.report import page as report
 from testbed.site import SiteOptions
 

@@ -31,10 +31,15 @@ def _note(event: str, arguments: tuple[object, ...]) -> None:
 sys.addaudithook(_note)  # the interpreter tells it of each process that is started; it stays until its end
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup() -> None:
+    """Forget what tests of other places have started."""
+    _started.clear()
+
+
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_teardown() -> Iterator[None]:
     """Fail a unit test that has started a server or a machine."""
     yield
     started = [name for name in _started if name]
-    _started.clear()
     assert not started, f"it starts {', '.join(started)}: it belongs into tests/integration"

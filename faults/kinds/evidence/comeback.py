@@ -7,7 +7,7 @@ tells.
 from __future__ import annotations
 
 from testbed.bed import Bed
-from testbed.judge.twice import boots_anew
+from testbed.judge.oracles.twice import boots_anew
 
 
 def boots_since(bed: Bed, node: str, mark: int) -> bool:

@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 from typing import ClassVar
 
-from faults.fault import FaultVerdict, Proof
+from faults.fault import Proof, Trait
 from faults.kinds.hardware.sensors import bmc_of, client_of
 from testbed.bed import Bed
 from testbed.bed.bed import BOOT_TIMEOUT_S
@@ -44,12 +44,10 @@ class BmcFault:
         self.target = target
         self._injected_at_s: float | None = None
         self._ping_before_s: float | None = None
-        self._prepared = False
 
     async def prepare(self, bed: Bed) -> None:
         """See whether the BMC answers now; the first question also finds its address."""
         self._ping_before_s = await self.ping(bed)
-        self._prepared = True
 
     async def ping(self, bed: Bed, timeout_s: float = PING_S) -> float | None:
         """The time of the fastest of some answers, or None when none came."""
@@ -72,13 +70,9 @@ class BmcFault:
             )  # fmt: skip
 
     def judge(self, evidence: dict[str, object], *, there: bool) -> Proof:
-        """Confirmed when the fault is there and the BMC was well before."""
+        """Confirmed when the fault is there; a BMC that did not answer before proves nothing."""
         evidence["ping_before_s"] = self._ping_before_s
-        if self._ping_before_s is None:
-            return Proof(FaultVerdict.INCONCLUSIVE, None, evidence)
-        if not there:
-            return Proof(FaultVerdict.MISMATCH, None, evidence)
-        return Proof(FaultVerdict.CONFIRMED, self._injected_at_s, evidence)
+        return Proof.of(None if self._ping_before_s is None else there, self._injected_at_s, evidence)
 
 
 class BmcUnreachable(BmcFault):
@@ -92,7 +86,6 @@ class BmcUnreachable(BmcFault):
 
     async def confirm(self, bed: Bed) -> Proof:
         """Confirmed when it answered before and does not answer now, and its node has not lost it."""
-        assert self._prepared, "prepare comes first"
         bmc = bmc_of(bed, self.target)
         answer_s = await self.ping(bed)
         evidence: dict[str, object] = {
@@ -124,7 +117,6 @@ class BmcSlow(BmcFault):
 
     async def confirm(self, bed: Bed) -> Proof:
         """Confirmed when an answer comes, and not before the delay is over."""
-        assert self._prepared, "prepare comes first"
         async with client_of(bed, self.target) as client:
             answer_s = await client.ping(self.delay_s + 5.0)
         late = answer_s is not None and answer_s >= 0.9 * self.delay_s
@@ -163,7 +155,6 @@ class BmcLying(BmcFault):
 
         A BMC that tells the truth is not asked to switch the node off: the answer to the first question ends it.
         """
-        assert self._prepared, "prepare comes first"
         pid = bed.nodes[self.target].machine.pid
         evidence: dict[str, object] = {"said_on_before": self._was_honest, "process_before": runs(pid, "qemu")}
         async with client_of(bed, self.target) as client:
@@ -178,7 +169,7 @@ class BmcLying(BmcFault):
         evidence["acknowledged_power_off"] = acknowledged
         evidence["process_runs"] = still = runs(pid, "qemu")
         if not self._was_honest:
-            return Proof(FaultVerdict.INCONCLUSIVE, None, evidence)
+            return Proof.of(None, None, evidence)
         return self.judge(evidence, there=acknowledged and still)
 
     async def heal(self, bed: Bed) -> None:
@@ -191,10 +182,11 @@ class BmcDeadWithNode(BmcFault):
     """Node and BMC lose their power at one instant: the one who wants to fence this node gets no answer."""
 
     name = "bmc.dead_with_node"
+    traits: ClassVar[frozenset[Trait]] = frozenset({Trait.SWITCHES_OFF})
 
     def __init__(self, target: str) -> None:
         super().__init__(target)
-        self._pids: tuple[int, int] | None = None
+        self._pids: tuple[int, int]
 
     async def prepare(self, bed: Bed) -> None:
         """Note both processes."""
@@ -213,7 +205,6 @@ class BmcDeadWithNode(BmcFault):
 
     async def confirm(self, bed: Bed) -> Proof:
         """Confirmed when both processes are gone and the BMC, which answered before, does not answer."""
-        assert self._pids is not None, "prepare comes first"
         node_pid, bmc_pid = self._pids
         answer_s = await self.ping(bed)
         node_runs, bmc_runs = runs(node_pid, "qemu"), runs(bmc_pid, PROGRAM)

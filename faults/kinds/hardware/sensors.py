@@ -11,7 +11,7 @@ import time
 from collections.abc import Mapping
 from typing import ClassVar
 
-from faults.fault import FaultVerdict, Proof
+from faults.fault import Proof
 from testbed.bed import Bed
 from testbed.bmc.bmc import Bmc
 from testbed.bmc.client import IpmiClient, IpmiFailed, Reading, parse_reading, reading_command
@@ -80,7 +80,7 @@ class SensorFault:
         self.value = value
         self.states = states  # those that must be set; they must not be set before
         self._injected_at_s: float | None = None
-        self._before: Reading | None = None
+        self._before: Reading
         self._node_before: Reading | None = None
         self._events_before: list[str] = []
 
@@ -98,7 +98,6 @@ class SensorFault:
 
     async def confirm(self, bed: Bed) -> Proof:
         """Confirmed when a sensor that was well before is read as troubled from outside, and by the node if it can."""
-        assert self._before is not None, "prepare comes first"
         there = await self._becomes(bed, there=True)
         now = await read_over_lan(bed, self.target, self.sensor)
         in_node = await read_in_node(bed, self.target, self.sensor)
@@ -112,11 +111,8 @@ class SensorFault:
             "node_now": _told(self.sensor, in_node),
             "new_events": [line for line in events[len(self._events_before) :] if self.sensor in line],
         }
-        if self._shows(self._before):
-            return Proof(FaultVerdict.INCONCLUSIVE, None, evidence)
-        if not there or (in_node is not None and not self._shows(in_node)):
-            return Proof(FaultVerdict.MISMATCH, None, evidence)
-        return Proof(FaultVerdict.CONFIRMED, self._injected_at_s, evidence)
+        seen = there and (in_node is None or self._shows(in_node))
+        return Proof.of(None if self._shows(self._before) else seen, self._injected_at_s, evidence)
 
     async def heal(self, bed: Bed) -> None:
         """Let the sensor read its normal value, and verify it from outside; raises WaitTimeout otherwise."""

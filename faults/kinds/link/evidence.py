@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from faults.fault import FaultVerdict
+from faults.fault import FaultVerdict, Proof
 
 ENOUGH = 5.0  # so many hits must be expected before their absence says anything
 _SIGMAS = 5.0
@@ -102,6 +102,12 @@ def together(verdicts: Sequence[FaultVerdict]) -> FaultVerdict:
     if not verdicts or FaultVerdict.INCONCLUSIVE in verdicts:
         return FaultVerdict.INCONCLUSIVE
     return FaultVerdict.CONFIRMED
+
+
+def proof_of(verdicts: Sequence[FaultVerdict], at_s: float | None, evidence: Mapping[str, object]) -> Proof:
+    """One proof of all directions, of a fault that is there from `at_s` on if all of them confirm it."""
+    verdict = together(verdicts)
+    return Proof(verdict, at_s if verdict is FaultVerdict.CONFIRMED else None, evidence)
 
 
 Ports = Mapping[str, Mapping[str, Any]]

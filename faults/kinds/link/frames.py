@@ -11,10 +11,11 @@ import contextlib
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from typing import ClassVar
 
-from faults.fault import FaultVerdict, Proof
+from faults.fault import Aim, Proof
 from faults.kinds.link.evidence import far_ports, left
-from faults.kinds.link.rule import check_port
+from faults.kinds.link.rule import check_port, remove_taps
 from testbed import pace
 from testbed.bed import Bed
 from testbed.errors import SwitchError, TestbedError, UsageError
@@ -43,6 +44,7 @@ class ForeignHost:
 
     target: str
     name: str = field(default="link.foreign_host", init=False)
+    aim: ClassVar[Aim] = Aim.PORT
     frames: Sequence[bytes] = field(default=(), kw_only=True)
     mac: str = field(default=FOREIGN_MAC, kw_only=True)
     ip: str = field(default=FOREIGN_IP, kw_only=True)
@@ -50,7 +52,8 @@ class ForeignHost:
     interval_s: float = field(default=0.1, kw_only=True)
     duration_s: float = field(default=3_600.0, kw_only=True)
     window_s: float = field(default=2.0, kw_only=True)
-    _tap: int | None = field(default=None, init=False)
+    _tap: int = field(default=0, init=False)
+    _placed: list[int] = field(default_factory=list, init=False)  # taps
     _injection: int | None = field(default=None, init=False)
     _at_s: float | None = field(default=None, init=False)
 
@@ -59,6 +62,7 @@ class ForeignHost:
         await check_port(bed, self.target)
         settings, match = {"behind": True}, {"payload": self.mac.replace(":", "")}
         self._tap, _ = await bed.switch.rule_add(self.target, Direction.OUT, "tap", settings=settings, match=match)
+        self._placed.append(self._tap)
 
     async def inject(self, bed: Bed) -> None:
         """Begin to send."""
@@ -70,7 +74,6 @@ class ForeignHost:
 
     async def confirm(self, bed: Bed) -> Proof:
         """Confirmed when frames with the foreign address reached the target's device."""
-        assert self._tap is not None, "prepare comes first"
         before = await bed.switch.observe([self._tap], reset=True)
         await asyncio.sleep(max(self.window_s, 2 * self.interval_s))
         after = await bed.switch.observe([self._tap])
@@ -78,21 +81,21 @@ class ForeignHost:
         out = [state["ports"][self.target]["out"] for state in (before, after)]
         delivered, absent = (out[1][word] - out[0][word] for word in ("frames", "dropped_absent"))
         evidence = {"foreign_frames_at_exit": seen, "frames_delivered": delivered, "device_absent": absent}
-        if absent and not delivered:
-            return Proof(FaultVerdict.INCONCLUSIVE, self._at_s, evidence)
-        verdict = FaultVerdict.CONFIRMED if seen and delivered else FaultVerdict.MISMATCH
-        return Proof(verdict, self._at_s, evidence)
+        there = None if absent and not delivered else bool(seen and delivered)
+        return Proof.of(there, self._at_s, evidence)
 
     async def heal(self, bed: Bed) -> None:
         """Silence the host, and see that none of its frames come any more."""
-        assert self._tap is not None, "prepare comes first"
         await _end(bed, self._injection)
         await bed.switch.observe([self._tap], reset=True)
         await asyncio.sleep(max(pace.scaled(SETTLE_S), 2 * self.interval_s))
         seen = (await bed.switch.observe([self._tap]))["taps"][str(self._tap)]["matched"]
-        await bed.switch.rule_remove(self._tap)
         if seen:
             raise TestbedError(f"The foreign host at {self.target} was silenced, but {seen} of its frames still came.")
+
+    async def remove_instruments(self, bed: Bed) -> None:
+        """Take the taps away."""
+        await remove_taps(bed, self._placed)
 
 
 @dataclass
@@ -109,9 +112,9 @@ class Forged(ForeignHost):
         tap, _ = await bed.switch.rule_add(
             self.target, Direction.OUT, "tap", settings={"keep_frames": HEARD_FRAMES}, match={"port": self.port}
         )
+        self._placed.append(tap)
         await asyncio.sleep(self.record_s)
         heard = (await bed.switch.observe([tap]))["taps"][str(tap)]["frames"]
-        await bed.switch.rule_remove(tap)
         self.frames = [frame for text in heard for frame in forgeries(bytes.fromhex(text), self.mac)]
         if not self.frames:
             raise UsageError(f"no datagram of port {self.port} reached {self.target} in {self.record_s:g} s")
@@ -137,12 +140,14 @@ class Replay:
 
     target: str
     name: str = field(default="link.replay", init=False)
+    aim: ClassVar[Aim] = Aim.PORT
     frames_max: int = field(default=16, kw_only=True)
     record_s: float = field(default=2.0, kw_only=True)
     interval_s: float = field(default=0.001, kw_only=True)
     match: dict[str, object] = field(default_factory=dict, kw_only=True)
     _recorded: list[bytes] = field(default_factory=list, init=False)
     _taps: dict[str, int] = field(default_factory=dict, init=False)
+    _placed: list[int] = field(default_factory=list, init=False)  # all taps
     _injection: int | None = field(default=None, init=False)
     _at_s: float | None = field(default=None, init=False)
 
@@ -152,14 +157,15 @@ class Replay:
         tap, _ = await bed.switch.rule_add(
             self.target, Direction.IN, "tap", settings={"keep_frames": self.frames_max}, match=self.match
         )
+        self._placed.append(tap)
         await asyncio.sleep(self.record_s)
         found = (await bed.switch.observe([tap]))["taps"][str(tap)]["frames"]
         self._recorded = [bytes.fromhex(text) for text in found]
-        await bed.switch.rule_remove(tap)
         ports = (await bed.switch.observe([]))["ports"]
         for name in far_ports(ports, self.target):
             settings = {"behind": True}
             self._taps[name], _ = await bed.switch.rule_add(name, Direction.OUT, "tap", settings=settings)
+            self._placed.append(self._taps[name])
 
     async def inject(self, bed: Bed) -> None:
         """Send what was recorded again."""
@@ -179,17 +185,16 @@ class Replay:
             for name, number in self._taps.items()
         }
         evidence = {"recorded": len(self._recorded), "different": len(codes), "came_again": again}
-        if not self._recorded:
-            return Proof(FaultVerdict.INCONCLUSIVE, self._at_s, evidence)
-        verdict = FaultVerdict.CONFIRMED if max(again.values(), default=0) == len(codes) else FaultVerdict.MISMATCH
-        return Proof(verdict, self._at_s, evidence)
+        came = max(again.values(), default=0) == len(codes)
+        return Proof.of(came if self._recorded else None, self._at_s, evidence)
 
     async def heal(self, bed: Bed) -> None:
         """End what still runs."""
         await _end(bed, self._injection)
-        for number in self._taps.values():
-            await bed.switch.rule_remove(number)
-        self._taps.clear()
+
+    async def remove_instruments(self, bed: Bed) -> None:
+        """Take the taps away."""
+        await remove_taps(bed, self._placed)
 
 
 @dataclass
@@ -198,6 +203,7 @@ class Storm:
 
     target: str
     name: str = field(default="link.storm", init=False)
+    aim: ClassVar[Aim] = Aim.PORT
     frames_per_s: float = field(default=2_000.0, kw_only=True)
     duration_s: float = field(default=60.0, kw_only=True)
     window_s: float = field(default=2.0, kw_only=True)
@@ -223,10 +229,8 @@ class Storm:
         """Confirmed when at least half of the storm leaves at every other port, on top of the usual."""
         rates = await self._rates(bed)
         evidence = {"usual_frames_per_s": self._usual, "frames_per_s": rates}
-        if not rates:
-            return Proof(FaultVerdict.INCONCLUSIVE, self._at_s, evidence)
         there = all(rate - self._usual[name] >= self.frames_per_s / 2 for name, rate in rates.items())
-        return Proof(FaultVerdict.CONFIRMED if there else FaultVerdict.MISMATCH, self._at_s, evidence)
+        return Proof.of(there if rates else None, self._at_s, evidence)
 
     async def heal(self, bed: Bed) -> None:
         """End the storm, and see that the ports are as calm as before."""
@@ -245,3 +249,6 @@ class Storm:
             name: (left(after["ports"][name]) - left(before["ports"][name])) / took_s
             for name in far_ports(after["ports"], self.target)
         }
+
+
+FAULTS = (ForeignHost, Forged, Replay, Storm)

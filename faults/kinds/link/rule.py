@@ -11,8 +11,8 @@ from collections.abc import Mapping
 from dataclasses import KW_ONLY, asdict, dataclass, field
 from typing import Any, ClassVar
 
-from faults.fault import FaultVerdict, Proof
-from faults.kinds.link.evidence import Seen, compare, counted, counters_agree, together
+from faults.fault import Aim, FaultVerdict, Proof
+from faults.kinds.link.evidence import Seen, compare, counted, counters_agree, proof_of
 from testbed.bed import Bed
 from testbed.errors import TestbedError, UsageError
 from testbed.switch.client import Direction
@@ -44,6 +44,12 @@ async def check_port(bed: Bed, target: str) -> None:
         raise UsageError(f"A link fault needs a port of the switch as target, not {target!r}; possible are {known}.")
 
 
+async def remove_taps(bed: Bed, placed: list[int]) -> None:
+    """Take these taps away, each once, also when it is called again after one could not be removed."""
+    while placed:
+        await bed.switch.rule_remove(placed.pop())
+
+
 @dataclass
 class RuleFault:
     """Base of the faults that are one rule per direction; a subclass says which, and judges what came out."""
@@ -51,12 +57,15 @@ class RuleFault:
     target: str
     _: KW_ONLY
     name: str = field(default="", init=False)
+    aim: ClassVar[Aim] = Aim.PORT
     kind: ClassVar[str] = ""
     direction: Direction = Direction.BOTH
     match: Mapping[str, object] = field(default_factory=dict)
     seed: int = 1
     window_s: float = 2.0
     _ways: list[_Way] = field(default_factory=list, init=False)
+    _placed: list[int] = field(default_factory=list, init=False)  # taps
+    _ended: list[int] = field(default_factory=list, init=False)  # rules
     _at_s: float | None = field(default=None, init=False)
 
     def settings(self) -> dict[str, object]:
@@ -75,11 +84,13 @@ class RuleFault:
         """Place the taps before and behind where the rule will stand."""
         await check_port(bed, self.target)
         for direction in ways_of(self.direction):
-            before, behind = [
-                (await bed.switch.rule_add(self.target, direction, "tap", settings={"behind": place}, match=self.match))
-                for place in (False, True)
-            ]
-            self._ways.append(_Way(direction, before[0], behind[0]))
+            taps = []
+            for behind in (False, True):
+                settings = {"behind": behind}
+                tap, _ = await bed.switch.rule_add(self.target, direction, "tap", settings=settings, match=self.match)
+                self._placed.append(tap)
+                taps.append(tap)
+            self._ways.append(_Way(direction, *taps))
 
     async def inject(self, bed: Bed) -> None:
         """Add the rule to each direction."""
@@ -91,26 +102,26 @@ class RuleFault:
 
     async def confirm(self, bed: Bed) -> Proof:
         """Watch frames enter and leave, at most three windows long, until they say something."""
-        assert self._ways, "prepare comes first"
-        proof = Proof(FaultVerdict.INCONCLUSIVE, self._at_s)
-        for _ in range(WINDOWS_MAX):
-            proof = await self._look(bed)
-            if proof.verdict is not FaultVerdict.INCONCLUSIVE:
-                break
+        proof = await self._look(bed)
+        for _ in range(WINDOWS_MAX - 1):
+            if proof.verdict is FaultVerdict.INCONCLUSIVE:
+                proof = await self._look(bed)
         return proof
 
     async def heal(self, bed: Bed) -> None:
         """Remove the rules, wait until what they kept has left, and see that frames come through untouched."""
         for way in self._ways:
-            if way.rule is not None:
-                await bed.switch.rule_remove(way.rule)
+            rule, way.rule = way.rule, None
+            if rule is not None:
+                await bed.switch.rule_remove(rule)
+                self._ended.append(rule)
         await self._wait_gone(bed)
         await self.verify_released(bed)
         await self._verify_clean(bed)
-        for way in self._ways:
-            for tap in (way.before, way.behind):
-                await bed.switch.rule_remove(tap)
-        self._ways.clear()
+
+    async def remove_instruments(self, bed: Bed) -> None:
+        """Take the taps away."""
+        await remove_taps(bed, self._placed)
 
     async def verify_released(self, bed: Bed) -> None:
         """Look at what the rules let go at their end; a fault that keeps frames says what must be true."""
@@ -143,13 +154,11 @@ class RuleFault:
                 verdict = FaultVerdict.MISMATCH
             verdicts.append(verdict)
             evidence[way.direction.value] = asdict(seen) | {"counters": counters, "verdict": verdict.value}
-        return Proof(together(verdicts), self._at_s, evidence)
+        return proof_of(verdicts, self._at_s, evidence)
 
     async def _wait_gone(self, bed: Bed) -> None:
-        ours = {way.rule for way in self._ways}
-
         async def gone() -> bool:
-            return not ours & {rule["rule"] for rule in (await bed.switch.rules())["rules"]}
+            return not set(self._ended) & {rule["rule"] for rule in (await bed.switch.rules())["rules"]}
 
         await wait_until(gone, what=f"the end of {self.name} at {self.target}", timeout_s=DRAIN_TIMEOUT_S, poll_s=0.02)
 

@@ -257,3 +257,9 @@ class MatchDrop(RuleFault):
         if not seen.sent:
             return FaultVerdict.INCONCLUSIVE
         return FaultVerdict.MISMATCH if seen.arrived else FaultVerdict.CONFIRMED
+
+
+FAULTS = (
+    Loss, BurstLoss, Delay, Duplicate, Reorder, Corrupt, CorruptValidChecksum, RateLimit, MtuBlackHole, Flap,
+    HoldAndRelease, MatchDrop,
+)  # fmt: skip

@@ -15,7 +15,7 @@ import time
 from abc import abstractmethod
 from typing import ClassVar
 
-from faults.fault import FaultVerdict, Proof
+from faults.fault import Proof
 from faults.kinds.evidence import silence
 from faults.kinds.evidence.qemu_process import TICKS_PER_S, cpu_ticks, running_node, runs_qemu
 from faults.kinds.evidence.silence import PortSilence
@@ -79,10 +79,10 @@ class _Broken:
     def __init__(self, target: str) -> None:
         self.target = target
         self._silence = PortSilence(target)
-        self._mark: int | None = None
+        self._mark: int
 
     async def prepare(self, bed: Bed) -> None:
-        """Let the node show that it talks on each link."""
+        """Let the node be heard."""
         running_node(bed, self.target)
         await self._silence.note_healthy(bed)
         self._mark = bed.history.mark()
@@ -113,13 +113,13 @@ class _Broken:
         source = f"qmp.{self.target}"
         return [
             entry
-            for entry in bed.history.since(self._mark or 0)
+            for entry in bed.history.since(self._mark)
             if (entry.source, entry.kind, entry.fields.get("event")) == (source, "event", event)
         ]
 
     def _said(self, bed: Bed) -> list[str]:
         source = f"console.{self.target}"
-        return [str(entry.fields["text"]) for entry in bed.history.since(self._mark or 0) if entry.source == source]
+        return [str(entry.fields["text"]) for entry in bed.history.since(self._mark) if entry.source == source]
 
 
 class _Told(_Broken):
@@ -130,7 +130,7 @@ class _Told(_Broken):
         self.says = says
 
     async def prepare(self, bed: Bed) -> None:
-        """Let the node show that it talks on each link."""
+        """Refuse what is no regular expression."""
         try:
             re.compile(self.says)
         except re.error as error:
@@ -138,7 +138,6 @@ class _Told(_Broken):
         await super().prepare(bed)
 
     async def _wait_said(self, bed: Bed) -> Record:
-        assert self._mark is not None
         source = f"console.{self.target}"
         return await wait_for_record(
             bed.history,
@@ -152,28 +151,23 @@ class _Panic(_Told):
     """A panic: the console tells of it, and then nothing comes from the node."""
 
     async def confirm(self, bed: Bed) -> Proof:
-        """Confirmed when the console tells of the panic, busy ports are silent, and the process is still there."""
-        assert self._mark is not None, "prepare comes first"
+        """Confirmed when the console tells of it, the node that was heard is silent, and the process is there."""
         pid = bed.nodes[self.target].machine.pid
         try:
             said = await self._wait_said(bed)
         except WaitTimeout as error:
             evidence = {"console": None, "why": str(error), "frames_in_2_s_before": self._silence.before}
-            return Proof(FaultVerdict.MISMATCH, None, evidence)
-        after = await self._silence.count_after(bed)
+            return Proof.of(False, None, evidence)
+        silent = await self._silence.falls_silent(bed)
         full: dict[str, object] = {
             "console": said.fields["text"],
             "console_lines": len(self._said(bed)),
-            "frames_in_2_s_before": self._silence.before,
-            "frames_in_2_s_after": after,
+            **self._silence.shown(),
             "process_there": runs_qemu(pid),
             "resets_so_far": len(self._events(bed, "RESET")),
         }
-        if not self._silence.was_busy:
-            return Proof(FaultVerdict.INCONCLUSIVE, None, full)
-        if any(after.values()) or not full["process_there"]:
-            return Proof(FaultVerdict.MISMATCH, None, full)
-        return Proof(FaultVerdict.CONFIRMED, said.t_s, full)
+        seen = silent and bool(full["process_there"])
+        return Proof.of(seen if self._silence.was_heard else None, said.t_s, full)
 
 
 class NodePanic(_Panic):
@@ -228,16 +222,14 @@ class NodeHypervisorHang(_Broken):
         """Confirmed when ports and console are silent, the processor stands in a loop without interrupts, and the
         machine as such runs.
         """
-        assert self._mark is not None, "prepare comes first"
         machine = bed.nodes[self.target].machine
         ticks, lines = cpu_ticks(machine.pid), len(self._said(bed))
         first, begun_s = await registers(bed, self.target), time.monotonic()
-        after = await self._silence.count_after(bed)
+        is_mute = await self._silence.falls_silent(bed)
         busy = (cpu_ticks(machine.pid) - ticks) / TICKS_PER_S / (time.monotonic() - begun_s)
         last = await registers(bed, self.target)
         evidence: dict[str, object] = {
-            "frames_in_2_s_before": self._silence.before,
-            "frames_in_2_s_after": after,
+            **self._silence.shown(),
             "console_lines_in_2_s": len(self._said(bed)) - lines,
             "processor_at": [hex(first[0]), hex(last[0])],
             "interrupts_on": [bool(flags & INTERRUPTS) for _, flags in (first, last)],
@@ -245,14 +237,11 @@ class NodeHypervisorHang(_Broken):
             "run_state": await machine.status(),
             "window_s": silence.WINDOW_S,
         }
-        if not self._silence.was_busy:
-            return Proof(FaultVerdict.INCONCLUSIVE, None, evidence)
         stands = abs(first[0] - last[0]) <= len(HALT) and not any(flags & INTERRUPTS for _, flags in (first, last))
         works_as_asked = busy <= HALTED_MAX if self.halted else busy >= SPINS_MIN
-        silent = not any(after.values()) and not evidence["console_lines_in_2_s"]
-        if stands and works_as_asked and silent and evidence["run_state"] == "running":
-            return Proof(FaultVerdict.CONFIRMED, self._hung_at_s, evidence)
-        return Proof(FaultVerdict.MISMATCH, None, evidence)
+        silent = is_mute and not evidence["console_lines_in_2_s"]
+        seen = stands and works_as_asked and silent and evidence["run_state"] == "running"
+        return Proof.of(seen if self._silence.was_heard else None, self._hung_at_s, evidence)
 
 
 class NodeNmi(_Told):
@@ -269,11 +258,10 @@ class NodeNmi(_Told):
 
     async def confirm(self, bed: Bed) -> Proof:
         """Confirmed when the console speaks of it; a node that takes it without a word cannot be told from none."""
-        assert self._mark is not None, "prepare comes first"
         try:
             said = await self._wait_said(bed)
         except WaitTimeout as error:
-            return Proof(FaultVerdict.MISMATCH, None, {"console": self._said(bed)[-3:], "why": str(error)})
+            return Proof.of(False, None, {"console": self._said(bed)[-3:], "why": str(error)})
         after = await self._silence.count(bed)
         evidence: dict[str, object] = {
             "console": said.fields["text"],
@@ -281,7 +269,7 @@ class NodeNmi(_Told):
             "frames_in_2_s_after": after,
             "node_goes_on": any(after.values()),
         }
-        return Proof(FaultVerdict.CONFIRMED, said.t_s, evidence)
+        return Proof.of(True, said.t_s, evidence)
 
 
 FAULTS = (NodePanic, NodeHypervisorPanic, NodeHypervisorHang, NodeNmi)

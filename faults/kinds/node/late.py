@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import ClassVar
 
-from faults.fault import FaultVerdict, Proof
+from faults.fault import Proof, Trait
 from faults.kinds.evidence import silence
 from faults.kinds.evidence.qemu_process import TICKS_PER_S, cpu_ticks, process_state, running_node
 from faults.kinds.evidence.silence import PortSilence
@@ -65,13 +65,14 @@ class NodeSlow:
     """The node works a stated share of the time only, in short turns, as on a host that has too little for it."""
 
     name: ClassVar[str] = "node.slow"
+    traits: ClassVar[frozenset[Trait]] = frozenset({Trait.HOLDS_MACHINE})
 
     def __init__(self, target: str, *, share: float = 0.2, period_s: float = 0.1) -> None:
         self.target = target
         self.share = share
         self.period_s = period_s
         self._silence = PortSilence(target)
-        self._before: Sampled | None = None
+        self._before: Sampled
         self._duty: OwnedTask | None = None
         self._injected_at_s: float | None = None
 
@@ -107,7 +108,6 @@ class NodeSlow:
 
     async def confirm(self, bed: Bed) -> Proof:
         """Confirmed when the kernel shows the process stopped for the rest of the time, and never before."""
-        assert self._before is not None, "prepare comes first"
         pid = bed.nodes[self.target].machine.pid
         async with asyncio.TaskGroup() as tasks:
             frames = tasks.create_task(self._silence.count(bed))
@@ -121,11 +121,9 @@ class NodeSlow:
             "frames_in_2_s_before": self._silence.before,
             "frames_in_2_s_during": frames.result(),
         }
-        if self._before.stopped_share > STOPPED_SHARE_HEALTHY_MAX:
-            return Proof(FaultVerdict.INCONCLUSIVE, None, evidence)
-        if abs(during.stopped_share - (1 - self.share)) <= min(SHARE_TOLERANCE, (1 - self.share) / 2):
-            return Proof(FaultVerdict.CONFIRMED, self._injected_at_s, evidence)
-        return Proof(FaultVerdict.MISMATCH, None, evidence)
+        was_well = self._before.stopped_share <= STOPPED_SHARE_HEALTHY_MAX
+        slow = abs(during.stopped_share - (1 - self.share)) <= min(SHARE_TOLERANCE, (1 - self.share) / 2)
+        return Proof.of(slow if was_well else None, self._injected_at_s, evidence)
 
     async def heal(self, bed: Bed) -> None:
         """End the turns; raises when the node is still stopped at times, or does not talk."""
@@ -167,6 +165,7 @@ class NodeStaleBurst:
     """The node freezes, and everything that came for it meanwhile arrives at once, and old, when it is thawed."""
 
     name: ClassVar[str] = "node.stale_burst"
+    traits: ClassVar[frozenset[Trait]] = frozenset({Trait.HOLDS_MACHINE})
 
     def __init__(self, target: str, *, freeze_s: float = 5.0) -> None:
         self.target = target
@@ -229,15 +228,12 @@ class NodeStaleBurst:
             "burst_s": self._burst_s,
             "queued_after": still_queued,
         }
-        if self._state != "T" or any(self._queued_before.values()):
-            verdict = FaultVerdict.MISMATCH if self._state != "T" else FaultVerdict.INCONCLUSIVE
-            return Proof(verdict, None, evidence)
-        if not waited:
-            return Proof(FaultVerdict.INCONCLUSIVE, None, evidence)  # nobody sent anything to it
+        if self._state != "T":
+            return Proof.of(False, None, evidence)
+        if any(self._queued_before.values()) or not waited:  # something waited before, or nobody sent anything to it
+            return Proof.of(None, None, evidence)
         left = all(queues.delivered >= queues.in_switch for queues in self._queues.values())
-        if left:
-            return Proof(FaultVerdict.CONFIRMED, self._thawed_at_s, evidence)
-        return Proof(FaultVerdict.MISMATCH, None, evidence)
+        return Proof.of(left, self._thawed_at_s, evidence)
 
     async def heal(self, bed: Bed) -> None:
         """Let the node go on, whatever happened; raises when it does not talk."""

@@ -10,7 +10,7 @@ import asyncio
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
-from faults.fault import FaultVerdict, Proof
+from faults.fault import Aim, FaultVerdict, Proof, Trait
 from faults.kinds.disk import disks_of
 from faults.kinds.evidence.qemu_process import running_node
 from faults.kinds.node.whole import NodeKill
@@ -52,6 +52,7 @@ class PowerCut:
     """The node loses its power: machine off at one instant, and of what its disks had not flushed a part is lost."""
 
     name: ClassVar[str] = "power.cut"
+    traits: ClassVar[frozenset[Trait]] = frozenset({Trait.SWITCHES_OFF, Trait.RELEASES_DISKS, Trait.ASKS_NO_NODE})
 
     def __init__(self, target: str, *, seed: int, keep: float = KEEP, tear: bool = True) -> None:
         self.target = target
@@ -64,7 +65,7 @@ class PowerCut:
         self._cut_at_s: float | None = None
 
     async def prepare(self, bed: Bed) -> None:
-        """Note processes and disks, and let the nodes show that they talk on each link."""
+        """Note processes and disks, and let the nodes be heard."""
         for node in self.nodes:
             running_node(bed, node)
         self._before = await cut_counts(bed, self.nodes)
@@ -78,7 +79,6 @@ class PowerCut:
 
     async def confirm(self, bed: Bed) -> Proof:
         """Confirmed when the process is gone, the ports are silent and each disk has lost its power exactly once."""
-        assert self._before, "prepare comes first"
         after = await cut_counts(bed, self.nodes)
         async with asyncio.TaskGroup() as tasks:
             proofs = {node: tasks.create_task(kill.confirm(bed)) for node, kill in self._kills.items()}
@@ -91,10 +91,8 @@ class PowerCut:
         }
         verdicts = {proof.verdict for proof in machines.values()}
         if _cuts_by(self._before, after) != {1} or FaultVerdict.MISMATCH in verdicts:
-            return Proof(FaultVerdict.MISMATCH, None, evidence)
-        if verdicts != {FaultVerdict.CONFIRMED}:
-            return Proof(FaultVerdict.INCONCLUSIVE, None, evidence)
-        return Proof(FaultVerdict.CONFIRMED, self._cut_at_s, evidence)
+            return Proof.of(False, None, evidence)
+        return Proof.of(True if verdicts == {FaultVerdict.CONFIRMED} else None, self._cut_at_s, evidence)
 
     async def heal(self, bed: Bed) -> None:
         """Switch the nodes on again from what their disks have; raises when one does not come back."""
@@ -107,6 +105,7 @@ class PowerCutBoth(PowerCut):
     """Both nodes lose their power at one instant, each with the unflushed part of its disks."""
 
     name = "power.cut_both"
+    aim: ClassVar[Aim] = Aim.PAIR
 
     def __init__(self, target: str = "a+b", *, seed: int, keep: float = KEEP, tear: bool = True) -> None:
         super().__init__(target, seed=seed, keep=keep, tear=tear)
@@ -118,6 +117,7 @@ class PowerFlicker:
     """The power of the node goes and comes back some times in a row; at the end it is on."""
 
     name: ClassVar[str] = "power.flicker"
+    traits: ClassVar[frozenset[Trait]] = frozenset({Trait.RELEASES_DISKS, Trait.ASKS_NO_NODE})
 
     def __init__(self, target: str, *, seed: int, times: int = 3, off_s: float = 0.5, on_s: float = 2.0) -> None:
         assert times >= 1, "power that never goes does not flicker"
@@ -147,7 +147,6 @@ class PowerFlicker:
 
     async def confirm(self, bed: Bed) -> Proof:
         """Confirmed when processes ended, and each disk lost its power, as often as was asked."""
-        assert self._before, "prepare comes first"
         after = await cut_counts(bed, [self.target])
         source = f"machine.{self.target}"
         kills = [
@@ -157,12 +156,13 @@ class PowerFlicker:
             "disks_before": self._before, "disks_after": after, "killed_at_s": kills,
             "is_on": bed.nodes[self.target].is_on, "seed": self.seed,
         }  # fmt: skip
-        if _cuts_by(self._before, after) == {self.times} and len(kills) == self.times and evidence["is_on"]:
-            return Proof(FaultVerdict.CONFIRMED, self._cut_at_s, evidence)
-        return Proof(FaultVerdict.MISMATCH, None, evidence)
+        seen = _cuts_by(self._before, after) == {self.times} and len(kills) == self.times and bool(evidence["is_on"])
+        return Proof.of(seen, self._cut_at_s, evidence)
 
     async def heal(self, bed: Bed) -> None:
-        """Wait until the node is up."""
+        """Wait until the node is up; one that stayed off when the injection was broken off is switched on."""
+        if not bed.nodes[self.target].is_on:
+            await bed.nodes[self.target].power_on()
         await bed.nodes[self.target].wait_booted(BOOT_TIMEOUT_S)
 
 
@@ -170,10 +170,11 @@ class PowerReset:
     """Somebody presses the reset button: the node boots again, and its disks keep their caches."""
 
     name: ClassVar[str] = "power.reset"
+    traits: ClassVar[frozenset[Trait]] = frozenset({Trait.DRAINS_DISKS})
 
     def __init__(self, target: str) -> None:
         self.target = target
-        self._mark: int | None = None
+        self._mark: int
 
     async def prepare(self, bed: Bed) -> None:
         """Note where the record stands."""
@@ -185,14 +186,13 @@ class PowerReset:
 
     async def confirm(self, bed: Bed) -> Proof:
         """Confirmed when QEMU tells of a reset from outside and the console of the node speaks after it."""
-        assert self._mark is not None, "prepare comes first"
         try:
             reset = await wait_for_record(
                 bed.history, lambda entry: _is_reset_from_outside(entry.source, entry.fields, self.target),
                 what=f"the reset of node {self.target}", timeout_s=RESET_TIMEOUT_S, after=self._mark,
             )  # fmt: skip
         except WaitTimeout as error:
-            return Proof(FaultVerdict.MISMATCH, None, {"reset_event": None, "why": str(error)})
+            return Proof.of(False, None, {"reset_event": None, "why": str(error)})
         evidence: dict[str, object] = {"reset_event": reset.t_s, "reset_by": reset.fields.get("data")}
         try:
             spoke = await wait_for_record(
@@ -200,8 +200,8 @@ class PowerReset:
                 what=f"node {self.target} to boot", timeout_s=RESET_TIMEOUT_S, after=reset.index + 1,
             )  # fmt: skip
         except WaitTimeout:
-            return Proof(FaultVerdict.INCONCLUSIVE, None, {**evidence, "console_after_s": None})
-        return Proof(FaultVerdict.CONFIRMED, reset.t_s, {**evidence, "console_after_s": spoke.t_s})
+            return Proof.of(None, None, {**evidence, "console_after_s": None})
+        return Proof.of(True, reset.t_s, {**evidence, "console_after_s": spoke.t_s})
 
     async def heal(self, bed: Bed) -> None:
         """Wait until the node is up."""
@@ -212,11 +212,12 @@ class PowerShutdown:
     """Somebody presses the power button shortly: the node is asked to shut down in order, and switches itself off."""
 
     name: ClassVar[str] = "power.shutdown"
+    traits: ClassVar[frozenset[Trait]] = frozenset({Trait.SWITCHES_OFF, Trait.DRAINS_DISKS})
 
     def __init__(self, target: str, *, timeout_s: float = SHUTDOWN_TIMEOUT_S) -> None:
         self.target = target
         self.timeout_s = timeout_s
-        self._mark: int | None = None
+        self._mark: int
 
     async def prepare(self, bed: Bed) -> None:
         """Note where the record stands."""
@@ -228,7 +229,6 @@ class PowerShutdown:
 
     async def confirm(self, bed: Bed) -> Proof:
         """Confirmed when the node itself switches off, which QEMU tells by an event and its run state."""
-        assert self._mark is not None, "prepare comes first"
         machine = bed.nodes[self.target].machine
 
         async def off() -> bool:
@@ -241,13 +241,11 @@ class PowerShutdown:
             )  # fmt: skip
             await wait_until(off, what=f"node {self.target} to be off", timeout_s=RESET_TIMEOUT_S)
         except WaitTimeout as error:
-            return Proof(FaultVerdict.MISMATCH, None, {"why": str(error)})
+            return Proof.of(False, None, {"why": str(error)})
         data = event.fields.get("data")
         evidence: dict[str, object] = {"shutdown_event": event.t_s, "by": data, "run_state": "shutdown"}
         orderly = isinstance(data, dict) and data.get("guest") is True
-        return Proof(
-            FaultVerdict.CONFIRMED if orderly else FaultVerdict.MISMATCH, event.t_s if orderly else None, evidence
-        )
+        return Proof.of(orderly, event.t_s, evidence)
 
     async def heal(self, bed: Bed) -> None:
         """Switch the node on again."""

@@ -15,7 +15,7 @@ import time
 from abc import abstractmethod
 from typing import ClassVar
 
-from faults.fault import FaultVerdict, Proof
+from faults.fault import Proof, Trait
 from faults.kinds.evidence.comeback import boots_since
 from faults.kinds.evidence.qemu_process import cpu_ticks, process_state, running_node, runs_qemu
 from faults.kinds.evidence.silence import PortSilence
@@ -33,15 +33,18 @@ class NodeKill:
     """The node crashes at one instant: its process is gone, its memory with it, and its disks keep what they had."""
 
     name: ClassVar[str] = "node.kill"
+    traits: ClassVar[frozenset[Trait]] = frozenset({Trait.SWITCHES_OFF, Trait.ASKS_NO_NODE})
 
     def __init__(self, target: str) -> None:
         self.target = target
         self._silence = PortSilence(target)
-        self._pid: int | None = None
+        self._pid: int
+        self._mark: int
 
     async def prepare(self, bed: Bed) -> None:
-        """Note the process and let the node show that it talks on each link."""
+        """Note the process and let the node be heard."""
         self._pid = running_node(bed, self.target).machine.pid
+        self._mark = bed.history.mark()
         await self._silence.note_healthy(bed)
 
     async def inject(self, bed: Bed) -> None:
@@ -49,32 +52,28 @@ class NodeKill:
         await bed.nodes[self.target].machine.kill()
 
     async def confirm(self, bed: Bed) -> Proof:
-        """Confirmed when the process is gone and ports that were busy before are silent now."""
-        assert self._pid is not None, "prepare comes first"
+        """Confirmed when the process that was killed is gone, and the node is silent that was heard before."""
         gone = not runs_qemu(self._pid)
-        after = await self._silence.count_after(bed)
+        silent = await self._silence.falls_silent(bed)
+        kill, since = (f"machine.{self.target}", "killed"), bed.history.since(self._mark)
+        killed = [entry.t_s for entry in since if (entry.source, entry.kind) == kill]
         evidence: dict[str, object] = {
             "process_gone": gone,
-            "frames_in_2_s_before": self._silence.before,
-            "frames_in_2_s_after": after,
+            **self._silence.shown(),
             "last_frame_at_s": await self._silence.last_frames_at_s(bed),
         }
-        if not self._silence.was_busy:
-            return Proof(FaultVerdict.INCONCLUSIVE, None, evidence)  # it was silent before: silence proves nothing
-        if gone and not any(after.values()):
-            source = f"machine.{self.target}"
-            killed = [entry.t_s for entry in bed.history if (entry.source, entry.kind) == (source, "killed")]
-            return Proof(FaultVerdict.CONFIRMED, killed[-1] if killed else None, evidence)
-        return Proof(FaultVerdict.MISMATCH, None, evidence)
+        if not gone or not silent:
+            return Proof.of(False, None, evidence)
+        nobody_knows = not self._silence.was_heard or not killed  # one that ended by itself was not killed by this
+        return Proof.of(None if nobody_knows else True, killed[-1] if killed else None, evidence)
 
     async def heal(self, bed: Bed) -> None:
         """Switch the node on again, from the same disks; raises when it does not come back.
 
-        One that another party has switched on meanwhile, as the peer does by its BMC, is only waited for.
+        One that is on is only waited for: another party has switched it on, as the peer does by its BMC, or it was
+        never down, which its proof has said.
         """
         node = bed.nodes[self.target]
-        if node.is_on and self._pid in (None, node.machine.pid):
-            raise TestbedError(f"Node {self.target} was to be switched on again, but it is running: it was never down.")
         if not node.is_on:
             await node.power_on()
         await node.wait_booted(BOOT_TIMEOUT_S)
@@ -91,7 +90,7 @@ class _StandStill:
         self._injected_at_s: float | None = None
 
     async def prepare(self, bed: Bed) -> None:
-        """Let the node show that it talks on each link."""
+        """Let the node be heard."""
         running_node(bed, self.target)
         await self._silence.note_healthy(bed)
 
@@ -101,22 +100,17 @@ class _StandStill:
         self._injected_at_s = time.monotonic()
 
     async def confirm(self, bed: Bed) -> Proof:
-        """Confirmed when the process is there but does not work, and its busy ports are silent."""
+        """Confirmed when the process is there but does not work, and the node is silent that was heard before."""
         pid = bed.nodes[self.target].machine.pid
         ticks = cpu_ticks(pid)
-        after = await self._silence.count_after(bed)
+        silent = await self._silence.falls_silent(bed)
         still = self._stands_still(pid, cpu_ticks(pid) - ticks)
         evidence: dict[str, object] = {
             "process_state": process_state(pid),
             "cpu_ticks_in_2_s": cpu_ticks(pid) - ticks,
-            "frames_in_2_s_before": self._silence.before,
-            "frames_in_2_s_after": after,
+            **self._silence.shown(),
         }
-        if not self._silence.was_busy:
-            return Proof(FaultVerdict.INCONCLUSIVE, None, evidence)
-        if still and not any(after.values()):
-            return Proof(FaultVerdict.CONFIRMED, self._injected_at_s, evidence)
-        return Proof(FaultVerdict.MISMATCH, None, evidence)
+        return Proof.of(still and silent if self._silence.was_heard else None, self._injected_at_s, evidence)
 
     async def heal(self, bed: Bed) -> None:
         """Let the node go on; raises when it neither talks nor boots, as one does that is reset for its absence."""
@@ -150,6 +144,7 @@ class NodePause(_StandStill):
     """The whole node is paused with its clocks, its watchdog too; afterwards only its battery clock knows of it."""
 
     name: ClassVar[str] = "node.pause"
+    traits: ClassVar[frozenset[Trait]] = frozenset({Trait.STANDS_STILL, Trait.HOLDS_MACHINE, Trait.DRAINS_DISKS})
 
     async def _stop(self, bed: Bed) -> None:
         await bed.nodes[self.target].machine.stop()
@@ -165,6 +160,9 @@ class NodeFreeze(_StandStill):
     """The node's process is stopped while the world's clock runs on; its clocks jump when it is thawed."""
 
     name: ClassVar[str] = "node.freeze"
+    traits: ClassVar[frozenset[Trait]] = frozenset(
+        {Trait.STANDS_STILL, Trait.HOLDS_MACHINE, Trait.SILENCES_QMP}
+    )
 
     async def _stop(self, bed: Bed) -> None:
         os.kill(bed.nodes[self.target].machine.pid, signal.SIGSTOP)

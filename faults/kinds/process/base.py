@@ -11,7 +11,7 @@ import time
 from collections.abc import Mapping
 from typing import ClassVar
 
-from faults.fault import FaultVerdict, Proof
+from faults.fault import Aim, Proof
 from faults.kinds.evidence.comeback import boots_since
 from faults.kinds.evidence.inside import shell
 from faults.kinds.process.heartbeats import WINDOW_S, Beats, HeartbeatWatch
@@ -40,6 +40,7 @@ class ProcessFault:
     """What the faults of one process share: who it is, its heartbeats at the switch, and the look at the end."""
 
     name: ClassVar[str]
+    aim: ClassVar[Aim] = Aim.PROCESS
     parts: ClassVar[tuple[str, ...]] = (DAEMON,)
     window_s = WINDOW_S
 
@@ -47,7 +48,7 @@ class ProcessFault:
         self.target = target
         self.place: Target = parse_target(target)
         self.beats = HeartbeatWatch(self.place.node)
-        self.before: Beats | None = None
+        self.before: Beats
         self.victims: tuple[Process, ...] = ()
         self.injected_at_s: float | None = None
         self.mark = 0
@@ -76,14 +77,10 @@ class ProcessFault:
 
     async def confirm(self, bed: Bed) -> Proof:
         """Let the fault be seen from outside and in the process table."""
-        assert self.before is not None, "prepare comes first"
         evidence: dict[str, object] = {"before": self.before.shown(), "process": [p.name for p in self.victims]}
         seen = await self.see(bed, evidence)
-        if seen is None or not (self.before.on_all_links or self.place.part != DAEMON):
-            return Proof(FaultVerdict.INCONCLUSIVE, None, evidence)
-        if not seen:
-            return Proof(FaultVerdict.MISMATCH, None, evidence)
-        return Proof(FaultVerdict.CONFIRMED, self.injected_at_s, evidence)
+        was_well = self.before.on_all_links or self.place.part != DAEMON
+        return Proof.of(seen if was_well else None, self.injected_at_s, evidence)
 
     async def see(self, bed: Bed, evidence: dict[str, object]) -> bool | None:
         """Look and say whether the fault is there; None when nobody can say."""
@@ -91,24 +88,23 @@ class ProcessFault:
 
     async def heal(self, bed: Bed) -> None:
         """Take it back, and verify that the process runs and sends heartbeats; raises WaitTimeout otherwise."""
-        try:
-            node = bed.nodes.get(self.place.node)
-            if node is not None and node.is_on:  # with the node everything inside it is gone
-                if boots_since(bed, self.place.node, self.mark):  # so it is with a reset, by its watchdog or its peer
-                    await node.wait_booted(BOOT_TIMEOUT_S)
-                else:
-                    await self.undo(bed)
-                await self.wait_well(bed)
-        finally:
-            await self.beats.stop(bed)
+        node = bed.nodes[self.place.node]
+        if node.is_on:  # with the node everything inside it is gone
+            if boots_since(bed, self.place.node, self.mark):  # so it is with a reset, by its watchdog or its peer
+                await node.wait_booted(BOOT_TIMEOUT_S)
+            else:
+                await self.undo(bed)
+            await self.wait_well(bed)
+
+    async def remove_instruments(self, bed: Bed) -> None:
+        """Take the taps away."""
+        await self.beats.stop(bed)
 
     async def undo(self, bed: Bed) -> None:
         """Take back what the order did; nothing, when it is over by itself."""
 
     async def wait_well(self, bed: Bed) -> None:
         """Wait until the process runs and, for the daemon, heartbeats come on each link."""
-        if not self.victims:
-            return  # it was never found, so nothing was done
         await self.beats.stop(bed)
         await self.beats.start(bed)
 
@@ -134,7 +130,6 @@ class ProcessFault:
 
     def is_late(self, beats: Beats) -> bool:
         """Say whether heartbeats have paused for longer than they ever did before."""
-        assert self.before is not None, "prepare comes first"
         return beats.longest_gap_s > LATE_FACTOR * self.before.longest_gap_s
 
     def new_start(self, bed: Bed) -> Record | None:

@@ -235,8 +235,6 @@ class ProcessNoFileDescriptors(ProcessFault):
 
     async def undo(self, bed: Bed) -> None:
         """Give the limit back to a process that still lives, and let the product answer."""
-        if not self._limit_before:
-            return
         table = await look(bed, self.place.node)
         for victim in self.victims:
             if table.now(victim) is not None:
@@ -275,7 +273,7 @@ class ProcessFileSystemFull(ProcessFault):
 
     def __init__(self, target: str) -> None:
         super().__init__(target)
-        self._trial_before: str | None = None
+        self._trial_before = ""
         self._free_before = 0
 
     def _directory(self, bed: Bed) -> str:
@@ -308,8 +306,6 @@ class ProcessFileSystemFull(ProcessFault):
 
     async def undo(self, bed: Bed) -> None:
         """Remove what fills it, and let the agent write again; raises when it cannot."""
-        if self._trial_before is None:
-            return
         await shell(bed, self.place.node, _EMPTY, self._directory(bed))
         trial = await self._trial(bed)
         if trial != "ok" and self._trial_before == "ok":
@@ -326,3 +322,6 @@ class ProcessFileSystemFull(ProcessFault):
             outcome = str(error)
         await shell(bed, self.place.node, 'rm -f "$1"', path)
         return outcome
+
+
+FAULTS = (ProcessSlow, ProcessOutOfMemory, ProcessNoFileDescriptors, ProcessFileSystemFull)

@@ -1,4 +1,4 @@
-"""Faults of one process in a node: killed, stopped for ever or for a while, and all the others of the family.
+"""Faults of one process in a node: killed, stopped for ever or for a while.
 
 Signals end or stop the daemon only; the threads of the node's kernel that carry the VM or the replication ignore them,
 and a fault that cannot be done is refused. This module must never signal a process that took over a number.
@@ -11,12 +11,6 @@ import time
 from faults.kinds.evidence.inside import check_number, shell
 from faults.kinds.process.base import ProcessEnds, ProcessFault, named
 from faults.kinds.process.heartbeats import Beats
-from faults.kinds.process.starved import (
-    ProcessFileSystemFull,
-    ProcessNoFileDescriptors,
-    ProcessOutOfMemory,
-    ProcessSlow,
-)
 from faults.kinds.process.target import look
 from testbed import pace
 from testbed.bed import Bed
@@ -111,7 +105,4 @@ class ProcessStopFor(ProcessStop):
         return not (await self.beats.window(bed, self.window_s)).silent
 
 
-FAULTS = (
-    ProcessKill, ProcessStop, ProcessStopFor, ProcessSlow, ProcessOutOfMemory, ProcessNoFileDescriptors,
-    ProcessFileSystemFull,
-)  # fmt: skip
+FAULTS = (ProcessKill, ProcessStop, ProcessStopFor)

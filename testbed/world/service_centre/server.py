@@ -20,6 +20,7 @@ from typing import Self
 from testbed import pace
 from testbed.errors import WaitTimeout
 from testbed.history import History
+from testbed.vocabulary import AlertCode
 from testbed.world.service_centre.request import HEAD_LIMIT, Refused, Request, read_request, reply
 from testbed.world.service_centre.store import Alert, AlertStore, BadAlert, parse_alert
 
@@ -100,7 +101,9 @@ class ServiceCentre:
             self._socket.chmod(0o600)
         self._history.record("service_centre", "mode", mode=str(mode), delay_s=delay_s)
 
-    async def wait_for(self, code: str, timeout_s: float, *, node: str | None = None, since_s: float = 0.0) -> Received:
+    async def wait_for(
+        self, code: AlertCode, timeout_s: float, *, node: str | None = None, since_s: float = 0.0
+    ) -> Received:
         """The first alert with this code (from this node, not older than `since_s`), waiting for it if needed."""
 
         def found() -> Received | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from faults.fault import Aim
 from faults.registry import FaultKind, find
 from faults.targets import check_target, nodes_of, possible_targets, resolve_target
 from testbed.errors import UsageError
@@ -11,9 +12,9 @@ from testbed.errors import UsageError
 ROLES = {"primary": "b", "backup": "a"}
 
 
-def of_family(family: str) -> FaultKind:
-    """Stand in for a fault of a family."""
-    return FaultKind(f"{family}.x", "It breaks.", (), (), find("node.kill").make)
+def aimed_at(aim: Aim) -> FaultKind:
+    """Stand in for a fault that is aimed at this."""
+    return FaultKind("x.y", "It breaks.", (), (), find("node.kill").make, aim)
 
 
 @pytest.mark.parametrize(
@@ -55,12 +56,13 @@ def test_other_targets_are_refused(name: str, target: object, said: str) -> None
     assert said in str(refused.value)
 
 
-def test_each_family_has_its_targets() -> None:
-    """What runs in a node, the VM and the host are targets of their families."""
-    assert "primary/daemon" in possible_targets(of_family("process"))
-    assert possible_targets(of_family("guest")) == ("web",)
-    assert "host" in possible_targets(of_family("load"))
-    assert "host" not in possible_targets(of_family("clock"))
+def test_each_aim_has_its_targets() -> None:
+    """What runs in a node, the VM and the host are targets of the faults that say so."""
+    assert "primary/daemon" in possible_targets(aimed_at(Aim.PROCESS))
+    assert possible_targets(aimed_at(Aim.VM)) == ("web",)
+    assert possible_targets(aimed_at(Aim.HOST)) == possible_targets(find("load.host")) == ("host",)
+    assert "host" not in possible_targets(find("load.cpu"))
+    assert all(possible_targets(aimed_at(aim)) for aim in Aim)
 
 
 @pytest.mark.parametrize(

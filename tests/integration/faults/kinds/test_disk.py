@@ -23,9 +23,10 @@ from faults.kinds.disk import (
     machine_failures,
     try_read,
 )
+from faults.life import FaultFailed, Life
 from testbed.bed import Bed
 from testbed.disk.server import NbdClient
-from testbed.errors import UsageError, WaitTimeout
+from testbed.errors import UsageError
 from testbed.wait import wait_until
 from tests.integration.faults.kinds.disk_bed import DiskBed, disk_bed
 
@@ -59,10 +60,7 @@ def test_a_disk_that_was_broken_before_proves_nothing() -> None:
 
     async def act(small: DiskBed) -> Proof:
         await small.disk().command("rule", operation="read", effect="error")
-        fault = DiskGone("a")
-        await fault.prepare(small.bed)
-        await fault.inject(small.bed)
-        return await fault.confirm(small.bed)
+        return await Life(DiskGone("a"), small.bed).prove()
 
     proof = on_a_bed(act)
     assert (proof.verdict, proof.injected_at_s) == (FaultVerdict.INCONCLUSIVE, None)
@@ -74,10 +72,7 @@ def test_a_lying_disk_to_which_nobody_writes_proves_nothing(monkeypatch: pytest.
     monkeypatch.setattr(disk, "TRAFFIC_TIMEOUT_S", 0.2)
 
     async def act(small: DiskBed) -> Proof:
-        fault = DiskLostWrite("a")
-        await fault.prepare(small.bed)
-        await fault.inject(small.bed)
-        return await fault.confirm(small.bed)
+        return await Life(DiskLostWrite("a"), small.bed).prove()
 
     assert on_a_bed(act).verdict is FaultVerdict.INCONCLUSIVE
 
@@ -86,12 +81,12 @@ def test_rot_under_a_node_that_writes_there_proves_nothing() -> None:
     """When more has changed than was ordered, nobody can say what is rot."""
 
     async def act(small: DiskBed) -> Proof:
-        fault = DiskBitRot("a", offset=0, length=1024)
-        await fault.prepare(small.bed)
+        life = Life(DiskBitRot("a", offset=0, length=1024), small.bed)
+        await life.prepare()
         async with NbdClient(small.disk().socket) as client:
             await client.write(0, b"w" * 512)
-        await fault.inject(small.bed)
-        return await fault.confirm(small.bed)
+        await life.inject()
+        return await life.confirm()
 
     assert on_a_bed(act).verdict is FaultVerdict.INCONCLUSIVE
 
@@ -100,16 +95,16 @@ def test_the_machine_and_the_disk_both_count_a_refused_write() -> None:
     """The evidence names both sources, before and after."""
 
     async def act(small: DiskBed) -> Proof:
-        fault = DiskWriteError("a")
         async with small.traffic():
-            await fault.prepare(small.bed)
-            await fault.inject(small.bed)
+            life = Life(DiskWriteError("a"), small.bed)
+            await life.prepare()
+            await life.inject()
 
             async def refused() -> bool:
                 return bool((await machine_failures(small.bed, "a", "vdb") or {})["failed_wr_operations"])
 
             await wait_until(refused, what="a refused write", timeout_s=100, poll_s=0.01)
-            return await fault.confirm(small.bed)
+            return await life.confirm()
 
     evidence = on_a_bed(act).evidence
     machine, server = evidence["machine_after"], evidence["disk_server"]
@@ -129,12 +124,10 @@ def test_a_heal_that_does_not_heal_is_an_error(monkeypatch: pytest.MonkeyPatch) 
             """Forget to put it back."""
 
     async def act(small: DiskBed) -> Proof:
-        fault = StaysGone("a")
-        await fault.prepare(small.bed)
-        await fault.inject(small.bed)
-        proof = await fault.confirm(small.bed)
-        with pytest.raises(WaitTimeout, match="disk vdb of node a to be healthy again"):
-            await fault.heal(small.bed)
+        life = Life(StaysGone("a"), small.bed)
+        proof = await life.prove()
+        with pytest.raises(FaultFailed, match="disk vdb of node a to be healthy again"):
+            await life.heal()
         return proof
 
     assert on_a_bed(act).verdict is FaultVerdict.CONFIRMED
@@ -164,11 +157,12 @@ def test_an_older_copy_of_the_disk_can_be_put_in() -> None:
             await small.disk().save(small.directory / "older")
             await client.write(0, b"new " * 128, fua=True)
             fault = DiskWrong("a", image=small.directory / "older" / "image")
-            await fault.prepare(small.bed)
-            await fault.inject(small.bed)
+            life = Life(fault, small.bed)
+            await life.prepare()
+            await life.inject()
             assert await client.read(0, 4) == b"old "
-            proof = await fault.confirm(small.bed)
-            await fault.heal(small.bed)
+            proof = await life.confirm()
+            await life.heal()
             assert await client.read(0, 4) == b"new "
             return proof
 
@@ -184,9 +178,3 @@ def test_a_dead_disk_server_is_no_disk() -> None:
         return Proof(FaultVerdict.INCONCLUSIVE, None)
 
     on_a_bed(act)
-
-
-def test_confirming_without_preparing_is_an_error_of_the_caller() -> None:
-    """Without the healthy state there is nothing to compare with."""
-    with pytest.raises(AssertionError, match="prepare comes first"):
-        asyncio.run(DiskGone("a").confirm(cast("Bed", None)))

@@ -11,6 +11,7 @@ import pytest
 
 from faults.fault import FaultVerdict, Proof
 from faults.kinds.load import LoadHost
+from faults.life import Life
 from testbed.bed import Bed
 from tests.unit.faults.kinds.inner_bed import InnerBed
 
@@ -19,13 +20,14 @@ async def load_host(out: Path, fault: LoadHost) -> tuple[Proof, list[int]]:
     """Load this host with small programs, look for a short window, and end them."""
     bed = InnerBed(artefacts=out).bed
     fault.window_s = 0.3
-    await fault.prepare(bed)
-    await fault.inject(bed)
+    life = Life(fault, bed)
+    await life.prepare()
+    await life.inject()
     pids = [hog.pid for hog in fault._hogs]
     try:
-        return await fault.confirm(bed), pids
+        return await life.confirm(), pids
     finally:
-        await fault.heal(bed)
+        await life.heal()
 
 
 class _NoPrograms(LoadHost):
@@ -68,12 +70,13 @@ def test_a_program_that_ended_is_a_mismatch(tmp_path: Path) -> None:
     async def one_ends() -> Proof:
         fault, bed = LoadHost(), InnerBed(artefacts=tmp_path).bed
         fault.window_s = 0.3
-        await fault.prepare(bed)
-        await fault.inject(bed)
+        life = Life(fault, bed)
+        await life.prepare()
+        await life.inject()
         try:
             os.kill(fault._hogs[0].pid, signal.SIGKILL)
-            return await fault.confirm(bed)
+            return await life.confirm()
         finally:
-            await fault.heal(bed)
+            await life.heal()
 
     assert asyncio.run(one_ends()).verdict is FaultVerdict.MISMATCH

@@ -166,7 +166,7 @@ def test_a_milestone_is_the_one_of_the_node_after_the_mark(tmp_path: Path) -> No
         assert await bed.wait_milestone("paired", node="a", after=mark, timeout_s=1) is wanted
         history.record("journal.a", "entry", **journal("a", "peer_lost"))
         with pytest.raises(ForbiddenSeen, match="peer_lost"):
-            await bed.wait_milestone("x", node="a", after=mark, timeout_s=1, forbidden=["peer_lost"])
+            await bed.wait_milestone("protected", node="a", after=mark, timeout_s=1, forbidden=["peer_lost"])
 
     asyncio.run(scenario())
 

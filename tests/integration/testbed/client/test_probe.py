@@ -4,25 +4,36 @@ from __future__ import annotations
 
 import asyncio
 import tempfile
+import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
-from testbed.client.ledger import Datagram, Ledger, Verdict, judge, read_back
+from testbed.client.ledger import Datagram, Ledger, ReadBack, read_back
 from testbed.client.outage import Outcome
 from testbed.client.probe import Probe
 from testbed.errors import WaitTimeout
 from testbed.history import History
-from testbed.judge.dual_active import dual_active, sightings
+from testbed.judge.oracles.dual_active import dual_active
+from testbed.judge.oracles.writes import SetFull, classify
+from testbed.judge.sightings import sightings
+from testbed.judge.verdict import Verdict
 from testbed.lan.endpoint import Endpoint
+from testbed.replica.reading import from_service
 from testbed.switch.client import Direction, Switch
 from testbed.wait import wait_for_record
 from tests.integration.testbed.client.stub_workload import IP, MAC, PORT, StubWorkload
 from tests.unit.testbed.wire import SEGMENTS
 
 CLIENT_IP, CLIENT_MAC = "10.77.0.100", "02:77:00:00:01:00"
+
+
+def judged(ledger: Ledger, found: ReadBack) -> SetFull:
+    """The book against what was read back at its end."""
+    reading = from_service("the service", time.monotonic(), found)
+    return classify(ledger.entries(), [reading], duplicates_allowed=False)
 
 
 @dataclass
@@ -68,8 +79,8 @@ def test_a_healthy_service_has_every_acknowledged_write() -> None:
                 await probe.stop()
             assert all(attempt.outcome is not None for attempt in probe.attempts)
             found = await read_back(bed.client, IP, PORT, timeout_s=100)
-            verdict = judge(ledger.entries(), found)
-        assert verdict.verdict is Verdict.CLEAN
+            verdict = judged(ledger, found)
+        assert verdict.verdict is Verdict.PASS
         assert verdict.acknowledged >= 5
         assert verdict.foreign == 0
 
@@ -86,8 +97,8 @@ def test_a_forgotten_acknowledged_write_is_found() -> None:
                 await probe.wait_first_ok(20)
                 await probe.stop()
             found = await read_back(bed.client, IP, PORT, timeout_s=100)
-            verdict = judge(ledger.entries(), found)
-        assert (verdict.verdict, verdict.lost) == (Verdict.VIOLATED, 1)
+            verdict = judged(ledger, found)
+        assert (verdict.verdict, verdict.lost) == (Verdict.FAIL, 1)
 
     with_bed(scenario)
 
@@ -211,7 +222,8 @@ def test_a_ping_probe_writes_nothing_and_notices_a_new_boot() -> None:
             )
         assert bed.workload.log == []
         assert probe.boots == ["b00t", "other"]
-        assert judge([], await read_back(bed.client, IP, PORT, timeout_s=100), pong_totals=probe.pong_totals).stale == 0
+        assert probe.pong_totals == sorted(probe.pong_totals)
+        assert {total for _, total in probe.pong_totals} == {0}
 
     with_bed(scenario)
 

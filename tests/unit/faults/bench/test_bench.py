@@ -14,8 +14,9 @@ from faults.bench.rows import table as bench_table
 from testbed.errors import WaitTimeout
 from testbed.figures.statistics import Value
 from testbed.figures.store import Store
-from testbed.judge.phases import PHASES
-from testbed.judge.result import FaultResult, Result, Verdict
+from testbed.judge.result import FaultResult, Result
+from testbed.judge.verdict import Verdict
+from testbed.vocabulary import PHASES
 
 NAME = "cold boot to protected"
 

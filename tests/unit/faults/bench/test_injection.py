@@ -16,9 +16,8 @@ from faults.schedule.trigger import Trigger
     ("proof", "expected"),
     [
         (Proof(FaultVerdict.CONFIRMED, 10.25), 0.25),
-        (Proof(FaultVerdict.INCONCLUSIVE, 10.25), None),
-        (Proof(FaultVerdict.MISMATCH, 10.25), None),
-        (Proof(FaultVerdict.CONFIRMED, None), None),
+        (Proof(FaultVerdict.INCONCLUSIVE, None), None),
+        (Proof(FaultVerdict.MISMATCH, None), None),
         (None, None),
     ],
 )

@@ -44,7 +44,7 @@ def test_time_of_all_descendants_is_counted(tmp_path: Path) -> None:
 def test_peak_is_the_most_of_any_node_and_link() -> None:
     """The promise holds for each node on each link, so the greatest counts."""
     result = Result("A1", "tcg", 1.0, 7, "2026-01-01T00:00:00+00:00")
-    result.findings = [{"oracle": "multicasts", "state": "holds", "evidence": {"peaks": {"a.priv0": 1, "b.biz0": 4}}}]
+    result.findings = [{"oracle": "multicasts", "verdict": "pass", "evidence": {"peaks": {"a.priv0": 1, "b.biz0": 4}}}]
     assert recovery.most_multicasts(result) == 4
     result.findings = []
     with pytest.raises(TestbedError, match="nobody counted"):

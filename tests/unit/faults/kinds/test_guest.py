@@ -13,8 +13,10 @@ import pytest
 from faults.fault import FaultVerdict, Proof
 from faults.kinds import guest
 from faults.kinds.guest import GuestCrash, GuestCrashLoop, GuestFault, GuestHang, GuestRefusesToDie, GuestShutdown
+from faults.life import Life
 from testbed.bed import Bed
 from testbed.errors import TestbedError, UsageError
+from testbed.history import History
 from testbed.node.agent import Outcome
 
 HANG_LOAD = 100.0  # processor seconds that each listing of a spinning domain adds: far more than passes
@@ -135,7 +137,7 @@ def bed_of(world: World) -> Bed:
         name: SimpleNamespace(name=name, is_on=True, image=image, machine=SimpleNamespace(guest=Agent(name, world)))
         for name in ("a", "b")
     }
-    return cast("Bed", SimpleNamespace(nodes=nodes, image=image, client=Client(world)))
+    return cast("Bed", SimpleNamespace(nodes=nodes, image=image, client=Client(world), history=History()))
 
 
 async def nothing(_bed: Bed) -> None:
@@ -146,12 +148,10 @@ def tell(fault: GuestFault, world: World, *, sabotage: bool = False) -> Proof:
     """Prepare, inject, confirm and heal."""
 
     async def story() -> Proof:
-        bed = bed_of(world)
-        await fault.prepare(bed)
-        await (nothing(bed) if sabotage else fault.inject(bed))
-        proof = await fault.confirm(bed)
-        await fault.heal(bed)
-        return proof
+        if sabotage:
+            vars(fault)["inject"] = nothing
+        async with Life(fault, bed_of(world)) as life:
+            return await life.prove()
 
     return asyncio.run(story())
 
@@ -184,9 +184,7 @@ def test_a_vm_that_did_not_answer_before_proves_nothing(kind: type[GuestFault]) 
     async def story() -> FaultVerdict:
         world = World(hangs=True)
         fault, bed = kind("web"), bed_of(world)
-        await fault.prepare(bed)
-        await fault.inject(bed)
-        return (await fault.confirm(bed)).verdict
+        return (await Life(fault, bed).prove()).verdict
 
     assert asyncio.run(story()) is FaultVerdict.INCONCLUSIVE
 
@@ -209,9 +207,7 @@ def test_the_loop_goes_on_as_long_as_the_vm_comes_back() -> None:
 
     async def story() -> Proof:
         fault, bed = GuestCrashLoop("web", crashes=3, patience_s=0.1), bed_of(World(restarts=1))
-        await fault.prepare(bed)
-        await fault.inject(bed)
-        return await fault.confirm(bed)
+        return await Life(fault, bed).prove()
 
     proof = asyncio.run(story())
     assert proof.verdict is FaultVerdict.CONFIRMED

@@ -10,11 +10,13 @@ from typing import cast
 
 import pytest
 
-from faults.fault import FaultVerdict, Proof
+from faults.fault import Fault, FaultVerdict, Proof
 from faults.kinds import witness as module
-from faults.kinds.witness import WitnessFault, WitnessLostStorage, WitnessStop, process_state, witness_of
+from faults.kinds.witness import WitnessKill, WitnessLostStorage, WitnessStop, process_state, witness_of
+from faults.life import FaultFailed, Life
 from testbed.bed import Bed
-from testbed.errors import MachineError, UsageError, WaitTimeout
+from testbed.errors import UsageError, WaitTimeout
+from testbed.history import History
 from testbed.world.witness_client import WitnessView
 
 BEFORE = WitnessView(True, 4, "a", "life-1", 0.01)
@@ -62,21 +64,18 @@ class FakeWitness:
 
 def bed_with(witness: FakeWitness) -> Bed:
     """Return a bed that has this witness."""
-    return cast("Bed", SimpleNamespace(witnesses={"w1": witness}, client=None))
+    return cast("Bed", SimpleNamespace(witnesses={"w1": witness}, client=None, history=History()))
 
 
 def judged(
-    monkeypatch: pytest.MonkeyPatch, make: Callable[[str], WitnessFault], views: list[WitnessView | None], state: str
+    monkeypatch: pytest.MonkeyPatch, make: Callable[[str], Fault], views: list[WitnessView | None], state: str
 ) -> Proof:
     """Inject a fault on a witness that says this, whose old process is in this state, and return the proof."""
     monkeypatch.setattr(module, "process_state", lambda _pid: state)
 
     async def story() -> Proof:
         bed, fault = bed_with(FakeWitness([*views])), make("w1")
-        await fault.prepare(bed)
-        await fault.inject(bed)  # type: ignore[attr-defined]  # both have it; the base has not
-        proof: Proof = await fault.confirm(bed)  # type: ignore[attr-defined]
-        return proof
+        return await Life(fault, bed).prove()
 
     return asyncio.run(story())
 
@@ -101,6 +100,34 @@ def test_a_stop_needs_silence_and_a_stopped_process(
 @pytest.mark.parametrize(
     ("views", "state", "verdict"),
     [
+        ([BEFORE, None], "", FaultVerdict.CONFIRMED),
+        ([BEFORE, None], "T", FaultVerdict.MISMATCH),
+        ([BEFORE, BEFORE], "", FaultVerdict.MISMATCH),
+        ([None, None], "", FaultVerdict.INCONCLUSIVE),
+    ],
+)
+def test_a_kill_needs_silence_and_no_process(
+    monkeypatch: pytest.MonkeyPatch, views: list[WitnessView | None], state: str, verdict: FaultVerdict
+) -> None:
+    """Silence alone could be a cut or a stop, and another process may answer in its place."""
+    assert judged(monkeypatch, WitnessKill, views, state).verdict is verdict
+
+
+def test_a_killed_witness_comes_back_with_what_it_knew() -> None:
+    """One that forgot its epoch is not healed: that would be another fault."""
+
+    async def story() -> None:
+        bed = bed_with(FakeWitness([BEFORE, None, EMPTY]))
+        async with Life(WitnessKill("w1"), bed) as life:
+            await life.prove()
+
+    with pytest.raises(FaultFailed, match="Witness w1 knew epoch 4, and now only 0"):
+        asyncio.run(story())
+
+
+@pytest.mark.parametrize(
+    ("views", "state", "verdict"),
+    [
         ([BEFORE, EMPTY], "", FaultVerdict.CONFIRMED),
         ([BEFORE, EMPTY, replace(BEFORE, life="life-2")], "", FaultVerdict.CONFIRMED),  # the pair was quick
         ([BEFORE, replace(EMPTY, epoch=4, owner="a")], "", FaultVerdict.MISMATCH),  # it was only started again
@@ -119,22 +146,17 @@ def test_lost_storage_needs_a_new_life_that_knows_nothing(
 
 
 def test_a_heal_is_verified(monkeypatch: pytest.MonkeyPatch) -> None:
-    """By an answer; a witness that died meanwhile is started, one that was never replaced is an error."""
+    """By an answer; a witness that died meanwhile, or was killed by half an injection, is started."""
     monkeypatch.setattr(module, "HEAL_TIMEOUT_S", 0.05)
 
     async def story() -> None:
-        stop, running = WitnessStop("w1"), FakeWitness([BEFORE])
-        await stop.heal(bed_with(running))
-        dead = FakeWitness([BEFORE], pid=None)
-        await stop.heal(bed_with(dead))
-        assert (running.done, dead.done) == (["resume"], ["start"])
-        with pytest.raises(WaitTimeout, match="an answer of witness w1"):
-            await stop.heal(bed_with(FakeWitness([None])))
-        lost = WitnessLostStorage("w1")
-        await lost.prepare(bed_with(FakeWitness([BEFORE])))
-        with pytest.raises(MachineError, match="still lives the life"):
-            await lost.heal(bed_with(FakeWitness([BEFORE])))
-        await lost.heal(bed_with(FakeWitness([EMPTY])))
+        for fault, heals in ((WitnessStop("w1"), ["resume"]), (WitnessKill("w1"), []), (WitnessLostStorage("w1"), [])):
+            running, dead = FakeWitness([BEFORE]), FakeWitness([BEFORE], pid=None)
+            await fault.heal(bed_with(running))
+            await fault.heal(bed_with(dead))
+            assert (running.done, dead.done) == (heals, ["start"])
+            with pytest.raises(WaitTimeout, match="an answer of witness w1"):
+                await fault.heal(bed_with(FakeWitness([None])))
 
     asyncio.run(story())
 

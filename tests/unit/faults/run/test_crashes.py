@@ -13,15 +13,17 @@ import pytest
 from faults.run import crashes
 from testbed import pace
 from testbed.errors import TestbedError
+from testbed.judge.result import SCHEMA
 from testbed.node import image
 
 GOOD: dict[str, Any] = {
+    "schema": SCHEMA,
     "scenario": "A1", "accel": "tcg", "dilation": 1.0, "seed": 1, "started_wall": "now", "verdict": "pass",
     "versions": {"image": "one"}, "reasons": [], "dual_active": 0, "outage_s": 25.0, "limits_s": {},
     "phases_s": {"detect": 5.0, "decide": 17.0, "redundancy": None},
     "ledger": {"acknowledged": 100, "lost": 0, "stale": 0},
     "faults": [{"name": "power.cut", "verdict": "confirmed"}],
-    "findings": [{"oracle": name, "state": "holds", "text": "fine"}
+    "findings": [{"oracle": name, "verdict": "pass", "text": "fine"}
                  for name in ("replicas_equal", "writes", "failovers")],
     "host": {"probe_lateness_p99_s": 0.01},
 }  # fmt: skip
@@ -56,11 +58,11 @@ def test_a_broken_promise_is_told(changes: dict[str, object], told: list[str]) -
     assert crashes.wrongs(crash(**changes)) == told
 
 
-@pytest.mark.parametrize("state", ["violated", "blind"])
-def test_replicas_must_be_seen_to_be_equal(state: str) -> None:
+@pytest.mark.parametrize("verdict", ["fail", "inconclusive"])
+def test_replicas_must_be_seen_to_be_equal(verdict: str) -> None:
     """An oracle that could not see is no proof."""
-    found = crash(findings=[{"oracle": "replicas_equal", "state": state, "text": "3 bytes"}])
-    assert f"replicas_equal {state}: 3 bytes" in crashes.wrongs(found)
+    found = crash(findings=[{"oracle": "replicas_equal", "verdict": verdict, "text": "3 bytes"}])
+    assert f"replicas_equal {verdict}: 3 bytes" in crashes.wrongs(found)
     assert "writes not asked: " in crashes.wrongs(found)
 
 
@@ -72,6 +74,8 @@ def test_only_a_proven_crash_of_this_image_is_kept(tmp_path: Path) -> None:
     assert crashes.kept(tmp_path, "one") == GOOD
     assert crashes.kept(tmp_path, "two") is None
     path.write_text(json.dumps(crash(faults=[{"name": "power.cut", "verdict": "mismatch"}])), encoding="utf-8")
+    assert crashes.kept(tmp_path, "one") is None
+    path.write_text(json.dumps(crash(schema="testbed.result/1")), encoding="utf-8")
     assert crashes.kept(tmp_path, "one") is None
     path.write_text("{", encoding="utf-8")
     assert crashes.kept(tmp_path, "one") is None

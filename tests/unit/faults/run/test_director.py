@@ -10,7 +10,6 @@ from typing import cast
 
 import pytest
 
-from faults.fault import Fault, FaultVerdict, Proof
 from faults.run import director
 from faults.run.director import NOT_INJECTED, RESYNC_SHARE, Act, Director
 from faults.schedule.schedule import parse
@@ -19,41 +18,9 @@ from testbed.bed import Bed
 from testbed.errors import GuestCommandError, TestbedError, UsageError
 from testbed.history import History
 from testbed.progress import Progress
+from tests.unit.faults.diary import Diary, InstrumentedDiary
 
 HEADER = '{"schema": "testbed.schedule/1", "scenario": "test", "seed": 1}\n'
-Diary = list[str]
-
-
-class DiaryFault:
-    """A fault that writes down what is done to it, and fails where it is told to."""
-
-    def __init__(self, name: str, diary: Diary, *, verdict: FaultVerdict = FaultVerdict.CONFIRMED) -> None:
-        self.name, self.target = "link.cut", name
-        self.diary = diary
-        self.verdict = verdict
-        self.errors: dict[str, Exception] = {}
-
-    def _note(self, what: str) -> None:
-        self.diary.append(f"{what} {self.target}")
-        if what in self.errors:
-            raise self.errors[what]
-
-    async def prepare(self, _bed: Bed) -> None:
-        """Note it."""
-        self._note("prepare")
-
-    async def inject(self, _bed: Bed) -> None:
-        """Note it."""
-        self._note("inject")
-
-    async def confirm(self, _bed: Bed) -> Proof:
-        """Note it."""
-        self._note("confirm")
-        return Proof(self.verdict, time.monotonic() if self.verdict is FaultVerdict.CONFIRMED else None)
-
-    async def heal(self, _bed: Bed) -> None:
-        """Note it."""
-        self._note("heal")
 
 
 class World:
@@ -64,8 +31,8 @@ class World:
         self.bed = cast("Bed", SimpleNamespace(history=self.history, progress=Progress(quiet=True), nodes={}))
         self.diary: Diary = []
         schedule = parse(HEADER + "\n".join(lines))
-        self.faults = {step.name: DiaryFault(step.name, self.diary) for step in schedule.steps}
-        acts = [Act(step, cast("Fault", self.faults[step.name])) for step in schedule.steps]
+        self.faults = {step.name: InstrumentedDiary(step.name, self.diary) for step in schedule.steps}
+        acts = [Act(step, self.faults[step.name]) for step in schedule.steps]
         self.director = Director(self.bed, acts)
 
     def run(self, beside: Callable[[], None] | None = None) -> None:
@@ -102,13 +69,14 @@ def test_steps_come_when_they_are_due_and_are_healed_when_their_end_comes() -> N
         world.history.record("journal.a", "entry", entry={"milestone": "paired"})
 
     world.run(paired)
-    order = [word for word in world.diary if not word.startswith("prepare")]
+    order = [word for word in world.diary if not word.startswith(("prepare", "remove"))]
     assert order == [
         "inject one", "confirm one", "heal one", "inject two", "confirm two", "inject three", "confirm three",
     ]  # fmt: skip
     assert world.diary.index("prepare three") < world.diary.index("inject one")  # armed before its event comes
     assert asyncio.run(world.director.heal_all()) == []
-    assert world.diary[-2:] == ["heal three", "heal two"]  # the last one first; what is healed is left alone
+    assert world.diary[-4:] == ["heal three", "remove three", "heal two", "remove two"]  # the last one first
+    assert world.diary.count("heal one") == 1  # what is healed is left alone
     assert world.kinds() == [
         "one injected", "one confirmed", "one healed", "two injected", "two confirmed", "three injected",
         "three confirmed", "three healed", "two healed",
@@ -118,9 +86,8 @@ def test_steps_come_when_they_are_due_and_are_healed_when_their_end_comes() -> N
 def test_a_step_whose_event_does_not_come_is_not_injected_and_says_so() -> None:
     """Its verdict is no confirmation, what it prepared is taken away, and the reason names what was awaited."""
     world = World(cut("one", '{"event": "outage_began", "within_s": 0.05}'))
-    world.faults["one"].errors["heal"] = TestbedError("it was never down")
     world.run()
-    assert world.diary == ["prepare one", "heal one"]
+    assert world.diary == ["prepare one", "remove one"]
     (result,) = world.director.results(0.0)
     assert (result.verdict, result.injected_at_s, result.healed_at_s) == (NOT_INJECTED, None, None)
     assert result.problem is not None
@@ -129,15 +96,35 @@ def test_a_step_whose_event_does_not_come_is_not_injected_and_says_so() -> None:
     assert world.kinds() == ["one not_armed"]
 
 
-def test_an_injection_that_failed_half_way_is_inconclusive_and_healed() -> None:
-    """Nobody knows whether the fault is there, so it must be taken back."""
+@pytest.mark.parametrize("part", ["inject", "confirm"])
+def test_a_fault_that_failed_half_way_is_inconclusive_and_healed_once(part: str) -> None:
+    """Nobody knows whether it is there: it is taken back at once, and who waits for its heal goes on."""
+    world = World(
+        cut("one", '{"after_s": 0.0}', '{"after_s": 0.0}'),
+        cut("two", '{"after_s": 0.0, "of": "one.healed"}', port="b.priv0"),
+    )
+    world.faults["one"].errors[part] = GuestCommandError("the agent is silent")
+    world.run()
+    result, other = world.director.results(0.0)
+    assert (result.verdict, result.injected_at_s) == ("inconclusive", None)
+    assert result.problem == f"link.cut on one failed in {part}: the agent is silent. It was taken back."
+    assert result.healed_at_s is not None
+    assert other.verdict == "confirmed"
+    assert asyncio.run(world.director.heal_all()) == []
+    assert world.diary.count("heal one") == 1
+
+
+def test_a_clean_up_that_fails_is_told_and_tried_again_at_the_end() -> None:
+    """Both failures are in the problem, and what is still there at the end is one of the run."""
     world = World(cut("one", '{"after_s": 0.0}'))
-    world.faults["one"].errors["inject"] = GuestCommandError("the agent is silent")
+    world.faults["one"].errors = {"inject": GuestCommandError("the agent is silent"), "heal": TestbedError("glued")}
     world.run()
     (result,) = world.director.results(0.0)
-    assert (result.verdict, result.problem) == ("inconclusive", "the agent is silent")
-    assert asyncio.run(world.director.heal_all()) == []
-    assert world.diary[-1] == "heal one"
+    assert result.problem is not None
+    assert "the agent is silent" in result.problem
+    assert "glued" in result.problem
+    assert asyncio.run(world.director.heal_all()) == ["link.cut on one was not healed: glued."]
+    assert world.diary.count("heal one") == 2
 
 
 def test_a_heal_that_fails_is_told_and_tried_again_at_the_end() -> None:
@@ -145,9 +132,57 @@ def test_a_heal_that_fails_is_told_and_tried_again_at_the_end() -> None:
     world = World(cut("one", '{"after_s": 0.0}', '{"after_s": 0.0}'))
     world.faults["one"].errors["heal"] = TestbedError("the cable is glued")
     world.run()
-    assert asyncio.run(world.director.heal_all()) == ["heal of link.cut on one: the cable is glued"]
+    assert asyncio.run(world.director.heal_all()) == ["link.cut on one was not healed: the cable is glued."]
     assert world.diary.count("heal one") == 2
     assert world.kinds()[-1] == "one not_healed"
+
+
+def test_a_mistake_in_one_heal_does_not_keep_the_others() -> None:
+    """It reaches the caller, after every other fault was taken back."""
+    world = World(cut("one", '{"after_s": 0.0}'), cut("two", '{"after_s": 0.0, "of": "one.confirmed"}', port="b.priv0"))
+    world.faults["two"].errors["heal"] = KeyError("typo")
+    world.run()
+    with pytest.raises(KeyError, match="typo"):
+        asyncio.run(world.director.heal_all())
+    assert world.diary[-2:] == ["heal one", "remove one"]
+
+
+def test_a_preparation_that_fails_leaves_no_instruments() -> None:
+    """The step is not armed and says why; nothing is healed, because nothing was injected."""
+    world = World(cut("one", '{"after_s": 0.0}'))
+    world.faults["one"].errors["prepare"] = TestbedError("the switch is gone")
+    world.run()
+    (result,) = world.director.results(0.0)
+    assert (result.verdict, result.healed_at_s) == (NOT_INJECTED, None)
+    assert result.problem == "not armed: link.cut on one failed in prepare: the switch is gone. Nothing was injected."
+    assert world.diary == ["prepare one", "remove one"]
+
+
+def test_a_run_that_ends_early_leaves_nothing_and_proves_nothing() -> None:
+    """A fault whose proof was cut short is inconclusive and healed; one that was not yet due loses its instruments."""
+    world = World(
+        cut("one", '{"after_s": 0.0}'),
+        cut("two", '{"event": "outage_began"}', port="b.priv0"),
+    )
+
+    async def story() -> list[str]:
+        begun = asyncio.Event()
+
+        async def for_ever(_bed: Bed) -> None:
+            begun.set()
+            await asyncio.Event().wait()
+
+        world.faults["one"].does["confirm"] = for_ever
+        async with asyncio.TaskGroup() as tasks:
+            run = tasks.create_task(world.director.run())
+            await begun.wait()
+            run.cancel()
+        return await world.director.heal_all()
+
+    assert asyncio.run(story()) == []
+    assert world.diary[-3:] == ["heal one", "remove one", "remove two"]
+    one, two = world.director.results(0.0)
+    assert (one.verdict, one.injected_at_s, two.verdict) == ("inconclusive", None, NOT_INJECTED)
 
 
 def test_a_fault_that_is_impossible_there_ends_the_run() -> None:
@@ -157,7 +192,7 @@ def test_a_fault_that_is_impossible_there_ends_the_run() -> None:
     with pytest.raises(UsageError, match="no such thing"):
         world.run()
     assert asyncio.run(world.director.heal_all()) == []
-    assert world.diary[-1] == "heal one"
+    assert world.diary[-2:] == ["heal one", "remove one"]
 
 
 def test_times_are_those_of_the_proof_and_lateness_is_kept() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -12,14 +13,20 @@ import pytest
 
 from faults.run import ending, scenario
 from faults.run.scenario import primary_crash, run_schedule
+from testbed.client.ledger import Ledger, load
 from testbed.errors import HostError, SlowHostError, SwitchError, TestbedError, UsageError, WaitTimeout
 from testbed.history import History
 from testbed.host import speedometer
 from testbed.host.accelerator import Accelerator
 from testbed.host.speed import Measured, Point
-from testbed.judge.phases import PHASES
-from testbed.judge.result import Result, Verdict
+from testbed.judge import panel, recorded
+from testbed.judge.finding import Finding
+from testbed.judge.recorded import Recorded, bed_scene
+from testbed.judge.result import FaultResult, Result
+from testbed.judge.verdict import Verdict
+from testbed.replica.reading import Reading
 from testbed.site import SiteOptions
+from testbed.vocabulary import PHASES
 from tests.unit.testbed.small_image import small_image
 
 
@@ -97,7 +104,7 @@ def test_a_run_that_never_had_a_client_has_a_verdict(
     assert fields["what_to_do"] == result.what_to_do
     assert fields["host"]["speed"]["start"]["loop"] == chosen.get("speed", 1.0)
     assert (out / "timeline.png").read_bytes().startswith(b"\x89PNG")
-    for name in ("timeline.txt", "timeline.jsonl", "schedule.jsonl"):
+    for name in ("timeline.txt", "timeline.jsonl", "recorded.json", "schedule.jsonl"):
         assert (out / name).is_file()
 
 
@@ -126,10 +133,102 @@ def test_a_violation_that_was_seen_before_the_end_fails_the_run(tmp_path: Path) 
         history.record_at(
             110.0, "switch", "claim", mac="00:16:3e:77:00:20", port=port, first_s=101.0, last_s=109.0, reached=True,
         )  # fmt: skip
-    ending.broken_off(result, history, 100.0)
-    states = {one["oracle"]: one["state"] for one in result.findings}
-    assert set(states) >= {"dual_active", "writes", "replicas_equal"}
-    assert states["writes"] == "blind"
+    run_dir = tmp_path / "run"
+    run_dir.mkdir()
+    ending.keep(result, history, ending.broken_off(result, history, 100.0), run_dir)
+    ending.judge_all(result, run_dir)
+    assert result.verdict is Verdict.FAIL
+    verdicts = {one["oracle"]: one["verdict"] for one in result.findings}
+    assert verdicts["dual_active"] == "fail"
+    assert verdicts["writes"] == verdicts["replicas_equal"] == "inconclusive"
+
+
+class Raises:
+    """An oracle with a mistake; with a `BaseException` it ends the program."""
+
+    name = "mistaken"
+    is_needed = False
+
+    def __init__(self, error: BaseException) -> None:
+        self.error = error
+
+    def judge(self, _recorded: Recorded) -> Finding:
+        """Fail."""
+        raise self.error
+
+
+def whole_run(directory: Path) -> tuple[Result, History, Recorded]:
+    """A run with a client's book on disk and both copies read, in which no oracle but the switch's was blind."""
+    history = History()
+    history.record_at(99.0, "switch", "watching")
+    history.record_at(101.0, "switch", "claim", mac="00:16:3e:77:00:20", port="a.biz0", first_s=101.0, last_s=109.0)
+    result = Result("x", "tcg", 1.0, 1, "now", is_redundant=True, host={"probe_lateness_p99_s": 0.0})
+    result.faults = [FaultResult("node.kill", "a", "confirmed", 4.0, {})]
+    with Ledger(directory / "ledger.jsonl") as ledger:
+        ledger.invoked("w0", 101.0)
+        ledger.ok("w0", 0, 102.0)
+    readings = (Reading("the service", 108.0, ("w0",), totals=(1,)),)
+    return result, history, Recorded(bed_scene(), 100.0, 108.0, "not compared", readings)
+
+
+def test_an_oracle_that_raises_loses_nothing_and_is_never_green(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The run is inconclusive with the reason, the others have spoken, and all that was recorded is on disk."""
+    result, history, run = whole_run(tmp_path)
+    monkeypatch.setattr(panel, "ORACLES", (*panel.ORACLES, Raises(KeyError("mac"))))
+    ending.keep(result, history, run, tmp_path)
+    ending.judge_all(result, tmp_path)
+    ending.write(result, history, tmp_path, 100.0)
+    fields = json.loads((tmp_path / "result.json").read_text(encoding="utf-8"))
+    assert fields["verdict"] == "inconclusive"
+    reason = "the oracle mistaken could not see: it failed itself: KeyError: 'mac'"
+    assert any(one.startswith(reason) for one in fields["reasons"])
+    assert {one["oracle"]: one["verdict"] for one in fields["findings"]}["writes"] == "pass"
+    assert fields["ledger"]["acknowledged"] == 1
+    book = load(tmp_path / "ledger.jsonl").entries()
+    assert recorded.load(tmp_path) == replace(run, records=tuple(history), book=book)
+
+
+def test_everything_recorded_is_on_disk_before_the_first_judge_is_asked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A judge that ends the whole program leaves records and a result that says that nobody has judged it."""
+    result, history, run = whole_run(tmp_path)
+    monkeypatch.setattr(panel, "ORACLES", (Raises(KeyboardInterrupt()), *panel.ORACLES))
+    ending.keep(result, history, run, tmp_path)
+    with pytest.raises(KeyboardInterrupt):
+        ending.judge_all(result, tmp_path)
+    fields = json.loads((tmp_path / "result.json").read_text(encoding="utf-8"))
+    assert (fields["verdict"], fields["reasons"]) == ("inconclusive", [ending.NOT_JUDGED])
+    assert len(recorded.load(tmp_path).records) == len(history)
+    assert recorded.load(tmp_path).readings == run.readings
+
+
+def test_a_judgement_or_a_demand_that_raises_leaves_the_run_inconclusive(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With the reason; what the oracles said stays."""
+    result, history, run = whole_run(tmp_path)
+    ending.keep(result, history, run, tmp_path)
+    ending.judge_all(result, tmp_path, unmet=lambda: [str(1 / 0)])
+    assert any("the oracle demands could not see: it failed itself: ZeroDivisionError" in one for one in result.reasons)
+    monkeypatch.setattr(ending, "judge", Raises(KeyError("verdict")).judge)
+    ending.judge_all(result, tmp_path)
+    assert result.verdict is Verdict.INCONCLUSIVE
+    assert result.reasons[0].startswith("verdict: inconclusive: it failed itself: TypeError")
+    assert len(result.findings) == len(panel.ORACLES)
+
+
+def test_records_that_cannot_be_read_back_leave_the_run_inconclusive(tmp_path: Path) -> None:
+    """No oracle could be asked, and each of them says so."""
+    result, history, run = whole_run(tmp_path)
+    ending.keep(result, history, run, tmp_path)
+    (tmp_path / recorded.RECORDED).write_text("{", encoding="utf-8")
+    ending.judge_all(result, tmp_path)
+    assert result.verdict is Verdict.INCONCLUSIVE
+    assert "the oracle writes was not asked" in result.reasons
+    assert any("the oracle records could not see: it failed itself: JSONDecodeError" in one for one in result.reasons)
 
 
 def test_the_first_error_of_several_tasks_is_told() -> None:

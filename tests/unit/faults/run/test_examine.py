@@ -8,7 +8,7 @@ from typing import Any, cast
 
 import pytest
 
-from faults.run.examine import call_home, demands
+from faults.run.examine import alerts_demanded, call_home, unmet
 from faults.run.scenario import primary_crash
 from faults.schedule.demand import Demand
 from faults.schedule.schedule import Schedule
@@ -67,10 +67,10 @@ def test_after_a_takeover_the_service_centre_must_hear_of_it(
 
 def test_what_a_schedule_demands_and_was_not_seen_is_a_problem() -> None:
     """An alert that has to come is waited for; one that must not come is not."""
-    never, seen = Demand(AlertCame("split"), most=0), Demand(Milestone("x"), least=1)
-    wanted = (Demand(AlertCame("disk_lost", "b"), least=1), never, seen)
+    never, seen = Demand(AlertCame("split"), most=0), Demand(Milestone("paired"), least=1)
+    wanted = (Demand(AlertCame("copy_lost", "b"), least=1), never, seen)
     fixed = Schedule("x", 1, primary_crash(1).steps, demands=wanted)
-    world, found = bed(), result(Expect.STAY)
-    asyncio.run(demands(world, found, fixed, (), 10.0))
-    assert cast("Centre", world.centre).asked == ["disk_lost b"]
-    assert len(found.problems) == 2
+    world = bed()
+    asyncio.run(alerts_demanded(world, fixed, 10.0))
+    assert cast("Centre", world.centre).asked == ["copy_lost b"]
+    assert len(unmet(world, fixed, (), 10.0)) == 2

@@ -15,9 +15,9 @@ from faults.fault import FaultVerdict
 from faults.run.live import serving
 from testbed.bed import Bed
 from testbed.by_hand.orders import Orders, ask
-from testbed.errors import TestbedError, UsageError
+from testbed.errors import MachineError, TestbedError, UsageError
 from testbed.history import History
-from tests.unit.faults.run.test_director import Diary, DiaryFault
+from tests.unit.faults.diary import Diary, DiaryFault
 
 CUT: dict[str, object] = {"order": "inject", "fault": "link.cut", "target": "a.priv0", "with": {}}
 
@@ -111,12 +111,12 @@ def test_the_faults_can_be_asked_while_one_is_being_healed(tmp_path: Path, monke
     async def act(socket: Path, fault: DiaryFault) -> None:
         begun, over = asyncio.Event(), asyncio.Event()
 
-        async def heal(_bed: object) -> None:
+        async def slowly(_bed: Bed) -> None:
             begun.set()
             await over.wait()
 
         await ask(socket, CUT)
-        monkeypatch.setattr(fault, "heal", heal)
+        fault.does["heal"] = slowly
         async with asyncio.TaskGroup() as tasks:
             healing = tasks.create_task(ask(socket, {"order": "heal", "number": 1}))
             await begun.wait()
@@ -125,3 +125,60 @@ def test_the_faults_can_be_asked_while_one_is_being_healed(tmp_path: Path, monke
         assert healing.result()["armed"] == {}
 
     with_bed(tmp_path, monkeypatch, act)
+
+
+@pytest.mark.parametrize("part", ["inject", "confirm"])
+def test_what_fails_half_way_does_not_stay(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, part: str) -> None:
+    """It is taken back once, the error says so, and nothing is armed."""
+
+    async def act(socket: Path, fault: DiaryFault) -> None:
+        fault.errors[part] = MachineError("the agent is silent")
+        with pytest.raises(TestbedError, match=f"failed in {part}: the agent is silent. It was taken back.$"):
+            await ask(socket, CUT)
+        assert (await ask(socket, {"order": "faults"}))["armed"] == {}
+
+    assert with_bed(tmp_path, monkeypatch, act).count("heal a.priv0") == 1
+
+
+def test_what_cannot_be_taken_back_keeps_its_number(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The error tells both failures and the way on; the number heals it later."""
+
+    async def act(socket: Path, fault: DiaryFault) -> None:
+        fault.errors = {"inject": MachineError("the agent is silent"), "heal": MachineError("the cable is glued")}
+        with pytest.raises(TestbedError, match=r"agent is silent.*the cable is glued. `testbed heal 1` tries again.$"):
+            await ask(socket, CUT)
+        assert (await ask(socket, {"order": "faults"}))["armed"] == {"1": "link.cut on a.priv0"}
+        fault.errors.clear()
+        assert (await ask(socket, {"order": "heal", "number": 1}))["armed"] == {}
+
+    assert with_bed(tmp_path, monkeypatch, act).count("heal a.priv0") == 2
+
+
+def test_one_heal_that_fails_does_not_keep_the_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """All are tried, last first; the error names what stays, with its number, and what was healed."""
+
+    async def act(socket: Path, fault: DiaryFault) -> None:
+        async def only_the_last(_bed: Bed) -> None:
+            if fault.diary.count("heal a.priv0") == 1:
+                raise MachineError("the cable is glued")
+
+        for _ in range(2):
+            await ask(socket, CUT)
+        fault.does["heal"] = only_the_last
+        with pytest.raises(TestbedError, match=r"glued. `testbed heal 2` tries again. Healed: link.cut on a.priv0.$"):
+            await ask(socket, {"order": "heal", "number": None})
+        assert (await ask(socket, {"order": "faults"}))["armed"] == {"2": "link.cut on a.priv0"}
+
+    with_bed(tmp_path, monkeypatch, act)
+
+
+def test_a_refusal_of_the_fault_keeps_no_number(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What cannot be done there is refused, and nothing has changed."""
+
+    async def act(socket: Path, fault: DiaryFault) -> None:
+        fault.errors["prepare"] = UsageError("node a is off")
+        with pytest.raises(UsageError, match="node a is off"):
+            await ask(socket, CUT)
+        assert (await ask(socket, {"order": "faults"}))["armed"] == {}
+
+    assert with_bed(tmp_path, monkeypatch, act)[:-1] == ["prepare a.priv0"]

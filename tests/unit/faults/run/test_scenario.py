@@ -18,7 +18,8 @@ from testbed.errors import SwitchError, TestbedError, UsageError, WaitTimeout
 from testbed.history import History
 from testbed.host.speed import Point
 from testbed.host.speedometer import Speedometer
-from testbed.judge.result import FaultResult, Result, Verdict
+from testbed.judge.result import FaultResult, Result
+from testbed.judge.verdict import Verdict
 from testbed.site import SiteOptions
 from tests.unit.testbed.small_image import cold_bed
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from faults.run.summary import figures, summary
-from testbed.judge.phases import PHASES
-from testbed.judge.result import FaultResult, Result, Verdict
+from testbed.judge.result import FaultResult, Result
+from testbed.judge.verdict import Verdict
+from testbed.vocabulary import PHASES
 
 
 def a_result() -> Result:

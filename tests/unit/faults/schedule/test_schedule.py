@@ -257,7 +257,7 @@ def test_roles_become_nodes_everywhere() -> None:
     assert found.steps[0].when.event == Milestone("vm_running", "a")
     again = '{"name": "c", "fault": "link.cut", "target": "b.priv0", "when": {"after_s": 4}}'
     mixed = parse(f"{HEADER}\n{CUT}\n{again}\n")
-    with pytest.raises(UsageError, match=r"line 3: .* are both on b.priv0"):
+    with pytest.raises(UsageError, match=r"step c: .* are both on b.priv0"):
         resolve(mixed, roles)
     assert resolve(mixed, {"primary": "a", "backup": "b"}).steps[0].target == "a.priv0"
 

@@ -1,4 +1,4 @@
-"""Proves that each form of a trigger is read, completed and written again, and that others are refused."""
+"""Proves that each form of a trigger or a demand is read, completed and written again, and that others are refused."""
 
 from __future__ import annotations
 
@@ -17,7 +17,14 @@ from faults.schedule.trigger import (
     ServiceChange,
     Trigger,
 )
-from faults.schedule.trigger_text import WITHIN_S, check_node, is_number, only, parse_trigger, trigger_fields
+from faults.schedule.trigger_text import (  # fmt: skip
+    WITHIN_S,
+    demand_fields,
+    only,
+    parse_demand,
+    parse_trigger,
+    trigger_fields,
+)
 from testbed.errors import UsageError
 
 GOOD: list[tuple[str, dict[str, object], Trigger]] = [
@@ -70,6 +77,7 @@ def test_each_form_is_read_and_written(key: str, given: dict[str, object], expec
         ({"after_s": -1}, "after_s must be a number"),
         ({"after_s": float("inf")}, "after_s must be a number"),
         ({"after_s": 86401}, "after_s must be a number"),
+        ({"after_s": 10**400}, "after_s must be a number"),
         ({"after_s": [1]}, "or [least, most] for one that the seed draws"),
         ({"after_s": [2, 1]}, "is the other way round"),
         ({"after_s": 1, "node": "a"}, "when has no key 'node'; possible are after_s, of, within_s"),
@@ -98,10 +106,43 @@ def test_other_forms_are_refused(given: object, said: str) -> None:
     assert said in str(refused.value)
 
 
-def test_the_small_checks() -> None:
-    """Numbers, nodes and keys are what they say."""
-    assert [is_number(value) for value in (1, 1.5, True, "1", float("nan"))] == [True, True, False, False, False]
-    assert check_node("backup", "x") == "backup"
+def test_only_known_keys_are_taken() -> None:
+    """The refusal names them."""
     only({"a": 1}, ["a", "b"], "x")
     with pytest.raises(UsageError, match="x has no key 'c'; possible are a, b"):
         only({"c": 1}, ["b", "a"], "x")
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"event": "qmp", "name": "RESET", "node": "backup", "least": 1, "most": 1},
+        {"event": "milestone", "name": "vm_running", "most": 0, "of": "cut", "before": "cut.healed"},
+        {"event": "alert", "name": "no_good_copy", "node": "backup", "least": 1},
+    ],
+)
+def test_a_demand_is_written_as_it_was_read(fields: dict[str, object]) -> None:
+    """A round trip changes nothing; a role becomes a node."""
+    demand = parse_demand(fields)
+    assert demand_fields(demand) == fields
+    assert demand.resolved({"backup": "b"}).event.node in ("b", None)
+
+
+@pytest.mark.parametrize(
+    ("given", "why"),
+    [
+        ("RESET", "must be an object"),
+        ({"event": "resync", "percent": 3, "most": 1}, "must be an object"),
+        ({"event": "qmp", "name": "RESET"}, "needs least"),
+        ({"event": "qmp", "name": "RESET", "least": 2, "most": 1}, "needs least"),
+        ({"event": "qmp", "name": "RESET", "most": -1}, "whole number"),
+        ({"event": "qmp", "name": "RESET", "most": True}, "whole number"),
+        ({"event": "qmp", "name": "RESET", "most": 1, "nth": 2}, "no key 'nth'"),
+        ({"event": "alert", "name": "Peer lost", "most": 1}, "no alert with the code"),
+        ({"event": "milestone", "name": "x", "most": 1}, "no milestone"),
+    ],
+)
+def test_a_demand_that_says_nothing_is_refused(given: object, why: str) -> None:
+    """With a sentence that says what is possible."""
+    with pytest.raises(UsageError, match=why):
+        parse_demand(given)

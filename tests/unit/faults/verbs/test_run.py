@@ -11,11 +11,13 @@ from pathlib import Path
 import pytest
 
 from faults.verbs import run as verbs
+from faults.verbs.schedule import CODES
 from testbed.errors import UsageError
 from testbed.figures.store import Store
-from testbed.judge.phases import PHASES
-from testbed.judge.result import Result, Verdict
+from testbed.judge.result import Result
+from testbed.judge.verdict import Verdict
 from testbed.report import page as report
+from testbed.vocabulary import PHASES
 
 
 @pytest.fixture(autouse=True)
@@ -87,7 +89,7 @@ def test_the_exit_code_is_the_verdict(
     args = parse("run", "primary-crash", "--out", str(tmp_path), "--seed", "7", "--cold")
     assert args.act(args) == code
     assert f"verdict: {verdict}\n" in capsys.readouterr().out
-    assert set(verbs.CODES) == set(Verdict)
+    assert set(CODES) == set(Verdict)
     with Store(tmp_path / "cache" / "metrics.sqlite") as store:
         ((_, points),) = store.series(metric="outage").items()
     assert [(point.run.verdict, point.value.at) for point in points] == [(verdict.value, 14.2)]

@@ -33,7 +33,8 @@ from faults.verbs.schedule import (
 )
 from testbed import __main__ as command
 from testbed.errors import HostError, MachineError
-from testbed.judge.result import Result, Verdict
+from testbed.judge.result import Result
+from testbed.judge.verdict import Verdict
 
 FILE = """{"schema": "testbed.schedule/1", "scenario": "cut", "seed": 7, "about": "two cuts"}
 {"name": "one", "fault": "link.cut", "target": "primary.priv0", "when": {"after_s": [3, 5]}, "until": {"after_s": 9}}

@@ -18,9 +18,10 @@ from testbed.errors import TestbedError, UsageError
 from testbed.figures import store as metrics
 from testbed.figures.statistics import Value
 from testbed.figures.store import Sample, Series, Store, git_revision, run_of, samples_of
-from testbed.judge.phases import PHASES
-from testbed.judge.result import FaultResult, Result, Verdict
+from testbed.judge.result import FaultResult, Result
+from testbed.judge.verdict import Verdict
 from testbed.process import Child, run
+from testbed.vocabulary import PHASES
 from testbed.wait import wait_until
 
 ROOT = Path(__file__).resolve().parents[4]

@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 
 from testbed.history import History
-from testbed.judge.phases import PHASES, SOURCES, Recovery, stamp
+from testbed.judge.phases import SOURCES, Recovery, stamp
 from testbed.site import VM_MAC
+from testbed.vocabulary import PHASES
 
 
 def journal(node: str, milestone: object) -> dict[str, object]:

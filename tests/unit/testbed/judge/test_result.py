@@ -8,20 +8,33 @@ from pathlib import Path
 
 import pytest
 
-from testbed.judge.phases import PHASES, TAKEOVER
-from testbed.judge.result import NEEDED_ORACLES, Expect, FaultResult, Result, Verdict, judge, not_reached, what_to_do
+from testbed.judge import result as module
+from testbed.judge.finding import blind, failed, passed
+from testbed.judge.phases import TAKEOVER
+from testbed.judge.result import SCHEMA, Expect, FaultResult, Result, not_reached, take, what_to_do
+from testbed.judge.verdict import Verdict
+from testbed.vocabulary import PHASES, Phase
 
 KILL = FaultResult("node.kill", "a", "confirmed", 4.2, {"process_gone": True})
 ALERTS = ("peer_lost", "takeover")
 HOST = {"probe_lateness_p99_s": 0.01}
 
 
-def told(**states: str) -> list[dict[str, object]]:
-    """What every needed oracle says: that it holds, or what is given."""
+NAMES = ("dual_active", "failovers", "multicasts", "replicas_equal", "writes")
+
+
+def told(*, needed: bool = True, **verdicts: str) -> list[dict[str, object]]:
+    """What every oracle says: that all is well, or what is given."""
     return [
-        {"oracle": name, "state": states.get(name, "holds"), "text": f"it was {states.get(name, 'fine')}"}
-        for name in NEEDED_ORACLES
-    ]
+        {"oracle": name, "verdict": verdicts.get(name, "pass"), "text": f"it was {verdicts.get(name, 'fine')}",
+         "needed": needed}
+        for name in NAMES
+    ]  # fmt: skip
+
+
+def judge(result: Result, *, alerts_wanted: tuple[str, ...]) -> tuple[Verdict, list[str]]:
+    """The judgement where all these oracles had to be asked."""
+    return module.judge(result, alerts_wanted=alerts_wanted, oracles=NAMES)
 
 
 def good() -> Result:
@@ -57,9 +70,8 @@ def test_a_run_in_which_all_is_well_passes() -> None:
 
 
 CASES: list[tuple[str, dict[str, object], Verdict, str]] = [
-    ("lost", {"ledger": {"acknowledged": 9, "lost": 2, "stale": 0}}, Verdict.FAIL, "2 acknowledged writes were lost"),
-    ("stale", {"ledger": {"acknowledged": 9, "lost": 0, "stale": 1}}, Verdict.FAIL, "1 acknowledged writes were stale"),
-    ("two active", {"findings": told(dual_active="violated")}, Verdict.FAIL, "dual_active: it was violated"),
+    ("lost", {"findings": told(writes="fail")}, Verdict.FAIL, "writes: it was fail"),
+    ("two active", {"findings": told(dual_active="fail")}, Verdict.FAIL, "dual_active: it was fail"),
     ("mismatch", {"faults": unproven("mismatch")}, Verdict.INCONCLUSIVE, "fault node.kill on a: mismatch"),
     ("inconclusive", {"faults": unproven("inconclusive")}, Verdict.INCONCLUSIVE, "fault node.kill on a: inconclusive"),
     ("one of two", {"faults": [KILL, *unproven("mismatch")]}, Verdict.INCONCLUSIVE, "fault node.kill on a: mismatch"),
@@ -73,10 +85,8 @@ CASES: list[tuple[str, dict[str, object], Verdict, str]] = [
     ("problem", {"problems": ["heal failed"]}, Verdict.FAIL, "heal failed"),
     ("slow", {"host": {**HOST, "speed": {"lowest": 0.4, "window_s": 30.0}}}, Verdict.INVALID_HOST, "0.4 of the refer"),
     ("broken", {"broken": "no answer", "host": {}}, Verdict.INCONCLUSIVE, "the run broke off: no answer"),
-    ("unread", {"ledger": {"acknowledged": 9, "lost": None, "stale": 0}}, Verdict.INCONCLUSIVE, "could not be read"),
-    ("idle", {"ledger": {"acknowledged": 0, "lost": 0, "stale": 0}}, Verdict.INCONCLUSIVE, "not one write was ackn"),
     ("not asked", {"findings": told()[1:]}, Verdict.INCONCLUSIVE, "the oracle dual_active was not asked"),
-    ("blind oracle", {"findings": told(writes="blind")}, Verdict.INCONCLUSIVE, "writes could not see: it was blind"),
+    ("blind oracle", {"findings": told(writes="inconclusive")}, Verdict.INCONCLUSIVE, "writes could not see: it was"),
 ]
 
 
@@ -93,7 +103,7 @@ def test_one_thing_that_is_wrong_decides(change: dict[str, object], verdict: Ver
 
 
 @pytest.mark.parametrize("phase", [*TAKEOVER, "redundancy"])
-def test_a_phase_that_was_never_reached_is_named(phase: str) -> None:
+def test_a_phase_that_was_never_reached_is_named(phase: Phase) -> None:
     """The verdict is fail, and the text says which phase is missing."""
     result = good()
     result.phases_s[phase] = None
@@ -132,24 +142,45 @@ def test_an_unproven_fault_tells_its_problem() -> None:
 
 
 @pytest.mark.parametrize("verdict", ["mismatch", "inconclusive", "anything else"])
-@pytest.mark.parametrize("lost", [0, None])
-def test_a_fault_that_is_not_confirmed_never_passes(verdict: str, lost: int | None) -> None:
+@pytest.mark.parametrize("writes", ["pass", "inconclusive"])
+def test_a_fault_that_is_not_confirmed_never_passes(verdict: str, writes: str) -> None:
     """Whatever else the run shows, an unproven fault proves nothing."""
     result = good()
-    result.faults, result.ledger["lost"] = unproven(verdict), lost
+    result.faults, result.findings = unproven(verdict), told(writes=writes)
     assert judge(result, alerts_wanted=ALERTS)[0] is Verdict.INCONCLUSIVE
+
+
+def test_an_oracle_that_is_not_needed_may_be_blind_but_must_be_asked() -> None:
+    """A run passes without its word, and never without its finding: so nobody can pass over an oracle."""
+    result = good()
+    result.findings = told(needed=False, writes="inconclusive")
+    assert judge(result, alerts_wanted=ALERTS) == (Verdict.PASS, [])
+    result.findings = result.findings[:-1]
+    assert judge(result, alerts_wanted=ALERTS) == (Verdict.INCONCLUSIVE, ["the oracle writes was not asked"])
 
 
 @pytest.mark.parametrize("change", [{"faults": []}, {"faults": unproven("mismatch")}, {"host": {}}, {"outage_s": None}])
 def test_a_lost_write_is_a_failure_whatever_else_happened(change: dict[str, object]) -> None:
     """Neither an unproven fault nor a noisy host excuses a violation of safety, which is named first."""
     result = good()
-    result.ledger["lost"] = 1
+    result.findings = told(writes="fail")
     for name, value in change.items():
         setattr(result, name, value)
     found, reasons = judge(result, alerts_wanted=ALERTS)
     assert found is Verdict.FAIL
-    assert reasons[0] == "1 acknowledged writes were lost"
+    assert reasons[0] == "writes: it was fail"
+
+
+def test_the_figures_of_the_oracles_have_keys_of_their_own() -> None:
+    """What an oracle could not see is None, never 0."""
+    counted = {"acknowledged": 9, "lost": 2, "stale": 0, "unknown": 1, "duplicated": 0, "resurrected": 0}
+    result = good()
+    moved = passed("failovers", "fine", vm_moves=1, vm_starts=2)
+    take(result, [failed("writes", "gone", **counted), moved, failed("dual_active", "both", overlaps=[["x"]])])
+    assert (result.ledger, result.failovers, result.restarts, result.dual_active) == (counted, 1, 2, 1)
+    take(result, [blind("writes", "dark", acknowledged=9), blind("failovers", "dark"), blind("dual_active", "dark")])
+    assert (result.ledger["acknowledged"], result.ledger["lost"], result.ledger["stale"]) == (9, None, None)
+    assert (result.failovers, result.restarts, result.dual_active) == (None, None, None)
 
 
 NOISY: dict[str, object] = {"probe_lateness_p99_s": 9.0, "cpu_pressure_some": 0.9}
@@ -197,7 +228,7 @@ def test_the_file_holds_every_key_in_plain_words(tmp_path: Path) -> None:
     result.verdict, result.reasons = judge(result, alerts_wanted=ALERTS)
     result.write(tmp_path / "result.json")
     read = json.loads((tmp_path / "result.json").read_text(encoding="utf-8"))
-    assert read["verdict"] == "pass"
+    assert (read["schema"], read["verdict"]) == (SCHEMA, "pass")
     assert read["faults"] == [
         {"name": "node.kill", "target": "a", "verdict": "confirmed", "injected_at_s": 4.2,
          "evidence": {"process_gone": True}, "step": "", "late_s": None, "healed_at_s": None, "problem": None}
@@ -239,8 +270,8 @@ def test_slowness_excuses_no_violation() -> None:
     """A lost write is a failure on any host, also of a run that broke off."""
     result = good()
     result.host, result.broken = SLOW, "it broke"
-    result.ledger = {"acknowledged": 9, "lost": 1, "stale": 0}
-    assert judge(result, alerts_wanted=ALERTS) == (Verdict.FAIL, ["1 acknowledged writes were lost"])
+    result.findings = told(writes="fail")
+    assert judge(result, alerts_wanted=ALERTS) == (Verdict.FAIL, ["writes: it was fail"])
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ import pytest
 
 from testbed.errors import GuestCommandError
 from testbed.history import History
-from testbed.judge.twice import alive, domains_of, twice
+from testbed.judge.oracles.twice import alive, domains_of, twice
 from testbed.node import domains as guests
 from testbed.node.domains import CRASH, NAMELESS, domains, parse_domains, runners, watch, where_runs
 from testbed.node.node import Node

@@ -7,6 +7,11 @@ back and one never came, and levels of the probe.
 from __future__ import annotations
 
 import random
+from typing import TypeAlias
+
+from testbed.vocabulary import Milestone, PairState, VmState
+
+Change: TypeAlias = tuple[PairState, PairState]
 
 ZERO_AT_S = 1000.0
 PERIOD_S = 0.05
@@ -26,10 +31,13 @@ RESULT: dict[str, object] = {
 }
 
 
-def journal(node: str, t_s: float, milestone: str | None, **more: object) -> dict[str, object]:
-    """One journal record at a time relative to the injection."""
-    pair = more.pop("pair", ["PAIRED", "PAIRED"])
-    entry = {"node": node, "milestone": milestone, "pair": pair, **more}
+def journal(
+    node: str, t_s: float, milestone: Milestone | None, *, pair: Change = ("PAIRED", "PAIRED"),
+    vm: tuple[VmState, VmState] | None = None, reason: str = "",
+) -> dict[str, object]:  # fmt: skip
+    """One journal record at a time relative to the injection, in the words that the product publishes."""
+    vms = {} if vm is None else {"vms": {"web": list(vm)}}
+    entry = {"node": node, "milestone": milestone, "pair": list(pair), "reason": reason, **vms}
     return {"t_s": ZERO_AT_S + t_s, "source": f"journal.{node}", "kind": "line", "entry": entry}
 
 
@@ -50,25 +58,25 @@ def probes(seed: int = 7) -> list[dict[str, object]]:
 
 def records() -> list[dict[str, object]]:
     """The whole run, sorted by time."""
-    alone = {"pair": ["ALONE", "ALONE"]}
+    alone: Change = ("ALONE", "ALONE")
     story: list[dict[str, object]] = [
-        journal("a", -30, "protected", vms={"web": ["STARTING", "RUNNING"]}),
-        journal("b", -30, "protected", vms={"web": ["STANDBY", "STANDBY"]}),
+        journal("a", -30, "protected", vm=("STARTING", "RUNNING")),
+        journal("b", -30, "protected", vm=("STANDBY", "STANDBY")),
         {"t_s": ZERO_AT_S, "source": "fault", "kind": "confirmed", "name": "power_cut", "target": "a"},
         {"t_s": ZERO_AT_S + 0.01, "source": "qmp.a", "kind": "event", "event": "SHUTDOWN", "data": {}},
         {"t_s": ZERO_AT_S + 0.01, "source": "machine.a", "kind": "killed", "pid": 7, "returncode": -9},
         {"t_s": ZERO_AT_S + 16.0, "source": "machine.a", "kind": "started", "pid": 8},
-        journal("b", 2.1, None, pair=["PAIRED", "SUSPECT"]),
-        journal("b", 5.1, "peer_lost", pair=["SUSPECT", "ALONE"], reason="all links silent for 5.0 s"),
-        journal("b", 5.6, "takeover_decided", vms={"web": ["STANDBY", "CLAIMING"]}, **alone),
-        journal("b", 5.7, "epoch_saved", vms={"web": ["CLAIMING", "PROMOTING"]}, **alone),
-        journal("b", 6.4, "disk_promoted", vms={"web": ["PROMOTING", "STARTING"]}, **alone),
-        journal("b", 6.5, "vm_start_commanded", **alone),
-        journal("b", 8.3, "vm_running", vms={"web": ["STARTING", "RUNNING"]}, **alone),
-        journal("b", 8.6, "service_address_up", **alone),
-        journal("a", 24.0, "daemon_started", pair=["UNPAIRED", "UNPAIRED"], vms={"web": ["STANDBY", "STANDBY"]}),
-        journal("b", 26.2, "peer_returned", pair=["ALONE", "PAIRED"]),
-        journal("a", 26.3, "paired", pair=["UNPAIRED", "PAIRED"]),
+        journal("b", 5.1, "peer_lost", pair=("PAIRED", "WAITING"), reason="all links silent for 5.0 s"),
+        journal("b", 5.6, "takeover_decided", pair=("WAITING", "WAITING"), vm=("STANDBY", "STANDBY")),
+        journal("b", 5.7, "epoch_saved", pair=("WAITING", "ALONE"), vm=("STANDBY", "PROMOTING")),
+        journal("b", 6.4, "disk_promoted", vm=("PROMOTING", "STARTING"), pair=alone),
+        journal("b", 6.5, "vm_start_commanded", pair=alone),
+        journal("b", 8.3, "vm_running", vm=("STARTING", "RUNNING"), pair=alone),
+        journal("b", 8.6, "service_address_up", pair=alone),
+        journal("a", 24.0, "daemon_started", pair=("STARTING", "STARTING"), vm=("STANDBY", "STANDBY")),
+        journal("b", 26.2, "peer_returned", pair=("ALONE", "PAIRED")),
+        journal("a", 26.3, None, pair=("STARTING", "PAIRED")),
+        journal("a", 26.3, "paired"),
         journal("b", 27.0, "resync_started"),
         journal("b", 31.0, "protected"),
         *probes(),
@@ -103,9 +111,9 @@ LEVELS: dict[str, object] = {
     "tcp": "not available, because this kernel gives no network namespace",
 }  # fmt: skip
 FINDINGS = [
-    {"oracle": "dual_active", "state": "holds", "text": "nobody", "evidence": {}},
-    {"oracle": "replicas_equal", "state": "blind", "text": "the nodes are not in sync", "evidence": {}},
-    {"oracle": "writes", "state": "violated", "text": "write 7 was lost", "evidence": {"lost": [7]}},
+    {"oracle": "dual_active", "verdict": "pass", "text": "nobody", "evidence": {}},
+    {"oracle": "replicas_equal", "verdict": "inconclusive", "text": "the nodes are not in sync", "evidence": {}},
+    {"oracle": "writes", "verdict": "fail", "text": "write 7 was lost", "evidence": {"lost": [7]}},
 ]
 MANY: dict[str, object] = {
     **RESULT, "verdict": "fail", "reasons": ["writes: write 7 was lost", "the client saw no end", "x " * 200],

@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from testbed.errors import HostError, TestbedError
-from testbed.judge.result import FaultResult, Result, Verdict
+from testbed.judge.result import FaultResult, Result
+from testbed.judge.verdict import Verdict
 from testbed.report import page as report
 from testbed.report.page import Category
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 
-from testbed.report import labels, picture, story
+from testbed.bed import Stage
+from testbed.report import labels, picture, story, timeline
 from testbed.report.timeline import Span
+from testbed.vocabulary import PHASES, PairState, VmState
 from tests.unit.testbed.report import crash_story
 
 PNG_START = b"\x89PNG\r\n\x1a\n"
@@ -60,13 +62,36 @@ def test_late_redundancy_shortens_the_axis() -> None:
         ("ALONE RUNNING", labels.GREEN),
         ("ALONE PROMOTING", labels.AMBER),
         ("PAIRED STANDBY", labels.BLUE),
-        ("ISOLATED STANDBY", labels.RED),
+        ("STARTING RUNNING", labels.GREEN),
+        ("PAIRED CHECKING", labels.AMBER),
+        ("WAITING STANDBY", labels.AMBER),
+        ("SPLIT STANDBY", labels.RED),
+        ("FENCED RUNNING", labels.RED),
+        ("ALONE FAILED", labels.RED),
+        ("PROTECTED STANDBY", labels.BLUE),
+        ("booting", labels.AMBER),
+        ("elsewhere STANDBY", labels.QUIET),
+        ("", labels.QUIET),
         ("outage", labels.RED),
     ],
 )
 def test_state_has_its_colour(state: str, colour: str) -> None:
     """Colours carry one meaning each."""
     assert picture.state_colour(state) == colour
+
+
+def test_every_state_has_a_colour_and_no_colour_is_for_a_state_that_nobody_publishes() -> None:
+    """Exactly the product's states, the bed's own words for a node, its stages, and what the client sees."""
+    published = {*get_args(PairState), *get_args(VmState)}
+    stages = {stage.name for stage in Stage if stage is not Stage.COLD}
+    assert set(picture.STATE_COLOURS) == published | stages | set(timeline.OWN_STATES) | {"served", "outage"}
+    assert set(picture.STATE_COLOURS.values()) <= set(picture.STRONGEST_FIRST)
+
+
+def test_every_phase_that_is_drawn_has_its_colour() -> None:
+    """All but the end of the old node, which may come at any time and is a mark of its own."""
+    assert set(picture.PHASE_COLOURS) == set(timeline.PHASES) == set(PHASES) - {"fence"}
+    assert set(timeline.TAKEOVER_STEPS) < set(timeline.PHASES)
 
 
 def test_a_run_in_which_nothing_happened_is_shown_as_a_whole() -> None:

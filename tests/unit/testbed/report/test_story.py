@@ -99,12 +99,12 @@ def test_the_outage_is_none_only_when_the_probe_says_so(result: dict[str, object
     assert story.outage(result) == text
 
 
-def test_oracles_that_hold_are_one_line_and_the_others_have_their_sentence() -> None:
+def test_oracles_that_pass_are_one_line_and_the_others_have_their_sentence() -> None:
     """Violations come first."""
     assert story.finding_table(MANY) == [
-        "oracles: 1 of 3 hold: dual_active",
-        "  VIOLATED writes: write 7 was lost",
-        "  BLIND    replicas_equal: the nodes are not in sync",
+        "oracles: 1 of 3 pass: dual_active",
+        "  FAIL         writes: write 7 was lost",
+        "  INCONCLUSIVE replicas_equal: the nodes are not in sync",
     ]
     assert story.finding_table({}) == ["oracles: none was asked"]
 

@@ -57,7 +57,7 @@ def test_node_is_down_from_its_fault_to_its_first_journal_line() -> None:
         ("PAIRED RUNNING", -30.0),
         ("down", 0.0),
         ("booting", 16.0),
-        ("UNPAIRED STANDBY", 24.0),
+        ("STARTING STANDBY", 24.0),
         ("PAIRED STANDBY", 26.3),
     ]
     assert spans[-1].end_s == 33.0
@@ -108,7 +108,7 @@ def test_story_of_a_crash_reads_in_order() -> None:
         "+5.1 s  b       peer lost (no heartbeat on any link): all links silent for 5.0 s",
         "client  last acknowledged write; no service for 14.3 s",
         "+14.3 s  client  writes are acknowledged again",
-        "b       pair state is now SUSPECT",
+        "a       pair state is now PAIRED",
         "a       machine reports shutdown",
         "a       machine was killed",
         "+16.0 s  a       machine started",

@@ -1,4 +1,4 @@
-"""A burst is counted from the queues of a real switch, and all of it arrives after the thaw."""
+"""A slow node works its share by the kernel's word; a burst is counted from the queues of a real switch."""
 
 from __future__ import annotations
 
@@ -12,11 +12,12 @@ import pytest
 from faults.fault import FaultVerdict, Proof
 from faults.kinds.evidence import silence
 from faults.kinds.evidence.qemu_process import process_state
-from faults.kinds.node.late import NodeStaleBurst
+from faults.kinds.node.late import NodeSlow, NodeStaleBurst, sample
+from faults.life import Life
 from testbed.bed import Bed
 from testbed.switch.client import Direction
 from testbed.wait import OwnedTask
-from tests.unit.faults.kinds.node.node_bed import BOTH, FakeBed, fake_bed
+from tests.unit.faults.kinds.node.node_bed import BOTH, FakeBed, counted_bed, fake_bed
 from tests.unit.testbed.wire import EVERYBODY, MAC_B, ether
 
 
@@ -50,10 +51,9 @@ def test_a_burst_is_counted_and_aged(monkeypatch: pytest.MonkeyPatch) -> None:
     async def story() -> Proof:
         async with reading_bed() as fake:
             fault = NodeStaleBurst("a", freeze_s=0.3)
-            await fault.prepare(cast("Bed", fake))
-            await fault.inject(cast("Bed", fake))
-            proof = await fault.confirm(cast("Bed", fake))
-            await fault.heal(cast("Bed", fake))
+            life = Life(fault, cast("Bed", fake))
+            proof = await life.prove()
+            await life.heal()
             return proof
 
     proof = asyncio.run(story())
@@ -62,3 +62,22 @@ def test_a_burst_is_counted_and_aged(monkeypatch: pytest.MonkeyPatch) -> None:
     assert isinstance(ports, dict)
     assert all(queues["in_node"] > 0 and queues["in_switch"] > 0 for queues in ports.values()), ports
     assert all(queues["in_node_oldest_s"] > queues["in_switch_oldest_s"] for queues in ports.values()), ports
+
+
+def test_a_slow_node_is_stopped_for_the_rest_of_the_time_and_never_afterwards() -> None:
+    """The kernel's state of the process is the evidence, before, during and after.
+
+    Turns of 0.2 s, so that a host which is busy with something else for 60 ms does not spoil the share.
+    """
+
+    async def story() -> tuple[Proof, float]:
+        async with counted_bed(BOTH) as fake:
+            fault = NodeSlow("a", share=0.5, period_s=0.4)
+            life = Life(fault, cast("Bed", fake))
+            proof = await life.prove()
+            await life.heal()
+            return proof, (await sample(fake.nodes["a"].machine.pid, 0.1)).stopped_share
+
+    proof, after = asyncio.run(story())
+    assert proof.verdict is FaultVerdict.CONFIRMED, proof.evidence
+    assert after == 0

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import shutil
-from typing import Any, cast
+from typing import Any
 
 import pytest
 
 from faults.fault import FaultVerdict
 from faults.kinds.evidence import silence
-from faults.kinds.node.power import PowerCut, cut_counts, cut_power
-from testbed.bed import Bed
+from faults.kinds.node.power import PowerCut, PowerFlicker, cut_counts, cut_power
+from faults.life import FaultFailed, Life
 from testbed.disk.server import NbdDisk
-from testbed.errors import TestbedError, UsageError
+from testbed.errors import MachineError, TestbedError, UsageError
 from testbed.node.power_cut import disk_seed
 from tests.integration.faults.kinds.disk_bed import disk_bed
 
@@ -83,9 +83,7 @@ def test_a_node_that_was_silent_before_makes_the_cut_inconclusive(monkeypatch: p
         async with disk_bed() as small:
             small.is_mute = True
             fault = PowerCut("a", seed=3)
-            await fault.prepare(small.bed)
-            await fault.inject(small.bed)
-            return (await fault.confirm(small.bed)).verdict, await cut_counts(small.bed, ["a"])
+            return (await Life(fault, small.bed).prove()).verdict, await cut_counts(small.bed, ["a"])
 
     verdict, counts = asyncio.run(scenario())
     assert verdict is FaultVerdict.INCONCLUSIVE
@@ -104,7 +102,24 @@ def test_a_node_that_is_off_has_no_power_to_lose() -> None:
         asyncio.run(scenario())
 
 
-def test_confirming_without_preparing_is_an_error_of_the_caller() -> None:
-    """Without the healthy state there is nothing to compare with."""
-    with pytest.raises(AssertionError, match="prepare comes first"):
-        asyncio.run(PowerCut("a", seed=1).confirm(cast("Bed", None)))
+def test_a_flicker_that_broke_off_leaves_the_node_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its power went and did not come back: the heal switches it on."""
+
+    async def scenario() -> tuple[str, bool]:
+        async with disk_bed() as small:
+            node = small.nodes["a"]
+            really, calls = node.power_on, iter([True])
+
+            async def fails_once() -> None:
+                if next(calls, False):
+                    raise MachineError("QEMU does not start")
+                await really()
+
+            monkeypatch.setattr(node, "power_on", fails_once)
+            with pytest.raises(FaultFailed) as failed:
+                await Life(PowerFlicker("a", seed=1, off_s=0.01, on_s=0.01), small.bed).prove()
+            return str(failed.value), node.is_on
+
+    said, is_on = asyncio.run(scenario())
+    assert said == "power.flicker on a failed in inject: QEMU does not start. It was taken back."
+    assert is_on

@@ -8,9 +8,9 @@ from typing import cast
 import pytest
 
 from faults.kinds.evidence import silence
-from faults.kinds.evidence.silence import PortSilence
+from faults.kinds.evidence.silence import HEARD_FRAMES_MIN, PortSilence
 from testbed.bed import Bed
-from tests.unit.faults.kinds.node.node_bed import BOTH, counted_bed
+from tests.unit.faults.kinds.node.node_bed import BOTH, CountingSwitch, counted_bed
 
 
 @pytest.fixture(autouse=True)
@@ -19,17 +19,30 @@ def short_window(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(silence, "WINDOW_S", 0.02)
 
 
-@pytest.mark.parametrize(("talking", "busy"), [(BOTH, True), (("a.priv0",), False), ((), False)])
-def test_a_node_was_busy_only_when_each_of_its_ports_was(talking: tuple[str, ...], busy: bool) -> None:
-    """One silent port before the fault is enough to prove nothing."""
+@pytest.mark.parametrize(
+    ("talking", "each_look", "heard", "not_counted"),
+    [
+        (BOTH, 4, True, []),
+        (("a.priv0",), 4, True, ["a.biz0"]),
+        (BOTH, HEARD_FRAMES_MIN - 1, False, ["a.priv0", "a.biz0"]),  # so few could be the last ones by chance
+        ((), 4, False, ["a.priv0", "a.biz0"]),
+    ],
+)
+def test_a_node_was_heard_when_one_of_its_ports_was(
+    talking: tuple[str, ...], each_look: int, heard: bool, not_counted: list[str]
+) -> None:
+    """The evidence names the ports whose silence proves nothing."""
 
     async def story() -> PortSilence:
         async with counted_bed(talking) as fake:
+            cast("CountingSwitch", fake.switch).each_look = each_look
             ports = PortSilence("a")
             await ports.note_healthy(cast("Bed", fake))
             return ports
 
-    assert asyncio.run(story()).was_busy is busy
+    ports = asyncio.run(story())
+    assert ports.was_heard is heard
+    assert ports.shown()["silent_before_and_not_counted"] == not_counted
 
 
 def test_a_port_that_goes_on_is_counted_afterwards() -> None:
@@ -68,5 +81,6 @@ class _Script(PortSilence):
 def test_a_frame_that_was_on_its_way_is_no_sign_of_life(windows: tuple[int, ...], counted: int, left: int) -> None:
     """Silence is believed at once, one late frame is given a second window, and who talks on is heard in both."""
     ports = _Script(*windows)
-    assert asyncio.run(ports.count_after(cast("Bed", None)))["a.priv0"] == counted
+    assert asyncio.run(ports.falls_silent(cast("Bed", None))) is (counted == 0)
+    assert ports.after["a.priv0"] == counted
     assert len(ports.left) == left

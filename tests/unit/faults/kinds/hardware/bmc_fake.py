@@ -9,6 +9,7 @@ from typing import Self, cast
 from testbed.bed import Bed
 from testbed.bmc.client import IpmiFailed, Reading
 from testbed.bmc.sensors import SENSORS
+from testbed.history import History
 from tests.unit.testbed.bmc.bmc_bench import LampPower
 
 
@@ -96,4 +97,5 @@ def bed_with(bmc: FakeBmc, *, pid: int = 1) -> Bed:
 
     node = SimpleNamespace(is_on=True, machine=SimpleNamespace(pid=pid))
     switch = SimpleNamespace(cut=cut, heal=heal)
-    return cast("Bed", SimpleNamespace(nodes={"a": node}, bmcs={"a": bmc}, switch=switch, client=None))
+    parts = {"nodes": {"a": node}, "bmcs": {"a": bmc}, "switch": switch, "client": None, "history": History()}
+    return cast("Bed", SimpleNamespace(**parts))

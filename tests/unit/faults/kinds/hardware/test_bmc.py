@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import os
-from typing import cast
 
 import pytest
 
 from faults.fault import Fault, FaultVerdict, Proof
 from faults.kinds.hardware import bmc
-from faults.kinds.hardware.bmc import FAULTS, BmcDeadWithNode, BmcFault, BmcLying, BmcSlow, BmcUnreachable, runs
+from faults.kinds.hardware.bmc import FAULTS, BmcDeadWithNode, BmcLying, BmcSlow, BmcUnreachable, runs
+from faults.life import Life
 from testbed.bed import Bed
 from testbed.errors import UsageError, WaitTimeout
 from tests.unit.faults.kinds.hardware.bmc_fake import FakeBmc, bed_with
@@ -26,13 +26,11 @@ def fake(monkeypatch: pytest.MonkeyPatch) -> FakeBmc:
     return found
 
 
-def run_once(bed: Bed, fault: BmcFault) -> Proof:
+def run_once(bed: Bed, fault: Fault) -> Proof:
     """Prepare, inject and confirm."""
 
     async def steps() -> Proof:
-        await fault.prepare(bed)
-        await cast("Fault", fault).inject(bed)
-        return await cast("Fault", fault).confirm(bed)
+        return await Life(fault, bed).prove()
 
     return asyncio.run(steps())
 

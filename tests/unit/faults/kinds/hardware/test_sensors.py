@@ -21,6 +21,7 @@ from faults.kinds.hardware.sensors import (
     bmc_of,
     read_in_node,
 )
+from faults.life import Life
 from testbed.bed import Bed
 from testbed.bmc.client import Reading
 from testbed.bmc.sensors import FAILED, PRESENT
@@ -74,9 +75,7 @@ def run_once(bed: Bed, fault: SensorFault) -> Proof:
     """Prepare, inject and confirm."""
 
     async def steps() -> Proof:
-        await fault.prepare(bed)
-        await fault.inject(bed)
-        return await fault.confirm(bed)
+        return await Life(fault, bed).prove()
 
     return asyncio.run(steps())
 
@@ -159,9 +158,3 @@ def test_a_node_without_the_interface_reads_nothing() -> None:
         return seen
 
     assert asyncio.run(scenario()) == [None] * 4
-
-
-def test_confirming_without_preparing_is_an_error_of_the_caller() -> None:
-    """Without the healthy reading there is nothing to compare with."""
-    with pytest.raises(AssertionError, match="prepare comes first"):
-        asyncio.run(FanStopped("a").confirm(cast("Bed", None)))

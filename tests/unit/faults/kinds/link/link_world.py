@@ -8,6 +8,7 @@ from typing import Any, cast
 
 from testbed.bed import Bed
 from testbed.errors import SwitchError
+from testbed.history import History
 from testbed.switch.client import Direction
 
 PORTS = ("a.priv0", "b.priv0")
@@ -33,6 +34,7 @@ class ScriptedSwitch:
     frames: list[str] = field(default_factory=list)
     running: list[int] = field(default_factory=list)
     stoppable: bool = True
+    refused: int = 0  # the number of the rule that the switch does not take
     now_s: float = 0.0
 
     async def ports(self) -> dict[str, Any]:
@@ -48,7 +50,9 @@ class ScriptedSwitch:
         return 6.0
 
     async def rule_add(self, port: str, direction: Direction, kind: str, **_more: object) -> tuple[int, float]:
-        """Note the rule."""
+        """Note the rule, or refuse it."""
+        if len(self.live) + 1 == self.refused:
+            raise SwitchError("there is no room for this rule")
         number = len(self.live) + 1
         self.live[number] = {"rule": number, "port": port, "direction": direction.value, "kind": kind}
         return number, 5.0
@@ -98,6 +102,7 @@ class World:
     """The part of a bed that link faults use."""
 
     switch: ScriptedSwitch = field(default_factory=ScriptedSwitch)
+    history: History = field(default_factory=History)
     nodes: dict[str, Any] = field(default_factory=dict)
 
     @property

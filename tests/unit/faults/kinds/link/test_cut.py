@@ -11,6 +11,7 @@ import pytest
 
 from faults.fault import FaultVerdict, Proof
 from faults.kinds.link import cut
+from faults.life import Life
 from testbed.errors import TestbedError, UsageError
 from testbed.switch.client import Direction
 from tests.unit.faults.kinds.link.link_world import World
@@ -25,9 +26,7 @@ def cut_proof(step: dict[str, dict[str, int]], **settings: Any) -> Proof:  # noq
     fault = cut.Cut("a.priv0", window_s=0.0, **settings)
 
     async def story() -> Proof:
-        await fault.prepare(world.bed)
-        await fault.inject(world.bed)
-        return await fault.confirm(world.bed)
+        return await Life(fault, world.bed).prove()
 
     return asyncio.run(story())
 
@@ -48,7 +47,8 @@ def test_a_cut_needs_offered_frames_and_none_at_the_far_end(
 ) -> None:
     """One frame that passes is a mismatch, and a direction in which nobody spoke leaves it open."""
     proof = cut_proof(step)
-    assert (proof.verdict, proof.injected_at_s) == (verdict, 5.0)
+    assert proof.verdict is verdict
+    assert proof.injected_at_s == (5.0 if verdict is FaultVerdict.CONFIRMED else None)
 
 
 def test_one_direction_is_judged_alone() -> None:
@@ -100,10 +100,7 @@ def carrier(monkeypatch: pytest.MonkeyPatch, *, stuck: bool = False, mute: bool 
 
 async def carrier_story(world: World) -> Proof:
     """Prepare, inject, confirm."""
-    fault = cut.CarrierLoss("a.priv0", window_s=0.0)
-    await fault.prepare(world.bed)
-    await fault._set(world.bed, up=False)
-    return await fault.confirm(world.bed)
+    return await Life(cut.CarrierLoss("a.priv0", window_s=0.0), world.bed).prove()
 
 
 @pytest.mark.parametrize(
@@ -117,7 +114,7 @@ async def carrier_story(world: World) -> Proof:
 def test_the_announcement_decides_about_the_carrier(
     monkeypatch: pytest.MonkeyPatch, how: dict[str, bool], verdict: FaultVerdict
 ) -> None:
-    """White box: it came before and not now: confirmed; it still comes: mismatch; it never came: inconclusive."""
+    """It came before and not now: confirmed; it still comes: mismatch; it never came: inconclusive."""
     _, world = carrier(monkeypatch, **how)
     assert asyncio.run(carrier_story(world)).verdict is verdict
 

@@ -9,6 +9,7 @@ import pytest
 
 from faults.fault import Fault, FaultVerdict, Proof
 from faults.kinds.link import frames
+from faults.life import Life
 from testbed.errors import TestbedError, UsageError
 from testbed.lan import packets
 from tests.unit.faults.kinds.link.link_world import World
@@ -24,9 +25,7 @@ def _at_once(monkeypatch: pytest.MonkeyPatch) -> None:
 
 async def proof_of(world: World, fault: Fault) -> Proof:
     """Prepare, inject, confirm."""
-    await fault.prepare(world.bed)
-    await fault.inject(world.bed)
-    return await fault.confirm(world.bed)
+    return await Life(fault, world.bed).prove()
 
 
 def foreign() -> frames.ForeignHost:
@@ -56,8 +55,8 @@ def test_a_foreign_host_that_is_still_heard_after_heal_is_an_error() -> None:
     world.switch.records = {1: [[0.0, 60, 1]]}
 
     async def story() -> None:
-        await proof_of(world, fault)
-        await fault.heal(world.bed)
+        async with Life(fault, world.bed) as life:
+            await life.prove()
 
     with pytest.raises(TestbedError, match="1 of its frames still came"):
         asyncio.run(story())
@@ -78,9 +77,13 @@ def test_a_replay_is_the_same_bytes_at_the_far_port(
     world = World()
     world.switch.frames = [frame.hex() for frame in recorded]
     world.switch.records = {2: [[0.0, 60, code] for code in codes]}
-    fault = frames.Replay("a.priv0", record_s=0.0)
-    assert asyncio.run(proof_of(world, fault)).verdict is verdict
-    asyncio.run(fault.heal(world.bed))
+
+    async def story() -> Proof:
+        async with Life(frames.Replay("a.priv0", record_s=0.0), world.bed) as life:
+            return await life.prove()
+
+    assert asyncio.run(story()).verdict is verdict
+    assert len(world.switch.live) == 2
     assert all(rule.get("gone") for rule in world.switch.live.values())
 
 
@@ -89,9 +92,7 @@ def test_a_storm_must_leave_at_the_other_ports() -> None:
     world, fault = World(), frames.Storm("a.priv0", frames_per_s=100, window_s=0.0)
 
     async def story() -> tuple[Proof, Proof]:
-        await fault.prepare(world.bed)
-        await fault.inject(world.bed)
-        without = await fault.confirm(world.bed)
+        without = await proof_of(world, fault)
         world.switch.step = {"b.priv0 out": {"frames": 90, "dropped_queue": 5}}
         return without, await fault.confirm(world.bed)
 
@@ -111,9 +112,10 @@ def test_an_injection_that_cannot_be_stopped_is_an_error() -> None:
     world.switch.stoppable = False
 
     async def story() -> None:
-        await fault.prepare(world.bed)
-        await fault.inject(world.bed)
-        await fault.heal(world.bed)
+        life = Life(fault, world.bed)
+        await life.prepare()
+        await life.inject()
+        await life.heal()
 
     with pytest.raises(TestbedError, match="still sends"):
         asyncio.run(story())

@@ -10,6 +10,7 @@ import pytest
 from faults.fault import FaultVerdict, Proof
 from faults.kinds.link import rule as link_rule
 from faults.kinds.link.traffic import MatchDrop
+from faults.life import FaultFailed, Life
 from testbed.errors import TestbedError, UsageError
 from testbed.switch.client import Direction
 from tests.unit.faults.kinds.link.link_world import World
@@ -24,9 +25,7 @@ def fault() -> MatchDrop:
 
 async def proof_of(world: World, made: MatchDrop) -> Proof:
     """Prepare, inject, confirm."""
-    await made.prepare(world.bed)
-    await made.inject(world.bed)
-    return await made.confirm(world.bed)
+    return await Life(made, world.bed).prove()
 
 
 def test_the_taps_decide_and_not_the_rule() -> None:
@@ -55,7 +54,7 @@ def test_counters_that_contradict_the_taps_are_a_mismatch() -> None:
     world.switch.step = {"b.priv0 out": {"frames": 50}}
 
     async def story() -> Proof:
-        await link_rule.RuleFault.prepare(made, world.bed)
+        await link_rule.RuleFault.prepare(made, world.bed)  # that of the subclass wants a match
         await made.inject(world.bed)
         return await made.confirm(world.bed)
 
@@ -66,13 +65,25 @@ def test_counters_that_contradict_the_taps_are_a_mismatch() -> None:
 
 def test_heal_removes_rules_and_taps() -> None:
     """Nothing of the fault stays in the switch."""
-    world, made = World(), fault()
+    world = World()
 
     async def story() -> None:
-        await proof_of(world, made)
-        await made.heal(world.bed)
+        async with Life(fault(), world.bed) as life:
+            await life.prove()
 
     asyncio.run(story())
+    assert len(world.switch.live) == 3
+    assert all(rule.get("gone") for rule in world.switch.live.values())
+
+
+@pytest.mark.parametrize("fails_at", [1, 2, 3])
+def test_half_a_preparation_or_injection_leaves_nothing(fails_at: int) -> None:
+    """A tap or rule that the switch refuses: those that were placed before it are taken away."""
+    world = World()
+    world.switch.refused = fails_at
+    with pytest.raises(FaultFailed, match="no room"):
+        asyncio.run(proof_of(world, fault()))
+    assert len(world.switch.live) == fails_at - 1
     assert all(rule.get("gone") for rule in world.switch.live.values())
 
 
@@ -82,8 +93,8 @@ def test_a_link_that_still_loses_after_heal_is_an_error() -> None:
     world.switch.records = {1: SENT, 2: []}
 
     async def story() -> None:
-        await proof_of(world, made)
-        await made.heal(world.bed)
+        async with Life(made, world.bed) as life:
+            await life.prove()
 
     with pytest.raises(TestbedError, match="still do not come through untouched"):
         asyncio.run(story())

@@ -77,10 +77,11 @@ class FakeBed:
 
 @dataclass
 class CountingSwitch:
-    """A switch without a process: each look at it finds that the node's ports which talk sent another frame."""
+    """A switch without a process: each look at it finds that the node's ports which talk sent some more frames."""
 
     talking: Iterable[str]
     also_dead: bool = False
+    each_look: int = 4
     bed: FakeBed | None = None
     frames: dict[str, int] = field(default_factory=lambda: dict.fromkeys(BOTH, 0))
 
@@ -89,7 +90,7 @@ class CountingSwitch:
         assert self.bed is not None
         if (self.also_dead or self.bed.nodes["a"].is_on) and not self.bed.is_mute:
             for port in self.talking:
-                self.frames[port] += 1
+                self.frames[port] += self.each_look
         nothing = DirectionCounters(True, 0, 0, 0, 0, 0, None)
         return {
             port: PortState(port, port.partition(".")[2], replace(nothing, frames=count), nothing, 0)

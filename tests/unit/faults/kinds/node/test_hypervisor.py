@@ -20,6 +20,7 @@ from faults.kinds.node.hypervisor import (
     NodePanic,
     overwrite_hypervisor,
 )
+from faults.life import Life
 from testbed.bed import Bed
 from testbed.errors import TestbedError, UsageError
 from testbed.node.gdbstub import Where
@@ -128,7 +129,8 @@ def _only_falls_silent(fake: FakeBed) -> None:
         (BOTH, _panics, FaultVerdict.CONFIRMED),
         (BOTH, _only_says, FaultVerdict.MISMATCH),
         (BOTH, _only_falls_silent, FaultVerdict.MISMATCH),
-        (("a.priv0",), _panics, FaultVerdict.INCONCLUSIVE),
+        (("a.priv0",), _panics, FaultVerdict.CONFIRMED),
+        ((), _panics, FaultVerdict.INCONCLUSIVE),
     ],
 )
 def test_a_panic_is_told_and_then_there_is_silence(
@@ -228,10 +230,11 @@ def test_a_hang_stands_in_one_place_without_interrupts(
             machine = fake.nodes["a"].machine
             vars(machine).update(execute=processor.execute, status=processor.status)
             fault, bed = NodeHypervisorHang("a", halted=halted), cast("Bed", fake)
-            await fault.prepare(bed)
-            await fault.inject(bed)
+            life = Life(fault, bed)
+            await life.prepare()
+            await life.inject()
             fake.is_mute = mute
-            return await fault.confirm(bed)
+            return await life.confirm()
 
     proof = asyncio.run(story())
     assert proof.verdict is verdict, proof.evidence

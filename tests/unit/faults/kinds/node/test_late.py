@@ -1,4 +1,4 @@
-"""A slow node works its share by the kernel's word, and is let go; what cannot be done is refused."""
+"""What is not slow as stated is no slow node, each node is let go, and what cannot be done is refused."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ import pytest
 from faults.fault import FaultVerdict, Proof
 from faults.kinds.evidence import silence
 from faults.kinds.evidence.qemu_process import process_state
-from faults.kinds.node.late import NodeSlow, NodeStaleBurst, sample, signal_node
+from faults.kinds.node.late import NodeSlow, NodeStaleBurst, signal_node
+from faults.life import Life
 from testbed.bed import Bed
 from testbed.errors import TestbedError, UsageError
 from tests.unit.faults.kinds.node.node_bed import BOTH, FakeBed, counted_bed
@@ -26,24 +27,7 @@ def short_window(monkeypatch: pytest.MonkeyPatch) -> None:
 async def slow(fake: FakeBed, fault: NodeSlow) -> Proof:
     """Prepare, inject and confirm."""
     bed = cast("Bed", fake)
-    await fault.prepare(bed)
-    await fault.inject(bed)
-    return await fault.confirm(bed)
-
-
-def test_a_slow_node_is_stopped_for_the_rest_of_the_time_and_never_afterwards() -> None:
-    """The kernel's state of the process is the evidence, before, during and after."""
-
-    async def story() -> tuple[Proof, float]:
-        async with counted_bed(BOTH) as fake:
-            fault = NodeSlow("a", share=0.5, period_s=0.05)
-            proof = await slow(fake, fault)
-            await fault.heal(cast("Bed", fake))
-            return proof, (await sample(fake.nodes["a"].machine.pid, 0.1)).stopped_share
-
-    proof, after = asyncio.run(story())
-    assert proof.verdict is FaultVerdict.CONFIRMED, proof.evidence
-    assert after == 0
+    return await Life(fault, bed).prove()
 
 
 class Idles(NodeSlow):

@@ -93,11 +93,12 @@ def test_a_node_that_was_reset_has_lost_the_fault(monkeypatch: pytest.MonkeyPatc
         bed = inner.bed
         monkeypatch.setattr(bed.nodes["a"], "wait_booted", noted(done, "booted"), raising=False)
         monkeypatch.setattr(fault, "undo", noted(done, "undone"))
+        monkeypatch.setattr(fault, "wait_well", noted(done, "well"))
         inner.history.record("qmp.a", "event", event="RESET")
         await fault.heal(bed)
 
     asyncio.run(story())
-    assert done == ["booted"]
+    assert done == ["booted", "well"]
 
 
 def noted(done: list[str], word: str) -> Callable[[object], Awaitable[None]]:
@@ -109,11 +110,12 @@ def noted(done: list[str], word: str) -> Callable[[object], Awaitable[None]]:
     return act
 
 
-def test_a_heal_without_a_preparation_or_a_node_is_harmless() -> None:
-    """Nothing was done, so nothing is taken back; a node that is off has lost it."""
+def test_the_heal_of_a_node_that_is_off_is_harmless() -> None:
+    """The process has ended with it, and the taps go in any case."""
 
     async def story() -> None:
-        await ProcessStop("a/daemon").heal(InnerBed().bed)
-        await ProcessStop("a/daemon").heal(InnerBed(is_on=False).bed)
+        fault, bed = ProcessStop("a/daemon"), InnerBed(is_on=False).bed
+        await fault.heal(bed)
+        await fault.remove_instruments(bed)
 
     asyncio.run(story())

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from faults.kinds.evidence.qemu_process import process_state
+from faults.kinds.process.starved import FAULTS as STARVED
 from faults.kinds.process.stopped import FAULTS, ProcessStopFor
 from faults.kinds.process.target import look
 from testbed.errors import UsageError
@@ -18,12 +19,13 @@ from tests.unit.faults.kinds.inner_bed import InnerBed
 
 def test_the_family_is_complete_and_each_refuses_a_target_of_another_form() -> None:
     """Every name is of the family, once."""
-    names = [fault.name for fault in FAULTS]
+    family = (*FAULTS, *STARVED)
+    names = [fault.name for fault in family]
     assert sorted(names) == sorted(
         f"process.{what}"
         for what in ("kill", "stop", "stop_for", "slow", "out_of_memory", "no_file_descriptors", "file_system_full")
     )
-    for fault in FAULTS:
+    for fault in family:
         with pytest.raises(UsageError):
             fault("a")
 

@@ -1,11 +1,11 @@
-"""Tests of testbed.judge.dual_active: planted double use of an address, and takeovers that are none."""
+"""Tests of testbed.judge.oracles.dual_active: planted double use of an address, and takeovers that are none."""
 
 from __future__ import annotations
 
 import pytest
 
-from testbed.history import History, Record, load
-from testbed.judge.dual_active import Sighting, dual_active, is_complete, sightings
+from testbed.judge.oracles.dual_active import dual_active
+from testbed.judge.sightings import Sighting
 
 NODE_PORTS = {"a": ["a.biz0"], "b": ["b.biz0"]}
 VM = "00:16:3e:77:00:20"
@@ -73,21 +73,3 @@ def test_a_collision_behind_a_cut_is_found_and_marked() -> None:
     """A node that goes on behind a cut is a violation that clients did not see."""
     (overlap,) = dual_active([used("a.biz0", 0, 9, is_cut=True), used("b.biz0", 5, 9)], NODE_PORTS, 0.0)
     assert not overlap.reached_network
-
-
-def test_the_switchs_records_become_sightings_also_from_a_file(tmp_path_factory: pytest.TempPathFactory) -> None:
-    """Claims and aggregates are taken, other records passed over, and a run from disk gives the same answer."""
-    path = tmp_path_factory.mktemp("run") / "history.jsonl"
-    with History(path) as history:
-        history.record("probe", "ok")
-        history.record_at(5.0, "switch", "claim", ip="10.77.0.10", port="a.biz0", how="garp", cut=False)
-        history.record_at(9.0, "switch", "seen", mac=VM, port="b.biz0", first_s=8.0, last_s=9.0, frames=2, cut=True)
-        found = sightings(history)
-        assert found == [used("a.biz0", 5.0, 5.0, address="10.77.0.10"), used("b.biz0", 8.0, 9.0, is_cut=True)]
-    assert sightings(load(path)) == found
-
-
-def test_lost_events_make_the_record_incomplete() -> None:
-    """Without all events the absence of a violation proves nothing."""
-    assert is_complete([Record(0, 0.0, "switch", "claim", {})])
-    assert not is_complete([Record(0, 0.0, "switch", "lost", {"count": 3})])

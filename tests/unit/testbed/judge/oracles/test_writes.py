@@ -1,4 +1,4 @@
-"""Tests of testbed.judge.writes: each class of a write, over several readers, and violations planted in replicas."""
+"""Tests of testbed.judge.oracles.writes: each fate of a write, over several readers, and planted violations."""
 
 from __future__ import annotations
 
@@ -7,8 +7,10 @@ from collections.abc import Sequence
 
 import pytest
 
-from testbed.client.ledger import Ledger, Verdict
-from testbed.judge.writes import Fate, SetFull, as_fields, classify
+from testbed.client.ledger import Ledger
+from testbed.judge.oracles.writes import Fate, SetFull, Writes, as_fields, classify
+from testbed.judge.recorded import Recorded, bed_scene
+from testbed.judge.verdict import Verdict
 from testbed.replica.reading import Reading, from_replica, unreadable
 from testbed.replica.worklog import make_record, read_log
 from tests.unit.testbed.replica.captured_disks import RECORDS, Pair
@@ -42,7 +44,7 @@ def read(ids: str, *, reader: str = "survivor", at_s: float = 100.0) -> Reading:
 def test_what_is_there_at_its_place_for_every_reader_is_stable() -> None:
     """The survivor and both replicas agree."""
     found = told("ooo", *(read("012", reader=reader) for reader in ("survivor", "a", "b")))
-    assert (found.verdict, found.counts[Fate.STABLE]) == (Verdict.CLEAN, 3)
+    assert (found.verdict, found.counts[Fate.STABLE]) == (Verdict.PASS, 3)
     assert found.by_reader["b"] == {"stable": 3}
     assert "survivor, a, b" in found.reason
 
@@ -50,14 +52,14 @@ def test_what_is_there_at_its_place_for_every_reader_is_stable() -> None:
 def test_a_write_that_one_replica_lacks_is_lost_there() -> None:
     """The other copies do not make it good: this one may be the next to serve."""
     found = told("ooo", read("012"), read("01", reader="b"))
-    assert (found.verdict, found.counts[Fate.LOST], found.ids[Fate.LOST]) == (Verdict.VIOLATED, 1, ("w2",))
+    assert (found.verdict, found.counts[Fate.LOST], found.ids[Fate.LOST]) == (Verdict.FAIL, 1, ("w2",))
     assert "b: 1 lost" in found.reason
 
 
 def test_a_write_at_another_place_is_stale() -> None:
     """The log was rolled back and written again."""
     found = told("oo", read("10"))
-    assert (found.verdict, found.counts[Fate.STALE]) == (Verdict.VIOLATED, 2)
+    assert (found.verdict, found.counts[Fate.STALE]) == (Verdict.FAIL, 2)
 
 
 def test_a_write_that_was_missing_for_a_while_is_stale() -> None:
@@ -68,22 +70,22 @@ def test_a_write_that_was_missing_for_a_while_is_stale() -> None:
 
 def test_a_write_that_is_there_twice_is_duplicated() -> None:
     """It breaks the promise unless the network was told to duplicate."""
-    assert told("oo", read("010")).verdict is Verdict.VIOLATED
+    assert told("oo", read("010")).verdict is Verdict.FAIL
     allowed = told("oo", read("010"), duplicates_allowed=True)
-    assert (allowed.verdict, allowed.counts[Fate.DUPLICATED]) == (Verdict.CLEAN, 1)
+    assert (allowed.verdict, allowed.counts[Fate.DUPLICATED]) == (Verdict.PASS, 1)
 
 
 def test_an_unknown_write_that_nobody_ever_saw_is_never_read() -> None:
     """It counts neither way, as one that is still open."""
     found = told("ox.", read("0"))
-    assert (found.verdict, found.counts[Fate.NEVER_READ], found.unread) == (Verdict.CLEAN, 2, 0)
+    assert (found.verdict, found.counts[Fate.NEVER_READ], found.unread) == (Verdict.PASS, 2, 0)
 
 
 def test_an_unknown_write_that_was_seen_once_must_stay() -> None:
     """Whoever read it may have acted on it."""
     assert told("ox", read("01", at_s=50), read("01", at_s=60, reader="b")).counts[Fate.STABLE] == 2
     found = told("ox", read("01", at_s=50), read("0", at_s=60, reader="b"))
-    assert (found.verdict, found.ids[Fate.LOST]) == (Verdict.VIOLATED, ("w1",))
+    assert (found.verdict, found.ids[Fate.LOST]) == (Verdict.FAIL, ("w1",))
 
 
 def test_a_reading_binds_only_what_was_acknowledged_before_it_began() -> None:
@@ -117,11 +119,12 @@ def test_a_reader_that_could_not_read_makes_it_inconclusive(readings: Sequence[R
 def test_nothing_acknowledged_is_no_clean_bill() -> None:
     """Nothing could have been lost."""
     assert told("xx", read("")).verdict is Verdict.INCONCLUSIVE
+    assert told("xx", read("01")).verdict is Verdict.INCONCLUSIVE
 
 
 def test_a_violation_counts_more_than_a_blind_reader() -> None:
     """What one reader shows to be lost stays lost."""
-    assert told("o", read(""), unreadable("b", 9.0, "no disk")).verdict is Verdict.VIOLATED
+    assert told("o", read(""), unreadable("b", 9.0, "no disk")).verdict is Verdict.FAIL
 
 
 def judged(pair: Pair) -> SetFull:
@@ -143,7 +146,7 @@ def ids_of(pair: Pair, node: str) -> tuple[str, ...]:
 def test_the_real_pair_lost_nothing() -> None:
     """Every acknowledged write of the captured run is in both replicas."""
     found = judged(Pair())
-    assert (found.verdict, found.counts[Fate.STABLE]) == (Verdict.CLEAN, RECORDS)
+    assert (found.verdict, found.counts[Fate.STABLE]) == (Verdict.PASS, RECORDS)
 
 
 def test_a_lost_acknowledged_write_on_a_real_replica_is_caught() -> None:
@@ -152,7 +155,7 @@ def test_a_lost_acknowledged_write_on_a_real_replica_is_caught() -> None:
     lost = ids_of(pair, "b")[-1]
     pair.write_record("b", RECORDS - 1, bytes(512))
     found = judged(pair)
-    assert (found.verdict, found.ids[Fate.LOST]) == (Verdict.VIOLATED, (lost,))
+    assert (found.verdict, found.ids[Fate.LOST]) == (Verdict.FAIL, (lost,))
     assert found.by_reader == {"a": {"stable": RECORDS}, "b": {"stable": RECORDS - 1, "lost": 1}}
 
 
@@ -171,14 +174,56 @@ def test_a_stale_and_a_duplicated_write_on_a_real_replica_are_caught() -> None:
     pair.write_record("a", 11, make_record(11, ids[10], "boot"))
     pair.write_record("b", RECORDS, make_record(RECORDS, ids[20], "boot"))
     found = judged(pair)
-    assert found.verdict is Verdict.VIOLATED
+    assert found.verdict is Verdict.FAIL
     assert found.ids[Fate.STALE] == (ids[10], ids[11])
     assert found.ids[Fate.DUPLICATED] == (ids[20],)
     assert found.reason.endswith("a: 2 stale; b: 1 duplicated")
 
 
+def test_what_an_incomplete_reading_shows_counts_and_what_it_lacks_does_not() -> None:
+    """An id at another place is stale whatever was not read; nobody can say that nothing was lost."""
+    found = told("ooo", Reading("survivor", 9.0, ("w1", "w0"), False, "2 of 3"))
+    assert (found.verdict, found.stale, found.lost, found.unread) == (Verdict.FAIL, 2, None, 1)
+
+
+@pytest.mark.parametrize("pongs", [[(1, 5), (2, 4)], [(2, 4), (1, 5)]])
+def test_a_total_that_goes_back_is_stale(pongs: list[tuple[int, int]]) -> None:
+    """A service that once had more than it has now went back in time, in whatever order the answers arrived."""
+    found = classify(book("o").entries(), [read("0")], duplicates_allowed=False, pong_totals=pongs)
+    assert (found.verdict, found.stale) == (Verdict.FAIL, 1)
+    again = told("o", Reading("survivor", 9.0, ("w0",), totals=(2, 1)))
+    assert (again.verdict, again.stale, again.counts[Fate.STALE]) == (Verdict.FAIL, 1, 0)
+    assert "went back 1 times" in again.reason
+
+
+def test_an_answer_after_the_time_limit_binds_the_service() -> None:
+    """The client had given up, but the service did acknowledge."""
+    ledger = book("x")
+    ledger.ok("w0", 0, 9.0)
+    assert classify(ledger.entries(), [read("")], duplicates_allowed=False).lost == 1
+
+
+def asked(story: str, readings: tuple[Reading, ...] | str, *, duplicates_allowed: bool = False) -> tuple[str, object]:
+    """The word of the oracle, and how many writes it calls lost."""
+    run = Recorded(
+        bed_scene(), 0.0, 9.0, "none", readings, duplicates_allowed=duplicates_allowed, book=book(story).entries()
+    )
+    found = Writes().judge(run)
+    return str(found), found.evidence.get("lost")
+
+
+def test_the_oracle_judges_the_book_by_the_readings() -> None:
+    """A lost write fails with its number; nothing read is blind with the caller's reason, and not 0 lost."""
+    assert asked("oo", (read("01"),)) == ("writes: pass: every write that must be there is at its place in survivor", 0)
+    text, lost = asked("oo", (read("0"),))
+    assert (text.startswith("writes: fail: "), lost) == (True, 1)
+    assert asked("oo", "the run broke off") == ("writes: inconclusive: the run broke off", None)
+    assert asked("oo", (read("010"),), duplicates_allowed=True)[0].startswith("writes: pass")
+
+
 def test_the_numbers_go_into_the_result() -> None:
     """Each class has its key."""
     fields = as_fields(told("oox", read("0")))
-    assert (fields["stable"], fields["lost"], fields["never_read"], fields["verdict"]) == (1, 1, 1, "violated")
+    assert (fields["stable"], fields["lost"], fields["never_read"]) == (1, 1, 1)
+    assert (fields["acknowledged"], fields["unknown"]) == (2, 1)
     assert fields["ids"] == {"lost": ["w1"], "stale": [], "duplicated": []}

@@ -1,4 +1,4 @@
-"""Was the same VM running twice at once? A pure judge over moments at which one running instance was seen alive.
+"""Was the same VM running twice at once, by the moments at which one running instance was seen alive. Pure.
 
 Two sources, judged apart: what each node's dom0 lists (a domain of one life of the node is one instance), and the boot
 id in each answer of the service (one boot is one instance, wherever it runs). A sighting says "alive at some moment of
@@ -12,11 +12,14 @@ import itertools
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from testbed.judge.dual_active import Entry
-from testbed.judge.finding import Finding, blind, holds, violated
+from testbed.history import Record
+from testbed.judge.finding import Finding, blind, failed, passed
+from testbed.judge.oracle import Oracle
+from testbed.judge.recorded import Recorded
 
-DOMAINS, BOOTS = "vm_twice.domains", "vm_twice.boots"
 GAP_MAX_S = 5.0  # a living node that was not looked at for longer than this could have hidden a VM
+BOOT_GRACE_S = 60.0  # a node under emulation boots in some 20 s, and its dom0 cannot be asked before
+STANDSTILLS = ("node.pause", "node.freeze")  # nothing runs on the node from their injection to their healing
 
 BOOTS_SOURCE = "boots"  # the slow probe that asks the VM which boot of it answers
 
@@ -55,7 +58,80 @@ class Twice:
         return f"{' and '.join(self.instances)} ran at once, from {self.from_s:.3f} to {self.to_s:.3f} s"
 
 
-def boots_anew(record: Entry) -> str:
+class TwiceByDomains:
+    """No two domains of the VM are alive at once, by what each node's dom0 lists."""
+
+    name = "vm_twice.domains"
+    is_needed = False  # a dom0 that hangs leaves it blind
+
+    def judge(self, recorded: Recorded) -> Finding:
+        """Judge the lists; a node need not be looked at while nothing can run on it."""
+        since_s, until_s, scene = recorded.since_s, recorded.until_s, recorded.scene
+        lists = domains_of(recorded.records, scene.vm)  # of all records: a node's lives are counted from the first
+        return judge_domains(
+            [look for look in lists if since_s <= look.answered_s <= until_s],
+            nodes=tuple(scene.node_ports), since_s=since_s, until_s=until_s,
+            away={node: away(recorded.records, node, until_s, scene.dilation) for node in scene.node_ports},
+            gap_max_s=GAP_MAX_S * scene.dilation,
+        )  # fmt: skip
+
+
+class TwiceByBoots:
+    """No boot of the VM answers again after another boot has answered."""
+
+    name = "vm_twice.boots"
+    is_needed = False  # a service that stands still leaves it blind
+
+    def judge(self, recorded: Recorded) -> Finding:
+        """Judge the boot ids of the answers that the client got."""
+        return judge_boots(boots_of(recorded.seen))
+
+
+ORACLES: tuple[Oracle, ...] = (TwiceByDomains(), TwiceByBoots())
+
+
+def judge_domains(
+    lists: Sequence[Domains],
+    *,
+    nodes: Sequence[str],
+    since_s: float,
+    until_s: float,
+    away: Mapping[str, Sequence[Window]],
+    gap_max_s: float = GAP_MAX_S,
+) -> Finding:
+    """Judge what the nodes' dom0s listed; `away` are the times in which a node was off or stood still."""
+    name, overlaps = TwiceByDomains.name, twice(alive(lists))
+    if overlaps:
+        return failed(name, f"{overlaps[0]}", overlaps=[str(item) for item in overlaps])
+    gaps = {
+        node: unwatched(
+            [look.answered_s for look in lists if look.node == node], since_s, until_s, away.get(node, ()), gap_max_s
+        )
+        for node in nodes
+    }
+    looks = {node: sum(look.node == node for look in lists) for node in nodes}
+    unseen = [node for node in nodes if gaps[node]]
+    if unseen:
+        text = f"the domains of node {' and '.join(unseen)} were not looked at for longer than {gap_max_s:g} s"
+        return blind(name, text, unwatched=gaps, looks=looks)
+    if not any(look.running for look in lists):
+        return blind(name, "the VM was never seen running on any node", looks=looks)
+    return passed(name, "no two domains of the VM were seen running at once", looks=looks)
+
+
+def judge_boots(answers: Sequence[Alive]) -> Finding:
+    """Judge the boot ids of the answers that the client got."""
+    name, overlaps = TwiceByBoots.name, twice(answers)
+    boots = list(dict.fromkeys(answer.instance for answer in answers))
+    if overlaps:
+        return failed(name, f"{overlaps[0]}", overlaps=[str(item) for item in overlaps])
+    if len(answers) < 2:
+        return blind(name, f"{len(answers)} answers named the boot of their VM; at least two are needed")
+    text = "no boot of the VM answered again after another one had"
+    return passed(name, text, answers=len(answers), boots=boots)
+
+
+def boots_anew(record: Record) -> str:
     """The node whose machine begins to boot with this record, switched on or reset, or the empty text."""
     area, _, node = record.source.partition(".")
     is_reset = area == "qmp" and record.fields.get("event") == "RESET"
@@ -67,7 +143,7 @@ def is_running(state: str) -> bool:
     return not set(state) & set("pscd")
 
 
-def domains_of(records: Iterable[Entry], vm: str) -> list[Domains]:
+def domains_of(records: Iterable[Record], vm: str) -> list[Domains]:
     """The lists in a history: records `guests domains` with node, asked_s and domains of name, id and state.
 
     A node that was reset or switched on begins a new life, in which its domains are numbered from the beginning.
@@ -90,7 +166,7 @@ def domains_of(records: Iterable[Entry], vm: str) -> list[Domains]:
     return found
 
 
-def boots_of(records: Iterable[Entry]) -> list[Alive]:
+def boots_of(records: Iterable[Record]) -> list[Alive]:
     """The answers in a history that name a boot: records `boots` of a ping probe with `boot` and `intended_s`."""
     found = []
     for record in records:
@@ -163,41 +239,40 @@ def _without(window: Window, away: Sequence[Window]) -> list[Window]:
     return parts
 
 
-def judge_domains(
-    lists: Sequence[Domains],
-    *,
-    nodes: Sequence[str],
-    since_s: float,
-    until_s: float,
-    away: Mapping[str, Sequence[Window]],
-    gap_max_s: float = GAP_MAX_S,
-) -> Finding:
-    """Judge what the nodes' dom0s listed; `away` are the times in which a node was off or stood still."""
-    overlaps = twice(alive(lists))
-    if overlaps:
-        return violated(DOMAINS, f"{overlaps[0]}", overlaps=[str(item) for item in overlaps])
-    gaps = {
-        node: unwatched(
-            [look.answered_s for look in lists if look.node == node], since_s, until_s, away.get(node, ()), gap_max_s
-        )
-        for node in nodes
-    }
-    looks = {node: sum(look.node == node for look in lists) for node in nodes}
-    unseen = [node for node in nodes if gaps[node]]
-    if unseen:
-        text = f"the domains of node {' and '.join(unseen)} were not looked at for longer than {gap_max_s:g} s"
-        return blind(DOMAINS, text, unwatched=gaps, looks=looks)
-    if not any(look.running for look in lists):
-        return blind(DOMAINS, "the VM was never seen running on any node", looks=looks)
-    return holds(DOMAINS, "no two domains of the VM were seen running at once", looks=looks)
+def away(
+    records: Sequence[Record], node: str, until_s: float, dilation: float = 1.0
+) -> list[tuple[float, float]]:
+    """The times in which nothing can run on a node: no process of it, booting, paused, or held still by a fault."""
+    gone: dict[str, float] = {"off": float("-inf")}
+    times = []
+    for record in records:
+        why, is_gone = _presence(record, node)
+        if why and is_gone:
+            gone.setdefault(why, record.t_s)
+        elif why:
+            over = tuple(gone) if why == "off" else (why,)  # a machine that starts is neither paused nor held still
+            times += [(gone.pop(kind), record.t_s) for kind in over if kind in gone]
+        if boots_anew(record) == node and not record.fields.get("incoming"):  # a restored machine does not boot
+            times.append((record.t_s, _booted_at(records, node, record.t_s, BOOT_GRACE_S * dilation)))
+    return times + [(from_s, until_s) for from_s in gone.values()]
 
 
-def judge_boots(answers: Sequence[Alive]) -> Finding:
-    """Judge the boot ids of the answers that the client got."""
-    overlaps = twice(answers)
-    boots = list(dict.fromkeys(answer.instance for answer in answers))
-    if overlaps:
-        return violated(BOOTS, f"{overlaps[0]}", overlaps=[str(item) for item in overlaps])
-    if len(answers) < 2:
-        return blind(BOOTS, f"{len(answers)} answers named the boot of their VM; at least two are needed")
-    return holds(BOOTS, "no boot of the VM answered again after another one had", answers=len(answers), boots=boots)
+def _booted_at(records: Sequence[Record], node: str, started_s: float, grace_s: float) -> float:
+    """When a machine that was started could run its first VM: its dom0 answered, or the grace is over."""
+    looks = [
+        record.t_s for record in records
+        if record.source == "guests" and record.fields.get("node") == node and record.t_s > started_s
+    ]  # fmt: skip
+    return min([started_s + grace_s, *looks[:1]])
+
+
+def _presence(record: Record, node: str) -> tuple[str, bool]:
+    """(what kind of absence, whether it begins) for a record that says so, else an empty text."""
+    if record.source == f"machine.{node}" and record.kind in {"started", "killed", "died", "quit"}:
+        return "off", record.kind != "started"
+    event = record.fields.get("event")
+    if record.source == f"qmp.{node}" and event in {"STOP", "RESUME"}:
+        return "paused", event == "STOP"
+    if record.source == "fault" and record.fields.get("target") == node and record.fields.get("name") in STANDSTILLS:
+        return "still", record.kind != "healed"
+    return "", False

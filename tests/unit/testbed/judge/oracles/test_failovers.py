@@ -1,11 +1,11 @@
-"""Tests of testbed.judge.failover: moves, starts, and which fault accounts for them."""
+"""Tests of testbed.judge.oracles.failovers: moves, starts, and which fault accounts for them."""
 
 from __future__ import annotations
 
 from testbed.history import History
-from testbed.judge.dual_active import Sighting
-from testbed.judge.failover import FaultSpan, Move, faults_of, judge, moves, starts, unpaid
-from testbed.judge.finding import State
+from testbed.judge.oracles.failovers import FaultSpan, Move, faults_of, judge_moves, moves, starts, unpaid
+from testbed.judge.sightings import Sighting
+from testbed.judge.verdict import Verdict
 
 PORTS = {"a": ["a.biz0"], "b": ["b.biz0"]}
 VM = "00:16:3e:77:00:20"
@@ -47,21 +47,21 @@ def test_a_short_use_within_the_others_is_no_move_but_dual_activity() -> None:
 def test_one_failover_for_one_fault_holds() -> None:
     """Both addresses move, and the VM starts anew: one of each is one failover."""
     happened = [move(5.0), move(5.1, "10.77.0.10"), move(6.0, "VM")]
-    assert judge(happened, [kill(1.0)], unseen="").state is State.HOLDS
+    assert judge_moves(happened, [kill(1.0)], unseen="").verdict is Verdict.PASS
 
 
 def test_two_failovers_for_one_fault_are_a_violation() -> None:
     """The planted violation: there and back again."""
-    found = judge([move(5.0), move(9.0)], [kill(1.0)], unseen="")
-    assert found.state is State.VIOLATED
+    found = judge_moves([move(5.0), move(9.0)], [kill(1.0)], unseen="")
+    assert found.verdict is Verdict.FAIL
     assert found.text == f"no fault accounts for {VM} moved at 9.000 s"
     assert found.evidence["faults"] == ["node.kill on a at 1.000 s"]
 
 
 def test_a_failover_without_or_before_a_fault_is_a_violation() -> None:
     """A spurious takeover."""
-    assert judge([move(5.0)], [], unseen="").state is State.VIOLATED
-    assert judge([move(0.5)], [kill(1.0)], unseen="").state is State.VIOLATED
+    assert judge_moves([move(5.0)], [], unseen="").verdict is Verdict.FAIL
+    assert judge_moves([move(0.5)], [kill(1.0)], unseen="").verdict is Verdict.FAIL
 
 
 def test_a_second_fault_during_recovery_accounts_for_a_second_failover() -> None:
@@ -82,8 +82,8 @@ def test_the_fault_whose_time_ends_first_pays_first() -> None:
 
 def test_a_blind_switch_is_blind_unless_it_saw_too_many() -> None:
     """Nobody knows what was not seen."""
-    assert judge([move(5.0)], [kill(1.0)], unseen="dark").state is State.BLIND
-    assert judge([move(5.0), move(6.0)], [kill(1.0)], unseen="dark").state is State.VIOLATED
+    assert judge_moves([move(5.0)], [kill(1.0)], unseen="dark").verdict is Verdict.INCONCLUSIVE
+    assert judge_moves([move(5.0), move(6.0)], [kill(1.0)], unseen="dark").verdict is Verdict.FAIL
 
 
 def test_faults_are_found_in_a_history_with_the_end_of_their_time() -> None:

@@ -1,14 +1,16 @@
-"""Tests of testbed.judge.twice: planted second instances of a VM, takeovers that are none, and blind times."""
+"""Tests of testbed.judge.oracles.twice: planted second instances of a VM, takeovers that are none, and blind times."""
 
 from __future__ import annotations
 
 import pytest
 
 from testbed.history import History
-from testbed.judge.finding import Finding, State
-from testbed.judge.twice import (
+from testbed.judge.finding import Finding
+from testbed.judge.oracles.twice import (
+    BOOT_GRACE_S,
     Alive,
     Domains,
+    away,
     boots_of,
     domains_of,
     is_running,
@@ -17,6 +19,7 @@ from testbed.judge.twice import (
     twice,
     unwatched,
 )
+from testbed.judge.verdict import Verdict
 
 
 def looked(node: str, at_s: float, *running: int, life: str = "1") -> Domains:
@@ -39,21 +42,21 @@ def test_one_domain_at_a_time_holds() -> None:
     found = judged(
         *watched("a", 1, to_s=4), *watched("a", from_s=5), *watched("b", to_s=5), *watched("b", 1, from_s=6)
     )
-    assert (found.state, found.evidence["looks"]) == (State.HOLDS, {"a": 10, "b": 10})
+    assert (found.verdict, found.evidence["looks"]) == (Verdict.PASS, {"a": 10, "b": 10})
 
 
 def test_a_second_domain_on_the_other_node_is_a_violation() -> None:
     """The planted violation: the VM boots on node b while it runs on node a."""
     found = judged(*watched("a", 1), *watched("b", to_s=5), *watched("b", 3, from_s=6))
-    assert found.state is State.VIOLATED
+    assert found.verdict is Verdict.FAIL
     assert found.text.startswith("domain 1 of node a (life 1) and domain 3 of node b (life 1) ran at once")
     assert found.text.endswith("from 6.000 to 9.900 s")
 
 
 def test_a_single_look_within_the_others_life_is_enough() -> None:
     """It was seen only once, but at that time the other one certainly lived."""
-    assert judged(*watched("a", 1), looked("b", 5.0, 2), *watched("b")).state is State.VIOLATED
-    assert judged(looked("a", 5.0, 2), *watched("a"), *watched("b", 1)).state is State.VIOLATED
+    assert judged(*watched("a", 1), looked("b", 5.0, 2), *watched("b")).verdict is Verdict.FAIL
+    assert judged(looked("a", 5.0, 2), *watched("a"), *watched("b", 1)).verdict is Verdict.FAIL
 
 
 def test_looks_that_merely_touch_prove_nothing() -> None:
@@ -66,23 +69,23 @@ def test_the_same_number_in_another_life_of_the_node_is_another_domain() -> None
     """Domain numbers begin again when a node is switched on."""
     lists = [*watched("b", 1, from_s=3, to_s=6)]
     lives = [looked("a", 1.0, 1), looked("a", 2.0, 1), looked("a", 7.0, 1, life="2"), looked("a", 8.0, 1, life="2")]
-    assert judged(*lists, *lives, until_s=8.5, away={"b": [(6, 9)]}).state is State.HOLDS
+    assert judged(*lists, *lives, until_s=8.5, away={"b": [(6, 9)]}).verdict is Verdict.PASS
     same = [Domains("a", "1", look.asked_s, look.answered_s, look.running) for look in lives]
-    assert judged(*lists, *same, until_s=8.5).state is State.VIOLATED
+    assert judged(*lists, *same, until_s=8.5).verdict is Verdict.FAIL
 
 
 def test_a_node_that_nobody_looked_at_makes_it_blind() -> None:
     """Nobody knows what ran there; a time in which it was off or stood still does not count."""
     found = judged(*watched("a", 1), *watched("b", to_s=2))
-    assert (found.state, found.evidence["unwatched"]) == (State.BLIND, {"a": [], "b": [(2.0, 10.0)]})
+    assert (found.verdict, found.evidence["unwatched"]) == (Verdict.INCONCLUSIVE, {"a": [], "b": [(2.0, 10.0)]})
     assert "node b were not looked at for longer than 5 s" in found.text
-    assert judged(*watched("a", 1), *watched("b", to_s=2), away={"b": [(4.0, 99.0)]}).state is State.HOLDS
+    assert judged(*watched("a", 1), *watched("b", to_s=2), away={"b": [(4.0, 99.0)]}).verdict is Verdict.PASS
 
 
 def test_a_vm_that_was_never_seen_makes_it_blind() -> None:
     """A name that nobody has would always hold."""
-    assert judged(*watched("a"), *watched("b")).state is State.BLIND
-    assert judged().state is State.BLIND
+    assert judged(*watched("a"), *watched("b")).verdict is Verdict.INCONCLUSIVE
+    assert judged().verdict is Verdict.INCONCLUSIVE
 
 
 @pytest.mark.parametrize(
@@ -140,23 +143,53 @@ def answers(*boots: str) -> list[Alive]:
 def test_a_boot_that_answers_again_after_another_is_a_violation() -> None:
     """The planted violation: two boots of the VM answer in turns."""
     found = judge_boots(answers("one", "two", "one"))
-    assert found.state is State.VIOLATED
+    assert found.verdict is Verdict.FAIL
     assert "boot one and boot two ran at once" in found.text
 
 
 def test_boots_one_after_the_other_hold() -> None:
     """A restart, wherever."""
     found = judge_boots(answers("one", "one", "two", "two"))
-    assert (found.state, found.evidence["boots"]) == (State.HOLDS, ["boot one", "boot two"])
+    assert (found.verdict, found.evidence["boots"]) == (Verdict.PASS, ["boot one", "boot two"])
 
 
 def test_a_late_answer_of_the_first_boot_proves_nothing() -> None:
     """It was asked before the second boot answered, and may have been on its way all the time."""
     second = [Alive("boot two", 3.0, 3.1), Alive("boot two", 4.0, 4.1)]
-    assert judge_boots([*answers("one", "one"), *second, Alive("boot one", 1.5, 5.0)]).state is State.HOLDS
+    assert judge_boots([*answers("one", "one"), *second, Alive("boot one", 1.5, 5.0)]).verdict is Verdict.PASS
 
 
 def test_no_answer_that_names_a_boot_is_blind() -> None:
     """A probe that only writes learns no boot."""
-    assert judge_boots([]).state is State.BLIND
-    assert judge_boots(answers("one")).state is State.BLIND
+    assert judge_boots([]).verdict is Verdict.INCONCLUSIVE
+    assert judge_boots(answers("one")).verdict is Verdict.INCONCLUSIVE
+
+
+def test_times_in_which_a_node_cannot_run_anything_are_known() -> None:
+    """Off, booting until its dom0 answers, paused, and held still by a fault."""
+    history = History()
+    records: list[tuple[float, str, str, dict[str, object]]] = [
+        (0.2, "machine.a", "started", {"incoming": "a.memory"}),
+        (0.5, "machine.a", "quit", {}),
+        (1.0, "machine.a", "started", {}),
+        (9.0, "guests", "domains", {"node": "a"}),
+        (10.0, "qmp.a", "event", {"event": "STOP"}),
+        (12.0, "qmp.a", "event", {"event": "RESUME"}),
+        (13.0, "qmp.a", "event", {"event": "RESET"}),
+        (15.0, "guests", "domains", {"node": "a"}),
+        (20.0, "fault", "injected", {"name": "node.freeze", "target": "a"}),
+        (21.0, "fault", "confirmed", {"name": "node.freeze", "target": "a"}),
+        (25.0, "fault", "healed", {"name": "node.freeze", "target": "a"}),
+        (26.0, "fault", "injected", {"name": "link.cut", "target": "a"}),
+        (28.0, "qmp.a", "event", {"event": "STOP"}),
+        (30.0, "machine.a", "died", {}),
+        (31.0, "machine.a", "quit", {}),
+        (40.0, "machine.a", "started", {}),
+    ]
+    for t_s, source, kind, fields in records:
+        history.record_at(t_s, source, kind, **fields)
+    assert sorted(away(tuple(history), "a", 200.0)) == [
+        (float("-inf"), 0.2), (0.5, 1.0), (1.0, 9.0), (10.0, 12.0), (13.0, 15.0), (20.0, 25.0), (28.0, 40.0),
+        (30.0, 40.0), (40.0, 40.0 + BOOT_GRACE_S),
+    ]  # fmt: skip
+    assert away(tuple(history)[:-2], "a", 200.0)[-1] == (30.0, 200.0)  # not started again

@@ -1,4 +1,4 @@
-"""At most one failover per fault: a pure judge over where the service's addresses were used, and the boots of its VM.
+"""At most one failover per fault, by where the service's addresses were used, and by the boots of its VM. Pure.
 
 A move is a change of the node whose switch port sends with an address; a start is a boot id that answered for the first
 time. Each move and each start needs a fault of its own that came before it. A short use of an address by one node while
@@ -10,13 +10,14 @@ from __future__ import annotations
 import heapq
 import itertools
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from testbed.judge.dual_active import MERGE_GAP_S, Entry, Sighting
-from testbed.judge.finding import Finding, blind, holds, violated
-from testbed.judge.twice import BOOTS_SOURCE
-
-FAILOVERS = "failovers"
+from testbed.history import Record
+from testbed.judge.finding import Finding, blind, failed, passed
+from testbed.judge.oracle import Oracle
+from testbed.judge.oracles.twice import BOOTS_SOURCE
+from testbed.judge.recorded import Recorded
+from testbed.judge.sightings import MERGE_GAP_S, Sighting, joined, sightings, sightings_of, why_unwatched
 
 
 @dataclass(frozen=True)
@@ -38,7 +39,47 @@ class Move:
     text: str
 
 
-def faults_of(records: Iterable[Entry]) -> list[FaultSpan]:
+class Failovers:
+    """Each move of an address and each start of the VM has a fault of its own."""
+
+    name = "failovers"
+    is_needed = True
+
+    def judge(self, recorded: Recorded) -> Finding:
+        """Find all moves and starts; the evidence counts those of the VM."""
+        since_s, until_s = recorded.since_s, recorded.until_s
+        ports, gap_s = recorded.scene.client_ports, MERGE_GAP_S * recorded.scene.dilation
+        # Who had an address before is known from before the time that is judged.
+        ever = [one for one in sightings(recorded.records) if one.first_s <= until_s]
+        moved = [move for move in moves(ever, ports, gap_s=gap_s) if move.t_s >= since_s]
+        started = [start for start in starts(recorded.records, since_s) if start.t_s <= until_s]
+        happened = sorted([*moved, *started], key=lambda move: move.t_s)
+        own = moves(sightings_of(recorded), ports, gap_s=gap_s)
+        found = judge_moves(happened, faults_of(recorded.seen), unseen=why_unwatched(recorded))
+        counted = {
+            "vm_moves": sum(move.what in recorded.scene.vm_macs for move in own),
+            "vm_starts": len(started),
+        }
+        return replace(found, evidence={**counted, **found.evidence})
+
+
+ORACLES: tuple[Oracle, ...] = (Failovers(),)
+
+
+def judge_moves(happened: Sequence[Move], faults: Sequence[FaultSpan], *, unseen: str) -> Finding:
+    """Judge all moves and starts; `unseen` says why some may be missing, if so."""
+    told = [f"{move.text} at {move.t_s:.3f} s" for move in happened]
+    names = [f"{fault.name} on {fault.target} at {fault.began_s:.3f} s" for fault in faults]
+    excess = unpaid(happened, faults)
+    if excess:
+        text = f"no fault accounts for {'; '.join(f'{m.text} at {m.t_s:.3f} s' for m in excess)}"
+        return failed(Failovers.name, text, moves=told, faults=names)
+    if unseen:
+        return blind(Failovers.name, unseen, moves=told, faults=names)
+    return passed(Failovers.name, f"{len(told)} moves and starts, {len(names)} faults", moves=told, faults=names)
+
+
+def faults_of(records: Iterable[Record]) -> list[FaultSpan]:
     """The faults of a history; one that was healed before the next one began pays for nothing after that."""
     began: list[tuple[tuple[str, ...], float]] = []
     healed: dict[int, float] = {}
@@ -69,23 +110,12 @@ def moves(
             uses.setdefault(one.address, {}).setdefault(node_of[one.port], []).append(one)
     found = []
     for address, by_node in uses.items():
-        stays = sorted((start, end, node) for node, seen in by_node.items() for start, end in _stays(seen, gap_s))
+        stays = sorted((one.first_s, one.last_s, node) for node, seen in by_node.items() for one in joined(seen, gap_s))
         kept = [stay for stay in stays if not any(_hides(other, stay) for other in stays)]
         for (_, _, before), (start, _, after) in itertools.pairwise(kept):
             if before != after:
                 found.append(Move(address, start, f"{address} from node {before} to node {after}"))
     return sorted(found, key=lambda move: move.t_s)
-
-
-def _stays(seen: Sequence[Sighting], gap_s: float) -> list[tuple[float, float]]:
-    """Uses of an address by one node; pauses below the gap do not part them."""
-    stays: list[tuple[float, float]] = []
-    for one in sorted(seen, key=lambda item: item.first_s):
-        if stays and one.first_s - stays[-1][1] <= gap_s:
-            stays[-1] = (stays[-1][0], max(stays[-1][1], one.last_s))
-        else:
-            stays.append((one.first_s, one.last_s))
-    return stays
 
 
 def _hides(outer: tuple[float, float, str], inner: tuple[float, float, str]) -> bool:
@@ -94,7 +124,7 @@ def _hides(outer: tuple[float, float, str], inner: tuple[float, float, str]) -> 
     return outer[2] != inner[2] and longer and outer[0] <= inner[0] and inner[1] <= outer[1]
 
 
-def starts(records: Iterable[Entry], since_s: float) -> list[Move]:
+def starts(records: Iterable[Record], since_s: float) -> list[Move]:
     """The boots of the VM that answered for the first time after this, except the one that answered before it."""
     first_seen: dict[str, float] = {}
     for record in records:
@@ -122,16 +152,3 @@ def unpaid(happened: Iterable[Move], faults: Iterable[FaultSpan]) -> list[Move]:
             else:
                 left.append(move)
     return sorted(left, key=lambda move: move.t_s)
-
-
-def judge(happened: Sequence[Move], faults: Sequence[FaultSpan], *, unseen: str) -> Finding:
-    """Judge all moves and starts; `unseen` says why some may be missing, if so."""
-    told = [f"{move.text} at {move.t_s:.3f} s" for move in happened]
-    names = [f"{fault.name} on {fault.target} at {fault.began_s:.3f} s" for fault in faults]
-    excess = unpaid(happened, faults)
-    if excess:
-        text = f"no fault accounts for {'; '.join(f'{m.text} at {m.t_s:.3f} s' for m in excess)}"
-        return violated(FAILOVERS, text, moves=told, faults=names)
-    if unseen:
-        return blind(FAILOVERS, unseen, moves=told, faults=names)
-    return holds(FAILOVERS, f"{len(told)} moves and starts, {len(names)} faults", moves=told, faults=names)

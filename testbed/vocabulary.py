@@ -1,0 +1,30 @@
+"""The words that the bed and the product share, as types; a word that is misspelt is refused where it is used.
+
+What the product publishes stands in `avance/schema`; a test compares. Phases are the bed's own. It must never hold a
+word that nobody publishes.
+"""
+
+from __future__ import annotations
+
+from typing import Literal, TypeAlias, get_args
+
+Milestone: TypeAlias = Literal[
+    "daemon_started", "paired", "peer_lost", "takeover_decided", "epoch_saved", "disk_promoted", "vm_start_commanded",
+    "vm_running", "service_address_up", "peer_returned", "resync_started", "protected",
+]  # fmt: skip
+# As one node sees the pair; a node that was never paired says UNPAIRED in its status, and keeps no journal then.
+PairState: TypeAlias = Literal["UNPAIRED", "STARTING", "PAIRED", "WAITING", "ALONE", "FENCED", "SPLIT"]
+VmState: TypeAlias = Literal[
+    "CHECKING", "STANDBY", "PROMOTING", "STARTING", "RUNNING", "STOPPING", "DEMOTING", "FAILED",
+]  # fmt: skip
+AlertCode: TypeAlias = Literal[
+    "alone", "backup_down", "command_failed", "copy_behind", "copy_lost", "daemon_lag", "datagrams_refused", "fenced",
+    "foreign_disk", "hands_over", "link_down", "link_up", "machine_paused", "mirror_degraded", "mirror_refused",
+    "mirror_reused", "mirror_whole", "no_good_copy", "operator_keep", "operator_override", "operator_reset_device",
+    "out_of_sync", "pair_mismatch", "peer_lost", "peer_returned", "protected", "quarantined", "resets_itself",
+    "split", "store_failed", "takeover", "takeover_refused", "vm_crashed", "vm_started", "waits_for_peer",
+]  # fmt: skip
+Phase: TypeAlias = Literal["detect", "decide", "fence", "promote", "vm_start", "guest_up", "service_up", "redundancy"]
+
+ALERT_CODES: tuple[AlertCode, ...] = get_args(AlertCode)
+PHASES: tuple[Phase, ...] = get_args(Phase)

@@ -1,0 +1,32 @@
+"""Tests of testbed.vocabulary: it has the words that the product publishes in `avance/schema`, and no others."""
+
+from __future__ import annotations
+
+import json
+from typing import Any, get_args
+
+from testbed.site import ROOT
+from testbed.vocabulary import AlertCode, Milestone, PairState, VmState
+
+
+def published(name: str) -> Any:  # noqa: ANN401 - unchecked JSON
+    """A schema of the product."""
+    return json.loads((ROOT / "avance" / "schema" / f"{name}.json").read_text(encoding="utf-8"))
+
+
+def test_milestones_are_those_of_the_journal() -> None:
+    """In its order; a line may have none."""
+    assert [None, *get_args(Milestone)] == published("journal")["properties"]["milestone"]["enum"]
+
+
+def test_states_are_those_of_status_and_journal() -> None:
+    """A journal begins with the pairing, so it never says UNPAIRED."""
+    status, journal = published("status")["properties"], published("journal")
+    assert list(get_args(PairState)) == status["pair"]["enum"]
+    assert set(get_args(PairState)) - {"UNPAIRED"} == set(journal["$defs"]["pair"]["enum"])
+    assert list(get_args(VmState)) == status["vms"]["additionalProperties"]["properties"]["state"]["enum"]
+
+
+def test_codes_are_those_of_the_alerts() -> None:
+    """As the service centre gets them."""
+    assert list(get_args(AlertCode)) == published("alert")["properties"]["code"]["enum"]
