@@ -91,7 +91,8 @@ class Durable:
     @property
     def taking(self) -> bool:
         """A record with the right to write alone is on its way to the disk, or may be there."""
-        return any(record is not None and record.solo(self.me) for record in (self.saving, self.unsure))
+        me, saving, unsure = self.me, self.saving, self.unsure
+        return (saving is not None and saving.solo(me)) or (unsure is not None and unsure.solo(me))
 
     def rests(self, now: float) -> bool:
         """The record is on the disk as it stands, and nobody wants another one."""

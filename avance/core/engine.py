@@ -91,10 +91,10 @@ class Engine:
 
     def handle(self, event: e.Event, now: float) -> Decision:
         """Take one event and return what to do; `now` is monotonic and never goes back."""
-        if isinstance(event, e.HeartbeatSeen) and now < self.calm_until_s and event.view == self.sight.partner.view:
+        if now < self.calm_until_s and isinstance(event, e.HeartbeatSeen) and event.view == self.sight.partner.view:
             self.sight.liveness.heartbeat_seen(event.link, event.echoed_sent_s, now)
             return self._calm_turn(now, tick=False)
-        if isinstance(event, e.Tick) and event.rtc_s is None and now < self.rest_until_s:
+        if now < self.rest_until_s and isinstance(event, e.Tick) and event.rtc_s is None:
             return self._calm_turn(now, tick=True)
         return self._turn(event, now)
 

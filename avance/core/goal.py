@@ -43,7 +43,7 @@ def around(
         keep=record.epoch if sight.pairing.yields and record.split else 0,
         discard=vm in record.discard,
         leaving=leaving,
-        behind=vm in sight.behind,
+        behind=sight.is_behind(vm),
         peer_good=copies.peer_is_vouched(record, peer, vm),
         accepted=is_accepted(sight, vm),
         peer_read=bool(theirs.generations),
@@ -54,7 +54,7 @@ def around(
         outdated=record.peer_outdated and not owner,
         peer_attached=copies.is_there(theirs),
         giving=leaving and saving is not None and saving.owner != sight.setup.me,
-        related=not {*unit.generations}.isdisjoint(theirs.generations),
+        related=any(one in theirs.generations for one in unit.generations),
     )
 
 

@@ -65,8 +65,6 @@ def _better_there(sight: Sight, now: float) -> str | None:
     agreed = peer.record.epoch == record.epoch and peer.record.owner == record.owner
     if not agreed or not sight.liveness.peer_alive(now):
         return None
-    if all(sight.is_good(vm) for vm in sight.units.by_name):
-        return None
     disks = sight.units.disks()
     unsettled = frozenset(name for name, disk in disks.items() if disk is not None and disk.replication in _SYNCING)
     mine = {name: sight.copy(name) for name in disks}

@@ -34,20 +34,20 @@ def held(sight: Sight, care: Care, now: float) -> Held:
 
 def _newest_generations(sight: Sight) -> tuple[tuple[VmId, str], ...]:
     """Note the newest generation of each volume's data: our own while it is served or equal, or the peer's newer."""
-    record, peer, behind = sight.durable.record, sight.partner.view, sight.behind
-    solo = record.solo(sight.setup.me)
+    record, peer, me = sight.durable.record, sight.partner.view, sight.setup.me
     for name, unit in sight.units.by_name.items():
-        view, mine, newest = unit.disk, unit.generations, copies.newest(record, name)
-        theirs = copies.peer_copy(peer, name).generations
+        view, mine, known = unit.disk, unit.generations, copies.newest(record, name)
         if view is None or not mine or mine[0] == copies.JUST_CREATED:
             continue
-        serves = unit.serves and name not in behind and solo
-        only = view.connection == "Connected" and view.disk is DiskState.UP_TO_DATE and name not in behind
-        only = only and view.peer_disk in (DiskState.DISKLESS, DiskState.FAILED)  # the peer writes here, over the link
-        if view.in_sync or serves or only:
-            if unit.read_for == view and unit.busy is None and newest != mine[0]:
+        alone = record.solo(me) and unit.serves
+        only = view.peer_disk in (DiskState.DISKLESS, DiskState.FAILED)  # the peer writes here, over the link
+        only = only and view.connection == "Connected" and view.disk is DiskState.UP_TO_DATE
+        if view.in_sync or ((alone or only) and not sight.is_behind(name)):
+            if unit.read_for == view and unit.busy is None and known != mine[0]:
                 record = replace(record, generations=copies.with_newest(record, name, mine[0]))
-        elif copies.descends(mine, theirs) and newest != theirs[0] and copies.peer_is_vouched(record, peer, name):
+            continue
+        theirs = copies.peer_copy(peer, name).generations
+        if copies.descends(mine, theirs) and known != theirs[0] and copies.peer_is_vouched(record, peer, name):
             record = replace(record, generations=copies.with_newest(record, name, theirs[0]))
     return record.generations
 
@@ -57,8 +57,9 @@ def _behind(sight: Sight) -> tuple[VmId, ...]:
     found, record, paired = [], sight.durable.record, sight.pairing.pair is PairState.PAIRED
     for name, unit in sight.units.by_name.items():
         whole = unit.disk is not None and unit.disk.in_sync and unit.resynced
-        newer = paired and copies.went_on_alone(record, sight.partner.view, name, sight.copy(name))
-        if (name in record.behind and not whole and not newer) or _was_left(sight, name):
+        marked = name in record.behind and not whole
+        newer = marked and paired and copies.went_on_alone(record, sight.partner.view, name, sight.copy(name))
+        if (marked and not newer) or _was_left(sight, name):
             found.append(name)
     return tuple(found)
 

@@ -175,10 +175,10 @@ class Right:
 
     def _look_early(self, sight: Sight, draft: Draft, now: float) -> None:
         """Look for a gateway before the owner can go on alone: it shows which node is cut off (docs/safety.md, S16)."""
-        setup, paired = sight.setup, sight.pairing.pair in (PairState.PAIRED, PairState.WAITING)
-        if not (setup.gateway and paired) or sight.durable.owner:
+        setup = sight.setup
+        if not setup.gateway or sight.durable.owner or sight.durable.record.arbiters or setup.policy != "availability":
             return
-        if sight.durable.record.arbiters or setup.policy != "availability":
+        if sight.pairing.pair not in (PairState.PAIRED, PairState.WAITING):
             return
         from_s, looked_at = sight.liveness.contact_from_s(now), self.arbitration.looked_at
         if now - from_s >= setup.timers.link_down_s and (looked_at is None or looked_at < from_s):
@@ -187,12 +187,15 @@ class Right:
     def _watch_power(self, sight: Sight, draft: Draft, now: float) -> None:
         """Look at the peer's power as soon as it is suspect; the earlier it reads off, the more that proves."""
         timers, age_s, arbitration = sight.setup.timers, sight.liveness.echo_age_s(now), self.arbitration
-        heard = sight.pairing.pair is PairState.PAIRED and age_s is not None and age_s < timers.suspect_s
-        if heard and arbitration.epoch == 0 and arbitration.power in (Power.OFF, Power.OFF_EARLY):
-            arbitration.begin(0)  # it was heard again: what its power read proves nothing about the next silence
-        watched = sight.pairing.pair is PairState.WAITING or (sight.pairing.pair is PairState.PAIRED and not sight.solo)
+        paired = sight.pairing.pair is PairState.PAIRED
+        if age_s is None or age_s < timers.suspect_s:
+            off = arbitration.power in (Power.OFF, Power.OFF_EARLY)
+            if off and paired and age_s is not None and arbitration.epoch == 0:
+                arbitration.begin(0)  # it was heard again: what its power read proves nothing about the next silence
+            return
+        watched = sight.pairing.pair is PairState.WAITING or (paired and not sight.solo)
         proof_s = sight.liveness.proof_s
-        if not watched or age_s is None or age_s < timers.suspect_s or proof_s is None:
+        if not watched or proof_s is None:
             return
         proof_until = proof_s + timers.peer_lost_s - timers.heartbeat_s
         draft.give(arbitration.watch_power(proof_until, now))
@@ -203,8 +206,8 @@ class Right:
         if waits:
             draft.give(self.arbitration.look(now))
         off = waits and self.arbitration.power is Power.OFF
-        starting = sight.solo and sight.units.acts  # the VMs come first
-        if (sight.solo or off) and not starting:
+        solo = sight.solo
+        if (solo or off) and not (solo and sight.units.acts):  # the VMs come first
             draft.give(self.arbitration.give_back(now, found_off=off))
 
     def _facts(self, sight: Sight, situation: takeover.Situation, now: float) -> takeover.Facts:

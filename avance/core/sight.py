@@ -28,7 +28,6 @@ from avance.core.pair import PairFacts
 from avance.core.pairing import Pairing
 from avance.core.partner import Partner
 from avance.core.setup import Setup
-from avance.core.unit import VmUnit
 from avance.core.units import Units
 
 
@@ -142,8 +141,7 @@ class Sight:
         may be so new that the record does not know it yet. If the peer says that its copy is newer, this counts before
         it is durable.
         """
-        units, unproven = self.units.by_name, self.unproven
-        return frozenset(name for name, unit in units.items() if unproven or self._is_behind(name, unit))
+        return frozenset([name for name in self.units.by_name if self.is_behind(name)])
 
     @property
     def unread(self) -> frozenset[VmId]:
@@ -151,8 +149,11 @@ class Sight:
         record, units = self.durable.record, self.units.by_name
         return frozenset(name for name, unit in units.items() if unit.unread and copies.newest(record, name))
 
-    def _is_behind(self, name: VmId, unit: VmUnit) -> bool:
-        record = self.durable.record
+    def is_behind(self, name: VmId) -> bool:
+        """Say the same of one volume."""
+        unit, record = self.units.by_name[name], self.durable.record
+        if self.unproven:
+            return True
         if unit.serves:
             return name in record.behind
         equal = unit.disk is not None and unit.disk.in_sync
@@ -171,14 +172,13 @@ class Sight:
             return False
         if self.durable.record.peer_outdated or peer.record.peer_outdated:
             return False
+        if not all(unit.disk is not None and unit.disk.in_sync for unit in units.values()):
+            return False
         if self.behind or peer.record.behind or not self._same_generations():
             return False
         mine = {name: unit.state for name, unit in units.items()}
         running = mine if self.durable.owner else peer.vms
-        return all(
-            unit.disk is not None and unit.disk.in_sync and running.get(name) is VmState.RUNNING
-            for name, unit in units.items()
-        )
+        return all(running.get(name) is VmState.RUNNING for name in units)
 
     def _same_generations(self) -> bool:
         """No volume is known to be of another generation here than on the peer."""

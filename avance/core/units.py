@@ -171,7 +171,7 @@ class Units:
     @property
     def stuck_looks(self) -> int:
         """How many looks in a row saw an open request on which nobody works."""
-        return max((unit.stuck_looks for unit in self.by_name.values()), default=0)
+        return max([unit.stuck_looks for unit in self.by_name.values()], default=0)
 
     def synced(self) -> set[VmId]:
         """Return the volumes whose copies are equal."""
