@@ -160,9 +160,7 @@ class NodeFreeze(_StandStill):
     """The node's process is stopped while the world's clock runs on; its clocks jump when it is thawed."""
 
     name: ClassVar[str] = "node.freeze"
-    traits: ClassVar[frozenset[Trait]] = frozenset(
-        {Trait.STANDS_STILL, Trait.HOLDS_MACHINE, Trait.SILENCES_QMP}
-    )
+    traits: ClassVar[frozenset[Trait]] = frozenset({Trait.STANDS_STILL, Trait.HOLDS_MACHINE, Trait.SILENCES_QMP})
 
     async def _stop(self, bed: Bed) -> None:
         os.kill(bed.nodes[self.target].machine.pid, signal.SIGSTOP)
