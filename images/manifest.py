@@ -10,6 +10,7 @@ FILE = "manifest.json"
 FILES = {"hypervisor": "xen", "kernel": "vmlinux", "initrd": "initrd", "root": "root.img"}
 MEMORY_MIB = 1024
 NODE_MEMORY_MIB = 640
+NETWORKS = 5  # public ones; `node/etc/runit/1` makes a bridge for each interface that is there
 HYPERVISOR_ARGS = (
     f"console=com1 com1=115200,8n1 dom0_mem={NODE_MEMORY_MIB}M,max:{NODE_MEMORY_MIB}M dom0_max_vcpus=1 "
     "loglvl=warning guest_loglvl=none spec-ctrl=no xpti=no"
@@ -60,6 +61,7 @@ def write(
         "hypervisor_args": HYPERVISOR_ARGS,
         "kernel_args": KERNEL_ARGS,
         "memory_mib": MEMORY_MIB,
+        "networks": NETWORKS,
         "versions": dict(versions),
         "product": {"name": "avance", "version": product_version, **PRODUCT},
         "workload": WORKLOAD,

@@ -29,7 +29,7 @@ def test_the_agreed_keys_are_there(tmp_path: Path) -> None:
     content = written(tmp_path)
     assert set(content) == {
         *("schema", "hash", "inputs", "files", "hypervisor_args", "kernel_args", "memory_mib", "versions"),
-        *("product", "workload", "questions"),
+        *("product", "workload", "questions", "networks"),
     }
     assert content["schema"] == "testbed.image/1"
     workload = content["workload"]

@@ -51,6 +51,27 @@ def test_scripts_of_the_node_have_no_syntax_error() -> None:
         process.output_of(["sh", "-n", str(path)])
 
 
+@pytest.mark.parametrize("networks", [1, 5])
+def test_each_public_interface_has_a_bridge(tmp_path: Path, networks: int) -> None:
+    """The orders that the node gives to `ip`, for the interfaces that it finds."""
+    for number in range(1 + networks):
+        (tmp_path / f"eth{number}").touch()
+    script = (product.NODE_FILES / "etc" / "runit" / "1").read_text(encoding="utf-8")
+    begin, end = script.index("{\n    echo link set lo up"), script.index("| ip -batch -")
+    orders = process.output_of(["sh", "-c", script[begin:end].replace("/sys/class/net", str(tmp_path))]).splitlines()
+    assert orders[:2] == ["link set lo up", "link set eth0 up"]
+    bridges = [orders[place : place + 4] for place in range(2, len(orders), 4)]
+    assert bridges == [
+        [
+            f"link add biz{number} type bridge stp_state 0 forward_delay 0",
+            f"link set eth{number + 1} master biz{number}",
+            f"link set eth{number + 1} up",
+            f"link set biz{number} up",
+        ]
+        for number in range(networks)
+    ]
+
+
 def test_the_version_is_read_from_the_source() -> None:
     """The manifest states the version that the product's package states."""
     assert re.fullmatch(r"\d[\w.+-]*", product.version())
