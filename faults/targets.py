@@ -8,7 +8,7 @@ from typing import assert_never
 from faults.fault import Aim
 from faults.registry import FaultKind
 from testbed.errors import UsageError
-from testbed.site import NODES, SEGMENTS, VM_NAME, WITNESSES
+from testbed.topology import NODES, Topology
 
 ROLES = ("primary", "backup")
 BOTH = "+"
@@ -16,16 +16,16 @@ INNER = ("daemon", "guest", "replication")  # what runs in a node and can be bro
 HOST = "host"
 
 
-def check_target(target: object, kind: FaultKind) -> None:
-    """Raise UsageError when the bed has no such target for this fault."""
-    known = possible_targets(kind)
+def check_target(target: object, kind: FaultKind, topology: Topology) -> None:
+    """Raise UsageError when a bed of this topology has no such target for this fault."""
+    known = possible_targets(kind, topology)
     if target not in known:
-        listed = ", ".join(known)
+        listed = ", ".join(known) or "none"
         raise UsageError(f"{kind.name} breaks a {kind.aim}; there is no {target!r}; possible are {listed}.")
 
 
-def possible_targets(kind: FaultKind) -> tuple[str, ...]:
-    """Return what a fault can be aimed at, on the bed."""
+def possible_targets(kind: FaultKind, topology: Topology) -> tuple[str, ...]:
+    """Return what a fault can be aimed at, on a bed of this topology."""
     nodes = (*ROLES, *NODES)
     match kind.aim:
         case Aim.NODE:
@@ -33,14 +33,14 @@ def possible_targets(kind: FaultKind) -> tuple[str, ...]:
         case Aim.PAIR:
             return tuple(BOTH.join(pair) for names in (ROLES, NODES) for pair in (names, names[::-1]))
         case Aim.PORT:
-            links = [f"{node}.{link}" for node in ROLES for link in SEGMENTS]
-            return (*links, *(port for ports in SEGMENTS.values() for port in ports))
+            links = [f"{node}.{link}" for node in ROLES for link in topology.links]
+            return (*links, *(port for ports in topology.segments.values() for port in ports))
         case Aim.PROCESS:
             return tuple(f"{node}/{inner}" for node in nodes for inner in INNER)
         case Aim.VM:
-            return (VM_NAME,)
+            return tuple(vm.name for vm in topology.guests)
         case Aim.WITNESS:
-            return WITNESSES
+            return tuple(topology.witness_hosts)
         case Aim.HOST:
             return (HOST,)
     assert_never(kind.aim)

@@ -27,6 +27,7 @@ from testbed.figures import history
 from testbed.host import doctor
 from testbed.replica import look as replica_look
 from testbed.site import SiteOptions
+from testbed.topology import Topology
 
 EXIT_FAILED, EXIT_REFUSED, EXIT_INTERRUPTED = 1, 2, 130
 EXIT_UNREAD = 141  # as a shell says it of a program that SIGPIPE ended
@@ -61,9 +62,10 @@ def _main(argv: list[str] | None) -> int:
     up.set_defaults(act=_up)
     by_hand_verbs.register(verbs)
     history.register(verbs)
-    look = verbs.add_parser("replicas", help="compare the nodes' copies of the VM's disk; exit code 0 equal, 1 not")
+    look = verbs.add_parser("replicas", help="compare the nodes' copies of a VM's disk; exit code 0 equal, 1 not")
     look.add_argument("directory", type=Path, help="where the disks are: as files, or as sockets of a bed that is up")
-    look.set_defaults(act=lambda args: replica_look.main(args.directory))
+    look.add_argument("vm", nargs="?", default=Topology().guests[0].name, help="which VM's disk; default %(default)s")
+    look.set_defaults(act=lambda args: replica_look.main(args.directory, args.vm))
     for entry in entry_points(group="testbed.verbs"):
         entry.load()(verbs)
     args = parser.parse_args(argv)

@@ -26,8 +26,8 @@ from faults.schedule.trigger import Trigger
 from testbed.bed import Bed
 from testbed.history import History
 from testbed.progress import Progress
-from testbed.site import NODES, PRIVATE, SEGMENTS
 from testbed.switch.client import Switch
+from testbed.topology import NODES, PRIVATE, Topology
 from testbed.wait import OwnedTask
 
 CUTS = 40
@@ -80,7 +80,7 @@ async def measure(cuts: int = CUTS) -> Injections:
 @asynccontextmanager
 async def _bed() -> AsyncIterator[Bed]:
     """What a fault of a link uses of a bed: a switch, a history, and no nodes; frames run on the private link."""
-    ports = SEGMENTS[PRIVATE]
+    ports = Topology().segments[PRIVATE]
     async with AsyncExitStack() as stack:
         directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="tb-")))
         history = stack.enter_context(History())

@@ -15,7 +15,7 @@ from abc import abstractmethod
 from typing import ClassVar
 
 from faults.fault import Aim, Proof
-from testbed import pace, site
+from testbed import pace
 from testbed.bed import Bed
 from testbed.client.ledger import Datagram
 from testbed.errors import TestbedError, UsageError, WaitTimeout
@@ -42,9 +42,10 @@ _WATCH = (
 _UNWATCH = f"test -e {WATCH_PID} && kill -- -$(ps -o pgid= -p $(cat {WATCH_PID}) | tr -d ' '); rm -f {WATCH_PID}"
 
 
-async def ping(bed: Bed) -> str | None:
-    """Ask the service from the client port for the id of its boot; None when it does not answer."""
-    client, token = bed.client, secrets.token_hex(8)
+async def ping(bed: Bed, name: str) -> str | None:
+    """Ask the service of a VM from the client port for the id of its boot; None when it does not answer."""
+    vm, token = bed.topology.vm(name), secrets.token_hex(8)
+    client = bed.clients[vm.network.name]
     answer: asyncio.Future[str] = asyncio.get_running_loop().create_future()
 
     def received(datagram: Datagram, _t_s: float) -> None:
@@ -55,7 +56,7 @@ async def ping(bed: Bed) -> str | None:
     source = client.free_port()
     client.listen(source, received)
     try:
-        client.udp_send(site.VM_ADDRESS, bed.image.workload.udp_port, source, f"PING {token}".encode())
+        client.udp_send(vm.address, bed.image.workload.udp_port, source, f"PING {token}".encode())
         async with pace.timeout(PING_S):
             return await answer
     except TimeoutError:
@@ -84,10 +85,9 @@ class GuestFault:
 
     async def prepare(self, bed: Bed) -> None:
         """Find the one node that runs the VM, and the boot id that answers; raises UsageError when there is no such."""
-        if self.target != site.VM_NAME:
-            raise UsageError(f"there is no VM {self.target!r}; there is: {site.VM_NAME}")
+        bed.topology.vm(self.target)
         self._node, self._domain = await self._find(bed)
-        self._boot_before = await ping(bed)
+        self._boot_before = await ping(bed, self.target)
 
     async def _find(self, bed: Bed) -> tuple[str, Domain]:
         found = await domains.where_runs(bed.nodes, self.target)
@@ -115,7 +115,7 @@ class GuestFault:
 
         async def served() -> bool:
             running = domains.runners(await domains.where_runs(bed.nodes, self.target))
-            return len(running) == 1 and await ping(bed) is not None
+            return len(running) == 1 and await ping(bed, self.target) is not None
 
         try:
             await wait_until(served, what=f"VM {self.target} to serve again", timeout_s=SERVED_TIMEOUT_S, poll_s=POLL_S)
@@ -178,7 +178,7 @@ class _End(GuestFault):
     async def confirm(self, bed: Bed) -> Proof:
         """Confirmed when Xen gives the reason and the boot that answered before answers no more."""
         reason = await self.ended(bed, self._node, self._domain)
-        boot = await ping(bed)
+        boot = await ping(bed, self.target)
         evidence: dict[str, object] = {
             "node": self._node, "domain": self._domain.id, "reason_seen_by_dom0": reason, "reason_wanted": self.reason,
             "boot_before": self._boot_before, "boot_now": boot,
@@ -235,7 +235,7 @@ class GuestCrashLoop(GuestCrash):
             if number and not await self._served_again(bed):
                 self._stayed_down = True
                 return
-            self._boots.append(await ping(bed))
+            self._boots.append(await ping(bed, self.target))
             await self.order(bed, self.word, self._node, self._domain)
             if self._injected_at_s is None:
                 self._injected_at_s = time.monotonic()
@@ -245,7 +245,7 @@ class GuestCrashLoop(GuestCrash):
         """Wait for a new boot that answers, and find where it runs; False when it does not come in time."""
 
         async def new_boot() -> bool:
-            return await ping(bed) not in (None, *self._boots)
+            return await ping(bed, self.target) not in (None, *self._boots)
 
         try:
             await wait_until(new_boot, what="the next boot", timeout_s=self.patience_s, poll_s=POLL_S)
@@ -259,7 +259,7 @@ class GuestCrashLoop(GuestCrash):
         seen = sum(reason == self.reason for reason in self._reasons)
         evidence: dict[str, object] = {
             "crashes_ordered": len(self._reasons), "crashes_seen_by_dom0": seen, "crashes_asked": self.crashes,
-            "boots": self._boots, "stayed_down": self._stayed_down, "boot_now": await ping(bed),
+            "boots": self._boots, "stayed_down": self._stayed_down, "boot_now": await ping(bed, self.target),
         }  # fmt: skip
         if seen == 0 or seen < len(self._reasons):
             return Proof.of(False, None, evidence)
@@ -299,7 +299,7 @@ class GuestHang(GuestFault):
 
     async def confirm(self, bed: Bed) -> Proof:
         """Confirmed when the domain runs on, computes as it did not before, and answers no more."""
-        load, boot = await self._load(bed), await ping(bed)
+        load, boot = await self._load(bed), await ping(bed, self.target)
         evidence: dict[str, object] = {
             "node": self._node,
             "processor_before": self._load_before,
@@ -315,7 +315,7 @@ class GuestHang(GuestFault):
 
     async def undo(self, bed: Bed) -> None:
         """Destroy the domain that hangs, if it is still the same one and answers nothing; the product starts it."""
-        if not bed.nodes[self._node].is_on or await ping(bed) is not None:
+        if not bed.nodes[self._node].is_on or await ping(bed, self.target) is not None:
             return
         if (domain := await self._same(bed)) is not None:
             await shell(bed, self._node, f"xl destroy {domain.id}", timeout_s=SERVED_TIMEOUT_S)
@@ -335,7 +335,7 @@ class GuestRefusesToDie(GuestFault):
         """Tell it to end: confirmed when the order does not come back and the same boot still answers the client."""
         argv = ["timeout", f"{pace.scaled(DESTROY_S):g}", "xl", "destroy", self.target]
         done = await bed.nodes[self._node].machine.guest.run(argv, timeout_s=COMMAND_S + DESTROY_S)
-        boot, timed_out = await ping(bed), done.returncode == 124
+        boot, timed_out = await ping(bed, self.target), done.returncode == 124
         evidence: dict[str, object] = {
             "node": self._node,
             "order_to_end": "no answer" if timed_out else f"code {done.returncode}",

@@ -21,11 +21,12 @@ from testbed.history import History, as_json
 from testbed.host import speed
 from testbed.judge import panel, recorded
 from testbed.judge.finding import Finding
-from testbed.judge.recorded import Recorded, bed_scene
+from testbed.judge.recorded import Recorded, Scene
 from testbed.judge.result import Result, judge, take, what_to_do
 from testbed.judge.verdict import Verdict
 from testbed.report import story, timeline
 from testbed.report.picture import draw_timeline
+from testbed.topology import Topology
 
 # What ends a run early without being a mistake in the harness; a UsageError is refused instead, by whoever catches it.
 BROKEN = (TestbedError, OSError, TimeoutError, ExceptionGroup)
@@ -48,14 +49,15 @@ def early(session: Session, given: Schedule, out: Path, error: BaseException) ->
     result = Result(
         scenario=given.scenario, accel=session.accelerator.name, dilation=session.dilation, seed=given.seed,
         started_wall=dt.datetime.now(dt.UTC).isoformat(timespec="seconds"), expect=given.expect,
-        versions={**session.image.versions, "image": session.image.hash}, broken=text_of(error),
+        topology=asdict(given.site.topology), versions={**session.image.versions, "image": session.image.hash},
+        broken=text_of(error),
     )  # fmt: skip
     meter = session.meter
     points, measured = ([], session.measured) if meter is None else (meter.since(began_s), meter.measured)
     result.host = {"speed": speed.as_fields(points, measured, result.dilation, began_s)}
     (out / "schedule.jsonl").write_text(schedule.dump(given), encoding="utf-8")
     result.files |= {"schedule": "schedule.jsonl"}
-    keep(result, history, broken_off(result, history, began_s), out)
+    keep(result, history, broken_off(result, history, began_s, given.site.topology), out)
     judge_all(result, out)
     if isinstance(error, SlowHostError):
         result.verdict, result.reasons = Verdict.INVALID_HOST, [result.broken]
@@ -63,11 +65,11 @@ def early(session: Session, given: Schedule, out: Path, error: BaseException) ->
     return result
 
 
-def broken_off(result: Result, history: History, began_s: float) -> Recorded:
+def broken_off(result: Result, history: History, began_s: float, topology: Topology) -> Recorded:
     """What the oracles can see of a run that broke off: a violation that was seen stands."""
     last = history.last
     return Recorded(
-        bed_scene(result.dilation),
+        Scene(topology, result.dilation),
         since_s=began_s,
         until_s=began_s if last is None else last.t_s,
         replicas=NO_READ_BACK,

@@ -5,6 +5,7 @@ It gathers and does not judge, but for the demands. It must never call something
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import time
 from collections.abc import Sequence
@@ -13,14 +14,15 @@ from faults.run.director import Act
 from faults.schedule import demand
 from faults.schedule.schedule import Schedule
 from faults.schedule.trigger import AlertCame
-from testbed import pace, site
+from testbed import pace
 from testbed.bed import Bed
-from testbed.client import ledger as book
+from testbed.client.ledger import ReadBack, read_back
 from testbed.errors import GuestCommandError, WaitTimeout
-from testbed.judge.recorded import Recorded, bed_scene
+from testbed.judge.recorded import Recorded, Scene
 from testbed.judge.result import Expect, Result
 from testbed.replica import look, reading
 from testbed.replica.compare import ReplicaReport
+from testbed.topology import Vm
 from testbed.vocabulary import AlertCode
 
 READ_BACK_S = 60.0
@@ -65,6 +67,11 @@ def unmet(bed: Bed, fixed: Schedule, acts: Sequence[Act], zero_s: float) -> list
     return demand.unmet(fixed.demands, list(bed.history), zero_s, moments)
 
 
+async def _read_back(bed: Bed, vm: Vm) -> ReadBack:
+    client, port = bed.clients[vm.network.name], bed.image.workload.udp_port
+    return await read_back(client, vm.address, port, timeout_s=READ_BACK_S)
+
+
 async def look_back(bed: Bed, result: Result, began_s: float, overlap_max_s: float) -> Recorded:
     """Nobody writes any more: read everything back from the service and from each copy."""
     async with bed.progress.step("keep what the daemons were told"):
@@ -73,21 +80,23 @@ async def look_back(bed: Bed, result: Result, began_s: float, overlap_max_s: flo
                 await node.keep_inputs()
             except (GuestCommandError, WaitTimeout) as error:
                 bed.history.record(f"node.{node.name}", "inputs_not_kept", problem=str(error))
-    read = await book.read_back(bed.client, site.VM_ADDRESS, bed.image.workload.udp_port, timeout_s=READ_BACK_S)
+    async with asyncio.TaskGroup() as tasks:
+        asked = {vm.name: tasks.create_task(_read_back(bed, vm)) for vm in bed.topology.guests}
     until_s = time.monotonic()  # what follows is our own looking
-    readings = [reading.from_service("the service", until_s, read)]
-    report: ReplicaReport | str = "the nodes do not both say that they are in sync"
+    readings = {vm: [reading.from_service("the service", until_s, task.result())] for vm, task in asked.items()}
+    reports: dict[str, ReplicaReport | str] = dict.fromkeys(asked, "the nodes do not both say that they are in sync")
     if result.is_redundant:
         disks = {
             name: {disk: node.storage[disk].socket for disk in look.DATA_DISKS} for name, node in bed.nodes.items()
         }
         async with bed.progress.step("compare both copies from outside"):
-            seen = await look.look_when_quiet(disks, site.VM_NAME, timeout_s=QUIET_LIMIT_S)
-        readings += seen.readings
-        report = seen.report
+            for vm in asked:
+                seen = await look.look_when_quiet(disks, vm, timeout_s=QUIET_LIMIT_S)
+                readings[vm] += seen.readings
+                reports[vm] = seen.report
     await bed.switch.count_multicasts()
     return Recorded(
-        bed_scene(bed.options.site.dilation), since_s=began_s, until_s=until_s, replicas=report,
-        readings=tuple(readings), overlap_allowed_s=pace.scaled(overlap_max_s),
+        Scene(bed.topology, bed.options.site.dilation), since_s=began_s, until_s=until_s, replicas=reports,
+        readings={vm: tuple(found) for vm, found in readings.items()}, overlap_allowed_s=pace.scaled(overlap_max_s),
         duplicates_allowed=any(fault.name in REPEATING_FAULTS for fault in result.faults),
     )  # fmt: skip

@@ -44,7 +44,7 @@ class Live:
     async def _inject(self, name: str, target: str, parameters: dict[str, object]) -> Answer:
         kind = registry.find(name)
         registry.check(name, parameters)
-        targets.check_target(target, kind)
+        targets.check_target(target, kind, self._bed.topology)
         await capability.require({name: kind.needs})
         roles = {}
         if targets.resolve_target(target, {"primary": "", "backup": ""}) != target:

@@ -12,8 +12,8 @@ import datetime as dt
 import json
 import time
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
-from dataclasses import asdict, dataclass
+from contextlib import AsyncExitStack, ExitStack, asynccontextmanager
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -26,13 +26,15 @@ from faults.schedule.step import Step
 from faults.schedule.trigger import Range, Trigger
 from testbed import pace
 from testbed.bed import Bed, Session
+from testbed.client import outage
 from testbed.client.ledger import Ledger
-from testbed.client.probe import Probe
+from testbed.client.levels import ProbeLevels
+from testbed.client.probes import Probes
 from testbed.errors import MachineError, UsageError, WaitTimeout
 from testbed.host.noise import HostSample, between
 from testbed.judge import host_gate
 from testbed.judge.phases import Recovery, stamp
-from testbed.judge.recorded import Recorded
+from testbed.judge.recorded import Recorded, book_file
 from testbed.judge.result import Expect, Result, not_reached
 from testbed.milestones import milestone_of
 from testbed.node import domains
@@ -93,7 +95,7 @@ async def run(bed: Bed, plan: Plan) -> Result:
         bed.progress.say(f"the run broke off: {result.broken}")
         bed.history.record("bed", "broke_off", reason=result.broken)
         injected = [fault.injected_at_s for fault in result.faults if fault.injected_at_s is not None]
-        seen = ending.broken_off(result, bed.history, began_s)
+        seen = ending.broken_off(result, bed.history, began_s, bed.topology)
         played = _Played(began_s + min(injected, default=0.0), seen, list)
     result.host |= between(sample, HostSample.take())
     result.host |= {"memory_peak_mib": bed.peak_memory_mib(), "speed": bed.speed_fields(began_s)}
@@ -104,7 +106,7 @@ async def run(bed: Bed, plan: Plan) -> Result:
         result.files["switch_counters"] = "switch.json"
     result.files |= {
         "schedule": "schedule.jsonl",
-        "ledger": "ledger.jsonl",
+        **{vm.of("ledger"): book_file(vm) for vm in bed.topology.guests},
         "consoles": [f"console-{name}.log" for name in bed.nodes],
         "journals": [f"journal-{name}.jsonl" for name in bed.nodes],
     }
@@ -131,29 +133,21 @@ async def _act(bed: Bed, plan: Plan, result: Result, began_s: float) -> _Played:
     (plan.out / "schedule.jsonl").write_text(schedule.dump(plan.schedule), encoding="utf-8")
     if plan.capture:
         await bed.switch.capture_start(plan.out / "wire.pcapng")
-    with Ledger(plan.out / "ledger.jsonl") as ledger:
-        async with (
-            bed.probe(f"w{plan.schedule.seed:x}", ledger=ledger, record=True) as probe,
-            bed.probe_levels(probe, record=True) as levels,
-            bed.boot_probe(),
-            OwnedTask(domains.watch(bed.nodes, bed.history), name="guests"),
-        ):
-            await probe.wait_first_ok(SERVICE_LIMIT_S)
+    with ExitStack() as books:
+        async with _clients(bed, plan, books) as (probes, levels):
+            await probes.wait_first_ok(SERVICE_LIMIT_S)
             old, new = await bed.primary()
             fixed = schedule.resolve(plan.schedule, {"primary": old.name, "backup": new.name})
             keep_schedule(plan, fixed)
+            macs = tuple(vm.mac for vm in bed.topology.guests)
             acts = director.build(fixed)
             if plan.make_fault is not None:
                 acts = [Act(act.step, plan.make_fault(act.step.target)) for act in acts]
-            stage = _Run(bed, plan, result, Director(bed, acts), probe, Recovery(old.name, new.name, began_s))
+            stage = _Run(bed, plan, result, Director(bed, acts), probes, Recovery(old.name, new.name, began_s, macs))
             zero_s = await stage.play()
-            await probe.stop()
-            summary = probe.summary(since_s=zero_s)
-            result.host["probe_lateness_p99_s"] = summary.lateness_p99_s
-            result.outage_resolution_s = summary.resolution_s
+            await probes.stop()
+            _note_clients(result, probes, zero_s)
             result.levels = levels.fields(since_s=zero_s, zero_at_s=zero_s)
-            if result.outage_s is None and summary.outage is not None and summary.outage.ended_at_s is None:
-                result.limits_s["outage"] = round(summary.outage.at_least_s, 3)
         with plan.step("read back every acknowledged write, and compare both copies from outside"):
             seen = await examine.look_back(bed, result, began_s, plan.schedule.overlap_max_s)
     await examine.call_home(bed, result, began_s)
@@ -162,6 +156,35 @@ async def _act(bed: Bed, plan: Plan, result: Result, began_s: float) -> _Played:
         await bed.switch.capture_stop()
         result.files["wire"] = "wire.pcapng"
     return _Played(zero_s, seen, lambda: examine.unmet(bed, fixed, acts, zero_s))
+
+
+@asynccontextmanager
+async def _clients(bed: Bed, plan: Plan, books: ExitStack) -> AsyncIterator[tuple[Probes, ProbeLevels]]:
+    """Let a client of each VM write, and watch what else is to be seen of the VMs; the books stay open."""
+    guests, probes = bed.topology.guests, {}
+    async with AsyncExitStack() as stack:
+        for vm in guests:
+            run = f"w{plan.schedule.seed:x}" + (f".{vm.name}" if vm.number else "")  # names the VM in each write, too
+            ledger = books.enter_context(Ledger(plan.out / book_file(vm)))
+            probe = bed.probe(run, ledger=ledger, record=True, vm=vm)
+            probes[vm.name] = await stack.enter_async_context(probe)
+        levels = await stack.enter_async_context(bed.probe_levels(probes[guests[0].name], record=True))
+        for vm in guests:
+            await stack.enter_async_context(bed.boot_probe(vm))
+        await stack.enter_async_context(OwnedTask(domains.watch(bed.nodes, bed.history), name="guests"))
+        yield Probes(probes), levels
+
+
+def _note_clients(result: Result, probes: Probes, zero_s: float) -> None:
+    """Note what the clients saw; the outage of the run is that of the VM that was away longest."""
+    summaries = probes.summaries(since_s=zero_s)
+    late_s = [one.lateness_p99_s for one in summaries.values() if one.lateness_p99_s is not None]
+    result.host["probe_lateness_p99_s"] = max(late_s, default=None)
+    result.outage_resolution_s = max(one.resolution_s for one in summaries.values())
+    result.vms = {vm: outage.as_fields(one, zero_s) for vm, one in summaries.items()}
+    away = probes.outage(since_s=zero_s)
+    if result.outage_s is None and away is not None and away.ended_at_s is None:
+        result.limits_s["outage"] = round(away.at_least_s, 3)
 
 
 def _new_result(bed: Bed, plan: Plan) -> Result:
@@ -173,6 +196,7 @@ def _new_result(bed: Bed, plan: Plan) -> Result:
         started_wall=dt.datetime.now(dt.UTC).isoformat(timespec="seconds"),
         expect=plan.schedule.expect,
         outage_max_s=plan.schedule.outage_max_s,
+        topology=asdict(bed.topology),
         versions={**bed.image.versions, bed.image.product.name: bed.image.product.version, "image": bed.image.hash},
         restore_failures=bed.restore_failures,
     )
@@ -182,10 +206,10 @@ class _Run:
     """The stages of one run between the first answer to the client and the last."""
 
     def __init__(
-        self, bed: Bed, plan: Plan, result: Result, leader: Director, probe: Probe, recovery: Recovery
+        self, bed: Bed, plan: Plan, result: Result, leader: Director, probes: Probes, recovery: Recovery
     ) -> None:
         self.bed, self.plan, self.result = bed, plan, result
-        self.leader, self.probe = leader, probe
+        self.leader, self.probes = leader, probes
         self.recovery = recovery
 
     async def play(self) -> float:
@@ -226,7 +250,7 @@ class _Run:
         async def settled() -> bool:
             since_s = time.monotonic() - last_s
             started = "vm_start" in self._stamps(last_s)
-            if self.probe.is_up and since_s > pace.scaled(OBSERVE_MIN_S):
+            if self.probes.is_up and since_s > pace.scaled(OBSERVE_MIN_S):
                 return True
             return since_s > pace.scaled(SERVICE_LIMIT_S if started else limit_s)
 
@@ -240,7 +264,7 @@ class _Run:
         bed, result = self.bed, self.result
 
         async def served() -> bool:
-            return self.probe.is_up is True
+            return self.probes.is_up is True
 
         async with self._finding(), bed.progress.step("the client is served"):
             await wait_until(served, what="the service, for the client", timeout_s=SERVICE_LIMIT_S, poll_s=POLL_S)
@@ -290,14 +314,14 @@ class _Run:
             self.bed.progress.say(str(error))
 
     def _stamps(self, since_s: float) -> dict[Phase, float]:
-        return stamp(self.bed.history, Recovery(self.recovery.old, self.recovery.new, since_s))
+        return stamp(self.bed.history, replace(self.recovery, since_s=since_s))
 
     def _stamp(self, zero_s: float) -> None:
         """Date the phases by their sources, from the first fault on."""
         result = self.result
         for phase, at_s in self._stamps(zero_s).items():
             result.phases_s[phase] = round(at_s - zero_s, 3)
-        outage = self.probe.summary(since_s=zero_s).outage
-        if outage is not None and outage.ended_at_s is not None and outage.duration_s is not None:
-            result.phases_s["service_up"] = round(outage.ended_at_s - zero_s, 3)
-            result.outage_s = round(outage.duration_s, 3)
+        away = self.probes.outage(since_s=zero_s)
+        if away is not None and away.ended_at_s is not None and away.duration_s is not None:
+            result.phases_s["service_up"] = round(away.ended_at_s - zero_s, 3)
+            result.outage_s = round(away.duration_s, 3)

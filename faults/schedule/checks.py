@@ -31,7 +31,7 @@ from faults.schedule.trigger import (
 from faults.targets import ROLES, check_target
 from testbed.errors import UsageError
 from testbed.milestones import MILESTONES
-from testbed.site import NODES
+from testbed.topology import NODES, Topology
 from testbed.vocabulary import ALERT_CODES
 
 START = "start"
@@ -41,14 +41,14 @@ NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,39}")  # of a step, and of a scenari
 EVENT_NAME = re.compile(r"[A-Z][A-Z0-9_]{0,59}")
 
 
-def check_step(step: Step, earlier: Sequence[Step]) -> None:
-    """Raise UsageError when this step is none, or cannot be together with the earlier ones."""
+def check_step(step: Step, earlier: Sequence[Step], topology: Topology) -> None:
+    """Raise UsageError when this step is none on such a bed, or cannot be together with the earlier ones."""
     if not is_text(step.name, NAME) or step.name == START:
         raise UsageError(f"name must be a name of letters, digits, - and _ other than start, not {step.name!r}.")
     if step.name in {other.name for other in earlier}:
         raise UsageError(f"the name {step.name!r} is taken by an earlier step.")
     registry.check(step.fault, step.parameters)
-    check_target(step.target, registry.find(step.fault))
+    check_target(step.target, registry.find(step.fault), topology)
     for key, trigger in (("when", step.when), ("until", step.until)):
         if trigger is not None:
             check_trigger(trigger, key, step.name)

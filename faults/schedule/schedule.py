@@ -82,7 +82,7 @@ def parse(text: str, *, name: str = "schedule") -> Schedule:
         _check_header(header, len(lines) - 1)
         for number, line in lines[1:]:  # noqa: B007 - the number of the line at fault is used in `except`
             step = _step(_object(line), len(steps) + 1)
-            check_step(step, steps)
+            check_step(step, steps, header.site)
             steps.append(step)
         number = lines[0][0]
         check_demands(header.demands, steps)
@@ -96,7 +96,7 @@ def check(schedule: Schedule) -> None:
     _check_header(schedule, len(schedule.steps))
     for number, step in enumerate(schedule.steps):
         try:
-            check_step(step, schedule.steps[:number])
+            check_step(step, schedule.steps[:number], schedule.site)
         except UsageError as error:
             raise UsageError(f"step {step.name}: {error}") from error
     check_demands(schedule.demands, schedule.steps)

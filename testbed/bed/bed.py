@@ -15,15 +15,15 @@ from dataclasses import dataclass, field, replace
 from enum import IntEnum
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Self
 
 from testbed import pace, site
 from testbed.bed.snapshot import Snapshot, SnapshotStore, snapshot_key
-from testbed.bed.world import Keys, World
-from testbed.bmc.bmc import Bmc
+from testbed.bed.world import Keys, Parts, World
+from testbed.client.ledger import Ledger
 from testbed.client.levels import ProbeLevels, Targets, tcp_orders
 from testbed.client.outage import PATIENCE_S
-from testbed.client.probe import Probe
+from testbed.client.probe import INTERVAL_S, Probe
 from testbed.client.tcp_probe import TcpProbe
 from testbed.errors import SnapshotError, TestbedError, first_error
 from testbed.history import History, Record
@@ -31,18 +31,14 @@ from testbed.host import speed
 from testbed.host.accelerator import Accelerator
 from testbed.host.places import host_lock, socket_dir, sweep_socket_dirs, this_command
 from testbed.host.speedometer import Speedometer
-from testbed.lan.endpoint import Endpoint
 from testbed.milestones import milestone_of
 from testbed.node.image import Image
 from testbed.node.node import Node, Place
 from testbed.progress import Progress
-from testbed.switch.client import Switch
+from testbed.topology import PREFIX, Vm
 from testbed.vocabulary import Milestone
 from testbed.wait import wait_for_record, wait_until
-from testbed.world.outside import Outside
-from testbed.world.service_centre.server import ServiceCentre
 from testbed.world.tls import Credentials, ensure_credentials
-from testbed.world.witness import Witness
 
 BOOT_TIMEOUT_S = 240.0
 PAIR_TIMEOUT_S = 90.0
@@ -72,17 +68,10 @@ class BedOptions:
     keep_disks: bool = False
 
 
-class Bed:
-    """The running bed as an async context manager."""
+class Bed(Parts):
+    """The running bed as an async context manager; its parts are those of its world."""
 
-    world: World  # it and its parts are there as soon as the context is entered
-    switch: Switch
-    outside: Outside
-    centre: ServiceCentre
-    client: Endpoint
-    nodes: dict[str, Node]
-    bmcs: dict[str, Bmc]
-    witnesses: dict[str, Witness]
+    world: World
     credentials: Credentials
 
     def __init__(
@@ -94,6 +83,8 @@ class Bed:
             options = replace(options, site=replace(options.site, witnesses=0))
         if options.site.dilation == site.AUTO:  # nobody has measured the host
             options = replace(options, site=replace(options.site, dilation=1.0))
+        self.topology = options.site.topology
+        image.memory_mib_for(self.topology)  # refuses a topology that the image is not made for
         self.image = image
         self.options = options
         self.accelerator = accelerator
@@ -120,8 +111,7 @@ class Bed:
                 credentials=self.credentials, accel=self.accelerator.name, history=self.history, say=self.progress.say,
             )  # fmt: skip
             self.world = await stack.enter_async_context(world)
-            self.switch, self.outside, self.centre = world.switch, world.outside, world.centre
-            self.client, self.nodes, self.bmcs, self.witnesses = world.client, world.nodes, world.bmcs, world.witnesses
+            self.take(world)
             self._stack = stack.pop_all()
         return self
 
@@ -178,7 +168,7 @@ class Bed:
         steps: list[tuple[Stage, str, Callable[[], Awaitable[None]]]] = [
             (Stage.BOOTED, "boot both nodes", self._boot),
             (Stage.PAIRED, "pair the nodes", self._pair),
-            (Stage.PROTECTED, "protect the VM and bring both disks in sync", self._protect),
+            (Stage.PROTECTED, f"protect {self._the_vms} and bring both disks in sync", self._protect),
         ]
         for reached, text, step in steps:
             if reached <= stage:
@@ -205,11 +195,21 @@ class Bed:
         for name in self.nodes:
             await self.wait_milestone("paired", node=name, after=mark, timeout_s=PAIR_TIMEOUT_S)
 
+    @property
+    def _the_vms(self) -> str:
+        return "the VM" if self.topology.vms == 1 else f"{self.topology.vms} VMs"
+
     async def _protect(self) -> None:
+        for vm in self.topology.guests:  # one after the other: both nodes say "protected" anew for each
+            await self._protect_vm(vm)
+        await self.wait_served(PROTECT_TIMEOUT_S)
+
+    async def _protect_vm(self, vm: Vm) -> None:
         mark = self.history.mark()
         workload = self.image.workload
         document = site.avance_vm(
             self.options.site,
+            vm,
             kernel=workload.kernel,
             ramdisk=workload.ramdisk,
             memory_mib=workload.memory_mib,
@@ -219,38 +219,52 @@ class Bed:
         await self.each(lambda node: node.command(template, document, timeout_s=COMMAND_TIMEOUT_S))
         for name in self.nodes:
             await self.wait_milestone("protected", node=name, after=mark, timeout_s=PROTECT_TIMEOUT_S)
-        await self.wait_served(PROTECT_TIMEOUT_S)
 
     async def wait_served(self, timeout_s: float) -> None:
-        """Wait until the VM answers the client."""
-        async with self.probe("gate", ledger=None) as probe:
-            await probe.wait_first_ok(timeout_s)
+        """Wait until each VM answers the client."""
 
-    def probe(self, run: str, *, ledger: Any, record: bool = False) -> Probe:  # noqa: ANN401 - a Ledger or None
-        """Make a probe of the VM's service from the client port."""
+        async def served(vm: Vm) -> None:
+            async with self.probe("gate", ledger=None, vm=vm) as probe:
+                await probe.wait_first_ok(timeout_s)
+
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                for vm in self.topology.guests:
+                    tasks.create_task(served(vm))
+        except BaseExceptionGroup as errors:
+            raise first_error(errors) from errors
+
+    def probe(self, run: str, *, ledger: Ledger | None, record: bool = False, vm: Vm | None = None) -> Probe:
+        """Make a probe of a VM's service (the first one's by default) from the client port of its network.
+
+        All VMs together are asked as often as a single one, so that neither this host nor the nodes have more to do.
+        """
+        vm = vm or self.topology.guests[0]
         return Probe(
-            self.client, site.VM_ADDRESS, self.image.workload.udp_port, run, ledger=ledger,
-            history=self.history if record else None,
+            self.clients[vm.network.name], vm.address, self.image.workload.udp_port, run, ledger=ledger,
+            history=self.history if record else None, source=vm.of("probe"),
+            interval_s=INTERVAL_S * self.topology.vms,
         )  # fmt: skip
 
-    def boot_probe(self) -> Probe:
-        """Make a slow probe that asks the VM which boot of it answers; its records (`boots`) are for the oracles."""
+    def boot_probe(self, vm: Vm) -> Probe:
+        """Make a slow probe that asks a VM which boot of it answers; its records (`boots`) are for the oracles."""
         return Probe(
-            self.client, site.VM_ADDRESS, self.image.workload.udp_port, "boots", ledger=None, history=self.history,
-            source="boots", interval_s=BOOT_PROBE_INTERVAL_S,
+            self.clients[vm.network.name], vm.address, self.image.workload.udp_port, "boots", ledger=None,
+            history=self.history, source=vm.of("boots"), interval_s=BOOT_PROBE_INTERVAL_S * self.topology.vms,
         )  # fmt: skip
 
     def probe_levels(self, udp: Probe | None, *, record: bool = False) -> ProbeLevels:
-        """Make the probe of the VM's service on every other level, to run beside the UDP probe."""
+        """Make the probe of the first VM's service on every other level, to run beside the UDP probe."""
         history = self.history if record else None
+        vm, host = self.topology.guests[0], self.topology.tcp_client
         orders = tcp_orders(
-            self.sockets, site.TCP_CLIENT_PORT, mac=site.TCP_CLIENT_MAC, ip=site.TCP_CLIENT, prefix=site.PREFIX,
-            target=site.VM_ADDRESS, port=self.image.workload.tcp_port, scale=pace.dilation(),
+            self.sockets, host.port, mac=host.mac, ip=host.address, prefix=PREFIX,
+            target=vm.address, port=self.image.workload.tcp_port, scale=pace.dilation(),
             timeout_s=pace.scaled(PATIENCE_S),
         )  # fmt: skip
         log = self.options.artefacts / "tcp-probe.log"
         return ProbeLevels(
-            self.client, Targets(site.VM_ADDRESS, site.SERVICE, site.FIRST_OBSERVER), udp=udp, history=history,
+            self.client, Targets(vm.address, self.topology.service, self.topology.observers), udp=udp, history=history,
             tcp=lambda changes: TcpProbe(orders, log=log, changes=changes, history=history),
             timeout_s=pace.scaled(PATIENCE_S), scale=pace.dilation(),
         )  # fmt: skip
@@ -312,7 +326,7 @@ class Bed:
         """Restore the pair in fresh QEMU processes and pass the health gate; raises SnapshotError or WaitTimeout."""
         async with self.progress.step("restore the protected pair from its snapshot"):
             await self.world.belong_to(Keys(snapshot.secret, snapshot.token))
-            self.centre = self.world.centre
+            self.take(self.world)
             await self.each(lambda node: node.make_disks(snapshot.disks(node.name)))
             for node in self.nodes.values():
                 shutil.copy(snapshot.journal(node.name), node.journal_log)

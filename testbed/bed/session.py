@@ -24,7 +24,7 @@ from testbed.host.places import cache_directory, host_lock, this_command
 from testbed.node import image
 from testbed.node.image import Image
 from testbed.progress import Progress
-from testbed.site import AUTO, SERVICE, VM_ADDRESS, SiteOptions
+from testbed.site import AUTO, SiteOptions
 
 MEMORY_MIN_BYTES = 4 << 30
 DISK_MIN_BYTES = 3 << 30
@@ -57,6 +57,7 @@ class Session:
             _require_room(cache, self.out)
             async with self.progress.step("look for the node image, and build what is missing"):
                 found = await image.ensure()
+            self._require_memory(found)
             accelerator = await choose_accelerator(cache, boot=found.boot, image_hash=found.hash)
             self.progress.say(f"accelerator {accelerator.name}: {accelerator.reason}")
             async with self.progress.step("measure the speed of this host"):
@@ -85,6 +86,12 @@ class Session:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         await self._stack.aclose()
+
+    def _require_memory(self, found: Image) -> None:
+        """Raise HostError when this computer has no room for such nodes, UsageError when the image is not for them."""
+        node_mib = found.memory_mib_for(self._site)
+        if node_mib > found.memory_mib:
+            _require_memory(MEMORY_MIN_BYTES + (2 * (node_mib - found.memory_mib) << 20))
 
     def _dilation(self, measured: speed.Measured) -> float:
         """Return the dilation of the run: by hand from the environment or the site, or as the host needs it."""
@@ -132,18 +139,22 @@ def _clear(out: Path) -> None:
 
 
 def _require_room(cache: Path, out: Path) -> None:
-    available = _available_memory_bytes()
-    if available < MEMORY_MIN_BYTES:
-        raise HostError(
-            f"Only {available >> 20} MiB of memory are available; a pair needs {MEMORY_MIN_BYTES >> 20} MiB. "
-            "End something else first."
-        )
+    _require_memory(MEMORY_MIN_BYTES)
     for path in (cache, out):
         there = next(parent for parent in (path, *path.resolve().parents) if parent.exists())
         free = shutil.disk_usage(there).free
         if free < DISK_MIN_BYTES:
             wanted = DISK_MIN_BYTES >> 20
             raise HostError(f"Only {free >> 20} MiB are free under {there}; a run needs {wanted} MiB. Make room first.")
+
+
+def _require_memory(needed: int) -> None:
+    available = _available_memory_bytes()
+    if available < needed:
+        raise HostError(
+            f"Only {available >> 20} MiB of memory are available; a pair needs {needed >> 20} MiB. "
+            "End something else first."
+        )
 
 
 def _available_memory_bytes() -> int:
@@ -153,7 +164,8 @@ def _available_memory_bytes() -> int:
 
 async def describe(bed: Bed) -> str:
     """Return what a person needs to use a bed that is up."""
-    lines = [f"protected: VM {VM_ADDRESS}, service address {SERVICE}; sockets in {bed.sockets}"]
+    vms = ", ".join(f"VM {vm.address}" for vm in bed.topology.guests)
+    lines = [f"protected: {vms}, service address {bed.topology.service}; sockets in {bed.sockets}"]
     for name, node in bed.nodes.items():
         status = await node.status()
         lines.append(f"  node {name}: {status['role']}, epoch {status['epoch']}, QEMU pid {node.machine.pid}")

@@ -19,7 +19,8 @@ from pathlib import Path
 from testbed.errors import SnapshotError
 from testbed.node.image import Image
 from testbed.node.spec import ACCEL, CPU, PORTS
-from testbed.site import NODE_MACS, NODES, SEGMENTS, SiteOptions, avance_site, avance_vm
+from testbed.site import SiteOptions, avance_site, avance_vm
+from testbed.topology import NODES, Topology
 
 FORMAT = 6  # of what is saved, and of the hardware and the ports of the switch that it belongs to
 KEPT = 6  # snapshots that are kept, the newest included; each takes some hundred MiB, and each dilation has its own
@@ -34,8 +35,13 @@ def snapshot_key(image: Image, accel: str, options: SiteOptions, fingerprint: st
     stat = Path(qemu).resolve().stat()
     binary = f"{Path(qemu).resolve()} {stat.st_size} {stat.st_mtime_ns}"
     vm = {key: value for key, value in asdict(image.workload).items() if not key.endswith("_port")}
-    documents = [avance_site(options, secret="", token="", authority_pem=fingerprint), avance_vm(options, **vm)]
-    parts = [FORMAT, image.hash, binary, accel, ACCEL[accel], CPU[accel], documents, NODE_MACS, SEGMENTS, PORTS]
+    documents = [avance_site(options, secret="", token="", authority_pem=fingerprint)]
+    documents += [avance_vm(options, guest, **vm) for guest in options.guests]
+    wires = [options.node_macs, options.segments]
+    parts = [FORMAT, image.hash, binary, accel, ACCEL[accel], CPU[accel], documents, *wires, PORTS]
+    size = [options.memory_mib, options.processors]
+    if size != [Topology.memory_mib, Topology.processors]:  # it is in no document
+        parts.append(size)
     return hashlib.sha256(json.dumps(parts, default=str).encode()).hexdigest()[:20]
 
 

@@ -23,6 +23,7 @@ from testbed.lan.endpoint import Endpoint
 from testbed.node.image import Image
 from testbed.node.node import Node, Place
 from testbed.switch.client import Switch
+from testbed.topology import NODES, PREFIX, WITNESS_UDP_PORT, Host
 from testbed.world.outside import Outside
 from testbed.world.service_centre.server import ServiceCentre
 from testbed.world.tls import Credentials
@@ -42,16 +43,26 @@ class Keys:
         return Keys(secrets.token_hex(32), secrets.token_hex(16))
 
 
-class World:
-    """The running world as an async context manager."""
+class Parts:
+    """What a bed consists of; there as soon as the context of the world, or of the bed, is entered."""
 
     switch: Switch
     outside: Outside
     centre: ServiceCentre
-    client: Endpoint
+    client: Endpoint  # on the first public network
+    clients: dict[str, Endpoint]  # by public network
     nodes: dict[str, Node]
     bmcs: dict[str, Bmc]
     witnesses: dict[str, Witness]
+
+    def take(self, other: Parts) -> None:
+        """Have the same parts as another one."""
+        for name in Parts.__annotations__:
+            setattr(self, name, getattr(other, name))
+
+
+class World(Parts):
+    """The running world as an async context manager."""
 
     def __init__(
         self, image: Image, options: site.SiteOptions, place: Place, *, credentials: Credentials, accel: str,
@@ -97,11 +108,14 @@ class World:
     async def _start(self, stack: AsyncExitStack) -> None:
         sockets, artefacts = self._place.sockets, self._place.artefacts
         self.switch = await stack.enter_async_context(
-            Switch(sockets, site.SEGMENTS, history=self._history, log=artefacts / "switch.log")
+            Switch(sockets, self._options.segments, history=self._history, log=artefacts / "switch.log")
         )
-        await self.switch.watch(macs=[site.VM_MAC], ips=[site.SERVICE, site.VM_ADDRESS])
+        guests, first = self._options.guests, self._options.public[0]
+        await self.switch.watch(
+            macs=[vm.mac for vm in guests], ips=[self._options.service, *(vm.address for vm in guests)]
+        )
         await self._start_centre(stack)
-        local, remote = self.switch.device_sockets(site.OUTSIDE_PORT)
+        local, remote = self.switch.device_sockets(first.gateway.port)
         self.outside = await stack.enter_async_context(
             Outside(
                 local=local,
@@ -111,15 +125,20 @@ class World:
                 history=self._history,
             )
         )
-        self.client = await stack.enter_async_context(
-            Endpoint(
-                sockets, site.CLIENT_PORT, site.CLIENT_MAC, site.CLIENT, site.PREFIX, site.GATEWAY,
-                history=self._history,
+        for network in self._options.public[1:]:  # they lead nowhere: their gateways only answer
+            await stack.enter_async_context(self._endpoint(network.gateway, None))
+        self.clients = {
+            network.name: await stack.enter_async_context(
+                self._endpoint(network.client, network.gateway, history=self._history)
             )
-        )  # fmt: skip
+            for network in self._options.public
+        }
+        self.client = self.clients[first.name]
         self.nodes = {
-            name: Node(name, self._image, self._place, self.switch, self._history, accel=self._accel)
-            for name in site.NODES
+            name: Node(
+                name, self._image, self._place, self.switch, self._history, accel=self._accel, topology=self._options
+            )
+            for name in NODES
         }
         for node in self.nodes.values():
             stack.push_async_callback(node.close)
@@ -130,16 +149,16 @@ class World:
             self._say(f"{BMC_PROGRAM} is not installed: the nodes have no BMC, and its faults are refused")
         else:
             self.bmcs = {name: await self._start_bmc(stack, node) for name, node in self.nodes.items()}
-        names = site.WITNESSES[: self._options.witnesses]
-        self.witnesses = {name: await self._make_witness(stack, name) for name in names}
+        self.witnesses = {
+            name: await self._make_witness(stack, name, host) for name, host in self._options.witness_hosts.items()
+        }
         await self.start_witnesses()
 
     async def _start_bmc(self, stack: AsyncExitStack, node: Node) -> Bmc:
         name, sockets = node.name, self._place.sockets
-        lan = Endpoint(
-            sockets, site.BMC_PORTS[name], site.BMC_MACS[name], site.BMC_ADDRESSES[name], site.PREFIX, site.GATEWAY
+        endpoint = await stack.enter_async_context(
+            self._endpoint(self._options.bmcs[name], self._options.public[0].gateway)
         )
-        endpoint = await stack.enter_async_context(lan)
         bmc = Bmc(
             name, NodePower(node), endpoint=endpoint, sockets=sockets, artefacts=self._place.artefacts,
             history=self._history,
@@ -147,17 +166,16 @@ class World:
         bmc.user, bmc.password = site.bmc_credentials(self.keys.secret, name)
         return await stack.enter_async_context(bmc)
 
-    async def _make_witness(self, stack: AsyncExitStack, name: str) -> Witness:
+    def _endpoint(self, host: Host, gateway: Host | None, *, history: History | None = None) -> Endpoint:
+        way_out = None if gateway is None else gateway.address
+        return Endpoint(self._place.sockets, host.port, host.mac, host.address, PREFIX, way_out, history=history)
+
+    async def _make_witness(self, stack: AsyncExitStack, name: str, host: Host) -> Witness:
         sockets = self._place.sockets
-        endpoint = await stack.enter_async_context(
-            Endpoint(
-                sockets, site.WITNESS_PORTS[name], site.WITNESS_MACS[name], site.WITNESS_ADDRESSES[name], site.PREFIX,
-                site.GATEWAY,
-            )
-        )  # fmt: skip
+        endpoint = await stack.enter_async_context(self._endpoint(host, self._options.public[0].gateway))
         witness = Witness(
             name, WitnessOrder(self._image.product.witness, self._options.dilation), endpoint=endpoint,
-            port=site.WITNESS_UDP_PORT, sockets=sockets, artefacts=self._place.artefacts, history=self._history,
+            port=WITNESS_UDP_PORT, sockets=sockets, artefacts=self._place.artefacts, history=self._history,
         )  # fmt: skip
         return await stack.enter_async_context(witness)
 

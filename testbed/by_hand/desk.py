@@ -18,6 +18,7 @@ from testbed.by_hand.orders import Answer, Order, Orders, Talk
 from testbed.errors import TestbedError, UsageError, WaitTimeout
 from testbed.node.machine import Machine
 from testbed.node.node import Node
+from testbed.topology import Vm
 from testbed.wait import OwnedTask
 
 ROLES = ("primary", "backup")
@@ -106,8 +107,15 @@ class ByHand:
     async def _served(self) -> str:
         if self._bed.stage is not Stage.PROTECTED:
             return "not asked: the pair is not protected yet"
+        async with asyncio.TaskGroup() as tasks:
+            asked = {vm.name: tasks.create_task(self._vm_served(vm)) for vm in self._bed.topology.guests}
+        if len(asked) == 1:
+            return next(iter(asked.values())).result()
+        return "; ".join(f"{name} {task.result()}" for name, task in asked.items())
+
+    async def _vm_served(self, vm: Vm) -> str:
         limit_s = SERVICE_TIMEOUT_S * self._bed.options.site.dilation
-        async with self._bed.probe("status", ledger=None) as probe:
+        async with self._bed.probe("status", ledger=None, vm=vm) as probe:
             try:
                 await probe.wait_first_ok(limit_s)
             except WaitTimeout as error:

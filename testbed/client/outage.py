@@ -135,7 +135,7 @@ def summarise(
     lateness = sorted(a.sent_at_s - a.intended_at_s for a in attempts)
     slow = sum(a.intended_at_s > since_s and is_slow(a, prompt_s, patience_s) for a in attempts)
     return Summary(
-        outage=max(outages, key=_weight, default=None),
+        outage=longest(outages),
         outages=outages,
         resolution_s=interval_s,
         longest_gap_s=max(gaps, default=None),
@@ -225,6 +225,11 @@ def _later(last_success_s: float | None, attempt: Attempt) -> float | None:
 
 def _rounded(value: float | None, zero_at_s: float = 0.0) -> float | None:
     return None if value is None else round(value - zero_at_s, 4)
+
+
+def longest(outages: Iterable[Outage | None]) -> Outage | None:
+    """The longest of several outages; one without an end counts as the longest."""
+    return max((outage for outage in outages if outage is not None), key=_weight, default=None)
 
 
 def _weight(outage: Outage) -> tuple[bool, float]:

@@ -248,7 +248,7 @@ def run_of(document: Mapping[str, Any], *, revision: str = "") -> Run:
     versions = document["versions"]
     faults = document["faults"]
     return Run(
-        scenario=str(document["scenario"]),
+        scenario=str(document["scenario"]) + _size(document.get("topology", {})),
         fault=" + ".join(str(fault["name"]) for fault in faults),
         image=str(versions.get("image", "")),
         revision=revision or str(versions.get("revision", "")),
@@ -260,6 +260,13 @@ def run_of(document: Mapping[str, Any], *, revision: str = "") -> Run:
         verdict=str(document["verdict"]),
         comparable=_is_comparable(document),
     )
+
+
+def _size(topology: Mapping[str, Any]) -> str:
+    """What tells a larger bed's series from the usual one's, for example ` on 8 vms, 5 networks`."""
+    known = {name: topology.get(name, 1) for name in ("vms", "networks", "processors")}
+    larger = ", ".join(f"{count} {name}" for name, count in known.items() if count > 1)
+    return f" on {larger}" if larger else ""
 
 
 def _is_comparable(document: Mapping[str, Any]) -> bool:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
-from testbed.judge.verdict import Verdict
+from testbed.judge.verdict import Verdict, worst
 
 
 @dataclass(frozen=True)
@@ -41,6 +41,18 @@ def failed(oracle: str, text: str, **evidence: object) -> Finding:
 def blind(oracle: str, text: str, **evidence: object) -> Finding:
     """The oracle could not see whether the promise was kept; the text says why."""
     return Finding(oracle, Verdict.INCONCLUSIVE, text, evidence)
+
+
+def together(oracle: str, said: Mapping[str, Finding]) -> Finding:
+    """What an oracle says of several VMs, each of which it judged alone; of a single one it is that one's finding.
+
+    The worst verdict counts, and its sentences name their VMs. The evidence has a part for each VM.
+    """
+    if len(said) == 1:
+        return next(iter(said.values()))
+    verdict = worst(one.verdict for one in said.values())
+    text = "; ".join(f"VM {vm}: {one.text}" for vm, one in said.items() if one.verdict is verdict)
+    return Finding(oracle, verdict, text, {vm: dict(one.evidence) for vm, one in said.items()})
 
 
 def as_fields(findings: Iterable[Finding]) -> list[dict[str, object]]:

@@ -6,12 +6,11 @@ or the client can tell: the journal dates decisions, the switch dates frames, th
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 
 from testbed.history import Record
 from testbed.milestones import milestone_of
-from testbed.site import VM_MAC
 from testbed.vocabulary import Milestone, Phase
 
 # Phase -> the milestone that dates it, for what happens inside a node and nobody else can see.
@@ -25,7 +24,7 @@ TAKEOVER: tuple[Phase, ...] = ("detect", "decide", "promote", "vm_start", "guest
 SOURCES: Mapping[Phase, str] = {
     **dict.fromkeys(MILESTONES, "journal of the surviving node"),
     "fence": "process and events of the old node's machine",
-    "guest_up": "first frame of the VM at another port of the switch",
+    "guest_up": "first frame of the VM (of the last one, with several) at another port of the switch",
     "service_up": "first of five good answers in a row to the client",
     "redundancy": "journals of both nodes, and the status of both",
 }
@@ -35,22 +34,26 @@ MACHINE_EVENTS = ("RESET", "SHUTDOWN", "WATCHDOG")
 
 @dataclass(frozen=True)
 class Recovery:
-    """What the records must be searched for: the primary before the fault, its peer, and since when."""
+    """What the records must be searched for: the primary before the fault, its peer, since when, and the VMs' MACs."""
 
     old: str
     new: str
     since_s: float
+    vm_macs: Collection[str]
 
 
 def stamp(records: Iterable[Record], recovery: Recovery) -> dict[Phase, float]:
     """Return the times (of the records' clock) of all phases that the records can date but service and redundancy."""
     found: dict[Phase, float] = {}
+    up: dict[str, float] = {}
     for record in records:
         if record.t_s >= recovery.since_s:
-            phase = _phase(record, recovery)
+            phase, mac = _phase(record, recovery), _guest_up(record, recovery)
             if phase is not None:
                 found.setdefault(phase, record.t_s)
-    return found
+            if mac:
+                up.setdefault(mac, record.t_s)
+    return found | ({"guest_up": max(up.values())} if up and set(up) == set(recovery.vm_macs) else {})
 
 
 def _phase(record: Record, recovery: Recovery) -> Phase | None:
@@ -61,6 +64,11 @@ def _phase(record: Record, recovery: Recovery) -> Phase | None:
         return "fence"
     if record.source == f"qmp.{recovery.old}" and record.fields.get("event") in MACHINE_EVENTS:
         return "fence"
-    if record.source == "switch" and record.kind == "claim" and record.fields.get("mac") == VM_MAC:
-        return "guest_up" if str(record.fields.get("port")).startswith(f"{recovery.new}.") else None
     return None
+
+
+def _guest_up(record: Record, recovery: Recovery) -> str:
+    """The MAC of a VM that sends at a port of the new node, or the empty text."""
+    mac = str(record.fields.get("mac"))
+    is_claim = record.source == "switch" and record.kind == "claim" and mac in recovery.vm_macs
+    return mac if is_claim and str(record.fields.get("port")).startswith(f"{recovery.new}.") else ""

@@ -72,7 +72,8 @@ class Result:
     failovers: int | None = None
     restarts: int | None = None
     limits_s: dict[str, float] = field(default_factory=dict)  # how long was waited for what did not come
-    levels: dict[str, object] = field(default_factory=dict)
+    levels: dict[str, object] = field(default_factory=dict)  # of the first VM
+    vms: dict[str, object] = field(default_factory=dict)  # what the client saw of each VM's service
     findings: list[dict[str, object]] = field(default_factory=list)
     outage_s: float | None = None
     outage_resolution_s: float | None = None
@@ -80,6 +81,7 @@ class Result:
     dual_active: int | None = None
     call_home: list[dict[str, object]] = field(default_factory=list)
     host: dict[str, object] = field(default_factory=dict)
+    topology: dict[str, object] = field(default_factory=dict)
     versions: dict[str, object] = field(default_factory=dict)
     problems: list[str] = field(default_factory=list)
     broken: str = ""  # what ended the run before its time, as a sentence

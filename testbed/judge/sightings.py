@@ -60,9 +60,9 @@ def why_unwatched(recorded: Recorded) -> str:
         return "the switch ended before the run"
     scene = recorded.scene
     ports = {port for members in scene.client_ports.values() for port in members}
-    if not any(one.address in scene.vm_macs and one.port in ports for one in sightings_of(recorded)):
-        return "the VM did not send a single frame through any node's port"
-    return ""
+    heard = {one.address for one in sightings_of(recorded) if one.port in ports}
+    silent = [name for mac, name in scene.vm_macs.items() if mac not in heard]
+    return f"VM {' and '.join(silent)} did not send a single frame through any node's port" if silent else ""
 
 
 def is_complete(records: Iterable[Record]) -> bool:

@@ -12,10 +12,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from testbed.errors import ImageError
+from testbed.errors import ImageError, UsageError
 from testbed.node.spec import DirectBoot
 from testbed.process import run
 from testbed.site import ROOT
+from testbed.topology import Topology
 
 SCHEMA = "testbed.image/1"
 BUILD_TIMEOUT_S = 1800.0
@@ -58,7 +59,8 @@ class Workload:
 class Image:
     """One built image; `questions` are the lines that a node answers on its control port, by what they ask for.
 
-    A question that is not there is put by starting a program in the node.
+    A question that is not there is put by starting a program in the node. `networks` is for how many public networks
+    the node has bridges; its memory is for one VM.
     """
 
     hash: str
@@ -69,6 +71,13 @@ class Image:
     product: Product
     workload: Workload
     questions: dict[str, str] = field(default_factory=dict)
+    networks: int = 1
+
+    def memory_mib_for(self, topology: Topology) -> int:
+        """The memory of a node; raises UsageError when the image is not made for such a topology."""
+        if topology.networks > self.networks:
+            raise UsageError(f"networks is {topology.networks}; the node image has bridges for {self.networks}.")
+        return topology.node_memory_mib(self.memory_mib, self.workload.memory_mib)
 
 
 def load(manifest: Path) -> Image:
@@ -95,6 +104,7 @@ def load(manifest: Path) -> Image:
             product=Product(**product),
             workload=Workload(**document["workload"]),
             questions=dict(document.get("questions", {})),
+            networks=int(document.get("networks", 1)),
         )
     except (OSError, AttributeError, KeyError, TypeError, ValueError) as error:
         raise ImageError(f"The image manifest {manifest} cannot be used ({error!r}). Run `make image`.") from error

@@ -22,8 +22,8 @@ from testbed.node.image import Image
 from testbed.node.machine import Machine
 from testbed.node.spec import MachineSpec, NbdDiskSpec, NicSpec
 from testbed.process import tail
-from testbed.site import NODE_MACS, PRIVATE, PUBLIC
 from testbed.switch.client import Switch
+from testbed.topology import Topology
 from testbed.wait import wait_until
 
 DISK_NAMES = ("vda", "vdb", "vdc")
@@ -47,13 +47,16 @@ class Place:
 class Node:
     """One node; `close` ends whatever runs. `storage` holds its disk servers by the name of the disk."""
 
-    def __init__(self, name: str, image: Image, place: Place, switch: Switch, history: History, *, accel: str) -> None:
+    def __init__(
+        self, name: str, image: Image, place: Place, switch: Switch, history: History, *, accel: str, topology: Topology
+    ) -> None:
         self.name = name
         self.image = image
         self._place = place
         self._switch = switch
         self._history = history
         self._accel = accel
+        self._topology = topology
         self.storage: dict[str, NbdDisk] = {}
         self._machine: Machine | None = None
         self._machine_stack = AsyncExitStack()
@@ -83,14 +86,14 @@ class Node:
     def spec(self, incoming: Path | None = None) -> MachineSpec:
         """The node's hardware; `make_disks` comes first."""
         nics = []
-        for link in (PRIVATE, PUBLIC):
+        for link, mac in self._topology.node_macs[self.name].items():
             local, remote = self._switch.device_sockets(f"{self.name}.{link}")
-            nics.append(NicSpec(link, NODE_MACS[self.name][link], local, remote))
+            nics.append(NicSpec(link, mac, local, remote))
         return MachineSpec(
             name=self.name,
             socket_dir=self._place.sockets,
             artefact_dir=self._place.artefacts,
-            memory_mib=self.image.memory_mib,
+            memory_mib=self.image.memory_mib_for(self._topology),
             accel=self._accel,
             boot=self.image.boot,
             disks=tuple(NbdDiskSpec(name, self.storage[name].socket) for name in DISK_NAMES),
@@ -98,6 +101,7 @@ class Node:
             incoming=incoming,
             watchdog=True,
             bmc=True,
+            processors=self._topology.processors,
         )
 
     async def make_disks(self, saved: Mapping[str, Path] | None = None) -> None:
@@ -130,8 +134,8 @@ class Node:
     async def start(self, incoming: Path | None = None) -> None:
         """Make a QEMU process; it stays paused until `machine.cont()`."""
         await self._end_machine()
-        for link in (PRIVATE, PUBLIC):
-            self._switch.device_sockets(f"{self.name}.{link}")[0].unlink(missing_ok=True)
+        for port in self._topology.ports(self.name):
+            self._switch.device_sockets(port)[0].unlink(missing_ok=True)
         self._machine = await self._machine_stack.enter_async_context(Machine(self.spec(incoming), self._history))
 
     async def power_on(self) -> None:

@@ -82,6 +82,7 @@ class MachineSpec:
     incoming: Path | None = None
     watchdog: bool = False
     bmc: bool = False
+    processors: int = 1
     qemu: str = "qemu-system-x86_64"
     extra_args: tuple[str, ...] = ()
 
@@ -175,7 +176,7 @@ def qemu_argv(spec: MachineSpec) -> list[str]:
     assert _bytes(longest) <= SOCKET_PATH_BYTES_MAX, f"socket path too long for the kernel: {longest}"
     argv = [
         spec.qemu, "-name", spec.name, "-nodefaults", "-no-user-config", "-display", "none", "-machine", "pc", "-S",
-        "-accel", ACCEL[spec.accel], "-cpu", CPU[spec.accel], "-smp", "1", "-m", f"{spec.memory_mib}M",
+        "-accel", ACCEL[spec.accel], "-cpu", CPU[spec.accel], "-smp", str(spec.processors), "-m", f"{spec.memory_mib}M",
         "-rtc", "base=utc,clock=rt", "-action", "reboot=reset,shutdown=pause,panic=none,watchdog=reset",
     ]  # fmt: skip
     argv += [*_chardev(spec, "qmp"), "-mon", "chardev=qmp,mode=control"]

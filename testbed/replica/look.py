@@ -14,13 +14,13 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from testbed import site
 from testbed.disk.server import NbdClient
 from testbed.errors import UsageError, WaitTimeout
 from testbed.replica.compare import RawFile, Reader, Replica, ReplicaReport, compare, open_replica
 from testbed.replica.layout import ReplicaError
 from testbed.replica.reading import Reading, from_replica, unreadable
 from testbed.replica.worklog import Log, read_log
+from testbed.topology import NODES
 from testbed.wait import wait_until
 
 DATA_DISKS = ("vdb", "vdc")
@@ -120,7 +120,7 @@ async def _reader(path: Path) -> AsyncIterator[Reader]:
 def find_disks(directory: Path) -> dict[str, dict[str, Path]]:
     """The data disks of both nodes in a directory: sockets of disk servers (n-a-vdb) or raw files (a-vdb.raw)."""
     for form in ("n-{}-{}", "{}-{}.raw"):
-        found = {node: {disk: directory / form.format(node, disk) for disk in DATA_DISKS} for node in site.NODES}
+        found = {node: {disk: directory / form.format(node, disk) for disk in DATA_DISKS} for node in NODES}
         if any(path.exists() for paths in found.values() for path in paths.values()):
             return found
     raise UsageError(
@@ -129,9 +129,9 @@ def find_disks(directory: Path) -> dict[str, dict[str, Path]]:
     )
 
 
-def main(directory: Path) -> int:
-    """Print what a look at both replicas shows; 0 when they are equal, 1 when they are not or cannot be compared."""
-    seen = asyncio.run(look(find_disks(directory), site.VM_NAME))
+def main(directory: Path, vm: str) -> int:
+    """Print what a look at a VM's replicas shows; 0 when they are equal, 1 when they are not or cannot be compared."""
+    seen = asyncio.run(look(find_disks(directory), vm))
     for node, log in seen.logs.items():
         boots = ", ".join(f"{boot.count} by {boot.boot}" for boot in log.boots)
         print(f"replica {node}: {len(log.ids)} records ({boots or 'none'}) {log.damage}".rstrip())

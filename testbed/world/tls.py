@@ -26,8 +26,9 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from testbed.errors import HostError
+from testbed.topology import Topology
 
-CENTRE_ADDRESS = "10.77.0.4"
+CENTRE_ADDRESS = Topology().centre
 AUTHORITY, CERTIFICATE, KEY = "authority.pem", "server.pem", "server.key"
 BACKDATED = timedelta(days=2)
 VALID = timedelta(days=3652)

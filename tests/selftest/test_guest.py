@@ -27,13 +27,13 @@ async def nothing(_bed: Bed) -> None:
 
 async def once(bed: Bed, fault: GuestFault, *, sabotage: bool) -> tuple[Proof, str | None, str | None]:
     """Inject, confirm and heal; returns the proof and the boot ids before and after."""
-    before = await ping(bed)
+    before = await ping(bed, "web")
     if sabotage:
         vars(fault)["inject"] = nothing
     life = Life(fault, bed)
     proof = await life.prove()
     await life.heal()
-    return proof, before, await ping(bed)
+    return proof, before, await ping(bed, "web")
 
 
 async def story(out: Path) -> tuple[Told, Told, dict[str, domains.Domain]]:

@@ -28,6 +28,7 @@ from testbed.lan.endpoint import Endpoint
 from testbed.node.machine import Machine
 from testbed.node.spec import DiskSpec, MachineSpec
 from testbed.switch.client import Switch
+from testbed.topology import Topology
 from testbed.wait import wait_until
 from tests.unit.testbed.bmc.bmc_bench import bmc_bench
 
@@ -97,6 +98,7 @@ class HardwareBed:
     client: Endpoint
     nodes: dict[str, TrivialNode]
     bmcs: dict[str, Bmc]
+    topology: Topology = field(default_factory=Topology)
 
     @property
     def bed(self) -> Bed:

@@ -11,19 +11,21 @@ from pathlib import Path
 
 import pytest
 
-from testbed import site
 from testbed.history import History
 from testbed.judge.finding import Finding
 from testbed.judge.oracles.multicasts import PER_SECOND_MAX
 from testbed.judge.panel import ORACLES, ask
-from testbed.judge.recorded import Recorded, bed_scene
+from testbed.judge.recorded import Recorded, Scene
 from testbed.judge.verdict import Verdict
 from testbed.lan.endpoint import Endpoint
 from testbed.switch.client import Direction, Switch
+from testbed.topology import PREFIX, PRIVATE, Topology
 from testbed.wait import wait_for_record, wait_until
 
 pytestmark = [pytest.mark.selftest, pytest.mark.timeout(60)]
 WAIT_S = 10.0
+BED = Topology()
+VM = BED.guests[0]
 Deed = Callable[[Switch, History, Path], Awaitable[None]]
 
 
@@ -33,9 +35,9 @@ def judged(deed: Deed, *, watch: bool = True) -> dict[str, Finding]:
     async def run() -> dict[str, Finding]:
         with tempfile.TemporaryDirectory(prefix="tb-") as name, History() as history:
             directory = Path(name)
-            async with Switch(directory, site.SEGMENTS, history=history, log=directory / "log") as switch:
+            async with Switch(directory, BED.segments, history=history, log=directory / "log") as switch:
                 if watch:
-                    await switch.watch(macs=[site.VM_MAC], ips=[site.SERVICE, site.VM_ADDRESS])
+                    await switch.watch(macs=[VM.mac], ips=[BED.service, VM.address])
                     await switch.count_multicasts()
                 since_s = time.monotonic()
                 await deed(switch, history, directory)
@@ -44,7 +46,7 @@ def judged(deed: Deed, *, watch: bool = True) -> dict[str, Finding]:
                     await switch.count_multicasts()
                 found = ask(
                     Recorded(
-                        bed_scene(), since_s, until_s, replicas="there are no disks", readings="nobody wrote",
+                        Scene(), since_s, until_s, replicas="there are no disks", readings="nobody wrote",
                         records=tuple(history),
                     ),
                     ORACLES,
@@ -56,12 +58,12 @@ def judged(deed: Deed, *, watch: bool = True) -> dict[str, Finding]:
 
 def vm_at(directory: Path, node: str) -> Endpoint:
     """A host that pretends to be the VM at a node's port."""
-    return Endpoint(directory, f"{node}.{site.PUBLIC}", site.VM_MAC, site.VM_ADDRESS, site.PREFIX, None)
+    return Endpoint(directory, f"{node}.{VM.network.name}", VM.mac, VM.address, PREFIX, None)
 
 
 async def claims(history: History, port: str, after: int) -> None:
     """Wait until the switch has reported a claim of the VM's address at the port."""
-    wanted = {"ip": site.VM_ADDRESS, "port": port}.items()
+    wanted = {"ip": VM.address, "port": port}.items()
     await wait_for_record(
         history,
         lambda entry: entry.kind == "claim" and wanted <= entry.fields.items(),
@@ -110,7 +112,7 @@ def test_a_node_that_answers_behind_a_cut_is_caught_and_told_apart() -> None:
     assert found.verdict is Verdict.FAIL
     overlaps = found.evidence["overlaps"]
     assert isinstance(overlaps, list)
-    assert {row[0]: row[-1] for row in overlaps}[site.VM_ADDRESS] is False
+    assert {row[0]: row[-1] for row in overlaps}[VM.address] is False
 
 
 def test_a_switch_that_was_not_asked_to_watch_leaves_its_oracles_blind() -> None:
@@ -131,10 +133,10 @@ def _multicasts(count: int, source: str) -> Deed:
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as device:
             device.settimeout(WAIT_S)
             for _ in range(count):
-                device.sendto(frame, str(directory / f"s-a.{site.PRIVATE}"))
+                device.sendto(frame, str(directory / f"s-a.{PRIVATE}"))
 
         async def taken() -> bool:
-            return (await switch.ports())[f"a.{site.PRIVATE}"].inward.frames == count
+            return (await switch.ports())[f"a.{PRIVATE}"].inward.frames == count
 
         await wait_until(taken, what=f"{count} frames in the switch", timeout_s=WAIT_S, poll_s=0.01)
 
@@ -144,9 +146,9 @@ def _multicasts(count: int, source: str) -> Deed:
 @pytest.mark.parametrize(
     ("count", "source", "state"),
     [
-        (PER_SECOND_MAX, site.NODE_MACS["a"][site.PRIVATE], Verdict.PASS),
-        (PER_SECOND_MAX + 1, site.NODE_MACS["a"][site.PRIVATE], Verdict.FAIL),
-        (PER_SECOND_MAX + 1, site.VM_MAC, Verdict.PASS),
+        (PER_SECOND_MAX, BED.node_macs["a"][PRIVATE], Verdict.PASS),
+        (PER_SECOND_MAX + 1, BED.node_macs["a"][PRIVATE], Verdict.FAIL),
+        (PER_SECOND_MAX + 1, VM.mac, Verdict.PASS),
     ],
 )
 def test_one_multicast_too_many_is_caught(count: int, source: str, state: Verdict) -> None:

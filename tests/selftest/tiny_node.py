@@ -19,6 +19,7 @@ from testbed.node.machine import Machine
 from testbed.node.spec import DirectBoot, DiskSpec, MachineSpec, NicSpec
 from testbed.process import run
 from testbed.switch.client import Switch
+from testbed.topology import Topology
 from testbed.wait import wait_for_record, wait_until
 
 SOURCE = Path(__file__).with_name("tiny_guest.S")
@@ -105,6 +106,7 @@ class TinyBed:
     history: History
     directory: Path
     nodes: dict[str, TinyNode]
+    topology: Topology = field(default_factory=Topology)
 
     @property
     def bed(self) -> Bed:

@@ -12,7 +12,6 @@ import pytest
 from faults.fault import FaultVerdict, Proof
 from faults.kinds.node.whole import NodeKill
 from faults.life import Life
-from testbed import site
 from testbed.bed import Session
 from testbed.client import ledger as book
 from testbed.client.ledger import Ledger
@@ -58,7 +57,9 @@ async def _backup_crash(out: Path) -> _Story:
                 await bed.wait_milestone("protected", node=primary.name, after=mark, timeout_s=LIMIT_S)
                 await writes.stop()
                 await pings.stop()
-            read = await book.read_back(bed.client, site.VM_ADDRESS, bed.image.workload.udp_port, timeout_s=LIMIT_S)
+            read = await book.read_back(
+                bed.client, bed.topology.guests[0].address, bed.image.workload.udp_port, timeout_s=LIMIT_S
+            )
             readings = [from_service("the service", time.monotonic(), read)]
             verdict = classify(ledger.entries(), readings, duplicates_allowed=False, pong_totals=pings.pong_totals)
         roles = ((await primary.status())["role"], (await backup.status())["role"])

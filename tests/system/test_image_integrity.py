@@ -14,7 +14,8 @@ import pytest
 from testbed.bed import Bed, Session
 from testbed.client.ledger import Ledger
 from testbed.node.node import Node
-from testbed.site import NODE_ADDRESSES, PRIVATE, SiteOptions
+from testbed.site import SiteOptions
+from testbed.topology import PRIVATE
 
 pytestmark = pytest.mark.timeout(3600)
 
@@ -60,7 +61,7 @@ async def _hash_file(node: Node) -> list[str]:
 
 async def _under_load(bed: Bed, out: Path) -> tuple[list[list[str]], list[list[str]], int]:
     a, b = bed.nodes["a"], bed.nodes["b"]
-    address = NODE_ADDRESSES["b"][PRIVATE].partition("/")[0]
+    address = bed.topology.node_addresses["b"][PRIVATE].partition("/")[0]
     with Ledger(out / "ledger.jsonl") as ledger:
         async with bed.probe("integrity", ledger=ledger) as probe:
             async with asyncio.TaskGroup() as tasks:

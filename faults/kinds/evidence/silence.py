@@ -12,12 +12,10 @@ from dataclasses import dataclass, field
 
 from testbed import pace
 from testbed.bed import Bed
-from testbed.site import PRIVATE, PUBLIC
 
 # A healthy node sends two heartbeats a second on each link, so two seconds without a single frame are no chance.
 WINDOW_S = 2.0
 HEARD_FRAMES_MIN = 3  # in one window; four are the heartbeats alone, and a single frame could be the last of its kind
-LINKS = (PRIVATE, PUBLIC)
 
 
 @dataclass
@@ -67,13 +65,8 @@ class PortSilence:
     async def last_frames_at_s(self, bed: Bed) -> dict[str, float | None]:
         """When the last frame entered at each of the node's ports."""
         states = await bed.switch.ports()
-        return {port: states[port].inward.last_s for port in self.ports}
-
-    @property
-    def ports(self) -> list[str]:
-        """The node's ports at the switch."""
-        return [f"{self.node}.{link}" for link in LINKS]
+        return {port: states[port].inward.last_s for port in bed.topology.ports(self.node)}
 
     async def _frames(self, bed: Bed) -> dict[str, int]:
         states = await bed.switch.ports()
-        return {port: states[port].inward.frames for port in self.ports}
+        return {port: states[port].inward.frames for port in bed.topology.ports(self.node)}

@@ -245,7 +245,7 @@ class NodeStaleBurst:
     async def _outward(self, bed: Bed) -> Mapping[str, tuple[int, int, int]]:
         """By port: frames queued in the switch, handed to the node's socket so far, and lost at a full queue so far."""
         states = await bed.switch.ports()
-        ports = {port: states[port] for port in self._silence.ports}
+        ports = {port: states[port] for port in bed.topology.ports(self.target)}
         return {
             port: (state.queued, state.outward.frames, state.outward.dropped_queue) for port, state in ports.items()
         }

@@ -12,9 +12,10 @@ import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from testbed import pace, site
+from testbed import pace
 from testbed.bed import Bed
 from testbed.switch.client import Direction
+from testbed.topology import NODES
 
 UDP = 17
 WINDOW_S = 3.0  # two heartbeats a second on each link
@@ -62,7 +63,7 @@ class Beats:
 
 
 class HeartbeatWatch:
-    """Taps on both links of one node, from `start` to `stop`."""
+    """Taps on all links of one node, from `start` to `stop`."""
 
     def __init__(self, node: str) -> None:
         self.node = node
@@ -71,11 +72,10 @@ class HeartbeatWatch:
 
     async def start(self, bed: Bed) -> None:
         """Place the taps."""
-        peer = next(name for name in site.NODES if name != self.node)
-        for link in (site.PRIVATE, site.PUBLIC):
-            own, other = (
-                ipaddress.ip_interface(site.NODE_ADDRESSES[name][link]).ip.packed.hex() for name in (self.node, peer)
-            )
+        peer = next(name for name in NODES if name != self.node)
+        addresses = bed.topology.node_addresses
+        for link in bed.topology.links:
+            own, other = (ipaddress.ip_interface(addresses[name][link]).ip.packed.hex() for name in (self.node, peer))
             match = {"protocol": UDP, "payload": own + other}
             port = f"{self.node}.{link}"
             self._taps[port], self._began_s = await bed.switch.rule_add(port, Direction.IN, "tap", match=match)

@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from testbed.history import Record
 from testbed.judge.finding import Finding, blind, failed, passed
 from testbed.judge.oracle import Oracle
-from testbed.judge.oracles.twice import BOOTS_SOURCE
+from testbed.judge.oracles.twice import BOOTS
 from testbed.judge.recorded import Recorded
 from testbed.judge.sightings import MERGE_GAP_S, Sighting, joined, sightings, sightings_of, why_unwatched
 
@@ -52,7 +52,8 @@ class Failovers:
         # Who had an address before is known from before the time that is judged.
         ever = [one for one in sightings(recorded.records) if one.first_s <= until_s]
         moved = [move for move in moves(ever, ports, gap_s=gap_s) if move.t_s >= since_s]
-        started = [start for start in starts(recorded.records, since_s) if start.t_s <= until_s]
+        boots = {vm.of(BOOTS): vm.name for vm in recorded.scene.topology.guests}
+        started = [start for start in starts(recorded.records, since_s, boots) if start.t_s <= until_s]
         happened = sorted([*moved, *started], key=lambda move: move.t_s)
         own = moves(sightings_of(recorded), ports, gap_s=gap_s)
         found = judge_moves(happened, faults_of(recorded.seen), unseen=why_unwatched(recorded))
@@ -124,15 +125,23 @@ def _hides(outer: tuple[float, float, str], inner: tuple[float, float, str]) -> 
     return outer[2] != inner[2] and longer and outer[0] <= inner[0] and inner[1] <= outer[1]
 
 
-def starts(records: Iterable[Record], since_s: float) -> list[Move]:
-    """The boots of the VM that answered for the first time after this, except the one that answered before it."""
-    first_seen: dict[str, float] = {}
+def starts(records: Iterable[Record], since_s: float, boots: Mapping[str, str]) -> list[Move]:
+    """The boots of each VM that answered for the first time after this, except the one that answered before it.
+
+    `boots` are the VMs by the source of the records that name their boots.
+    """
+    first_seen: dict[str, dict[str, float]] = {vm: {} for vm in boots.values()}
     for record in records:
         boot = record.fields.get("boot")
-        if record.source == BOOTS_SOURCE and isinstance(boot, str):
-            first_seen.setdefault(boot, record.t_s)
-    order = sorted(first_seen.items(), key=lambda item: item[1])
-    return [Move("VM", t_s, f"boot {boot} of the VM answered") for boot, t_s in order[1:] if t_s >= since_s]
+        if record.source in boots and isinstance(boot, str):
+            first_seen[boots[record.source]].setdefault(boot, record.t_s)
+    found = []
+    for vm, seen in first_seen.items():
+        order = sorted(seen.items(), key=lambda item: item[1])
+        found += [
+            Move(f"VM {vm}", t_s, f"boot {boot} of VM {vm} answered") for boot, t_s in order[1:] if t_s >= since_s
+        ]
+    return sorted(found, key=lambda start: start.t_s)
 
 
 def unpaid(happened: Iterable[Move], faults: Iterable[FaultSpan]) -> list[Move]:

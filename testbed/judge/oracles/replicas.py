@@ -1,13 +1,14 @@
-"""Are the copies of the VM's disk equal, byte for byte: between the nodes, and between the halves inside a node. Pure.
+"""Are the copies of each VM's disk equal, byte for byte: between the nodes, and between the halves inside a node. Pure.
 
 Whoever compared them has seen to it that they must be equal: both nodes said so, and nobody wrote.
 """
 
 from __future__ import annotations
 
-from testbed.judge.finding import Finding, blind, failed, passed
+from testbed.judge.finding import Finding, blind, failed, passed, together
 from testbed.judge.oracle import Oracle
 from testbed.judge.recorded import Recorded
+from testbed.replica.compare import ReplicaReport
 
 
 class ReplicasEqual:
@@ -17,8 +18,10 @@ class ReplicasEqual:
     is_needed = True
 
     def judge(self, recorded: Recorded) -> Finding:
-        """Judge the comparison of the nodes' replicas."""
-        report = recorded.replicas
+        """Judge the comparison of the nodes' replicas of each VM."""
+        return together(self.name, {vm: self._of_one(recorded.replicas_of(vm)) for vm in recorded.scene.vms})
+
+    def _of_one(self, report: ReplicaReport | str) -> Finding:
         if isinstance(report, str):
             return blind(self.name, report)
         evidence = {"sha256": dict(report.sha256), "generations": dict(report.generations), "problems": report.problems}
@@ -38,8 +41,10 @@ class HalvesEqual:
     is_needed = False  # a run may take a half away
 
     def judge(self, recorded: Recorded) -> Finding:
-        """Judge the comparison inside each node."""
-        report = recorded.replicas
+        """Judge the comparison inside each node, for each VM."""
+        return together(self.name, {vm: self._of_one(recorded.replicas_of(vm)) for vm in recorded.scene.vms})
+
+    def _of_one(self, report: ReplicaReport | str) -> Finding:
         if isinstance(report, str):
             return blind(self.name, report)
         unequal = [comparison for comparison in report.halves if not comparison.is_equal]

@@ -1,4 +1,4 @@
-"""Was the same VM running twice at once, by the moments at which one running instance was seen alive. Pure.
+"""Was a VM running twice at once, by the moments at which one running instance was seen alive. Pure.
 
 Two sources, judged apart: what each node's dom0 lists (a domain of one life of the node is one instance), and the boot
 id in each answer of the service (one boot is one instance, wherever it runs). A sighting says "alive at some moment of
@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from testbed.history import Record
-from testbed.judge.finding import Finding, blind, failed, passed
+from testbed.judge.finding import Finding, blind, failed, passed, together
 from testbed.judge.oracle import Oracle
 from testbed.judge.recorded import Recorded
 
@@ -21,7 +21,7 @@ GAP_MAX_S = 5.0  # a living node that was not looked at for longer than this cou
 BOOT_GRACE_S = 60.0  # a node under emulation boots in some 20 s, and its dom0 cannot be asked before
 STANDSTILLS = ("node.pause", "node.freeze")  # nothing runs on the node from their injection to their healing
 
-BOOTS_SOURCE = "boots"  # the slow probe that asks the VM which boot of it answers
+BOOTS = "boots"  # the slow probe that asks a VM which boot of it answers
 
 Window = tuple[float, float]
 
@@ -67,15 +67,19 @@ class TwiceByDomains:
     def judge(self, recorded: Recorded) -> Finding:
         """Judge the lists; a node need not be looked at while nothing can run on it."""
         since_s, until_s, scene = recorded.since_s, recorded.until_s, recorded.scene
-        lists = domains_of(recorded.records, scene.vm)  # of all records: a node's lives are counted from the first
-        return judge_domains(
-            [look for look in lists if since_s <= look.answered_s <= until_s],
-            nodes=tuple(scene.node_ports),
-            since_s=since_s,
-            until_s=until_s,
-            away={node: away(recorded.records, node, until_s, scene.dilation) for node in scene.node_ports},
-            gap_max_s=GAP_MAX_S * scene.dilation,
-        )
+        gone = {node: away(recorded.records, node, until_s, scene.dilation) for node in scene.node_ports}
+        said = {}
+        for vm in scene.vms:
+            lists = domains_of(recorded.records, vm)  # of all records: a node's lives are counted from the first
+            said[vm] = judge_domains(
+                [look for look in lists if since_s <= look.answered_s <= until_s],
+                nodes=tuple(scene.node_ports),
+                since_s=since_s,
+                until_s=until_s,
+                away=gone,
+                gap_max_s=GAP_MAX_S * scene.dilation,
+            )
+        return together(self.name, said)
 
 
 class TwiceByBoots:
@@ -86,7 +90,8 @@ class TwiceByBoots:
 
     def judge(self, recorded: Recorded) -> Finding:
         """Judge the boot ids of the answers that the client got."""
-        return judge_boots(boots_of(recorded.seen))
+        guests = recorded.scene.topology.guests
+        return together(self.name, {vm.name: judge_boots(boots_of(recorded.seen, vm.of(BOOTS))) for vm in guests})
 
 
 ORACLES: tuple[Oracle, ...] = (TwiceByDomains(), TwiceByBoots())
@@ -168,12 +173,12 @@ def domains_of(records: Iterable[Record], vm: str) -> list[Domains]:
     return found
 
 
-def boots_of(records: Iterable[Record]) -> list[Alive]:
-    """The answers in a history that name a boot: records `boots` of a ping probe with `boot` and `intended_s`."""
+def boots_of(records: Iterable[Record], source: str) -> list[Alive]:
+    """The answers in a history that name a boot: records of a VM's slow probe with `boot` and `intended_s`."""
     found = []
     for record in records:
         boot, asked_s = record.fields.get("boot"), record.fields.get("intended_s")
-        if record.source == BOOTS_SOURCE and isinstance(boot, str) and isinstance(asked_s, float):
+        if record.source == source and isinstance(boot, str) and isinstance(asked_s, float):
             found.append(Alive(f"boot {boot}", asked_s, record.t_s))
     return found
 

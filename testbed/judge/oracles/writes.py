@@ -10,13 +10,13 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from itertools import pairwise
 
 from testbed.client.ledger import Entry
 from testbed.client.outage import Outcome
-from testbed.judge.finding import Finding, blind
+from testbed.judge.finding import Finding, blind, together
 from testbed.judge.oracle import Oracle
 from testbed.judge.recorded import Recorded
 from testbed.judge.verdict import Verdict
@@ -42,11 +42,17 @@ class Writes:
     is_needed = True
 
     def judge(self, recorded: Recorded) -> Finding:
-        """Judge the client's book against everything that was read back."""
-        if isinstance(recorded.readings, str):
-            acknowledged = sum(entry.outcome is Outcome.OK for entry in recorded.book)
-            return blind(self.name, recorded.readings, acknowledged=acknowledged)
-        found = classify(recorded.book, recorded.readings, duplicates_allowed=recorded.duplicates_allowed)
+        """Judge the client's book of each VM against everything that was read back of it; counts are of all VMs."""
+        said = {vm: self._of_one(recorded, vm) for vm in recorded.scene.vms}
+        found = together(self.name, said)
+        return found if len(said) == 1 else replace(found, evidence={**_added(said.values()), "vms": found.evidence})
+
+    def _of_one(self, recorded: Recorded, vm: str) -> Finding:
+        book, readings = recorded.books.get(vm, ()), recorded.readings_of(vm)
+        if isinstance(readings, str):
+            acknowledged = sum(entry.outcome is Outcome.OK for entry in book)
+            return blind(self.name, readings, acknowledged=acknowledged)
+        found = classify(book, readings, duplicates_allowed=recorded.duplicates_allowed)
         return Finding(self.name, found.verdict, found.reason, as_fields(found))
 
 
@@ -205,6 +211,19 @@ def _why_not(readings: Sequence[Reading], acknowledged: int, unread: int) -> lis
     if not acknowledged and not found:
         found.append("no write was acknowledged, so nothing could have been lost")
     return found
+
+
+def _added(findings: Iterable[Finding]) -> dict[str, int | None]:
+    """The counts of several VMs as one; what is not known of one VM is not known of all."""
+    counts: dict[str, list[object]] = {}
+    for finding in findings:
+        for key, value in finding.evidence.items():
+            counts.setdefault(key, []).append(value)
+    return {
+        key: None if None in values else sum(value for value in values if isinstance(value, int))
+        for key, values in counts.items()
+        if all(value is None or isinstance(value, int) for value in values)
+    }
 
 
 def as_fields(found: SetFull) -> dict[str, object]:

@@ -8,7 +8,9 @@ from faults.fault import Aim
 from faults.registry import FaultKind, find
 from faults.targets import check_target, nodes_of, possible_targets, resolve_target
 from testbed.errors import UsageError
+from testbed.topology import Topology
 
+TWO_WITNESSES = Topology(witnesses=2)
 ROLES = {"primary": "b", "backup": "a"}
 
 
@@ -33,7 +35,7 @@ def aimed_at(aim: Aim) -> FaultKind:
 )
 def test_targets_of_the_bed_are_accepted(name: str, target: str) -> None:
     """Nodes, roles and ports are targets."""
-    check_target(target, find(name))
+    check_target(target, find(name), TWO_WITNESSES)
 
 
 @pytest.mark.parametrize(
@@ -52,17 +54,35 @@ def test_targets_of_the_bed_are_accepted(name: str, target: str) -> None:
 def test_other_targets_are_refused(name: str, target: object, said: str) -> None:
     """The refusal names what is possible."""
     with pytest.raises(UsageError) as refused:
-        check_target(target, find(name))
+        check_target(target, find(name), TWO_WITNESSES)
     assert said in str(refused.value)
 
 
 def test_each_aim_has_its_targets() -> None:
     """What runs in a node, the VM and the host are targets of the faults that say so."""
-    assert "primary/daemon" in possible_targets(aimed_at(Aim.PROCESS))
-    assert possible_targets(aimed_at(Aim.VM)) == ("web",)
-    assert possible_targets(aimed_at(Aim.HOST)) == possible_targets(find("load.host")) == ("host",)
-    assert "host" not in possible_targets(find("load.cpu"))
-    assert all(possible_targets(aimed_at(aim)) for aim in Aim)
+    bed = Topology()
+    assert "primary/daemon" in possible_targets(aimed_at(Aim.PROCESS), bed)
+    assert possible_targets(aimed_at(Aim.VM), bed) == ("web",)
+    assert possible_targets(aimed_at(Aim.HOST), bed) == possible_targets(find("load.host"), bed) == ("host",)
+    assert "host" not in possible_targets(find("load.cpu"), bed)
+    assert all(possible_targets(aimed_at(aim), bed) for aim in Aim)
+
+
+def test_the_topology_says_which_vms_networks_and_witnesses_are_targets() -> None:
+    """Others are refused with the list."""
+    large = Topology(networks=3, vms=2, witnesses=0)
+    for name, target in (("guest.crash", "web1"), ("link.cut", "primary.biz2"), ("link.cut", "client.biz1")):
+        check_target(target, find(name), large)
+    for name, target, bed, said in (
+        ("guest.crash", "web1", Topology(), "there is no 'web1'; possible are web."),
+        ("guest.crash", "web2", large, "possible are web, web1."),
+        ("link.cut", "primary.biz1", Topology(), "there is no 'primary.biz1'"),
+        ("witness.stop", "w2", Topology(), "possible are w1."),
+        ("witness.stop", "w1", large, "possible are none."),
+    ):
+        with pytest.raises(UsageError) as refused:
+            check_target(target, find(name), bed)
+        assert said in str(refused.value)
 
 
 @pytest.mark.parametrize(

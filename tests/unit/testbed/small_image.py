@@ -53,6 +53,7 @@ def write_image(directory: Path) -> Path:
         "hypervisor_args": "console=com1",
         "kernel_args": "console=hvc0",
         "memory_mib": 32,
+        "networks": 2,
         "versions": {"xen": "none"},
         "product": {
             "name": "nothing", "version": "0",

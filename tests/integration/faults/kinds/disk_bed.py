@@ -15,6 +15,7 @@ from testbed.disk.server import DiskIoError, NbdClient, NbdDisk
 from testbed.history import History
 from testbed.process import Child
 from testbed.switch.client import Switch
+from testbed.topology import Topology
 from testbed.wait import OwnedTask
 from tests.unit.testbed.wire import EVERYBODY, MAC_A, SEGMENTS, Device, ether
 
@@ -101,6 +102,7 @@ class DiskBed:
     nodes: dict[str, SmallNode]
     directory: Path
     is_mute: bool = False
+    topology: Topology = field(default_factory=Topology)
 
     @property
     def bed(self) -> Bed:

@@ -13,6 +13,7 @@ import signal
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import cast
 
 import pytest
 
@@ -20,12 +21,22 @@ from testbed import site
 from testbed.bed.bed import Bed, Stage
 from testbed.bed.snapshot import SnapshotStore
 from testbed.bmc.client import IpmiClient
-from testbed.errors import DiskServerError, GuestCommandError, HostError, MachineError, TestbedError, WaitTimeout
+from testbed.errors import (
+    DiskServerError,
+    GuestCommandError,
+    HostError,
+    MachineError,
+    TestbedError,
+    UsageError,
+    WaitTimeout,
+)
 from testbed.history import History
+from testbed.lan.endpoint import Endpoint
 from testbed.node.node import Node, Place
 from testbed.process import Child
 from testbed.site import SiteOptions
 from testbed.switch.client import Switch
+from testbed.topology import NODES
 from testbed.wait import ForbiddenSeen, wait_until
 from tests.unit.testbed.judge.test_phases import journal
 from tests.unit.testbed.small_image import all_gone, cold_bed, own_host, with_bed
@@ -52,7 +63,7 @@ def test_a_second_bed_is_refused_with_the_name_of_the_holder(tmp_path: Path, cre
         with pytest.raises(HostError, match=rf", pid {os.getpid()}, since .*Wait until it is done"):
             async with cold_bed(tmp_path / "second", credentials_cache, History()):
                 pass
-        await bed.client.ping(site.GATEWAY, timeout_s=100)
+        await bed.client.ping(bed.topology.public[0].gateway.address, timeout_s=100)
 
     with_bed(tmp_path, credentials_cache, scenario)
 
@@ -101,6 +112,56 @@ def test_a_stage_that_fails_is_not_reached(tmp_path: Path, host: pytest.MonkeyPa
     assert bed.stage is Stage.COLD
 
 
+def test_an_image_that_is_not_made_for_a_topology_is_refused(tmp_path: Path) -> None:
+    """Before anything is started: too many networks, and nodes that are too small for their VMs."""
+    with pytest.raises(UsageError, match="networks is 3; the node image has bridges for 2"):
+        cold_bed(tmp_path, tmp_path, History(), site=SiteOptions(networks=3))
+    with pytest.raises(UsageError, match="memory_mib is 512; a node that runs 8 VMs needs 816 MiB"):
+        cold_bed(tmp_path, tmp_path, History(), site=SiteOptions(vms=8, memory_mib=512))
+
+
+def test_vms_are_protected_one_after_the_other(tmp_path: Path, host: pytest.MonkeyPatch) -> None:
+    """Each definition goes to both nodes, and the next one only when both say that all so far are protected."""
+    history = History()
+    bed = cold_bed(tmp_path, tmp_path, history, site=SiteOptions(vms=3))
+    given: list[tuple[str, str]] = []
+
+    async def command(node: Node, _template: object, document: dict[str, str], *, timeout_s: float) -> None:
+        assert timeout_s > 0
+        given.append((node.name, document["name"]))
+        history.record(f"journal.{node.name}", "entry", **journal(node.name, "protected"))
+
+    async def served(_bed: Bed, _timeout_s: float) -> None:
+        given.append(("all", "served"))
+
+    async def reach(_bed: Bed) -> None:
+        pass
+
+    host.setattr(Node, "command", command)
+    for name in ("_boot", "_pair"):
+        host.setattr(Bed, name, reach)
+    host.setattr(Bed, "wait_served", served)
+    bed.nodes = pair_without_world(tmp_path).nodes
+    asyncio.run(bed.reach(Stage.PROTECTED))
+    vms = [(node, vm) for vm in ("web", "web1", "web2") for node in NODES]
+    assert given == [*vms, ("all", "served")]
+
+
+def test_each_vm_is_asked_from_its_own_network_and_all_of_them_as_often_as_one(tmp_path: Path) -> None:
+    """Names of records are plain for the first VM, so that those of a bed with one VM are as ever."""
+    bed = cold_bed(tmp_path, tmp_path, History(), site=SiteOptions(networks=2, vms=2))
+    bed.clients = {name: cast("Endpoint", name) for name in ("biz0", "biz1")}
+    web, other = bed.topology.guests
+    one = cold_bed(tmp_path / "one", tmp_path, History())
+    one.clients = bed.clients
+    made = [vars(bed.probe("w", ledger=None, vm=vm)) for vm in (None, web, other)]
+    assert [(probe["_client"], probe["_ip"], probe["_source"]) for probe in made] == [
+        ("biz0", "10.77.0.20", "probe"), ("biz0", "10.77.0.20", "probe"), ("biz1", "10.77.1.21", "probe@web1"),
+    ]  # fmt: skip
+    assert {probe["interval_s"] for probe in made} == {2 * one.probe("w", ledger=None).interval_s}
+    assert vars(bed.boot_probe(other))["_source"] == "boots@web1"
+
+
 def roles(host: pytest.MonkeyPatch, told: dict[str, str]) -> None:
     """Let each node's status say this role."""
 
@@ -113,9 +174,11 @@ def roles(host: pytest.MonkeyPatch, told: dict[str, str]) -> None:
 def pair_without_world(tmp_path: Path) -> Bed:
     """A bed that was not entered but has its nodes, which are off."""
     bed = cold_bed(tmp_path, tmp_path, History())
-    switch = Switch(tmp_path, site.SEGMENTS, history=bed.history, log=tmp_path / "log")
+    switch = Switch(tmp_path, bed.topology.segments, history=bed.history, log=tmp_path / "log")
     place = Place(tmp_path, tmp_path, tmp_path)
-    bed.nodes = {name: Node(name, bed.image, place, switch, bed.history, accel="tcg") for name in site.NODES}
+    bed.nodes = {
+        name: Node(name, bed.image, place, switch, bed.history, accel="tcg", topology=bed.topology) for name in NODES
+    }
     return bed
 
 
@@ -262,6 +325,7 @@ def test_a_snapshot_that_cannot_be_saved_leaves_nothing_behind(
 PROGRAM = """
 import asyncio, signal, sys
 from pathlib import Path
+from testbed import site
 from testbed.bed.bed import Bed, Stage
 from testbed.history import History
 from testbed.node.node import Node

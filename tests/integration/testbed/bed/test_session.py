@@ -12,7 +12,7 @@ from testbed import pace
 from testbed.bed import session
 from testbed.bed.bed import Bed, Stage
 from testbed.bed.session import Session
-from testbed.errors import HostError, ImageError, SlowHostError
+from testbed.errors import HostError, ImageError, SlowHostError, UsageError
 from testbed.history import History
 from testbed.host import speedometer
 from testbed.host.places import host_lock
@@ -43,9 +43,9 @@ def host(tmp_path: Path, credentials_cache: Path) -> Iterator[None]:
         yield
 
 
-async def enter(out: Path) -> list[int]:
+async def enter(out: Path, site: SiteOptions | None = None) -> list[int]:
     """Begin a session, and return the processes of its world."""
-    async with Session(out, SiteOptions(), progress=Progress(quiet=True)) as opened:
+    async with Session(out, site or SiteOptions(), progress=Progress(quiet=True)) as opened:
         assert opened.bed.stage is Stage.COLD
         assert [entry.kind for entry in opened.history if entry.source == "switch"][:1] == ["started"]
         return [opened.bed.switch.pid, opened.bed.outside.pid]
@@ -127,6 +127,15 @@ def test_too_little_room_is_refused_at_once(
     monkeypatch.setattr(session, limit, 1 << 60)
     with pytest.raises(HostError, match=message):
         asyncio.run(enter(tmp_path / "run"))
+    assert not (tmp_path / "run").exists()
+
+
+def test_larger_nodes_need_more_room_and_an_image_that_is_made_for_them(tmp_path: Path) -> None:
+    """What this computer or the image has not is refused before anything is made."""
+    with pytest.raises(HostError, match=r"a pair needs 6\d{4} MiB. End something else"):
+        asyncio.run(enter(tmp_path / "run", SiteOptions(memory_mib=32768)))
+    with pytest.raises(UsageError, match="networks is 5; the node image has bridges for 2"):
+        asyncio.run(enter(tmp_path / "run", SiteOptions(networks=5)))
     assert not (tmp_path / "run").exists()
 
 

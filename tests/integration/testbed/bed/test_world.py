@@ -8,13 +8,14 @@ from pathlib import Path
 
 import pytest
 
-from testbed import site
 from testbed.bed import Bed, world
 from testbed.bmc.client import IpmiClient
 from testbed.errors import HostError
 from testbed.site import SiteOptions
+from testbed.topology import Topology
 from tests.unit.testbed.small_image import own_host, with_bed
 
+BED = Topology(witnesses=2)
 needs_qemu = pytest.mark.skipif(
     shutil.which("qemu-system-x86_64") is None or shutil.which("qemu-img") is None,
     reason="qemu-system-x86_64 and qemu-img are needed",
@@ -33,15 +34,33 @@ def test_the_world_comes_up_and_goes_away(tmp_path: Path, credentials_cache: Pat
     """Switch, outside world, service centre and client work together while no node runs, and end together."""
 
     async def scenario(bed: Bed) -> None:
-        await bed.client.ping(site.GATEWAY, timeout_s=100)
+        await bed.client.ping(BED.public[0].gateway.address, timeout_s=100)
         ports = await bed.switch.ports()
-        assert ports[site.CLIENT_PORT].inward.frames > 0
-        assert {port.segment for port in ports.values()} == {site.PRIVATE, site.PUBLIC}
+        assert ports[BED.public[0].client.port].inward.frames > 0
+        assert {port.segment for port in ports.values()} == set(BED.links)
         assert (bed.sockets / "centre").is_socket()
         assert bed.peak_memory_mib() > 0
         assert not any(node.is_on for node in bed.nodes.values())
 
     with_bed(tmp_path, credentials_cache, scenario)
+
+
+@needs_qemu
+def test_each_network_has_a_client_and_a_gateway(tmp_path: Path, credentials_cache: Path) -> None:
+    """They reach each other on their own segment, and every VM's addresses are watched."""
+
+    async def scenario(bed: Bed) -> None:
+        assert list(bed.clients) == ["biz0", "biz1"]
+        assert bed.client is bed.clients["biz0"]
+        for network in bed.topology.public:
+            await bed.clients[network.name].ping(network.gateway.address, timeout_s=100)
+        ports = await bed.switch.ports()
+        assert {port.segment for port in ports.values()} == {"priv0", "biz0", "biz1"}
+        watched = next(entry.fields for entry in bed.history if entry.kind == "watching")
+        assert watched["macs"] == [vm.mac for vm in bed.topology.guests]
+        assert watched["ips"] == [bed.topology.service, *(vm.address for vm in bed.topology.guests)]
+
+    with_bed(tmp_path, credentials_cache, scenario, options=SiteOptions(networks=2, vms=3))
 
 
 @needs_qemu
@@ -53,7 +72,7 @@ def test_each_node_has_a_bmc_that_the_client_reaches(tmp_path: Path, credentials
         for name, bmc in bed.bmcs.items():
             async with IpmiClient(bed.client, bmc.address, user=bmc.user, password=bmc.password) as client:
                 assert await client.ping(10) is not None
-                assert bmc.address == site.BMC_ADDRESSES[name]
+                assert bmc.address == BED.bmcs[name].address
                 assert await bmc.chassis(["get", "power"]) == "ok power:0"
         assert set(bed.bmcs) == set(bed.nodes)
 
@@ -81,7 +100,7 @@ def test_the_site_has_its_witnesses(tmp_path: Path, credentials_cache: Path) -> 
         for name, witness in bed.witnesses.items():
             view = await witness.look(bed.client, timeout_s=100)
             assert view is not None
-            assert (witness.address, view.taught, view.epoch) == (site.WITNESS_ADDRESSES[name], False, 0)
+            assert (witness.address, view.taught, view.epoch) == (BED.witness_hosts[name].address, False, 0)
         assert list(bed.witnesses) == ["w1", "w2"]
 
     async def nobody(bed: Bed) -> None:

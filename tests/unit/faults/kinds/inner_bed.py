@@ -17,6 +17,7 @@ from testbed.errors import GuestCommandError
 from testbed.history import History
 from testbed.node.agent import Outcome
 from testbed.process import run
+from testbed.topology import Topology
 
 Script = Callable[[Sequence[str]], str]
 
@@ -109,6 +110,7 @@ class InnerBed:
         bed = SimpleNamespace(
             nodes={"a": node, "b": node},
             switch=self.switch,
+            topology=Topology(),
             image=SimpleNamespace(product=product),
             options=SimpleNamespace(artefacts=self.artefacts),
             history=self.history,

@@ -18,6 +18,7 @@ from testbed.bed import Bed
 from testbed.errors import TestbedError, UsageError
 from testbed.history import History
 from testbed.node.agent import Outcome
+from testbed.topology import Topology
 
 HANG_LOAD = 100.0  # processor seconds that each listing of a spinning domain adds: far more than passes
 
@@ -137,7 +138,9 @@ def bed_of(world: World) -> Bed:
         name: SimpleNamespace(name=name, is_on=True, image=image, machine=SimpleNamespace(guest=Agent(name, world)))
         for name in ("a", "b")
     }
-    return cast("Bed", SimpleNamespace(nodes=nodes, image=image, client=Client(world), history=History()))
+    clients = {"biz0": Client(world), "biz1": Client(World(runs=False))}
+    topology = Topology(networks=2, vms=2)
+    return cast("Bed", SimpleNamespace(nodes=nodes, image=image, clients=clients, history=History(), topology=topology))
 
 
 async def nothing(_bed: Bed) -> None:
@@ -220,10 +223,17 @@ def test_heal_says_that_a_vm_stays_down() -> None:
         tell(GuestCrash("web"), World(restarts=0))
 
 
+def test_each_vm_is_asked_on_its_own_network() -> None:
+    """One that does not answer says nothing of the other."""
+    bed = bed_of(World())
+    assert asyncio.run(guest.ping(bed, "web")) is not None
+    assert asyncio.run(guest.ping(bed, "web1")) is None
+
+
 def test_a_fault_needs_one_vm_on_one_node() -> None:
     """An unknown name, nobody who runs it, and two who run it are refused before anything changes."""
     for fault, world, words in (
-        (GuestCrash("mail"), World(), "no VM 'mail'"),
+        (GuestCrash("mail"), World(), "no VM 'mail'; there is: web, web1"),
         (GuestCrash("web"), World(runs=False), "needs one node"),
         (GuestCrash("web"), World(also_on_b=True), "needs one node"),
     ):

@@ -21,11 +21,12 @@ from testbed.host.accelerator import Accelerator
 from testbed.host.speed import Measured, Point
 from testbed.judge import panel, recorded
 from testbed.judge.finding import Finding
-from testbed.judge.recorded import Recorded, bed_scene
+from testbed.judge.recorded import Recorded, Scene
 from testbed.judge.result import FaultResult, Result
 from testbed.judge.verdict import Verdict
 from testbed.replica.reading import Reading
 from testbed.site import SiteOptions
+from testbed.topology import Topology
 from testbed.vocabulary import PHASES
 from tests.unit.testbed.small_image import small_image
 
@@ -137,7 +138,7 @@ def test_a_violation_that_was_seen_before_the_end_fails_the_run(tmp_path: Path) 
         )  # fmt: skip
     run_dir = tmp_path / "run"
     run_dir.mkdir()
-    ending.keep(result, history, ending.broken_off(result, history, 100.0), run_dir)
+    ending.keep(result, history, ending.broken_off(result, history, 100.0, Topology()), run_dir)
     ending.judge_all(result, run_dir)
     assert result.verdict is Verdict.FAIL
     verdicts = {one["oracle"]: one["verdict"] for one in result.findings}
@@ -170,7 +171,7 @@ def whole_run(directory: Path) -> tuple[Result, History, Recorded]:
         ledger.invoked("w0", 101.0)
         ledger.ok("w0", 0, 102.0)
     readings = (Reading("the service", 108.0, ("w0",), totals=(1,)),)
-    return result, history, Recorded(bed_scene(), 100.0, 108.0, "not compared", readings)
+    return result, history, Recorded(Scene(), 100.0, 108.0, "not compared", {"web": readings})
 
 
 def test_an_oracle_that_raises_loses_nothing_and_is_never_green(
@@ -189,7 +190,7 @@ def test_an_oracle_that_raises_loses_nothing_and_is_never_green(
     assert {one["oracle"]: one["verdict"] for one in fields["findings"]}["writes"] == "pass"
     assert fields["ledger"]["acknowledged"] == 1
     book = load(tmp_path / "ledger.jsonl").entries()
-    assert recorded.load(tmp_path) == replace(run, records=tuple(history), book=book)
+    assert recorded.load(tmp_path) == replace(run, records=tuple(history), books={"web": book})
 
 
 def test_everything_recorded_is_on_disk_before_the_first_judge_is_asked(

@@ -17,6 +17,7 @@ from testbed.bed import Bed
 from testbed.by_hand.orders import Orders, ask
 from testbed.errors import MachineError, TestbedError, UsageError
 from testbed.history import History
+from testbed.topology import Topology
 from tests.unit.faults.diary import Diary, DiaryFault
 
 CUT: dict[str, object] = {"order": "inject", "fault": "link.cut", "target": "a.priv0", "with": {}}
@@ -40,7 +41,7 @@ def with_bed(
         return SimpleNamespace(name="b"), SimpleNamespace(name="a")
 
     async def whole() -> None:
-        bed = cast("Bed", SimpleNamespace(sockets=tmp_path, history=History(), primary=primary))
+        bed = cast("Bed", SimpleNamespace(sockets=tmp_path, history=History(), primary=primary, topology=Topology()))
         async with asyncio.timeout(100), Orders(tmp_path) as orders:
             async with serving(bed, orders):
                 await act(orders.path, fault)

@@ -288,3 +288,19 @@ def test_demands_and_the_allowed_overlap_stand_in_the_header() -> None:
         parse(f"{header}\n{CUT.replace('cut1', 'other')}\n")
     with pytest.raises(UsageError, match="demands must be a list"):
         parse(f"{header.replace('[', '').replace(']', '')}\n{CUT}\n")
+
+
+def test_the_site_of_the_header_says_which_targets_there_are() -> None:
+    """VMs and networks of a larger bed, read and written; without them the line of the step is refused."""
+    header = '{"schema": "testbed.schedule/1", "scenario": "x", "seed": 1, "site": {"networks": 2, "vms": 3}}\n'
+    steps = '{"fault": "guest.crash", "target": "web2", "when": {"after_s": 1.0}}\n'
+    steps += '{"fault": "link.cut", "target": "primary.biz1", "when": {"after_s": 2.0}}\n'
+    made = parse(header + steps)
+    assert made.site == SiteOptions(networks=2, vms=3)
+    assert parse(dump(made)) == made
+    resolved = resolve(made, {"primary": "b", "backup": "a"})
+    assert [step.target for step in resolved.steps] == ["web2", "b.biz1"]
+    with pytest.raises(UsageError, match=r"line 2: .*there is no 'web2'; possible are web, web1\."):
+        parse(header.replace("3", "2") + steps)
+    with pytest.raises(UsageError, match=r"line 1: vms is 9; a site has 1 to 8 of them\."):
+        parse(header.replace("3", "9") + steps)

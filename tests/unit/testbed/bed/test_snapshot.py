@@ -15,7 +15,8 @@ from testbed.bed.snapshot import KEPT, Building, SnapshotStore, snapshot_key
 from testbed.errors import HostError, SnapshotError
 from testbed.node import node
 from testbed.node.image import Image
-from testbed.site import NODES, SiteOptions
+from testbed.site import SiteOptions
+from testbed.topology import NODES
 from tests.unit.testbed.small_image import small_image
 
 needs_qemu = pytest.mark.skipif(

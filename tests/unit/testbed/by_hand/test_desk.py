@@ -17,6 +17,7 @@ from testbed.by_hand.desk import ByHand, serving
 from testbed.by_hand.orders import Orders, ask, talking
 from testbed.errors import GuestCommandError, TestbedError, UsageError, WaitTimeout
 from testbed.node.agent import Outcome
+from testbed.topology import Topology
 from testbed.wait import wait_until
 
 GUARD_S = 100  # only ends what hangs
@@ -118,6 +119,7 @@ def served(
     *,
     roles: tuple[str | None, str | None] = ("backup", "primary"),
     answers: bool = True,
+    vms: int = 1,
     stage: Stage = Stage.PROTECTED,
 ) -> None:
     """Serve a bed without machines, and let the test ask it."""
@@ -131,7 +133,8 @@ def served(
             options=SimpleNamespace(artefacts=directory, site=SimpleNamespace(dilation=2)),
             image=SimpleNamespace(hash="1ma9e"),
             accelerator=SimpleNamespace(name="tcg"),
-            probe=lambda _run, *, ledger: FakeProbe(answers=answers),
+            topology=Topology(vms=vms),
+            probe=lambda _run, *, ledger, vm: FakeProbe(answers=answers and vm.number == 0),
         )
         async with asyncio.timeout(GUARD_S), serving(cast("Bed", bed)) as orders:
             await act(orders.path, nodes[0], nodes[1])
@@ -287,6 +290,16 @@ def test_a_vm_that_does_not_answer_is_no_failure_of_the_status(tmp_path: Path) -
         assert (await ask(socket, {"order": "status"}))["vm"] == "does not answer the client: Waited 6 s"
 
     served(tmp_path, act, answers=False)
+
+
+def test_each_of_several_vms_is_asked(tmp_path: Path) -> None:
+    """The words name them."""
+
+    async def act(socket: Path, _a: FakeNode, _b: FakeNode) -> None:
+        told = (await ask(socket, {"order": "status"}))["vm"]
+        assert told == "web answers the client, in 7 ms; web1 does not answer the client: Waited 6 s"
+
+    served(tmp_path, act, vms=2)
 
 
 def test_a_bed_on_its_way_up_is_not_asked_for_its_vm(tmp_path: Path) -> None:

@@ -114,6 +114,14 @@ def test_accelerators_and_dilations_are_never_in_one_series(path: Path) -> None:
     assert Series("a", "", "tcg", 4.0, "m", "s").text() == "a, m, accelerator tcg, dilation 4"
 
 
+def test_a_larger_bed_is_a_series_of_its_own() -> None:
+    """Its VMs share what one had alone; the default bed keeps its name."""
+    document = result().__dict__ | {"faults": []}
+    plain = run_of(document).scenario
+    assert run_of(document | {"topology": {"vms": 1, "networks": 1}}).scenario == plain
+    assert run_of(document | {"topology": {"vms": 8, "networks": 5}}).scenario == f"{plain} on 8 vms, 5 networks"
+
+
 def test_the_same_run_is_stored_once(path: Path, tmp_path: Path) -> None:
     """A result and the file that it was written as are the same run."""
     result().write(tmp_path / "result.json")

@@ -20,11 +20,12 @@ from testbed.judge import oracles, panel
 from testbed.judge.finding import Finding, as_fields, passed
 from testbed.judge.oracle import Oracle
 from testbed.judge.panel import ORACLES, ask, found_in, names
-from testbed.judge.recorded import Recorded, bed_scene
+from testbed.judge.recorded import Recorded, Scene
 from testbed.judge.result import FaultResult, Result, judge
 from testbed.judge.verdict import Verdict
 from testbed.replica.compare import Comparison, ReplicaReport
 from testbed.replica.reading import Reading
+from testbed.topology import Topology
 from tests.mutants.mutant import Edit
 
 VM, NODE_B = "00:16:3e:77:00:20", "52:54:00:77:00:02"
@@ -102,8 +103,9 @@ class Story:
     ) -> Recorded:
         """The whole run as its judges get it."""
         return Recorded(
-            bed_scene(), since_s=1.0, until_s=END_S, replicas=replicas, readings=readings,
-            overlap_allowed_s=overlap_allowed_s, records=tuple(self.history), book=BOOK,
+            Scene(), since_s=1.0, until_s=END_S, replicas={"web": replicas},
+            readings=readings if isinstance(readings, str) else {"web": readings},
+            overlap_allowed_s=overlap_allowed_s, records=tuple(self.history), books={"web": BOOK},
         )  # fmt: skip
 
     def judged(
@@ -194,7 +196,7 @@ def test_two_failovers_for_one_fault_are_caught() -> None:
     story.add(END_S, "boots", "ok", boot="c", intended_s=END_S - 0.01)
     found = story.judged()
     assert not_passing(found) == {"failovers": Verdict.FAIL}
-    assert "boot c of the VM" in found["failovers"].text
+    assert "boot c of VM web" in found["failovers"].text
 
 
 @pytest.mark.parametrize(
@@ -328,7 +330,7 @@ def test_an_oracle_says_itself_whether_it_is_needed() -> None:
 
 def test_every_oracle_is_blind_when_nothing_was_recorded() -> None:
     """Without its source none says that all is well, and none raises; also one that comes later."""
-    nothing = Recorded(bed_scene(), 1.0, END_S, "nobody compared", ())
+    nothing = Recorded(Scene(), 1.0, END_S, "nobody compared", {"web": ()})
     for found in ask(nothing, ORACLES):
         assert found.verdict is Verdict.INCONCLUSIVE, found
         assert not found.text.startswith("it failed itself"), found
@@ -382,3 +384,76 @@ def test_a_file_that_gives_no_oracle_is_an_error_before_anything_is_run(
     (folder / "new.py").write_text(text, encoding="utf-8")
     with pytest.raises(error):
         found_in(oracles)
+
+
+class TwoVms(Story):
+    """The same crash with a second VM, `web1`, on a second network."""
+
+    topology = Topology(networks=2, vms=2)
+
+    def second(self, t_s: float) -> None:
+        """What is seen of both VMs in one second."""
+        super().second(t_s)
+        owner = "a" if t_s < KILLED_S else "b" if t_s >= TAKEN_S else ""
+        if owner:
+            mac = self.topology.vm("web1").mac
+            self.add(t_s, "switch", "seen", mac=mac, port=f"{owner}.biz1", first_s=t_s - 0.5, last_s=t_s, cut=False)
+            self.add(t_s, "boots@web1", "ok", boot=f"{owner}1", intended_s=t_s - 0.02)
+
+    def listed(self, t_s: float, node: str, numbers: list[int]) -> None:
+        """What dom0 of a node lists of both."""
+        domains = [
+            {"name": name, "id": number + more, "state": "-b----"}
+            for number in numbers
+            for name, more in (("web", 0), ("web1", 1))
+        ]
+        self.add(t_s, "guests", "domains", node=node, asked_s=t_s - 0.1, domains=domains)
+
+    def told(self, **changes: object) -> dict[str, Finding]:
+        """All findings by oracle, with these changes of what is recorded beside the history."""
+        own = {
+            "replicas": {"web": EQUAL, "web1": EQUAL},
+            "readings": {"web": KEPT, "web1": (Reading("the service", END_S, ("w1-0",)),)},
+            "books": {"web": BOOK, "web1": (Entry("w1-0", 5.0, Outcome.OK, 0, acknowledged_at_s=5.1),)},
+        }
+        fields = {**own, **changes}
+        run = Recorded(Scene(self.topology), 1.0, END_S, records=tuple(self.history), **fields)  # type: ignore[arg-type]
+        return {finding.oracle: finding for finding in ask(run, LISTED)}
+
+
+def test_two_vms_that_move_together_pass() -> None:
+    """Each is judged for itself, and the counts are of both."""
+    found = TwoVms().told()
+    assert not_passing(found) == {}
+    assert (found["writes"].evidence["acknowledged"], found["writes"].evidence["lost"]) == (2, 0)
+    assert (found["failovers"].evidence["vm_moves"], found["failovers"].evidence["vm_starts"]) == (2, 2)
+
+
+def test_what_happens_to_the_second_vm_alone_is_found_and_named() -> None:
+    """A lost write, unequal copies, a second copy that runs, a start without a fault."""
+    unequal = ReplicaReport({}, (Comparison("a", "b", 9, 1, ((0, 9),)),), EQUAL.halves)
+    lost = TwoVms().told(readings={"web": KEPT, "web1": (Reading("the service", END_S, ()),)})
+    assert not_passing(lost) == {"writes": Verdict.FAIL}
+    assert lost["writes"].text.startswith("VM web1: ")
+    assert lost["writes"].evidence["lost"] == 1
+    differ = TwoVms().told(replicas={"web": EQUAL, "web1": unequal})
+    assert not_passing(differ) == {"replicas_equal": Verdict.FAIL}
+    assert differ["replicas_equal"].text.startswith("VM web1: ")
+    twice = TwoVms()
+    twice.add(END_S, "boots@web1", "ok", boot="c", intended_s=END_S - 0.01)
+    assert "boot c of VM web1" in twice.told()["failovers"].text
+    running = TwoVms()
+    for t_s in (70.0, 71.0, 72.0):
+        domains = [{"name": "web1", "id": 9, "state": "-b----"}]
+        running.add(t_s, "guests", "domains", node="a", asked_s=t_s - 0.1, domains=domains)
+    assert running.told()["vm_twice.domains"].text.startswith("VM web1: ")
+
+
+def test_a_vm_that_nobody_saw_blinds_the_switch() -> None:
+    """The other one was seen all the time."""
+    story = TwoVms()
+    mac = story.topology.vm("web1").mac
+    kept = [entry for entry in story.history if entry.fields.get("mac") != mac]
+    run = Recorded(Scene(story.topology), 1.0, END_S, "none", "none", records=tuple(kept))
+    found = {finding.oracle: finding for finding in ask(run, LISTED)}
+    assert found["dual_active"].text == "VM web1 did not send a single frame through any node's port"

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from testbed.history import History
 from testbed.judge.phases import SOURCES, Recovery, stamp
-from testbed.site import VM_MAC
+from testbed.topology import Topology
 from testbed.vocabulary import PHASES
 
 
@@ -15,7 +17,8 @@ def journal(node: str, milestone: object) -> dict[str, object]:
     return {"entry": {"milestone": milestone, "node": node}}
 
 
-RECOVERY = Recovery("a", "b", 100.0)
+VM_MAC, OTHER_MAC = (vm.mac for vm in Topology(vms=2).guests)
+RECOVERY = Recovery("a", "b", 100.0, [VM_MAC])
 
 
 def crash() -> History:
@@ -54,3 +57,12 @@ def test_without_records_there_are_no_phases_and_every_phase_names_its_source() 
     """What nobody stamped is absent."""
     assert stamp(History(), RECOVERY) == {}
     assert set(SOURCES) == set(PHASES)
+
+
+def test_the_guests_are_up_when_the_last_of_them_is() -> None:
+    """With several VMs, one that never sends leaves the phase open."""
+    both = replace(RECOVERY, vm_macs=[VM_MAC, OTHER_MAC])
+    history = crash()
+    assert "guest_up" not in stamp(history, both)
+    history.record_at(118.0, "switch", "claim", mac=OTHER_MAC, port="b.biz0")
+    assert stamp(history, both)["guest_up"] == 118.0

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from testbed.history import History, Record, load
-from testbed.judge.recorded import Recorded, bed_scene
+from testbed.judge.recorded import Recorded, Scene
 from testbed.judge.sightings import Sighting, is_complete, joined, sightings, sightings_of, why_unwatched
 
 VM = "00:16:3e:77:00:20"
@@ -56,7 +56,7 @@ def test_a_watch_that_has_a_hole_is_named(records: list[tuple[float, str]], why:
     for t_s, kind in records:
         history.record_at(t_s, "switch", kind)
     history.record_at(6.0, "switch", "claim", mac=VM, port="a.biz0")
-    found = why_unwatched(Recorded(bed_scene(), 1.0, 8.0, "none", "none", records=tuple(history)))
+    found = why_unwatched(Recorded(Scene(), 1.0, 8.0, "none", "none", records=tuple(history)))
     assert why in found
     assert bool(found) is bool(why)
 
@@ -66,6 +66,6 @@ def test_a_vm_that_nobody_saw_was_not_watched() -> None:
     history = History()
     history.record_at(0.0, "switch", "watching")
     history.record_at(0.5, "switch", "claim", mac=VM, port="a.biz0")
-    run = Recorded(bed_scene(), 1.0, 8.0, "none", "none", records=tuple(history))
+    run = Recorded(Scene(), 1.0, 8.0, "none", "none", records=tuple(history))
     assert sightings_of(run) == []
     assert "did not send a single frame" in why_unwatched(run)

@@ -9,27 +9,30 @@ import tempfile
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 
+from testbed.disk.server import NbdDisk
 from testbed.errors import GuestCommandError, ImageError, MachineError, WaitTimeout
 from testbed.history import History
 from testbed.node import node as node_module
 from testbed.node.agent import GuestAgent, Outcome
 from testbed.node.node import Node, Place
-from testbed.site import SEGMENTS
 from testbed.switch.client import Switch
+from testbed.topology import Topology
 from tests.unit.testbed.small_image import small_image
 
+ONE_VM = Topology()
 needs_nbdkit = pytest.mark.skipif(shutil.which("nbdkit") is None, reason="nbdkit is not installed")
 
 
-def make_node(tmp_path: Path, history: History, sockets: Path) -> Node:
+def make_node(tmp_path: Path, history: History, sockets: Path, topology: Topology = ONE_VM) -> Node:
     """A node of the small image; its switch is not running, which is a wire that leads nowhere."""
-    switch = Switch(sockets, SEGMENTS, history=history, log=tmp_path / "switch.log")
+    switch = Switch(sockets, topology.segments, history=history, log=tmp_path / "switch.log")
     place = Place(sockets, tmp_path / "run", tmp_path / "disks")
-    return Node("a", small_image(tmp_path / "image"), place, switch, history, accel="tcg")
+    return Node("a", small_image(tmp_path / "image"), place, switch, history, accel="tcg", topology=topology)
 
 
 def with_node(tmp_path: Path, scenario: Callable[[Node, History], Awaitable[None]]) -> None:
@@ -54,6 +57,17 @@ def test_a_node_that_is_off_says_so(tmp_path: Path) -> None:
         _ = node.machine
     with pytest.raises(MachineError, match="Node a cannot boot: it was not started"):
         asyncio.run(node.wait_booted(10))
+
+
+def test_the_hardware_follows_the_topology(tmp_path: Path) -> None:
+    """A network card for each link, memory for all VMs, and processors."""
+    bed = Topology(networks=2, vms=4, processors=2)
+    node = make_node(tmp_path, History(), tmp_path, bed)
+    node.storage = {disk: cast("NbdDisk", SimpleNamespace(socket=tmp_path / disk)) for disk in node_module.DISK_NAMES}
+    spec = node.spec()
+    assert [(nic.name, nic.mac) for nic in spec.nics] == list(bed.node_macs["a"].items())
+    assert len(spec.nics) == 3
+    assert (spec.memory_mib, spec.processors) == (32 + 3 * (96 + 16), 2)
 
 
 @needs_nbdkit

@@ -37,6 +37,13 @@ def option(argv: list[str], name: str) -> list[str]:
     return [value for key, value in itertools.pairwise(argv) if key == name]
 
 
+@pytest.mark.parametrize("count", [1, 4])
+def test_a_node_has_as_many_processors_as_wanted(tmp_path: Path, count: int) -> None:
+    """One is the default of the bed."""
+    spec = node(tmp_path) if count == 1 else replace(node(tmp_path), processors=count)
+    assert option(qemu_argv(spec), "-smp") == [str(count)]
+
+
 def test_every_pci_device_has_an_address_of_its_own(tmp_path: Path) -> None:
     """A restore meets the same hardware only when no address is left to chance."""
     devices = option(qemu_argv(replace(node(tmp_path), watchdog=True)), "-device")

@@ -54,7 +54,7 @@ def test_both_replicas_are_compared_and_their_logs_read(images: Path, capsys: py
         ("replica a", True),
         ("replica b", True),
     ]
-    assert main(images) == 0
+    assert main(images, "web") == 0
     told = capsys.readouterr().out
     assert f"replica b: {RECORDS} records (248 by 9c9e8dd8ab7bb796, 615 by 305addb78bcc28c3)\n" in told
     assert "are equal in all" in told
@@ -64,7 +64,7 @@ def test_a_flipped_byte_ends_the_command_with_1(images: Path, capsys: pytest.Cap
     """And says where."""
     for disk in ("vdb", "vdc"):
         damage(images / f"a-{disk}.raw", VOLUME_AT + 800_000, b"\x01")
-    assert main(images) == 1
+    assert main(images, "web") == 1
     assert "differ in 1 blocks of 4096 bytes: 798720+4096" in capsys.readouterr().out
 
 
@@ -76,7 +76,7 @@ def test_a_missing_disk_is_noted_and_a_missing_node_prevents_the_comparison(
     seen = looked(images)
     assert isinstance(seen.report, ReplicaReport)
     assert "disk vdb" in seen.report.problems[0]
-    assert main(images) == 0
+    assert main(images, "web") == 0
     assert "note: disk vdb" in capsys.readouterr().out
     (images / "a-vdc.raw").unlink()
     seen = looked(images)
@@ -86,7 +86,7 @@ def test_a_missing_disk_is_noted_and_a_missing_node_prevents_the_comparison(
         ("replica a", False),
         ("replica b", True),
     ]
-    assert main(images) == 1
+    assert main(images, "web") == 1
     assert "not compared: node a" in capsys.readouterr().out
 
 

@@ -13,6 +13,7 @@ from typing import cast
 from testbed.history import History
 from testbed.process import Child
 from testbed.switch.client import DirectionCounters, PortState, Switch
+from testbed.topology import Topology
 from testbed.wait import OwnedTask
 from tests.unit.testbed.wire import EVERYBODY, MAC_A, SEGMENTS, Device, ether
 
@@ -66,6 +67,7 @@ class FakeBed:
     nodes: dict[str, FakeNode]
     devices: dict[str, Device]
     is_mute: bool = False
+    topology: Topology = field(default_factory=Topology)
 
     async def talk(self, ports: Iterable[str]) -> None:
         """Send from these ports while the node lives."""

@@ -11,6 +11,9 @@ PORTS = {"a": ["a.biz0"], "b": ["b.biz0"]}
 VM = "00:16:3e:77:00:20"
 
 
+BOOTS = {"boots": "web", "boots@web1": "web1"}
+
+
 def use(node: str, first_s: float, last_s: float, *, address: str = VM, is_cut: bool = False) -> Sighting:
     """An address in use at a node's port."""
     return Sighting(address, f"{node}.biz0", first_s, last_s, is_cut)
@@ -105,8 +108,16 @@ def test_each_new_boot_of_the_vm_is_a_start_but_the_first() -> None:
     history = History()
     for t_s, boot in ((1.0, "one"), (2.0, "one"), (6.0, "two"), (7.0, "two"), (9.0, "three")):
         history.record_at(t_s, "boots", "ok", boot=boot)
-    assert [(found.t_s, found.text) for found in starts(history, 0.0)] == [
-        (6.0, "boot two of the VM answered"),
-        (9.0, "boot three of the VM answered"),
+    assert [(found.t_s, found.text) for found in starts(history, 0.0, BOOTS)] == [
+        (6.0, "boot two of VM web answered"),
+        (9.0, "boot three of VM web answered"),
     ]
-    assert [found.t_s for found in starts(history, 8.0)] == [9.0]
+    assert [found.t_s for found in starts(history, 8.0, BOOTS)] == [9.0]
+
+
+def test_the_first_boot_of_one_vm_is_no_start_of_another() -> None:
+    """Each VM is counted for itself, and named."""
+    history = History()
+    for t_s, source, boot in ((1.0, "boots", "one"), (2.0, "boots@web1", "a"), (6.0, "boots@web1", "b")):
+        history.record_at(t_s, source, "ok", boot=boot)
+    assert [(found.what, found.t_s) for found in starts(history, 0.0, BOOTS)] == [("VM web1", 6.0)]

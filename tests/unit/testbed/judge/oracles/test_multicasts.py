@@ -7,7 +7,7 @@ import pytest
 from testbed.history import History
 from testbed.judge.finding import Finding
 from testbed.judge.oracles.multicasts import Count, Multicasts, counts_of, judge_counts, why_uncounted
-from testbed.judge.recorded import Recorded, bed_scene
+from testbed.judge.recorded import Recorded, Scene
 from testbed.judge.verdict import Verdict
 
 NODE_PORTS = {"a": ["a.priv0", "a.biz0"], "b": ["b.priv0", "b.biz0"]}
@@ -21,7 +21,7 @@ def judged(*counts: Count, unseen: str = "") -> Finding:
 
 def run(history: History) -> Recorded:
     """A run from 1 to 8 s."""
-    return Recorded(bed_scene(), 1.0, 8.0, "none", "none", records=tuple(history))
+    return Recorded(Scene(), 1.0, 8.0, "none", "none", records=tuple(history))
 
 
 def asked(*counts: Count) -> Finding:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from testbed.history import History
 from testbed.judge.finding import Finding
 from testbed.judge.oracles.private_link import PrivateLink
-from testbed.judge.recorded import Recorded, bed_scene
+from testbed.judge.recorded import Recorded, Scene
 from testbed.judge.verdict import Verdict
 
 VM = "00:16:3e:77:00:20"
@@ -18,7 +18,7 @@ def judged(*ports: str, watched: bool = True) -> Finding:
         history.record_at(0.0, "switch", "watching")
     for second, port in enumerate(ports, 2):
         history.record_at(float(second), "switch", "claim", mac=VM, port=port)
-    return PrivateLink().judge(Recorded(bed_scene(), 1.0, 9.0, "none", "none", records=tuple(history)))
+    return PrivateLink().judge(Recorded(Scene(), 1.0, 9.0, "none", "none", records=tuple(history)))
 
 
 def test_a_frame_of_the_vm_on_the_private_link_is_caught() -> None:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from testbed.judge.finding import Finding
 from testbed.judge.oracles.replicas import HalvesEqual, ReplicasEqual
-from testbed.judge.recorded import Recorded, bed_scene
+from testbed.judge.recorded import Recorded, Scene
 from testbed.judge.verdict import Verdict
 from testbed.replica.compare import Comparison, ReplicaReport
 
 
 def run(report: ReplicaReport | str) -> Recorded:
     """A run at whose end the replicas were compared."""
-    return Recorded(bed_scene(), 0.0, 9.0, report, "nobody wrote")
+    return Recorded(Scene(), 0.0, 9.0, {"web": report}, "nobody wrote")
 
 
 def replicas(report: ReplicaReport | str) -> Finding:

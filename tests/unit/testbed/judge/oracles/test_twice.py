@@ -132,7 +132,7 @@ def test_lists_and_answers_are_found_in_a_history() -> None:
         Domains("a", "2", 3.9, 4.0, ()),
         Domains("a", "3", 4.4, 4.5, (4,)),
     ]
-    assert boots_of(history) == [Alive("boot beef", 4.8, 5.0)]
+    assert boots_of(history, "boots") == [Alive("boot beef", 4.8, 5.0)]
 
 
 def answers(*boots: str) -> list[Alive]:

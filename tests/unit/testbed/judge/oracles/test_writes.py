@@ -9,7 +9,7 @@ import pytest
 
 from testbed.client.ledger import Ledger
 from testbed.judge.oracles.writes import Fate, SetFull, Writes, as_fields, classify
-from testbed.judge.recorded import Recorded, bed_scene
+from testbed.judge.recorded import Recorded, Scene
 from testbed.judge.verdict import Verdict
 from testbed.replica.reading import Reading, from_replica, unreadable
 from testbed.replica.worklog import make_record, read_log
@@ -206,8 +206,9 @@ def test_an_answer_after_the_time_limit_binds_the_service() -> None:
 def asked(story: str, readings: tuple[Reading, ...] | str, *, duplicates_allowed: bool = False) -> tuple[str, object]:
     """The word of the oracle, and how many writes it calls lost."""
     run = Recorded(
-        bed_scene(), 0.0, 9.0, "none", readings, duplicates_allowed=duplicates_allowed, book=book(story).entries()
-    )
+        Scene(), 0.0, 9.0, "none", readings if isinstance(readings, str) else {"web": readings},
+        duplicates_allowed=duplicates_allowed, books={"web": book(story).entries()},
+    )  # fmt: skip
     found = Writes().judge(run)
     return str(found), found.evidence.get("lost")
 
