@@ -83,7 +83,7 @@ class SiteOptions:
     stay: bool = False
 
     def __post_init__(self) -> None:
-        """Refuse what the bed has not."""
+        """Refuse what the bed does not have."""
         if self.dilation != AUTO and not 1 <= self.dilation <= DILATION_MAX:
             raise UsageError(f"dilation is {self.dilation:g}; possible is 1 to {DILATION_MAX:g}, or {AUTO:g}: auto.")
         if not 0 <= self.witnesses <= len(WITNESSES):
