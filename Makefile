@@ -29,7 +29,7 @@ check: setup ## lint, types, unit and repository tests, at the same time; 45 s o
 	@time $(MAKE) --no-print-directory --jobs=4 --output-sync=target types unit-core unit-rest tree lint
 
 lint: setup
-	@echo "== ruff"; time $(V) -m ruff check .
+	@echo "== ruff"; time { $(V) -m ruff check . && $(V) -m ruff format --check .; }
 
 types: setup
 	@echo "== mypy"; time $(V) -m mypy

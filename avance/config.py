@@ -118,8 +118,18 @@ def parse(node: str, site: Json, vms: Json) -> Config:
         "site",
         site,
         needed={"schema", "secret", "nodes", "service_address", "replication_link"},
-        optional={"policy", "timers", "dilation", "call_home", "witnesses", "gateways", "watchdog", "quarantine",
-                  "data_integrity", "stay_without_disk"},
+        optional={
+            "policy",
+            "timers",
+            "dilation",
+            "call_home",
+            "witnesses",
+            "gateways",
+            "watchdog",
+            "quarantine",
+            "data_integrity",
+            "stay_without_disk",
+        },
     )
     if site["schema"] != SITE_SCHEMA:
         raise ConfigError(f"site.schema is {site['schema']!r}; this version understands {SITE_SCHEMA} only")

@@ -71,9 +71,12 @@ def options(listen: str, state: Path, secret_file: Path, dilation: float) -> Opt
 def encode_state(pair: Keys, known: Known) -> bytes:
     """Return what is written to the disk: a checksum and JSON."""
     fields = {
-        "schema": STATE_SCHEMA, "cluster": pair.cluster.hex(), "epoch": known.epoch, "owner": known.owner,
+        "schema": STATE_SCHEMA,
+        "cluster": pair.cluster.hex(),
+        "epoch": known.epoch,
+        "owner": known.owner,
         "nonce": known.nonce,
-    }  # fmt: skip
+    }
     data = json.dumps(fields, sort_keys=True)
     return f"{hashlib.sha256(data.encode()).hexdigest()} {data}\n".encode()
 

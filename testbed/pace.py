@@ -69,9 +69,11 @@ def dilation_of(text: str) -> float:
 def add_option(parser: argparse.ArgumentParser) -> None:
     """Add `--dilation` to a verb that starts a bed."""
     parser.add_argument(
-        "--dilation", metavar="auto|NUMBER", default=None,
+        "--dilation",
+        metavar="auto|NUMBER",
+        default=None,
         help="multiply every time by this; auto (the default): the smallest of 1, 2, 4, 8 that this host needs",
-    )  # fmt: skip
+    )
 
 
 def choose(args: argparse.Namespace) -> None:

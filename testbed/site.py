@@ -42,7 +42,11 @@ QUICK_BOOT = "rodata=off mitigations=off cryptomgr.notests ipv6.disable=1"
 SEGMENTS = {
     PRIVATE: [f"{node}.{PRIVATE}" for node in NODES],
     PUBLIC: [
-        *(f"{node}.{PUBLIC}" for node in NODES), CLIENT_PORT, TCP_CLIENT_PORT, OUTSIDE_PORT, *BMC_PORTS.values(),
+        *(f"{node}.{PUBLIC}" for node in NODES),
+        CLIENT_PORT,
+        TCP_CLIENT_PORT,
+        OUTSIDE_PORT,
+        *BMC_PORTS.values(),
         *WITNESS_PORTS.values(),
     ],
 }

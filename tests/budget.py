@@ -79,8 +79,11 @@ class Budget:
     def missing(self) -> list[str]:
         """A sentence for each required test that has not really run."""
         wanted = (worth for _place, worth in self._worths.values() if worth.required)
-        return [f"{one.required} is required, and its test {one.test} did not run" for one in wanted
-                if one.test not in self._ran]  # fmt: skip
+        return [
+            f"{one.required} is required, and its test {one.test} did not run"
+            for one in wanted
+            if one.test not in self._ran
+        ]
 
 
 def up_s() -> float:

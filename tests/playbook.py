@@ -103,9 +103,7 @@ class Playbook:
         given = acts(self.hears(event))
         assert given == list(expected), f"{event}\n  commanded {given}\n  expected  {list(expected)}"
 
-    def done(
-        self, command: c.Work, *expected: c.Command, outcome: Outcome = Outcome.OK, detail: str = ""
-    ) -> None:
+    def done(self, command: c.Work, *expected: c.Command, outcome: Outcome = Outcome.OK, detail: str = "") -> None:
         """Say how a command ended and expect exactly these commands to follow, alerts left aside."""
         self.expect(ended(command, outcome, detail), *expected)
 

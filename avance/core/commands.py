@@ -309,14 +309,7 @@ EvidenceCommand = AskWitness | ReadPeerPower | CutPeerPower | RestorePeerPower |
 MirrorCommand = KeepMirrorNote | UseMirrorNote | ReuseHalves | TrustMirror
 
 NodeCommand = (
-    SaveRecord
-    | HoldAddress
-    | ReleaseAddress
-    | PauseVms
-    | UnpauseVms
-    | TeachWitness
-    | EvidenceCommand
-    | MirrorCommand
+    SaveRecord | HoldAddress | ReleaseAddress | PauseVms | UnpauseVms | TeachWitness | EvidenceCommand | MirrorCommand
 )
 
 Work = VmCommand | NodeCommand  # what has an outcome

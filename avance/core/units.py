@@ -65,9 +65,7 @@ class Units:
         if unit.domain_changed(running=event.running, paused=event.paused, never_ran=event.never_ran):
             draft.say(f"the domain of {vm} is gone", alert=alerts.vm_crashed(vm))
 
-    def done(
-        self, command: c.VmCommand, result: Result, around: Circumstances, draft: Draft, now: float
-    ) -> None:
+    def done(self, command: c.VmCommand, result: Result, around: Circumstances, draft: Draft, now: float) -> None:
         """Note how a command of a VM ended, and give the one that follows at once."""
         name, word, unit = command.vm, type(command).__name__, self.by_name[command.vm]
         if not result.ok:

@@ -301,9 +301,12 @@ class GuestHang(GuestFault):
         """Confirmed when the domain runs on, computes as it did not before, and answers no more."""
         load, boot = await self._load(bed), await ping(bed)
         evidence: dict[str, object] = {
-            "node": self._node, "processor_before": self._load_before, "processor_now": load,
-            "boot_before": self._boot_before, "boot_now": boot,
-        }  # fmt: skip
+            "node": self._node,
+            "processor_before": self._load_before,
+            "processor_now": load,
+            "boot_before": self._boot_before,
+            "boot_now": boot,
+        }
         before = self._load_before
         was_well = self._boot_before is not None and before is not None and before < SPINNING_MIN
         if not was_well or load is None:  # without a load the domain ended: nobody can say whether it hung
@@ -334,9 +337,11 @@ class GuestRefusesToDie(GuestFault):
         done = await bed.nodes[self._node].machine.guest.run(argv, timeout_s=COMMAND_S + DESTROY_S)
         boot, timed_out = await ping(bed), done.returncode == 124
         evidence: dict[str, object] = {
-            "node": self._node, "order_to_end": "no answer" if timed_out else f"code {done.returncode}",
-            "boot_before": self._boot_before, "boot_now": boot,
-        }  # fmt: skip
+            "node": self._node,
+            "order_to_end": "no answer" if timed_out else f"code {done.returncode}",
+            "boot_before": self._boot_before,
+            "boot_now": boot,
+        }
         seen = None if self._boot_before is None else timed_out and boot == self._boot_before
         return Proof.of(seen, self._injected_at_s, evidence)
 
@@ -349,9 +354,12 @@ class GuestRefusesToDie(GuestFault):
             return True
 
         await wait_until(
-            goes_on, what=f"xenstored of node {self._node} to go on", timeout_s=SERVED_TIMEOUT_S, poll_s=POLL_S,
+            goes_on,
+            what=f"xenstored of node {self._node} to go on",
+            timeout_s=SERVED_TIMEOUT_S,
+            poll_s=POLL_S,
             tolerate=(TestbedError,),
-        )  # fmt: skip
+        )
 
 
 FAULTS = (GuestCrash, GuestHang, GuestCrashLoop, GuestShutdown, GuestRefusesToDie)

@@ -111,9 +111,11 @@ def stalled_us(pressure: str) -> int:
 
 async def _look(bed: Bed, node: str) -> _Look:
     text = await shell(
-        bed, node, "head -1 /proc/stat; grep MemAvailable /proc/meminfo; "
+        bed,
+        node,
+        "head -1 /proc/stat; grep MemAvailable /proc/meminfo; "
         'for n in cpu memory io; do echo "$n $(cat /proc/pressure/$n 2> /dev/null | grep some)"; done',
-    )  # fmt: skip
+    )
     pressure = {
         name: stalled_us(line.partition(" ")[2])
         for name in ("cpu", "memory", "io")

@@ -67,9 +67,12 @@ def broken_off(result: Result, history: History, began_s: float) -> Recorded:
     """What the oracles can see of a run that broke off: a violation that was seen stands."""
     last = history.last
     return Recorded(
-        bed_scene(result.dilation), since_s=began_s, until_s=began_s if last is None else last.t_s,
-        replicas=NO_READ_BACK, readings=NO_READ_BACK,
-    )  # fmt: skip
+        bed_scene(result.dilation),
+        since_s=began_s,
+        until_s=began_s if last is None else last.t_s,
+        replicas=NO_READ_BACK,
+        readings=NO_READ_BACK,
+    )
 
 
 def keep(result: Result, history: History, run: Recorded, out: Path) -> None:

@@ -79,8 +79,7 @@ async def look_back(bed: Bed, result: Result, began_s: float, overlap_max_s: flo
     report: ReplicaReport | str = "the nodes do not both say that they are in sync"
     if result.is_redundant:
         disks = {
-            name: {disk: node.storage[disk].socket for disk in look.DATA_DISKS}
-            for name, node in bed.nodes.items()
+            name: {disk: node.storage[disk].socket for disk in look.DATA_DISKS} for name, node in bed.nodes.items()
         }
         async with bed.progress.step("compare both copies from outside"):
             seen = await look.look_when_quiet(disks, site.VM_NAME, timeout_s=QUIET_LIMIT_S)

@@ -269,9 +269,12 @@ class _Run:
                     return
             with contextlib.suppress(WaitTimeout):
                 found = await wait_for_record(
-                    history, lambda entry: milestone_of(entry) == "protected", what="protected",
-                    timeout_s=STATUS_EVERY_S, after=mark,
-                )  # fmt: skip
+                    history,
+                    lambda entry: milestone_of(entry) == "protected",
+                    what="protected",
+                    timeout_s=STATUS_EVERY_S,
+                    after=mark,
+                )
                 mark = found.index + 1
         limit_s = pace.scaled(self.plan.redundancy_limit_s)
         raise WaitTimeout(f"Waited {limit_s:g} s for both nodes to say protected. Last thing seen: {last}")

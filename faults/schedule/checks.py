@@ -16,7 +16,7 @@ from faults.parameters import nearest
 from faults.schedule.conflicts import first_conflict
 from faults.schedule.demand import Demand
 from faults.schedule.step import Step
-from faults.schedule.trigger import (  # fmt: skip
+from faults.schedule.trigger import (
     AlertCame,
     Anchor,
     Event,

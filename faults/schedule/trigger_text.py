@@ -12,7 +12,7 @@ from typing import Any, assert_never
 from faults.parameters import nearest
 from faults.schedule.checks import NAME, START, TIME_S_MAX, check_demand, check_trigger, is_number, needs_deadline
 from faults.schedule.demand import Demand
-from faults.schedule.trigger import (  # fmt: skip
+from faults.schedule.trigger import (
     AlertCame,
     Anchor,
     Change,

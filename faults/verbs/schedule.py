@@ -35,8 +35,11 @@ Run = Callable[["Schedule", Path], Awaitable[Result]]
 
 PASSED, FAILED, SAID_NOTHING, INVALID_HOST = 0, 1, 3, 4
 CODES = {
-    Verdict.PASS: PASSED, Verdict.FAIL: FAILED, Verdict.INCONCLUSIVE: SAID_NOTHING, Verdict.INVALID_HOST: INVALID_HOST
-}  # fmt: skip
+    Verdict.PASS: PASSED,
+    Verdict.FAIL: FAILED,
+    Verdict.INCONCLUSIVE: SAID_NOTHING,
+    Verdict.INVALID_HOST: INVALID_HOST,
+}
 PLAN_FILE, REPLAY_FILE, SHRUNK_FILE = "schedule.jsonl", "replay.json", "shrunk.jsonl"
 BROKEN = "broken bed"
 DIGITS = re.compile(r"\d[\d.,]*")

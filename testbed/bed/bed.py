@@ -195,9 +195,11 @@ class Bed:
     async def _pair(self) -> None:
         mark = self.history.mark()
         document = site.avance_site(
-            self.options.site, secret=self.world.keys.secret, token=self.world.keys.token,
+            self.options.site,
+            secret=self.world.keys.secret,
+            token=self.world.keys.token,
             authority_pem=self.credentials.authority.read_text(encoding="ascii"),
-        )  # fmt: skip
+        )
         template = self.image.product.pair
         await self.each(lambda node: node.command(template, document, timeout_s=COMMAND_TIMEOUT_S))
         for name in self.nodes:
@@ -207,9 +209,12 @@ class Bed:
         mark = self.history.mark()
         workload = self.image.workload
         document = site.avance_vm(
-            self.options.site, kernel=workload.kernel, ramdisk=workload.ramdisk, memory_mib=workload.memory_mib,
+            self.options.site,
+            kernel=workload.kernel,
+            ramdisk=workload.ramdisk,
+            memory_mib=workload.memory_mib,
             volume_mib=workload.volume_mib,
-        )  # fmt: skip
+        )
         template = self.image.product.protect
         await self.each(lambda node: node.command(template, document, timeout_s=COMMAND_TIMEOUT_S))
         for name in self.nodes:

@@ -104,10 +104,13 @@ class World:
         local, remote = self.switch.device_sockets(site.OUTSIDE_PORT)
         self.outside = await stack.enter_async_context(
             Outside(
-                local=local, remote=remote, centre=sockets / "centre", log=artefacts / "outside.log",
+                local=local,
+                remote=remote,
+                centre=sockets / "centre",
+                log=artefacts / "outside.log",
                 history=self._history,
             )
-        )  # fmt: skip
+        )
         self.client = await stack.enter_async_context(
             Endpoint(
                 sockets, site.CLIENT_PORT, site.CLIENT_MAC, site.CLIENT, site.PREFIX, site.GATEWAY,
@@ -162,7 +165,10 @@ class World:
         self._centre_stack = await stack.enter_async_context(AsyncExitStack())
         self.centre = await self._centre_stack.enter_async_context(
             ServiceCentre(
-                socket=self._place.sockets / "centre", tls=self._credentials.server_context(),
-                store=self._place.artefacts / "alerts.jsonl", token=self.keys.token, history=self._history,
+                socket=self._place.sockets / "centre",
+                tls=self._credentials.server_context(),
+                store=self._place.artefacts / "alerts.jsonl",
+                token=self.keys.token,
+                history=self._history,
             )
-        )  # fmt: skip
+        )

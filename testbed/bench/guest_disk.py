@@ -148,9 +148,12 @@ async def _booted(guest: GuestAgent, status: tuple[str, ...]) -> None:
     """Wait for the agent and the product, so that the boot is over when the first pass begins."""
     await guest.connect(BOOT_TIMEOUT_S)
     await wait_until(
-        lambda: guest.must_succeed(list(status), timeout_s=30.0), what="the product on the node to answer",
-        timeout_s=BOOT_TIMEOUT_S, poll_s=0.5, tolerate=(GuestCommandError, WaitTimeout),
-    )  # fmt: skip
+        lambda: guest.must_succeed(list(status), timeout_s=30.0),
+        what="the product on the node to answer",
+        timeout_s=BOOT_TIMEOUT_S,
+        poll_s=0.5,
+        tolerate=(GuestCommandError, WaitTimeout),
+    )
 
 
 async def _passes(guest: GuestAgent, turn: int, mib: int) -> list[Pass]:

@@ -247,9 +247,7 @@ class Bmc:
 
     def _write_configuration(self) -> None:
         argv = [sys.executable, "-I", "-S", str(Path(chassis.__file__).absolute()), str(self._chassis)]
-        text = sensors.configuration(
-            node=self.node, user=self.user, password=self.password, chassis=shlex.join(argv)
-        )
+        text = sensors.configuration(node=self.node, user=self.user, password=self.password, chassis=shlex.join(argv))
         self._configuration.unlink(missing_ok=True)
         with open(os.open(self._configuration, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600), "w") as file:  # noqa: PTH123
             file.write(text)

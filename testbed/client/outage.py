@@ -128,9 +128,7 @@ def summarise(
     Each attempt stands for one interval: so much time was served slowly as attempts were answered between `prompt_s`
     and `patience_s`. What was answered later was no service to anybody.
     """
-    outages = find_outages(
-        attempts, now_s=now_s, since_s=since_s, run_of_successes=run_of_successes, prompt_s=prompt_s
-    )
+    outages = find_outages(attempts, now_s=now_s, since_s=since_s, run_of_successes=run_of_successes, prompt_s=prompt_s)
     arrivals = sorted(a.done_at_s for a in attempts if a.outcome is Outcome.OK and a.done_at_s is not None)
     gaps = [after - before for before, after in itertools.pairwise(arrivals) if after > since_s]
     latencies = sorted(latency for a in attempts if (latency := a.latency_s) is not None)

@@ -234,9 +234,12 @@ class Probe:
         is_late = before.outcome is Outcome.INFO
         latency_s = None if done_at_s is None else done_at_s - before.intended_at_s
         self._record(
-            "late" if is_late else outcome.value, number=number, latency_s=latency_s,
-            **({} if is_late else {"intended_s": before.intended_at_s}), **more,
-        )  # fmt: skip
+            "late" if is_late else outcome.value,
+            number=number,
+            latency_s=latency_s,
+            **({} if is_late else {"intended_s": before.intended_at_s}),
+            **more,
+        )
         self._attempts.settle(number, outcome, done_at_s, time.monotonic())
 
     def _record(self, kind: str, **fields: object) -> None:

@@ -119,9 +119,7 @@ class Counters:
 class DiskCore:
     """One disk: requests of clients, and the commands that break and mend it; safe to call from any thread."""
 
-    def __init__(
-        self, image: Path, size: int, *, backing: Path | None = None, cache_bytes: int = CACHE_BYTES
-    ) -> None:
+    def __init__(self, image: Path, size: int, *, backing: Path | None = None, cache_bytes: int = CACHE_BYTES) -> None:
         self.size = size
         self._cache_bytes = cache_bytes
         self._image = DiskImage(image, size, backing)

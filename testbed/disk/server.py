@@ -78,9 +78,12 @@ class NbdDisk:
         await self._child.__aenter__()
         try:
             await wait_until(
-                self._answers, what=f"the server of disk {self.name}", timeout_s=START_TIMEOUT_S, poll_s=0.02,
+                self._answers,
+                what=f"the server of disk {self.name}",
+                timeout_s=START_TIMEOUT_S,
+                poll_s=0.02,
                 tolerate=(OSError,),
-            )  # fmt: skip
+            )
         except BaseException:
             await self._child.kill()
             raise

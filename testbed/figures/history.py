@@ -151,9 +151,11 @@ def compare(found: Found, old: str, new: str) -> str:
 def _chosen(runs: Sequence[Run], wanted: str) -> str:
     """The one version whose image hash or revision begins so."""
     known = list(dict.fromkeys(run.version for run in runs))
-    fitting = list(dict.fromkeys(
-        run.version for run in runs if wanted and (run.image.startswith(wanted) or run.revision.startswith(wanted))
-    ))  # fmt: skip
+    fitting = list(
+        dict.fromkeys(
+            run.version for run in runs if wanted and (run.image.startswith(wanted) or run.revision.startswith(wanted))
+        )
+    )
     if len(fitting) == 1:
         return fitting[0]
     problem = "There is no version" if not fitting else "There is more than one version"
@@ -197,8 +199,10 @@ def picture(found: Found, out: Path) -> Path:
 
     if len(found) > PANELS_MAX:
         names = ", ".join(dict.fromkeys(key.metric for key in found))
-        raise UsageError(f"{len(found)} series do not fit one picture (at most {PANELS_MAX}); choose with --scenario "
-                         f"and --metric. Metrics are {names}.")  # fmt: skip
+        raise UsageError(
+            f"{len(found)} series do not fit one picture (at most {PANELS_MAX}); choose with --scenario "
+            f"and --metric. Metrics are {names}."
+        )
     panels = {
         (key.text(), key.unit): [
             HistoryPoint(point.run.version[:VERSION_SHOWN], point.value, point.run.comparable) for point in points

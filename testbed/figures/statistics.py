@@ -176,9 +176,7 @@ def rate_text(successes: int, n: int) -> str:
     return f"{successes} of {n} [{100 * low:.0f}-{100 * high:.0f} %]"
 
 
-def permutation_test(
-    old: Sequence[Value], new: Sequence[Value], *, seed: int = 0, rounds: int = ROUNDS
-) -> Comparison:
+def permutation_test(old: Sequence[Value], new: Sequence[Value], *, seed: int = 0, rounds: int = ROUNDS) -> Comparison:
     """Say whether two medians differ by more than chance explains, which run happened to get which version.
 
     The p-value is two-sided and never 0: the split that was observed counts as one. If one sample had a shorter limit

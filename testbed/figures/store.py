@@ -307,8 +307,9 @@ def _digest(document: object) -> str:
 async def git_revision(directory: Path) -> str:
     """Return the revision of a checkout, with a `+` when files differ from it; empty when git does not know."""
     try:
-        done = await run(["git", "describe", "--always", "--dirty=+", "--abbrev=12"], timeout_s=GIT_TIMEOUT_S,
-                         cwd=directory)  # fmt: skip
+        done = await run(
+            ["git", "describe", "--always", "--dirty=+", "--abbrev=12"], timeout_s=GIT_TIMEOUT_S, cwd=directory
+        )
     except TestbedError:
         return ""
     return done.stdout.strip()

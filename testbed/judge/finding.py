@@ -47,8 +47,11 @@ def as_fields(findings: Iterable[Finding]) -> list[dict[str, object]]:
     """What goes into result.json."""
     return [
         {
-            "oracle": one.oracle, "verdict": one.verdict.value, "text": one.text, "needed": one.is_needed,
+            "oracle": one.oracle,
+            "verdict": one.verdict.value,
+            "text": one.text,
+            "needed": one.is_needed,
             "evidence": dict(one.evidence),
         }
         for one in findings
-    ]  # fmt: skip
+    ]

@@ -23,6 +23,7 @@ from testbed.vocabulary import PHASES, Phase
 SCHEMA = "testbed.result/2"  # 1 had no such key; its findings had a `state`: holds, violated or blind
 LEDGER_COUNTS = ("acknowledged", "lost", "stale", "unknown", "duplicated", "resurrected")
 
+
 class Expect(StrEnum):
     """What the run is to show of the product, beyond that it is safe, serves again and is redundant again."""
 
@@ -119,9 +120,7 @@ def _count(finding: Finding, key: str) -> int | None:
     return len(value) if isinstance(value, list) else value if isinstance(value, int) else None
 
 
-def judge(
-    result: Result, *, alerts_wanted: tuple[str, ...], oracles: Iterable[str]
-) -> tuple[Verdict, list[str]]:
+def judge(result: Result, *, alerts_wanted: tuple[str, ...], oracles: Iterable[str]) -> tuple[Verdict, list[str]]:
     """Return the verdict and every reason for it that is not "all is well"; `oracles` are all that had to be asked."""
     violations = _violations(result)
     if violations:

@@ -77,9 +77,7 @@ class Neighbours:
             neighbour.unanswered_since_s = now_s
         return neighbour.mac
 
-    def learn(
-        self, ip: str, mac: str, now_s: float, *, create: bool
-    ) -> tuple[bool, list[packets.Udp | packets.Echo]]:
+    def learn(self, ip: str, mac: str, now_s: float, *, create: bool) -> tuple[bool, list[packets.Udp | packets.Echo]]:
         """Take an address from an ARP packet; says whether it is new, and gives back what waited and is still fresh."""
         neighbour = self._known.get(ip)
         if neighbour is None:

@@ -195,9 +195,12 @@ class Node:
             return await self.status()
 
         await wait_until(
-            answers, what=f"node {self.name} booted", timeout_s=timeout_s, poll_s=BOOT_POLL_S,
+            answers,
+            what=f"node {self.name} booted",
+            timeout_s=timeout_s,
+            poll_s=BOOT_POLL_S,
             tolerate=(GuestCommandError, WaitTimeout),
-        )  # fmt: skip
+        )
 
     def _why_off(self) -> str:
         if self._machine is None:

@@ -69,9 +69,12 @@ class Qmp:
 
     async def __aenter__(self) -> Self:
         await wait_until(
-            self._connect_once, what=f"the QMP socket of node {self._node}", timeout_s=self._connect_timeout_s,
-            poll_s=CONNECT_POLL_S, tolerate=(ConnectError,),
-        )  # fmt: skip
+            self._connect_once,
+            what=f"the QMP socket of node {self._node}",
+            timeout_s=self._connect_timeout_s,
+            poll_s=CONNECT_POLL_S,
+            tolerate=(ConnectError,),
+        )
         self._tasks = [
             OwnedTask(self._read_events(), name=f"qmp-events-{self._node}"),
             OwnedTask(self._watch(), name=f"qmp-watch-{self._node}"),

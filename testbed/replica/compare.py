@@ -179,9 +179,10 @@ async def _halves(node: str, disks: Mapping[str, Reader]) -> tuple[tuple[Half, .
     problems += [f"disk {h.disk} of node {node} belongs to another mirror" for h in found if h not in current]
     best = current[0].member
     behind = [
-        half for half in current
+        half
+        for half in current
         if half.member.number not in best.active_numbers or half.member.events + 1 < best.events  # md forgives one
-    ]  # fmt: skip
+    ]
     problems += [
         f"disk {half.disk} of node {node} is behind its mirror: event {half.member.events} of {best.events}"
         for half in behind

@@ -383,8 +383,11 @@ def draw_phases(axes: Axes, phases: Sequence[Span], base: float, drawn: tuple[fl
 
 def draw_latency(axes: Axes, records: Sequence[Item], zero_at_s: float) -> None:
     """Every write as a dot at its intended time: latency when it was acknowledged, a cross when it was not."""
-    probes = [(r, at) for r in records if timeline.word(r, "source") == "probe"
-              and (at := timeline.number(r, "intended_s")) is not None]  # fmt: skip
+    probes = [
+        (r, at)
+        for r in records
+        if timeline.word(r, "source") == "probe" and (at := timeline.number(r, "intended_s")) is not None
+    ]
     answered = [
         (intended - zero_at_s, latency * 1000)
         for r, intended in probes

@@ -183,10 +183,13 @@ def level_table(levels: object) -> list[str]:
         gap_s, slow_s = number(level, "longest_gap_s"), number(level, "slow_s")
         rows.append(
             (
-                name, level_outage(level), UNKNOWN if gap_s is None else f"{gap_s:.1f} s",
-                count(level, "flaps"), count(level, "slow") + (f" ({slow_s:.1f} s)" if slow_s else ""),
+                name,
+                level_outage(level),
+                UNKNOWN if gap_s is None else f"{gap_s:.1f} s",
+                count(level, "flaps"),
+                count(level, "slow") + (f" ({slow_s:.1f} s)" if slow_s else ""),
             )
-        )  # fmt: skip
+        )
     said = [f"  {name}: {text}" for name, text in known.items() if isinstance(text, str)]
     fate = connection(figures.get("tcp_long", {}))
     said += [f"  tcp_long: {fate}"] if fate else []

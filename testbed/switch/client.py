@@ -85,9 +85,7 @@ class CaptureResult:
 class Switch:
     """The running switch as an async context manager."""
 
-    def __init__(
-        self, directory: Path, segments: Mapping[str, Sequence[str]], *, history: Recorder, log: Path
-    ) -> None:
+    def __init__(self, directory: Path, segments: Mapping[str, Sequence[str]], *, history: Recorder, log: Path) -> None:
         self.directory = directory
         self.segments = {name: list(ports) for name, ports in segments.items()}
         self._history = history
@@ -104,9 +102,12 @@ class Switch:
         async with contextlib.AsyncExitStack() as stack:
             await stack.enter_async_context(self._child)
             reader, self._writer = await wait_until(
-                self._connect, what="the control socket of the switch", timeout_s=START_TIMEOUT_S, poll_s=0.02,
+                self._connect,
+                what="the control socket of the switch",
+                timeout_s=START_TIMEOUT_S,
+                poll_s=0.02,
                 tolerate=(OSError,),
-            )  # fmt: skip
+            )
             stack.callback(self._writer.close)
             await stack.enter_async_context(OwnedTask(self._read(reader), name="switch-events"))
             self._stack = stack.pop_all()

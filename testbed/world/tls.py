@@ -32,6 +32,7 @@ AUTHORITY, CERTIFICATE, KEY = "authority.pem", "server.pem", "server.key"
 BACKDATED = timedelta(days=2)
 VALID = timedelta(days=3652)
 
+
 @dataclass(frozen=True)
 class Credentials:
     """The files of the service centre; `fingerprint` changes whenever a node would have to trust something new."""
@@ -68,9 +69,7 @@ def ensure_credentials(cache: Path, *, address: str = CENTRE_ADDRESS, say: Calla
         _make(made, address)
         fresh = _damage(made, address)
         if fresh is not None:
-            raise HostError(
-                f"The new certificate cannot be used: {fresh}. Nothing was kept. Check the host's clock."
-            )
+            raise HostError(f"The new certificate cannot be used: {fresh}. Nothing was kept. Check the host's clock.")
         damage = _damage(directory, address)  # another process may have published meanwhile
         if damage is not None:
             _publish(made, directory, work / "old")

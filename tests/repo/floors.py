@@ -133,5 +133,6 @@ def face_complaints(sources: Sources) -> list[str]:
 
 def rows(text: str) -> dict[str, int]:
     """The floors as a table of a document has them: `| 3 | testbed/host | what it is for |`."""
-    cells = (line.split("|") for line in text.splitlines() if line.startswith("| "))
+    below = text.partition("\n| Floor |")[2].partition("\n## ")[0]
+    cells = (line.split("|") for line in below.splitlines() if line.startswith("| "))
     return {cell[2].strip().strip("`"): int(cell[1]) for cell in cells if len(cell) > 3 and cell[1].strip().isdecimal()}

@@ -113,7 +113,7 @@ def test_every_page_of_a_folder_is_linked_from_its_readme(folder: str) -> None:
         ("tests/unit/test_x.py", "import pytest\npytest.skip('')", "skip needs a reason"),
         ("tests/unit/test_x.py", "import pytest\nm = pytest.mark.skipif(x)", "skip needs a reason"),
     ],
-)  # fmt: skip
+)
 def test_planted_violation_is_found(path: str, code: str, expected: str) -> None:
     """Each rule complains about a file that breaks it."""
     complaints = tidy.source_complaints(path, code)
@@ -131,7 +131,7 @@ def test_planted_violation_is_found(path: str, code: str, expected: str) -> None
         ("testbed/x.py", '"""D."""\ntry:\n    f()\nexcept BaseException:\n    g()\n    raise'),
         ("tests/unit/test_x.py", '"""D."""\nimport pytest\nm = pytest.mark.skipif(x, reason="no KVM")'),
     ],
-)  # fmt: skip
+)
 def test_good_file_has_no_complaint(path: str, code: str) -> None:
     """The rules leave correct files alone."""
     assert tidy.source_complaints(path, code) == []

@@ -113,5 +113,7 @@ def test_a_code_of_an_alert_is_found_where_it_is_made() -> None:
     """Planted: a constant, and one that is made of an operator's request."""
     source = 'def f():\n    return Alert("fault", "new_one", "critical", "x")\ndef g(code):\n    Alert("x", code, "y")'
     assert words.alert_codes(source, ["keep", "reset-device"]) == {
-        "new_one", "operator_keep", "operator_reset_device",
-    }  # fmt: skip
+        "new_one",
+        "operator_keep",
+        "operator_reset_device",
+    }

@@ -125,9 +125,12 @@ def _spec(small: DiskBed, disk: NbdDisk) -> MachineSpec:
 
 async def _says(history: History, text: str) -> None:
     await wait_for_record(
-        history, lambda entry: entry.source == "console.a" and entry.fields["text"] == text,
-        what=f"the guest to say {text}", timeout_s=20, after=history.mark(),
-    )  # fmt: skip
+        history,
+        lambda entry: entry.source == "console.a" and entry.fields["text"] == text,
+        what=f"the guest to say {text}",
+        timeout_s=20,
+        after=history.mark(),
+    )
 
 
 def _put_in(small: DiskBed, machine: Machine) -> None:

@@ -46,9 +46,12 @@ class World:
         """Wait until each of these levels has said up or down since the mark."""
         for name in names:
             await wait_for_record(
-                self.history, lambda r, name=name: (r.source, r.kind) == (f"probe.{name}", kind),  # type: ignore[misc]
-                what=f"{name} {kind}", timeout_s=20, after=after,
-            )  # fmt: skip
+                self.history,
+                lambda r, name=name: (r.source, r.kind) == (f"probe.{name}", kind),  # type: ignore[misc]
+                what=f"{name} {kind}",
+                timeout_s=20,
+                after=after,
+            )
 
     async def are_up(self, *names: str) -> None:
         """Wait until all these levels are up at once."""

@@ -84,9 +84,7 @@ class Case:
 
 W = 0.5
 CASES = {
-    "link.cut": Case(
-        lambda: cut.Cut(LEFT, window_s=W), lambda seen: all_lost(seen[LEFT]) and all_lost(seen[RIGHT])
-    ),
+    "link.cut": Case(lambda: cut.Cut(LEFT, window_s=W), lambda seen: all_lost(seen[LEFT]) and all_lost(seen[RIGHT])),
     "link.cut_one_way": Case(
         lambda: cut.CutOneWay(LEFT, window_s=W), lambda seen: all_lost(seen[LEFT]) and lost(seen[RIGHT]) <= EDGE
     ),
@@ -150,7 +148,7 @@ CASES = {
     "link.storm": Case(
         lambda: frames.Storm(LEFT, frames_per_s=1_000, window_s=W), lambda seen: foreign(seen[LEFT]) > 250
     ),
-}  # fmt: skip
+}
 # These bring their own frames, so silence is no excuse; who forges must have heard something, and says so.
 CONDITIONAL = {"link.foreign_host", "link.storm", "link.forged"}
 
@@ -160,7 +158,7 @@ def quiet(seen: dict[str, Heard]) -> bool:
     return all(
         len(heard.sent) > 20 and lost(heard) <= EDGE and not (strange(heard) or mixed_up(heard) or foreign(heard))
         for heard in seen.values()
-    )  # fmt: skip
+    )
 
 
 @pytest.mark.parametrize("name", CASES)
@@ -251,7 +249,5 @@ def test_a_card_without_carrier_does_not_even_announce_itself() -> None:
 @needs_qemu
 def test_a_carrier_loss_that_does_nothing_is_found_out() -> None:
     """The card still announces itself: a mismatch."""
-    verdict, evidence, _ = asyncio.run(
-        carrier(cast("cut.CarrierLoss", sabotaged(cut.CarrierLoss(LEFT, window_s=1.0))))
-    )
+    verdict, evidence, _ = asyncio.run(carrier(cast("cut.CarrierLoss", sabotaged(cut.CarrierLoss(LEFT, window_s=1.0)))))
     assert verdict is FaultVerdict.MISMATCH, evidence

@@ -261,9 +261,11 @@ async def _real_machine() -> AsyncIterator[tuple[DiskBed, History]]:
         async with Machine(spec, small.history) as machine:
             await machine.cont()
             await wait_for_record(
-                small.history, lambda entry: entry.source == "console.a" and entry.fields["text"] == "A",
-                what="the guest", timeout_s=20,
-            )  # fmt: skip
+                small.history,
+                lambda entry: entry.source == "console.a" and entry.fields["text"] == "A",
+                what="the guest",
+                timeout_s=20,
+            )
             vars(small.nodes["a"])["machine"] = machine
             vars(machine)["child"] = vars(machine)["_child"]
             yield small, small.history

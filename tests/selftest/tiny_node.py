@@ -126,7 +126,9 @@ async def tiny_bed(disks: tuple[DiskSpec, ...] = ()) -> AsyncIterator[TinyBed]:
             async with node.stack:
                 await node.power_on()
                 await wait_for_record(
-                    history, lambda entry: entry.source == "console.a" and entry.fields["text"] == "guest up",
-                    what="the tiny guest", timeout_s=BOOT_TIMEOUT_S,
-                )  # fmt: skip
+                    history,
+                    lambda entry: entry.source == "console.a" and entry.fields["text"] == "guest up",
+                    what="the tiny guest",
+                    timeout_s=BOOT_TIMEOUT_S,
+                )
                 yield TinyBed(switch, history, directory, {"a": node})

@@ -49,8 +49,10 @@ def _one(plan: Plan, lines: int) -> int:
     print(plan.text())
     result = run(plan, tracing=True)
     print("\n".join(result.trace[-lines:]))
-    print(result.violation or f"holds; recovered {result.recovered_s:.0f} s after healing, split: {result.split}, "
-                               f"operator: {result.asked}")
+    print(
+        result.violation
+        or f"holds; recovered {result.recovered_s:.0f} s after healing, split: {result.split}, operator: {result.asked}"
+    )
     return 1 if result.violation else 0
 
 
@@ -86,8 +88,10 @@ def _many(first: int, last: int, jobs: int, out: Path, *, keep_going: bool) -> i
             if failures and not keep_going:
                 break
     spent_s = time.monotonic() - begin_s
-    print(f"{done} histories in {spent_s:.1f} s with {jobs} jobs: {done / spent_s * 60:.0f} a minute; "
-          f"{len(failures)} failed, {splits} found the documented hole, {asked} asked an operator")  # fmt: skip
+    print(
+        f"{done} histories in {spent_s:.1f} s with {jobs} jobs: {done / spent_s * 60:.0f} a minute; "
+        f"{len(failures)} failed, {splits} found the documented hole, {asked} asked an operator"
+    )
     for seed, violation in failures[:FAILURES_SHOWN]:
         print(f"python -m tests.sim --seed {seed}  # {violation[:300]}")
     if failures and not keep_going:

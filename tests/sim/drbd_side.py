@@ -239,8 +239,9 @@ class Side(Content):
         if self.attaching is not None:  # a disk whose negotiation was cut off
             self.disk, self.attaching = self.attaching, None
         had_copy = rank(self.peer_disk) >= _INCONSISTENT and self.peer_disk not in (
-            DiskState.UNKNOWN, DiskState.OUTDATED,
-        )  # fmt: skip
+            DiskState.UNKNOWN,
+            DiskState.OUTDATED,
+        )
         if rank(self.peer_disk) > _UNKNOWN or rank(self.peer_disk) < _INCONSISTENT:
             self.peer_disk = DiskState.UNKNOWN
         if not self.primary:

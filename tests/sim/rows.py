@@ -91,8 +91,11 @@ class Row:
 
     def since(self, node: NodeId, kind: type[c.Command]) -> list[float]:
         """Return when a node gave commands of a kind, in seconds after the last fault."""
-        return [at - self.at for at, who, command in self.world.commands
-                if who == node and isinstance(command, kind) and at >= self.at]  # fmt: skip
+        return [
+            at - self.at
+            for at, who, command in self.world.commands
+            if who == node and isinstance(command, kind) and at >= self.at
+        ]
 
     def alerts(self, node: NodeId | None = None) -> list[str]:
         """Return the codes of the alerts, of one node or of both."""
@@ -100,8 +103,11 @@ class Row:
 
     def passed(self, node: NodeId, milestone: str) -> float:
         """Return when a node passed a milestone after the last fault."""
-        times = [at - self.at for at, who, name in self.world.milestones
-                 if who == node and name == milestone and at >= self.at]  # fmt: skip
+        times = [
+            at - self.at
+            for at, who, name in self.world.milestones
+            if who == node and name == milestone and at >= self.at
+        ]
         assert times, f"{node} never passed {milestone}; {self.world.summary()}"
         return times[0]
 

@@ -188,8 +188,7 @@ def test_d10_change_of_the_witness_interrupted(seed: int) -> None:
     epochs = {epoch for grants in granted for epoch in grants}
     for epoch in epochs:
         takers = [nodes for grants in granted for nodes in [grants.get(epoch, set())] if nodes]
-        solo = [node for node in (A, B) if row.world.machines[node].record.solo(node)
-                and row.epoch(node) == epoch]  # fmt: skip
+        solo = [node for node in (A, B) if row.world.machines[node].record.solo(node) and row.epoch(node) == epoch]
         assert len(solo) <= 1, (epoch, takers)
     row.recovers()
 

@@ -75,7 +75,8 @@ def test_f13_resources_are_independent(seed: int) -> None:
     row.passes(60.0)
     assert row.world.runner(WEB) == B
     assert row.world.runner(DB) is None
-    assert [command.vm for _, who, command in row.world.commands
-            if who == B and isinstance(command, c.PromoteDisk)][:2] == [WEB, DB]  # fmt: skip
+    assert [command.vm for _, who, command in row.world.commands if who == B and isinstance(command, c.PromoteDisk)][
+        :2
+    ] == [WEB, DB]
     row.world.machines[B].broken_vms.clear()
     row.recovers()

@@ -185,8 +185,10 @@ def test_export_is_a_schedule_of_the_bed() -> None:
     lost = Plan(7, PLAIN, (Fault("disk.gone", "a", 2.0, 9.0, {"back": "old", "press": True}),))
     steps = parse(export(lost)).steps
     assert [(step.fault, step.parameters.get("disk")) for step in steps] == [
-        ("disk.gone", "vdb"), ("disk.gone", "vdc"), ("power.reset", None)
-    ]  # fmt: skip
+        ("disk.gone", "vdb"),
+        ("disk.gone", "vdc"),
+        ("power.reset", None),
+    ]
     assert export(Plan(7, PLAIN, (Fault("disk.gone", "a", 2.0, 9.0, {"back": "foreign"}),))).startswith(
         "# The bed has no"
     )

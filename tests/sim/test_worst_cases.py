@@ -186,8 +186,11 @@ def test_who_asks_does_not_teach_as_paired(seed: int) -> None:
     row.passes(12.0)
     asked = row.since(A, c.AskWitness)
     assert len(asked) >= 2, row.world.summary()
-    lessons = [command.paired for at, who, command in row.world.commands if who == A
-               and isinstance(command, c.TeachWitness) and asked[0] <= at - row.at <= asked[-1]]  # fmt: skip
+    lessons = [
+        command.paired
+        for at, who, command in row.world.commands
+        if who == A and isinstance(command, c.TeachWitness) and asked[0] <= at - row.at <= asked[-1]
+    ]
     assert lessons
     assert True not in lessons
     row.recovers()
@@ -281,8 +284,11 @@ def test_backup_that_consents_stays_away(seed: int, site: SimSite) -> None:
     row = Row(site, seed)
     row.world.supervisor_s = (6.5, 6.5)
     row.world.command_s |= {
-        c.ResumeDisk: (1.0, 2.5), c.ConnectDisk: (0.05, 0.1), c.OutdateDisk: (0.05, 0.1), c.DisconnectDisk: (0.5, 1.5)
-    }  # fmt: skip
+        c.ResumeDisk: (1.0, 2.5),
+        c.ConnectDisk: (0.05, 0.1),
+        c.OutdateDisk: (0.05, 0.1),
+        c.DisconnectDisk: (0.5, 1.5),
+    }
     row.breaks("process.kill", "a/daemon")
     row.passes(40.0)
     row.recovers()

@@ -60,9 +60,7 @@ async def _backup_crash(out: Path) -> _Story:
                 await pings.stop()
             read = await book.read_back(bed.client, site.VM_ADDRESS, bed.image.workload.udp_port, timeout_s=LIMIT_S)
             readings = [from_service("the service", time.monotonic(), read)]
-            verdict = classify(
-                ledger.entries(), readings, duplicates_allowed=False, pong_totals=pings.pong_totals
-            )
+            verdict = classify(ledger.entries(), readings, duplicates_allowed=False, pong_totals=pings.pong_totals)
         roles = ((await primary.status())["role"], (await backup.status())["role"])
         return _Story(proof, len(pings.boots), roles, writes.summary(), verdict)
 

@@ -28,9 +28,7 @@ async def _crash(
     out: Path, *, site: SiteOptions, fault: type[NodeKill] = NodeKill, cold: bool = False, limit_s: float = 60.0
 ) -> Result:
     crash = replace(primary_crash(random.Random().getrandbits(32)), site=site)
-    return await run_schedule(
-        crash, out, cold=cold, make_fault=fault, step=report.step, takeover_limit_s=limit_s
-    )
+    return await run_schedule(crash, out, cold=cold, make_fault=fault, step=report.step, takeover_limit_s=limit_s)
 
 
 def test_service_survives_the_crash_of_the_primary(run_dir: Path, cold_bed: bool) -> None:
@@ -73,8 +71,6 @@ class _KillThatDoesNothing(NodeKill):
 
 def test_a_fault_that_did_not_happen_is_never_green(tmp_path: Path) -> None:
     """When the node was not really killed, the fault's verdict is mismatch and the run does not pass."""
-    result = asyncio.run(
-        _crash(tmp_path / "run", site=SiteOptions(), fault=_KillThatDoesNothing, limit_s=10.0)
-    )
+    result = asyncio.run(_crash(tmp_path / "run", site=SiteOptions(), fault=_KillThatDoesNothing, limit_s=10.0))
     assert [fault.verdict for fault in result.faults] == ["mismatch"]
     assert result.verdict is Verdict.INCONCLUSIVE

@@ -65,9 +65,11 @@ class BmcFault:
                 return answer_s is not None and await client.power_is_on() == bmc.power.is_on()
 
             await wait_until(
-                healthy, what=f"the BMC of node {self.target} to answer and to tell the truth",
-                timeout_s=HEAL_TIMEOUT_S, tolerate=(IpmiFailed,),
-            )  # fmt: skip
+                healthy,
+                what=f"the BMC of node {self.target} to answer and to tell the truth",
+                timeout_s=HEAL_TIMEOUT_S,
+                tolerate=(IpmiFailed,),
+            )
 
     def judge(self, evidence: dict[str, object], *, there: bool) -> Proof:
         """Confirmed when the fault is there; a BMC that did not answer before proves nothing."""
@@ -89,8 +91,10 @@ class BmcUnreachable(BmcFault):
         bmc = bmc_of(bed, self.target)
         answer_s = await self.ping(bed)
         evidence: dict[str, object] = {
-            "ping_now_s": answer_s, "bmc_runs": bmc.has_power, "connected_to_its_node": bmc.wire.connected,
-        }  # fmt: skip
+            "ping_now_s": answer_s,
+            "bmc_runs": bmc.has_power,
+            "connected_to_its_node": bmc.wire.connected,
+        }
         return self.judge(evidence, there=answer_s is None and bmc.has_power)
 
     async def heal(self, bed: Bed) -> None:
@@ -209,8 +213,10 @@ class BmcDeadWithNode(BmcFault):
         answer_s = await self.ping(bed)
         node_runs, bmc_runs = runs(node_pid, "qemu"), runs(bmc_pid, PROGRAM)
         evidence: dict[str, object] = {
-            "ping_now_s": answer_s, "node_process_runs": node_runs, "bmc_process_runs": bmc_runs,
-        }  # fmt: skip
+            "ping_now_s": answer_s,
+            "node_process_runs": node_runs,
+            "bmc_process_runs": bmc_runs,
+        }
         return self.judge(evidence, there=answer_s is None and not node_runs and not bmc_runs)
 
     async def heal(self, bed: Bed) -> None:

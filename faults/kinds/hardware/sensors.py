@@ -134,9 +134,12 @@ class SensorFault:
 
             try:
                 await wait_until(
-                    as_wanted, what=f"{self.sensor} of node {self.target}", timeout_s=SEEN_TIMEOUT_S, poll_s=0.05,
+                    as_wanted,
+                    what=f"{self.sensor} of node {self.target}",
+                    timeout_s=SEEN_TIMEOUT_S,
+                    poll_s=0.05,
                     tolerate=(IpmiFailed,),
-                )  # fmt: skip
+                )
             except WaitTimeout:
                 return False
         return True

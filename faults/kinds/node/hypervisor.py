@@ -142,9 +142,11 @@ class _Told(_Broken):
         return await wait_for_record(
             bed.history,
             lambda entry: entry.source == source and re.search(self.says, str(entry.fields.get("text"))) is not None,
-            what=f"{self.says!r} on the console of node {self.target}", timeout_s=SAYS_TIMEOUT_S, after=self._mark,
+            what=f"{self.says!r} on the console of node {self.target}",
+            timeout_s=SAYS_TIMEOUT_S,
+            after=self._mark,
             relevant=lambda entry: entry.source == source,
-        )  # fmt: skip
+        )
 
 
 class _Panic(_Told):

@@ -153,9 +153,12 @@ class PowerFlicker:
             entry.t_s for entry in bed.history.since(self._mark) if (entry.source, entry.kind) == (source, "killed")
         ]
         evidence: dict[str, object] = {
-            "disks_before": self._before, "disks_after": after, "killed_at_s": kills,
-            "is_on": bed.nodes[self.target].is_on, "seed": self.seed,
-        }  # fmt: skip
+            "disks_before": self._before,
+            "disks_after": after,
+            "killed_at_s": kills,
+            "is_on": bed.nodes[self.target].is_on,
+            "seed": self.seed,
+        }
         seen = _cuts_by(self._before, after) == {self.times} and len(kills) == self.times and bool(evidence["is_on"])
         return Proof.of(seen, self._cut_at_s, evidence)
 
@@ -188,17 +191,23 @@ class PowerReset:
         """Confirmed when QEMU tells of a reset from outside and the console of the node speaks after it."""
         try:
             reset = await wait_for_record(
-                bed.history, lambda entry: _is_reset_from_outside(entry.source, entry.fields, self.target),
-                what=f"the reset of node {self.target}", timeout_s=RESET_TIMEOUT_S, after=self._mark,
-            )  # fmt: skip
+                bed.history,
+                lambda entry: _is_reset_from_outside(entry.source, entry.fields, self.target),
+                what=f"the reset of node {self.target}",
+                timeout_s=RESET_TIMEOUT_S,
+                after=self._mark,
+            )
         except WaitTimeout as error:
             return Proof.of(False, None, {"reset_event": None, "why": str(error)})
         evidence: dict[str, object] = {"reset_event": reset.t_s, "reset_by": reset.fields.get("data")}
         try:
             spoke = await wait_for_record(
-                bed.history, lambda entry: entry.source == f"console.{self.target}",
-                what=f"node {self.target} to boot", timeout_s=RESET_TIMEOUT_S, after=reset.index + 1,
-            )  # fmt: skip
+                bed.history,
+                lambda entry: entry.source == f"console.{self.target}",
+                what=f"node {self.target} to boot",
+                timeout_s=RESET_TIMEOUT_S,
+                after=reset.index + 1,
+            )
         except WaitTimeout:
             return Proof.of(None, None, {**evidence, "console_after_s": None})
         return Proof.of(True, reset.t_s, {**evidence, "console_after_s": spoke.t_s})
@@ -236,9 +245,12 @@ class PowerShutdown:
 
         try:
             event = await wait_for_record(
-                bed.history, lambda entry: _is_event(entry.source, entry.fields, self.target, "SHUTDOWN"),
-                what=f"node {self.target} to shut down", timeout_s=self.timeout_s, after=self._mark,
-            )  # fmt: skip
+                bed.history,
+                lambda entry: _is_event(entry.source, entry.fields, self.target, "SHUTDOWN"),
+                what=f"node {self.target} to shut down",
+                timeout_s=self.timeout_s,
+                after=self._mark,
+            )
             await wait_until(off, what=f"node {self.target} to be off", timeout_s=RESET_TIMEOUT_S)
         except WaitTimeout as error:
             return Proof.of(False, None, {"why": str(error)})

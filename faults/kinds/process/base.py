@@ -115,9 +115,12 @@ class ProcessFault:
             return self.place.part != DAEMON or (await self.beats.so_far(bed)).on_all_links
 
         await wait_until(
-            well, what=f"{self.target} to run well after {self.name}", timeout_s=HEAL_TIMEOUT_S, poll_s=0.5,
+            well,
+            what=f"{self.target} to run well after {self.name}",
+            timeout_s=HEAL_TIMEOUT_S,
+            poll_s=0.5,
             tolerate=(GuestCommandError,),
-        )  # fmt: skip
+        )
 
     async def send(self, bed: Bed, signal: str) -> bool:
         """Send a signal to each victim that still lives; returns whether one did."""

@@ -181,9 +181,10 @@ class ProcessOutOfMemory(ProcessEnds):
             entry = await wait_for_record(
                 bed.history,
                 lambda item: item.source == source and says_killed(str(item.fields.get("text")), pids),
-                what=f"the OOM killer's word on the console of node {self.place.node}", timeout_s=CONSOLE_TIMEOUT_S,
+                what=f"the OOM killer's word on the console of node {self.place.node}",
+                timeout_s=CONSOLE_TIMEOUT_S,
                 after=self.mark,
-            )  # fmt: skip
+            )
         except WaitTimeout:
             evidence["console"] = None
             return False

@@ -92,9 +92,7 @@ def dual_active(
     return sorted(overlaps, key=lambda overlap: overlap.from_s)
 
 
-def _overlaps(
-    address: str, nodes: tuple[str, str], left: list[Sighting], right: list[Sighting]
-) -> Iterable[Overlap]:
+def _overlaps(address: str, nodes: tuple[str, str], left: list[Sighting], right: list[Sighting]) -> Iterable[Overlap]:
     for one, other in itertools.product(left, right):
         from_s, to_s = max(one.first_s, other.first_s), min(one.last_s, other.last_s)
         if from_s <= to_s:  # equal: a single frame in the middle of the other's activity counts too

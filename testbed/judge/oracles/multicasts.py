@@ -39,9 +39,8 @@ class Multicasts:
         """Judge the counts of the time that is judged; what the VM itself sends is not the node's."""
         scene = recorded.scene
         own = [
-            one for one in counts_of(recorded.seen)
-            if one.mac not in scene.vm_macs and one.last_s >= recorded.since_s
-        ]  # fmt: skip
+            one for one in counts_of(recorded.seen) if one.mac not in scene.vm_macs and one.last_s >= recorded.since_s
+        ]
         return judge_counts(own, node_ports=scene.node_ports, unseen=why_uncounted(recorded))
 
 

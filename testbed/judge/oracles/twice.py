@@ -70,10 +70,12 @@ class TwiceByDomains:
         lists = domains_of(recorded.records, scene.vm)  # of all records: a node's lives are counted from the first
         return judge_domains(
             [look for look in lists if since_s <= look.answered_s <= until_s],
-            nodes=tuple(scene.node_ports), since_s=since_s, until_s=until_s,
+            nodes=tuple(scene.node_ports),
+            since_s=since_s,
+            until_s=until_s,
             away={node: away(recorded.records, node, until_s, scene.dilation) for node in scene.node_ports},
             gap_max_s=GAP_MAX_S * scene.dilation,
-        )  # fmt: skip
+        )
 
 
 class TwiceByBoots:
@@ -239,9 +241,7 @@ def _without(window: Window, away: Sequence[Window]) -> list[Window]:
     return parts
 
 
-def away(
-    records: Sequence[Record], node: str, until_s: float, dilation: float = 1.0
-) -> list[tuple[float, float]]:
+def away(records: Sequence[Record], node: str, until_s: float, dilation: float = 1.0) -> list[tuple[float, float]]:
     """The times in which nothing can run on a node: no process of it, booting, paused, or held still by a fault."""
     gone: dict[str, float] = {"off": float("-inf")}
     times = []
@@ -260,9 +260,10 @@ def away(
 def _booted_at(records: Sequence[Record], node: str, started_s: float, grace_s: float) -> float:
     """When a machine that was started could run its first VM: its dom0 answered, or the grace is over."""
     looks = [
-        record.t_s for record in records
+        record.t_s
+        for record in records
         if record.source == "guests" and record.fields.get("node") == node and record.t_s > started_s
-    ]  # fmt: skip
+    ]
     return min([started_s + grace_s, *looks[:1]])
 
 

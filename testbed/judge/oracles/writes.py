@@ -98,9 +98,12 @@ class _Seen:
 
 
 def classify(
-    entries: Iterable[Entry], readings: Sequence[Reading], *, duplicates_allowed: bool,
+    entries: Iterable[Entry],
+    readings: Sequence[Reading],
+    *,
+    duplicates_allowed: bool,
     pong_totals: Iterable[tuple[int, int]] = (),
-) -> SetFull:  # fmt: skip
+) -> SetFull:
     """Give every write its fate; duplicates are allowed only where the network was told to duplicate requests.
 
     `pong_totals` are (request number, total) of a probe that pinged beside it, if any.

@@ -95,7 +95,10 @@ class ServiceCentre:
         elif self._server is None:
             self._socket.unlink(missing_ok=True)
             self._server = await asyncio.start_unix_server(
-                self._connection, self._socket, ssl=self._tls, limit=HEAD_LIMIT,
+                self._connection,
+                self._socket,
+                ssl=self._tls,
+                limit=HEAD_LIMIT,
                 ssl_handshake_timeout=pace.scaled(HANDSHAKE_S),
             )
             self._socket.chmod(0o600)

@@ -72,9 +72,7 @@ def test_timers_of_a_site_file(tmp_path: Path, capsys: pytest.CaptureFixture[str
     assert "17 s" in capsys.readouterr().out
 
 
-def test_refusal_is_code_2(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_refusal_is_code_2(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """What the daemon refuses ends with 2 and its reason."""
     monkeypatch.setattr(module, "ask", lambda _: {"error": "this node is paired already"})
     path = tmp_path / "vm.json"

@@ -99,8 +99,11 @@ def test_decisions_are_shown_once_and_in_time() -> None:
         told.note(e.Tick(), Before.of(one), one, said(reason=f"reason {number}"), 100.0 + number)
     first = "\n".join(told.decisions(1.0, 2.0))
     assert ("reason 0" in first, "reason 1" in first, "reason 2" in first, "reason 3" in first) == (
-        False, True, True, False,
-    )  # fmt: skip
+        False,
+        True,
+        True,
+        False,
+    )
     assert list(told.decisions(0.0, 9.0)) == []
 
 

@@ -106,9 +106,7 @@ def test_it_says_why_it_did_not(tmp_path: Path) -> None:
     assert "site policy safety gives no right" in text
 
 
-def test_every_decision_can_be_shown(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_every_decision_can_be_shown(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """`--why` shows each decision with its time, states, reasons and commands; `--from` and `--until` cut it short."""
     journal = unpacked(tmp_path, recorded(WITNESS, "power.cut", "a"))
     assert main(journal, why=True, from_s=0.0, until_s=1e9) == 0

@@ -37,9 +37,7 @@ def shown(directory: Path, answer: dict[str, Any], *, for_programs: bool) -> tup
 
 
 @pytest.mark.parametrize("status", [unpaired(0.0), LONG])
-def test_programs_get_the_document(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], status: dict[str, Any]
-) -> None:
+def test_programs_get_the_document(tmp_path: Path, capsys: pytest.CaptureFixture[str], status: dict[str, Any]) -> None:
     """The document comes out whole, however long it is."""
     assert shown(tmp_path, status, for_programs=True) == (0, [{"op": "status"}])
     assert json.loads(capsys.readouterr().out) == status

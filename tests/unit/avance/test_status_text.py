@@ -22,19 +22,29 @@ def test_status_for_people_begins_with_what_matters() -> None:
     assert status_text(status).startswith("NOT PROTECTED: node a is primary")
     text = status_text(status | {"protected": True})
     assert text.startswith("PROTECTED")
-    for word in ("priv0 UP", "10.77.0.10/24 (here)", "vm web: RUNNING", "multiplied by 2", "QUARANTINED",
-                 "3 not a heartbeat", "policy availability, lease 4.2 s, HOLE OPEN", "watchdog:        armed",
-                 "gate:            in place"):
+    for word in (
+        "priv0 UP",
+        "10.77.0.10/24 (here)",
+        "vm web: RUNNING",
+        "multiplied by 2",
+        "QUARANTINED",
+        "3 not a heartbeat",
+        "policy availability, lease 4.2 s, HOLE OPEN",
+        "watchdog:        armed",
+        "gate:            in place",
+    ):
         assert word in text
     assert "avance pair" in status_text(unpaired(0.0))
 
 
 @pytest.mark.parametrize(
     ("mirror", "text"),
-    [({"state": "CURRENT", "halves": 2, "detail": ""}, "2 of 2 halves"),
-     ({"state": "CURRENT", "halves": 1, "detail": "vdb is out"}, "1 of 2 halves: vdb is out"),
-     ({"state": "OLD", "halves": 0, "detail": "vdb is old"}, "OLD, 0 of 2 halves: vdb is old")],
-)  # fmt: skip
+    [
+        ({"state": "CURRENT", "halves": 2, "detail": ""}, "2 of 2 halves"),
+        ({"state": "CURRENT", "halves": 1, "detail": "vdb is out"}, "1 of 2 halves: vdb is out"),
+        ({"state": "OLD", "halves": 0, "detail": "vdb is old"}, "OLD, 0 of 2 halves: vdb is old"),
+    ],
+)
 def test_the_data_disks_are_said_in_words(mirror: dict[str, Any], text: str) -> None:
     """A degraded mirror is no secret, and one that is not used is told with its reason."""
     known = unpaired(0.0) | {"pair": "PAIRED", "mirror": {"of": 2, **mirror}}

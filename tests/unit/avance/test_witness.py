@@ -51,8 +51,10 @@ class Desk:
         reply = decode_reply(KEYS, raw)
         assert not isinstance(reply, Rejected)
         assert (reply.boot, reply.number, reply.life) == (
-            question.sender.boot, question.sender.number, self.witness.life,
-        )  # fmt: skip
+            question.sender.boot,
+            question.sender.number,
+            self.witness.life,
+        )
         return reply
 
     def teach(self, epoch: int = 4, owner: NodeId = A) -> None:

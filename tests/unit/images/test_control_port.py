@@ -138,9 +138,11 @@ def test_domains_are_listed_as_xl_lists_them(node: ModuleType, xen: None) -> Non
     found = asked(node, QUESTIONS["domains"])["domains"]
     thread.join()
     assert [(one["name"], one["id"], one["flags"], one["reason"]) for one in found] == [
-        ("Domain-0", 0, "r-----", None), ('t w "o', 3, "-b----", None), ("web", 4, "---sc-", 3),
+        ("Domain-0", 0, "r-----", None),
+        ('t w "o', 3, "-b----", None),
+        ("web", 4, "---sc-", 3),
         ("(null)", 5, "--p--d", None),
-    ]  # fmt: skip
+    ]
     assert found[0]["cpu_s"] == 36.6
 
 

@@ -120,9 +120,7 @@ def test_an_error_is_a_sentence_and_an_exit_code(
     assert FakeSession.ended
 
 
-def test_sigterm_ends_a_bed_as_ctrl_c_does(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_sigterm_ends_a_bed_as_ctrl_c_does(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     """A polite kill runs the orderly end, and the exit code says that it was interrupted."""
     BESIDE.clear()
     assert up(monkeypatch, None) == 130

@@ -22,9 +22,7 @@ async def lines(limit: int, capsys: pytest.CaptureFixture[str]) -> str:
     return text
 
 
-def test_a_step_says_begin_still_and_end(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_step_says_begin_still_and_end(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     """A step that lasts repeats itself, and its end tells its length."""
     monkeypatch.setattr(progress, "REPEAT_S", 0.001)
 

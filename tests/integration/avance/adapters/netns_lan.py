@@ -121,8 +121,11 @@ async def probe(*, gateway: bool = True) -> dict[str, object]:
     site = replace(config(), gateways=((LinkName("biz0"), IPv4Address(GATEWAY)),) if gateway else ())
     begun = time.monotonic()
     done = await ArpNeighbours(site, events.append).probe()
-    return {"done": list(asdict(done).values()), "seen": [asdict(event) for event in events],
-            "took_s": time.monotonic() - begun}  # fmt: skip
+    return {
+        "done": list(asdict(done).values()),
+        "seen": [asdict(event) for event in events],
+        "took_s": time.monotonic() - begun,
+    }
 
 
 def senders(domain: Wire) -> dict[str, Callable[[], None]]:

@@ -27,9 +27,7 @@ def test_levels_below_tcp_and_a_reason_instead_of_tcp() -> None:
     async def run() -> None:
         with tempfile.TemporaryDirectory(prefix="tb-") as name, History() as history:
             directory = Path(name)
-            good = tcp_orders(
-                directory, "tcp.biz0", mac=MAC, ip="10.77.0.101", prefix=24, target=IP, port=7000
-            )
+            good = tcp_orders(directory, "tcp.biz0", mac=MAC, ip="10.77.0.101", prefix=24, target=IP, port=7000)
             orders = replace(good, mac="03:77:00:00:01:01")  # no host gives an interface a multicast address
             async with (
                 Switch(directory, SEGMENTS, history=history, log=directory / "log") as switch,
@@ -45,9 +43,12 @@ def test_levels_below_tcp_and_a_reason_instead_of_tcp() -> None:
 
                 async def change(kind: str, level: str, after: int) -> None:
                     await wait_for_record(
-                        history, lambda r: (r.source, r.kind) == (f"probe.{level}", kind), what=f"{level} {kind}",
-                        timeout_s=100, after=after,
-                    )  # fmt: skip
+                        history,
+                        lambda r: (r.source, r.kind) == (f"probe.{level}", kind),
+                        what=f"{level} {kind}",
+                        timeout_s=100,
+                        after=after,
+                    )
 
                 for level in LEVELS:
                     await change("up", level, 0)

@@ -21,12 +21,16 @@ from tests.unit.testbed.node.test_spec import node
 QEMU = shutil.which("qemu-system-x86_64")
 needs_qemu = pytest.mark.skipif(QEMU is None, reason="qemu-system-x86_64 is not installed")
 
+
 async def line(history: History, text: str, after: int) -> Record:
     """Wait for a console line."""
     return await wait_for_record(
-        history, lambda entry: entry.source == "console.a" and entry.fields["text"] == text,
-        what=f"the console line {text}", timeout_s=100, after=after,
-    )  # fmt: skip
+        history,
+        lambda entry: entry.source == "console.a" and entry.fields["text"] == text,
+        what=f"the console line {text}",
+        timeout_s=100,
+        after=after,
+    )
 
 
 @needs_qemu

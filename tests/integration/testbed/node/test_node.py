@@ -34,11 +34,13 @@ def test_the_hardware_is_that_of_the_contract(tmp_path: Path) -> None:
             (name, f"n-a-{name}", "raw") for name in ("vda", "vdb", "vdc")
         ]
         assert [(nic.name, nic.mac) for nic in spec.nics] == [
-            ("priv0", "52:54:00:09:00:01"), ("biz0", "52:54:00:77:00:01"),
-        ]  # fmt: skip
+            ("priv0", "52:54:00:09:00:01"),
+            ("biz0", "52:54:00:77:00:01"),
+        ]
         assert [(nic.local.name, nic.remote.name) for nic in spec.nics] == [
-            ("q-a.priv0", "s-a.priv0"), ("q-a.biz0", "s-a.biz0"),
-        ]  # fmt: skip
+            ("q-a.priv0", "s-a.priv0"),
+            ("q-a.biz0", "s-a.biz0"),
+        ]
         assert (spec.memory_mib, spec.boot, spec.accel, spec.incoming) == (32, node.image.boot, "tcg", None)
         # The command line of a restore differs in the incoming memory alone, so that the state meets the same hardware.
         assert qemu_argv(node.spec(tmp_path / "memory")) == [*qemu_argv(spec), "-incoming", "defer"]
@@ -82,9 +84,11 @@ def test_a_node_goes_on_with_its_disks_after_a_kill(tmp_path: Path) -> None:
         await node.power_on()
         was_on = node.is_on
         await wait_for_record(
-            history, lambda entry: entry.source == "console.a" and entry.fields["text"] == "A", what="the letter",
+            history,
+            lambda entry: entry.source == "console.a" and entry.fields["text"] == "A",
+            what="the letter",
             timeout_s=100,
-        )  # fmt: skip
+        )
         first = node.machine.pid
         await node.machine.kill()
         assert (was_on, node.is_on) == (True, False)

@@ -60,8 +60,9 @@ def test_rules_counters_capture_and_state_through_the_process() -> None:
         left.socket.close()
         right.socket.close()
         assert [record.fields["text"] for record in history if record.kind == "rule"] == [
-            "cut out at b.priv0", "pass out at b.priv0",
-        ]  # fmt: skip
+            "cut out at b.priv0",
+            "pass out at b.priv0",
+        ]
 
     with_switch(scenario)
 
@@ -84,9 +85,11 @@ def test_rules_taps_and_injections_through_the_process() -> None:
         right.socket.close()
         texts = [record.fields["text"] for record in history if record.kind in {"rule", "inject"}]
         assert texts == [
-            "duplicate out at b.priv0", "tap out at b.priv0", "2 frames in at a.priv0",
+            "duplicate out at b.priv0",
+            "tap out at b.priv0",
+            "2 frames in at a.priv0",
             f"rule {double} (duplicate) removed",
-        ]  # fmt: skip
+        ]
 
     with_switch(scenario)
 

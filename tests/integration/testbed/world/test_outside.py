@@ -183,9 +183,12 @@ def test_alerts_travel_over_tcp_and_tls(place: Place) -> None:
     async def scene() -> None:
         credentials = ensure_credentials(place.directory, say=lambda _: None)
         centre = ServiceCentre(
-            socket=place.centre, tls=credentials.server_context(), store=place.directory / "alerts.jsonl", token="t",
+            socket=place.centre,
+            tls=credentials.server_context(),
+            store=place.directory / "alerts.jsonl",
+            token="t",
             history=place.history,
-        )  # fmt: skip
+        )
         async with centre, place.outside():
             node = Path(__file__).with_name("netns_node.py")
             argv = [

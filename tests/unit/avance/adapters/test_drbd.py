@@ -99,6 +99,7 @@ def test_half_raised_resource_is_taken_down(tools: Tools) -> None:
 
 def test_each_command_is_one_call(tools: Tools) -> None:
     """Each of them calls drbdadm once, outdate looks as well; nothing is forced but the end of a connection."""
+
     async def story() -> None:
         adapter = disks()
         tools.says("drbdadm", "Outdated/DUnknown")

@@ -40,8 +40,9 @@ def taught(one: Care, start: float, seconds: float, answering: tuple[str, ...]) 
 def test_every_witness_is_told_who_owns_the_epoch() -> None:
     """Each witness is taught the epoch, its owner and whether the peer agrees."""
     assert care().teach(RECORD, paired=True, now=5.0) == [
-        c.TeachWitness("w1", 3, A, paired=True), c.TeachWitness("w2", 3, A, paired=True),
-    ]  # fmt: skip
+        c.TeachWitness("w1", 3, A, paired=True),
+        c.TeachWitness("w2", 3, A, paired=True),
+    ]
 
 
 def test_witness_is_taught_again_every_two_seconds() -> None:

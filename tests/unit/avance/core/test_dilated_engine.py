@@ -133,16 +133,18 @@ class Happenings:
 
     def _rarer(self, now: float) -> e.Event:
         dice, role = self.random, DiskRole.PRIMARY if self.me == A else DiskRole.SECONDARY
-        return dice.choice((
-            e.DiskChanged(WEB, in_sync(role)),
-            e.DiskChanged(WEB, peer_gone(role, suspended=role is DiskRole.PRIMARY)),
-            e.DiskChanged(WEB, DiskView(role, DiskState.DISKLESS)),
-            e.DomainChanged(WEB, running=self.me == A),
-            e.NeighboursSeen(gateway=dice.random() < 0.8, claimed=()),
-            e.FencePeerAsked(WEB, int(now * 16)),
-            e.DatagramsRefused(PRIV, "noise", 3),
-            e.LinkChanged(PRIV, carrier=False),
-        ))  # fmt: skip
+        return dice.choice(
+            (
+                e.DiskChanged(WEB, in_sync(role)),
+                e.DiskChanged(WEB, peer_gone(role, suspended=role is DiskRole.PRIMARY)),
+                e.DiskChanged(WEB, DiskView(role, DiskState.DISKLESS)),
+                e.DomainChanged(WEB, running=self.me == A),
+                e.NeighboursSeen(gateway=dice.random() < 0.8, claimed=()),
+                e.FencePeerAsked(WEB, int(now * 16)),
+                e.DatagramsRefused(PRIV, "noise", 3),
+                e.LinkChanged(PRIV, carrier=False),
+            )
+        )
 
 
 def differs(me: NodeId, site: dict[str, object], seed: int, second_s: float = D) -> str | None:

@@ -222,9 +222,11 @@ def test_last_feed_is_never_later_than_the_lease(seed: int) -> None:
             liveness.heartbeat_seen(PRIV, chance.choice((None, s)), now)
         liveness.update(now)
         standing = replace(
-            OWNER, lease_valid=liveness.lease_valid(now), lease_over=liveness.lease_over(now),
+            OWNER,
+            lease_valid=liveness.lease_valid(now),
+            lease_over=liveness.lease_over(now),
             lease_age_s=liveness.lease_age_s(now),
-        )  # fmt: skip
+        )
         said = names(guard, standing, now)
         if "FeedWatchdog" in said:
             last_feed = now

@@ -255,5 +255,3 @@ def _up(book: Playbook, generations: str, disk: DiskState | None, *, alive: bool
         commands += book.hears(e.DiskChanged(WEB, DiskView(S, disk)))
         commands += book.hears(ended(c.AttachDisk(WEB)))
     return commands
-
-

@@ -128,8 +128,11 @@ def test_first_election_reaches_protection() -> None:
     order = (c.PrepareVolume, c.AttachDisk, c.ConnectDisk, c.InitialiseDisk, c.PromoteDisk, c.StartDomain)
     times = [first(world, A, kind) for kind in order]
     assert times == sorted(times)
-    assert all(who == A for _, who, command in world.commands
-               if isinstance(command, c.InitialiseDisk | c.PromoteDisk | c.StartDomain))  # fmt: skip
+    assert all(
+        who == A
+        for _, who, command in world.commands
+        if isinstance(command, c.InitialiseDisk | c.PromoteDisk | c.StartDomain)
+    )
 
 
 def test_death_of_the_primary_is_survived() -> None:

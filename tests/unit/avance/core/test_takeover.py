@@ -170,10 +170,7 @@ def permit(facts: Facts, after_s: float) -> bool:
 def test_never_allowed_without_a_permit() -> None:
     """No combination of inputs is allowed without a permit and, but for a person's word, a usable copy."""
     allowed = [case for case in every_case() if isinstance(case[2], Allowed)]
-    wrong = [
-        case for case in allowed
-        if not (permit(case[0], case[1]) and (case[0].override or usable_copy(case[0])))
-    ]  # fmt: skip
+    wrong = [case for case in allowed if not (permit(case[0], case[1]) and (case[0].override or usable_copy(case[0])))]
     assert len(allowed) > 1000
     assert wrong == []
 
@@ -371,9 +368,7 @@ def test_one_usable_copy_is_enough_for_the_epoch() -> None:
 @pytest.mark.parametrize("owner", [A, B])
 def test_override_at_a_lone_boot_tells_drbd_outdated(owner: NodeId) -> None:
     """A person's word at a lone boot is code 4: 5 leaves a Consistent disk unpromotable (docs/safety.md, S7)."""
-    facts = replace(
-        BASE, record=Record(3, owner), situation=BOOT, disks=disks(DiskState.CONSISTENT), override=True
-    )
+    facts = replace(BASE, record=Record(3, owner), situation=BOOT, disks=disks(DiskState.CONSISTENT), override=True)
     verdict = decide(facts, TIMERS, LOST_AT)
     assert isinstance(verdict, Allowed)
     assert verdict.fence_code == 4

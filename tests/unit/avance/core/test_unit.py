@@ -256,9 +256,7 @@ def test_stop_is_retried_without_growing_pauses() -> None:
         (VmState.RUNNING, None, True, True),
     ],
 )
-def test_what_counts_as_writer(
-    state: VmState, disk: DiskView | None, running: bool, writer: bool
-) -> None:
+def test_what_counts_as_writer(state: VmState, disk: DiskView | None, running: bool, writer: bool) -> None:
     """Whatever may be writing is counted as writing."""
     one = unit(state, disk)
     one.domain_running = running

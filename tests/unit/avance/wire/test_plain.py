@@ -82,8 +82,10 @@ def test_commands_name_their_class() -> None:
         (e.Event, {"type": "FencePeerAsked", "vm": "web"}),
         (e.Event, {"type": "CommandDone", "command": "x", "vm": None, "outcome": "PERHAPS"}),
         (e.Event, {"type": "CommandDone", "command": {"type": "PauseVms"}, "result": {"type": "Done", "outcome": "X"}}),
-        (e.Event, {"type": "CommandDone", "command": {"type": "PauseVms"}, "result": {"type": "PowerRead",
-                                                                                     "outcome": "OK"}}),
+        (
+            e.Event,
+            {"type": "CommandDone", "command": {"type": "PauseVms"}, "result": {"type": "PowerRead", "outcome": "OK"}},
+        ),
         (e.Event, {"rtc_s": 1.0}),
         (e.Event, []),
         (Outcome, 1),

@@ -92,8 +92,9 @@ def test_every_figure_is_stored_with_what_it_was_measured_on(tmp_path: Path) -> 
         found = store.series()
     runs = {point.run for points in found.values() for point in points}
     assert {(run.scenario, run.image, run.accelerator, run.revision) for run in runs} == {
-        ("bench", "1a9e", "tcg", "abc"), ("primary-crash", "", "tcg", "abc"),
-    }  # fmt: skip
+        ("bench", "1a9e", "tcg", "abc"),
+        ("primary-crash", "", "tcg", "abc"),
+    }
 
 
 def test_a_store_that_cannot_be_written_does_not_end_the_bench(

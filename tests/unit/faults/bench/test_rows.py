@@ -56,8 +56,11 @@ def test_each_row_has_its_own_digits() -> None:
 def test_a_row_as_json_says_which_side_is_better() -> None:
     """Who reads the file need not know the rows by heart; a missing target is null."""
     assert {key: row(Better.HIGHER, None, 2.0).as_json()[key] for key in ("better", "target", "median", "n")} == {
-        "better": "higher", "target": None, "median": 2.0, "n": 1,
-    }  # fmt: skip
+        "better": "higher",
+        "target": None,
+        "median": 2.0,
+        "n": 1,
+    }
 
 
 def test_conditions_stand_once_below_the_table() -> None:

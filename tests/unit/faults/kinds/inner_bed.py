@@ -107,9 +107,12 @@ class InnerBed:
         node = SimpleNamespace(is_on=self.is_on, machine=machine)
         product = SimpleNamespace(daemon=self.daemon, journal="/var/log/product/journal", status=("product", "status"))
         bed = SimpleNamespace(
-            nodes={"a": node, "b": node}, switch=self.switch, image=SimpleNamespace(product=product),
-            options=SimpleNamespace(artefacts=self.artefacts), history=self.history,
-        )  # fmt: skip
+            nodes={"a": node, "b": node},
+            switch=self.switch,
+            image=SimpleNamespace(product=product),
+            options=SimpleNamespace(artefacts=self.artefacts),
+            history=self.history,
+        )
         return cast("Bed", bed)
 
 

@@ -84,9 +84,11 @@ ENDS: list[tuple[dict[str, object], Verdict, str, str]] = [
     ({"at": "world", "error": OSError(28, "No space")}, Verdict.INCONCLUSIVE, "No space", "run it again"),
     (
         {"at": "world", "error": SlowHostError("its speed 0.1 is below 1/8"), "speed": 0.1, "dilation": 8.0},
-        Verdict.INVALID_HOST, "its speed 0.1 is below 1/8", "end other programs",
+        Verdict.INVALID_HOST,
+        "its speed 0.1 is below 1/8",
+        "end other programs",
     ),
-]  # fmt: skip
+]
 
 
 @pytest.mark.parametrize(("chosen", "verdict", "reason", "to_do"), ENDS)

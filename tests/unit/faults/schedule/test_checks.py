@@ -12,7 +12,7 @@ from faults.schedule.checks import is_count, is_number, needs_deadline
 from faults.schedule.demand import Demand
 from faults.schedule.schedule import STEPS_MAX, Schedule, check, dump, parse
 from faults.schedule.step import Step
-from faults.schedule.trigger import (  # fmt: skip
+from faults.schedule.trigger import (
     AlertCame,
     Anchor,
     MachineEvent,

@@ -57,6 +57,8 @@ def test_a_moment_that_never_came_is_no_excuse() -> None:
 
 def test_an_alert_counts_once_however_often_it_was_sent() -> None:
     """The repeated delivery of one alert is no second alert."""
-    told = [Record(0, 6.0, "call_home", "received", {"code": "peer_lost", "node": "b", "repeat": again})
-            for again in (False, True)]  # fmt: skip
+    told = [
+        Record(0, 6.0, "call_home", "received", {"code": "peer_lost", "node": "b", "repeat": again})
+        for again in (False, True)
+    ]
     assert unmet([Demand(AlertCame("peer_lost", "b"), least=1, most=1)], told, 5.0, MOMENTS) == []

@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from faults.schedule.trigger import (  # fmt: skip
+from faults.schedule.trigger import (
     Anchor,
     Change,
     Event,

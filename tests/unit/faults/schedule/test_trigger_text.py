@@ -17,7 +17,7 @@ from faults.schedule.trigger import (
     ServiceChange,
     Trigger,
 )
-from faults.schedule.trigger_text import (  # fmt: skip
+from faults.schedule.trigger_text import (
     WITHIN_S,
     demand_fields,
     only,

@@ -162,9 +162,12 @@ def test_a_replay_says_how_often_it_failed(
 ) -> None:
     """Each run has the same fixed schedule and a directory of its own; what was run lies beside."""
     world = World(
-        a_result(Verdict.FAIL, "2 acknowledged writes were lost"), a_result(Verdict.PASS), MachineError("QEMU is gone"),
-        a_result(Verdict.FAIL, "x"), a_result(Verdict.INCONCLUSIVE, "fault link.cut: mismatch"),
-    )  # fmt: skip
+        a_result(Verdict.FAIL, "2 acknowledged writes were lost"),
+        a_result(Verdict.PASS),
+        MachineError("QEMU is gone"),
+        a_result(Verdict.FAIL, "x"),
+        a_result(Verdict.INCONCLUSIVE, "fault link.cut: mismatch"),
+    )
     direct(monkeypatch, world)
     out = tmp_path / "out"
     assert command.main(["replay", str(plan), "--times", "5", "--out", str(out)]) == FAILED
@@ -285,9 +288,12 @@ def test_only_the_same_failure_counts(plan: Path, tmp_path: Path) -> None:
     """Figures may differ; another reason is another failure, and a broken bed says nothing."""
     answers: list[Result | Exception] = [
         a_result(Verdict.FAIL, "2 acknowledged writes were lost", "phase detect was never reached"),
-        a_result(Verdict.FAIL, "17 acknowledged writes were lost"), a_result(Verdict.FAIL, "the moon is full"),
-        a_result(Verdict.PASS), a_result(Verdict.INVALID_HOST, "late"), MachineError("gone"),
-    ]  # fmt: skip
+        a_result(Verdict.FAIL, "17 acknowledged writes were lost"),
+        a_result(Verdict.FAIL, "the moon is full"),
+        a_result(Verdict.PASS),
+        a_result(Verdict.INVALID_HOST, "late"),
+        MachineError("gone"),
+    ]
     judge, schedule = FailsAlike(tmp_path, World(*answers).run_schedule), load(plan)
 
     async def ask() -> list[bool | None]:

@@ -197,5 +197,4 @@ def test_a_discarded_snapshot_is_gone(tmp_path: Path) -> None:
 def test_disks_are_those_of_a_node() -> None:
     """The bed and the snapshot speak of the same disks."""
 
-
     assert snapshot.DISK_NAMES == node.DISK_NAMES

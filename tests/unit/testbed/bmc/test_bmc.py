@@ -27,8 +27,9 @@ def test_each_power_command_is_done_and_a_failed_one_is_an_error(tmp_path: Path)
             assert await bmc.chassis(question.split()) == "ok"
         assert lamp.done == ["cut", "on", "reset", "button"]
         assert (await bmc.chassis(["get", "power"]), await bmc.chassis(["get", "boot"])) == (
-            "ok power:1", "error not supported: get boot",
-        )  # fmt: skip
+            "ok power:1",
+            "error not supported: get boot",
+        )
         bmc.lies = True
         assert [await bmc.chassis(["get", "power"]), await bmc.chassis(["set", "power", "0"])] == ["ok power:0", "ok"]
         assert (lamp.on, len(lamp.done)) == (True, 4)

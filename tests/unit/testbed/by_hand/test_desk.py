@@ -125,11 +125,14 @@ def served(
     async def whole() -> None:
         nodes = [FakeNode(name, role) for name, role in zip("ab", roles, strict=True)]
         bed = SimpleNamespace(
-            sockets=directory, nodes={node.name: node for node in nodes}, stage=stage,
+            sockets=directory,
+            nodes={node.name: node for node in nodes},
+            stage=stage,
             options=SimpleNamespace(artefacts=directory, site=SimpleNamespace(dilation=2)),
-            image=SimpleNamespace(hash="1ma9e"), accelerator=SimpleNamespace(name="tcg"),
+            image=SimpleNamespace(hash="1ma9e"),
+            accelerator=SimpleNamespace(name="tcg"),
             probe=lambda _run, *, ledger: FakeProbe(answers=answers),
-        )  # fmt: skip
+        )
         async with asyncio.timeout(GUARD_S), serving(cast("Bed", bed)) as orders:
             await act(orders.path, nodes[0], nodes[1])
 
@@ -305,9 +308,12 @@ def test_the_faults_are_those_of_whoever_injects_them(tmp_path: Path) -> None:
     async def whole() -> dict[str, Any]:
         orders = Orders(tmp_path)
         bed = SimpleNamespace(
-            nodes={}, stage=Stage.COLD, options=SimpleNamespace(artefacts=tmp_path, site=SimpleNamespace(dilation=1)),
-            image=SimpleNamespace(hash="1ma9e"), accelerator=SimpleNamespace(name="tcg"),
-        )  # fmt: skip
+            nodes={},
+            stage=Stage.COLD,
+            options=SimpleNamespace(artefacts=tmp_path, site=SimpleNamespace(dilation=1)),
+            image=SimpleNamespace(hash="1ma9e"),
+            accelerator=SimpleNamespace(name="tcg"),
+        )
         with orders.taking({desk.FAULTS_ORDER: faults}):
             return await ByHand(cast("Bed", bed), orders).status({})
 

@@ -132,8 +132,10 @@ def test_a_silent_product_and_no_faults_are_said(
     run(monkeypatch, Bed({**STATUS, "faults": {"armed": {}}, "nodes": {"a": silent}}), "status")
     lines = capsys.readouterr().out.splitlines()
     assert lines[-3:] == [
-        "node a: paused, QEMU pid 1", "  product: not asked: its machine stands still", "faults: none by hand",
-    ]  # fmt: skip
+        "node a: paused, QEMU pid 1",
+        "  product: not asked: its machine stands still",
+        "faults: none by hand",
+    ]
 
 
 def test_status_is_json_for_programs(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

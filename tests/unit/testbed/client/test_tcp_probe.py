@@ -45,5 +45,8 @@ def test_the_fate_of_the_connection_that_met_the_fault(tmp_path: Path) -> None:
     probe._take({"level": "tcp_long", "connection": "opened", "t_s": 37.0})
     assert probe.connection_fields(10.0, 10.0) == {**lost, "reconnected_s": 27.0}
     assert [record.kind for record in history] == [
-        "connection_opened", "connection_ended", "connection_not_opened", "connection_opened",
-    ]  # fmt: skip
+        "connection_opened",
+        "connection_ended",
+        "connection_not_opened",
+        "connection_opened",
+    ]

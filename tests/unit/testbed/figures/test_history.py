@@ -135,8 +135,10 @@ def test_the_csv_holds_every_run(tmp_path: Path, capsys: pytest.CaptureFixture[s
     rows = list(csv.DictReader(io.StringIO(text)))
     assert len(rows) == 8
     assert {(row["verdict"], row["comparable"], row["censored"]) for row in rows} == {
-        ("pass", "1", "0"), ("fail", "1", "1"), ("invalid-host", "0", "0"),
-    }  # fmt: skip
+        ("pass", "1", "0"),
+        ("fail", "1", "1"),
+        ("invalid-host", "0", "0"),
+    }
     assert float(rows[0]["value"]) > 1
 
 

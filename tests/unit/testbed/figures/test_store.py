@@ -58,10 +58,13 @@ def test_a_result_becomes_phases_outage_counts_and_conditions(path: Path) -> Non
         found = store.series()
     assert {(key.metric, key.unit): points[0].value for key, points in found.items()} == {
         **{(f"phase.{name}", "s"): Value(5.0) for name in PHASES},
-        ("outage", "s"): Value(14.2), ("ledger.acknowledged", ""): Value(100.0), ("ledger.lost", ""): Value(0.0),
-        ("dual_active", ""): Value(0.0), ("memory_peak", "MiB"): Value(1500.0),
+        ("outage", "s"): Value(14.2),
+        ("ledger.acknowledged", ""): Value(100.0),
+        ("ledger.lost", ""): Value(0.0),
+        ("dual_active", ""): Value(0.0),
+        ("memory_peak", "MiB"): Value(1500.0),
         ("host.probe_lateness_p99", "s"): Value(0.01),
-    }  # fmt: skip
+    }
     made = next(iter(found.values()))[0].run
     assert (made.scenario, made.fault, made.image, made.revision) == ("primary-crash", "node.kill", "1a9e", "abc+")
     assert (made.accelerator, made.dilation, made.seed, made.verdict) == ("tcg", 1.0, 7, "pass")
@@ -104,8 +107,10 @@ def test_accelerators_and_dilations_are_never_in_one_series(path: Path) -> None:
             store.record(result(seed, accel=accel, dilation=dilation))
         found = store.series(metric="outage")
     assert {(key.accelerator, key.dilation): len(points) for key, points in found.items()} == {
-        ("tcg", 1.0): 2, ("kvm", 1.0): 1, ("tcg", 4.0): 1,
-    }  # fmt: skip
+        ("tcg", 1.0): 2,
+        ("kvm", 1.0): 1,
+        ("tcg", 4.0): 1,
+    }
     assert Series("a", "", "tcg", 4.0, "m", "s").text() == "a, m, accelerator tcg, dilation 4"
 
 

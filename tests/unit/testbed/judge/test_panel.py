@@ -94,9 +94,12 @@ class Story:
         self.add(t_s, "switch", "multicast", **fields, peak=peak, peak_from_s=t_s)
 
     def recorded(
-        self, *, replicas: ReplicaReport | str = EQUAL, readings: tuple[Reading, ...] | str = KEPT,
+        self,
+        *,
+        replicas: ReplicaReport | str = EQUAL,
+        readings: tuple[Reading, ...] | str = KEPT,
         overlap_allowed_s: float = 0.0,
-    ) -> Recorded:  # fmt: skip
+    ) -> Recorded:
         """The whole run as its judges get it."""
         return Recorded(
             bed_scene(), since_s=1.0, until_s=END_S, replicas=replicas, readings=readings,
@@ -104,9 +107,12 @@ class Story:
         )  # fmt: skip
 
     def judged(
-        self, *, replicas: ReplicaReport | str = EQUAL, readings: tuple[Reading, ...] | str = KEPT,
+        self,
+        *,
+        replicas: ReplicaReport | str = EQUAL,
+        readings: tuple[Reading, ...] | str = KEPT,
         overlap_allowed_s: float = 0.0,
-    ) -> dict[str, Finding]:  # fmt: skip
+    ) -> dict[str, Finding]:
         """All findings by oracle."""
         run = self.recorded(replicas=replicas, readings=readings, overlap_allowed_s=overlap_allowed_s)
         return {finding.oracle: finding for finding in ask(run, LISTED)}
@@ -219,8 +225,10 @@ def test_without_replicas_or_writes_their_oracles_are_blind() -> None:
     """With the caller's own sentence."""
     found = Story().judged(replicas="node a was off", readings="no client wrote")
     assert {name: found[name].text for name in not_passing(found)} == {
-        "replicas_equal": "node a was off", "mirror_halves_equal": "node a was off", "writes": "no client wrote",
-    }  # fmt: skip
+        "replicas_equal": "node a was off",
+        "mirror_halves_equal": "node a was off",
+        "writes": "no client wrote",
+    }
 
 
 class Raises:
@@ -279,9 +287,11 @@ ENDS = "return blind(name, text, traceback=traceback.format_exception(error))"
 SWALLOWED = {
     "it passes": (ENDS, "return Finding(name, Verdict.PASS, text)"),
     "it is not needed": (ENDS, "return replace(blind(name, text), is_needed=False)"),
-    "it is left out": ("[_asked(oracle, recorded) for oracle in listed]",
-                       "[_asked(oracle, recorded) for oracle in listed if oracle.is_needed]"),
-}  # fmt: skip
+    "it is left out": (
+        "[_asked(oracle, recorded) for oracle in listed]",
+        "[_asked(oracle, recorded) for oracle in listed if oracle.is_needed]",
+    ),
+}
 
 
 @pytest.mark.parametrize(("old", "new"), SWALLOWED.values(), ids=SWALLOWED)
@@ -289,8 +299,10 @@ def test_a_panel_that_swallows_a_judge_that_raises_is_noticed(old: str, new: str
     """Seeded defects of the panel itself: the promise above does not hold for any of them."""
     path = Path(panel.__file__)
     mutated = ModuleType("mutated")
-    source = Edit(path.name, old, new).applied(path.read_text(encoding="utf-8")).replace(
-        "import Finding, blind\n", "import Finding, blind\nfrom testbed.judge.verdict import Verdict\n"
+    source = (
+        Edit(path.name, old, new)
+        .applied(path.read_text(encoding="utf-8"))
+        .replace("import Finding, blind\n", "import Finding, blind\nfrom testbed.judge.verdict import Verdict\n")
     )
     exec(compile(source, path, "exec"), vars(mutated))
     with pytest.raises(AssertionError):

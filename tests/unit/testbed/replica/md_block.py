@@ -23,9 +23,12 @@ def md_block(
     """The superblock of a captured disk, changed; roles are those of member 0, 1 and so on."""
     block = bytearray(asyncio.run(captured(name).read(layout.MD_OFFSET_BYTES, layout.MD_BYTES)))
     for at, form, value in (
-        (200, "<Q", events), (208, "<Q", resync), (136, "<Q", data_sectors), (72, "<I", level),
+        (200, "<Q", events),
+        (208, "<Q", resync),
+        (136, "<Q", data_sectors),
+        (72, "<I", level),
         (192, "<Q", used_s),
-    ):  # fmt: skip
+    ):
         if value is not None:
             struct.pack_into(form, block, at, value)
     block[16:32] = array or block[16:32]

@@ -51,8 +51,9 @@ def test_both_replicas_are_compared_and_their_logs_read(images: Path, capsys: py
     assert seen.report.is_equal
     assert {node: len(log.ids) for node, log in seen.logs.items()} == {"a": RECORDS, "b": RECORDS}
     assert [(reading.reader, reading.complete) for reading in seen.readings] == [
-        ("replica a", True), ("replica b", True),
-    ]  # fmt: skip
+        ("replica a", True),
+        ("replica b", True),
+    ]
     assert main(images) == 0
     told = capsys.readouterr().out
     assert f"replica b: {RECORDS} records (248 by 9c9e8dd8ab7bb796, 615 by 305addb78bcc28c3)\n" in told
@@ -82,8 +83,9 @@ def test_a_missing_disk_is_noted_and_a_missing_node_prevents_the_comparison(
     assert isinstance(seen.report, str)
     assert "expected a usable half of its mirror" in seen.report
     assert [(reading.reader, reading.complete) for reading in seen.readings] == [
-        ("replica a", False), ("replica b", True),
-    ]  # fmt: skip
+        ("replica a", False),
+        ("replica b", True),
+    ]
     assert main(images) == 1
     assert "not compared: node a" in capsys.readouterr().out
 

@@ -42,8 +42,9 @@ def test_the_log_of_a_real_pair_is_read_from_either_replica() -> None:
     log = log_of(Pair(quick=False))
     assert (len(log.ids), log.ids[0], log.unreachable, log.damage) == (RECORDS, "w1-0", 0, "")
     assert [(boot.first, boot.count) for boot in log.boots] == [
-        (0, FIRST_BOOT_RECORDS), (FIRST_BOOT_RECORDS, RECORDS - FIRST_BOOT_RECORDS),
-    ]  # fmt: skip
+        (0, FIRST_BOOT_RECORDS),
+        (FIRST_BOOT_RECORDS, RECORDS - FIRST_BOOT_RECORDS),
+    ]
     assert log.returning_boots == ()
     assert log == log_of(Pair(), "b")
 

@@ -86,8 +86,11 @@ def test_what_is_no_test_is_a_result_with_its_output(tmp_path: Path) -> None:
     (path,) = results.glob("*-result.json")
     made = json.loads(path.read_text(encoding="utf-8"))
     assert (made["status"], made["start"], made["stop"], made["statusDetails"]) == (
-        "failed", 1000, 2500, {"message": "it broke"},
-    )  # fmt: skip
+        "failed",
+        1000,
+        2500,
+        {"message": "it broke"},
+    )
     assert (results / made["attachments"][0]["source"]).read_text(encoding="utf-8") == "red\n"
 
 
@@ -182,8 +185,11 @@ def test_a_run_is_shown_with_a_step_for_each_fault(tmp_path: Path, monkeypatch: 
     report.attach_run(out, a_run(out))
     noted = recorder.noted
     assert [note[1:] for note in noted if note[0] == "label"] == [
-        ("fault", "node.kill"), ("fault", "link.cut"), ("family", "node"), ("family", "link"),
-    ]  # fmt: skip
+        ("fault", "node.kill"),
+        ("fault", "link.cut"),
+        ("family", "node"),
+        ("family", "link"),
+    ]
     ((picture, tables),) = [note[1:] for note in noted if note[0] == "picture"]
     assert "link.cut   b.priv0  cut   not injected" in tables
     assert picture.startswith("Verdict inconclusive: outage 3.0 s. Because fault link.cut")

@@ -18,9 +18,11 @@ def test_faults_stand_from_their_injection_to_their_heal() -> None:
     bars = story.fault_bars(MANY, crash_story.many_records(), ZERO_AT_S)
     assert [(bar.start_s, bar.end_s) for bar in bars] == [(0.0, 16.0), (6.0, 9.0), (28.5, None), (None, None)]
     assert [bar.text for bar in bars] == [
-        "node.kill on a: confirmed", "process.kill on b/daemon: mismatch", "disk.slow on b: confirmed, not healed",
+        "node.kill on a: confirmed",
+        "process.kill on b/daemon: mismatch",
+        "disk.slow on b: confirmed, not healed",
         "link.cut on b.priv0: not injected",
-    ]  # fmt: skip
+    ]
 
 
 def test_the_first_injection_is_zero_also_without_records() -> None:
@@ -50,8 +52,10 @@ def test_a_level_is_up_from_its_first_answer_and_down_from_its_last() -> None:
     rows = {row.level: row for row in story.level_rows(crash_story.many_records(), ZERO_AT_S, 34.0)}
     assert list(rows) == ["l2", "l3", "udp", "tcp_new", "tcp_long"]
     assert [(round(s.start_s, 2), round(s.end_s, 2), s.state) for s in rows["udp"].spans] == [
-        (-4.9, -0.02, "up"), (-0.02, 14.28, "down"), (14.28, 34.0, "up"),
-    ]  # fmt: skip
+        (-4.9, -0.02, "up"),
+        (-0.02, 14.28, "down"),
+        (14.28, 34.0, "up"),
+    ]
     assert [(round(m.t_s, 2), m.text) for m in rows["tcp_long"].markers] == [(14.9, "reset")]
 
 

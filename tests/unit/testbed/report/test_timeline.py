@@ -18,8 +18,10 @@ def test_outage_lasts_from_last_success_to_next_one() -> None:
     """The outage is measured between successes, by the time the writes were due."""
     records = [probe(1, "ok"), probe(2, "ok"), probe(3, "timeout"), probe(4, "fail"), probe(5, "ok"), probe(6, "ok")]
     assert timeline.client_spans(records, 2.0) == [
-        Span(-1, 0, "served"), Span(0, 3, "outage"), Span(3, 4, "served"),
-    ]  # fmt: skip
+        Span(-1, 0, "served"),
+        Span(0, 3, "outage"),
+        Span(3, 4, "served"),
+    ]
 
 
 def test_outage_without_end_reaches_the_last_probe() -> None:
@@ -35,8 +37,10 @@ def test_the_probes_own_word_dates_the_outage() -> None:
     down = {"t_s": 9.0, "source": "probe", "kind": "down", "last_ok_at_s": 7.2}
     assert timeline.client_spans([*story, up], 1.0) == [Span(1.1 - 1, 18, "served")]
     assert timeline.client_spans([*story, up, down, {**up, "first_ok_at_s": 14.5}], 1.0) == [
-        Span(1.1 - 1, 6.2, "served"), Span(6.2, 13.5, "outage"), Span(13.5, 18, "served"),
-    ]  # fmt: skip
+        Span(1.1 - 1, 6.2, "served"),
+        Span(6.2, 13.5, "outage"),
+        Span(13.5, 18, "served"),
+    ]
 
 
 def test_no_probe_means_no_span() -> None:
@@ -191,15 +195,18 @@ def test_a_paused_machine_goes_on_in_its_former_state() -> None:
         {"t_s": 5.0, "source": "qmp.a", "kind": "event", "event": "RESUME"},
     ]
     assert timeline.node_spans(records, "a", 0.0, 9.0) == [
-        Span(0, 2, "PAIRED"), Span(2, 5, "paused"), Span(5, 9, "PAIRED"),
-    ]  # fmt: skip
+        Span(0, 2, "PAIRED"),
+        Span(2, 5, "paused"),
+        Span(5, 9, "PAIRED"),
+    ]
 
 
 def test_without_a_takeover_its_phases_are_not_named() -> None:
     """Service and redundancy that returned by themselves are not a takeover whose steps nobody saw."""
     assert timeline.phase_spans({"detect": None, "service_up": 5.0, "redundancy": 40.0}) == [
-        Span(0, 5, "service back"), Span(5, 40, "redundancy restored"),
-    ]  # fmt: skip
+        Span(0, 5, "service back"),
+        Span(5, 40, "redundancy restored"),
+    ]
 
 
 def test_the_points_of_the_host_count_from_the_injection() -> None:

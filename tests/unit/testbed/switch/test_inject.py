@@ -69,9 +69,7 @@ def test_a_late_switch_catches_up_in_bounded_bursts() -> None:
         ([FRAME], 0.1, COUNT_MAX + 1, "count"),
     ],
 )
-def test_an_unbounded_injection_is_refused(
-    frames: list[bytes], interval_s: float, count: int, sentence: str
-) -> None:
+def test_an_unbounded_injection_is_refused(frames: list[bytes], interval_s: float, count: int, sentence: str) -> None:
     """Nothing is sent."""
     world = World()
     with pytest.raises(ValueError, match=sentence):

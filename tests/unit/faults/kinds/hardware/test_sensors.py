@@ -66,8 +66,11 @@ def test_hardware_that_a_node_does_not_have_is_refused(make: Callable[[], object
 def test_each_fault_says_what_it_needs() -> None:
     """The programs, so that a host without them is told."""
     assert {fault.name for fault in FAULTS} == {
-        "hardware.fan_stopped", "hardware.power_supply_lost", "hardware.overheating", "hardware.memory_error",
-    }  # fmt: skip
+        "hardware.fan_stopped",
+        "hardware.power_supply_lost",
+        "hardware.overheating",
+        "hardware.memory_error",
+    }
     assert all(fault.needs == ("ipmi_sim", "ipmitool") for fault in FAULTS)
 
 
@@ -148,9 +151,11 @@ def test_a_node_without_the_interface_reads_nothing() -> None:
     async def scenario() -> list[object]:
         seen: list[object] = []
         for image, is_on, guest in (
-            (None, True, nonsense), (object(), False, nonsense),
-            (object(), True, no_device), (object(), True, nonsense),
-        ):  # fmt: skip
+            (None, True, nonsense),
+            (object(), False, nonsense),
+            (object(), True, no_device),
+            (object(), True, nonsense),
+        ):
             machine = SimpleNamespace(guest=SimpleNamespace(must_succeed=guest))
             node = SimpleNamespace(is_on=is_on, machine=machine)
             bed = cast("Bed", SimpleNamespace(image=image, nodes={"a": node}))

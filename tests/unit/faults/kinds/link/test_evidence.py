@@ -56,9 +56,7 @@ def test_chance_is_judged_by_its_spread(hits: int, trials: int, probability: flo
     assert evidence.of_chance(hits, trials, probability) is verdict
 
 
-@pytest.mark.parametrize(
-    ("verdicts", "whole"), [([C, C], C), ([C, I], I), ([I, M], M), ([C, M], M), ([], I)]
-)
+@pytest.mark.parametrize(("verdicts", "whole"), [([C, C], C), ([C, I], I), ([I, M], M), ([C, M], M), ([], I)])
 def test_all_directions_together(verdicts: list[FaultVerdict], whole: FaultVerdict) -> None:
     """A mismatch anywhere is one; a direction without a verdict leaves the whole open."""
     assert evidence.together(verdicts) is whole

@@ -106,6 +106,7 @@ def test_each_new_boot_of_the_vm_is_a_start_but_the_first() -> None:
     for t_s, boot in ((1.0, "one"), (2.0, "one"), (6.0, "two"), (7.0, "two"), (9.0, "three")):
         history.record_at(t_s, "boots", "ok", boot=boot)
     assert [(found.t_s, found.text) for found in starts(history, 0.0)] == [
-        (6.0, "boot two of the VM answered"), (9.0, "boot three of the VM answered"),
-    ]  # fmt: skip
+        (6.0, "boot two of the VM answered"),
+        (9.0, "boot three of the VM answered"),
+    ]
     assert [found.t_s for found in starts(history, 8.0)] == [9.0]

@@ -39,9 +39,7 @@ def watched(node: str, *running: int, from_s: int = 1, to_s: int = 10) -> list[D
 
 def test_one_domain_at_a_time_holds() -> None:
     """A takeover: the first domain is gone before the second one comes."""
-    found = judged(
-        *watched("a", 1, to_s=4), *watched("a", from_s=5), *watched("b", to_s=5), *watched("b", 1, from_s=6)
-    )
+    found = judged(*watched("a", 1, to_s=4), *watched("a", from_s=5), *watched("b", to_s=5), *watched("b", 1, from_s=6))
     assert (found.verdict, found.evidence["looks"]) == (Verdict.PASS, {"a": 10, "b": 10})
 
 
@@ -130,8 +128,10 @@ def test_lists_and_answers_are_found_in_a_history() -> None:
     history.record_at(5.0, "boots", "ok", boot="beef", intended_s=4.8)
     history.record_at(5.0, "boots", "ok", intended_s=4.9)
     assert domains_of(history, "web") == [
-        Domains("a", "1", 1.9, 2.0, (4,)), Domains("a", "2", 3.9, 4.0, ()), Domains("a", "3", 4.4, 4.5, (4,)),
-    ]  # fmt: skip
+        Domains("a", "1", 1.9, 2.0, (4,)),
+        Domains("a", "2", 3.9, 4.0, ()),
+        Domains("a", "3", 4.4, 4.5, (4,)),
+    ]
     assert boots_of(history) == [Alive("boot beef", 4.8, 5.0)]
 
 
