@@ -110,12 +110,12 @@ class Sight:
     @property
     def may_write(self) -> bool:
         """A VM runs here, or could."""
-        return self.durable.served and self.units.may_write
+        return self.durable.served and any(unit.may_write for unit in self.units.by_name.values())
 
     @property
     def known(self) -> bool:
         """This node knows of each VM whether it runs here."""
-        return not self.durable.served or self.units.known
+        return not self.durable.served or all(unit.known for unit in self.units.by_name.values())
 
     # ------------------------------------------------------------ the copies
 
