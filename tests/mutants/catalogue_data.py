@@ -65,6 +65,7 @@ MUTANTS = (
                 "    return quarantined",
             ),
         ),
+        units=("tests/unit/avance/core/test_holdings.py",),
     ),
     Mutant(
         "connecting-not-known",
