@@ -1,4 +1,4 @@
-"""The `avance` command: what is asked often, or must start fast, is told apart here before anything else is imported.
+"""The `avance` command: verbs that are used often, or must start fast, are picked out before anything else is imported.
 
 Start-up time is expensive in dom0: `argparse` alone takes longer there than the daemon's answer.
 """

@@ -11,7 +11,7 @@ from types import TracebackType
 from typing import Self
 
 HARDWARE_CLOCK = Path("/sys/class/rtc/rtc0/since_epoch")
-HARDWARE_CLOCK_S = 0.2  # between two readings, 1 ms each: how long a machine that was paused may not know of it
+HARDWARE_CLOCK_S = 0.2  # between two readings of 1 ms each; a paused machine learns of its pause so much later at most
 _READING_BYTES_MAX = 32
 
 

@@ -71,11 +71,11 @@ class Disks(Protocol):
         ...
 
     def generations(self, vm: VmId) -> Awaitable[Done]:
-        """Read the generation identifiers of the local copy; they are the detail (core/copies.py)."""
+        """Read the generation identifiers of the local copy; a GenerationsRead when that is done."""
         ...
 
     def in_flight(self, vm: VmId) -> Awaitable[Done]:
-        """Count the requests of the VM; the detail is three numbers: all, at the local disk, at the peer."""
+        """Count the open requests of the VM; an InFlightCounted when that is done."""
         ...
 
 
@@ -83,7 +83,7 @@ class Mirror(Protocol):
     """The mirror of this node's data disks; each change of it is reported as an event."""
 
     def ready(self) -> Awaitable[Done]:
-        """Wait until it has been looked at the disks; FAILED when there is no current half, with the reason."""
+        """Wait until the disks have been looked at; FAILED when there is no current half, with the reason."""
         ...
 
     def keep_note(self, note: str) -> Awaitable[Done]:
@@ -99,7 +99,7 @@ class Mirror(Protocol):
         ...
 
     def trust(self) -> Awaitable[Done]:
-        """Note that the half in use lacks nothing any more that anybody would miss."""
+        """Note that the half in use is current: the peer has replaced it, or a person vouches for it."""
         ...
 
 
@@ -156,7 +156,7 @@ class Gate(Protocol):
         ...
 
     def attach(self) -> Awaitable[None]:
-        """Put it into the way of the frames, once there is one."""
+        """Put it into the way of the frames, once the networks are there."""
         ...
 
 
@@ -164,7 +164,7 @@ class PeerPower(Protocol):
     """The peer's power."""
 
     def read(self) -> Awaitable[Done]:
-        """Ask for it; detail `on` or `off`."""
+        """Ask for it; the PowerRead says whether it is off."""
         ...
 
     def cut(self) -> Awaitable[Done]:
@@ -202,7 +202,7 @@ class Watchdog(Protocol):
         ...
 
     def feed(self) -> None:
-        """Give this machine its time again; the first time arms it."""
+        """Start its time anew; the first feed arms it."""
         ...
 
     def reset(self, reason: str) -> None:
@@ -234,7 +234,7 @@ class PeerChannel(Protocol):
         ...
 
     def heard(self, event: Event) -> None:
-        """The core has taken this event in: from now on what it told of may be echoed."""
+        """The core has taken this event in: the heartbeat that it tells of may be echoed from now on."""
         ...
 
 
@@ -251,7 +251,7 @@ class Store(Protocol):
 
 
 class Witness(Protocol):
-    """The witnesses of the site; details are `granted`, `refused`, `taught` or `untaught`, then epoch and owner."""
+    """The witnesses of the site; a WitnessAsked or a WitnessTaught holds the answer (core/results.py)."""
 
     def ask(self, witness: str, epoch: int, nonce: str) -> Awaitable[Done]:
         """Ask for the right to an epoch, once; no answer in time is UNKNOWN."""

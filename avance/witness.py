@@ -1,7 +1,7 @@
 """The witness: a small service on a third machine that gives each epoch to one node; `avance witness`.
 
 It answers datagrams (`wire/witness`) by the rule of `core/register`, and makes what it knows durable before it answers.
-What the disk refuses was never said. It needs nothing but the standard library, opens no connection and asks nobody.
+When the disk refuses, it gives no answer. It needs only the standard library, opens no connection and asks nobody.
 """
 
 from __future__ import annotations

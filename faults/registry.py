@@ -1,7 +1,7 @@
 """All faults by name: what each does, which parameters a file can give it, and how one is made.
 
-They are found: every module below `faults/kinds` that has `FAULTS` adds what it names there. Nothing is changed
-anywhere by a look-up: what does not exist is refused with a sentence that names what does.
+They are found: every module below `faults/kinds` that has `FAULTS` adds what it names there. A look-up
+changes nothing. What does not exist is refused with a sentence that names what there is.
 """
 
 from __future__ import annotations

@@ -40,7 +40,7 @@ class SiteOptions(Topology):
     stay: bool = False
 
     def __post_init__(self) -> None:
-        """Refuse what the bed has not."""
+        """Refuse what the bed does not have."""
         super().__post_init__()
         if self.dilation != AUTO and not 1 <= self.dilation <= DILATION_MAX:
             raise UsageError(f"dilation is {self.dilation:g}; possible is 1 to {DILATION_MAX:g}, or {AUTO:g}: auto.")

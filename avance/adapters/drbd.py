@@ -21,7 +21,7 @@ RESOURCE_DIR = Path("/etc/drbd.d")
 _COUNTERS = Path("/proc/drbd")
 _SHORT_S = 20.0
 _READ_S = 5.0
-_LISTED_S = 3.0  # in which DRBD lists its resources after the daemon's start; then it is looked for the volume itself
+_LISTED_S = 3.0  # for DRBD to list its resources after the daemon's start; then the volume itself is looked for
 _ZERO_MIB_PER_S = 2.0  # the slowest disk that is worth waiting for, when a volume is zeroed
 _RESTART_S = 1.0  # pause before the event stream is opened again
 _FRESH = VolumePrepared(Outcome.OK, "fresh", fresh=True)
@@ -160,7 +160,7 @@ class DrbdDisks:
         return (await run(drbd.initialise_argv(vm), timeout_s=_SHORT_S * self._slow)).done
 
     async def promote(self, vm: VmId, *, forced: bool = False) -> Done:
-        """Become the writer, if it has to be of an outdated copy; DRBD may ask fence-peer meanwhile."""
+        """Become the writer, with `forced` also of an outdated copy; DRBD may ask fence-peer meanwhile."""
         return (await run(drbd.promote_argv(vm, forced=forced), timeout_s=_SHORT_S * self._slow)).done
 
     async def demote(self, vm: VmId) -> Done:

@@ -1,4 +1,4 @@
-"""Heartbeats: one UDP socket per link, bound to the link's device; every datagram is authenticated and new.
+"""Heartbeats: one UDP socket per link, bound to the link's device; only authentic and new datagrams are taken.
 
 It waits for nothing by itself: `sockets` says what is to be read, and by whom, when something has come.
 """
@@ -38,8 +38,8 @@ class _Port:
 class HeartbeatChannel:
     """The port `PeerChannel`; a context manager, because it owns sockets.
 
-    It must never echo what the core has not heard of: an echo renews the peer's lease, and the core waits by what it
-    heard. Events reach the core in order, so `_unheard` is a queue.
+    It must never echo what the core has not heard of: an echo renews the peer's lease, and the core counts
+    its wait from what it heard. Events reach the core in order, so `_unheard` is a queue.
     """
 
     def __init__(self, config: Config, boot: str, sink: Sink) -> None:

@@ -86,7 +86,7 @@ class NodeWatchdog:
         return self._timer is not None and self.problem is None
 
     def feed(self) -> None:
-        """Give this machine its time again; the first feed opens the device. What went wrong stands in `problem`."""
+        """Start its time anew; the first feed opens the device. What went wrong stands in `problem`."""
         if self._starving:
             return
         try:

@@ -31,10 +31,12 @@ class Address:
         if ok and holding:
             draft.say("the service address is up here", milestone="service_address_up")
 
-    def drive(self, draft: Draft, now: float, *, entitled: bool, gone: bool) -> None:
+    def free(self, now: float) -> bool:
+        """Say whether a command may be given: one at a time, and not at once after one that failed."""
+        return not self.busy and now >= self.retry_at
+
+    def drive(self, draft: Draft, *, entitled: bool, gone: bool) -> None:
         """Hold the address where VMs may be started; release it where the VMs have to be gone."""
-        if self.busy or now < self.retry_at:
-            return
         if entitled and not self.held:
             self.busy = True
             draft.command(c.HoldAddress())
@@ -44,7 +46,7 @@ class Address:
 
     def rests(self, now: float, *, owner: bool) -> bool:
         """The address is where it belongs."""
-        return (self.held if owner else self.down) and not self.busy and now >= self.retry_at
+        return (self.held if owner else self.down) and self.free(now)
 
 
 __all__ = ["Address"]

@@ -18,7 +18,6 @@ from __future__ import annotations
 from math import inf
 
 from avance.core.care import Care
-from avance.core.sight import Sight
 
 _SHORT = 0.2  # of a heartbeat: how finely time passes while anything is under way
 _SHORT_S_MAX = 0.5  # far below the lag at which a loop is not trusted with the watchdog (core/guard.py)
@@ -31,16 +30,13 @@ def short_s(heartbeat_s: float) -> float:
     return min(_SHORT * heartbeat_s, _SHORT_S_MAX)
 
 
-def until(sight: Sight, care: Care, now: float, *, rests: bool) -> float:
-    """Return until when time alone changes nothing that is judged, or `NOT_CALM`; asked at the end of a whole turn.
+def until(silence_s: float, care: Care, now: float, second_s: float) -> float:
+    """Return until when time alone changes nothing that is judged while nothing is under way, wanted or in doubt.
 
-    `rests`: nothing is under way, wanted or in doubt. A heartbeat that says the same as the one before can only move
-    that moment further away.
+    `silence_s`: when a silence begins to matter, if nothing comes any more. A heartbeat that says the same as the one
+    before can only move that moment further away.
     """
-    silence = sight.liveness.unbroken_until()
-    if silence <= now or not rests:
-        return NOT_CALM
-    return min(silence, care.unchanged_until(now), now + _REST_S_MAX * sight.timers.second_s)
+    return min(silence_s, care.unchanged_until(now), now + _REST_S_MAX * second_s)
 
 
 __all__ = ["NOT_CALM", "short_s", "until"]

@@ -23,7 +23,7 @@ class Cure:
     dropped_at: float | None = None
 
     def restart(self, sight: Sight, draft: Draft) -> None:
-        """Restart when that is durable, and the owner has taken the right, so that it does not miss this node."""
+        """Restart once the plan is durable and the owner has taken this epoch, so that it goes on without this node."""
         record, peer = sight.durable.record, sight.partner.view
         given = record.cure == record.epoch
         if self.due and given and peer is not None and peer.record.epoch == record.epoch:

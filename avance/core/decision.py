@@ -27,8 +27,8 @@ class Decision:
 class Draft:
     """A decision on its way.
 
-    `epoch` and `pair` are those of this moment; an alert carries them. `told` is the memory of alerts: what the service
-    centre was told, and is not in order since. `urgent`: a heartbeat is sent in this turn.
+    `epoch` and `pair` are those of this moment; an alert carries them. `told` is the memory of alerts: the matters that
+    the service centre was told of, and that are not in order again. `urgent`: a heartbeat is sent in this turn.
     """
 
     epoch: int

@@ -132,9 +132,14 @@ class Durable:
     def tidied(self, held: Held) -> Record | None:
         """Return the record that follows from the disks and from the agreement of a pair; None if this one does."""
         record = self.record
-        fresh, boot, quarantined = _fresh(record, held), _boot(self, held), _quarantined(self, held)
-        outdated = _outdated(self, held, quarantined=quarantined)
-        cure, discard = _cure(record, held, outdated=outdated), _discard(record, held)
+        fresh = _fresh(record, held) if record.fresh or held.zeroed else record.fresh
+        boot = self.machine if held.in_service else record.boot
+        quarantined, outdated = record.quarantined, record.peer_outdated
+        if held.together and self.owner:  # only the owner says whether its peer fails too often
+            quarantined = held.tripped
+            outdated = outdated and _outdated(held, quarantined=quarantined)
+        cure = 0 if held.together and not outdated and held.whole else record.cure  # forgotten when all is well
+        discard = _discard(record, held) if record.discard else record.discard
         arbiters = record.arbiters if held.elected is None else held.elected
         after = (fresh, boot, quarantined, outdated, cure, discard, arbiters, held.behind, held.generations)
         if after == (
@@ -148,45 +153,23 @@ class Durable:
         )  # fmt: skip
 
 
-# ---------------------------------------------------------------- one function for each field of the record
+# ---------------------------------------------------------------- fields of the record that follow from the disks
 
 
 def _fresh(record: Record, held: Held) -> tuple[VmId, ...]:
     """Volumes that were zeroed here and never written, until both copies are equal."""
-    if not record.fresh and not held.zeroed:
-        return record.fresh
     zeroed = held.zeroed - {*record.fresh}
     return tuple(name for name in (*record.fresh, *sorted(zeroed)) if name not in held.synced)
 
 
-def _boot(durable: Durable, held: Held) -> str:
-    """The machine in which this node was in service last."""
-    return durable.machine if held.in_service else durable.record.boot
-
-
-def _quarantined(durable: Durable, held: Held) -> bool:
-    """The owner says whether its peer fails too often."""
-    return held.tripped if held.together and durable.owner else durable.record.quarantined
-
-
-def _outdated(durable: Durable, held: Held, *, quarantined: bool) -> bool:
-    """The owner gives the right to write alone up when both copies are equal again, and no command is on its way."""
-    outdated = durable.record.peer_outdated
-    if held.together and durable.owner and outdated and held.whole and not quarantined:
-        outdated = held.works  # ResumeDisk may be on its way to DRBD
-    return outdated
-
-
-def _cure(record: Record, held: Held, *, outdated: bool) -> int:
-    """A restart in the hope of a cure is forgotten when all is well."""
-    return 0 if held.together and not outdated and held.whole else record.cure
+def _outdated(held: Held, *, quarantined: bool) -> bool:
+    """The right to write alone stays until both copies are equal and no command is in flight."""
+    return not held.whole or quarantined or held.works  # ResumeDisk may be on its way to DRBD
 
 
 def _discard(record: Record, held: Held) -> tuple[VmId, ...]:
     """Versions that were given up, until the other one is here."""
-    if not held.together or not record.discard:
-        return record.discard
-    return tuple(vm for vm in record.discard if vm not in held.synced)
+    return tuple(vm for vm in record.discard if vm not in held.synced) if held.together else record.discard
 
 
 __all__ = ["Durable", "Held", "Saved", "Wish"]

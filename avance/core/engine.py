@@ -122,9 +122,11 @@ class Engine:
         self._take(event, draft, now)
         sight.liveness.judge(draft, now)
         self._judge_pair(draft, now)
-        self._wish(self.handover.judge(sight, draft, now), draft)
+        if (wish := self.handover.judge(sight, draft, now)) is not None:
+            sight.durable.wish(wish, draft)
         self._judge_consent(draft, now)
-        self._wish(self.right.judge(sight, draft, now), draft)
+        if (wish := self.right.judge(sight, draft, now)) is not None:
+            sight.durable.wish(wish, draft)
         self._judge_guard(draft, now, tick=isinstance(event, e.Tick))
         sight.units.drive(lambda vm: self.around(vm, now), draft, now)
         self.right.give_power_back(sight, draft, now)
@@ -136,17 +138,15 @@ class Engine:
         if sight.mirror.free(now):
             sight.mirror.drive(sight.mirror_facts(now, override=self.right.override), draft)
         self._say_heartbeat(draft, now)
-        rests = draft.quiet and sight.liveness.unbroken_until() > now and self.rests(now)
-        self.rest_until_s = calm.until(sight, self.care, now, rests=rests)
+        silence_s = sight.liveness.unbroken_until()
+        self.rest_until_s = calm.NOT_CALM
+        if silence_s > now and draft.quiet and self.rests(now):
+            self.rest_until_s = calm.until(silence_s, self.care, now, self.setup.timers.second_s)
         self.calm_until_s = min(self.next_heartbeat_at, self.rest_until_s)
         return draft.decision()
 
     def _draft(self) -> Draft:
         return Draft(self.sight.durable.record.epoch, self.sight.pairing.pair, self.told)
-
-    def _wish(self, wish: Wish | None, draft: Draft) -> None:
-        if wish is not None:
-            self.sight.durable.wish(wish, draft)
 
     # ------------------------------------------------------------ events, each to one owner
 
@@ -217,7 +217,7 @@ class Engine:
                 draft.command(c.AnswerOperator(event.ask, done=False, text=reason))
                 return
             case Wish():
-                self._wish(decided, draft)
+                self.sight.durable.wish(decided, draft)
             case operator.Order.OVERRIDE:
                 self.right.vouched()
             case operator.Order.RESET_DEVICE:
@@ -286,12 +286,12 @@ class Engine:
                 return  # one record at a time; the next judgement builds on what is durable
             if durable.dirty and (sight.pairing.pair is not PairState.WAITING or sight.liveness.peer_alive(now)):
                 why = "the last record may or may not be on disk: the valid one is written again"
-                self._wish(Wish(durable.record, why), draft)
+                durable.wish(Wish(durable.record, why), draft)
                 return
             facts = sight.pair_facts(now)
             judgement = judge(sight.pairing.pair, facts)
             if isinstance(judgement, Save):
-                self._wish(Wish(judgement.record, judgement.reason), draft)
+                durable.wish(Wish(judgement.record, judgement.reason), draft)
             elif isinstance(judgement, Happens):
                 self._pair_happens(judgement, draft, now)
             else:
@@ -343,7 +343,7 @@ class Engine:
         by = self.setup.peer_id if sight.durable.owner else None
         sight.units.left_behind(record.behind, wanted.behind, by, draft)
         told = ", arbiters " + (" ".join(wanted.arbiters) or "none") if wanted.arbiters != record.arbiters else ""
-        self._wish(Wish(wanted, f"the record follows what both nodes hold{told}"), draft)
+        sight.durable.wish(Wish(wanted, f"the record follows what both nodes hold{told}"), draft)
 
     # ------------------------------------------------------------ the right, and what ends it
 
@@ -352,9 +352,12 @@ class Engine:
         sight, right = self.sight, self.right
         if not sight.durable.free(now):
             return
-        self._wish(right.consents(sight, now), draft)
-        self.cure.restart(sight, draft)
-        self._wish(self.cure.look(sight, now), draft)
+        if (wish := right.consents(sight, now)) is not None:
+            sight.durable.wish(wish, draft)
+        if self.cure.due:
+            self.cure.restart(sight, draft)
+        if (wish := self.cure.look(sight, now)) is not None:
+            sight.durable.wish(wish, draft)
         right.ask(sight, draft, now, waiting=bool(self.fence.asks))
         if sight.pairing.pair is PairState.PAIRED and cure.failed(sight, now):
             draft.once("backup_down", alerts.backup_down(self.setup.replication_link))
@@ -389,9 +392,11 @@ class Engine:
     def _drive_address(self, draft: Draft, now: float) -> None:
         """Hold the service address where the VMs belong."""
         sight, leaving = self.sight, bool(self.handover.leaving)
+        if not self.address.free(now):
+            return
         backup = sight.pairing.pair is PairState.PAIRED and not sight.durable.owner
         gone = sight.pairing.stopped or leaving or backup
-        self.address.drive(draft, now, entitled=sight.entitled and not leaving, gone=gone)
+        self.address.drive(draft, entitled=not gone and sight.entitled, gone=gone)
 
     def _say_heartbeat(self, draft: Draft, now: float) -> None:
         if now >= self.next_heartbeat_at or draft.urgent or draft.milestones:

@@ -8,14 +8,15 @@ from avance.core.model import LinkState, PairState, VmId
 from avance.core.sight import Sight
 
 
-def goal(sight: Sight, now: float, *, leaving: bool, paused: bool) -> Goal:
+def goal(sight: Sight, now: float, *, solo: bool, leaving: bool, paused: bool) -> Goal:
     """Say whether the VMs of this node should run, stop, or stay as they are.
 
-    `leaving`: they are being handed over. `paused`: their processors stand still, or may.
+    `solo`: this node alone may write. `leaving`: they are being handed over. `paused`: their processors stand still,
+    or may.
     """
     if leaving:
         return Goal.STOP
-    sure = sight.solo or sight.liveness.lease_valid(now)  # a late echo can pair a node whose lease has ended already
+    sure = solo or sight.liveness.lease_valid(now)  # a late echo can pair a node whose lease has ended already
     if sight.entitled and sure and not paused:
         return Goal.RUN
     if sight.pairing.stopped or (sight.pairing.pair is PairState.PAIRED and not sight.durable.owner):
@@ -29,14 +30,14 @@ def around(
     """Return what a VM must know of the pair."""
     record, peer, owner, saving = sight.durable.record, sight.partner.view, sight.durable.owner, sight.durable.saving
     unit, theirs = sight.units.by_name[vm], copies.peer_copy(peer, vm)
-    cut = sight.private_link() is LinkState.DOWN
+    solo, cut = sight.solo, sight.private_link() is LinkState.DOWN
     return Circumstances(
-        goal=goal(sight, now, leaving=leaving, paused=paused),
+        goal=goal(sight, now, solo=solo, leaving=leaving, paused=paused),
         pair=sight.pairing.pair,
         both_fresh=sight.both_fresh(vm),
         i_am_owner=owner,
         retry_s=sight.setup.timers.retry_s,
-        solo=sight.solo,
+        solo=solo,
         consenting=consenting,
         replicate=sight.partner.is_stable(now) and not record.quarantined and not cut,
         cut=cut,

@@ -24,7 +24,7 @@ def held(sight: Sight, care: Care, now: float) -> Held:
         synced=synced,
         whole=len(synced) == len(units.by_name) and sight.private_link() is not LinkState.DOWN,
         zeroed=units.take_zeroed(),
-        works=units.works,
+        works=record.peer_outdated and units.works,  # only then it matters
         tripped=sight.partner.crashes.tripped,
         elected=elected,
         behind=_behind(sight),

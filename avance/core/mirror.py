@@ -64,7 +64,7 @@ class MirrorCare:
 
     def free(self, now: float) -> bool:
         """Say whether a command may be given: the mirror is known, and none is under way or failed just now."""
-        return self.rests(now) and self.view.state is not MirrorState.UNKNOWN
+        return self.view.state is not MirrorState.UNKNOWN and self.rests(now)
 
     def drive(self, facts: MirrorFacts, draft: Draft) -> None:
         """Give the next command about the mirror."""

@@ -15,8 +15,8 @@ from avance.core.model import PeerView, Timers
 class Restarted:
     """The peer was started anew since it was paired with last.
 
-    `links_fell`: its daemon was, so the links fell with it and not by themselves. `too_often`: its machine was, without
-    a plan, and that makes it one that fails too often.
+    `links_fell`: its daemon was started anew, and the links fell because of that. `too_often`: its machine was started
+    anew, unplanned, and the peer counts now as one that fails too often.
     """
 
     links_fell: bool

@@ -92,7 +92,7 @@ class Sight:
         return peer is not None and peer.record.epoch > mine.epoch and peer.record.owner == self.setup.peer_id
 
     def renewing(self, theirs: Record, echoed_sent_s: float | None) -> float | None:
-        """Return which echo renews the lease here: none of a peer that owns a newer epoch, acted on or not."""
+        """Return the echo that renews the lease here; None when the peer owns a newer epoch and a VM may run here."""
         beaten = theirs.epoch > self.durable.record.epoch and theirs.owner != self.setup.me
         return None if beaten and self.may_write else echoed_sent_s
 
@@ -110,12 +110,12 @@ class Sight:
     @property
     def may_write(self) -> bool:
         """A VM runs here, or could."""
-        return self.durable.served and self.units.may_write
+        return self.durable.served and any(unit.may_write for unit in self.units.by_name.values())
 
     @property
     def known(self) -> bool:
         """This node knows of each VM whether it runs here."""
-        return not self.durable.served or self.units.known
+        return not self.durable.served or all(unit.known for unit in self.units.by_name.values())
 
     # ------------------------------------------------------------ the copies
 

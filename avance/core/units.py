@@ -142,16 +142,6 @@ class Units:
     # ------------------------------------------------------------ what is known of all
 
     @property
-    def may_write(self) -> bool:
-        """A VM runs here, or could."""
-        return any(unit.may_write for unit in self.by_name.values())
-
-    @property
-    def known(self) -> bool:
-        """This node knows of each VM whether it runs here."""
-        return all(unit.known for unit in self.by_name.values())
-
-    @property
     def works(self) -> bool:
         """A command of a VM is in flight."""
         return any(unit.busy for unit in self.by_name.values())

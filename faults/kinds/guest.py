@@ -131,13 +131,13 @@ class GuestFault:
 
 
 class _End(GuestFault):
-    """A guest that ends by itself: a witness in each dom0 lists the domains whenever one ends."""
+    """A guest that ends by itself: a watcher in each dom0 lists the domains whenever one ends."""
 
     reason: ClassVar[int]
     word: ClassVar[str]
 
     async def prepare(self, bed: Bed) -> None:
-        """Find the VM and start the witness in each dom0."""
+        """Find the VM and start the watcher in each dom0."""
         await super().prepare(bed)
         for name, node in bed.nodes.items():
             if node.is_on:
@@ -161,7 +161,7 @@ class _End(GuestFault):
         return domains.parse_domains(await shell(bed, node, f"cat {WATCH_LOG} 2>/dev/null || true"))
 
     async def ended(self, bed: Bed, node: str, domain: Domain) -> int | None:
-        """Wait until the witness saw this domain shut down, and return Xen's reason; None when it was not seen."""
+        """Wait until the watcher saw this domain shut down, and return Xen's reason; None when it was not seen."""
 
         async def reason() -> tuple[int] | None:
             seen = [one.reason for one in await self._witnessed(bed, node) if one.id == domain.id]
@@ -189,10 +189,10 @@ class _End(GuestFault):
         return Proof.of(seen, self._injected_at_s, evidence)
 
     async def remove_instruments(self, bed: Bed) -> None:
-        """End the witnesses."""
+        """End the watchers."""
         for name, node in bed.nodes.items():
             if node.is_on:
-                with contextlib.suppress(TestbedError):  # it may be starting; the witness ends by itself then
+                with contextlib.suppress(TestbedError):  # it may be starting; the watcher ends by itself then
                     await shell(bed, name, f"{_UNWATCH}; true")
 
 

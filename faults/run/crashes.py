@@ -76,7 +76,7 @@ def report(documents: Sequence[Document]) -> str:
     broken = {number: wrongs(one) for number, one in enumerate(documents, start=1)}
     good = sum(not found for found in broken.values())
     lines = [f"{len(documents)} crashes of the primary, {acknowledged} acknowledged writes, {good} without any mistake"]
-    for dilation in sorted({float(one["dilation"]) for one in documents}):  # times of two are never put together
+    for dilation in sorted({float(one["dilation"]) for one in documents}):  # never mixed
         alike = [one for one in documents if one["dilation"] == dilation]
         lines.append(f"  dilation {dilation:g}: {len(alike)} crashes")
         for figure in FIGURES:

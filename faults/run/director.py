@@ -1,6 +1,6 @@
 """The director: it lets each step of a schedule live when it is due: prepared, injected, proved, and taken back.
 
-One task for each step; what one step waits for of another are moments (`injected`, `confirmed`, `healed`). A step that
+Each step has a task of its own. A step can wait for moments of another (`injected`, `confirmed`, `healed`). A step that
 was not due in time is not injected and says so. Whatever happens, `heal_all` ends every life that is not over, in the
 reverse order of injection. This module must never judge the product: it only knows whether faults were real.
 """

@@ -42,7 +42,7 @@ EVENT_NAME = re.compile(r"[A-Z][A-Z0-9_]{0,59}")
 
 
 def check_step(step: Step, earlier: Sequence[Step], topology: Topology) -> None:
-    """Raise UsageError when this step is none on such a bed, or cannot be together with the earlier ones."""
+    """Raise UsageError when this step is impossible on such a bed, by itself or together with the earlier ones."""
     if not is_text(step.name, NAME) or step.name == START:
         raise UsageError(f"name must be a name of letters, digits, - and _ other than start, not {step.name!r}.")
     if step.name in {other.name for other in earlier}:
@@ -59,7 +59,7 @@ def check_step(step: Step, earlier: Sequence[Step], topology: Topology) -> None:
 
 
 def check_trigger(trigger: Trigger, key: str, own: str) -> None:
-    """Raise UsageError when the trigger under this key (`when`, `until`) of the step `own` can be none."""
+    """Raise UsageError when the trigger under this key (`when`, `until`) of the step `own` is impossible."""
     time, where = trigger.delay_s, f"{key}: {'after_s' if trigger.event is None else 'delay_s'}"
     for one in (time.low_s, time.high_s) if isinstance(time, Range) else (time,):
         _check_seconds(one, where)
@@ -78,7 +78,7 @@ def check_trigger(trigger: Trigger, key: str, own: str) -> None:
 
 
 def needs_deadline(trigger: Trigger, own: str) -> bool:
-    """Say whether something has to come for this trigger of the step `own`, which may stay away."""
+    """Say whether this trigger of the step `own` waits for something that may never come."""
     return trigger.event is not None or trigger.of not in (None, Anchor(own))
 
 
@@ -113,7 +113,7 @@ def check_event(event: Event, key: str) -> None:
 
 
 def check_demand(demand: Demand) -> None:
-    """Raise UsageError when nothing, or the impossible, is demanded."""
+    """Raise UsageError when a demand asks for nothing, or for the impossible."""
     check_event(demand.event, "demand")
     if demand.event.nth != 1:
         raise UsageError("a demand counts every such event, so that nth has no meaning there; use least and most.")
@@ -125,7 +125,7 @@ def check_demand(demand: Demand) -> None:
 
 
 def check_demands(demands: Sequence[Demand], steps: Sequence[Step]) -> None:
-    """Raise UsageError when a demand is none, or names a step that is not there."""
+    """Raise UsageError when a demand is impossible, or names a step that is not there."""
     known = [step.name for step in steps]
     for demand in demands:
         check_demand(demand)

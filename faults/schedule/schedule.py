@@ -103,7 +103,7 @@ def check(schedule: Schedule) -> None:
 
 
 def _check_header(schedule: Schedule, steps: int) -> None:
-    """Refuse a header that can be none, or a number of steps that nobody can have meant."""
+    """Refuse an impossible header, or a number of steps that nobody can have meant."""
     if not is_text(schedule.scenario, NAME):
         raise UsageError(f"scenario must be a name of letters, digits, - and _, not {schedule.scenario!r}.")
     seed = schedule.seed

@@ -138,7 +138,7 @@ class Watch:
         return self._count == (1 if isinstance(self._event, Resync) else self._event.nth)
 
     def fits(self, record: Record) -> bool:
-        """Say whether this record is such an event, the how manieth ever it may be; give each record once, in order."""
+        """Say whether this record is such an event, the first or a later one; give each record once, in order."""
         fits = self._is_match(record)
         self._note(record)
         return fits

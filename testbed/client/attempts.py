@@ -19,7 +19,7 @@ OnChange = Callable[[str, dict[str, object]], None]
 
 
 class Attempts:
-    """The attempts of one probe, whose interval and time limit are as they are; an answer is prompt by the dilation.
+    """The attempts of one probe. Interval and time limit are scaled already; `prompt_s` is scaled here.
 
     `on_change` is called with up or down and the time of the answer that shows it.
     """

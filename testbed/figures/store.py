@@ -244,7 +244,7 @@ def default_path() -> Path:
 
 
 def run_of(document: Mapping[str, Any], *, revision: str = "") -> Run:
-    """Return what a result document says about its run; raises KeyError, TypeError or ValueError when it is none."""
+    """Return what a result document says about its run; raises KeyError, TypeError or ValueError for another one."""
     versions = document["versions"]
     faults = document["faults"]
     return Run(

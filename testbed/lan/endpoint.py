@@ -202,7 +202,7 @@ class Endpoint:
         self._send_ip(packets.Udp(self.mac, self.ip, dst_ip, src_port, dst_port, payload))
 
     def observe(self, address: str, handler: ArpHandler) -> None:
-        """Call the handler with each ARP answer to this address of nobody, which `arp_ask` asks under."""
+        """Call the handler with each ARP answer to this address; it is nobody's, and `arp_ask` asks under it."""
         assert address not in self._observers, f"{address} is in use by another observer"
         self._observers[address] = handler
 

@@ -1,8 +1,8 @@
 """A VM's replica on one node, read from outside through the node's two disks, without root and without the node.
 
 Disk -> md mirror -> logical volume -> DRBD: the last holds the VM's data at its front. `compare` reads every half of
-every replica once and says what differs. That two replicas must be equal is true only when both are said to be in sync
-*and* nothing is being written: to see to that is the caller's duty, this file cannot know. It must never write, and
+every replica once and says what differs. Two replicas must be equal only when both are said to be in sync *and* nothing
+is being written: the caller sees to that, because this file cannot know. It must never write, and
 never call a part equal that it could not read.
 """
 

@@ -39,7 +39,7 @@ class Look:
 async def look(disks: Mapping[str, Mapping[str, Path]], vm: str) -> Look:
     """Look at the VM's replica on each node, given the socket or the raw file of each data disk.
 
-    Equal they must be only when both nodes say that they are in sync and nobody writes; the caller sees to that.
+    They must be equal only when both nodes say that they are in sync and nobody writes; the caller sees to that.
     """
     opened: dict[str, Replica] = {}
     logs: dict[str, Log] = {}

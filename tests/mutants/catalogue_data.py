@@ -38,8 +38,8 @@ MUTANTS = (
         (
             Edit(
                 _DURABLE,
-                "        outdated = held.works  # Res",
-                "        assert held  # Res",
+                "quarantined or held.works  # ResumeDisk",
+                "True or held.works  # ResumeDisk",
             ),
         ),
     ),
@@ -49,9 +49,9 @@ MUTANTS = (
         (
             Edit(
                 _DURABLE,
-                "  # ResumeDisk may be on its way to DRBD\n",
-                "  # ResumeDisk may be on its way to DRBD\n"
-                "    if held.together and not durable.owner and held.whole:\n        outdated = False\n",
+                "        cure = 0 if held.together",
+                "        outdated = outdated and not (held.together and not self.owner and held.whole)\n"
+                "        cure = 0 if held.together",
             ),
         ),
     ),
@@ -61,10 +61,11 @@ MUTANTS = (
         (
             Edit(
                 _DURABLE,
-                "outdated and held.whole and not quarantined:\n",
-                "outdated and not quarantined:\n",
+                "    return not held.whole or quarantined",
+                "    return quarantined",
             ),
         ),
+        units=("tests/unit/avance/core/test_holdings.py",),
     ),
     Mutant(
         "connecting-not-known",

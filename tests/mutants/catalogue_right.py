@@ -134,6 +134,7 @@ MUTANTS = (
                 "                sight.liveness.silent(link, now)\n",
             ),
         ),
+        units=("tests/unit/avance/core/test_sight.py",),
     ),
     Mutant(
         "echo-before-the-core",

@@ -44,6 +44,7 @@ MUTANTS = (
         "lease-not-voided",
         "a node that stood still goes on by the lease of before",
         (Edit(_LIVENESS, "            self.void(now)\n", ""),),
+        units=("tests/unit/avance/core/test_sight.py",),
     ),
     Mutant(
         "old-echo-after-a-pause",

@@ -9,8 +9,8 @@ import pytest
 
 from avance.core import commands as c
 from avance.core import events as e
-from avance.core import rights
 from avance.core.guard import Guard, Standing
+from avance.core.rights import Right
 from avance.wire.heartbeat import Heartbeat
 from tests.sim.exhaustive import Adapter, Found, Rules, explore, moves
 
@@ -51,7 +51,7 @@ def test_border_of_the_unnoticed_pause() -> None:
 
 def test_clock_that_is_not_started_anew_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
     """The defect of before: the wait is counted from the first silence only."""
-    monkeypatch.setattr(rights, "_heard_again", lambda _engine: None)
+    monkeypatch.setattr(Right, "_heard_again", lambda _right, _sight: None)
     assert explore(Rules(moves(crossed=False), 3)).broken
 
 

@@ -45,7 +45,7 @@ def _elected_on_one_side(seed: int) -> World:
     assert not world.machines[A].record.arbiters
     witness.down -= 1
     for _ in range(int(20.0 / STEP_S)):
-        saving = world.engine(A).saving
+        saving = world.engine(A).sight.durable.saving
         if saving is not None and saving.arbiters:
             break
         world.run(STEP_S)

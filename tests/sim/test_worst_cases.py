@@ -304,7 +304,7 @@ def test_one_restart_for_a_cure_until_it_is_cured(seed: int) -> None:
     assert len(row.world.machines[B].resets) == 1
     row.heals(cut)
     row.passes(30.0)
-    assert row.world.engine(B).private_link() is LinkState.UP
+    assert row.world.engine(B).sight.private_link() is LinkState.UP
     cut = row.breaks("link.cut", "a.priv0")
     row.passes(60.0)
     assert len(row.world.machines[B].resets) == 1, row.world.machines[B].resets

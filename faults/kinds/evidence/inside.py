@@ -16,7 +16,7 @@ from testbed.wait import wait_until
 COMMAND_TIMEOUT_S = 30.0  # a shell under emulation needs tenths of a second, on a starved node seconds
 END_TIMEOUT_S = 20.0
 MARK = "TESTBED_LOAD"
-# $1 is the time limit, the rest the command. Its own session, so that the end of the channel is none of its business.
+# $1 is the time limit, the rest the command. It has a session of its own, so that it outlives the channel.
 _START = """
 limit=$1; shift
 setsid timeout -s KILL "$limit" "$@" < /dev/null > /dev/null 2>&1 &

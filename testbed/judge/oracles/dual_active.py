@@ -1,4 +1,4 @@
-"""Were two nodes using one address at the same time, seen from the wire. Pure.
+"""Were two nodes using one address at the same time, seen from the wire? Pure.
 
 It must never look at the product's own word, and never forgive an overlap that is longer than allowed.
 """

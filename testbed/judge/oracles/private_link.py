@@ -1,4 +1,4 @@
-"""Does the service stay off the private link, which is for heartbeats and replication. Pure."""
+"""Does the service stay off the private link, which is for heartbeats and replication? Pure."""
 
 from __future__ import annotations
 

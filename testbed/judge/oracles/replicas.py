@@ -1,4 +1,4 @@
-"""Are the copies of each VM's disk equal, byte for byte: between the nodes, and between the halves inside a node. Pure.
+"""Are the copies of each VM's disk equal, byte for byte: between the nodes, and between the halves inside a node? Pure.
 
 Whoever compared them has seen to it that they must be equal: both nodes said so, and nobody wrote.
 """

@@ -1,4 +1,4 @@
-"""Was a VM running twice at once, by the moments at which one running instance was seen alive. Pure.
+"""Was a VM running twice at once, by the moments at which one running instance was seen alive? Pure.
 
 Two sources, judged apart: what each node's dom0 lists (a domain of one life of the node is one instance), and the boot
 id in each answer of the service (one boot is one instance, wherever it runs). A sighting says "alive at some moment of

@@ -1,4 +1,4 @@
-"""What became of each write, over all readings of a run: stable, lost, stale, duplicated or never read. Pure.
+"""What became of each write, over all readings of a run: stable, lost, stale, duplicated or never read? Pure.
 
 A reading is all ids that one reader had: the survivor's service, or the log on a node's replica. A write is *owed* once
 it was acknowledged or once any reading showed it: every complete reading that began later must have it, at the place

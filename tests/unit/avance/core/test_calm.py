@@ -163,8 +163,7 @@ def test_whatever_is_under_way_keeps_time_fine(what: str) -> None:
     book = calm_pair()
     engine = book.engine
     assert engine.rests(book.now)
-    assert calm.until(engine.sight, engine.care, book.now, rests=True) > book.now
-    assert calm.until(engine.sight, engine.care, book.now, rests=False) == calm.NOT_CALM
+    assert engine.liveness.unbroken_until() > book.now
     NOT_CALM[what](engine)
     assert not engine.rests(book.now)
 
