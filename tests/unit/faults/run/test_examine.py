@@ -1,14 +1,15 @@
-"""Tests of faults.run.examine: what the service centre and the demands say. Reading back is proven on the real bed."""
+"""Tests of faults.run.examine: what the service centre and the demands say, and that each VM is read back."""
 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
 
-from faults.run.examine import alerts_demanded, call_home, unmet
+from faults.run.examine import alerts_demanded, call_home, look_back, unmet
 from faults.run.scenario import primary_crash
 from faults.schedule.demand import Demand
 from faults.schedule.schedule import Schedule
@@ -18,6 +19,7 @@ from testbed.errors import WaitTimeout
 from testbed.history import History
 from testbed.judge.result import Expect, Result
 from testbed.progress import Progress
+from testbed.topology import Topology
 
 
 class Centre:
@@ -74,3 +76,48 @@ def test_what_a_schedule_demands_and_was_not_seen_is_a_problem() -> None:
     asyncio.run(alerts_demanded(world, fixed, 10.0))
     assert cast("Centre", world.centre).asked == ["copy_lost b"]
     assert len(unmet(world, fixed, (), 10.0)) == 2
+
+
+class Service:
+    """A client port behind which each address has one write, which names it."""
+
+    def __init__(self) -> None:
+        self.handlers: dict[int, Callable[[Any, float], None]] = {}
+        self.free_port = iter(range(4000, 4100)).__next__
+
+    def listen(self, port: int, handler: Callable[[Any, float], None]) -> None:
+        """Keep the handler."""
+        self.handlers[port] = handler
+
+    def stop_listening(self, port: int) -> None:
+        """Forget it."""
+        del self.handlers[port]
+
+    def udp_send(self, ip: str, _port: int, source: int, _payload: bytes) -> None:
+        """Answer at once."""
+        self.handlers[source](SimpleNamespace(payload=f"IDS 1 0 w-{ip}".encode()), 0.0)
+
+
+def test_each_vm_is_read_back_from_its_own_network() -> None:
+    """The record names readings and replicas by VM, and the bed they belong to."""
+    counted: list[int] = []
+
+    async def count_multicasts() -> None:
+        counted.append(1)
+
+    world = bed()
+    vars(world).update(
+        topology=Topology(networks=2, vms=2),
+        clients={"biz0": Service(), "biz1": Service()},
+        nodes={},
+        image=SimpleNamespace(workload=SimpleNamespace(udp_port=7000)),
+        switch=SimpleNamespace(count_multicasts=count_multicasts),
+        options=SimpleNamespace(site=SimpleNamespace(dilation=2.0)),
+    )
+    seen = asyncio.run(look_back(world, result(Expect.ANY), 1.0, 0.0))
+    assert isinstance(seen.readings, dict)
+    read = {vm: [(one.reader, one.ids) for one in found] for vm, found in seen.readings.items()}
+    assert read == {"web": [("the service", ("w-10.77.0.20",))], "web1": [("the service", ("w-10.77.1.21",))]}
+    assert seen.scene.topology == Topology(networks=2, vms=2)
+    assert {seen.replicas_of(vm) for vm in seen.scene.vms} == {"the nodes do not both say that they are in sync"}
+    assert counted == [1]

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import Callable
+from contextlib import AsyncExitStack, ExitStack
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 
@@ -21,6 +25,7 @@ from testbed.host.speedometer import Speedometer
 from testbed.judge.result import FaultResult, Result
 from testbed.judge.verdict import Verdict
 from testbed.site import SiteOptions
+from testbed.topology import Topology
 from tests.unit.testbed.small_image import cold_bed
 
 
@@ -101,3 +106,44 @@ def test_a_schedule_that_is_impossible_is_refused(
     """That is no end of a run."""
     with pytest.raises(UsageError, match="no such node"):
         broken_run(tmp_path, monkeypatch, error, 1.0)
+
+
+class Watched(AsyncExitStack):
+    """A probe of a bed without machines, with what it was asked for."""
+
+    def __init__(self, **asked: Any) -> None:  # noqa: ANN401 - whatever it was asked for
+        super().__init__()
+        self.asked = asked
+
+
+def test_each_vm_has_a_client_with_a_book_and_a_watch_on_its_boots(tmp_path: Path) -> None:
+    """The writes of another VM than the first carry its name; the levels are those of the first."""
+    made: list[Watched] = []
+
+    def make(kind: str) -> Callable[..., Watched]:
+        def asked(*words: object, **more: object) -> Watched:
+            made.append(Watched(kind=kind, words=words, **more))
+            return made[-1]
+
+        return asked
+
+    kinds = {kind: make(kind) for kind in ("probe", "probe_levels", "boot_probe")}
+    topology = Topology(vms=2)
+    bed = cast("Bed", SimpleNamespace(topology=topology, nodes={}, history=History(), **kinds))
+    plan = Plan(primary_crash(0xBEEF), tmp_path)
+
+    async def story() -> None:
+        with ExitStack() as books:
+            async with scenario._clients(bed, plan, books):
+                pass
+            files = {one.asked["vm"].name: one.asked["ledger"].path.name for one in made if "ledger" in one.asked}
+            assert files == {"web": "ledger.jsonl", "web1": "ledger@web1.jsonl"}
+
+    asyncio.run(story())
+    assert [(one.asked["kind"], one.asked["words"]) for one in made] == [
+        ("probe", ("wbeef",)),
+        ("probe", ("wbeef.web1",)),
+        ("probe_levels", (made[0],)),
+        ("boot_probe", (topology.guests[0],)),
+        ("boot_probe", (topology.guests[1],)),
+    ]
