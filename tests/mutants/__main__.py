@@ -67,7 +67,7 @@ def main(argv: list[str] | None = None) -> int:
         broken = _without_defect(pool, chosen, seeds)
         verdicts = _try_all(pool, chosen, seeds, broken)
     if given.write is not None:
-        write(given.write, verdicts, len(seeds))
+        write(given.write, verdicts, HISTORIES if given.names else len(seeds))
     for name in sorted(broken):
         print(f"fails without any defect, so it counts for nothing: {name}")
     print(f"{score(lines_of(verdicts))}; {time.monotonic() - begin_s:.0f} s with {given.jobs} jobs")
