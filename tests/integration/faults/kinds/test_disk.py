@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import errno
-import shutil
 from collections.abc import Awaitable, Callable
 from types import SimpleNamespace
 from typing import cast
@@ -29,8 +28,6 @@ from testbed.disk.server import NbdClient
 from testbed.errors import UsageError
 from testbed.wait import wait_until
 from tests.integration.faults.kinds.disk_bed import DiskBed, disk_bed
-
-pytestmark = pytest.mark.skipif(shutil.which("nbdkit") is None, reason="nbdkit is not installed")
 
 
 def on_a_bed(act: Callable[[DiskBed], Awaitable[Proof]]) -> Proof:

@@ -42,10 +42,6 @@ from tests.unit.testbed.judge.test_phases import journal
 from tests.unit.testbed.small_image import all_gone, cold_bed, own_host, with_bed
 
 ROOT = Path(__file__).resolve().parents[4]
-needs_qemu = pytest.mark.skipif(
-    shutil.which("qemu-system-x86_64") is None or shutil.which("qemu-img") is None,
-    reason="qemu-system-x86_64 and qemu-img are needed",
-)
 
 
 @pytest.fixture(autouse=True)
@@ -55,7 +51,6 @@ def host(tmp_path: Path) -> Iterator[pytest.MonkeyPatch]:
         yield patch
 
 
-@needs_qemu
 def test_a_second_bed_is_refused_with_the_name_of_the_holder(tmp_path: Path, credentials_cache: Path) -> None:
     """The first one goes on undisturbed."""
 
@@ -68,7 +63,6 @@ def test_a_second_bed_is_refused_with_the_name_of_the_holder(tmp_path: Path, cre
     with_bed(tmp_path, credentials_cache, scenario)
 
 
-@needs_qemu
 def test_nodes_that_cannot_start_leave_nothing(tmp_path: Path, credentials_cache: Path) -> None:
     """A boot file that vanished is an error with QEMU's own words, and every process is gone."""
 
@@ -251,7 +245,6 @@ async def is_holding(bed: Bed) -> bool:
     return bool(json.loads((bed.sockets / "state").read_text(encoding="utf-8"))["holding"])
 
 
-@needs_qemu
 def test_a_saved_pair_is_restored_and_a_damaged_snapshot_costs_a_cold_boot(
     tmp_path: Path, credentials_cache: Path, host: pytest.MonkeyPatch
 ) -> None:
@@ -280,8 +273,6 @@ def test_a_saved_pair_is_restored_and_a_damaged_snapshot_costs_a_cold_boot(
     with_bed(tmp_path, credentials_cache, second)
 
 
-@needs_qemu
-@pytest.mark.skipif(shutil.which("ipmi_sim") is None, reason="ipmi_sim is not installed")
 def test_witness_and_bmcs_belong_to_the_restored_pair(
     tmp_path: Path, credentials_cache: Path, host: pytest.MonkeyPatch
 ) -> None:
@@ -305,7 +296,6 @@ def test_witness_and_bmcs_belong_to_the_restored_pair(
     assert secrets[0][0] == secrets[0][1] == secrets[1][1] != secrets[1][0]
 
 
-@needs_qemu
 def test_a_snapshot_that_cannot_be_saved_leaves_nothing_behind(
     tmp_path: Path, credentials_cache: Path, host: pytest.MonkeyPatch
 ) -> None:
@@ -349,7 +339,6 @@ asyncio.run(main(*map(Path, sys.argv[1:])))
 """
 
 
-@needs_qemu
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT])
 def test_a_bed_that_is_ended_takes_everything_with_it(
     tmp_path: Path, credentials_cache: Path, how: signal.Signals

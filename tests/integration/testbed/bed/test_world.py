@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,10 +15,6 @@ from testbed.topology import Topology
 from tests.unit.testbed.small_image import own_host, with_bed
 
 BED = Topology(witnesses=2)
-needs_qemu = pytest.mark.skipif(
-    shutil.which("qemu-system-x86_64") is None or shutil.which("qemu-img") is None,
-    reason="qemu-system-x86_64 and qemu-img are needed",
-)
 
 
 @pytest.fixture(autouse=True)
@@ -29,7 +24,6 @@ def host(tmp_path: Path) -> Iterator[pytest.MonkeyPatch]:
         yield patch
 
 
-@needs_qemu
 def test_the_world_comes_up_and_goes_away(tmp_path: Path, credentials_cache: Path) -> None:
     """Switch, outside world, service centre and client work together while no node runs, and end together."""
 
@@ -45,7 +39,6 @@ def test_the_world_comes_up_and_goes_away(tmp_path: Path, credentials_cache: Pat
     with_bed(tmp_path, credentials_cache, scenario)
 
 
-@needs_qemu
 def test_each_network_has_a_client_and_a_gateway(tmp_path: Path, credentials_cache: Path) -> None:
     """They reach each other on their own segment, and every VM's addresses are watched."""
 
@@ -63,8 +56,6 @@ def test_each_network_has_a_client_and_a_gateway(tmp_path: Path, credentials_cac
     with_bed(tmp_path, credentials_cache, scenario, options=SiteOptions(networks=2, vms=3))
 
 
-@needs_qemu
-@pytest.mark.skipif(shutil.which("ipmi_sim") is None, reason="ipmi_sim is not installed")
 def test_each_node_has_a_bmc_that_the_client_reaches(tmp_path: Path, credentials_cache: Path) -> None:
     """Both answer at their own address while the nodes are off."""
 
@@ -79,7 +70,6 @@ def test_each_node_has_a_bmc_that_the_client_reaches(tmp_path: Path, credentials
     with_bed(tmp_path, credentials_cache, scenario)
 
 
-@needs_qemu
 def test_a_host_without_ipmi_sim_has_nodes_without_bmcs(
     tmp_path: Path, credentials_cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -92,7 +82,6 @@ def test_a_host_without_ipmi_sim_has_nodes_without_bmcs(
     with_bed(tmp_path, credentials_cache, scenario)
 
 
-@needs_qemu
 def test_the_site_has_its_witnesses(tmp_path: Path, credentials_cache: Path) -> None:
     """Each answers at its own address, knows nothing yet, and leaves its log; without a command there is none."""
 
@@ -112,7 +101,6 @@ def test_the_site_has_its_witnesses(tmp_path: Path, credentials_cache: Path) -> 
     with_bed(tmp_path, credentials_cache, nobody)
 
 
-@needs_qemu
 def test_a_site_with_power_control_needs_bmcs(
     tmp_path: Path, credentials_cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import shutil
 import tempfile
 from pathlib import Path
-
-import pytest
 
 from testbed.bench.storage import DiskBench, bench
 
@@ -17,7 +14,6 @@ def test_the_ratio_compares_the_server_with_the_plain_file() -> None:
     assert DiskBench(4096, 1, server=50.0, plain=100.0).ratio == 0.5
 
 
-@pytest.mark.skipif(shutil.which("nbdkit") is None, reason="nbdkit is not installed")
 def test_both_ways_write_the_whole_disk() -> None:
     """The images have their data afterwards; nothing is said about how fast it went."""
     with tempfile.TemporaryDirectory(prefix="tb-") as name:

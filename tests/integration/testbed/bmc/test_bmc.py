@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import shutil
 import stat
 from pathlib import Path
 
@@ -13,12 +12,7 @@ from testbed.bmc.client import IpmiClient, IpmiFailed
 from testbed.errors import MachineError
 from tests.unit.testbed.bmc.bmc_bench import BMC_IP, LampPower, bmc_bench
 
-needs_sim = pytest.mark.skipif(
-    not (shutil.which("ipmi_sim") and shutil.which("ipmitool")), reason="ipmi_sim or ipmitool is not installed"
-)
 
-
-@needs_sim
 def test_another_user_signs_on() -> None:
     """The BMC knows the new one and no other; a restored node finds the one that it was told of."""
 
@@ -35,7 +29,6 @@ def test_another_user_signs_on() -> None:
     asyncio.run(scenario())
 
 
-@needs_sim
 def test_nothing_but_the_private_directory_has_the_password() -> None:
     """It is in no command line and no artefact, and nobody else can read its file; without it the BMC says why."""
 

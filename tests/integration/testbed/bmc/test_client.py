@@ -3,19 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import shutil
 
 import pytest
 
 from testbed.bmc.client import IpmiFailed, Reading
 from tests.unit.testbed.bmc.bmc_bench import LampPower, bmc_bench
 
-needs_sim = pytest.mark.skipif(
-    not (shutil.which("ipmi_sim") and shutil.which("ipmitool")), reason="ipmi_sim or ipmitool is not installed"
-)
 
-
-@needs_sim
 def test_a_client_asks_over_the_switch() -> None:
     """Status, reading and ping; a command that the BMC refuses is an error with its reason."""
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import errno
-import shutil
 import tempfile
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -15,7 +14,6 @@ import pytest
 from testbed.disk.server import DiskIoError, NbdClient, NbdDisk
 from testbed.errors import DiskServerError
 
-pytestmark = pytest.mark.skipif(shutil.which("nbdkit") is None, reason="nbdkit is not installed")
 SIZE = 1 << 20
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import shutil
 from pathlib import Path
 
 import pytest
@@ -12,12 +11,7 @@ import pytest
 from testbed.host import accelerator
 from testbed.host.accelerator import choose_accelerator, find_qemu, probe_kvm
 
-needs_qemu = pytest.mark.skipif(
-    shutil.which("qemu-system-x86_64") is None, reason="qemu-system-x86_64 is not installed"
-)
 
-
-@needs_qemu
 def test_the_probe_passes_where_the_accelerator_works() -> None:
     """The boot sector comes up under TCG, which works everywhere: a failure under KVM is then KVM's."""
 
@@ -27,7 +21,6 @@ def test_the_probe_passes_where_the_accelerator_works() -> None:
     assert "a boot sector booted under TCG" in asyncio.run(scenario()).reason
 
 
-@needs_qemu
 def test_a_guest_that_hangs_fails_the_probe(monkeypatch: pytest.MonkeyPatch) -> None:
     """A sector that loops for ever is a verdict at the deadline, as is a kernel that hangs in the boot ROM."""
     monkeypatch.setattr(accelerator, "BOOT_SECTOR", bytes.fromhex("ebfe").ljust(510, b"\0") + b"\x55\xaa")
@@ -39,7 +32,6 @@ def test_a_guest_that_hangs_fails_the_probe(monkeypatch: pytest.MonkeyPatch) -> 
     assert "a boot sector did not come up" in asyncio.run(scenario()).reason
 
 
-@needs_qemu
 def test_the_verdict_is_cached_for_the_same_image(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The second question is answered from the file; another image is probed anew."""
     monkeypatch.delenv("AVANCE_ACCEL", raising=False)
@@ -55,7 +47,6 @@ def test_the_verdict_is_cached_for_the_same_image(tmp_path: Path, monkeypatch: p
     assert len(json.loads(path.read_text(encoding="utf-8"))) == 2
 
 
-@needs_qemu
 def test_a_damaged_cache_costs_only_a_probe(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A file that is no JSON, or JSON of another shape, is replaced."""
     monkeypatch.delenv("AVANCE_ACCEL", raising=False)

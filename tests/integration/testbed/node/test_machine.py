@@ -19,7 +19,6 @@ from testbed.wait import wait_for_record
 from tests.unit.testbed.node.test_spec import node
 
 QEMU = shutil.which("qemu-system-x86_64")
-needs_qemu = pytest.mark.skipif(QEMU is None, reason="qemu-system-x86_64 is not installed")
 
 
 async def line(history: History, text: str, after: int) -> Record:
@@ -33,7 +32,6 @@ async def line(history: History, text: str, after: int) -> Record:
     )
 
 
-@needs_qemu
 def test_a_killed_machine_is_reaped_and_says_so(tmp_path: Path) -> None:
     """After the kill no process is left, the console's lines are kept, and the next call says that the node is off."""
 
@@ -57,7 +55,6 @@ def test_a_killed_machine_is_reaped_and_says_so(tmp_path: Path) -> None:
     assert "] B\n" in (tmp_path / "run" / "console-a.log").read_text(encoding="utf-8")
 
 
-@needs_qemu
 def test_an_unexpected_death_is_recorded_and_raised(tmp_path: Path) -> None:
     """A QEMU that somebody else killed is on record, and the next call is a MachineError."""
 
@@ -75,7 +72,6 @@ def test_an_unexpected_death_is_recorded_and_raised(tmp_path: Path) -> None:
     assert asyncio.run(scenario()) == -signal.SIGKILL
 
 
-@needs_qemu
 def test_a_machine_that_cannot_start_gives_qemus_own_words(tmp_path: Path) -> None:
     """A missing disk is named in the error, at once and not after a time-out."""
 
@@ -88,7 +84,6 @@ def test_a_machine_that_cannot_start_gives_qemus_own_words(tmp_path: Path) -> No
         asyncio.run(scenario())
 
 
-@needs_qemu
 def test_a_saved_machine_goes_on_in_a_fresh_process(tmp_path: Path) -> None:
     """After a restore the guest goes on where it was: its loop writes on, and it does not boot again."""
 
@@ -115,7 +110,6 @@ def test_a_saved_machine_goes_on_in_a_fresh_process(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.glob("memory*")] == ["memory"]
 
 
-@needs_qemu
 def test_the_saved_machine_itself_can_go_on(tmp_path: Path) -> None:
     """A snapshot does not end the run it is taken of."""
 
@@ -133,7 +127,6 @@ def test_the_saved_machine_itself_can_go_on(tmp_path: Path) -> None:
     assert asyncio.run(scenario()) == "running"
 
 
-@needs_qemu
 def test_a_running_machine_is_not_saved(tmp_path: Path) -> None:
     """Memory and disks would not belong together, so the call is refused and no file is made."""
 
@@ -147,7 +140,6 @@ def test_a_running_machine_is_not_saved(tmp_path: Path) -> None:
     assert list(tmp_path.glob("memory*")) == []
 
 
-@needs_qemu
 @pytest.mark.parametrize(
     ("content", "reason"),
     [(None, "there is no file"), (b"this is no memory image", "Not a migration stream")],
@@ -170,7 +162,6 @@ def test_a_bad_memory_image_is_a_snapshot_error(tmp_path: Path, content: bytes |
     assert not Path(f"/proc/{started}").exists()
 
 
-@needs_qemu
 def test_a_machine_that_dies_while_it_is_saved_leaves_no_image(tmp_path: Path) -> None:
     """The pipe's end after the death of QEMU is not taken for a complete image."""
     held = tmp_path / "held"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import signal
 from pathlib import Path
 
@@ -15,15 +14,10 @@ from testbed.history import History
 from testbed.node.node import Node
 from testbed.node.spec import qemu_argv
 from testbed.wait import wait_for_record
-from tests.unit.testbed.node.test_node import needs_nbdkit, with_node
+from tests.unit.testbed.node.test_node import with_node
 from tests.unit.testbed.small_image import all_gone
 
-needs_qemu = pytest.mark.skipif(
-    shutil.which("qemu-system-x86_64") is None, reason="qemu-system-x86_64 is not installed"
-)
 
-
-@needs_nbdkit
 def test_the_hardware_is_that_of_the_contract(tmp_path: Path) -> None:
     """Three disks in their order, both NICs with the MACs of the node, the image's memory and boot files."""
 
@@ -48,7 +42,6 @@ def test_the_hardware_is_that_of_the_contract(tmp_path: Path) -> None:
     with_node(tmp_path, scenario)
 
 
-@needs_nbdkit
 def test_disks_are_blank_or_loaded_and_leave_their_sources_alone(tmp_path: Path) -> None:
     """The root shows the image's until it is written; a restore brings back image and volatile cache of each disk."""
 
@@ -74,8 +67,6 @@ def test_disks_are_blank_or_loaded_and_leave_their_sources_alone(tmp_path: Path)
     with_node(tmp_path, scenario)
 
 
-@needs_qemu
-@needs_nbdkit
 def test_a_node_goes_on_with_its_disks_after_a_kill(tmp_path: Path) -> None:
     """It runs, is killed, is switched on again in a new process, and is closed without a process left."""
 
@@ -107,8 +98,6 @@ def test_a_node_goes_on_with_its_disks_after_a_kill(tmp_path: Path) -> None:
     with_node(tmp_path, scenario)
 
 
-@needs_qemu
-@needs_nbdkit
 def test_a_node_that_dies_while_it_boots_is_not_waited_for(tmp_path: Path) -> None:
     """The wait of minutes ends with the death, and the error holds QEMU's last words."""
 

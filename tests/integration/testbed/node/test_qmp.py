@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 QEMU = shutil.which("qemu-system-x86_64")
-needs_qemu = pytest.mark.skipif(QEMU is None, reason="qemu-system-x86_64 is not installed")
 
 
 @asynccontextmanager
@@ -46,7 +45,6 @@ async def ended(history: History) -> object:
     return record.fields["expected"]
 
 
-@needs_qemu
 def test_commands_are_answered_and_events_recorded(tmp_path: Path) -> None:
     """An answer has the content QEMU gave, and STOP arrives in the history without being asked for."""
 
@@ -62,7 +60,6 @@ def test_commands_are_answered_and_events_recorded(tmp_path: Path) -> None:
     assert asyncio.run(scenario()) is False
 
 
-@needs_qemu
 def test_a_refused_command_did_not_run(tmp_path: Path) -> None:
     """A refusal carries QEMU's reason."""
 
@@ -74,7 +71,6 @@ def test_a_refused_command_did_not_run(tmp_path: Path) -> None:
         asyncio.run(scenario())
 
 
-@needs_qemu
 def test_silence_means_that_the_outcome_is_unknown(tmp_path: Path) -> None:
     """A frozen QEMU does not answer; the connection is usable again after the thaw."""
 
@@ -89,7 +85,6 @@ def test_silence_means_that_the_outcome_is_unknown(tmp_path: Path) -> None:
     assert isinstance(asyncio.run(scenario()), str)
 
 
-@needs_qemu
 def test_the_death_of_qemu_is_an_unexpected_end(tmp_path: Path) -> None:
     """The record says so, and the next command says that whether it ran is unknown."""
 
@@ -105,7 +100,6 @@ def test_the_death_of_qemu_is_an_unexpected_end(tmp_path: Path) -> None:
     assert asyncio.run(scenario()) is False
 
 
-@needs_qemu
 def test_the_end_after_quit_is_expected(tmp_path: Path) -> None:
     """The end of the stream after an announced quit raises nothing."""
 

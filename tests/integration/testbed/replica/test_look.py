@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import shutil
 import tempfile
 from pathlib import Path
-
-import pytest
 
 from testbed.disk.server import NbdClient, NbdDisk
 from testbed.replica.compare import ReplicaReport
@@ -16,7 +13,6 @@ from tests.unit.testbed.replica.captured_disks import DISK_BYTES, VOLUME_AT
 from tests.unit.testbed.replica.test_look import write_images
 
 
-@pytest.mark.skipif(shutil.which("nbdkit") is None, reason="nbdkit is not installed")
 def test_a_disk_server_shows_what_it_has_not_flushed_and_its_file_does_not(tmp_path: Path) -> None:
     """A disk of a running bed is read through its server: there the volatile cache counts, as the machine sees it."""
     images = write_images(tmp_path)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-import shutil
 import signal
 import socket
 import struct
@@ -24,8 +23,6 @@ from testbed.wait import wait_for_record
 from testbed.world.outside import Outside
 from testbed.world.service_centre.server import ServiceCentre
 from testbed.world.tls import ensure_credentials
-
-needs_qemu = pytest.mark.skipif(shutil.which("qemu-system-x86_64") is None, reason="needs qemu-system-x86_64 in PATH")
 
 NODE_MAC = bytes.fromhex("525400770001")
 NODE_IP, GATEWAY_IP, CENTRE_IP = (socket.inet_aton(f"10.77.0.{host}") for host in (11, 2, 4))
@@ -144,7 +141,6 @@ class Port:
         )
 
 
-@needs_qemu
 def test_gateway_and_centre_answer_on_the_wire_also_after_restarts(place: Place) -> None:
     """ARP and ping work, still after the switch restarted, and again after QEMU was killed, which is recorded."""
 
@@ -176,7 +172,6 @@ def test_gateway_and_centre_answer_on_the_wire_also_after_restarts(place: Place)
     assert place.kinds() == ["started", "died", "started"]
 
 
-@needs_qemu
 def test_alerts_travel_over_tcp_and_tls(place: Place) -> None:
     """From a network namespace: ping, alerts one by one and at once are acknowledged, other ports stay closed."""
 

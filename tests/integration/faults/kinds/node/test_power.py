@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import shutil
 from typing import Any
 
 import pytest
@@ -16,8 +15,6 @@ from testbed.disk.server import NbdDisk
 from testbed.errors import MachineError, TestbedError, UsageError
 from testbed.node.power_cut import disk_seed
 from tests.integration.faults.kinds.disk_bed import disk_bed
-
-pytestmark = pytest.mark.skipif(shutil.which("nbdkit") is None, reason="nbdkit is not installed")
 
 
 def test_each_disk_has_a_seed_of_its_own() -> None:
