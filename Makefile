@@ -25,7 +25,7 @@ image: setup ## build the node image (cached by the hash of its inputs)
 demo: image ## the crash scenario on a real pair of nodes; the last line is the path of the report
 	@$(V) -m testbed demo --out build/demo
 
-check: setup ## lint, types, unit and repository tests, at the same time; 45 s on two cores
+check: setup ## lint, types, unit and repository tests, at the same time; some 65 s on two cores
 	@time $(MAKE) --no-print-directory --jobs=4 --output-sync=target types unit-core unit-rest tree lint
 
 lint: setup
@@ -34,7 +34,7 @@ lint: setup
 types: setup
 	@echo "== mypy"; time $(V) -m mypy
 
-unit: setup ## unit tests alone; 20 s on two cores
+unit: setup ## unit tests alone; about a minute on two cores
 	@time $(MAKE) --no-print-directory --jobs=2 --output-sync=target unit-core unit-rest
 
 unit-core: setup
