@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import datetime as dt
+import fcntl
 import os
 import time
 from pathlib import Path
@@ -11,8 +12,10 @@ from types import TracebackType
 from typing import Self
 
 HARDWARE_CLOCK = Path("/sys/class/rtc/rtc0/since_epoch")
-HARDWARE_CLOCK_S = 0.2  # between two readings of 1 ms each; a paused machine learns of its pause so much later at most
+HARDWARE_CLOCK_DEVICE = Path("/dev/rtc0")  # only one process can have it open
+HARDWARE_CLOCK_S = 0.2  # between two readings where the clock does not tell of its seconds by itself
 _READING_BYTES_MAX = 32
+_RTC_UIE_ON = 0x7003  # rtc(4): an interrupt at each new second
 
 
 def now_s() -> float:
@@ -28,32 +31,56 @@ def wall_text() -> str:
 class HardwareClock:
     """The clock on a battery (rtc(4)): it runs on while the machine is paused, which monotonic time does not.
 
-    A context manager, because it keeps its file open; without such a clock it gives None.
+    It interrupts at each new second. While a machine is paused, such an interrupt waits for it, so `descriptor` is
+    readable within milliseconds after the pause. It is None where the clock cannot do that, or where another program
+    has the device open.
+
+    A context manager, because it keeps its files open; without such a clock it gives None.
     """
 
-    def __init__(self, path: Path = HARDWARE_CLOCK) -> None:
+    def __init__(self, path: Path = HARDWARE_CLOCK, device: Path = HARDWARE_CLOCK_DEVICE) -> None:
         self._path = path
-        self._descriptor: int | None = None
+        self._device = device
+        self._time: int | None = None
+        self.descriptor: int | None = None
 
     def __enter__(self) -> Self:
-        """Open the clock, if there is one."""
+        """Open the clock, if there is one, and let it tell of each second, if it can."""
         with contextlib.suppress(OSError):
-            self._descriptor = os.open(self._path, os.O_RDONLY | os.O_CLOEXEC)
+            self._time = os.open(self._path, os.O_RDONLY | os.O_CLOEXEC)
+        with contextlib.suppress(OSError):
+            descriptor = os.open(self._device, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+            try:
+                fcntl.ioctl(descriptor, _RTC_UIE_ON)
+            except OSError:
+                os.close(descriptor)
+                raise
+            self.descriptor = descriptor
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Close it."""
-        if self._descriptor is not None:
-            os.close(self._descriptor)
-            self._descriptor = None
+        """Close it; the kernel ends the interrupts with the last file."""
+        for descriptor in (self._time, self.descriptor):
+            if descriptor is not None:
+                os.close(descriptor)
+        self._time = self.descriptor = None
+
+    def heard(self) -> bool:
+        """Take what made `descriptor` readable; False when it will never tell of a second again."""
+        try:
+            return self.descriptor is not None and os.read(self.descriptor, _READING_BYTES_MAX) != b""
+        except BlockingIOError:
+            return True
+        except OSError:
+            return False
 
     def read_s(self) -> float | None:
         """Return its whole seconds, or None when it gives none."""
-        if self._descriptor is None:
+        if self._time is None:
             return None
         try:
-            return float(os.pread(self._descriptor, _READING_BYTES_MAX, 0))
+            return float(os.pread(self._time, _READING_BYTES_MAX, 0))
         except (OSError, ValueError):
             return None

@@ -5,7 +5,8 @@ import, the output of a tool) makes a heartbeat late. Whatever waits for the out
 the asyncio loop; the two meet in `put` and in the commands that a turn hands over.
 
 The hardware clock is read between the turns: it bounds for how long a machine that was paused may not know of it
-(docs/decisions/0016-lease-in-the-path.md). The core hears of it when its second has changed, at the next tick, and at
+(docs/decisions/0016-lease-in-the-path.md). It is read when it interrupts: once a second, and right after a pause. While
+no interrupt comes it is read every 0.2 s. The core hears of it when its second has changed, at the next tick, and at
 once when it disagrees with the monotonic clock.
 """
 
@@ -16,7 +17,7 @@ import select
 import threading
 from collections import deque
 from collections.abc import Callable, Mapping
-from math import ceil
+from math import ceil, inf
 
 from avance.clock import HARDWARE_CLOCK_S, HardwareClock, now_s
 from avance.core.events import Event, Tick
@@ -24,6 +25,7 @@ from avance.core.events import Event, Tick
 _EVENTS_MAX = 10_000  # waiting events; more would mean that the loop has stood still for minutes
 _DISAGREE_S = 1.5  # two clocks, one of whole seconds: they are never further apart when nothing has happened
 _EARLY_S = 0.1  # a reading that is due so soon is made at once
+_INTERRUPT_S = 1.5  # a clock that has not interrupted for so long is read in short intervals
 _MS_PER_S = 1000
 
 
@@ -40,8 +42,10 @@ class Loop:
         self._read: tuple[float, float] | None = None  # the hardware clock as it was read last, and when
         self._seen: tuple[float, float] | None = None  # the same, as the core knows it
         self._read_at = 0.0
+        self._interrupted_at = -inf
         self._due = 0.0
         self.waiting: deque[Event] = deque()
+        self._ready = select.poll()
         self._bell = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self._thread: int | None = None
         self._ending = False
@@ -67,13 +71,15 @@ class Loop:
     def run(self, sockets: Mapping[int, Callable[[], None]]) -> None:
         """Serve until `end`; `sockets` says by descriptor who reads when something has come."""
         self._thread = threading.get_ident()
-        ready, readers = select.poll(), {**sockets, self._bell: self._rung}
+        readers = {**sockets, self._bell: self._rung}
+        if self._clock.descriptor is not None:
+            readers[self._clock.descriptor] = self._new_second
         for descriptor in readers:
-            ready.register(descriptor, select.POLLIN)
+            self._ready.register(descriptor, select.POLLIN)
         try:
             while not self._ending:
                 rest_s = 0.0 if self.waiting else min(self._due, self._read_at) - now_s()
-                for descriptor, _ in ready.poll(max(0, ceil(rest_s * _MS_PER_S))):
+                for descriptor, _ in self._ready.poll(max(0, ceil(rest_s * _MS_PER_S))):
                     readers[descriptor]()
                 self.once()
         finally:
@@ -86,7 +92,8 @@ class Loop:
             self._due = min(self._due, self._wake_at(now_s()))  # however many come, no event puts a tick off
         now = now_s()
         if now >= self._read_at - _EARLY_S:  # awake anyway: a reading costs less than to be woken for one
-            self._read_at = now + HARDWARE_CLOCK_S
+            told = now - self._interrupted_at < _INTERRUPT_S
+            self._read_at = self._interrupted_at + _INTERRUPT_S if told else now + HARDWARE_CLOCK_S
             self._look(now)
         if now >= self._due:
             self._tick()
@@ -109,6 +116,13 @@ class Loop:
         self._seen = self._read if fresh else self._seen
         self._turn(Tick(self._read[0] if fresh and self._read is not None else None))
         self._due = self._wake_at(now_s())
+
+    def _new_second(self) -> None:
+        """Let the clock be read now; one that is broken is read in short intervals from now on."""
+        if self._clock.heard():
+            self._interrupted_at = self._read_at = now_s()
+        elif self._clock.descriptor is not None:
+            self._ready.unregister(self._clock.descriptor)
 
     def _rung(self) -> None:
         os.eventfd_read(self._bell)

@@ -24,10 +24,22 @@ def test_hardware_clock_is_read_anew(tmp_path: Path) -> None:
     """The file stays open and is read from its beginning each time; nonsense is no time."""
     path = tmp_path / "since_epoch"
     path.write_text("1764000000\n")
-    with HardwareClock(path) as clock:
+    with HardwareClock(path, tmp_path / "none") as clock:
+        assert clock.descriptor is None
         assert clock.read_s() == 1764000000.0
         path.write_text("1764000009\n")
         assert clock.read_s() == 1764000009.0
         path.write_text("never")
         assert clock.read_s() is None
     assert clock.read_s() is None
+
+
+def test_a_device_that_cannot_interrupt_is_not_waited_for(tmp_path: Path) -> None:
+    """What is no clock is closed again, and the time can still be read."""
+    path, device = tmp_path / "since_epoch", tmp_path / "rtc0"
+    path.write_text("1764000000\n")
+    device.write_text("x")
+    with HardwareClock(path, device) as clock:
+        assert clock.descriptor is None
+        assert not clock.heard()
+        assert clock.read_s() == 1764000000.0

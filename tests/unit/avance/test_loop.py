@@ -21,6 +21,16 @@ class Clock:
     def __init__(self, read_s: float | None = 1000.0) -> None:
         self.at_s = read_s
         self.reads = 0
+        self.descriptor: int | None = None
+        self.works = True
+        self.interrupts = 0
+
+    def heard(self) -> bool:
+        """Take an interrupt, or break."""
+        self.interrupts += 1
+        if self.works and self.descriptor is not None:
+            os.read(self.descriptor, 1)
+        return self.works
 
     def read_s(self) -> float | None:
         """Return its seconds."""
@@ -102,6 +112,24 @@ def test_core_hears_each_second_of_the_hardware_clock_once(monkeypatch: pytest.M
     assert clock.reads <= 21
 
 
+def test_a_clock_that_stops_interrupting_is_read_in_short_intervals(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing hides a pause: without interrupts for 1.5 s it is read every 0.2 s again."""
+    time, clock = Time(monkeypatch), Clock()
+    one = loop([], clock, tick_s=60.0)
+    clock.descriptor, write_end = os.pipe()
+    os.write(write_end, b"x")
+    one._new_second()  # as `run` calls it
+    reads = []
+    for step in range(35):
+        time.now = 50.0 + step * 0.1
+        one.once()
+        reads.append(clock.reads)
+    os.close(clock.descriptor)
+    os.close(write_end)
+    assert reads[10] == 1, "it was read at its interrupt, and then not for a second"
+    assert reads[-1] - reads[15] >= 9
+
+
 @pytest.mark.parametrize("jump_s", [3.0, 60.0, -3600.0])
 def test_disagreement_of_the_clocks_is_told_at_once(monkeypatch: pytest.MonkeyPatch, jump_s: float) -> None:
     """A machine that was paused, or a clock that was set, is told at the next reading: 0.2 s at most, and once."""
@@ -164,6 +192,49 @@ def test_event_from_another_thread_wakes_it() -> None:
     running(one, {}, body)
     assert now_s() - began < 5.0
     assert sum(isinstance(event, DiskStreamReset) for event in told) == 1
+
+
+def test_interrupt_of_the_clock_tells_of_a_pause(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A machine that was paused knows it at the interrupt that waited for it, long before the next reading is due."""
+    monkeypatch.setattr(module, "HARDWARE_CLOCK_S", 600.0)
+    clock, first, paused = Clock(1000.0), threading.Event(), threading.Event()
+    clock.descriptor, write_end = os.pipe()
+
+    def turn(event: Event) -> None:
+        first.set()
+        if event == Tick(1009.0):
+            paused.set()
+
+    one = Loop(turn, lambda now: now + 60.0, clock)  # type: ignore[arg-type]  # a stand-in
+
+    def body() -> None:
+        assert first.wait(5.0)
+        clock.at_s = 1009.0
+        os.write(write_end, b"x")
+        assert paused.wait(5.0)
+
+    running(one, {}, body)
+    os.close(clock.descriptor)
+    os.close(write_end)
+
+
+def test_broken_clock_is_let_alone() -> None:
+    """One that is readable for ever and gives nothing does not keep the loop awake; it serves on."""
+    happened, clock = threading.Event(), Clock()
+    clock.descriptor, write_end = os.pipe()
+    os.write(write_end, b"x")
+    clock.works = False
+    one = Loop(lambda event: happened.set() if event == carrier(1) else None, lambda now: now + 60.0, clock)  # type: ignore[arg-type]  # a stand-in
+
+    def body() -> None:
+        one.put(carrier(1))
+        assert happened.wait(5.0)
+        one.put(carrier(2))
+
+    running(one, {}, body)
+    os.close(clock.descriptor)
+    os.close(write_end)
+    assert clock.interrupts == 1
 
 
 def test_socket_is_read_as_soon_as_something_comes() -> None:
