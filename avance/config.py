@@ -36,7 +36,7 @@ _TIMER_NAMES = frozenset(field.name for field in fields(Timers)) - {"second_s"} 
 
 
 @dataclass(frozen=True, slots=True)
-class Link:
+class LinkConfig:
     """One link between the nodes: the local device, and both addresses (IPv4 with prefix length)."""
 
     name: LinkName
@@ -64,7 +64,7 @@ class WitnessSite:
 
 
 @dataclass(frozen=True, slots=True)
-class Bmc:
+class BmcConfig:
     """The management controller of the *peer*: RMCP+ address and credentials."""
 
     address: ipaddress.IPv4Address
@@ -79,7 +79,7 @@ class Config:
     node: NodeId
     peer: NodeId
     secret: bytes
-    links: tuple[Link, ...]
+    links: tuple[LinkConfig, ...]
     replication_link: LinkName
     service_device: str
     service_address: ipaddress.IPv4Interface
@@ -90,7 +90,7 @@ class Config:
     vms: tuple[VmSpec, ...]
     config_hash: str
     witnesses: tuple[WitnessSite, ...] = ()
-    peer_bmc: Bmc | None = None
+    peer_bmc: BmcConfig | None = None
     gateways: tuple[tuple[LinkName, ipaddress.IPv4Address], ...] = ()
     watchdog: bool = True
     data_integrity: bool = False
@@ -103,7 +103,7 @@ class Config:
         """The devices of the networks on which VMs and the service address are reached."""
         return tuple(link.device for link in self.links if link.name != self.replication_link)
 
-    def link(self, name: LinkName) -> Link:
+    def link(self, name: LinkName) -> LinkConfig:
         """Return the link of that name; it exists, because the parser checked it."""
         return next(link for link in self.links if link.name == name)
 
@@ -191,7 +191,7 @@ def _secret(value: Json) -> bytes:
     return bytes.fromhex(value)
 
 
-def _links(node: str, nodes: Json) -> tuple[Link, ...]:
+def _links(node: str, nodes: Json) -> tuple[LinkConfig, ...]:
     if not isinstance(nodes, dict) or len(nodes) != 2 or not all(_NAME.fullmatch(str(name)) for name in nodes):
         raise ConfigError("site.nodes must describe exactly two nodes, each named by a-z, 0-9 and '-'")
     if node not in nodes:
@@ -212,7 +212,7 @@ def _links(node: str, nodes: Json) -> tuple[Link, ...]:
             raise ConfigError(f"{place}: {own} and {peer} must be two addresses of one network")
         if not isinstance(entry["device"], str) or not entry["device"]:
             raise ConfigError(f"{place}.device must be the name of a network device")
-        links.append(Link(LinkName(name), entry["device"], own, peer.ip))
+        links.append(LinkConfig(LinkName(name), entry["device"], own, peer.ip))
     return tuple(links)
 
 
@@ -230,7 +230,7 @@ def _address(place: str, text: Json) -> ipaddress.IPv4Address:
         raise ConfigError(f"{place} is {text!r}; it must be an IPv4 address") from error
 
 
-def _service(value: Json, links: tuple[Link, ...]) -> tuple[str, ipaddress.IPv4Interface]:
+def _service(value: Json, links: tuple[LinkConfig, ...]) -> tuple[str, ipaddress.IPv4Interface]:
     _keys("site.service_address", value, needed={"network", "address"}, optional=set())
     link = next((link for link in links if link.name == value["network"]), None)
     if link is None:
@@ -288,7 +288,7 @@ def _witness(place: str, value: Json) -> WitnessSite:
     return WitnessSite(name, _address(f"{place}.address", host), int(port))
 
 
-def _peer_bmc(node: str, nodes: Json, taken: set[ipaddress.IPv4Address]) -> Bmc | None:
+def _peer_bmc(node: str, nodes: Json, taken: set[ipaddress.IPv4Address]) -> BmcConfig | None:
     given = {name: entry["bmc"] for name, entry in nodes.items() if entry.get("bmc") is not None}
     if not given:
         return None
@@ -301,7 +301,7 @@ def _peer_bmc(node: str, nodes: Json, taken: set[ipaddress.IPv4Address]) -> Bmc 
     return next(bmc for name, bmc in bmcs.items() if name != node)
 
 
-def _bmc(place: str, value: Json, taken: set[ipaddress.IPv4Address]) -> Bmc:
+def _bmc(place: str, value: Json, taken: set[ipaddress.IPv4Address]) -> BmcConfig:
     _keys(place, value, needed={"address", "user", "password"}, optional=set())
     for key, longest in (("user", BMC_USER_MAX), ("password", BMC_PASSWORD_MAX)):
         text = value[key]
@@ -310,11 +310,11 @@ def _bmc(place: str, value: Json, taken: set[ipaddress.IPv4Address]) -> Bmc:
     address = _address(f"{place}.address", value["address"])
     if address in taken:
         raise ConfigError(f"{place}.address {address} belongs to a node, the service or a VM, not to a bmc")
-    return Bmc(address, value["user"], value["password"])
+    return BmcConfig(address, value["user"], value["password"])
 
 
 def _gateways(
-    value: Json, links: tuple[Link, ...], taken: set[ipaddress.IPv4Address]
+    value: Json, links: tuple[LinkConfig, ...], taken: set[ipaddress.IPv4Address]
 ) -> tuple[tuple[LinkName, ipaddress.IPv4Address], ...]:
     names = [link.name for link in links]
     if not isinstance(value, dict) or not value.keys() <= set(names):

@@ -59,7 +59,7 @@ _ASK_WORKERS_S = 5.0  # between two looks whether the asyncio loop still answers
 _END_S = 5.0  # for the turn that the decisions are in when the daemon ends
 
 
-class Node:
+class PairedNode:
     """A paired node: the engine, its adapters and the loop between them."""
 
     def __init__(self, config: Config, raw: dict[str, Any], mirror: DataMirror | None = None) -> None:
@@ -367,10 +367,10 @@ def _setup(config: Config, boot: str) -> Setup:
 
 
 class Daemon:
-    """The process: unpaired until a site is known, then a Node."""
+    """The process: unpaired until a site is known, then a PairedNode."""
 
     def __init__(self) -> None:
-        self._node: Node | None = None
+        self._node: PairedNode | None = None
         self._mirror = DataMirror(STATE_DIR)
         self._paired = asyncio.Event()
         self._pairing = asyncio.Lock()
@@ -390,7 +390,7 @@ class Daemon:
             await self._node.run()
 
     def _adopt(self, raw: dict[str, Any]) -> None:
-        self._node = Node(parse(raw["node"], raw["site"], raw["vms"]), raw, self._mirror)
+        self._node = PairedNode(parse(raw["node"], raw["site"], raw["vms"]), raw, self._mirror)
         self._paired.set()
 
     async def _request(self, request: dict[str, Any]) -> dict[str, Any]:
@@ -416,7 +416,7 @@ class Daemon:
         possible = ("status", "pair", "protect", "fence-peer", *_OPERATOR_VERBS)
         return {"error": f"unknown request {op!r}; possible are {', '.join(possible)}"}
 
-    def _paired_node(self) -> Node:
+    def _paired_node(self) -> PairedNode:
         if self._node is None:
             raise ConfigError("this node is not paired yet; run `avance pair` first")
         return self._node

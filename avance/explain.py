@@ -21,7 +21,7 @@ _TURNS_MAX = 1000  # remembered for the summary; a flapping link must not fill t
 
 
 @dataclass(slots=True)
-class Run:
+class RunSummary:
     """What a run has shown so far; `pieces` counts the files that it was spread over."""
 
     inputs: int = 0
@@ -70,7 +70,7 @@ class Run:
         yield from (text for at_s, text in pending if from_s <= at_s <= until_s)
 
 
-def summary(run: Run, engine: Engine) -> Iterator[str]:
+def summary(run: RunSummary, engine: Engine) -> Iterator[str]:
     """Yield what a run comes to."""
     length_s = run.until_s - (run.from_s or 0.0) if run.from_s is not None else 0.0
     record = engine.record
@@ -80,7 +80,7 @@ def summary(run: Run, engine: Engine) -> Iterator[str]:
     yield f"  may it write at the end? {_right(engine, run.until_s)}"
 
 
-def _verdict(run: Run, engine: Engine) -> str:
+def _verdict(run: RunSummary, engine: Engine) -> str:
     if run.taken is not None:
         return f"this node took the right to go on alone, {run.taken}"
     if run.refused is not None:
@@ -148,4 +148,4 @@ def command_words(command: Command) -> str:
     return f"{name}({about})" if about else name
 
 
-__all__ = ["Run", "command_words", "event_words", "summary"]
+__all__ = ["RunSummary", "command_words", "event_words", "summary"]

@@ -16,13 +16,13 @@ from pathlib import Path
 from avance.core.engine import Decision, Engine
 from avance.core.events import Event
 from avance.errors import JournalError
-from avance.explain import Run, summary
+from avance.explain import RunSummary, summary
 from avance.journal import core_hash, inputs_path
 from avance.line_file import earlier
 from avance.parsed import Json
 from avance.wire.decision_lines import Before, decision_lines
 from avance.wire.frozen import freeze
-from avance.wire.inputs import DecisionSum, Header, Reader, read_header
+from avance.wire.inputs import DecisionSum, Header, InputsReader, read_header
 
 _HEAD = ("seq", "node", "boot", "wall")  # what a line has beside the decision
 
@@ -32,7 +32,7 @@ class Differs(Exception):
 
 
 @dataclass(slots=True)
-class Journal:
+class JournalLines:
     """The lines of a journal, by run and number."""
 
     lines: dict[tuple[str, int], Json] = field(default_factory=dict)
@@ -40,7 +40,7 @@ class Journal:
     last: dict[str, int] = field(default_factory=dict)
 
     @classmethod
-    def read(cls, path: Path) -> Journal:
+    def read(cls, path: Path) -> JournalLines:
         """Read a journal and what was rotated away from it.
 
         Raises:
@@ -71,12 +71,12 @@ def _lines(path: Path) -> Iterator[tuple[str, Json]]:
 
 
 @dataclass(slots=True)
-class Replay:
+class ReplayedEngine:
     """One engine that is told a run again."""
 
     header: Header
     engine: Engine
-    journal: Journal
+    journal: JournalLines
     shows: Callable[[Event, Before, Engine, Decision, float], None]
     number: int = 0
     seq: int = 0
@@ -85,7 +85,7 @@ class Replay:
     from_s: float | None = None
     until_s: float = 0.0
     _sum: DecisionSum = field(default_factory=DecisionSum)
-    _reader: Reader = field(default_factory=Reader)
+    _reader: InputsReader = field(default_factory=InputsReader)
 
     def __post_init__(self) -> None:
         self.seq = self.header.seq
@@ -164,7 +164,7 @@ def replay(path: Path, *, why: bool = False, from_s: float = 0.0, until_s: float
         JournalError: the journal has a gap, or is of another version.
         Differs: a decision is not what was recorded.
     """
-    journal, current, told = Journal.read(path), None, Run()
+    journal, current, told = JournalLines.read(path), None, RunSummary()
     for place, line in _lines(inputs_path(path)):
         try:
             if "schema" in line:
@@ -174,9 +174,9 @@ def replay(path: Path, *, why: bool = False, from_s: float = 0.0, until_s: float
                     told.pieces += 1
                 else:
                     yield from _end(current, told)
-                    told = Run()
+                    told = RunSummary()
                     yield from _heading(header)
-                current = Replay(header, engine, journal, told.note, from_s=told.from_s)
+                current = ReplayedEngine(header, engine, journal, told.note, from_s=told.from_s)
             elif current is None:
                 raise JournalError(f"{place}: the inputs begin without a header: the file's beginning is missing")
             elif line["boot"] != current.header.boot:
@@ -200,12 +200,12 @@ def _heading(header: Header) -> Iterator[str]:
         yield "  the core that decided then is not this one: differences may come from that"
 
 
-def _same_state(place: str, before: Replay, engine: Engine) -> None:
+def _same_state(place: str, before: ReplayedEngine, engine: Engine) -> None:
     if json.dumps(freeze(before.engine)) != json.dumps(freeze(engine)):
         raise Differs(f"{place}: the state that was written there is not the one that the inputs before it lead to")
 
 
-def _end(current: Replay | None, told: Run) -> Iterator[str]:
+def _end(current: ReplayedEngine | None, told: RunSummary) -> Iterator[str]:
     if current is None:
         return
     boot = current.header.boot
@@ -217,4 +217,4 @@ def _end(current: Replay | None, told: Run) -> Iterator[str]:
     yield f"  {told.inputs} inputs decided again; {told.lines} decisions are worth a line, and all are equal"
 
 
-__all__ = ["Differs", "Replay", "main", "replay"]
+__all__ = ["Differs", "ReplayedEngine", "main", "replay"]

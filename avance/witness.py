@@ -20,11 +20,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from avance.core.model import NodeId
-from avance.core.register import WINDOW_S, Answer, Known, Register
+from avance.core.register import WINDOW_S, Known, Register, RegisterAnswer
 from avance.errors import ConfigError
 from avance.files import write_durably
 from avance.parsed import Json
-from avance.wire.witness import DATAGRAM_BYTES_MAX, Ask, Guard, Keys, Look, Question, Rejected, Reply, encode, keys
+from avance.wire.rejected import Rejected
+from avance.wire.witness import DATAGRAM_BYTES_MAX, AntiReplay, Ask, Keys, Look, Question, Reply, encode, keys
 
 STATE_SCHEMA = "avance.witness-state/1"
 _BURST_MAX = 64  # datagrams before a signal gets its turn
@@ -105,7 +106,7 @@ def load_state(path: Path, pair: Keys) -> tuple[Known, str]:
 
 
 @dataclass(slots=True)
-class Witness:
+class WitnessLife:
     """One life of the witness: datagram in, datagram out; `save` makes what is known durable, or raises OSError."""
 
     pair: Keys
@@ -113,10 +114,10 @@ class Witness:
     save: Callable[[Known], None]
     say: Callable[[str], None]
     life: str = field(default_factory=lambda: uuid.uuid4().hex)
-    guard: Guard = field(init=False)
+    guard: AntiReplay = field(init=False)
 
     def __post_init__(self) -> None:
-        self.guard = Guard(self.pair, self.life)
+        self.guard = AntiReplay(self.pair, self.life)
 
     def answer(self, datagram: bytes, now_s: float) -> bytes | None:
         """Return the answer to one datagram, or None: it is refused, or the disk did not take what it asks for."""
@@ -130,7 +131,7 @@ class Witness:
         given = self._decide(question, now_s)
         return None if given is None else self._reply(question, given.word, given)
 
-    def _decide(self, question: Question, now_s: float) -> Answer | None:
+    def _decide(self, question: Question, now_s: float) -> RegisterAnswer | None:
         node = question.sender.node
         if isinstance(question, Look):
             return self.register.answer()
@@ -154,12 +155,12 @@ class Witness:
         self.register = after
         return given
 
-    def _reply(self, question: Question, word: str, given: Answer) -> bytes:
+    def _reply(self, question: Question, word: str, given: RegisterAnswer) -> bytes:
         sender = question.sender
         return encode(self.pair, Reply(word, given.epoch, given.owner, self.life, sender.boot, sender.number))
 
 
-async def serve(witness: Witness, sock: socket.socket, stop: asyncio.Event) -> None:
+async def serve(witness: WitnessLife, sock: socket.socket, stop: asyncio.Event) -> None:
     """Answer until `stop` is set."""
     loop = asyncio.get_running_loop()
 
@@ -195,7 +196,7 @@ async def _run(chosen: Options) -> None:
     def save(fresh: Known) -> None:
         write_durably(chosen.state, encode_state(pair, fresh))
 
-    witness = Witness(pair, Register(known, window_s=window_s), save, _say)
+    witness = WitnessLife(pair, Register(known, window_s=window_s), save, _say)
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)

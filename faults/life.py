@@ -20,7 +20,7 @@ from testbed.errors import TestbedError, UsageError, first_error
 T = TypeVar("T")
 
 
-class Stage(StrEnum):
+class LifeStage(StrEnum):
     """How far a life has come."""
 
     NEW = "new"
@@ -47,7 +47,7 @@ class Life:
 
     def __init__(self, fault: Fault, bed: Bed, **labels: object) -> None:
         self.fault = fault
-        self.stage = Stage.NEW
+        self.stage = LifeStage.NEW
         self.proof: Proof | None = None
         self._bed = bed
         self._labels = labels
@@ -79,7 +79,7 @@ class Life:
     @property
     def may_be_there(self) -> bool:
         """True from the beginning of the injection until a heal was verified."""
-        return self._ordered and self.stage is not Stage.OVER
+        return self._ordered and self.stage is not LifeStage.OVER
 
     async def prove(self) -> Proof:
         """Prepare, inject and confirm; returns the proof and raises as these do."""
@@ -89,13 +89,13 @@ class Life:
 
     async def prepare(self) -> None:
         """Take the evidence of the healthy state. Raises UsageError when it is impossible there, and FaultFailed."""
-        self._expect("prepare", Stage.NEW)
+        self._expect("prepare", LifeStage.NEW)
         await self._part("prepare", self.fault.prepare)
-        self.stage = Stage.PREPARED
+        self.stage = LifeStage.PREPARED
 
     async def abandon(self, reason: str) -> None:
         """End it before the injection: nothing but the instruments has to be taken away. Raises FaultFailed."""
-        self._expect("abandon", *([] if self._ordered else [Stage.NEW, Stage.PREPARED, Stage.BROKEN_OFF]))
+        self._expect("abandon", *([] if self._ordered else [LifeStage.NEW, LifeStage.PREPARED, LifeStage.BROKEN_OFF]))
         self._tell("not_armed", reason=reason)
         problem = await self._take_back()
         if problem:
@@ -103,38 +103,38 @@ class Life:
 
     async def inject(self, **told: object) -> None:
         """Do it; `told` goes into the record. Raises FaultFailed, and then it was taken back if that was possible."""
-        self._expect("inject", Stage.PREPARED)
+        self._expect("inject", LifeStage.PREPARED)
         self._ordered = True
         self._tell("injecting")
         await self._part("inject", self.fault.inject)
-        self.stage = Stage.INJECTED
+        self.stage = LifeStage.INJECTED
         self._tell("injected", **told)
 
     async def confirm(self) -> Proof:
         """Prove it, and keep the proof. Raises FaultFailed, and then it was taken back if that was possible."""
-        self._expect("confirm", Stage.INJECTED)
+        self._expect("confirm", LifeStage.INJECTED)
         self.proof = await self._part("confirm", self.fault.confirm)
-        self.stage = Stage.PROVED
+        self.stage = LifeStage.PROVED
         self._tell(self.proof.verdict.value, evidence=self.proof.evidence)
         return self.proof
 
     async def heal(self) -> None:
         """Take it back, and verify that. Raises FaultFailed; then it may still be there, and can be healed again."""
-        self._expect("heal", *([Stage.INJECTED, Stage.PROVED, Stage.BROKEN_OFF] if self._ordered else []))
+        self._expect("heal", *([LifeStage.INJECTED, LifeStage.PROVED, LifeStage.BROKEN_OFF] if self._ordered else []))
         problem = await self._take_back()
         if problem:
             raise FaultFailed(f"{self} was not healed: {problem}.")
 
     async def end(self) -> None:
         """Bring it to its end, wherever it stands: heal, abandon, or nothing when it is over. Raises FaultFailed."""
-        if self.stage is Stage.NEW:
-            self.stage = Stage.OVER
-        elif self.stage is not Stage.OVER:
+        if self.stage is LifeStage.NEW:
+            self.stage = LifeStage.OVER
+        elif self.stage is not LifeStage.OVER:
             await (self.heal() if self._ordered else self.abandon("it ended before it was due"))
 
     # ---------------------------------------------------------------- one part
 
-    def _expect(self, part: str, *stages: Stage) -> None:
+    def _expect(self, part: str, *stages: LifeStage) -> None:
         if self._under_way or self.stage not in stages:
             state = f"{self._under_way} is under way" if self._under_way else f"it is {self.stage.value}"
             began_s = self._diary[0][0] if self._diary else 0.0
@@ -143,7 +143,7 @@ class Life:
 
     async def _part(self, part: str, act: Callable[[Bed], Awaitable[T]]) -> T:
         """Do one part; what fails is taken back, and told with what came of that."""
-        self.stage, self._under_way = Stage.BROKEN_OFF, part
+        self.stage, self._under_way = LifeStage.BROKEN_OFF, part
         self._note(part)
         try:
             return await act(self._bed)
@@ -171,7 +171,7 @@ class Life:
 
     async def _take_back(self) -> str:
         """Heal it if it was ordered, and take its instruments away; returns why that failed, or the empty text."""
-        self.stage, self._under_way = Stage.BROKEN_OFF, "heal"
+        self.stage, self._under_way = LifeStage.BROKEN_OFF, "heal"
         try:
             if self._ordered:
                 await self.fault.heal(self._bed)
@@ -186,7 +186,7 @@ class Life:
             return text_of(error)
         finally:
             self._under_way = ""
-        self.stage = Stage.OVER
+        self.stage = LifeStage.OVER
         self._note("healed" if self._ordered else "abandoned")
         if self._ordered:
             self._tell("healed")

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Record:
+class HistoryRecord:
     """One thing that was seen or done; `index` is its place in the history and `t_s` the host's monotonic clock."""
 
     index: int
@@ -41,7 +41,7 @@ class History:
     def __init__(self, path: Path | None = None, *, clock: Callable[[], float] = time.monotonic) -> None:
         self.path = path
         self._clock = clock
-        self._records: list[Record] = []
+        self._records: list[HistoryRecord] = []
         self._changed = asyncio.Event()
         self._zero_at_s = 0.0
         self._file: TextIO | None = None
@@ -66,7 +66,7 @@ class History:
     def __len__(self) -> int:
         return len(self._records)
 
-    def __iter__(self) -> Iterator[Record]:
+    def __iter__(self) -> Iterator[HistoryRecord]:
         return iter(tuple(self._records))
 
     @property
@@ -80,7 +80,7 @@ class History:
         self.record("history", "zero", zero_at_s=at_s)
 
     @property
-    def last(self) -> Record | None:
+    def last(self) -> HistoryRecord | None:
         """The newest record, or None."""
         return self._records[-1] if self._records else None
 
@@ -88,18 +88,18 @@ class History:
         """Return the index that the next record will get: give it as `after` to see only what follows."""
         return len(self._records)
 
-    def since(self, index: int) -> tuple[Record, ...]:
+    def since(self, index: int) -> tuple[HistoryRecord, ...]:
         """Return the records from this index on."""
         return tuple(self._records[index:])
 
-    def record(self, source: str, kind: str, /, **fields: object) -> Record:
+    def record(self, source: str, kind: str, /, **fields: object) -> HistoryRecord:
         """Append one record stamped now, write it to the file and wake everybody who waits."""
         return self.record_at(self._clock(), source, kind, **fields)
 
-    def record_at(self, t_s: float, source: str, kind: str, /, **fields: object) -> Record:
+    def record_at(self, t_s: float, source: str, kind: str, /, **fields: object) -> HistoryRecord:
         """Append a record with a time taken elsewhere on the same clock, for example by the switch process."""
         assert not {"t_s", "source", "kind"} & fields.keys(), "a field would hide a column of the record"
-        entry = Record(len(self._records), t_s, source, kind, fields)
+        entry = HistoryRecord(len(self._records), t_s, source, kind, fields)
         if self._file is not None:
             self._file.write(as_json(entry) + "\n")
         self._records.append(entry)
@@ -117,19 +117,19 @@ class History:
         return "\n".join(entry.text(self._zero_at_s) for entry in self._records)
 
 
-def as_json(entry: Record) -> str:
+def as_json(entry: HistoryRecord) -> str:
     """Return the JSONL line of a record; values that JSON does not know are shown as text."""
     line = {"t_s": round(entry.t_s, 6), "source": entry.source, "kind": entry.kind, **entry.fields}
     return json.dumps(line, default=str, ensure_ascii=False)
 
 
-def load(path: Path) -> tuple[Record, ...]:
+def load(path: Path) -> tuple[HistoryRecord, ...]:
     """Read the records of an earlier run; a last line that was cut off by a crash is left out."""
-    records: list[Record] = []
+    records: list[HistoryRecord] = []
     for line in path.read_text(encoding="utf-8").split("\n"):
         try:
             item = json.loads(line)
         except json.JSONDecodeError:
             continue
-        records.append(Record(len(records), item.pop("t_s"), item.pop("source"), item.pop("kind"), item))
+        records.append(HistoryRecord(len(records), item.pop("t_s"), item.pop("source"), item.pop("kind"), item))
     return tuple(records)

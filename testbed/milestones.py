@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import cast
 
-from testbed.history import Record
+from testbed.history import HistoryRecord
 from testbed.vocabulary import Milestone
 
 MILESTONES: Mapping[Milestone, str] = {
@@ -24,7 +24,7 @@ MILESTONES: Mapping[Milestone, str] = {
 }
 
 
-def milestone_of(entry: Record) -> Milestone | None:
+def milestone_of(entry: HistoryRecord) -> Milestone | None:
     """Return the milestone that a journal record published, if any; also one that a newer product has added."""
     line = entry.fields.get("entry")
     value = line.get("milestone") if isinstance(line, dict) else None

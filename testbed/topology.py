@@ -30,7 +30,7 @@ class Host:
 
 
 @dataclass(frozen=True)
-class Network:
+class PublicNetwork:
     """One public network, on which clients reach VMs; the first one also has BMCs, witnesses and the service centre."""
 
     number: int
@@ -66,7 +66,7 @@ class Vm:
 
     name: str
     number: int
-    network: Network
+    network: PublicNetwork
     mac: str
     address: str
 
@@ -76,7 +76,7 @@ class Vm:
 
 
 _WITNESS_HOSTS = {
-    f"w{number}": Network(0).host(f"witness{number}", 4 + number) for number in range(1, WITNESSES_MAX + 1)
+    f"w{number}": PublicNetwork(0).host(f"witness{number}", 4 + number) for number in range(1, WITNESSES_MAX + 1)
 }
 
 
@@ -117,9 +117,9 @@ class Topology:
     # ---------------------------------------------------------------- networks
 
     @property
-    def public(self) -> tuple[Network, ...]:
+    def public(self) -> tuple[PublicNetwork, ...]:
         """The public networks."""
-        return tuple(Network(number) for number in range(self.networks))
+        return tuple(PublicNetwork(number) for number in range(self.networks))
 
     @property
     def links(self) -> tuple[str, ...]:
@@ -173,14 +173,14 @@ class Topology:
     @property
     def bmcs(self) -> Mapping[str, Host]:
         """The BMC of each node: a host of its own on the first public network, for whoever fences the node."""
-        return {node: Network(0).host(f"bmc-{node}", 30 + place) for place, node in enumerate(NODES, start=1)}
+        return {node: PublicNetwork(0).host(f"bmc-{node}", 30 + place) for place, node in enumerate(NODES, start=1)}
 
     # ---------------------------------------------------------------- service
 
     @property
     def guests(self) -> tuple[Vm, ...]:
         """The VMs: `web` and, with more than one, `web1` to `web7`, dealt over the networks in turn."""
-        return tuple(_vm(number, Network(number % self.networks)) for number in range(self.vms))
+        return tuple(_vm(number, PublicNetwork(number % self.networks)) for number in range(self.vms))
 
     def vm(self, name: str) -> Vm:
         """One VM; raises UsageError with the list when there is no such."""
@@ -192,24 +192,24 @@ class Topology:
     @property
     def service(self) -> str:
         """The service address, which only the primary holds; on the first public network."""
-        return Network(0).address(10)
+        return PublicNetwork(0).address(10)
 
     # ---------------------------------------------------------------- the world on the first public network
 
     @property
     def tcp_client(self) -> Host:
         """A client with the TCP of this machine's kernel; silent while no such probe runs."""
-        return Network(0).host("tcp", 101)
+        return PublicNetwork(0).host("tcp", 101)
 
     @property
     def observers(self) -> str:
         """The first of the addresses that belong to nobody: ARP is asked for under them."""
-        return Network(0).address(200)
+        return PublicNetwork(0).address(200)
 
     @property
     def centre(self) -> str:
         """The service centre."""
-        return Network(0).address(4)
+        return PublicNetwork(0).address(4)
 
     @property
     def witness_hosts(self) -> Mapping[str, Host]:
@@ -217,6 +217,6 @@ class Topology:
         return dict(list(_WITNESS_HOSTS.items())[: self.witnesses])
 
 
-def _vm(number: int, network: Network) -> Vm:
+def _vm(number: int, network: PublicNetwork) -> Vm:
     mac = f"00:16:3e:77:{network.number:02x}:{20 + number}"
     return Vm(f"web{number or ''}", number, network, mac, network.address(20 + number))

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine
     from types import TracebackType
 
-    from testbed.history import History, Record
+    from testbed.history import History, HistoryRecord
 
 T = TypeVar("T")
 POLL_S = 0.1
@@ -36,14 +36,14 @@ def _short(text: str) -> str:
 
 async def wait_for_record(
     history: History,
-    predicate: Callable[[Record], bool],
+    predicate: Callable[[HistoryRecord], bool],
     *,
     what: str,
     timeout_s: float,
-    forbidden: Callable[[Record], bool] | None = None,
+    forbidden: Callable[[HistoryRecord], bool] | None = None,
     after: int = 0,
-    relevant: Callable[[Record], bool] | None = None,
-) -> Record:
+    relevant: Callable[[HistoryRecord], bool] | None = None,
+) -> HistoryRecord:
     """Return the first record from index `after` on that fulfils the predicate.
 
     `relevant` chooses which records may be shown as the last thing seen. Raises WaitTimeout at the deadline, and
@@ -51,7 +51,7 @@ async def wait_for_record(
     """
     begun_at = time.monotonic()
     index = after
-    last: Record | None = None
+    last: HistoryRecord | None = None
     try:
         async with pace.timeout(timeout_s):
             while True:

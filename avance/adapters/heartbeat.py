@@ -15,11 +15,12 @@ from types import TracebackType
 from typing import Self
 
 from avance.clock import now_s
-from avance.config import Config, Link
+from avance.config import Config, LinkConfig
 from avance.core.events import DatagramsRefused, Event, HeartbeatSeen, HeartbeatUnproven
 from avance.core.model import LinkName, PeerView
 from avance.ports import Sink
-from avance.wire.heartbeat import NOT_ECHOED_YET, Heartbeat, Receiver, Rejected, Unproven, body, link_key, seal
+from avance.wire.heartbeat import NOT_ECHOED_YET, Heartbeat, Receiver, Unproven, body, link_key, seal
+from avance.wire.rejected import Rejected
 
 PORT = 7780
 _DATAGRAM_BYTES_MAX = 8192
@@ -28,8 +29,8 @@ _PRIORITY = 6  # above bulk replication in the queueing discipline (socket(7), S
 
 
 @dataclass(slots=True)
-class _Port:
-    link: Link
+class _LinkSocket:
+    link: LinkConfig
     socket: socket.socket
     target: tuple[str, int]
     echo: tuple[str, float] | None = None
@@ -47,11 +48,13 @@ class HeartbeatChannel:
         self._boot = boot
         self._key = link_key(config.secret)
         self._receiver = Receiver(self._key, config.node, config.peer, boot)
-        self._ports = {link.name: _Port(link, _open(link), (str(link.peer_address), PORT)) for link in config.links}
+        self._ports = {
+            link.name: _LinkSocket(link, _open(link), (str(link.peer_address), PORT)) for link in config.links
+        }
         self._seq = 0
         self._said: tuple[PeerView, bytes] | None = None  # the last view, and its body
         self._echoing = True
-        self._unheard: deque[tuple[Event, _Port, tuple[str, float]]] = deque()
+        self._unheard: deque[tuple[Event, _LinkSocket, tuple[str, float]]] = deque()
         self._refused: dict[tuple[LinkName, str], int] = {}
         self._refused_told_at = -inf
         self.unsent: dict[LinkName, int] = dict.fromkeys(self._ports, 0)
@@ -86,16 +89,16 @@ class HeartbeatChannel:
         for port, datagram in [(port, self._datagram(port, self._said[1])) for port in self._ports.values()]:
             self._send(port, datagram)
 
-    def _datagram(self, port: _Port, said: bytes) -> bytes:
+    def _datagram(self, port: _LinkSocket, said: bytes) -> bytes:
         return seal(self._key, port.link.name, self._seq, now_s(), port.echo if self._echoing else None, said)
 
-    def _send(self, port: _Port, datagram: bytes) -> None:
+    def _send(self, port: _LinkSocket, datagram: bytes) -> None:
         try:
             port.socket.sendto(datagram, port.target)
         except OSError:
             self.unsent[port.link.name] += 1  # no address yet, no carrier, full queue: the peer notices the silence
 
-    def _readable(self, port: _Port) -> None:
+    def _readable(self, port: _LinkSocket) -> None:
         """Take one datagram; if there are more, the socket stays readable, and others have their turn first."""
         try:
             datagram = port.socket.recv(_DATAGRAM_BYTES_MAX)
@@ -110,7 +113,7 @@ class HeartbeatChannel:
             echoed = beat.echo[1] if beat.echo is not None and beat.echo[0] == self._boot else None
             self._tell(HeartbeatSeen(port.link.name, beat.view, echoed), port, beat)
 
-    def _tell(self, event: Event, port: _Port, beat: Heartbeat) -> None:
+    def _tell(self, event: Event, port: _LinkSocket, beat: Heartbeat) -> None:
         self._unheard.append((event, port, (beat.view.boot, beat.sent_s)))
         self._sink(event)
 
@@ -142,7 +145,7 @@ class HeartbeatChannel:
         self._refused.clear()
 
 
-def _open(link: Link) -> socket.socket:
+def _open(link: LinkConfig) -> socket.socket:
     """Bind to the device, not to the address, which may come later."""
     sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

@@ -15,7 +15,7 @@ from avance.attributes import Attributes
 from avance.clock import now_s
 from avance.core import halves
 from avance.core.events import MirrorChanged
-from avance.core.halves import HALVES, Half, Note, Plan, Return, Slots
+from avance.core.halves import HALVES, AssemblyPlan, Half, Note, Return, Slots
 from avance.core.model import MirrorState, MirrorView, Outcome
 from avance.core.results import Done
 from avance.data_disks import DiskReader
@@ -181,7 +181,7 @@ class DataMirror:
         await run(["vgchange", "-an", VOLUME_GROUP], timeout_s=_TOOL_S)
         return (await run(["mdadm", "--stop", md.DEVICE], timeout_s=_TOOL_S)).done
 
-    async def _perform(self, plan: Plan, slots: Slots) -> None:
+    async def _perform(self, plan: AssemblyPlan, slots: Slots) -> None:
         if plan.create:
             array = uuid.uuid4().hex if self._note is None else self._note.array  # the same one, if it was begun before
             await self._create(plan.create, halves.begun(self._note, array))
@@ -202,7 +202,7 @@ class DataMirror:
         assembled = await run(md.assemble_argv(found[0].array, plan.assemble), timeout_s=_TOOL_S)
         await self._activate(plan, assembled.done, {disk: slots[disk] for disk in plan.assemble})
 
-    async def _activate(self, plan: Plan, assembled: Done, used: Slots) -> None:
+    async def _activate(self, plan: AssemblyPlan, assembled: Done, used: Slots) -> None:
         if assembled.outcome is Outcome.OK:
             assembled = (await run(["vgchange", "-ay", VOLUME_GROUP], timeout_s=_TOOL_S)).done
         if assembled.outcome is not Outcome.OK:
@@ -235,7 +235,7 @@ class DataMirror:
             events = min((half.events for half in made), default=0)
             names = tuple(half.device for half in made)
             done = await self._save(halves.noted(begun, begun.array, names, events, doubt=False))
-        await self._activate(Plan(MirrorState.CURRENT, ""), done, used)
+        await self._activate(AssemblyPlan(MirrorState.CURRENT, ""), done, used)
 
     # ---------------------------------------------------------------- while it runs
 

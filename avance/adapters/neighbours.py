@@ -34,7 +34,7 @@ _BRIDGE_TABLE_BYTES_MAX = 1 << 20
 
 
 @dataclass(slots=True)
-class _Port:
+class _DeviceSocket:
     """A raw socket on one device, and who said what on it."""
 
     device: str
@@ -80,7 +80,7 @@ class ArpNeighbours:
         questions = [*self._gateways, *self._own]
         silent: dict[str, str] = {}
         with contextlib.ExitStack() as stack:
-            ports: dict[str, _Port] = {}
+            ports: dict[str, _DeviceSocket] = {}
             for device in sorted({question.device for question in questions}):
                 try:
                     ports[device] = stack.enter_context(_listening(device))
@@ -97,7 +97,7 @@ class ArpNeighbours:
         self._sink(NeighboursSeen(gateway, claimed))
         return Done(Outcome.OK, "; ".join(silent.values()))
 
-    def _ask(self, ports: dict[str, _Port], question: _Question, silent: dict[str, str]) -> None:
+    def _ask(self, ports: dict[str, _DeviceSocket], question: _Question, silent: dict[str, str]) -> None:
         port = ports.get(question.device)
         if port is None:
             return
@@ -106,7 +106,7 @@ class ArpNeighbours:
         except OSError as error:  # down, or a full queue: nobody is heard there
             silent[port.device] = f"{port.device}: {error}"
 
-    def _is_claimed(self, ports: dict[str, _Port], question: _Question) -> bool:
+    def _is_claimed(self, ports: dict[str, _DeviceSocket], question: _Question) -> bool:
         port = ports.get(question.device)
         if port is None:
             return False
@@ -131,18 +131,18 @@ def own_macs(bridge: str, devices: Path = _NETWORK_DEVICES) -> set[bytes]:
     return {mac for mac, low, high in entries if low | high << 8 in numbers}
 
 
-def _answered(ports: dict[str, _Port], question: _Question) -> bool:
+def _answered(ports: dict[str, _DeviceSocket], question: _Question) -> bool:
     port = ports.get(question.device)
     return port is not None and any(said.ip == question.target for said in port.said)
 
 
 @contextlib.contextmanager
-def _listening(device: str) -> Iterator[_Port]:
+def _listening(device: str) -> Iterator[_DeviceSocket]:
     loop = asyncio.get_running_loop()
     kind = socket.SOCK_RAW | socket.SOCK_NONBLOCK
     with socket.socket(socket.AF_PACKET, kind, 0) as sock:  # protocol 0: it hears nothing before it is bound
         sock.bind((device, arp.ETHERTYPE))
-        port = _Port(device, sock)
+        port = _DeviceSocket(device, sock)
         loop.add_reader(sock, _hear, port)
         try:
             yield port
@@ -150,7 +150,7 @@ def _listening(device: str) -> Iterator[_Port]:
             loop.remove_reader(sock)
 
 
-def _hear(port: _Port) -> None:
+def _hear(port: _DeviceSocket) -> None:
     for _ in range(_BURST_MAX):
         try:
             said = arp.parse(port.socket.recv(_FRAME_BYTES_MAX))

@@ -11,7 +11,7 @@ from contextlib import aclosing
 from pathlib import Path
 
 from avance.adapters.process import Completed, lines, run
-from avance.config import Bmc
+from avance.config import BmcConfig
 from avance.core.model import Outcome
 from avance.core.results import Done, PowerRead
 from avance.wire import ipmi
@@ -25,7 +25,7 @@ _PATIENCE_S = 1.0  # how long ipmitool waits for one datagram
 class PeerBmc:
     """The port `PeerPower`."""
 
-    def __init__(self, bmc: Bmc, dilation: float) -> None:
+    def __init__(self, bmc: BmcConfig, dilation: float) -> None:
         self._account = (str(bmc.address), bmc.user)
         self._secret = {ipmi.PASSWORD_VARIABLE: bmc.password}
         self._patience_s = _PATIENCE_S * dilation

@@ -18,18 +18,8 @@ from avance.config import Config, WitnessSite
 from avance.core.model import NodeId, Outcome
 from avance.core.register import Word
 from avance.core.results import Done, WitnessAsked, WitnessTaught
-from avance.wire.witness import (
-    DATAGRAM_BYTES_MAX,
-    Ask,
-    Question,
-    Rejected,
-    Reply,
-    Sender,
-    Teach,
-    decode_reply,
-    encode,
-    keys,
-)
+from avance.wire.rejected import Rejected
+from avance.wire.witness import DATAGRAM_BYTES_MAX, Ask, Question, Reply, Sender, Teach, decode_reply, encode, keys
 
 _AGAIN_MAX = 2  # a life that is learned, and one start of the witness meanwhile
 _ERROR_PAUSE_S = 0.05

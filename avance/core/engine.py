@@ -31,7 +31,7 @@ from avance.core.holdings import held
 from avance.core.liveness import Liveness
 from avance.core.mirror import MirrorCare
 from avance.core.model import Copy, LinkState, PairState, PeerView, Record, VmId
-from avance.core.pair import Happens, PairFacts, Save, Trigger, judge, mismatch
+from avance.core.pair import Happens, PairFacts, PairTrigger, Save, judge, mismatch
 from avance.core.pairing import Pairing
 from avance.core.partner import Partner
 from avance.core.results import Result, WitnessTaught
@@ -273,7 +273,7 @@ class Engine:
         sight, means = self.sight, self.right.gone_alone()
         # A person who overrides vouches that the peer is off, so what it said last decides nothing any more.
         sight.partner.left(forget=self.right.override)
-        sight.pairing.happens(Trigger.RIGHT_SAVED, f"epoch {after.epoch} is durable", draft)
+        sight.pairing.happens(PairTrigger.RIGHT_SAVED, f"epoch {after.epoch} is durable", draft)
         taken = before.owner != sight.setup.me
         draft.alert(alerts.takeover(after.epoch, means) if taken else alerts.alone(after.epoch, means))
         draft.milestone("epoch_saved")

@@ -62,7 +62,7 @@ class Note:
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class AssemblyPlan:
     """What to do with the disks at the start: assemble the array from these, or create it on these, or neither."""
 
     state: MirrorState
@@ -71,7 +71,7 @@ class Plan:
     create: tuple[str, ...] = ()
 
 
-def choose(slots: Slots, note: Note | None) -> Plan:
+def choose(slots: Slots, note: Note | None) -> AssemblyPlan:
     """Say what may be assembled; a half that the note does not call current is never taken for the current one."""
     halves = {disk: half for disk, half in slots.items() if isinstance(half, Half)}
     blank = tuple(sorted(disk for disk, found in slots.items() if found is Found.BLANK))
@@ -80,15 +80,15 @@ def choose(slots: Slots, note: Note | None) -> Plan:
     unfinished = not note.current and not note.former
     made = tuple(sorted(disk for disk, half in halves.items() if half.array == note.array))
     if unfinished and len(made) + len(blank) == len(slots) == HALVES:
-        return Plan(MirrorState.CURRENT, "the first making of the mirror is done again", create=(*made, *blank))
+        return AssemblyPlan(MirrorState.CURRENT, "the first making of the mirror is done again", create=(*made, *blank))
     current = {disk: half for disk, half in halves.items() if is_current(half, note)}
     if current:
         return _current(current, note)
     if not halves and not blank and Found.FOREIGN not in slots.values():
-        return Plan(MirrorState.NONE, "no data disk answers")
+        return AssemblyPlan(MirrorState.NONE, "no data disk answers")
     if len(blank) == len(slots) == HALVES:
-        return Plan(MirrorState.OLD, "both data disks are blank, but this node had a mirror")
-    return Plan(MirrorState.OLD, f"the current half of the mirror is absent: {_words(slots, note)}")
+        return AssemblyPlan(MirrorState.OLD, "both data disks are blank, but this node had a mirror")
+    return AssemblyPlan(MirrorState.OLD, f"the current half of the mirror is absent: {_words(slots, note)}")
 
 
 def is_current(half: Half, note: Note) -> bool:
@@ -96,36 +96,38 @@ def is_current(half: Half, note: Note) -> bool:
     return half.array == note.array and half.complete and half.device in note.current and half.events >= note.events
 
 
-def _current(current: Mapping[str, Half], note: Note) -> Plan:
+def _current(current: Mapping[str, Half], note: Note) -> AssemblyPlan:
     last = tuple(sorted(disk for disk, half in current.items() if half.alone))
     if len(last) == HALVES:
-        return Plan(MirrorState.DOUBT, "each half was used without the other")
+        return AssemblyPlan(MirrorState.DOUBT, "each half was used without the other")
     disks = last or tuple(sorted(current))
     if note.doubt:
-        return Plan(MirrorState.UNPROVEN, "the half in use may lack the last writes", assemble=disks)
+        return AssemblyPlan(MirrorState.UNPROVEN, "the half in use may lack the last writes", assemble=disks)
     if len(disks) == HALVES or last or len(note.current) == 1:
-        return Plan(MirrorState.CURRENT, "", assemble=disks)
+        return AssemblyPlan(MirrorState.CURRENT, "", assemble=disks)
     # Both halves were current, and this one knows of no loss: the other may have lived some moments longer.
-    return Plan(
+    return AssemblyPlan(
         MirrorState.UNPROVEN, f"only the half on {disks[0]} is there, and nothing says that it is the newest", disks
     )
 
 
-def _without_note(slots: Slots, halves: Mapping[str, Half], blank: tuple[str, ...]) -> Plan:
+def _without_note(slots: Slots, halves: Mapping[str, Half], blank: tuple[str, ...]) -> AssemblyPlan:
     if not halves:
         if len(blank) == len(slots) == HALVES:
-            return Plan(MirrorState.CURRENT, "", create=blank)
+            return AssemblyPlan(MirrorState.CURRENT, "", create=blank)
         if set(slots.values()) <= {Found.ABSENT}:
-            return Plan(MirrorState.NONE, "no data disk answers")
-        return Plan(MirrorState.NONE, f"the data disks are neither both blank nor a mirror: {_words(slots, None)}")
+            return AssemblyPlan(MirrorState.NONE, "no data disk answers")
+        return AssemblyPlan(
+            MirrorState.NONE, f"the data disks are neither both blank nor a mirror: {_words(slots, None)}"
+        )
     complete = {disk: half for disk, half in halves.items() if half.complete}
     one_array = len({half.array for half in halves.values()}) == 1
     if not one_array or len(halves) < HALVES or not complete:
-        return Plan(MirrorState.DOUBT, f"nothing is known of the newest half: {_words(slots, None)}")
+        return AssemblyPlan(MirrorState.DOUBT, f"nothing is known of the newest half: {_words(slots, None)}")
     last = tuple(sorted(disk for disk, half in complete.items() if half.alone))
     if len(last) == HALVES:
-        return Plan(MirrorState.DOUBT, "each half was used without the other")
-    return Plan(MirrorState.CURRENT, "", assemble=last or tuple(sorted(complete)))
+        return AssemblyPlan(MirrorState.DOUBT, "each half was used without the other")
+    return AssemblyPlan(MirrorState.CURRENT, "", assemble=last or tuple(sorted(complete)))
 
 
 def _words(slots: Slots, note: Note | None) -> str:

@@ -69,11 +69,11 @@ def _better_there(sight: Sight, now: float) -> str | None:
     unsettled = frozenset(name for name, disk in disks.items() if disk is not None and disk.replication in _SYNCING)
     mine = {name: sight.copy(name) for name in disks}
     guests = frozenset(name for name, unit in sight.units.by_name.items() if unit.guest)
-    return wanted(Facts(record, peer, disks, mine, unsettled, guests, sight.setup.stays_without_disk))
+    return wanted(HandoverFacts(record, peer, disks, mine, unsettled, guests, sight.setup.stays_without_disk))
 
 
 @dataclass(slots=True)  # not frozen, as PairFacts
-class Facts:
+class HandoverFacts:
     """What the rule may look at; the two nodes are paired, hear each other and hold the same epoch.
 
     `disks`: what DRBD says on this node; `copies`: what it says of its copies. `unsettled`: volumes whose disk may
@@ -90,7 +90,7 @@ class Facts:
     stays: bool
 
 
-def wanted(facts: Facts) -> str | None:
+def wanted(facts: HandoverFacts) -> str | None:
     """Say why the VMs belong to the peer, or None: it has a good copy that is missing here, and misses none itself."""
     fit = {vm: copies.is_good(facts.record, vm, copy) for vm, copy in facts.copies.items()}
     if all(fit.values()):
@@ -112,7 +112,7 @@ def wanted(facts: Facts) -> str | None:
     return reason
 
 
-def _has_everything(facts: Facts, vm: VmId) -> bool:
+def _has_everything(facts: HandoverFacts, vm: VmId) -> bool:
     """The peer's copy is called outdated, by the record or by DRBD, but it has every write that was acknowledged here.
 
     This happens when this node took the right and lost its disk before it wrote alone. The peer then has the generation
@@ -129,7 +129,7 @@ def _has_everything(facts: Facts, vm: VmId) -> bool:
     return copies.is_good(facts.peer.record, vm, replace(theirs, disk=unmarked))
 
 
-def _state(facts: Facts, vm: VmId) -> str:
+def _state(facts: HandoverFacts, vm: VmId) -> str:
     view, copy = facts.disks[vm], facts.copies[vm]
     if copies.is_lost(view):
         return "gone"

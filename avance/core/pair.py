@@ -20,7 +20,7 @@ from enum import StrEnum
 from avance.core.model import NodeId, PairState, PeerView, Record, VmId
 
 
-class Trigger(StrEnum):
+class PairTrigger(StrEnum):
     """What can move the pair from one state to another."""
 
     AGREED = "AGREED"  # both nodes hear each other and hold the same epoch
@@ -33,9 +33,9 @@ class Trigger(StrEnum):
 
 
 S = PairState
-T = Trigger
+T = PairTrigger
 
-ROWS: dict[tuple[PairState, Trigger], PairState] = {
+ROWS: dict[tuple[PairState, PairTrigger], PairState] = {
     # A node that has just started waits for its peer, unless it was alone a moment ago.
     (S.STARTING, T.AGREED): S.PAIRED,
     (S.STARTING, T.LOST): S.WAITING,
@@ -60,7 +60,7 @@ ROWS: dict[tuple[PairState, Trigger], PairState] = {
     (S.SPLIT, T.CHOSEN): S.STARTING,
 }
 
-IGNORED: dict[tuple[PairState, Trigger], str] = {
+IGNORED: dict[tuple[PairState, PairTrigger], str] = {
     **{(S.FENCED, trigger): "only a restart of the node, which forgets every right, leads out" for trigger in T},
     **{(S.SPLIT, trigger): "only an operator's choice leads out" for trigger in T if trigger is not T.CHOSEN},
     **{
@@ -76,7 +76,7 @@ IGNORED: dict[tuple[PairState, Trigger], str] = {
 }
 
 
-def step(state: PairState, trigger: Trigger) -> PairState | None:
+def step(state: PairState, trigger: PairTrigger) -> PairState | None:
     """Return the state that follows, None where nothing does.
 
     Raises:
@@ -138,7 +138,7 @@ class Save:
 class Happens:
     """This happens to the pair, in a state in which something follows from it."""
 
-    trigger: Trigger
+    trigger: PairTrigger
     reason: str
 
 

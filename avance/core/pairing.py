@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from avance.core.decision import Draft
 from avance.core.model import PairState
-from avance.core.pair import Trigger, step
+from avance.core.pair import PairTrigger, step
 
 
 @dataclass(slots=True)
@@ -19,7 +19,7 @@ class Pairing:
     pair: PairState = PairState.STARTING
     yields: bool = False
 
-    def happens(self, trigger: Trigger, reason: str, draft: Draft) -> PairState | None:
+    def happens(self, trigger: PairTrigger, reason: str, draft: Draft) -> PairState | None:
         """Return the state that the pair enters, None where nothing follows."""
         state = step(self.pair, trigger)
         if state is not None:
@@ -34,7 +34,7 @@ class Pairing:
     def chosen(self, draft: Draft) -> None:
         """An operator has chosen a version, and that is durable: the pair begins anew."""
         self.yields = False
-        self.happens(Trigger.CHOSEN, "an operator has chosen whose data is kept", draft)
+        self.happens(PairTrigger.CHOSEN, "an operator has chosen whose data is kept", draft)
 
     @property
     def in_service(self) -> bool:

@@ -45,7 +45,7 @@ class Known:
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class RegisterAnswer:
     """What the register says, with the epoch that it knows now and the owner of that epoch."""
 
     word: Word
@@ -79,7 +79,7 @@ class Register:
         """Return the register after a start of its process: it knows what was stored, and grants nothing yet."""
         return Register(self.known, window_s=self.window_s)
 
-    def ask(self, node: NodeId, epoch: int, nonce: str) -> tuple[Register, Answer]:
+    def ask(self, node: NodeId, epoch: int, nonce: str) -> tuple[Register, RegisterAnswer]:
         """A node asks for the right to an epoch. It has lost its peer, so the lessons before this are forgotten."""
         heard = replace(self, lessons=())
         if not self.taught:
@@ -90,7 +90,9 @@ class Register:
         is_mine = epoch == self.known.epoch and node == self.known.owner
         return heard, heard.answer(Word.GRANTED if is_mine else Word.REFUSED)
 
-    def teach(self, node: NodeId, epoch: int, owner: NodeId, *, paired: bool, now_s: float) -> tuple[Register, Answer]:
+    def teach(
+        self, node: NodeId, epoch: int, owner: NodeId, *, paired: bool, now_s: float
+    ) -> tuple[Register, RegisterAnswer]:
         """A node says which epoch it knows and who owns it; `paired`: its peer says the same just now."""
         known = Known(epoch, owner) if epoch > self.known.epoch else self.known
         lessons = tuple(one for one in self.lessons if one.node != node and 0 <= now_s - one.at_s <= self.window_s)
@@ -104,7 +106,7 @@ class Register:
         after = replace(self, known=known, taught=taught, lessons=lessons)
         return after, after.answer(Word.TAUGHT if taught else Word.UNTAUGHT)
 
-    def answer(self, word: Word | None = None) -> Answer:
+    def answer(self, word: Word | None = None) -> RegisterAnswer:
         """Return what the register knows; without a word, whether it was taught."""
         word = word or (Word.TAUGHT if self.taught else Word.UNTAUGHT)
-        return Answer(word, self.known.epoch, self.known.owner)
+        return RegisterAnswer(word, self.known.epoch, self.known.owner)

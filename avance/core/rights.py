@@ -124,7 +124,7 @@ class Right:
         self.refused = ()
         if isinstance(verdict, takeover.Allowed):
             return self._take(sight, verdict, draft)
-        if isinstance(verdict, takeover.Ask):
+        if isinstance(verdict, takeover.Fetch):
             self.refused = (verdict.reason,)
             asked = self.arbitration.fetch(verdict.needs, arbiters.witnesses(sight.durable.record.arbiters))
             if asked:
@@ -210,14 +210,14 @@ class Right:
         if (solo or off) and not (solo and sight.units.acts):  # the VMs come first
             draft.give(self.arbitration.give_back(now, found_off=off))
 
-    def _facts(self, sight: Sight, situation: takeover.Situation, now: float) -> takeover.Facts:
+    def _facts(self, sight: Sight, situation: takeover.Situation, now: float) -> takeover.TakeoverFacts:
         setup, record, peer, seen = sight.setup, sight.durable.record, sight.partner.view, self.arbitration
         by_policy = setup.policy == "availability"  # only then can a peer go on alone that lost everybody
         lost_at = now if self.lost_at is None else self.lost_at
         owner_from_s = lost_at - sight.setup.timers.peer_lost_s
         from_s = owner_from_s if sight.durable.owner else sight.liveness.contact_from_s(now)
         fresh = seen.looked_at is not None and seen.looked_at >= from_s
-        return takeover.Facts(
+        return takeover.TakeoverFacts(
             me=setup.me,
             record=record,
             situation=situation,

@@ -1,6 +1,6 @@
 """The one safety rule: may this node take the next epoch now?
 
-`decide` is a pure function with four answers: Wait (ask again later), Ask (this evidence is needed first), Allowed
+`decide` is a pure function with four answers: Wait (ask again later), Fetch (this evidence is needed first), Allowed
 (with the means that gives the right) or Refused (with every reason). The means have an order (docs/safety.md, S10). The
 consent of a living peer is decided elsewhere: it arrives as the peer's record (core/pair.py).
 
@@ -63,8 +63,8 @@ class Wait:
 
 
 @dataclass(frozen=True, slots=True)
-class Ask:
-    """Fetch this evidence, then ask again."""
+class Fetch:
+    """This evidence is needed first; ask again when it is there."""
 
     needs: tuple[Need, ...]
     reason: str
@@ -86,11 +86,11 @@ class Refused:
     reasons: tuple[str, ...]
 
 
-Verdict = Wait | Ask | Allowed | Refused
+Verdict = Wait | Fetch | Allowed | Refused
 
 
 @dataclass(frozen=True, slots=True)
-class Facts:
+class TakeoverFacts:
     """All that the rule may look at.
 
     `lost_at` is when the question became allowed: for an owner by its lease clock, for a backup by its receipt clock.
@@ -158,7 +158,7 @@ def copy_refusals(
     return reasons
 
 
-def decide(facts: Facts, timers: Timers, now: float) -> Verdict:
+def decide(facts: TakeoverFacts, timers: Timers, now: float) -> Verdict:
     """Judge whether this node may go on, or take over, without its peer."""
     if facts.override and facts.record.owner is not None and not facts.record.split:
         return Allowed("operator override", _OUTDATED, "a person vouches that the peer is off and stays off")
@@ -174,7 +174,7 @@ def decide(facts: Facts, timers: Timers, now: float) -> Verdict:
     return _by_arbiters(facts, timers, now) if facts.record.arbiters else _without_arbiters(facts, timers, now)
 
 
-def _arbiters(facts: Facts) -> Verdict | None:
+def _arbiters(facts: TakeoverFacts) -> Verdict | None:
     """Judge the arbiters in office; None when all of them agree."""
     others = [name for name in survivors(facts.record.arbiters) if name != facts.me]
     if others:
@@ -187,15 +187,15 @@ def _arbiters(facts: Facts) -> Verdict | None:
     if silent:
         return Refused((f"witness {silent[0]} is in office and does not answer",))
     if any(facts.answers.get(name) is not Answer.GRANTED for name in names):
-        return Ask((Need.WITNESSES,), f"epoch {facts.record.epoch + 1} needs {', '.join(facts.record.arbiters)}")
+        return Fetch((Need.WITNESSES,), f"epoch {facts.record.epoch + 1} needs {', '.join(facts.record.arbiters)}")
     return None
 
 
-def _granted_by(facts: Facts) -> str:
+def _granted_by(facts: TakeoverFacts) -> str:
     return " and ".join(token.replace(":", " ") for token in facts.record.arbiters)
 
 
-def _by_arbiters(facts: Facts, timers: Timers, now: float) -> Verdict:
+def _by_arbiters(facts: TakeoverFacts, timers: Timers, now: float) -> Verdict:
     verdict = _arbiters(facts)
     if verdict is not None:
         return verdict
@@ -206,14 +206,14 @@ def _by_arbiters(facts: Facts, timers: Timers, now: float) -> Verdict:
     if facts.power in (Power.OFF, Power.OFF_EARLY):
         return Allowed(means, _POWERED_OFF, "every arbiter in office agrees, and the peer's power was read as off")
     if facts.power is Power.NOT_CUT:
-        return Ask((Need.CUT_POWER,), "the right is granted; the old primary is switched off now")
+        return Fetch((Need.CUT_POWER,), "the right is granted; the old primary is switched off now")
     until_s = facts.lost_at + timers.takeover_wait_s
     if now < until_s:
         return Wait(until_s, "the right is granted; the old primary may still be running until the take-over wait ends")
     return Allowed(means, code, "every arbiter in office agrees, and the old primary's lease and watchdog have run out")
 
 
-def _without_arbiters(facts: Facts, timers: Timers, now: float) -> Verdict:
+def _without_arbiters(facts: TakeoverFacts, timers: Timers, now: float) -> Verdict:
     if facts.unelected and facts.power is not Power.OFF_EARLY:
         return Refused(("no witness is in office yet, and the other node may have elected one already",))
     doubt = _SEARCHED if facts.searched else _UNHEARD if facts.unheard else _CUT_OFF if facts.gateway is False else None
@@ -224,14 +224,14 @@ def _without_arbiters(facts: Facts, timers: Timers, now: float) -> Verdict:
     needs = [Need.CUT_POWER] if facts.power is Power.NOT_CUT else []
     if facts.policy != "availability" or facts.situation is Situation.NO_CONSENT:
         if needs or facts.power is Power.CUTTING:
-            return Ask((Need.CUT_POWER,), "only a confirmed power fence can give the right")
+            return Fetch((Need.CUT_POWER,), "only a confirmed power fence can give the right")
         if facts.situation is Situation.NO_CONSENT:
             return Refused(("the peer lives, does not consent, and nothing else can give the right",))
         return Refused((f"site policy {facts.policy} gives no right without consent, witness or power fence",))
     return _by_policy(facts, timers, now, needs)
 
 
-def _by_policy(facts: Facts, timers: Timers, now: float, needs: list[Need]) -> Verdict:
+def _by_policy(facts: TakeoverFacts, timers: Timers, now: float, needs: list[Need]) -> Verdict:
     act_at = facts.lost_at
     if not facts.owner:
         act_at += timers.takeover_wait_s
@@ -241,7 +241,7 @@ def _by_policy(facts: Facts, timers: Timers, now: float, needs: list[Need]) -> V
     if now >= look_at and (facts.looked_at is None or facts.looked_at < look_at):
         needs = [*needs, Need.NEIGHBOURS]
     if needs:
-        return Ask(tuple(needs), "no arbiter is in office")
+        return Fetch(tuple(needs), "no arbiter is in office")
     if now < act_at:
         return Wait(act_at, "the old primary may still be running; the take-over wait is not over")
     if facts.gateway is False:
@@ -254,7 +254,7 @@ def _by_policy(facts: Facts, timers: Timers, now: float, needs: list[Need]) -> V
     return Allowed("policy availability", _ASSUMED_DEAD, f"the peer has been silent for {silent_s:.1f} s on every link")
 
 
-def _at_boot(facts: Facts, now: float) -> Verdict:
+def _at_boot(facts: TakeoverFacts, now: float) -> Verdict:
     """Judge a node that came up alone: it never fences a peer that it has not heard (docs/safety.md, S21)."""
     epoch, solo = facts.record.epoch, facts.record.solo(facts.me)
     if not facts.owner:
@@ -269,7 +269,7 @@ def _at_boot(facts: Facts, now: float) -> Verdict:
         said = {facts.answers.get(name, Answer.ASKED) for name in names}
         mine = set(survivors(facts.record.arbiters)) <= {facts.me}
         if Answer.ASKED in said and Answer.REFUSED not in said and mine:
-            return Ask((Need.WITNESSES,), f"epoch {epoch + 1} needs {', '.join(facts.record.arbiters)}")
+            return Fetch((Need.WITNESSES,), f"epoch {epoch + 1} needs {', '.join(facts.record.arbiters)}")
         vouched = said <= {Answer.GRANTED, Answer.SILENT} and mine  # a witness that says no is never passed over
         if not (vouched and solo and facts.policy == "availability"):
             return verdict

@@ -22,17 +22,17 @@ _HELD = (DiskState.INCONSISTENT, *_WHOLE)
 _UNREADABLE = (*_GONE, DiskState.ATTACHING, DiskState.NEGOTIATING)
 _RETRY_FACTOR_MAX = 16  # a broken VM is tried again at least every 16 retry times
 
-_BY_ASK: dict[table.Ask, type[c.ReadDomain | c.PromoteDisk | c.DemoteDisk | c.StartDomain | c.DestroyDomain]] = {
-    table.Ask.READ_DOMAIN: c.ReadDomain,
-    table.Ask.PROMOTE: c.PromoteDisk,
-    table.Ask.DEMOTE: c.DemoteDisk,
-    table.Ask.START: c.StartDomain,
-    table.Ask.DESTROY: c.DestroyDomain,
+_BY_ACTION: dict[table.Action, type[c.ReadDomain | c.PromoteDisk | c.DemoteDisk | c.StartDomain | c.DestroyDomain]] = {
+    table.Action.READ_DOMAIN: c.ReadDomain,
+    table.Action.PROMOTE: c.PromoteDisk,
+    table.Action.DEMOTE: c.DemoteDisk,
+    table.Action.START: c.StartDomain,
+    table.Action.DESTROY: c.DestroyDomain,
 }
 _STEPS = ("ReadDomain", "PromoteDisk")
 READS = ("ReadGeneration", "ReadInFlight")  # they change nothing
 _COUNTS = 3  # so often the requests are counted after a change, if nobody seems stuck
-_STATE_COMMANDS = frozenset(command.__name__ for command in _BY_ASK.values())
+_STATE_COMMANDS = frozenset(command.__name__ for command in _BY_ACTION.values())
 
 
 @dataclass(slots=True)
@@ -192,7 +192,7 @@ class VmUnit:
             return None
         if self.gone:
             self.gone = False
-            self._take(table.Trigger.DOMAIN_GONE)
+            self._take(table.VmTrigger.DOMAIN_GONE)
         if self.state is VmState.CHECKING:
             self.busy = "ReadDomain"  # first of all: what takes long with the volume must not hide whether the VM runs
             return c.ReadDomain(self.spec.name)
@@ -331,23 +331,23 @@ class VmUnit:
 
     def _state_duty(self, around: Circumstances) -> c.VmCommand | None:
         if self.state is VmState.FAILED:
-            return self._take(table.Trigger.RETRY)
+            return self._take(table.VmTrigger.RETRY)
         disk = self.disk
         if around.goal is Goal.RUN and self.state is VmState.STANDBY:
             fit = disk is not None and _usable(disk, around) and not (around.solo and around.unread)
-            return self._take(table.Trigger.RUN) if fit else None
+            return self._take(table.VmTrigger.RUN) if fit else None
         if around.goal is Goal.STOP:
             writer = disk is not None and disk.role is DiskRole.PRIMARY
             if self.state is VmState.RUNNING or (self.state is VmState.STANDBY and writer):
-                return self._take(table.Trigger.STOP)
+                return self._take(table.VmTrigger.STOP)
         return None
 
-    def _take(self, trigger: table.Trigger) -> c.VmCommand | None:
-        self.state, ask = table.step(self.state, trigger)
-        self.untouched = self.untouched and ask not in (table.Ask.PROMOTE, table.Ask.START)
-        if ask is table.Ask.PROMOTE:
+    def _take(self, trigger: table.VmTrigger) -> c.VmCommand | None:
+        self.state, action = table.step(self.state, trigger)
+        self.untouched = self.untouched and action not in (table.Action.PROMOTE, table.Action.START)
+        if action is table.Action.PROMOTE:
             return c.PromoteDisk(self.spec.name, forced=self.disk is not None and _is_marked(self.disk))
-        return None if ask is table.Ask.NOTHING else _BY_ASK[ask](self.spec.name)
+        return None if action is table.Action.NOTHING else _BY_ACTION[action](self.spec.name)
 
     def command_done(self, done: str, outcome: Outcome, around: Circumstances, now: float) -> c.VmCommand | None:
         """Note an outcome; returns the command that follows at once from the state table, already in flight."""
@@ -390,23 +390,23 @@ class VmUnit:
         elif done == "DestroyDomain" and ok:
             self.half_made = False
 
-    def _outcome_trigger(self, done: str, outcome: Outcome, around: Circumstances) -> table.Trigger:
+    def _outcome_trigger(self, done: str, outcome: Outcome, around: Circumstances) -> table.VmTrigger:
         if outcome is not Outcome.OK:
-            return table.Trigger.NOT_DONE
+            return table.VmTrigger.NOT_DONE
         if done == "ReadDomain":
             self.looked = True
             # Whoever created it may have been an earlier run of this daemon: then only Xen can tell.
             doubtful = self.half_made or self.domain_never_ran
             self.half_made = doubtful and self.domain_running and self.domain_paused
             if self.half_made:
-                return table.Trigger.FOUND_HALF_MADE
-            return table.Trigger.FOUND_RUNNING if self.domain_running else table.Trigger.FOUND_GONE
+                return table.VmTrigger.FOUND_HALF_MADE
+            return table.VmTrigger.FOUND_RUNNING if self.domain_running else table.VmTrigger.FOUND_GONE
         # A domain is created only while the right and its data last; one that exists is stopped only on a clear STOP.
         # A forced promotion has just made the marked copy the current one; DRBD may not have told so yet.
         data = _has_data(self.disk) or (self.disk is not None and _is_marked(self.disk))
         startable = around.goal is Goal.RUN and data
         wanted = startable if done == "PromoteDisk" else around.goal is not Goal.STOP
-        return table.Trigger.DONE if wanted else table.Trigger.DONE_UNWANTED
+        return table.VmTrigger.DONE if wanted else table.VmTrigger.DONE_UNWANTED
 
     def domain_changed(self, *, running: bool, paused: bool = False, never_ran: bool = False) -> bool:
         """Note what Xen says; true when a running VM was lost."""

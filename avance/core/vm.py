@@ -11,7 +11,7 @@ from enum import StrEnum
 from avance.core.model import VmState
 
 
-class Trigger(StrEnum):
+class VmTrigger(StrEnum):
     """What can move a VM from one state to another."""
 
     RUN = "RUN"
@@ -26,7 +26,7 @@ class Trigger(StrEnum):
     RETRY = "RETRY"
 
 
-class Ask(StrEnum):
+class Action(StrEnum):
     """The command that belongs to a row; the names are those of the command classes."""
 
     NOTHING = "Nothing"
@@ -38,38 +38,38 @@ class Ask(StrEnum):
 
 
 S = VmState
-T = Trigger
+T = VmTrigger
 
-ROWS: dict[tuple[VmState, Trigger], tuple[VmState, Ask]] = {
+ROWS: dict[tuple[VmState, VmTrigger], tuple[VmState, Action]] = {
     # A daemon that has just started, or whose last command failed, looks before it acts.
-    (S.CHECKING, T.FOUND_RUNNING): (S.RUNNING, Ask.NOTHING),
-    (S.CHECKING, T.FOUND_GONE): (S.STANDBY, Ask.NOTHING),
-    (S.CHECKING, T.FOUND_HALF_MADE): (S.STOPPING, Ask.DESTROY),  # its creation did not end well, and it stands still
-    (S.CHECKING, T.NOT_DONE): (S.FAILED, Ask.NOTHING),
+    (S.CHECKING, T.FOUND_RUNNING): (S.RUNNING, Action.NOTHING),
+    (S.CHECKING, T.FOUND_GONE): (S.STANDBY, Action.NOTHING),
+    (S.CHECKING, T.FOUND_HALF_MADE): (S.STOPPING, Action.DESTROY),  # its creation did not end well, and it stands still
+    (S.CHECKING, T.NOT_DONE): (S.FAILED, Action.NOTHING),
     # The way up: become the writer, then create the domain.
-    (S.STANDBY, T.RUN): (S.PROMOTING, Ask.PROMOTE),
-    (S.PROMOTING, T.DONE): (S.STARTING, Ask.START),
-    (S.PROMOTING, T.DONE_UNWANTED): (S.DEMOTING, Ask.DEMOTE),
-    (S.PROMOTING, T.NOT_DONE): (S.FAILED, Ask.NOTHING),
-    (S.STARTING, T.DONE): (S.RUNNING, Ask.NOTHING),
-    (S.STARTING, T.DONE_UNWANTED): (S.STOPPING, Ask.DESTROY),
-    (S.STARTING, T.NOT_DONE): (S.FAILED, Ask.NOTHING),
-    (S.RUNNING, T.DOMAIN_GONE): (S.STANDBY, Ask.NOTHING),
+    (S.STANDBY, T.RUN): (S.PROMOTING, Action.PROMOTE),
+    (S.PROMOTING, T.DONE): (S.STARTING, Action.START),
+    (S.PROMOTING, T.DONE_UNWANTED): (S.DEMOTING, Action.DEMOTE),
+    (S.PROMOTING, T.NOT_DONE): (S.FAILED, Action.NOTHING),
+    (S.STARTING, T.DONE): (S.RUNNING, Action.NOTHING),
+    (S.STARTING, T.DONE_UNWANTED): (S.STOPPING, Action.DESTROY),
+    (S.STARTING, T.NOT_DONE): (S.FAILED, Action.NOTHING),
+    (S.RUNNING, T.DOMAIN_GONE): (S.STANDBY, Action.NOTHING),
     # The way down: the domain first, then the right to write.
-    (S.RUNNING, T.STOP): (S.STOPPING, Ask.DESTROY),
-    (S.STANDBY, T.STOP): (S.DEMOTING, Ask.DEMOTE),
-    (S.STOPPING, T.DONE): (S.DEMOTING, Ask.DEMOTE),
-    (S.STOPPING, T.DONE_UNWANTED): (S.DEMOTING, Ask.DEMOTE),
-    (S.STOPPING, T.NOT_DONE): (S.FAILED, Ask.NOTHING),
-    (S.DEMOTING, T.DONE): (S.STANDBY, Ask.NOTHING),
-    (S.DEMOTING, T.DONE_UNWANTED): (S.STANDBY, Ask.NOTHING),
-    (S.DEMOTING, T.NOT_DONE): (S.FAILED, Ask.NOTHING),
-    (S.FAILED, T.RETRY): (S.CHECKING, Ask.READ_DOMAIN),
+    (S.RUNNING, T.STOP): (S.STOPPING, Action.DESTROY),
+    (S.STANDBY, T.STOP): (S.DEMOTING, Action.DEMOTE),
+    (S.STOPPING, T.DONE): (S.DEMOTING, Action.DEMOTE),
+    (S.STOPPING, T.DONE_UNWANTED): (S.DEMOTING, Action.DEMOTE),
+    (S.STOPPING, T.NOT_DONE): (S.FAILED, Action.NOTHING),
+    (S.DEMOTING, T.DONE): (S.STANDBY, Action.NOTHING),
+    (S.DEMOTING, T.DONE_UNWANTED): (S.STANDBY, Action.NOTHING),
+    (S.DEMOTING, T.NOT_DONE): (S.FAILED, Action.NOTHING),
+    (S.FAILED, T.RETRY): (S.CHECKING, Action.READ_DOMAIN),
 }
 
 _IN_FLIGHT = "a command is in flight; its outcome decides"
 
-IGNORED: dict[tuple[VmState, Trigger], str] = {
+IGNORED: dict[tuple[VmState, VmTrigger], str] = {
     **{
         (state, trigger): _IN_FLIGHT
         for state in (S.CHECKING, S.PROMOTING, S.STARTING, S.STOPPING, S.DEMOTING)
@@ -81,14 +81,14 @@ IGNORED: dict[tuple[VmState, Trigger], str] = {
 }
 
 
-def step(state: VmState, trigger: Trigger) -> tuple[VmState, Ask]:
+def step(state: VmState, trigger: VmTrigger) -> tuple[VmState, Action]:
     """Return the next state and the command to give; an ignored pair stays where it is.
 
     Raises:
         AssertionError: the pair is neither a row nor ignored: a programmer error.
     """
     if (state, trigger) in IGNORED:
-        return state, Ask.NOTHING
+        return state, Action.NOTHING
     assert (state, trigger) in ROWS, f"no row for {state} + {trigger}"
     return ROWS[state, trigger]
 
@@ -96,7 +96,7 @@ def step(state: VmState, trigger: Trigger) -> tuple[VmState, Ask]:
 def diagram() -> str:
     """Draw the table as a Mermaid state diagram."""
     lines = ["stateDiagram-v2", "    [*] --> CHECKING: ReadDomain"]
-    for (before, trigger), (after, ask) in ROWS.items():
-        label = trigger if ask is Ask.NOTHING else f"{trigger} / {ask}"
+    for (before, trigger), (after, action) in ROWS.items():
+        label = trigger if action is Action.NOTHING else f"{trigger} / {action}"
         lines.append(f"    {before} --> {after}: {label}")
     return "\n".join(lines) + "\n"

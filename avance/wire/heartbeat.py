@@ -21,6 +21,7 @@ from math import isfinite
 from avance.core.model import Copy, DiskState, LinkName, NodeId, PairState, PeerView, Record, VmId, VmState
 from avance.parsed import Json
 from avance.wire.plain import read_record, to_plain
+from avance.wire.rejected import Rejected
 
 MAGIC = b"AVH3"
 _FAMILY = b"AVH"  # what the datagrams of every version begin with
@@ -44,13 +45,6 @@ class Heartbeat:
     sent_s: float
     echo: tuple[str, float] | None
     view: PeerView
-
-
-@dataclass(frozen=True, slots=True)
-class Rejected:
-    """A datagram that must not be believed, and why."""
-
-    reason: str
 
 
 def link_key(secret: bytes) -> bytes:

@@ -153,7 +153,7 @@ def _echo(echoed_s: float | None, at_us: int | None) -> Json:
 
 
 @dataclass(slots=True)
-class Reader:
+class InputsReader:
     """Turns the entries of one run back into events."""
 
     _view: PeerView | None = None
@@ -206,4 +206,4 @@ def _compact(value: Json) -> str:
     return json.dumps(value, separators=(",", ":"))
 
 
-__all__ = ["Batch", "DecisionSum", "Header", "Reader", "read_header"]
+__all__ = ["Batch", "DecisionSum", "Header", "InputsReader", "read_header"]

@@ -21,6 +21,7 @@ from typing import TypeVar
 
 from avance.core.model import NodeId
 from avance.parsed import Json
+from avance.wire.rejected import Rejected
 
 MAGIC = b"AVW1"
 DATAGRAM_BYTES_MAX = 2048
@@ -91,13 +92,6 @@ class Reply:
     life: str
     boot: str
     number: int
-
-
-@dataclass(frozen=True, slots=True)
-class Rejected:
-    """A datagram that must not be believed, and why."""
-
-    reason: str
 
 
 def keys(secret: bytes) -> Keys:
@@ -199,7 +193,7 @@ def _number(value: Json) -> int:
 
 
 @dataclass(slots=True)
-class Guard:
+class AntiReplay:
     """Takes each question of the witness's present life once; what it refuses is counted by reason."""
 
     pair: Keys

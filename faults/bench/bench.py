@@ -30,7 +30,7 @@ from testbed.bed.session import fix_dilation
 from testbed.bench import guest_disk, switch
 from testbed.errors import ImageError, TestbedError
 from testbed.figures.statistics import Value, summarise
-from testbed.figures.store import Run, Sample, Store, default_path, git_revision, run_of, samples_of
+from testbed.figures.store import MetricStore, Sample, StoredRun, default_path, git_revision, run_of, samples_of
 from testbed.judge.result import Result
 from testbed.judge.verdict import Verdict
 from testbed.process import run
@@ -68,7 +68,7 @@ class Bench:
     def add(self, name: str, value: float, *, image: str = "", accelerator: str = "none") -> None:
         """Note and store one value of its own; the image and accelerator that it was measured with belong to it."""
         self.values[name].append(Value(value))
-        made = Run(
+        made = StoredRun(
             scenario="bench", fault="", image=image, revision=self.revision, versions="{}", accelerator=accelerator,
             dilation=1.0 if accelerator == "none" else self.dilation, seed=0,
             started_wall=dt.datetime.now(dt.UTC).isoformat(), verdict=Verdict.PASS,
@@ -101,12 +101,12 @@ class Bench:
             else:
                 self.left_out.append(f"{name}: unknown")
 
-    def _keep(self, act: Callable[[Store], object]) -> None:
+    def _keep(self, act: Callable[[MetricStore], object]) -> None:
         """A store that cannot be written costs the history, not the measurement."""
         if self.store is None:
             return
         try:
-            with Store(self.store) as store:
+            with MetricStore(self.store) as store:
                 act(store)
         except TestbedError as error:
             self.progress.say(f"bench: {error}")

@@ -39,7 +39,7 @@ FRAME = b"\xff" * 6 + bytes.fromhex("0216aa000001") + b"\x88\xb5" + bytes(46)
 
 
 @dataclass(frozen=True)
-class Injections:
+class InjectionTimes:
     """Seconds from due to cut for each proven cut, seconds from due to the order, and how many were not proven."""
 
     late_s: tuple[float, ...]
@@ -55,7 +55,7 @@ def lateness(act: Act) -> float | None:
     return act.proof.injected_at_s - act.due_s
 
 
-async def measure(cuts: int = CUTS) -> Injections:
+async def measure(cuts: int = CUTS) -> InjectionTimes:
     """Cut the private link so often, each time by a schedule of its own, and heal it."""
     late_s: list[float] = []
     order_late_s: list[float] = []
@@ -74,7 +74,7 @@ async def measure(cuts: int = CUTS) -> Injections:
             if found is not None:
                 late_s.append(found)
                 order_late_s.append(acts[0].late_s or 0.0)
-    return Injections(tuple(late_s), tuple(order_late_s), cuts - len(late_s))
+    return InjectionTimes(tuple(late_s), tuple(order_late_s), cuts - len(late_s))
 
 
 @asynccontextmanager

@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass
 from enum import StrEnum
 
 from testbed.bench.guest_disk import KINDS
-from testbed.figures.statistics import Summary, Value
+from testbed.figures.statistics import SampleSummary, Value
 
 DISK_RATIO_MIN = 0.7
 
@@ -101,7 +101,7 @@ class Row:
     target: float | None
     better: Better
     note: str
-    summary: Summary | None
+    summary: SampleSummary | None
     digits: int = 1
 
     @property

@@ -65,7 +65,7 @@ print(json.dumps(((last[1] - first[1]) / (last[0] - first[0]) - 1) * 1e6))
 
 
 @dataclass(frozen=True)
-class Reading:
+class ClockOffset:
     """How far the node's wall clock was from the host's at one moment; the error is at most half of the way."""
 
     at_s: float
@@ -77,24 +77,24 @@ class Reading:
         return {name: round(value, 4) for name, value in asdict(self).items()}
 
 
-async def read_clock(bed: Bed, node: str) -> Reading:
+async def read_clock(bed: Bed, node: str) -> ClockOffset:
     """Compare the node's wall clock, asked from the agent, with the host's."""
-    found: list[Reading] = []
+    found: list[ClockOffset] = []
     for _ in range(READINGS):
         began_s, host_s = time.monotonic(), datetime.now(UTC).timestamp()
         told_s = await bed.nodes[node].machine.guest.wall_clock_s()
         half_s = (time.monotonic() - began_s) / 2
-        found.append(Reading(began_s + half_s, told_s - host_s - half_s, half_s))
+        found.append(ClockOffset(began_s + half_s, told_s - host_s - half_s, half_s))
     return min(found, key=lambda reading: reading.error_s)
 
 
-def drift_ppm(first: Reading, last: Reading) -> tuple[float, float]:
+def drift_ppm(first: ClockOffset, last: ClockOffset) -> tuple[float, float]:
     """Return the pace between two readings in millionths, and the bound of its error."""
     span_s = last.at_s - first.at_s
     return (last.offset_s - first.offset_s) / span_s * 1e6, (last.error_s + first.error_s) / span_s * 1e6
 
 
-def judge_jump(before: Reading, now: Reading, by_s: float) -> bool:
+def judge_jump(before: ClockOffset, now: ClockOffset, by_s: float) -> bool:
     """Say whether the clock is away from where it was, by about so much and in this direction."""
     moved_s = now.offset_s - before.offset_s
     wrong_s = abs(moved_s - by_s)
@@ -114,7 +114,7 @@ class _Clock:
     """The clock of one node before the fault, in one run of its kernel."""
 
     boot: str
-    before: Reading
+    before: ClockOffset
 
 
 class ClockFault:
@@ -157,7 +157,7 @@ class ClockFault:
     async def undo(self, bed: Bed, node: str) -> None:
         """Take back what else was done to one node."""
 
-    async def _put_back(self, bed: Bed, node: str, before: Reading) -> None:
+    async def _put_back(self, bed: Bed, node: str, before: ClockOffset) -> None:
         now = await read_clock(bed, node)
         if abs(now.offset_s - before.offset_s) > now.error_s + before.error_s:
             await program(bed, node, _MOVE, repr(before.offset_s - now.offset_s))

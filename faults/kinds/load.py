@@ -87,7 +87,7 @@ class Activity:
 
 
 @dataclass(frozen=True)
-class _Look:
+class _LoadSample:
     at_s: float
     idle: int
     total: int
@@ -109,7 +109,7 @@ def stalled_us(pressure: str) -> int:
     return int(line.rpartition("total=")[2] or 0)
 
 
-async def _look(bed: Bed, node: str) -> _Look:
+async def _look(bed: Bed, node: str) -> _LoadSample:
     text = await shell(
         bed,
         node,
@@ -124,7 +124,7 @@ async def _look(bed: Bed, node: str) -> _Look:
     }
     machine = bed.nodes[node].machine
     available = figures(text).get("MemAvailable", 0) / 1024
-    return _Look(
+    return _LoadSample(
         time.monotonic(),
         *processor_times(text),
         available,

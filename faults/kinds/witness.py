@@ -15,7 +15,7 @@ from faults.fault import Aim, Proof
 from testbed.bed import Bed
 from testbed.errors import MachineError, UsageError
 from testbed.wait import wait_until
-from testbed.world.witness import Witness
+from testbed.world.witness import WitnessProcess
 from testbed.world.witness_client import WitnessView
 
 LOOK_S = 2.0  # a healthy witness answers in some milliseconds
@@ -23,7 +23,7 @@ HEAL_TIMEOUT_S = 10.0
 STOPPED = "T"
 
 
-def witness_of(bed: Bed, name: str) -> Witness:
+def witness_of(bed: Bed, name: str) -> WitnessProcess:
     """Return a witness of the bed; raises UsageError when there is none."""
     witnesses = bed.witnesses
     if name not in witnesses:

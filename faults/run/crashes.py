@@ -18,7 +18,7 @@ from faults.schedule.schedule import Schedule, expand, load
 from testbed.bed.session import fix_dilation
 from testbed.errors import TestbedError
 from testbed.figures.statistics import Value, summarise
-from testbed.figures.store import Store, git_revision, run_of, samples_of
+from testbed.figures.store import MetricStore, git_revision, run_of, samples_of
 from testbed.judge.result import SCHEMA
 from testbed.judge.verdict import Verdict
 from testbed.node import image
@@ -114,7 +114,7 @@ async def main(out: Path, runs: int) -> int:
             except TestbedError as error:
                 progress.say(f"the bed broke: {error}")
                 continue
-            with Store() as store:
+            with MetricStore() as store:
                 store.record(made, revision=revision)
             if says_something(asdict(made)):
                 document = kept(directory, image_hash)

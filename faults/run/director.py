@@ -16,10 +16,10 @@ from dataclasses import dataclass, field
 
 from faults import registry
 from faults.fault import Fault, FaultVerdict, Proof
-from faults.life import FaultFailed, Life, Stage
+from faults.life import FaultFailed, Life, LifeStage
 from faults.schedule.schedule import Schedule
 from faults.schedule.step import Step
-from faults.schedule.trigger import RESYNC_KIND, Moment, Resync, Trigger, Watch, describe
+from faults.schedule.trigger import RESYNC_KIND, EventWatch, Moment, Resync, Trigger, describe
 from testbed import pace
 from testbed.bed import Bed
 from testbed.errors import GuestCommandError, WaitTimeout, first_error
@@ -141,7 +141,7 @@ class Director:
 
     async def _not_armed(self, act: Act, reason: str) -> None:
         act.problem = f"not armed: {reason}"
-        if act.life.stage is not Stage.OVER:
+        if act.life.stage is not LifeStage.OVER:
             try:
                 await act.life.abandon(reason)
             except FaultFailed as error:
@@ -177,7 +177,7 @@ class Director:
 
     async def _end(self, act: Act) -> str:
         """End a life that is not over; returns why that failed, or the empty text."""
-        if act.life.stage is Stage.OVER:
+        if act.life.stage is LifeStage.OVER:
             return ""
         try:
             if act.life.was_ordered:
@@ -222,7 +222,7 @@ class Director:
         if trigger.event is not None:
             assert trigger.within_s is not None, "an event always has a deadline"
             history = self._bed.history
-            watch = Watch(trigger.event, [entry for entry in history if entry.index < index])
+            watch = EventWatch(trigger.event, [entry for entry in history if entry.index < index])
             record = await wait_for_record(
                 history, watch.seen, what=describe(trigger), timeout_s=trigger.within_s, after=index,
             )  # fmt: skip

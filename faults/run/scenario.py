@@ -143,7 +143,9 @@ async def _act(bed: Bed, plan: Plan, result: Result, began_s: float) -> _Played:
             acts = director.build(fixed)
             if plan.make_fault is not None:
                 acts = [Act(act.step, plan.make_fault(act.step.target)) for act in acts]
-            stage = _Run(bed, plan, result, Director(bed, acts), probes, Recovery(old.name, new.name, began_s, macs))
+            stage = _RunStages(
+                bed, plan, result, Director(bed, acts), probes, Recovery(old.name, new.name, began_s, macs)
+            )
             zero_s = await stage.play()
             await probes.stop()
             _note_clients(result, probes, zero_s)
@@ -202,7 +204,7 @@ def _new_result(bed: Bed, plan: Plan) -> Result:
     )
 
 
-class _Run:
+class _RunStages:
     """The stages of one run between the first answer to the client and the last."""
 
     def __init__(

@@ -31,7 +31,7 @@ class _Times:
     end: tuple[float, float]
 
 
-class Order:
+class PartialOrder:
     """What is certain about the order of steps, by who waits for whom and by their times."""
 
     def __init__(self, steps: Sequence[Step]) -> None:
@@ -87,7 +87,7 @@ class Order:
 
 def first_conflict(steps: Sequence[Step]) -> str | None:
     """Return why the last step cannot be together with an earlier one, or None when it can."""
-    order, last = Order(steps), steps[-1]
+    order, last = PartialOrder(steps), steps[-1]
     for earlier in steps[:-1]:
         for rule in RULES:
             for first, second in ((earlier, last), (last, earlier)):
@@ -97,7 +97,7 @@ def first_conflict(steps: Sequence[Step]) -> str | None:
     return None
 
 
-def _off_for_ever(first: Step, second: Step, order: Order) -> str | None:
+def _off_for_ever(first: Step, second: Step, order: PartialOrder) -> str | None:
     shared = nodes_of(first.target) & nodes_of(second.target)
     if not shared or not _has(first, Trait.SWITCHES_OFF) or not order.during(first, second):
         return None
@@ -113,7 +113,7 @@ def _off_for_ever(first: Step, second: Step, order: Order) -> str | None:
     )
 
 
-def _wedge(first: Step, second: Step, order: Order) -> str | None:
+def _wedge(first: Step, second: Step, order: PartialOrder) -> str | None:
     together = _has(first, Trait.HANGS_DISK) and _has(second, Trait.DRAINS_DISKS) and _same_node(first, second)
     if not together or order.waits(first, second):
         return None
@@ -124,7 +124,7 @@ def _wedge(first: Step, second: Step, order: Order) -> str | None:
     )
 
 
-def _released(first: Step, second: Step, order: Order) -> str | None:
+def _released(first: Step, second: Step, order: PartialOrder) -> str | None:
     together = _has(first, Trait.HANGS_DISK) and _has(second, Trait.RELEASES_DISKS) and _same_node(first, second)
     if not together or order.apart(first, second):
         return None
@@ -134,7 +134,7 @@ def _released(first: Step, second: Step, order: Order) -> str | None:
     )
 
 
-def _still_twice(first: Step, second: Step, order: Order) -> str | None:
+def _still_twice(first: Step, second: Step, order: PartialOrder) -> str | None:
     both = _has(first, Trait.HOLDS_MACHINE) and _has(second, Trait.HOLDS_MACHINE)
     if not both or not _same_node(first, second) or order.apart(first, second):
         return None
@@ -144,7 +144,7 @@ def _still_twice(first: Step, second: Step, order: Order) -> str | None:
     )
 
 
-def _not_reachable(first: Step, second: Step, order: Order) -> str | None:
+def _not_reachable(first: Step, second: Step, order: PartialOrder) -> str | None:
     if not _has(first, Trait.STANDS_STILL) or not _same_node(first, second) or not order.during(first, second):
         return None
     if _has(first, Trait.SILENCES_QMP) and _has(second, Trait.NEEDS_QMP):
@@ -159,7 +159,7 @@ def _not_reachable(first: Step, second: Step, order: Order) -> str | None:
     )
 
 
-def _same_port(first: Step, second: Step, order: Order) -> str | None:
+def _same_port(first: Step, second: Step, order: PartialOrder) -> str | None:
     links = find(first.fault).family == find(second.fault).family == "link"
     shared = _ways(first) & _ways(second)
     if not links or first.target != second.target or not shared or order.apart(first, second):
@@ -171,7 +171,7 @@ def _same_port(first: Step, second: Step, order: Order) -> str | None:
     )
 
 
-def _same_disk(first: Step, second: Step, order: Order) -> str | None:
+def _same_disk(first: Step, second: Step, order: PartialOrder) -> str | None:
     disks = find(first.fault).family == find(second.fault).family == "disk"
     same = disks and _same_node(first, second) and _disk(first) == _disk(second)
     if not same or order.apart(first, second):
@@ -183,7 +183,7 @@ def _same_disk(first: Step, second: Step, order: Order) -> str | None:
     )
 
 
-def _same_witness(first: Step, second: Step, order: Order) -> str | None:
+def _same_witness(first: Step, second: Step, order: PartialOrder) -> str | None:
     witnesses = find(first.fault).family == find(second.fault).family == "witness"
     if not witnesses or first.target != second.target or order.apart(first, second):
         return None
@@ -193,7 +193,7 @@ def _same_witness(first: Step, second: Step, order: Order) -> str | None:
     )
 
 
-def _same_fault(first: Step, second: Step, order: Order) -> str | None:
+def _same_fault(first: Step, second: Step, order: PartialOrder) -> str | None:
     if (first.fault, first.target) != (second.fault, second.target) or find(first.fault).family in ("disk", "link"):
         return None
     if order.apart(first, second):
@@ -204,7 +204,7 @@ def _same_fault(first: Step, second: Step, order: Order) -> str | None:
     )
 
 
-RULES: tuple[Callable[[Step, Step, Order], str | None], ...] = (
+RULES: tuple[Callable[[Step, Step, PartialOrder], str | None], ...] = (
     _wedge, _off_for_ever, _still_twice, _not_reachable, _released, _same_port, _same_disk, _same_witness,
     _same_fault,
 )  # fmt: skip

@@ -12,7 +12,7 @@ from itertools import pairwise
 
 from faults.schedule.trigger import AlertCame, Anchor, Event, MachineEvent, Milestone, Moment, event_text, matching
 from faults.targets import resolve_node
-from testbed.history import Record
+from testbed.history import HistoryRecord
 
 ONE_EVENT_S = 2.0  # a machine tells of one reboot up to three times within 50 ms, and boots for many seconds
 
@@ -52,7 +52,7 @@ class Demand:
         return f"{event_text(self.event)} {often}{span}"
 
 
-def unmet(demands: Iterable[Demand], records: Sequence[Record], first_s: float, moments: Moments) -> list[str]:
+def unmet(demands: Iterable[Demand], records: Sequence[HistoryRecord], first_s: float, moments: Moments) -> list[str]:
     """Return each demand that was not met, with what was seen instead; a moment that never came is one too."""
     found = []
     for demand in demands:
@@ -68,7 +68,7 @@ def unmet(demands: Iterable[Demand], records: Sequence[Record], first_s: float, 
     return found
 
 
-def _often(event: Event, records: Sequence[Record]) -> int:
+def _often(event: Event, records: Sequence[HistoryRecord]) -> int:
     seen = matching(event, records)
     if not isinstance(event, MachineEvent):
         return len(seen)

@@ -28,16 +28,16 @@ KEPT_PARAMETERS = frozenset({"seed"})  # without it the fault would roll other d
 
 
 @dataclass(frozen=True)
-class Count:
+class RunTally:
     """How often a schedule was run, how often it failed, and how often nobody could say."""
 
     runs: int = 0
     failed: int = 0
     unknown: int = 0
 
-    def plus(self, outcome: bool | None) -> Count:  # noqa: FBT001 - an outcome, not a switch
+    def plus(self, outcome: bool | None) -> RunTally:  # noqa: FBT001 - an outcome, not a switch
         """Return the count with one more run."""
-        return Count(self.runs + 1, self.failed + (outcome is True), self.unknown + (outcome is None))
+        return RunTally(self.runs + 1, self.failed + (outcome is True), self.unknown + (outcome is None))
 
     def text(self) -> str:
         """Return `failed in 3 of 5 runs`, and how many said nothing."""
@@ -50,8 +50,8 @@ class Shrunk:
     """The smallest schedule that still failed, how often it did when it was run again, and what that took."""
 
     schedule: Schedule
-    confirmed: Count
-    total: Count
+    confirmed: RunTally
+    total: RunTally
     reproduced: bool
     finished: bool
 
@@ -80,7 +80,7 @@ class _Trial:
         self._tries = tries
         self._say = say
         self._known: dict[str, bool] = {}
-        self.total = Count()
+        self.total = RunTally()
 
     async def once(self, schedule: Schedule) -> bool | None:
         """Run it once."""
@@ -136,8 +136,8 @@ async def shrink(
     except _OutOfBudgetError:
         reproduced, finished = trial.total.failed > 0, False
     if not reproduced:
-        return Shrunk(schedule, Count(), trial.total, reproduced=False, finished=finished)
-    confirmed, total = Count(), trial.total
+        return Shrunk(schedule, RunTally(), trial.total, reproduced=False, finished=finished)
+    confirmed, total = RunTally(), trial.total
     for _ in range(confirm):
         outcome = await still_fails(search.best)
         confirmed, total = confirmed.plus(outcome), total.plus(outcome)

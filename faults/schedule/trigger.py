@@ -1,7 +1,7 @@
 """When something of a schedule is due: a time, or an event that was observed; found in the records of a run. Pure.
 
 A trigger is counted from its anchor: the start of the schedule, or a moment of another step. Records before the anchor
-never fire it. This module must never wait: `testbed.wait` does, with `Watch.seen` as its predicate.
+never fire it. This module must never wait: `testbed.wait` does, with `EventWatch.seen` as its predicate.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from enum import StrEnum
 from typing import TypeAlias, assert_never
 
 from testbed import vocabulary
-from testbed.history import Record
+from testbed.history import HistoryRecord
 from testbed.milestones import milestone_of
 
 RESYNC_KIND = "progress"  # a record `resync.<node> progress percent=...`: how much of its copy is equal again
@@ -120,34 +120,34 @@ class Trigger:
         return matched_at_s + self.delay_s
 
 
-class Watch:
+class EventWatch:
     """Looks at records one after the other, for one event; `earlier` is what came before the anchor."""
 
-    def __init__(self, event: Event, earlier: Iterable[Record] = ()) -> None:
+    def __init__(self, event: Event, earlier: Iterable[HistoryRecord] = ()) -> None:
         self._event = event
         self._count = 0
         self._is_down = False
         for record in earlier:
             self._note(record)
 
-    def seen(self, record: Record) -> bool:
+    def seen(self, record: HistoryRecord) -> bool:
         """Say whether this record is the one; give each record once, in order."""
         if not self.fits(record):
             return False
         self._count += 1
         return self._count == (1 if isinstance(self._event, Resync) else self._event.nth)
 
-    def fits(self, record: Record) -> bool:
+    def fits(self, record: HistoryRecord) -> bool:
         """Say whether this record is such an event, the first or a later one; give each record once, in order."""
         fits = self._is_match(record)
         self._note(record)
         return fits
 
-    def _note(self, record: Record) -> None:
+    def _note(self, record: HistoryRecord) -> None:
         if record.source == "probe" and record.kind in ("down", "up"):
             self._is_down = record.kind == "down"
 
-    def _is_match(self, record: Record) -> bool:
+    def _is_match(self, record: HistoryRecord) -> bool:
         area, _, node = record.source.partition(".")
         match self._event:
             case Milestone(name=name, node=wanted):
@@ -172,15 +172,15 @@ class Watch:
                 assert_never(self._event)
 
 
-def matching(event: Event, records: Iterable[Record]) -> list[Record]:
+def matching(event: Event, records: Iterable[HistoryRecord]) -> list[HistoryRecord]:
     """Return every record of these that is such an event, whichever of them it asks for."""
-    watch = Watch(event)
+    watch = EventWatch(event)
     return [record for record in records if watch.fits(record)]
 
 
-def find(event: Event, records: Sequence[Record], *, after: int = 0) -> Record | None:
+def find(event: Event, records: Sequence[HistoryRecord], *, after: int = 0) -> HistoryRecord | None:
     """Return the record from index `after` on at which the event came, or None."""
-    watch = Watch(event, records[:after])
+    watch = EventWatch(event, records[:after])
     return next((record for record in records[after:] if watch.seen(record)), None)
 
 

@@ -71,10 +71,10 @@ def _run(args: argparse.Namespace) -> int:
 
 async def _store(result: Result | dict[str, Any]) -> None:
     """Keep what was measured for `testbed history`; a store that cannot be written changes no verdict."""
-    from testbed.figures.store import Store, git_revision  # noqa: PLC0415 - only what ran has something to store
+    from testbed.figures.store import MetricStore, git_revision  # noqa: PLC0415 - only what ran has something to store
 
     try:
-        with Store() as store:
+        with MetricStore() as store:
             store.record(result, revision=await git_revision(ROOT))
     except TestbedError as error:
         print(f"testbed: {error}", file=sys.stderr)

@@ -171,7 +171,7 @@ def story(schedule: Schedule) -> str:
 
 
 @dataclass(frozen=True)
-class Outcome:
+class ReplayedRun:
     """One run of a replay: its directory, its verdict (or that the bed broke) and the reasons."""
 
     directory: str
@@ -192,23 +192,23 @@ def _replay(args: argparse.Namespace) -> int:
     return exit_code(outcomes)
 
 
-async def replay(schedule: Schedule, out: Path, times: int, run: Run) -> list[Outcome]:
+async def replay(schedule: Schedule, out: Path, times: int, run: Run) -> list[ReplayedRun]:
     """Run a schedule so many times and print each; a bed that breaks is noted, and the next run begins with a new one.
 
     A single run is printed with its whole story.
     """
-    outcomes: list[Outcome] = []
+    outcomes: list[ReplayedRun] = []
     for number in range(1, times + 1):
         directory = f"run-{number}"
         try:
             result = await run(schedule, out / directory)
-            outcomes.append(Outcome(directory, result.verdict.value, result.reasons))
+            outcomes.append(ReplayedRun(directory, result.verdict.value, result.reasons))
             if times == 1:
                 print(summary(out / directory, result), flush=True)
         except (HostError, UsageError):
             raise
         except TestbedError as error:
-            outcomes.append(Outcome(directory, BROKEN, [str(error)]))
+            outcomes.append(ReplayedRun(directory, BROKEN, [str(error)]))
         if times > 1 or outcomes[-1].verdict == BROKEN:
             print(f"run {number} of {times}: {_told(outcomes[-1])}", flush=True)
         made = {"schedule": PLAN_FILE, "runs": [vars(outcome) for outcome in outcomes]}
@@ -216,11 +216,11 @@ async def replay(schedule: Schedule, out: Path, times: int, run: Run) -> list[Ou
     return outcomes
 
 
-def _told(outcome: Outcome) -> str:
+def _told(outcome: ReplayedRun) -> str:
     return outcome.verdict + "".join(f"\n  because {reason}" for reason in outcome.reasons)
 
 
-def tally(name: str, outcomes: Sequence[Outcome]) -> str:
+def tally(name: str, outcomes: Sequence[ReplayedRun]) -> str:
     """Return `x: failed in 3 of 5 runs (pass 1, inconclusive 1)`."""
     counts = Counter(outcome.verdict for outcome in outcomes)
     failed = counts.pop(Verdict.FAIL.value, 0)
@@ -228,7 +228,7 @@ def tally(name: str, outcomes: Sequence[Outcome]) -> str:
     return f"{name}: failed in {failed} of {len(outcomes)} runs{f' ({others})' if others else ''}"
 
 
-def exit_code(outcomes: Sequence[Outcome]) -> int:
+def exit_code(outcomes: Sequence[ReplayedRun]) -> int:
     """Return the code of the worst run; only when every run passed it is 0."""
     return CODES[worst(Verdict.FAIL if one.verdict == BROKEN else Verdict(one.verdict) for one in outcomes)]
 

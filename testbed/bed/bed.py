@@ -19,14 +19,14 @@ from typing import Self
 
 from testbed import pace, site
 from testbed.bed.snapshot import Snapshot, SnapshotStore, snapshot_key
-from testbed.bed.world import Keys, Parts, World
+from testbed.bed.world import Parts, Secrets, World
 from testbed.client.ledger import Ledger
 from testbed.client.levels import ProbeLevels, Targets, tcp_orders
 from testbed.client.outage import PATIENCE_S
 from testbed.client.probe import INTERVAL_S, Probe
 from testbed.client.tcp_probe import TcpProbe
 from testbed.errors import SnapshotError, TestbedError, first_error
-from testbed.history import History, Record
+from testbed.history import History, HistoryRecord
 from testbed.host import speed
 from testbed.host.accelerator import Accelerator
 from testbed.host.places import host_lock, socket_dir, sweep_socket_dirs, this_command
@@ -271,7 +271,7 @@ class Bed(Parts):
 
     async def wait_milestone(
         self, milestone: Milestone, *, node: str, after: int, timeout_s: float, forbidden: Iterable[Milestone] = ()
-    ) -> Record:
+    ) -> HistoryRecord:
         """Wait for a milestone in the product's journal of a node."""
         source, bad = f"journal.{node}", frozenset(forbidden)
         return await wait_for_record(
@@ -325,7 +325,7 @@ class Bed(Parts):
     async def restore(self, snapshot: Snapshot) -> None:
         """Restore the pair in fresh QEMU processes and pass the health gate; raises SnapshotError or WaitTimeout."""
         async with self.progress.step("restore the protected pair from its snapshot"):
-            await self.world.belong_to(Keys(snapshot.secret, snapshot.token))
+            await self.world.belong_to(Secrets(snapshot.secret, snapshot.token))
             self.take(self.world)
             await self.each(lambda node: node.make_disks(snapshot.disks(node.name)))
             for node in self.nodes.values():

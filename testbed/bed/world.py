@@ -27,20 +27,20 @@ from testbed.topology import NODES, PREFIX, WITNESS_UDP_PORT, Host
 from testbed.world.outside import Outside
 from testbed.world.service_centre.server import ServiceCentre
 from testbed.world.tls import Credentials
-from testbed.world.witness import Witness, WitnessOrder
+from testbed.world.witness import WitnessOrder, WitnessProcess
 
 
 @dataclass(frozen=True)
-class Keys:
+class Secrets:
     """What only one pair and its world know: the secret of its heartbeats, and the token for its service centre."""
 
     secret: str
     token: str
 
     @staticmethod
-    def new() -> Keys:
+    def new() -> Secrets:
         """Invent some."""
-        return Keys(secrets.token_hex(32), secrets.token_hex(16))
+        return Secrets(secrets.token_hex(32), secrets.token_hex(16))
 
 
 class Parts:
@@ -53,7 +53,7 @@ class Parts:
     clients: dict[str, Endpoint]  # by public network
     nodes: dict[str, Node]
     bmcs: dict[str, Bmc]
-    witnesses: dict[str, Witness]
+    witnesses: dict[str, WitnessProcess]
 
     def take(self, other: Parts) -> None:
         """Have the same parts as another one."""
@@ -68,7 +68,7 @@ class World(Parts):
         self, image: Image, options: site.SiteOptions, place: Place, *, credentials: Credentials, accel: str,
         history: History, say: Callable[[str], None],
     ) -> None:  # fmt: skip
-        self.keys = Keys.new()
+        self.keys = Secrets.new()
         self._image = image
         self._options = options
         self._place = place
@@ -89,7 +89,7 @@ class World(Parts):
     ) -> None:
         await self._stack.aclose()
 
-    async def belong_to(self, keys: Keys) -> None:
+    async def belong_to(self, keys: Secrets) -> None:
         """Belong to the pair that has these keys, and to no other."""
         self.keys = keys
         await self._centre_stack.aclose()
@@ -170,10 +170,10 @@ class World(Parts):
         way_out = None if gateway is None else gateway.address
         return Endpoint(self._place.sockets, host.port, host.mac, host.address, PREFIX, way_out, history=history)
 
-    async def _make_witness(self, stack: AsyncExitStack, name: str, host: Host) -> Witness:
+    async def _make_witness(self, stack: AsyncExitStack, name: str, host: Host) -> WitnessProcess:
         sockets = self._place.sockets
         endpoint = await stack.enter_async_context(self._endpoint(host, self._options.public[0].gateway))
-        witness = Witness(
+        witness = WitnessProcess(
             name, WitnessOrder(self._image.product.witness, self._options.dilation), endpoint=endpoint,
             port=WITNESS_UDP_PORT, sockets=sockets, artefacts=self._place.artefacts, history=self._history,
         )  # fmt: skip

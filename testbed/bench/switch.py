@@ -22,7 +22,7 @@ from testbed.history import History
 from testbed.switch.client import Direction, Switch
 from testbed.switch.core import SwitchCore
 from testbed.switch.rule_kinds import make_rule
-from testbed.switch.watch import Watch
+from testbed.switch.watch import AddressWatch
 
 FRAMES = 60_000
 FRAME_BYTES, JUMBO_BYTES = 1_500, 9_000
@@ -60,7 +60,7 @@ def bench(
         core = SwitchCore(directory, {"bench0": ["left", "right"]})
         left, right = _device(directory, "left"), _device(directory, "right")
         if watched:
-            core.watches.append(Watch([source.hex(":")], ["10.77.0.20"], lambda _event: None))
+            core.watches.append(AddressWatch([source.hex(":")], ["10.77.0.20"], lambda _event: None))
         if ruled:
             core.engine.add(core.lane(core.ports["left"], "in"), make_rule("loss", {"probability": 0}, {}, 1))
         try:

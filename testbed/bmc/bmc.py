@@ -39,7 +39,7 @@ START_TIMEOUT_S = 10.0
 LISTENING = "0A"  # state of a TCP socket in proc(5)
 
 
-class Power(Protocol):
+class PowerSupply(Protocol):
     """The power of a node, as its power supply sees it."""
 
     def is_on(self) -> bool:
@@ -58,13 +58,13 @@ class Power(Protocol):
         """Press its power button: the node shuts itself down, if it can."""
 
 
-class _Machine(Protocol):
+class _ManagedMachine(Protocol):
     async def kill(self) -> None: ...
     async def reset(self) -> None: ...
     async def execute(self, command: str) -> object: ...
 
 
-class PoweredNode(Protocol):
+class ManagedNode(Protocol):
     """What is needed of a node."""
 
     @property
@@ -76,7 +76,7 @@ class PoweredNode(Protocol):
         """True while its QEMU runs."""
 
     @property
-    def machine(self) -> _Machine:
+    def machine(self) -> _ManagedMachine:
         """Its QEMU."""
 
     @property
@@ -90,7 +90,7 @@ class PoweredNode(Protocol):
 class NodePower:
     """The power of a node: to cut it is a real power cut, which loses a part of what its disks had not flushed."""
 
-    def __init__(self, node: PoweredNode) -> None:
+    def __init__(self, node: ManagedNode) -> None:
         self._node = node
 
     def is_on(self) -> bool:
@@ -122,7 +122,7 @@ class Bmc:
     """One BMC as an async context manager; it has power from the beginning until the end, or until it is taken."""
 
     def __init__(
-        self, node: str, power: Power, *, endpoint: Endpoint, sockets: Path, artefacts: Path, history: History
+        self, node: str, power: PowerSupply, *, endpoint: Endpoint, sockets: Path, artefacts: Path, history: History
     ) -> None:
         self.node = node
         self.power = power

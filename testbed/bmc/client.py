@@ -38,14 +38,14 @@ class IpmiFailed(TestbedError):
 
 
 @dataclass(frozen=True)
-class Reading:
+class SensorReading:
     """What a sensor reads: its value (for a discrete sensor 0) and its states, one bit for each."""
 
     value: int
     states: int
 
 
-def parse_reading(sensor: str, text: str) -> Reading:
+def parse_reading(sensor: str, text: str) -> SensorReading:
     """Take the answer of "get sensor reading", as ipmitool prints its bytes; raises IpmiFailed when it is none."""
     try:
         data = bytes.fromhex("".join(text.split()))
@@ -57,7 +57,7 @@ def parse_reading(sensor: str, text: str) -> Reading:
     described = SENSORS[sensor]
     mask = 0x3F if described.is_threshold else described.bits
     value = raw * described.factor if described.is_threshold else 0
-    return Reading(value, int.from_bytes(states, "little") & mask)
+    return SensorReading(value, int.from_bytes(states, "little") & mask)
 
 
 def reading_command(sensor: str) -> list[str]:
@@ -116,7 +116,7 @@ class IpmiClient:
             raise IpmiFailed(f"the BMC {self.address} gave no power status but {text.strip()!r}.")
         return words == "on"
 
-    async def reading(self, sensor: str) -> Reading:
+    async def reading(self, sensor: str) -> SensorReading:
         """Read one sensor."""
         return parse_reading(sensor, await self.command(*reading_command(sensor)))
 

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from testbed import pace
-from testbed.client.outage import PROMPT_S, RUN_OF_SUCCESSES, Attempt, Outcome, Summary, is_good, summarise
+from testbed.client.outage import PROMPT_S, RUN_OF_SUCCESSES, Attempt, AttemptOutcome, OutageSummary, is_good, summarise
 
 OnChange = Callable[[str, dict[str, object]], None]
 
@@ -64,9 +64,9 @@ class Attempts:
         number = newest - (newest - slot) % slots
         return number if number >= 0 else None
 
-    def settle(self, number: int, outcome: Outcome, done_at_s: float | None, now_s: float) -> bool:
+    def settle(self, number: int, outcome: AttemptOutcome, done_at_s: float | None, now_s: float) -> bool:
         """Enter an outcome; False when a certain one is there already, as for a duplicate of the network."""
-        if self._all[number].outcome in {Outcome.OK, Outcome.FAIL}:
+        if self._all[number].outcome in {AttemptOutcome.OK, AttemptOutcome.FAIL}:
             return False
         self._all[number] = replace(self._all[number], outcome=outcome, done_at_s=done_at_s)
         self.decide(now_s)
@@ -90,7 +90,7 @@ class Attempts:
         if self._ended_at_s is not None:
             return
         for number in self.overdue(now_s):
-            self.settle(number, Outcome.INFO, None, now_s)
+            self.settle(number, AttemptOutcome.INFO, None, now_s)
         self.overdue(now_s)  # moves on behind what was settled
         self.decide(now_s)
 
@@ -99,7 +99,7 @@ class Attempts:
         self._ended_at_s = self._ended_at_s or time.monotonic()
         return [attempt.number for attempt in self._all[self._first_open :] if attempt.outcome is None]
 
-    def summary(self, *, since_s: float = float("-inf")) -> Summary:
+    def summary(self, *, since_s: float = float("-inf")) -> OutageSummary:
         """What the attempts say until now; outages, gap and slow service are those after `since_s`."""
         now_s = time.monotonic() if self._ended_at_s is None else self._ended_at_s
         return summarise(

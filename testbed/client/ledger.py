@@ -16,7 +16,7 @@ from types import TracebackType
 from typing import Protocol, Self, TextIO
 
 from testbed import pace
-from testbed.client.outage import Outcome
+from testbed.client.outage import AttemptOutcome
 
 PAGE_IDS_MAX = 24  # the service gives at most so many ids in one reply
 PAGE_TIMEOUT_S = 0.5  # then the page is asked for again
@@ -52,7 +52,7 @@ class Entry:
 
     id: str
     invoked_at_s: float
-    outcome: Outcome | None = None
+    outcome: AttemptOutcome | None = None
     index: int | None = None
     is_late: bool = False
     acknowledged_at_s: float | None = None
@@ -106,23 +106,23 @@ class Ledger:
     def ok(self, write_id: str, index: int, t_s: float) -> None:
         """The write was acknowledged; one that comes after its time ran out binds the service all the same."""
         entry = self._entries[write_id]
-        late = entry.outcome is Outcome.INFO
+        late = entry.outcome is AttemptOutcome.INFO
         self._entries[write_id] = replace(
-            entry, outcome=Outcome.OK, index=index, is_late=late, acknowledged_at_s=round(t_s, 6)
+            entry, outcome=AttemptOutcome.OK, index=index, is_late=late, acknowledged_at_s=round(t_s, 6)
         )
         self._line(t_s, "ok", write_id, index=index)
 
     def fail(self, write_id: str, text: str, t_s: float) -> None:
         """The service refused the write."""
-        self._settle(write_id, Outcome.FAIL)
+        self._settle(write_id, AttemptOutcome.FAIL)
         self._line(t_s, "fail", write_id, text=text)
 
     def info(self, write_id: str, t_s: float) -> None:
         """No answer came in time: whether it was written is unknown."""
-        self._settle(write_id, Outcome.INFO)
+        self._settle(write_id, AttemptOutcome.INFO)
         self._line(t_s, "info", write_id)
 
-    def _settle(self, write_id: str, outcome: Outcome) -> None:
+    def _settle(self, write_id: str, outcome: AttemptOutcome) -> None:
         self._entries[write_id] = replace(self._entries[write_id], outcome=outcome)
 
     def _line(self, t_s: float, kind: str, write_id: str, **fields: object) -> None:

@@ -25,10 +25,11 @@ from types import TracebackType
 from typing import Protocol, Self
 
 from testbed.client.attempts import Attempts, OnChange, keep_schedule
-from testbed.client.outage import PATIENCE_S, Outcome, Summary, as_fields
+from testbed.client.outage import PATIENCE_S, AttemptOutcome, OutageSummary, as_fields
 from testbed.client.probe import Probe
-from testbed.client.tcp_host import Orders
+from testbed.client.tcp_host import TcpOrders
 from testbed.client.tcp_probe import LONG, TcpProbe
+from testbed.history import History
 from testbed.lan import packets
 from testbed.wait import OwnedTask
 
@@ -62,13 +63,6 @@ class Client(Protocol):
         """Send one ICMP echo."""
 
 
-class Recorder(Protocol):
-    """What the levels need of the history."""
-
-    def record(self, source: str, kind: str, /, **fields: object) -> object:
-        """Append a record stamped now."""
-
-
 class ArpLevel:
     """Asks who has an address. An ARP answer names no question, so each question in flight has an asker of its own."""
 
@@ -99,7 +93,7 @@ class ArpLevel:
         def received(arp: packets.Arp, t_s: float) -> None:
             number = self.attempts.newest(slot, len(self._observers))
             if arp.sender_ip == self._ip and number is not None:
-                self.attempts.settle(number, Outcome.OK, t_s, t_s)
+                self.attempts.settle(number, AttemptOutcome.OK, t_s, t_s)
 
         return received
 
@@ -128,7 +122,7 @@ class EchoLevel:
     def _received(self, sequence: int, t_s: float) -> None:
         number = self.attempts.newest(sequence, _SEQUENCES)
         if number is not None:
-            self.attempts.settle(number, Outcome.OK, t_s, t_s)
+            self.attempts.settle(number, AttemptOutcome.OK, t_s, t_s)
 
 
 @dataclass(frozen=True)
@@ -143,9 +137,9 @@ class Targets:
 def tcp_orders(
     directory: Path, switch_port: str, *, mac: str, ip: str, prefix: int, target: str, port: int, scale: float = 1.0,
     timeout_s: float = PATIENCE_S,
-) -> Orders:  # fmt: skip
+) -> TcpOrders:  # fmt: skip
     """What the TCP probe shall do from a port of the switch whose sockets are in this directory."""
-    return Orders(
+    return TcpOrders(
         control=str(directory / f"probe-{switch_port}"), own=str(directory / f"q-{switch_port}"),
         switch=str(directory / f"s-{switch_port}"), mac=mac, ip=ip, prefix=prefix, target=target, port=port,
         new_interval_s=NEW_INTERVAL_S * scale, long_interval_s=LONG_INTERVAL_S * scale, timeout_s=timeout_s,
@@ -158,7 +152,7 @@ class ProbeLevels:
 
     def __init__(
         self, client: Client, targets: Targets, *, udp: Probe | None, tcp: Callable[[Mapping[str, OnChange]], TcpProbe],
-        history: Recorder | None = None, timeout_s: float = PATIENCE_S, scale: float = 1.0,
+        history: History | None = None, timeout_s: float = PATIENCE_S, scale: float = 1.0,
     ) -> None:  # fmt: skip
         self._udp = udp
         self._history = history
@@ -207,7 +201,7 @@ class ProbeLevels:
         """Whether the level's service is up now; None while nobody knows."""
         return self._books()[level].is_up
 
-    def summary(self, *, since_s: float = float("-inf")) -> dict[str, Summary]:
+    def summary(self, *, since_s: float = float("-inf")) -> dict[str, OutageSummary]:
         """Each measured level's view until now; outages, gap and slow service are those after `since_s`."""
         found = {name: book.summary(since_s=since_s) for name, book in self._books().items()}
         if self._udp is not None:

@@ -18,7 +18,7 @@ PROMPT_S = 0.5  # an answer later than this is no service; ten probe intervals, 
 PATIENCE_S = 2.0  # after so long without an answer a client has given up
 
 
-class Outcome(StrEnum):
+class AttemptOutcome(StrEnum):
     """How an attempt ended; INFO means that nobody knows."""
 
     OK = "ok"
@@ -33,13 +33,13 @@ class Attempt:
     number: int
     intended_at_s: float
     sent_at_s: float
-    outcome: Outcome | None = None
+    outcome: AttemptOutcome | None = None
     done_at_s: float | None = None
 
     @property
     def latency_s(self) -> float | None:
         """Time from the intended sending to the good answer, or None."""
-        if self.outcome is not Outcome.OK or self.done_at_s is None:
+        if self.outcome is not AttemptOutcome.OK or self.done_at_s is None:
             return None
         return self.done_at_s - self.intended_at_s
 
@@ -69,7 +69,7 @@ class Outage:
 
 
 @dataclass(frozen=True)
-class Summary:
+class OutageSummary:
     """The client's view of a whole run; `outage` is the longest (one without an end counts as the longest)."""
 
     outage: Outage | None
@@ -122,19 +122,19 @@ def summarise(
     run_of_successes: int = RUN_OF_SUCCESSES,
     prompt_s: float = PROMPT_S,
     patience_s: float = PATIENCE_S,
-) -> Summary:
+) -> OutageSummary:
     """Everything that the report shows of the client's view; gap, outages and slow service are those after `since_s`.
 
     Each attempt stands for one interval: so much time was served slowly as attempts were answered between `prompt_s`
     and `patience_s`. What was answered later was no service to anybody.
     """
     outages = find_outages(attempts, now_s=now_s, since_s=since_s, run_of_successes=run_of_successes, prompt_s=prompt_s)
-    arrivals = sorted(a.done_at_s for a in attempts if a.outcome is Outcome.OK and a.done_at_s is not None)
+    arrivals = sorted(a.done_at_s for a in attempts if a.outcome is AttemptOutcome.OK and a.done_at_s is not None)
     gaps = [after - before for before, after in itertools.pairwise(arrivals) if after > since_s]
     latencies = sorted(latency for a in attempts if (latency := a.latency_s) is not None)
     lateness = sorted(a.sent_at_s - a.intended_at_s for a in attempts)
     slow = sum(a.intended_at_s > since_s and is_slow(a, prompt_s, patience_s) for a in attempts)
-    return Summary(
+    return OutageSummary(
         outage=longest(outages),
         outages=outages,
         resolution_s=interval_s,
@@ -155,7 +155,7 @@ def quantile(ordered: Sequence[float], share: float) -> float | None:
     return ordered[min(len(ordered) - 1, int(share * len(ordered)))] if ordered else None
 
 
-def as_fields(summary: Summary, zero_at_s: float) -> dict[str, object]:
+def as_fields(summary: OutageSummary, zero_at_s: float) -> dict[str, object]:
     """The summary for result.json; moments count from `zero_at_s`, and what is not known is None."""
     outage = summary.outage
     return {
@@ -218,7 +218,7 @@ def _one_outage(
 
 
 def _later(last_success_s: float | None, attempt: Attempt) -> float | None:
-    if attempt.outcome is not Outcome.OK or attempt.done_at_s is None:
+    if attempt.outcome is not AttemptOutcome.OK or attempt.done_at_s is None:
         return last_success_s
     return attempt.done_at_s if last_success_s is None else max(last_success_s, attempt.done_at_s)
 

@@ -12,13 +12,22 @@ import asyncio
 import time
 from collections.abc import Callable
 from types import TracebackType
-from typing import Protocol, Self, TypeVar
+from typing import Self, TypeVar
 
 from testbed import pace
 from testbed.client.attempts import Attempts
 from testbed.client.ledger import Datagram, Ledger, UdpClient
-from testbed.client.outage import PATIENCE_S, RUN_OF_SUCCESSES, Attempt, Outage, Outcome, Summary, find_outages
+from testbed.client.outage import (
+    PATIENCE_S,
+    RUN_OF_SUCCESSES,
+    Attempt,
+    AttemptOutcome,
+    Outage,
+    OutageSummary,
+    find_outages,
+)
 from testbed.errors import WaitTimeout
+from testbed.history import History
 from testbed.wait import OwnedTask
 
 INTERVAL_S = 0.05
@@ -26,13 +35,6 @@ TIMEOUT_S = PATIENCE_S
 _SLOT_ROUNDS = 3  # a source port is used again only after three time limits, so that a late ERR finds its own request
 
 T = TypeVar("T")
-
-
-class Recorder(Protocol):
-    """What the probe needs of the history."""
-
-    def record(self, source: str, kind: str, /, **fields: object) -> object:
-        """Append a record stamped now."""
 
 
 class Probe:
@@ -49,7 +51,7 @@ class Probe:
         run: str,
         *,
         ledger: Ledger | None,
-        history: Recorder | None = None,
+        history: History | None = None,
         source: str = "probe",
         interval_s: float = INTERVAL_S,
         timeout_s: float = TIMEOUT_S,
@@ -102,7 +104,7 @@ class Probe:
         self._stopping = True
         await self._task.finish(self._patience_s + 1.0)
 
-    def summary(self, *, since_s: float = float("-inf")) -> Summary:
+    def summary(self, *, since_s: float = float("-inf")) -> OutageSummary:
         """The client's view until now; the outages and the longest gap are those after `since_s`."""
         return self._attempts.summary(since_s=since_s)
 
@@ -128,7 +130,7 @@ class Probe:
     def _first_ok_at(self) -> float | None:
         run: list[float] = []
         for attempt in self._attempts.all:
-            if attempt.outcome is Outcome.OK and attempt.done_at_s is not None:
+            if attempt.outcome is AttemptOutcome.OK and attempt.done_at_s is not None:
                 run.append(attempt.done_at_s)
                 if len(run) == RUN_OF_SUCCESSES:
                     return min(run)
@@ -180,7 +182,7 @@ class Probe:
     def _expire(self, now_s: float) -> None:
         """Give up what had no answer in time."""
         for number in self._attempts.overdue(now_s):
-            self._settle(number, Outcome.INFO, None)
+            self._settle(number, AttemptOutcome.INFO, None)
             if self._ledger is not None:
                 self._ledger.info(self._id(number), now_s)
         self._attempts.expire(now_s)
@@ -205,23 +207,23 @@ class Probe:
 
     def _answered(self, number: int, words: list[str], t_s: float) -> None:
         attempt = self._attempts[number]
-        if attempt.outcome in {Outcome.OK, Outcome.FAIL}:
+        if attempt.outcome in {AttemptOutcome.OK, AttemptOutcome.FAIL}:
             return  # a duplicate of the network
         match words:
             case ["OK", _, index] if self._ledger is not None and index.isdigit():
                 self._ledger.ok(self._id(number), int(index), t_s)
             case ["PONG", _, boot, total] if self._ledger is None and total.isdigit():
                 self._ponged(number, boot, int(total))
-                self._settle(number, Outcome.OK, t_s, boot=boot)
+                self._settle(number, AttemptOutcome.OK, t_s, boot=boot)
                 return
             case ["ERR", *text]:
                 if self._ledger is not None:
                     self._ledger.fail(self._id(number), " ".join(text), t_s)
-                self._settle(number, Outcome.FAIL, None)
+                self._settle(number, AttemptOutcome.FAIL, None)
                 return
             case _:
                 return
-        self._settle(number, Outcome.OK, t_s)
+        self._settle(number, AttemptOutcome.OK, t_s)
 
     def _ponged(self, number: int, boot: str, total: int) -> None:
         self.pong_totals.append((number, total))
@@ -229,9 +231,9 @@ class Probe:
             self.boots.append(boot)
             self._record("boot", boot=boot, total=total)
 
-    def _settle(self, number: int, outcome: Outcome, done_at_s: float | None, **more: object) -> None:
+    def _settle(self, number: int, outcome: AttemptOutcome, done_at_s: float | None, **more: object) -> None:
         before = self._attempts[number]
-        is_late = before.outcome is Outcome.INFO
+        is_late = before.outcome is AttemptOutcome.INFO
         latency_s = None if done_at_s is None else done_at_s - before.intended_at_s
         self._record(
             "late" if is_late else outcome.value,

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping
 
-from testbed.client.outage import Outage, Summary, longest
+from testbed.client.outage import Outage, OutageSummary, longest
 from testbed.client.probe import Probe
 from testbed.errors import first_error
 
@@ -41,7 +41,7 @@ class Probes:
             for probe in self._by_vm.values():
                 tasks.create_task(probe.stop())
 
-    def summaries(self, *, since_s: float) -> dict[str, Summary]:
+    def summaries(self, *, since_s: float) -> dict[str, OutageSummary]:
         """The client's view of each VM until now."""
         return {name: probe.summary(since_s=since_s) for name, probe in self._by_vm.items()}
 

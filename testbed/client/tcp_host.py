@@ -34,7 +34,7 @@ _LINE_BYTES_MAX = 2_048
 
 
 @dataclass(frozen=True)
-class Orders:
+class TcpOrders:
     """What the testbed wants; travels as JSON in the program's one argument."""
 
     control: str
@@ -97,7 +97,7 @@ class Pump:
 class NewConnections:
     """A connection for each request; each attempt has its own time limit, which covers connecting and the answer."""
 
-    def __init__(self, orders: Orders, say: Say, tasks: asyncio.TaskGroup) -> None:
+    def __init__(self, orders: TcpOrders, say: Say, tasks: asyncio.TaskGroup) -> None:
         self._orders = orders
         self._say = say
         self._tasks = tasks
@@ -132,7 +132,7 @@ class NewConnections:
 class LongConnection:
     """One connection for all requests."""
 
-    def __init__(self, orders: Orders, say: Say) -> None:
+    def __init__(self, orders: TcpOrders, say: Say) -> None:
         self._orders = orders
         self._say = say
         self._count = 0
@@ -197,7 +197,7 @@ def _why(error: Exception) -> str:
     return (os.strerror(code) if code else str(error) or type(error).__name__).lower()
 
 
-async def work(orders: Orders, frames: socket.socket | None, problem: str) -> None:
+async def work(orders: TcpOrders, frames: socket.socket | None, problem: str) -> None:
     """Report to the testbed and measure until it closes the connection."""
     reader, writer = await asyncio.open_unix_connection(orders.control, limit=_LINE_BYTES_MAX)
 
@@ -214,7 +214,7 @@ async def work(orders: Orders, frames: socket.socket | None, problem: str) -> No
             await _measure(orders, say, reader)
 
 
-async def _measure(orders: Orders, say: Say, reader: asyncio.StreamReader) -> None:
+async def _measure(orders: TcpOrders, say: Say, reader: asyncio.StreamReader) -> None:
     """Run both clients until the testbed closes its connection."""
     async with asyncio.TaskGroup() as tasks:
         new, long = NewConnections(orders, say, tasks), LongConnection(orders, say)
@@ -230,7 +230,7 @@ async def _measure(orders: Orders, say: Say, reader: asyncio.StreamReader) -> No
 
 def main(text: str) -> None:
     """Enter the private network first: only a process without a loop and threads can."""
-    orders = Orders(**json.loads(text))
+    orders = TcpOrders(**json.loads(text))
     frames, problem = None, ""
     try:
         frames = private_net.enter(orders.mac, orders.ip, orders.prefix)

@@ -18,12 +18,13 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Protocol, Self
+from typing import Any, Self
 
 from testbed.client.attempts import Attempts, OnChange, keep_schedule
-from testbed.client.outage import Outcome
-from testbed.client.tcp_host import Orders
+from testbed.client.outage import AttemptOutcome
+from testbed.client.tcp_host import TcpOrders
 from testbed.errors import WaitTimeout
+from testbed.history import History
 from testbed.process import Child
 from testbed.site import ROOT
 from testbed.wait import OwnedTask, wait_until
@@ -34,16 +35,9 @@ EXPIRE_PERIOD_S = 0.1
 _LINE_BYTES_MAX = 1 << 16
 
 
-class Recorder(Protocol):
-    """What the probe needs of the history."""
-
-    def record_at(self, t_s: float, source: str, kind: str, /, **fields: object) -> object:
-        """Append a record with a time taken on the same clock."""
-
-
 @dataclass
-class Life:
-    """One connection of the long-lived client; `how` is None while it lives."""
+class ConnectionSpan:
+    """When one connection of the long-lived client was open; `how` is None while it lives."""
 
     opened_at_s: float
     ended_at_s: float | None = None
@@ -54,7 +48,7 @@ class TcpProbe:
     """The running TCP probe as an async context manager; `problem` is None while it measures."""
 
     def __init__(
-        self, orders: Orders, *, log: Path, changes: Mapping[str, OnChange], history: Recorder | None = None
+        self, orders: TcpOrders, *, log: Path, changes: Mapping[str, OnChange], history: History | None = None
     ) -> None:
         self.problem: str | None = "it has not said a word"
         self.attempts = {
@@ -62,7 +56,7 @@ class TcpProbe:
             LONG: Attempts(orders.long_interval_s, orders.timeout_s, changes.get(LONG)),
         }
         self.reasons: dict[str, Counter[str]] = {NEW: Counter(), LONG: Counter()}
-        self.lives: list[Life] = []
+        self.connections: list[ConnectionSpan] = []
         self.not_opened: list[float] = []
         self._orders = orders
         self._history = history
@@ -103,16 +97,16 @@ class TcpProbe:
 
     def connection_fields(self, since_s: float, zero_at_s: float) -> dict[str, object]:
         """What became of the connection that was open at `since_s`, and when the client had one again."""
-        life = next((life for life in reversed(self.lives) if life.opened_at_s <= since_s), None)
-        if life is None or (life.ended_at_s is not None and life.ended_at_s < since_s):
+        span = next((span for span in reversed(self.connections) if span.opened_at_s <= since_s), None)
+        if span is None or (span.ended_at_s is not None and span.ended_at_s < since_s):
             return {"fate": "there was none"}
-        if life.ended_at_s is None:
+        if span.ended_at_s is None:
             return {"fate": "survived"}
-        ended_at_s = life.ended_at_s
-        after = next((other for other in self.lives if other.opened_at_s >= ended_at_s), None)
+        ended_at_s = span.ended_at_s
+        after = next((other for other in self.connections if other.opened_at_s >= ended_at_s), None)
         until_s = float("inf") if after is None else after.opened_at_s
         return {
-            "fate": life.how,
+            "fate": span.how,
             "ended_s": round(ended_at_s - zero_at_s, 4),
             "reconnected_s": None if after is None else round(after.opened_at_s - zero_at_s, 4),
             "tries_in_vain": sum(ended_at_s <= at_s < until_s for at_s in self.not_opened),
@@ -158,16 +152,16 @@ class TcpProbe:
             number = self.attempts[message["level"]].open(message["intended_s"], message["sent_s"])
             assert number == message["number"], "a report of the TCP probe is missing"
         else:
-            level, outcome = str(message["level"]), Outcome(message["outcome"])
+            level, outcome = str(message["level"]), AttemptOutcome(message["outcome"])
             self.attempts[level].settle(message["number"], outcome, message.get("done_s"), time.monotonic())
             if "why" in message:
                 self.reasons[level][message["why"]] += 1
 
     def _connection(self, what: str, t_s: float, how: str | None) -> None:
         if what == "opened":
-            self.lives.append(Life(t_s))
+            self.connections.append(ConnectionSpan(t_s))
         elif what == "ended":
-            self.lives[-1].ended_at_s, self.lives[-1].how = t_s, how
+            self.connections[-1].ended_at_s, self.connections[-1].how = t_s, how
         else:
             self.not_opened.append(t_s)
         if self._history is not None:

@@ -55,7 +55,7 @@ class Write:
 
 
 @dataclass
-class Rule:
+class DiskRule:
     """What happens to requests of one kind in one range: an error, or a write that is acknowledged and goes wrong."""
 
     operation: str
@@ -74,7 +74,7 @@ class Rule:
 
 
 @dataclass
-class Delay:
+class Latency:
     """How long each request waits: `fixed_s`, or with `alpha` a heavy tail above it (Pareto), never over `limit_s`."""
 
     fixed_s: float
@@ -88,7 +88,7 @@ class Delay:
 
 
 @dataclass
-class Counters:
+class DiskCounters:
     """What the disk has seen and done since it started."""
 
     reads: int = 0
@@ -131,10 +131,10 @@ class DiskCore:
         self._is_held = self._is_gone = False
         self._waiting = 0
         self._generation = 0
-        self._rules: list[Rule] = []
-        self._delay: Delay | None = None
+        self._rules: list[DiskRule] = []
+        self._delay: Latency | None = None
         self._rotten: list[tuple[int, int, int]] = []  # offset, sound, rotten
-        self.counters = Counters()
+        self.counters = DiskCounters()
 
     # ---------------------------------------------------------------- requests
 
@@ -203,7 +203,7 @@ class DiskCore:
         setattr(self.counters, name, getattr(self.counters, name) + 1)
         raise DiskFailure(number, f"{operation}: {why}")
 
-    def _rule(self, effect: str, operation: str, offset: int, count: int) -> Rule | None:
+    def _rule(self, effect: str, operation: str, offset: int, count: int) -> DiskRule | None:
         for rule in self._rules:
             if rule.effect == effect and rule.takes(operation, offset, count):
                 if rule.left is not None:
@@ -347,9 +347,9 @@ class DiskCore:
         """Be there again."""
         self._is_gone = False
 
-    def do_rule(self, **fields: Any) -> None:  # noqa: ANN401 - the fields of a Rule, from JSON
-        """Arm an error or a write fault; see `Rule`."""
-        rule = Rule(**fields)
+    def do_rule(self, **fields: Any) -> None:  # noqa: ANN401 - the fields of a DiskRule, from JSON
+        """Arm an error or a write fault; see `DiskRule`."""
+        rule = DiskRule(**fields)
         if rule.operation not in OPERATIONS or rule.effect not in ("error", *WRITE_FAULTS):
             raise BadCommand(f"unknown operation {rule.operation!r} or effect {rule.effect!r}")
         self._rules.append(rule)
@@ -359,10 +359,10 @@ class DiskCore:
         self._rules.clear()
 
     def do_slow(self, fixed_s: float, seed: int, alpha: float | None = None, limit_s: float = 30.0) -> None:
-        """Delay each request; see `Delay`."""
+        """Delay each request; see `Latency`."""
         if fixed_s <= 0 or (alpha is not None and alpha <= 0):
             raise BadCommand("a delay and the exponent of its tail are more than 0")
-        self._delay = Delay(fixed_s, alpha, limit_s, Random(seed))
+        self._delay = Latency(fixed_s, alpha, limit_s, Random(seed))
 
     def do_fast(self) -> None:
         """End the delay, also of those who wait now."""

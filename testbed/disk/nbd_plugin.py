@@ -23,7 +23,7 @@ from testbed.disk.core import CACHE_BYTES, BadCommand, DiskCore, DiskFailure
 class _Handler(socketserver.StreamRequestHandler):
     """One client of the control socket: a line of JSON in, a line of JSON out."""
 
-    server: Control
+    server: DiskControl
 
     def handle(self) -> None:
         for line in self.rfile:
@@ -37,7 +37,7 @@ class _Handler(socketserver.StreamRequestHandler):
             self.wfile.write(json.dumps(answer).encode() + b"\n")
 
 
-class Control(socketserver.ThreadingUnixStreamServer):
+class DiskControl(socketserver.ThreadingUnixStreamServer):
     """The control socket, served by threads of its own."""
 
     daemon_threads = True
@@ -92,7 +92,7 @@ def after_fork() -> None:
         cache_bytes=int(_settings.get("cache", CACHE_BYTES)),
     )
     _disks.append(core)
-    Control(Path(_settings["control"]), core).start()
+    DiskControl(Path(_settings["control"]), core).start()
 
 
 def open(_readonly: bool) -> int:  # noqa: A001, FBT001 - nbdkit's name and call

@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from testbed.errors import UsageError
-from testbed.figures.statistics import ALPHA, Comparison, Value, permutation_test, rate_text, summarise
-from testbed.figures.store import CONDITION, Point, Run, Series, Store
+from testbed.figures.statistics import ALPHA, SampleComparison, Value, permutation_test, rate_text, summarise
+from testbed.figures.store import CONDITION, MetricStore, Series, SeriesPoint, StoredRun
 from testbed.judge.verdict import Verdict
 
 PANELS_MAX = 8  # more do not fit one picture that a person can read
@@ -25,7 +25,7 @@ CSV_COLUMNS = (
     "scenario", "fault", "accelerator", "dilation", "image", "revision", "seed", "started_wall", "verdict",
     "comparable", "metric", "unit", "value", "censored",
 )  # fmt: skip
-Found = Mapping[Series, Sequence[Point]]
+Found = Mapping[Series, Sequence[SeriesPoint]]
 
 
 def register(verbs: Any) -> None:  # noqa: ANN401 - argparse does not publish the type of its sub-parsers
@@ -43,7 +43,7 @@ def register(verbs: Any) -> None:  # noqa: ANN401 - argparse does not publish th
 
 
 def _act(args: argparse.Namespace) -> int:
-    with Store(args.store) as store:
+    with MetricStore(args.store) as store:
         found = store.series(scenario=args.scenario, metric=args.metric)
         where = store.path
     if not found:
@@ -83,8 +83,8 @@ def listing(found: Found, *, conditions: bool = False) -> str:
     return "\n".join(lines)
 
 
-def _experiments(found: Found) -> dict[tuple[str, str, str, float], dict[Series, Sequence[Point]]]:
-    grouped: dict[tuple[str, str, str, float], dict[Series, Sequence[Point]]] = {}
+def _experiments(found: Found) -> dict[tuple[str, str, str, float], dict[Series, Sequence[SeriesPoint]]]:
+    grouped: dict[tuple[str, str, str, float], dict[Series, Sequence[SeriesPoint]]] = {}
     for key, points in found.items():
         experiment = (key.scenario, key.fault, key.accelerator, key.dilation)
         grouped.setdefault(experiment, {})[key] = points
@@ -96,7 +96,7 @@ def _heading(experiment: tuple[str, str, str, float]) -> str:
     return f"{scenario}{f' ({fault})' if fault else ''}, accelerator {accelerator}, dilation {dilation:g}"
 
 
-def _runs_text(runs: Sequence[Run]) -> str:
+def _runs_text(runs: Sequence[StoredRun]) -> str:
     """How many runs there are, how many passed of those that say something, and what was left out."""
     used = [run for run in runs if run.comparable]
     passed = sum(run.verdict == Verdict.PASS for run in used)
@@ -106,7 +106,7 @@ def _runs_text(runs: Sequence[Run]) -> str:
     return f"{text}; stored but not compared: {counted}" if counted else text
 
 
-def _by_version(points: Sequence[Point]) -> dict[str, list[Value]]:
+def _by_version(points: Sequence[SeriesPoint]) -> dict[str, list[Value]]:
     """The comparable values of each version, versions in the order in which they first ran."""
     values: dict[str, list[Value]] = {}
     for point in points:
@@ -148,7 +148,7 @@ def compare(found: Found, old: str, new: str) -> str:
     return "\n".join(lines)
 
 
-def _chosen(runs: Sequence[Run], wanted: str) -> str:
+def _chosen(runs: Sequence[StoredRun], wanted: str) -> str:
     """The one version whose image hash or revision begins so."""
     known = list(dict.fromkeys(run.version for run in runs))
     fitting = list(
@@ -169,7 +169,7 @@ def _difference(key: Series, old: Sequence[Value], new: Sequence[Value]) -> list
     return [*lines, f"    {judgement(permutation_test(old, new), len(old), len(new), key.unit, digits)}"]
 
 
-def judgement(test: Comparison, old: int, new: int, unit: str, digits: int = 2) -> str:
+def judgement(test: SampleComparison, old: int, new: int, unit: str, digits: int = 2) -> str:
     """Return the outcome of a comparison as a sentence that says what these runs could have shown."""
     size = f"{test.difference:+.{digits}f} {unit}".rstrip() + (" or beyond" if test.at_least else "")
     if test.smallest is None:

@@ -52,7 +52,7 @@ class Interval(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Summary:
+class SampleSummary:
     """What is said of a sample; `p99` and `interval` are None when there are too few values for them."""
 
     n: int
@@ -72,7 +72,7 @@ class Summary:
         return f"{head} [{bracket}], p90 {self.p90.text(digits)}{p99}, max {self.max.text(digits)}"
 
 
-class Comparison(NamedTuple):
+class SampleComparison(NamedTuple):
     """Two samples compared: new minus old median, the p-value, and what could have been seen at all.
 
     `at_least` says that a median is censored, so the difference is a bound. `smallest` is the least difference that
@@ -88,11 +88,11 @@ class Comparison(NamedTuple):
     common_limit: float | None
 
 
-def summarise(values: Sequence[Value], *, seed: int = 0) -> Summary:
+def summarise(values: Sequence[Value], *, seed: int = 0) -> SampleSummary:
     """Return minimum, median, p90, maximum and the bootstrap interval of the median of at least one value."""
     assert values, "there is nothing to summarise"
     least = min(values)  # at the same figure the seen value comes before the censored one
-    return Summary(
+    return SampleSummary(
         n=len(values),
         censored=sum(value.censored for value in values),
         min=least,
@@ -176,7 +176,9 @@ def rate_text(successes: int, n: int) -> str:
     return f"{successes} of {n} [{100 * low:.0f}-{100 * high:.0f} %]"
 
 
-def permutation_test(old: Sequence[Value], new: Sequence[Value], *, seed: int = 0, rounds: int = ROUNDS) -> Comparison:
+def permutation_test(
+    old: Sequence[Value], new: Sequence[Value], *, seed: int = 0, rounds: int = ROUNDS
+) -> SampleComparison:
     """Say whether two medians differ by more than chance explains, which run happened to get which version.
 
     The p-value is two-sided and never 0: the split that was observed counts as one. If one sample had a shorter limit
@@ -187,7 +189,7 @@ def permutation_test(old: Sequence[Value], new: Sequence[Value], *, seed: int = 
     common_limit = min((value.at for value in (*old, *new) if value.censored), default=None)
     before, after = _cut(old, common_limit), _cut(new, common_limit)
     p, exact = _p_value(before, after, seed, rounds)
-    return Comparison(
+    return SampleComparison(
         difference=_median(after) - _median(before),
         at_least=common_limit is not None and common_limit in {_median(before), _median(after)},
         p=p,

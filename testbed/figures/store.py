@@ -73,7 +73,7 @@ FROM runs r LEFT JOIN samples s ON s.run = r.id ORDER BY r.started_wall, r.id, s
 
 
 @dataclass(frozen=True)
-class Run:
+class StoredRun:
     """What was run, of which version, under what conditions, and what came of it; texts that nobody knows are empty."""
 
     scenario: str
@@ -103,7 +103,7 @@ class Sample:
     value: Value
 
 
-_RUN_COLUMNS = tuple(field.name for field in fields(Run))
+_RUN_COLUMNS = tuple(field.name for field in fields(StoredRun))
 
 
 class Series(NamedTuple):
@@ -122,14 +122,14 @@ class Series(NamedTuple):
         return f"{what}, {self.metric}, accelerator {self.accelerator}, dilation {self.dilation:g}"
 
 
-class Point(NamedTuple):
+class SeriesPoint(NamedTuple):
     """One run's value in a series."""
 
-    run: Run
+    run: StoredRun
     value: Value
 
 
-class Store:
+class MetricStore:
     """The open metric store; a context manager."""
 
     def __init__(self, path: Path | None = None) -> None:
@@ -191,7 +191,7 @@ class Store:
             "it away and a new one is made."
         )
 
-    def add(self, run: Run, samples: Iterable[Sample], *, digest: str | None = None) -> bool:
+    def add(self, run: StoredRun, samples: Iterable[Sample], *, digest: str | None = None) -> bool:
         """Store one run with its figures; False when this very run is already there.
 
         Raises TestbedError when the file cannot be written; then nothing of the run is in it.
@@ -219,16 +219,16 @@ class Store:
         except (KeyError, TypeError, ValueError) as error:
             raise TestbedError(f"This is no result of a run, so it was not stored: {error!r}.") from error
 
-    def series(self, *, scenario: str = "", metric: str = "") -> dict[Series, list[Point]]:
+    def series(self, *, scenario: str = "", metric: str = "") -> dict[Series, list[SeriesPoint]]:
         """Return everything that was stored, oldest first, by what may be compared; the filters are beginnings."""
-        found: dict[Series, list[Point]] = {}
+        found: dict[Series, list[SeriesPoint]] = {}
         for row in self._rows():
             known = dict(zip(_RUN_COLUMNS, row, strict=False))
-            made = Run(**{**known, "comparable": bool(known["comparable"])})
+            made = StoredRun(**{**known, "comparable": bool(known["comparable"])})
             name, unit, value, censored = row[len(_RUN_COLUMNS) :]
             if name is not None and made.scenario.startswith(scenario) and name.startswith(metric):
                 key = Series(made.scenario, made.fault, made.accelerator, made.dilation, name, unit)
-                found.setdefault(key, []).append(Point(made, Value(value, bool(censored))))
+                found.setdefault(key, []).append(SeriesPoint(made, Value(value, bool(censored))))
         return dict(sorted(found.items(), key=lambda item: item[0][:4]))
 
     def _rows(self) -> list[Any]:
@@ -243,11 +243,11 @@ def default_path() -> Path:
     return cache_directory() / "metrics.sqlite"
 
 
-def run_of(document: Mapping[str, Any], *, revision: str = "") -> Run:
+def run_of(document: Mapping[str, Any], *, revision: str = "") -> StoredRun:
     """Return what a result document says about its run; raises KeyError, TypeError or ValueError for another one."""
     versions = document["versions"]
     faults = document["faults"]
-    return Run(
+    return StoredRun(
         scenario=str(document["scenario"]) + _size(document.get("topology", {})),
         fault=" + ".join(str(fault["name"]) for fault in faults),
         image=str(versions.get("image", "")),

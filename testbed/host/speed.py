@@ -44,7 +44,7 @@ class Measured:
 
 
 @dataclass(frozen=True)
-class Point:
+class SpeedSample:
     """The host at one moment on the monotonic clock; `pressure` is None where the kernel does not tell it."""
 
     t_s: float
@@ -100,7 +100,7 @@ def refusal(measured: Measured) -> str:
     )
 
 
-def lowest(points: Sequence[Point], window_s: float) -> float | None:
+def lowest(points: Sequence[SpeedSample], window_s: float) -> float | None:
     """Return the lowest mean speed over a window of this length; over all points when they span less. None without."""
     if not points:
         return None
@@ -117,7 +117,7 @@ def lowest(points: Sequence[Point], window_s: float) -> float | None:
 
 
 def as_fields(
-    points: Sequence[Point], measured: Measured | None, dilation: float, zero_at_s: float
+    points: Sequence[SpeedSample], measured: Measured | None, dilation: float, zero_at_s: float
 ) -> Mapping[str, object]:
     """Return the speed for `host` of result.json; the moments of the trace count from `zero_at_s`."""
     window_s = WINDOW_S * dilation

@@ -22,10 +22,11 @@ from types import TracebackType
 from typing import Protocol, Self
 
 from testbed.errors import HostError
+from testbed.history import History
 from testbed.host import speed_work
 from testbed.host.accelerator import find_qemu
 from testbed.host.noise import HostSample, between
-from testbed.host.speed import SPEED_MIN, TCG_REFERENCE_S, Measured, Point, of_loop, share
+from testbed.host.speed import SPEED_MIN, TCG_REFERENCE_S, Measured, SpeedSample, of_loop, share
 from testbed.node.spec import CPU
 from testbed.process import Child, run
 from testbed.wait import OwnedTask
@@ -40,13 +41,6 @@ _TCG_COUNT = 500_000_000
 _TCG_WORK = b"\x66\xb9" + struct.pack("<I", _TCG_COUNT) + bytes.fromhex("67e2fd b001 baf400 ee f4")
 _TCG_DONE = 3  # isa-debug-exit ends QEMU with (value << 1) | 1
 _PROGRAM = (sys.executable, "-I", "-S", str(Path(speed_work.__file__)))
-
-
-class Recorder(Protocol):
-    """What the trace needs of the history."""
-
-    def record(self, source: str, kind: str, /, **fields: object) -> object:
-        """Append a record stamped now."""
 
 
 async def measure(*, tcg: bool = True) -> Measured:
@@ -123,11 +117,11 @@ class Speedometer:
     """The trace of the host's speed, as an async context manager."""
 
     def __init__(
-        self, log: Path, *, measured: Measured | None = None, history: Recorder | None = None, every_s: float = EVERY_S,
+        self, log: Path, *, measured: Measured | None = None, history: History | None = None, every_s: float = EVERY_S,
         take: Callable[[], HostSample] = HostSample.take,
     ) -> None:  # fmt: skip
         self.measured = measured
-        self.points: list[Point] = []
+        self.points: list[SpeedSample] = []
         self.processes: Processes | None = None
         self._log = log
         self._history = history
@@ -151,7 +145,7 @@ class Speedometer:
     ) -> None:
         await self._stack.aclose()
 
-    def since(self, at_s: float) -> list[Point]:
+    def since(self, at_s: float) -> list[SpeedSample]:
         """The points from a moment on."""
         return [point for point in self.points if point.t_s >= at_s]
 
@@ -166,10 +160,10 @@ class Speedometer:
             processor = self._processor()
             if processor is not None:
                 told = between(before, now)
-                self._keep(Point(now.t_s, processor, part, told["cpu_pressure_some"], told["steal"]))
+                self._keep(SpeedSample(now.t_s, processor, part, told["cpu_pressure_some"], told["steal"]))
             before = now
 
-    def _keep(self, point: Point) -> None:
+    def _keep(self, point: SpeedSample) -> None:
         self.points.append(point)
         if self._history is not None:
             self._history.record(

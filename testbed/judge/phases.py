@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 
-from testbed.history import Record
+from testbed.history import HistoryRecord
 from testbed.milestones import milestone_of
 from testbed.vocabulary import Milestone, Phase
 
@@ -42,7 +42,7 @@ class Recovery:
     vm_macs: Collection[str]
 
 
-def stamp(records: Iterable[Record], recovery: Recovery) -> dict[Phase, float]:
+def stamp(records: Iterable[HistoryRecord], recovery: Recovery) -> dict[Phase, float]:
     """Return the times (of the records' clock) of all phases that the records can date but service and redundancy."""
     found: dict[Phase, float] = {}
     up: dict[str, float] = {}
@@ -56,7 +56,7 @@ def stamp(records: Iterable[Record], recovery: Recovery) -> dict[Phase, float]:
     return found | ({"guest_up": max(up.values())} if up and set(up) == set(recovery.vm_macs) else {})
 
 
-def _phase(record: Record, recovery: Recovery) -> Phase | None:
+def _phase(record: HistoryRecord, recovery: Recovery) -> Phase | None:
     if record.source == f"journal.{recovery.new}":
         milestone = milestone_of(record)
         return next((phase for phase, name in MILESTONES.items() if name == milestone), None)
@@ -67,7 +67,7 @@ def _phase(record: Record, recovery: Recovery) -> Phase | None:
     return None
 
 
-def _guest_up(record: Record, recovery: Recovery) -> str:
+def _guest_up(record: HistoryRecord, recovery: Recovery) -> str:
     """The MAC of a VM that sends at a port of the new node, or the empty text."""
     mac = str(record.fields.get("mac"))
     is_claim = record.source == "switch" and record.kind == "claim" and mac in recovery.vm_macs

@@ -16,7 +16,7 @@ from typing import Any
 from testbed import history
 from testbed.client import ledger
 from testbed.client.ledger import Entry
-from testbed.history import Record
+from testbed.history import HistoryRecord
 from testbed.replica.compare import Comparison, ReplicaReport
 from testbed.replica.reading import Reading
 from testbed.topology import NODES, Topology, Vm
@@ -72,7 +72,7 @@ class Recorded:
     readings: Mapping[str, tuple[Reading, ...]] | str
     overlap_allowed_s: float = 0.0
     duplicates_allowed: bool = False  # after faults that make the network duplicate requests
-    records: tuple[Record, ...] = ()
+    records: tuple[HistoryRecord, ...] = ()
     books: Mapping[str, tuple[Entry, ...]] = field(default_factory=dict)
 
     def replicas_of(self, vm: str) -> ReplicaReport | str:
@@ -84,7 +84,7 @@ class Recorded:
         return self.readings if isinstance(self.readings, str) else self.readings[vm]
 
     @property
-    def seen(self) -> list[Record]:
+    def seen(self) -> list[HistoryRecord]:
         """The records of the time that is judged."""
         return [record for record in self.records if self.since_s <= record.t_s and _began(record) <= self.until_s]
 
@@ -116,7 +116,7 @@ def _of_each_vm(fields: Any, read: Callable[[Any], Any]) -> Any:  # noqa: ANN401
     return fields if isinstance(fields, str) else {vm: read(value) for vm, value in fields.items()}
 
 
-def _began(record: Record) -> float:
+def _began(record: HistoryRecord) -> float:
     """When what a record tells began: an aggregate that ends behind the time that is judged still belongs to it."""
     first_s = record.fields.get("first_s")
     return first_s if isinstance(first_s, float) else record.t_s

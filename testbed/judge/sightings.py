@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from testbed.history import Record
+from testbed.history import HistoryRecord
 from testbed.judge.recorded import Recorded
 
 MERGE_GAP_S = 1.0  # a port that was silent for less than this was active all the time
@@ -26,7 +26,7 @@ class Sighting:
     is_cut: bool = False
 
 
-def sightings(records: Iterable[Record]) -> list[Sighting]:
+def sightings(records: Iterable[HistoryRecord]) -> list[Sighting]:
     """The claims and keep-alives of the switch in a history."""
     found = []
     for record in records:
@@ -65,7 +65,7 @@ def why_unwatched(recorded: Recorded) -> str:
     return f"VM {' and '.join(silent)} did not send a single frame through any node's port" if silent else ""
 
 
-def is_complete(records: Iterable[Record]) -> bool:
+def is_complete(records: Iterable[HistoryRecord]) -> bool:
     """False when the switch had to drop events, so that the absence of an overlap proves nothing."""
     return not any(record.source == "switch" and record.kind == "lost" for record in records)
 

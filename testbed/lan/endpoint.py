@@ -18,10 +18,11 @@ from dataclasses import dataclass, field
 from ipaddress import IPv4Interface, IPv4Network
 from pathlib import Path
 from types import TracebackType
-from typing import Protocol, Self
+from typing import Self
 
 from testbed import pace
 from testbed.errors import WaitTimeout
+from testbed.history import History
 from testbed.lan import packets
 from testbed.wait import OwnedTask
 
@@ -40,13 +41,6 @@ ArpHandler = Callable[[packets.Arp, float], None]
 EchoHandler = Callable[[int, float], None]
 
 
-class Recorder(Protocol):
-    """What the endpoint needs of the history."""
-
-    def record(self, source: str, kind: str, /, **fields: object) -> object:
-        """Append a record stamped now."""
-
-
 @dataclass(slots=True)
 class _Neighbour:
     mac: str | None = None
@@ -55,7 +49,7 @@ class _Neighbour:
     waiting: deque[tuple[float, packets.Udp | packets.Echo]] = field(default_factory=deque)
 
 
-class Neighbours:
+class ArpCache:
     """The ARP cache; pure, the time is an argument."""
 
     def __init__(self) -> None:
@@ -141,7 +135,7 @@ class Endpoint:
         prefix: int,
         gateway: str | None,
         *,
-        history: Recorder | None = None,
+        history: History | None = None,
     ) -> None:
         self.port = port
         self.mac = mac
@@ -152,7 +146,7 @@ class Endpoint:
         self._own_path = directory / f"q-{port}"
         self._switch_path = str(directory / f"s-{port}")
         self._history = history
-        self._neighbours = Neighbours()
+        self._neighbours = ArpCache()
         self._handlers: dict[int, UdpHandler] = {}
         self._echoes: dict[int, asyncio.Future[float]] = {}
         self._observers: dict[str, ArpHandler] = {}

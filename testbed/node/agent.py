@@ -31,7 +31,7 @@ LINE_BYTES_MAX = 64 * 1024 * 1024  # the agent returns up to 16 MiB of output, b
 TAIL_CHARS = 2000
 
 
-class Outcome(NamedTuple):
+class ExecResult(NamedTuple):
     """What a command in the node returned; the code is negative when a signal ended it."""
 
     returncode: int
@@ -39,7 +39,7 @@ class Outcome(NamedTuple):
     stderr: str
 
 
-class _Refused(Exception):
+class _AgentError(Exception):
     """The agent answered with an error: the request did not run."""
 
 
@@ -157,10 +157,10 @@ class GuestAgent:
                 ) from error
             self._in_step = True
         if "error" in answer:
-            raise _Refused(str(answer["error"].get("desc", answer["error"])))
+            raise _AgentError(str(answer["error"].get("desc", answer["error"])))
         return answer.get("return")
 
-    async def run(self, argv: Sequence[str], *, timeout_s: float, stdin: bytes | None = None) -> Outcome:
+    async def run(self, argv: Sequence[str], *, timeout_s: float, stdin: bytes | None = None) -> ExecResult:
         """Run a command in the node and return its result, whatever its exit code.
 
         Raises GuestCommandError when it could not be started, and when it did not end in time: then its outcome is
@@ -173,7 +173,7 @@ class GuestAgent:
             arguments["input-data"] = base64.b64encode(stdin).decode()
         try:
             started = await self._request("guest-exec", REQUEST_TIMEOUT_S, **arguments)
-        except _Refused as error:
+        except _AgentError as error:
             raise GuestCommandError(f"Node {self._node} did not start `{shown}`: {error}") from error
         pid = started["pid"]
         try:
@@ -184,14 +184,14 @@ class GuestAgent:
                 f"`{shown}` on node {self._node} did not end in {pace.scaled(timeout_s):g} s. Its outcome is unknown: "
                 f"it may still run there as pid {pid}. Look before you repeat it."
             ) from error
-        except _Refused as error:
+        except _AgentError as error:
             raise GuestCommandError(f"`{shown}` on node {self._node}: outcome unknown, {error}") from error
         if status.get("out-truncated") or status.get("err-truncated"):
             raise GuestCommandError(
                 f"`{shown}` on node {self._node} wrote more than the agent returns; send it to a file."
             )
         code = -int(status["signal"]) if "signal" in status else int(status.get("exitcode", 0))
-        return Outcome(code, _text(status.get("out-data", "")), _text(status.get("err-data", "")))
+        return ExecResult(code, _text(status.get("out-data", "")), _text(status.get("err-data", "")))
 
     async def _ended(self, pid: int) -> dict[str, Any]:
         while True:
@@ -239,13 +239,13 @@ class GuestAgent:
         """Return the node's wall clock in seconds since 1970, as the agent itself reads it."""
         try:
             return int(await self._request("guest-get-time", REQUEST_TIMEOUT_S)) / 1e9
-        except _Refused as error:
+        except _AgentError as error:
             raise GuestCommandError(f"Node {self._node} refused to tell its time: {error}") from error
 
     async def _file(self, command: str, **arguments: object) -> Any:  # noqa: ANN401 - JSON
         try:
             return await self._request(command, REQUEST_TIMEOUT_S, **arguments)
-        except _Refused as error:
+        except _AgentError as error:
             subject = arguments.get("path", arguments.get("handle"))
             raise GuestCommandError(f"Node {self._node} refused {command} ({subject}): {error}") from error
 

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from pathlib import Path
     from types import TracebackType
 
-    from testbed.history import History, Record
+    from testbed.history import History, HistoryRecord
 
 START_TIMEOUT_S = 30.0  # QMP answers 0.1 s after the start on an idle host
 SAVE_TIMEOUT_S = 120.0
@@ -299,7 +299,7 @@ class Machine:
     async def _migrated(self, what: str, mark: int, timeout_s: float) -> None:
         """Wait for QEMU's event that the transfer is complete; a failure or the end of QEMU ends the wait at once."""
 
-        def ended(entry: Record) -> bool:
+        def ended(entry: HistoryRecord) -> bool:
             if entry.source == self._source and entry.kind == "died":
                 return True
             return entry.source == f"qmp.{self.name}" and _migration_status(entry) in {"completed", "failed"}
@@ -319,7 +319,7 @@ class Machine:
             raise SnapshotError(f"QEMU gave up on {what}; its reason: {reason}")
 
 
-def _migration_status(entry: Record) -> str | None:
+def _migration_status(entry: HistoryRecord) -> str | None:
     data = entry.fields.get("data")
     if entry.kind == "event" and entry.fields.get("event") == "MIGRATION" and isinstance(data, dict):
         return str(data.get("status"))

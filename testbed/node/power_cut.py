@@ -17,7 +17,7 @@ from testbed.disk.server import NbdDisk
 from testbed.errors import TestbedError, first_error
 
 
-class _Machine(Protocol):
+class _Killable(Protocol):
     async def kill(self) -> None: ...
 
 
@@ -29,7 +29,7 @@ class PoweredNode(Protocol):
         """Its name."""
 
     @property
-    def machine(self) -> _Machine:
+    def machine(self) -> _Killable:
         """Its QEMU."""
 
     @property

@@ -28,7 +28,7 @@ QUIET_POLL_S = 0.3  # md calls itself clean 0.2 s after the last write
 
 
 @dataclass(frozen=True)
-class Look:
+class Inspection:
     """What was seen: the comparison (or why there is none), the log of each node, and the same as readings."""
 
     report: ReplicaReport | str
@@ -36,7 +36,7 @@ class Look:
     readings: tuple[Reading, ...]
 
 
-async def look(disks: Mapping[str, Mapping[str, Path]], vm: str) -> Look:
+async def look(disks: Mapping[str, Mapping[str, Path]], vm: str) -> Inspection:
     """Look at the VM's replica on each node, given the socket or the raw file of each data disk.
 
     They must be equal only when both nodes say that they are in sync and nobody writes; the caller sees to that.
@@ -63,10 +63,10 @@ async def look(disks: Mapping[str, Mapping[str, Path]], vm: str) -> Look:
             report = "; ".join(problems)
         else:
             report = await _compared(list(opened.values()), tuple(problems))
-    return Look(report, logs, tuple(readings))
+    return Inspection(report, logs, tuple(readings))
 
 
-async def look_when_quiet(disks: Mapping[str, Mapping[str, Path]], vm: str, *, timeout_s: float) -> Look:
+async def look_when_quiet(disks: Mapping[str, Mapping[str, Path]], vm: str, *, timeout_s: float) -> Inspection:
     """Look until no node's mirror says that it is being written, at least once; the last look when time is up."""
     seen = await look(disks, vm)
 
@@ -81,7 +81,7 @@ async def look_when_quiet(disks: Mapping[str, Mapping[str, Path]], vm: str, *, t
     return seen
 
 
-def _is_busy(seen: Look) -> bool:
+def _is_busy(seen: Inspection) -> bool:
     return not isinstance(seen.report, str) and bool(seen.report.dirty)
 
 

@@ -77,7 +77,7 @@ REASONS_SHOWN, REASON_LENGTH_MAX = 2, 170
 
 
 @dataclass(frozen=True)
-class Lane:
+class Swimlane:
     """A stripe of the picture: the names of its rows with their heights above its base, and how it is drawn."""
 
     rows: Mapping[str, float]
@@ -145,7 +145,7 @@ def draw_timeline(result: Item, records: Sequence[Item], out_png: Path, *, zero_
     return out_png
 
 
-def draw_lanes(axes: Axes, lanes: Sequence[Lane]) -> None:
+def draw_lanes(axes: Axes, lanes: Sequence[Swimlane]) -> None:
     """All lanes below each other, with the names of their rows at the left."""
     total = base = sum(lane.height for lane in lanes)
     names: list[tuple[float, str, bool]] = []
@@ -161,7 +161,7 @@ def draw_lanes(axes: Axes, lanes: Sequence[Lane]) -> None:
     axes.tick_params(length=0, labelbottom=False)
 
 
-def fault_lane(bars: Sequence[FaultBar], shown: tuple[float, float], drawn_s: float) -> Lane:
+def fault_lane(bars: Sequence[FaultBar], shown: tuple[float, float], drawn_s: float) -> Swimlane:
     """A row for each fault, from its injection to its heal; one that was not injected has its words only."""
     names = [bar.step or str(number) for number, bar in enumerate(bars, start=1)]
     count = max(len(bars), 1)
@@ -174,9 +174,9 @@ def fault_lane(bars: Sequence[FaultBar], shown: tuple[float, float], drawn_s: fl
             axes.text(shown[0], base + offsets[0], " no fault is in the result", va="center", fontsize=FONT, color=RED)
 
     if len(bars) < 2:
-        return Lane({"fault": offsets[0]}, FAULT_ROW + 0.3, draw)
+        return Swimlane({"fault": offsets[0]}, FAULT_ROW + 0.3, draw)
     rows = {f"fault {name}": offset for name, offset in zip(names, offsets, strict=True)}
-    return Lane(rows, FAULT_ROW * count + 0.3, draw)
+    return Swimlane(rows, FAULT_ROW * count + 0.3, draw)
 
 
 def draw_fault(axes: Axes, bar: FaultBar, y: float, shown: tuple[float, float], drawn_s: float) -> None:
@@ -210,7 +210,7 @@ def draw_fault(axes: Axes, bar: FaultBar, y: float, shown: tuple[float, float], 
     )  # fmt: skip
 
 
-def client_lane(spans: Sequence[Span], shown: tuple[float, float]) -> Lane:
+def client_lane(spans: Sequence[Span], shown: tuple[float, float]) -> Swimlane:
     """What the client's writes saw; the longest outages that are too short for words inside have them above."""
     narrow = [s for s in spans if s.state == "outage" and not fits(outage_text(s), s.end_s - s.start_s, shown)]
     longest = sorted(narrow, key=lambda s: s.start_s - s.end_s)[:NARROW_OUTAGES_SHOWN]
@@ -221,7 +221,7 @@ def client_lane(spans: Sequence[Span], shown: tuple[float, float]) -> Lane:
         draw_states(axes, spans, base + 0.4, shown)
         draw_labels(axes, labels, base + 0.4, marker=None)
 
-    return Lane({"client": 0.4}, labelled_height(labels), draw)
+    return Swimlane({"client": 0.4}, labelled_height(labels), draw)
 
 
 def outage_text(span: Span) -> str:
@@ -234,7 +234,7 @@ def fits(text: str, length_s: float, shown: tuple[float, float]) -> bool:
     return length_s > (len(text) + 1) * CHARACTER_SHARE * 1.15 * (shown[1] - shown[0])
 
 
-def level_lanes(rows: Sequence[LevelRow], shown: tuple[float, float]) -> list[Lane]:
+def level_lanes(rows: Sequence[LevelRow], shown: tuple[float, float]) -> list[Swimlane]:
     """The levels of the probe as thin rows; none when nothing of them was recorded but the client's own."""
     if {row.level for row in rows} <= {"udp"}:
         return []
@@ -244,7 +244,7 @@ def level_lanes(rows: Sequence[LevelRow], shown: tuple[float, float]) -> list[La
         for row in rows:
             draw_level(axes, row, base + offsets[row.level], shown)
 
-    return [Lane(offsets, LEVEL_ROW * len(rows) + 0.25, draw)]
+    return [Swimlane(offsets, LEVEL_ROW * len(rows) + 0.25, draw)]
 
 
 def draw_level(axes: Axes, row: LevelRow, y: float, shown: tuple[float, float]) -> None:
@@ -273,7 +273,7 @@ def labelled_height(labels: Sequence[Label]) -> float:
     return 0.9 + LIFT * (1 + max((label.level for label in labels), default=-1))
 
 
-def node_lane(node: str, spans: Sequence[Span], markers: Sequence[Marker], shown: tuple[float, float]) -> Lane:
+def node_lane(node: str, spans: Sequence[Span], markers: Sequence[Marker], shown: tuple[float, float]) -> Swimlane:
     """The states of a node with the milestones of its journal."""
     labels = place_labels([m for m in markers if shown[0] <= m.t_s <= shown[1]], *shown)
 
@@ -283,7 +283,7 @@ def node_lane(node: str, spans: Sequence[Span], markers: Sequence[Marker], shown
         if node == "b":
             axes.text(shown[0], base - 0.02, LEGEND, va="center", fontsize=FONT - 1, color="#5d6672")
 
-    return Lane({f"node {node}": 0.4}, labelled_height(labels), draw)
+    return Swimlane({f"node {node}": 0.4}, labelled_height(labels), draw)
 
 
 def phase_lane(
@@ -292,7 +292,7 @@ def phase_lane(
     steps: Sequence[Marker],
     drawn: tuple[float, float],
     shown: tuple[float, float],
-) -> Lane:
+) -> Swimlane:
     """The steps of the takeover one after the other, and when the old node's machine ended, which may be any time."""
     labels = place_labels([step for step in steps if step.t_s <= drawn[1]], *shown)
     known = result.get("phases_s")
@@ -307,7 +307,7 @@ def phase_lane(
             note = f"  old node ended {fence_s:.1f}"
             axes.text(fence_s, y - BAR / 2 - 0.17, note, va="center", fontsize=FONT - 1, color=INK)
 
-    return Lane({"phases": 0.45}, labelled_height(labels) + 0.1, draw)
+    return Swimlane({"phases": 0.45}, labelled_height(labels) + 0.1, draw)
 
 
 def draw_frame(axes: Axes, shown: tuple[float, float]) -> None:

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from testbed.history import Record
+from testbed.history import HistoryRecord
 from testbed.milestones import in_words
 from testbed.vocabulary import Phase, VmState
 
@@ -37,7 +37,7 @@ OWN_STATES = ("down", "paused", "booting", "restored", "started")
 
 
 @dataclass(frozen=True)
-class Row:
+class TimelineRow:
     """One line of the printed timeline; time is relative to the injection."""
 
     t_s: float
@@ -65,7 +65,7 @@ class Marker:
     text: str
 
 
-def flat(records: Iterable[Record]) -> list[Item]:
+def flat(records: Iterable[HistoryRecord]) -> list[Item]:
     """The records of a history in the form of its file, which the functions here take."""
     return [{"t_s": r.t_s, "source": r.source, "kind": r.kind, **r.fields} for r in records]
 
@@ -234,7 +234,7 @@ def phase_spans(phases_s: object) -> list[Span]:
     return spans
 
 
-def rows(records: Iterable[Item], zero_at_s: float) -> list[Row]:
+def rows(records: Iterable[Item], zero_at_s: float) -> list[TimelineRow]:
     """The story of a run, one row for each thing that matters, in order of time."""
     items = told(records)
     story = [row for item in items if (row := tell(item, zero_at_s)) is not None]
@@ -243,42 +243,42 @@ def rows(records: Iterable[Item], zero_at_s: float) -> list[Row]:
     for span in client:
         if span.state == "outage":
             length = f"{span.end_s - span.start_s:.1f} s"
-            story.append(Row(span.start_s, "client", f"last acknowledged write; no service for {length}"))
+            story.append(TimelineRow(span.start_s, "client", f"last acknowledged write; no service for {length}"))
         elif span.start_s > first_s:
-            story.append(Row(span.start_s, "client", "writes are acknowledged again"))
+            story.append(TimelineRow(span.start_s, "client", "writes are acknowledged again"))
     return sorted(story, key=lambda row: row.t_s)
 
 
-def tell(item: Item, zero_at_s: float) -> Row | None:
+def tell(item: Item, zero_at_s: float) -> TimelineRow | None:
     """One item as a row, or None when it is detail: single probes, console lines, journal lines between milestones."""
     source, kind, time_s = word(item, "source"), word(item, "kind"), at(item) - zero_at_s
     area, _, node = source.partition(".")
     if area == "journal" and word(item, "milestone"):
         milestone, reason = word(item, "milestone"), word(item, "reason")
         text = in_words(milestone)
-        return Row(time_s, node, f"{text}: {reason[:REASON_LENGTH_MAX]}" if reason else text)
+        return TimelineRow(time_s, node, f"{text}: {reason[:REASON_LENGTH_MAX]}" if reason else text)
     if area == "journal":
         pair = item.get("pair")
         changed = isinstance(pair, Sequence) and len(pair) == 2 and pair[0] != pair[1]
-        return Row(time_s, node, f"pair state is now {after(pair)}") if changed else None
+        return TimelineRow(time_s, node, f"pair state is now {after(pair)}") if changed else None
     if (source, kind) == ("bed", "broke_off"):
-        return Row(time_s, "bed", f"the run broke off: {word(item, 'reason')[:REASON_LENGTH_MAX]}")
+        return TimelineRow(time_s, "bed", f"the run broke off: {word(item, 'reason')[:REASON_LENGTH_MAX]}")
     if area == "fault":
         name, target = word(item, "name") or word(item, "fault") or "fault", word(item, "target")
-        return Row(
+        return TimelineRow(
             time_s, "fault", f"{name}{f' on {target}' if target else ''} {kind.replace('_', ' ')}{details(item)}"
         )
     if area == "machine" and kind in ("started", *MACHINE_ENDS):
-        return Row(time_s, node, f"machine {MACHINE_ENDS.get(kind, kind)}")
+        return TimelineRow(time_s, node, f"machine {MACHINE_ENDS.get(kind, kind)}")
     if area == "qmp" and word(item, "event") in MACHINE_EVENTS:
-        return Row(time_s, node, f"machine reports {word(item, 'event').lower()}")
+        return TimelineRow(time_s, node, f"machine reports {word(item, 'event').lower()}")
     if area == "switch" and kind in ("rule", "moved"):
-        return Row(time_s, "switch", word(item, "text") or kind)
+        return TimelineRow(time_s, "switch", word(item, "text") or kind)
     if area == "probe" and node:
         return tell_level(node, item, zero_at_s)
     if (area, kind) == ("call_home", "received") and item.get("repeat") is not True:
         code = f"{word(item, 'code')} ({word(item, 'severity')})"
-        return Row(time_s, "centre", f"alert from {word(item, 'node')}: {code}")
+        return TimelineRow(time_s, "centre", f"alert from {word(item, 'node')}: {code}")
     return None
 
 
@@ -290,7 +290,7 @@ def details(item: Item) -> str:
     return (f" ({noted})" if noted else "") + (f": {reason[:REASON_LENGTH_MAX]}" if reason else "")
 
 
-def tell_level(level: str, item: Item, zero_at_s: float) -> Row | None:
+def tell_level(level: str, item: Item, zero_at_s: float) -> TimelineRow | None:
     """One change of a level of the probe as a row, at the time of the answer that shows it."""
     kind, how = word(item, "kind"), word(item, "how") or word(item, "why")
     texts = {
@@ -302,4 +302,4 @@ def tell_level(level: str, item: Item, zero_at_s: float) -> Row | None:
         "ended": f"no probe of this level from now on, because {how}",
     }
     edge_s = number(item, "first_ok_at_s") or number(item, "last_ok_at_s") or at(item)
-    return Row(edge_s - zero_at_s, "client", texts[kind]) if kind in texts else None
+    return TimelineRow(edge_s - zero_at_s, "client", texts[kind]) if kind in texts else None

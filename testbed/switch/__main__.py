@@ -11,7 +11,7 @@ import signal
 import sys
 from pathlib import Path
 
-from testbed.switch.control import Control
+from testbed.switch.control import SwitchControl
 from testbed.switch.core import SwitchCore
 from testbed.switch.watch import SEEN_PERIOD_S
 
@@ -24,7 +24,7 @@ def main(arguments: list[str]) -> int:
     options = parser.parse_args(arguments)
     try:
         core = SwitchCore(options.dir, json.loads(options.config)["segments"])
-        control = Control(core, options.dir / "control")
+        control = SwitchControl(core, options.dir / "control")
     except (ValueError, KeyError, TypeError, AttributeError, OSError) as error:
         print(f"switch: cannot start: {error!r}", file=sys.stderr)
         return 2

@@ -16,10 +16,11 @@ from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Protocol, Self
+from typing import Any, Self
 
 from testbed import pace
 from testbed.errors import SwitchError
+from testbed.history import History
 from testbed.process import Child
 from testbed.site import ROOT
 from testbed.wait import OwnedTask, wait_until
@@ -29,16 +30,6 @@ REPLY_TIMEOUT_S = 10.0  # every request is answered within one turn of the switc
 QUIT_TIMEOUT_S = 3.0  # then the process is killed
 _LINE_BYTES_MAX = 1 << 20
 _TIMES = {"claim": "t_s", "seen": "last_s", "multicast": "last_s", "lost": "t_s"}
-
-
-class Recorder(Protocol):
-    """What the switch needs of the history."""
-
-    def record_at(self, t_s: float, source: str, kind: str, /, **fields: object) -> object:
-        """Append a record with a time taken on the same clock."""
-
-    def record(self, source: str, kind: str, /, **fields: object) -> object:
-        """Append a record stamped now."""
 
 
 class Direction(StrEnum):
@@ -85,7 +76,7 @@ class CaptureResult:
 class Switch:
     """The running switch as an async context manager."""
 
-    def __init__(self, directory: Path, segments: Mapping[str, Sequence[str]], *, history: Recorder, log: Path) -> None:
+    def __init__(self, directory: Path, segments: Mapping[str, Sequence[str]], *, history: History, log: Path) -> None:
         self.directory = directory
         self.segments = {name: list(ports) for name, ports in segments.items()}
         self._history = history

@@ -20,7 +20,7 @@ from testbed.switch.core import Counters, Port, SwitchCore
 from testbed.switch.groups import Groups
 from testbed.switch.pcapng import PcapngWriter
 from testbed.switch.rule_kinds import Tap, make_rule
-from testbed.switch.watch import Watch, format_mac, parse_mac
+from testbed.switch.watch import AddressWatch, format_mac, parse_mac
 
 LINE_BYTES_MAX = 1 << 20
 UNREAD_BYTES_MAX = 4 << 20  # a listener that does not read loses events, and is told how many
@@ -38,9 +38,9 @@ class BadRequest(ValueError):
 class Connection:
     """One client of the control socket."""
 
-    def __init__(self, core: SwitchCore, control: Control, sock: socket.socket, *, owner: bool) -> None:
+    def __init__(self, core: SwitchCore, control: SwitchControl, sock: socket.socket, *, owner: bool) -> None:
         self.owner = owner
-        self.watch: Watch | None = None
+        self.watch: AddressWatch | None = None
         self.groups: Groups | None = None
         self.lost_events = 0
         self._core = core
@@ -112,7 +112,7 @@ class Connection:
             self._core.modify(self._socket.fileno(), select.EPOLLIN)
 
 
-class Control:
+class SwitchControl:
     """The listening socket and its clients."""
 
     def __init__(self, core: SwitchCore, path: Path) -> None:
@@ -320,7 +320,7 @@ def _capture_stop(core: SwitchCore, _connection: Connection, _request: Request) 
 
 
 def _watch(core: SwitchCore, connection: Connection, request: Request) -> Reply:
-    watch = Watch(_texts(request, "macs"), _texts(request, "ips"), connection.event)
+    watch = AddressWatch(_texts(request, "macs"), _texts(request, "ips"), connection.event)
     if connection.watch is not None:
         core.watches.remove(connection.watch)
     connection.watch = watch

@@ -19,8 +19,8 @@ from pathlib import Path
 from testbed.switch.groups import Groups
 from testbed.switch.inject import Injections
 from testbed.switch.pcapng import PcapngWriter
-from testbed.switch.rules import Engine, Lane
-from testbed.switch.watch import SEEN_PERIOD_S, Watch
+from testbed.switch.rules import Lane, RuleEngine
+from testbed.switch.watch import SEEN_PERIOD_S, AddressWatch
 
 QUEUE_FRAMES_MAX = 256  # the size of a virtio ring: a network card overflows there too
 HELD_FRAMES_MAX = 20_000  # 30 MB of full frames, several seconds of a held DRBD link
@@ -91,13 +91,13 @@ class SwitchCore:
         self.segments = segments
         self.ports: dict[str, Port] = {}
         self.tables: dict[str, dict[bytes, Port]] = {}
-        self.watches: list[Watch] = []
+        self.watches: list[AddressWatch] = []
         self.groups: list[Groups] = []
         self.capture: PcapngWriter | None = None
         self.holding = False
         self.held: deque[tuple[Port, bytes]] = deque()
         self.stopping = False
-        self.engine = Engine()
+        self.engine = RuleEngine()
         self.injections = Injections(self.engine, self._inject)
         self.queue_frames = queue_frames
         self._epoll = select.epoll()

@@ -10,7 +10,7 @@ import itertools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from testbed.switch.rules import Engine
+from testbed.switch.rules import RuleEngine
 
 INTERVAL_S_MIN = 20e-6  # 50,000 frames a second: more than one core forwards beside its other work
 COUNT_MAX = 10_000_000
@@ -37,7 +37,7 @@ class Injection:
 class Injections:
     """All running injections, driven by the timers of the engine."""
 
-    def __init__(self, engine: Engine, send: Send) -> None:
+    def __init__(self, engine: RuleEngine, send: Send) -> None:
         self.running: dict[int, Injection] = {}
         self._engine = engine
         self._send = send

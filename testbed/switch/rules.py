@@ -164,7 +164,7 @@ class Lane:
     rules: list[Rule] = field(default_factory=list)
 
 
-class Engine:
+class RuleEngine:
     """All lanes that have rules, and the heap of what is due later."""
 
     def __init__(self) -> None:

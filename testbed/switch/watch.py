@@ -29,14 +29,14 @@ class How(StrEnum):
 
 
 @dataclass(slots=True)
-class _Seen:
+class _ClaimSpan:
     first_ns: int
     last_ns: int
     frames: int
     cut: int
 
 
-class Watch:
+class AddressWatch:
     """Reports claims and keep-alives of a set of addresses to one listener."""
 
     def __init__(self, macs: Iterable[str], ips: Iterable[str], emit: Emit) -> None:
@@ -45,7 +45,7 @@ class Watch:
         self._ips = {_parse_ip(ip): ip for ip in ips}
         self._emit = emit
         self._where: dict[tuple[str, str], str] = {}
-        self._seen: dict[tuple[str, str, str], _Seen] = {}
+        self._seen: dict[tuple[str, str, str], _ClaimSpan] = {}
 
     def frame(self, port: str, frame: bytes, now_ns: int, *, cut: bool) -> None:
         """Look at one frame that entered at the port; `cut` says that a rule stopped it there."""
@@ -83,7 +83,7 @@ class Watch:
             self._claim(family, address, port, now_ns, how, cut=cut, extra=extra)
         item = self._seen.get((family, address, port))
         if item is None:
-            self._seen[family, address, port] = _Seen(now_ns, now_ns, 1, int(cut))
+            self._seen[family, address, port] = _ClaimSpan(now_ns, now_ns, 1, int(cut))
         else:
             item.last_ns = now_ns
             item.frames += 1

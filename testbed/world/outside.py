@@ -18,12 +18,12 @@ from typing import Self
 from testbed.errors import MachineError, UsageError, WaitTimeout
 from testbed.history import History
 from testbed.process import Child
-from testbed.topology import PREFIX, Network
+from testbed.topology import PREFIX, PublicNetwork
 from testbed.wait import OwnedTask, wait_until
 from testbed.world import outside_relay
 from testbed.world.tls import CENTRE_ADDRESS
 
-NETWORK, GATEWAY_ADDRESS = f"{Network(0).address(0)}/{PREFIX}", Network(0).gateway.address
+NETWORK, GATEWAY_ADDRESS = f"{PublicNetwork(0).address(0)}/{PREFIX}", PublicNetwork(0).gateway.address
 CENTRE_PORT = 443
 RESTARTS_MAX = 5
 READY_S = 10.0

@@ -47,7 +47,7 @@ class WitnessOrder:
         ]
 
 
-class Witness:
+class WitnessProcess:
     """One witness as an async context manager; it runs from `start` until the end, or until it is killed."""
 
     def __init__(

@@ -34,6 +34,12 @@ def test_every_module_has_its_test() -> None:
     assert not complaints, "\n".join(complaints)
 
 
+def test_no_two_classes_share_a_name() -> None:
+    """One name, one thing: who reads or searches a class name in product, bed and faults finds one class."""
+    complaints = tidy.name_complaints(tidy.modules(ROOT), tidy.SHARED_NAMES)
+    assert not complaints, "\n".join(complaints)
+
+
 def test_tree_names_no_machine_and_no_registry() -> None:
     """The tree works wherever it is cloned."""
     texts = {path: text for path, text in tidy.tracked_files(ROOT).items() if path not in RULES}
@@ -157,6 +163,31 @@ def test_stale_exemption_is_found() -> None:
     assert tidy.mirror_complaints({"testbed/x.py": code}, {"testbed/x.py": "why"}) == []
     assert "has one" in tidy.mirror_complaints(both, {"testbed/x.py": "why"})[0]
     assert "does not exist" in tidy.mirror_complaints({}, {"testbed/x.py": "why"})[0]
+
+
+@pytest.mark.parametrize(
+    ("sources", "expected"),
+    [
+        ({"avance/a.py": "class Rule: ...", "testbed/b.py": "class Rule: ..."}, "Rule is the name of a class in"),
+        ({"testbed/a.py": "class _Rule: ...", "faults/b.py": "class Rule: ..."}, "testbed/a.py and in faults/b.py"),
+        ({"testbed/a.py": "class A:\n    class B: ...\nclass B: ..."}, "testbed/a.py and in testbed/a.py"),
+        ({f"{path}.py": "class S: ..." for path in ("testbed/a", "faults/a", "faults/b")}, "S is the name"),
+        ({"testbed/a.py": "class S: ..."}, "S: may be shared, but is not"),
+        ({}, "S: may be shared, but is not"),
+    ],
+)
+def test_shared_name_is_found(sources: dict[str, str], expected: str) -> None:
+    """Two classes of one name are reported; so are a third one of a name that two may share, and a stale entry."""
+    shared = {"S": (("testbed/a.py", "faults/a.py"), "why")}
+    assert any(expected in complaint for complaint in tidy.name_complaints(sources, shared))
+
+
+def test_distinct_and_excused_names_have_no_complaint() -> None:
+    """Names that differ, those of the table, and those of tests and images are left alone."""
+    shared = {"S": (("testbed/a.py", "faults/a.py"), "why")}
+    sources = {"testbed/a.py": "class S: ...\nclass A: ...", "faults/a.py": "class S: ...\nclass B: ..."}
+    others = {"tests/a.py": "class A: ...", "images/a.py": "class A: ..."}
+    assert tidy.name_complaints({**sources, **others}, shared) == []
 
 
 @pytest.mark.parametrize(

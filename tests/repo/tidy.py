@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 PACKAGES = ("avance", "testbed", "faults", "images")
+NAMED_APART = ("avance/", "testbed/", "faults/")  # no two classes of these share a name
 FILE_LINES_MAX = 500
 FUNCTION_LINES_MAX = 70
 
@@ -61,6 +62,30 @@ BANNED_CALLS = {
 RANDOM_ALLOWED = {"Random", "SystemRandom"}
 # Modules without a test at a mirrored path, each with the reason.
 UNMIRRORED: dict[str, str] = {}
+# Class names that stand for one thing seen from two sides: the files that have them, and why both may keep the name.
+_ON_THE_WIRE = (
+    ("testbed/switch/rule_kinds.py", "faults/kinds/link/traffic.py"),
+    "what the switch does to frames, and the fault that orders it and proves it",
+)
+SHARED_NAMES: dict[str, tuple[tuple[str, ...], str]] = {
+    "BurstLoss": _ON_THE_WIRE,
+    "Corrupt": _ON_THE_WIRE,
+    "Delay": _ON_THE_WIRE,
+    "Duplicate": _ON_THE_WIRE,
+    "Flap": _ON_THE_WIRE,
+    "Loss": _ON_THE_WIRE,
+    "MatchDrop": _ON_THE_WIRE,
+    "MtuBlackHole": _ON_THE_WIRE,
+    "Reorder": _ON_THE_WIRE,
+    "Completed": (
+        ("avance/adapters/process.py", "testbed/process.py"),
+        "a command that has ended; product and bed may not import each other",
+    ),
+    "Half": (
+        ("avance/core/halves.py", "testbed/replica/compare.py"),
+        "a half of a mirror, by its superblock and by its bytes; product and bed may not import each other",
+    ),
+}
 # The second alternative: a fixed name in a directory that everybody shares.
 MACHINE_PATH = re.compile(r"(?<![\w.])(/wor[k]/|/tmp/(?!\{)[\w.])")
 # What the documents of safety are cited by: the number of a rule, and nothing that no longer exists.
@@ -257,6 +282,26 @@ def mirror_complaints(sources: dict[str, str], exempt: dict[str, str]) -> list[s
             if present and path in exempt:
                 complaints.append(f"{path}: is exempt from having a test but has one")
     return complaints + [f"{path}: exempt, but does not exist" for path in exempt if path not in sources]
+
+
+def name_complaints(sources: Mapping[str, str], shared: Mapping[str, tuple[tuple[str, ...], str]]) -> list[str]:
+    """Classes of product, bed and faults that share a name, and entries of the table that are no longer true.
+
+    A leading underscore makes no other name: whoever reads `_Rule` thinks of `Rule`.
+    """
+    found: dict[str, list[str]] = {}
+    for path, source in sources.items():
+        if path.startswith(NAMED_APART):
+            for node in ast.walk(ast.parse(source, path)):
+                if isinstance(node, ast.ClassDef):
+                    found.setdefault(node.name.lstrip("_"), []).append(path)
+    complaints: list[str] = []
+    for name, paths in sorted(found.items()):
+        allowed = sorted(shared[name][0]) if name in shared else []
+        if len(paths) > 1 and sorted(paths) != allowed:
+            complaints.append(f"{name} is the name of a class in {' and in '.join(paths)}: say what each of them is")
+    stale = [name for name, (paths, _) in shared.items() if not set(paths) <= {*found.get(name, ())}]
+    return complaints + [f"{name}: may be shared, but is not" for name in stale]
 
 
 def text_complaints(path: str, text: str) -> list[str]:

@@ -15,7 +15,8 @@ from avance.core import commands as c
 from avance.core import events as e
 from avance.core.engine import Engine
 from avance.core.model import DiskView, LinkName, Outcome, VmId
-from avance.wire.heartbeat import Heartbeat, Receiver, Rejected, Unproven, encode, link_key
+from avance.wire.heartbeat import Heartbeat, Receiver, Unproven, encode, link_key
+from avance.wire.rejected import Rejected
 from tests.playbook import ended
 from tests.sim import work
 from tests.sim.links import LINKS

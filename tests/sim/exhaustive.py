@@ -23,7 +23,8 @@ from avance.core.engine import Engine, Setup
 from avance.core.guard import Guard, Standing
 from avance.core.liveness import Liveness
 from avance.core.model import DiskRole, LinkName, NodeId, Outcome, PairState, PeerView, Record, Timers, VmState
-from avance.wire.heartbeat import Heartbeat, Receiver, Rejected, Unproven, link_key
+from avance.wire.heartbeat import Heartbeat, Receiver, Unproven, link_key
+from avance.wire.rejected import Rejected
 from tests.playbook import BIZ, GENERATIONS, PRIV, WEB, A, B, ended, in_sync, served, setup
 
 LINKS = (PRIV, BIZ)

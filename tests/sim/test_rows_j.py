@@ -6,7 +6,8 @@ import pytest
 
 from avance.core import commands as c
 from avance.core.model import PairState, VmId
-from avance.wire.heartbeat import Heartbeat, Rejected
+from avance.wire.heartbeat import Heartbeat
+from avance.wire.rejected import Rejected
 from tests.playbook import BIZ, WEB, A, B
 from tests.sim.inject import heal_all
 from tests.sim.rows import PLAIN, SAFE, SEEDS, WITNESS, Row

@@ -15,7 +15,7 @@ from faults.life import Life
 from testbed.bed import Session
 from testbed.client import ledger as book
 from testbed.client.ledger import Ledger
-from testbed.client.outage import Summary
+from testbed.client.outage import OutageSummary
 from testbed.judge.oracles.writes import SetFull, classify
 from testbed.judge.verdict import Verdict
 from testbed.replica.reading import from_service
@@ -31,7 +31,7 @@ class _Story:
     proof: Proof
     boots: int
     roles: tuple[str, str]
-    client: Summary
+    client: OutageSummary
     writes: SetFull
 
 

@@ -14,7 +14,7 @@ from typing import ClassVar
 from faults.fault import Proof
 from testbed.bed import Bed
 from testbed.bmc.bmc import Bmc
-from testbed.bmc.client import IpmiClient, IpmiFailed, Reading, parse_reading, reading_command
+from testbed.bmc.client import IpmiClient, IpmiFailed, SensorReading, parse_reading, reading_command
 from testbed.bmc.sensors import CORRECTABLE, FAILED, PRESENT, SENSORS, STATES, UNCORRECTABLE
 from testbed.errors import MachineError, UsageError, WaitTimeout
 from testbed.wait import wait_until
@@ -40,13 +40,13 @@ def client_of(bed: Bed, node: str) -> IpmiClient:
     return IpmiClient(bed.client, bmc.address, user=bmc.user, password=bmc.password)
 
 
-async def read_over_lan(bed: Bed, node: str, sensor: str) -> Reading:
+async def read_over_lan(bed: Bed, node: str, sensor: str) -> SensorReading:
     """Read a sensor as another machine does."""
     async with client_of(bed, node) as client:
         return await client.reading(sensor)
 
 
-async def read_in_node(bed: Bed, node: str, sensor: str) -> Reading | None:
+async def read_in_node(bed: Bed, node: str, sensor: str) -> SensorReading | None:
     """Read a sensor as the node itself does, or None where no Linux with such an interface runs."""
     has_linux = getattr(bed, "image", None) is not None
     if not has_linux or not bed.nodes[node].is_on:
@@ -60,7 +60,7 @@ async def read_in_node(bed: Bed, node: str, sensor: str) -> Reading | None:
         return None
 
 
-def _told(sensor: str, reading: Reading | None) -> dict[str, object] | None:
+def _told(sensor: str, reading: SensorReading | None) -> dict[str, object] | None:
     if reading is None:
         return None
     limits = SENSORS[sensor].is_threshold
@@ -80,8 +80,8 @@ class SensorFault:
         self.value = value
         self.states = states  # those that must be set; they must not be set before
         self._injected_at_s: float | None = None
-        self._before: Reading
-        self._node_before: Reading | None = None
+        self._before: SensorReading
+        self._node_before: SensorReading | None = None
         self._events_before: list[str] = []
 
     async def prepare(self, bed: Bed) -> None:
@@ -122,7 +122,7 @@ class SensorFault:
                 f"{self.sensor} of node {self.target} still shows the fault {SEEN_TIMEOUT_S:g} s after its heal."
             )
 
-    def _shows(self, reading: Reading) -> bool:
+    def _shows(self, reading: SensorReading) -> bool:
         return reading.states & self.states == self.states
 
     async def _becomes(self, bed: Bed, *, there: bool) -> bool:

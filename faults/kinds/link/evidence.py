@@ -23,7 +23,7 @@ Record = Sequence[Any]  # [monotonic seconds, length in bytes, check code]
 
 
 @dataclass(frozen=True)
-class Seen:
+class FrameBalance:
     """Frames that entered against frames that came out, over one window."""
 
     sent: int
@@ -41,7 +41,7 @@ class Seen:
     shortest_lost_bytes: int | None
 
 
-def compare(sent: Sequence[Record], arrived: Sequence[Record], window_s: float) -> Seen:
+def compare(sent: Sequence[Record], arrived: Sequence[Record], window_s: float) -> FrameBalance:
     """Pair the frames by their check codes, equal ones in their order."""
     window_s = max(window_s, 1e-9)
     limit_s = min([records[-1][0] for records in (sent, arrived) if len(records) >= RECORDS_FULL], default=math.inf)
@@ -66,7 +66,7 @@ def compare(sent: Sequence[Record], arrived: Sequence[Record], window_s: float) 
             overtaken += place < last
             last = max(last, place)
     lost_bytes = [record[1] for place, record in enumerate(sent) if place not in paired]
-    return Seen(
+    return FrameBalance(
         len(sent), len(arrived), len(lost_bytes), extra, strange, overtaken,
         _longest_run([place in paired for place in range(len(sent))]),
         statistics.median(delays_s) if delays_s else None,

@@ -12,7 +12,7 @@ from dataclasses import KW_ONLY, asdict, dataclass, field
 from typing import Any, ClassVar
 
 from faults.fault import Aim, FaultVerdict, Proof
-from faults.kinds.link.evidence import Seen, compare, counted, counters_agree, proof_of
+from faults.kinds.link.evidence import FrameBalance, compare, counted, counters_agree, proof_of
 from testbed.bed import Bed
 from testbed.errors import TestbedError, UsageError
 from testbed.switch.client import Direction
@@ -72,7 +72,7 @@ class RuleFault:
         """The settings of the rule."""
         return {}
 
-    def judge(self, seen: Seen, window_s: float) -> FaultVerdict:
+    def judge(self, seen: FrameBalance, window_s: float) -> FaultVerdict:
         """Whether what came out shows the fault."""
         raise NotImplementedError
 
@@ -126,7 +126,7 @@ class RuleFault:
     async def verify_released(self, bed: Bed) -> None:
         """Look at what the rules let go at their end; a fault that keeps frames says what must be true."""
 
-    async def seen_since_reset(self, bed: Bed, window_s: float) -> dict[Direction, Seen]:
+    async def seen_since_reset(self, bed: Bed, window_s: float) -> dict[Direction, FrameBalance]:
         """What both taps of each direction have noted."""
         state = await bed.switch.observe(self._taps())
         return {way.direction: self._compare(state, way, window_s) for way in self._ways}
@@ -134,7 +134,7 @@ class RuleFault:
     def _taps(self) -> list[int]:
         return [tap for way in self._ways for tap in (way.before, way.behind)]
 
-    def _compare(self, state: Mapping[str, Any], way: _Way, window_s: float) -> Seen:
+    def _compare(self, state: Mapping[str, Any], way: _Way, window_s: float) -> FrameBalance:
         before, behind = (state["taps"][str(tap)]["records"] for tap in (way.before, way.behind))
         return compare(before, behind, window_s)
 

@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass, field
 from typing import ClassVar
 
 from faults.fault import FaultVerdict
-from faults.kinds.link.evidence import ENOUGH, Seen, of_chance
+from faults.kinds.link.evidence import ENOUGH, FrameBalance, of_chance
 from faults.kinds.link.rule import RuleFault
 from testbed.bed import Bed
 from testbed.errors import TestbedError, UsageError
@@ -29,7 +29,7 @@ class Loss(RuleFault):
         """The probability."""
         return {"probability": self.probability}
 
-    def judge(self, seen: Seen, _window_s: float) -> FaultVerdict:
+    def judge(self, seen: FrameBalance, _window_s: float) -> FaultVerdict:
         """As many are missing as chance allows."""
         return of_chance(seen.lost, seen.sent, self.probability)
 
@@ -47,7 +47,7 @@ class BurstLoss(RuleFault):
         """The chances that the channel turns with a frame."""
         return {"turns_bad": self.turns_bad, "turns_good": self.turns_good}
 
-    def judge(self, seen: Seen, _window_s: float) -> FaultVerdict:
+    def judge(self, seen: FrameBalance, _window_s: float) -> FaultVerdict:
         """Some are missing, and some of them stood together."""
         share = self.turns_bad / max(self.turns_bad + self.turns_good, 1e-9)
         if seen.sent * share < 2 * ENOUGH:
@@ -72,7 +72,7 @@ class Delay(RuleFault):
         """Long enough for most frames to come out."""
         return max(self.window_s, 3 * (self.delay_s + self.jitter_s))
 
-    def judge(self, seen: Seen, _window_s: float) -> FaultVerdict:
+    def judge(self, seen: FrameBalance, _window_s: float) -> FaultVerdict:
         """The median frame is as late as it should be; a busy host can only make it later."""
         if seen.delay_median_s is None:
             return FaultVerdict.INCONCLUSIVE
@@ -92,7 +92,7 @@ class Duplicate(RuleFault):
         """The probability."""
         return {"probability": self.probability}
 
-    def judge(self, seen: Seen, _window_s: float) -> FaultVerdict:
+    def judge(self, seen: FrameBalance, _window_s: float) -> FaultVerdict:
         """As many came twice as chance allows."""
         return of_chance(seen.extra, seen.sent, self.probability)
 
@@ -110,7 +110,7 @@ class Reorder(RuleFault):
         """The probability, and by how many frames one is overtaken."""
         return {"probability": self.probability, "gap_frames": self.gap_frames}
 
-    def judge(self, seen: Seen, _window_s: float) -> FaultVerdict:
+    def judge(self, seen: FrameBalance, _window_s: float) -> FaultVerdict:
         """Some arrived behind younger ones."""
         if seen.overtaken:
             return FaultVerdict.CONFIRMED
@@ -132,7 +132,7 @@ class Corrupt(RuleFault):
         """Probability, bits, and whether checksums are repaired."""
         return {"probability": self.probability, "bits": self.bits, "valid_checksum": self.valid_checksum}
 
-    def judge(self, seen: Seen, _window_s: float) -> FaultVerdict:
+    def judge(self, seen: FrameBalance, _window_s: float) -> FaultVerdict:
         """Frames came out that nobody sent, each in the place of one that is missing."""
         if seen.strange and abs(seen.strange - seen.lost) <= 1:
             return FaultVerdict.CONFIRMED
@@ -164,7 +164,7 @@ class RateLimit(RuleFault):
         """Rate and queue."""
         return {"bits_per_s": self.bits_per_s, "queue_frames": self.queue_frames}
 
-    def judge(self, seen: Seen, window_s: float) -> FaultVerdict:
+    def judge(self, seen: FrameBalance, window_s: float) -> FaultVerdict:
         """No more came out than the rate allows, although more was sent."""
         limit = self.bits_per_s * 1.1 + 2 * seen.longest_sent_bytes * 8 / window_s
         if seen.sent_bits_per_s <= limit:
@@ -184,7 +184,7 @@ class MtuBlackHole(RuleFault):
         """The longest frame that passes, with its Ethernet header."""
         return {"bytes_max": self.bytes_max}
 
-    def judge(self, seen: Seen, _window_s: float) -> FaultVerdict:
+    def judge(self, seen: FrameBalance, _window_s: float) -> FaultVerdict:
         """A long one was sent, and only long ones are missing."""
         if seen.longest_sent_bytes <= self.bytes_max:
             return FaultVerdict.INCONCLUSIVE
@@ -210,7 +210,7 @@ class Flap(RuleFault):
         """More than one whole turn."""
         return max(self.window_s, 1.5 * (self.down_s + self.up_s))
 
-    def judge(self, seen: Seen, _window_s: float) -> FaultVerdict:
+    def judge(self, seen: FrameBalance, _window_s: float) -> FaultVerdict:
         """Some are missing in a row, and others came through."""
         if seen.sent < 2 * ENOUGH:
             return FaultVerdict.INCONCLUSIVE
@@ -224,7 +224,7 @@ class HoldAndRelease(RuleFault):
     name: str = field(default="link.hold_and_release", init=False)
     kind: ClassVar[str] = "jam"
 
-    def judge(self, seen: Seen, _window_s: float) -> FaultVerdict:
+    def judge(self, seen: FrameBalance, _window_s: float) -> FaultVerdict:
         """Frames were sent and none arrived."""
         if not seen.sent:
             return FaultVerdict.INCONCLUSIVE
@@ -252,7 +252,7 @@ class MatchDrop(RuleFault):
             raise UsageError("link.match_drop needs a match (ethertype, protocol, port, payload); link.cut drops all.")
         await super().prepare(bed)
 
-    def judge(self, seen: Seen, _window_s: float) -> FaultVerdict:
+    def judge(self, seen: FrameBalance, _window_s: float) -> FaultVerdict:
         """Such messages were sent and none arrived."""
         if not seen.sent:
             return FaultVerdict.INCONCLUSIVE

@@ -22,7 +22,7 @@ from faults.kinds.evidence.silence import PortSilence
 from testbed.bed import Bed
 from testbed.bed.bed import BOOT_TIMEOUT_S
 from testbed.errors import TestbedError, UsageError, WaitTimeout
-from testbed.history import Record
+from testbed.history import HistoryRecord
 from testbed.node.gdbstub import Where, attach
 from testbed.node.qmp import QmpLost
 from testbed.wait import wait_for_record, wait_until
@@ -66,7 +66,7 @@ async def registers(bed: Bed, target: str) -> tuple[int, int]:
     return int(found[1], 16), int(found[2], 16)
 
 
-def _by_guest(entry: Record) -> bool:
+def _by_guest(entry: HistoryRecord) -> bool:
     data = entry.fields.get("data")
     return isinstance(data, dict) and data.get("guest") is True
 
@@ -109,7 +109,7 @@ class _Broken:
             await node.power_on()
         await node.wait_booted(BOOT_TIMEOUT_S)
 
-    def _events(self, bed: Bed, event: str) -> list[Record]:
+    def _events(self, bed: Bed, event: str) -> list[HistoryRecord]:
         source = f"qmp.{self.target}"
         return [
             entry
@@ -137,7 +137,7 @@ class _Told(_Broken):
             raise UsageError(f"{self.says!r} is no regular expression: {error}") from error
         await super().prepare(bed)
 
-    async def _wait_said(self, bed: Bed) -> Record:
+    async def _wait_said(self, bed: Bed) -> HistoryRecord:
         source = f"console.{self.target}"
         return await wait_for_record(
             bed.history,

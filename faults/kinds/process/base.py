@@ -19,7 +19,7 @@ from faults.kinds.process.target import DAEMON, Process, Table, Target, check_ta
 from testbed.bed import Bed
 from testbed.bed.bed import BOOT_TIMEOUT_S
 from testbed.errors import GuestCommandError, WaitTimeout
-from testbed.history import Record
+from testbed.history import HistoryRecord
 from testbed.milestones import milestone_of
 from testbed.wait import wait_until
 
@@ -135,7 +135,7 @@ class ProcessFault:
         """Say whether heartbeats have paused for longer than they ever did before."""
         return beats.longest_gap_s > LATE_FACTOR * self.before.longest_gap_s
 
-    def new_start(self, bed: Bed) -> Record | None:
+    def new_start(self, bed: Bed) -> HistoryRecord | None:
         """Return the journal's line of a daemon that has started since the injection, if there is one."""
         source = f"journal.{self.place.node}"
         started = (

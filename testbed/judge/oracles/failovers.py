@@ -12,7 +12,7 @@ import itertools
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from testbed.history import Record
+from testbed.history import HistoryRecord
 from testbed.judge.finding import Finding, blind, failed, passed
 from testbed.judge.oracle import Oracle
 from testbed.judge.oracles.twice import BOOTS
@@ -80,7 +80,7 @@ def judge_moves(happened: Sequence[Move], faults: Sequence[FaultSpan], *, unseen
     return passed(Failovers.name, f"{len(told)} moves and starts, {len(names)} faults", moves=told, faults=names)
 
 
-def faults_of(records: Iterable[Record]) -> list[FaultSpan]:
+def faults_of(records: Iterable[HistoryRecord]) -> list[FaultSpan]:
     """The faults of a history; one that was healed before the next one began pays for nothing after that."""
     began: list[tuple[tuple[str, ...], float]] = []
     healed: dict[int, float] = {}
@@ -125,7 +125,7 @@ def _hides(outer: tuple[float, float, str], inner: tuple[float, float, str]) -> 
     return outer[2] != inner[2] and longer and outer[0] <= inner[0] and inner[1] <= outer[1]
 
 
-def starts(records: Iterable[Record], since_s: float, boots: Mapping[str, str]) -> list[Move]:
+def starts(records: Iterable[HistoryRecord], since_s: float, boots: Mapping[str, str]) -> list[Move]:
     """The boots of each VM that answered for the first time after this, except the one that answered before it.
 
     `boots` are the VMs by the source of the records that name their boots.

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from testbed.history import Record
+from testbed.history import HistoryRecord
 from testbed.judge.finding import Finding, blind, failed, passed
 from testbed.judge.oracle import Oracle
 from testbed.judge.recorded import Recorded
@@ -18,7 +18,7 @@ PER_SECOND_MAX = 10
 
 
 @dataclass(frozen=True)
-class Count:
+class MulticastCount:
     """Frames to many from one source at one port; `peak` is the most in any one second, which `peak_from_s` began."""
 
     port: str
@@ -47,7 +47,7 @@ class Multicasts:
 ORACLES: tuple[Oracle, ...] = (Multicasts(),)
 
 
-def judge_counts(counts: Iterable[Count], *, node_ports: Mapping[str, Sequence[str]], unseen: str) -> Finding:
+def judge_counts(counts: Iterable[MulticastCount], *, node_ports: Mapping[str, Sequence[str]], unseen: str) -> Finding:
     """Judge the counts of the nodes' ports; `unseen` says why some are missing, if so."""
     node_of = {port: node for node, ports in node_ports.items() for port in ports}
     own = [one for one in counts if one.port in node_of]
@@ -64,7 +64,7 @@ def judge_counts(counts: Iterable[Count], *, node_ports: Mapping[str, Sequence[s
     return passed(Multicasts.name, f"no node sent more than {most_at_all} in any second of a link", peaks=peaks)
 
 
-def counts_of(records: Iterable[Record]) -> list[Count]:
+def counts_of(records: Iterable[HistoryRecord]) -> list[MulticastCount]:
     """The counts of the switch in a history."""
     found = []
     for record in records:
@@ -78,7 +78,7 @@ def counts_of(records: Iterable[Record]) -> list[Count]:
             assert isinstance(frames, int)
             assert isinstance(peak, int)
             assert isinstance(from_s, float)
-            found.append(Count(port, mac, last_s, frames, peak, from_s))
+            found.append(MulticastCount(port, mac, last_s, frames, peak, from_s))
     return found
 
 

@@ -12,7 +12,7 @@ import itertools
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from testbed.history import Record
+from testbed.history import HistoryRecord
 from testbed.judge.finding import Finding, blind, failed, passed, together
 from testbed.judge.oracle import Oracle
 from testbed.judge.recorded import Recorded
@@ -138,7 +138,7 @@ def judge_boots(answers: Sequence[Alive]) -> Finding:
     return passed(name, text, answers=len(answers), boots=boots)
 
 
-def boots_anew(record: Record) -> str:
+def boots_anew(record: HistoryRecord) -> str:
     """The node whose machine begins to boot with this record, switched on or reset, or the empty text."""
     area, _, node = record.source.partition(".")
     is_reset = area == "qmp" and record.fields.get("event") == "RESET"
@@ -150,7 +150,7 @@ def is_running(state: str) -> bool:
     return not set(state) & set("pscd")
 
 
-def domains_of(records: Iterable[Record], vm: str) -> list[Domains]:
+def domains_of(records: Iterable[HistoryRecord], vm: str) -> list[Domains]:
     """The lists in a history: records `guests domains` with node, asked_s and domains of name, id and state.
 
     A node that was reset or switched on begins a new life, in which its domains are numbered from the beginning.
@@ -173,7 +173,7 @@ def domains_of(records: Iterable[Record], vm: str) -> list[Domains]:
     return found
 
 
-def boots_of(records: Iterable[Record], source: str) -> list[Alive]:
+def boots_of(records: Iterable[HistoryRecord], source: str) -> list[Alive]:
     """The answers in a history that name a boot: records of a VM's slow probe with `boot` and `intended_s`."""
     found = []
     for record in records:
@@ -246,7 +246,9 @@ def _without(window: Window, away: Sequence[Window]) -> list[Window]:
     return parts
 
 
-def away(records: Sequence[Record], node: str, until_s: float, dilation: float = 1.0) -> list[tuple[float, float]]:
+def away(
+    records: Sequence[HistoryRecord], node: str, until_s: float, dilation: float = 1.0
+) -> list[tuple[float, float]]:
     """The times in which nothing can run on a node: no process of it, booting, paused, or held still by a fault."""
     gone: dict[str, float] = {"off": float("-inf")}
     times = []
@@ -262,7 +264,7 @@ def away(records: Sequence[Record], node: str, until_s: float, dilation: float =
     return times + [(from_s, until_s) for from_s in gone.values()]
 
 
-def _booted_at(records: Sequence[Record], node: str, started_s: float, grace_s: float) -> float:
+def _booted_at(records: Sequence[HistoryRecord], node: str, started_s: float, grace_s: float) -> float:
     """When a machine that was started could run its first VM: its dom0 answered, or the grace is over."""
     looks = [
         record.t_s
@@ -272,7 +274,7 @@ def _booted_at(records: Sequence[Record], node: str, started_s: float, grace_s: 
     return min([started_s + grace_s, *looks[:1]])
 
 
-def _presence(record: Record, node: str) -> tuple[str, bool]:
+def _presence(record: HistoryRecord, node: str) -> tuple[str, bool]:
     """(what kind of absence, whether it begins) for a record that says so, else an empty text."""
     if record.source == f"machine.{node}" and record.kind in {"started", "killed", "died", "quit"}:
         return "off", record.kind != "started"

@@ -15,7 +15,7 @@ from enum import StrEnum
 from itertools import pairwise
 
 from testbed.client.ledger import Entry
-from testbed.client.outage import Outcome
+from testbed.client.outage import AttemptOutcome
 from testbed.judge.finding import Finding, blind, together
 from testbed.judge.oracle import Oracle
 from testbed.judge.recorded import Recorded
@@ -50,7 +50,7 @@ class Writes:
     def _of_one(self, recorded: Recorded, vm: str) -> Finding:
         book, readings = recorded.books.get(vm, ()), recorded.readings_of(vm)
         if isinstance(readings, str):
-            acknowledged = sum(entry.outcome is Outcome.OK for entry in book)
+            acknowledged = sum(entry.outcome is AttemptOutcome.OK for entry in book)
             return blind(self.name, readings, acknowledged=acknowledged)
         found = classify(book, readings, duplicates_allowed=recorded.duplicates_allowed)
         return Finding(self.name, found.verdict, found.reason, as_fields(found))
@@ -83,7 +83,7 @@ class SetFull:
 
 
 @dataclass(frozen=True)
-class _Seen:
+class _IndexedReading:
     """One reading, indexed."""
 
     reading: Reading
@@ -127,27 +127,27 @@ def classify(
             by_reader[reader][fate.value] += 1
         if found:
             fates[entry.id] = _overall(found)
-        elif entry.outcome is not Outcome.FAIL:
+        elif entry.outcome is not AttemptOutcome.FAIL:
             fates[entry.id] = Fate.NEVER_READ
-            unread += entry.outcome is Outcome.OK
+            unread += entry.outcome is AttemptOutcome.OK
     known_ids = {entry.id for entry in book}
     all_read = {write_id for one in seen for write_id in one.places}
     counts, outcomes = Counter(fates.values()), Counter(entry.outcome for entry in book)
     named = [reading.totals for reading in readings] + [[total for _, total in sorted(pong_totals)]]
     back = sum(after < before for totals in named for before, after in pairwise(totals))
-    why_not = _why_not(readings, outcomes[Outcome.OK], unread)
+    why_not = _why_not(readings, outcomes[AttemptOutcome.OK], unread)
     verdict, reason = _verdict(by_reader, back, why_not, duplicates_allowed=duplicates_allowed)
     return SetFull(
         verdict=verdict,
         reason=reason,
         counts={fate: counts[fate] for fate in Fate},
         by_reader={reader: dict(count) for reader, count in by_reader.items()},
-        acknowledged=outcomes[Outcome.OK],
-        unknown=outcomes[Outcome.INFO] + outcomes[None],
+        acknowledged=outcomes[AttemptOutcome.OK],
+        unknown=outcomes[AttemptOutcome.INFO] + outcomes[None],
         lost=counts[Fate.LOST] if any(reading.complete for reading in readings) else None,
         stale=counts[Fate.STALE] + back,
         unread=unread,
-        resurrected=sum(entry.outcome is Outcome.FAIL and entry.id in all_read for entry in book),
+        resurrected=sum(entry.outcome is AttemptOutcome.FAIL and entry.id in all_read for entry in book),
         foreign=len(all_read - known_ids),
         ids={
             fate: tuple(write_id for write_id, its in fates.items() if its is fate)[:SHOWN_IDS_MAX]
@@ -156,16 +156,16 @@ def classify(
     )
 
 
-def _index(reading: Reading) -> _Seen:
+def _index(reading: Reading) -> _IndexedReading:
     places: dict[str, list[int]] = {}
     for index, write_id in enumerate(reading.ids):
         places.setdefault(write_id, []).append(index)
-    return _Seen(reading, places)
+    return _IndexedReading(reading, places)
 
 
-def _owed_at(entry: Entry, seen: Sequence[_Seen]) -> float | None:
+def _owed_at(entry: Entry, seen: Sequence[_IndexedReading]) -> float | None:
     """Since when the write must be there: its acknowledgement, or the first reading that shows it."""
-    if entry.outcome is Outcome.FAIL:
+    if entry.outcome is AttemptOutcome.FAIL:
         return None
     shown = [one.reading.at_s for one in seen if entry.id in one.places]
     if entry.acknowledged_at_s is not None:

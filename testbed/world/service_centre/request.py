@@ -14,7 +14,7 @@ HEAD_LIMIT = 16 * 1024
 BODY_LIMIT = 1024 * 1024
 
 
-class Refused(Exception):
+class HttpError(Exception):
     """A request is answered with an error status and one sentence; not an error of the bed."""
 
     def __init__(self, status: HTTPStatus, sentence: str) -> None:
@@ -34,22 +34,22 @@ class Request:
 
 
 async def read_request(reader: asyncio.StreamReader) -> Request | None:
-    """Read one request; None when the client closed without sending a whole one; Refused when it is unusable."""
+    """Read one request; None when the client closed without sending a whole one; HttpError when it is unusable."""
     try:
         head = await reader.readuntil(b"\r\n\r\n")
     except asyncio.IncompleteReadError:
         return None
     except asyncio.LimitOverrunError as error:
-        raise Refused(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, f"The head exceeds {HEAD_LIMIT} bytes.") from error
+        raise HttpError(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, f"The head exceeds {HEAD_LIMIT} bytes.") from error
     first, *lines = head.decode("latin-1").split("\r\n")[:-2]
     words = first.split(" ")
     if len(words) != 3 or not words[2].startswith("HTTP/1."):
-        raise Refused(HTTPStatus.BAD_REQUEST, "The request line is not HTTP/1.1.")
+        raise HttpError(HTTPStatus.BAD_REQUEST, "The request line is not HTTP/1.1.")
     headers: dict[str, str] = {}
     for line in lines:
         name, colon, value = line.partition(":")
         if not colon or name != name.strip() or name.lower() in headers:
-            raise Refused(HTTPStatus.BAD_REQUEST, f"The header line {line[:60]!r} is malformed or repeated.")
+            raise HttpError(HTTPStatus.BAD_REQUEST, f"The header line {line[:60]!r} is malformed or repeated.")
         headers[name.lower()] = value.strip()
     try:
         body = await reader.readexactly(_length(headers))
@@ -60,12 +60,12 @@ async def read_request(reader: asyncio.StreamReader) -> Request | None:
 
 def _length(headers: dict[str, str]) -> int:
     if "transfer-encoding" in headers:
-        raise Refused(HTTPStatus.NOT_IMPLEMENTED, "Transfer-Encoding is not supported: send Content-Length.")
+        raise HttpError(HTTPStatus.NOT_IMPLEMENTED, "Transfer-Encoding is not supported: send Content-Length.")
     text = headers.get("content-length", "0")
     if not (text.isascii() and text.isdigit() and len(text) <= 12):
-        raise Refused(HTTPStatus.BAD_REQUEST, "Content-Length is not a number.")
+        raise HttpError(HTTPStatus.BAD_REQUEST, "Content-Length is not a number.")
     if int(text) > BODY_LIMIT:
-        raise Refused(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"The body exceeds {BODY_LIMIT} bytes.")
+        raise HttpError(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"The body exceeds {BODY_LIMIT} bytes.")
     return int(text)
 
 

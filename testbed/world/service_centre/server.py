@@ -21,8 +21,8 @@ from testbed import pace
 from testbed.errors import WaitTimeout
 from testbed.history import History
 from testbed.vocabulary import AlertCode
-from testbed.world.service_centre.request import HEAD_LIMIT, Refused, Request, read_request, reply
-from testbed.world.service_centre.store import Alert, AlertStore, BadAlert, parse_alert
+from testbed.world.service_centre.request import HEAD_LIMIT, HttpError, Request, read_request, reply
+from testbed.world.service_centre.store import AlertStore, BadAlert, ReceivedAlert, parse_alert
 
 PATH = "/v1/alerts"
 HANDSHAKE_S = 60.0  # the client's side of the handshake runs under emulation
@@ -42,7 +42,7 @@ class Mode(StrEnum):
 class Received:
     """The first arrival of an alert; `t_s` is the host's monotonic clock when it was on disk."""
 
-    alert: Alert
+    alert: ReceivedAlert
     t_s: float
 
 
@@ -166,7 +166,7 @@ class ServiceCentre:
             async with pace.timeout(REQUEST_S):
                 request = await read_request(reader)
             return None if request is None else await self._alert(request)
-        except Refused as refusal:
+        except HttpError as refusal:
             self._history.record("service_centre", "refused", status=refusal.status.value, text=refusal.sentence)
             return reply(refusal.status, {"error": refusal.sentence})
 
@@ -175,13 +175,13 @@ class ServiceCentre:
         try:
             alert = parse_alert(request.body)
         except BadAlert as error:
-            raise Refused(HTTPStatus.BAD_REQUEST, str(error)) from error
+            raise HttpError(HTTPStatus.BAD_REQUEST, str(error)) from error
         if self._mode is Mode.REFUSE:
-            raise Refused(HTTPStatus.SERVICE_UNAVAILABLE, "The service centre refuses alerts now; try again later.")
+            raise HttpError(HTTPStatus.SERVICE_UNAVAILABLE, "The service centre refuses alerts now; try again later.")
         try:
             new = await asyncio.to_thread(self._store.add, alert)
         except OSError as error:
-            raise Refused(HTTPStatus.INTERNAL_SERVER_ERROR, f"The alert was not stored: {error}.") from error
+            raise HttpError(HTTPStatus.INTERNAL_SERVER_ERROR, f"The alert was not stored: {error}.") from error
         await self._tell(alert, new=new)
         if self._mode is Mode.SLOW:
             await asyncio.sleep(self._delay_s)
@@ -189,14 +189,14 @@ class ServiceCentre:
 
     def _check(self, request: Request) -> None:
         if request.path != PATH:
-            raise Refused(HTTPStatus.NOT_FOUND, f"There is only {PATH}.")
+            raise HttpError(HTTPStatus.NOT_FOUND, f"There is only {PATH}.")
         if request.method != "POST":
-            raise Refused(HTTPStatus.METHOD_NOT_ALLOWED, "Alerts are sent with POST.")
+            raise HttpError(HTTPStatus.METHOD_NOT_ALLOWED, "Alerts are sent with POST.")
         given = request.headers.get("authorization", "").encode()
         if not hmac.compare_digest(given, b"Bearer " + self._token):
-            raise Refused(HTTPStatus.UNAUTHORIZED, "The bearer token is missing or wrong.")
+            raise HttpError(HTTPStatus.UNAUTHORIZED, "The bearer token is missing or wrong.")
 
-    async def _tell(self, alert: Alert, *, new: bool) -> None:
+    async def _tell(self, alert: ReceivedAlert, *, new: bool) -> None:
         async with self._news:
             if new:
                 self.received.append(Received(alert, time.monotonic()))

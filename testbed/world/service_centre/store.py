@@ -44,7 +44,7 @@ class Severity(StrEnum):
 
 
 @dataclass(frozen=True)
-class Alert:
+class ReceivedAlert:
     """One alert as a node sent it (schema avance.alert/1); `wall` is the node's own, untrusted clock."""
 
     id: str
@@ -58,7 +58,7 @@ class Alert:
     wall: str
 
 
-def parse_alert(body: bytes) -> Alert:
+def parse_alert(body: bytes) -> ReceivedAlert:
     """Check a request body against the schema and give the alert, or raise BadAlert with one sentence."""
     try:
         document: object = json.loads(body)
@@ -68,7 +68,7 @@ def parse_alert(body: bytes) -> Alert:
         raise BadAlert("The body is not a JSON object.")
     if document.get("schema") != SCHEMA:
         raise BadAlert(f"The schema is {document.get('schema')!r:.60}, expected {SCHEMA!r}.")
-    alert = Alert(
+    alert = ReceivedAlert(
         id=_text(document, "id"),
         node=_text(document, "node"),
         seq=_number(document, "seq"),
@@ -139,7 +139,7 @@ class AlertStore:
         """How many different alerts are stored."""
         return len(self._ids)
 
-    def add(self, alert: Alert) -> bool:
+    def add(self, alert: ReceivedAlert) -> bool:
         """Store the alert durably and say whether it is new; a known id changes nothing. OSError: nothing was kept."""
         with self._lock:
             if alert.id in self._ids:

@@ -10,7 +10,7 @@ from ipaddress import IPv4Address
 
 import pytest
 
-from avance.config import VMS_MAX, Bmc, parse
+from avance.config import VMS_MAX, BmcConfig, parse
 from avance.core.crashloop import Policy
 from avance.core.model import LinkName, Timers
 from avance.errors import ConfigError
@@ -81,8 +81,8 @@ def test_further_means_become_values() -> None:
         ("w1", "10.77.0.5", 7790),
         ("w2", "10.77.0.6", 7790),
     ]
-    assert mine.peer_bmc == Bmc(IPv4Address("10.77.0.32"), "u-b", "p-b")
-    assert theirs.peer_bmc == Bmc(IPv4Address("10.77.0.31"), "u-a", "p-a")
+    assert mine.peer_bmc == BmcConfig(IPv4Address("10.77.0.32"), "u-b", "p-b")
+    assert theirs.peer_bmc == BmcConfig(IPv4Address("10.77.0.31"), "u-a", "p-a")
     assert mine.gateways == ((LinkName("biz0"), IPv4Address("10.77.0.2")),)
     assert not mine.watchdog
 

@@ -29,7 +29,7 @@ from avance.core.events import (
 from avance.core.model import Outcome, PairState, PeerView, Record
 from avance.core.register import Word
 from avance.core.results import Done, WitnessAsked, WitnessTaught
-from avance.daemon import Daemon, Node
+from avance.daemon import Daemon, PairedNode
 from avance.errors import ConfigError
 from avance.replay import replay
 from tests.playbook import PRIV, WEB, A, B
@@ -48,10 +48,10 @@ def directories(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def node(*vms: dict[str, Any]) -> Node:
+def node(*vms: dict[str, Any]) -> PairedNode:
     """Return node a of the site."""
     raw = {"node": "a", "site": site(), "vms": list(vms)}
-    return Node(parse("a", raw["site"], raw["vms"]), raw)
+    return PairedNode(parse("a", raw["site"], raw["vms"]), raw)
 
 
 def answers(daemon: Daemon, *requests: dict[str, Any]) -> list[dict[str, Any]]:
@@ -63,7 +63,7 @@ def answers(daemon: Daemon, *requests: dict[str, Any]) -> list[dict[str, Any]]:
     return asyncio.run(story())
 
 
-async def next_event(one: Node) -> Event:
+async def next_event(one: PairedNode) -> Event:
     """Return the next event that waits for a decision."""
     await until(lambda: bool(one._loop.waiting))
     return one._loop.waiting.popleft()
@@ -430,14 +430,14 @@ class Parts:
         return Done(Outcome.OK)
 
 
-def with_parts(parts: Parts) -> Node:
+def with_parts(parts: Parts) -> PairedNode:
     """Return a node on stand-ins."""
     one = node(vm())
     one._hypervisor = one._wires = one._neighbours = parts  # type: ignore[assignment]  # what is used of them
     return one
 
 
-async def outcome(one: Node, command: Any) -> Outcome:  # noqa: ANN401 - any command with an outcome
+async def outcome(one: PairedNode, command: Any) -> Outcome:  # noqa: ANN401 - any command with an outcome
     """Perform a command and return the outcome of its event."""
     await one._perform(command)
     done = one._loop.waiting.popleft()

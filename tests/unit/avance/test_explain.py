@@ -9,7 +9,7 @@ from avance.core import events as e
 from avance.core.engine import Decision, Engine
 from avance.core.model import Alert, DiskRole, Outcome, PairState, Record
 from avance.core.takeover import Allowed
-from avance.explain import Run, command_words, event_words, summary
+from avance.explain import RunSummary, command_words, event_words, summary
 from avance.wire.decision_lines import Before
 from tests.playbook import PRIV, WEB, A, B, ended, in_sync, paired, setup
 
@@ -33,7 +33,7 @@ def leased(from_s: float) -> Engine:
 
 def run(*decisions: Decision, one: Engine) -> str:
     """Return the summary of a run of one decision a second."""
-    told = Run()
+    told = RunSummary()
     for number, decision in enumerate(decisions):
         told.note(e.Tick(), Before.of(one), one, decision, 100.0 + number)
     return "\n".join(summary(told, one))
@@ -94,7 +94,7 @@ def test_flapping_fills_no_memory(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_decisions_are_shown_once_and_in_time() -> None:
     """Each decision is shown by the first call that asks for its time."""
-    one, told = engine(), Run()
+    one, told = engine(), RunSummary()
     for number in range(4):
         told.note(e.Tick(), Before.of(one), one, said(reason=f"reason {number}"), 100.0 + number)
     first = "\n".join(told.decisions(1.0, 2.0))

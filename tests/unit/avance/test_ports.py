@@ -19,7 +19,7 @@ from avance.adapters.vif import DomainWires
 from avance.adapters.watchdog import NodeWatchdog
 from avance.adapters.witness import WitnessClient
 from avance.adapters.xen import XenHypervisor
-from avance.config import Bmc
+from avance.config import BmcConfig
 from avance.core.events import Event
 from tests.unit.avance.site import config
 
@@ -40,7 +40,7 @@ def adapters(
     one = config()
     disks, hypervisor = DrbdDisks(one, sink.append), XenHypervisor(one, sink.append)
     witness = WitnessClient(one, "boot")
-    power = PeerBmc(Bmc(IPv4Address("10.77.0.32"), "admin", "-"), 1.0)
+    power = PeerBmc(BmcConfig(IPv4Address("10.77.0.32"), "admin", "-"), 1.0)
     neighbours, network = ArpNeighbours(one, sink.append), NodeNetwork(one, sink.append)
     parts = (DomainWires(), power, neighbours, NodeWatchdog(10.0), witness, DataMirror(path))
     return disks, hypervisor, network, RecordStore(path, 1.0), *parts

@@ -14,8 +14,9 @@ import pytest
 from avance.core.model import NodeId
 from avance.core.register import WINDOW_S, Known, Register
 from avance.errors import ConfigError
-from avance.wire.witness import Ask, Look, Question, Rejected, Reply, Sender, Teach, decode_reply, encode, keys
-from avance.witness import Options, Witness, _run, encode_state, load_state, main, options, serve
+from avance.wire.rejected import Rejected
+from avance.wire.witness import Ask, Look, Question, Reply, Sender, Teach, decode_reply, encode, keys
+from avance.witness import Options, WitnessLife, _run, encode_state, load_state, main, options, serve
 from tests.playbook import A, B
 from tests.unit.avance.adapters.tools import until
 
@@ -30,7 +31,7 @@ class Desk:
         self.saved: list[Known] = []
         self.said: list[str] = []
         self.full = False
-        self.witness = Witness(KEYS, Register(known), self._save, self.said.append)
+        self.witness = WitnessLife(KEYS, Register(known), self._save, self.said.append)
         self._number = 0
 
     def _save(self, known: Known) -> None:

@@ -9,7 +9,7 @@ from typing import cast
 import pytest
 
 from faults.fault import FaultVerdict
-from faults.life import FaultFailed, Life, OutOfOrder, Stage
+from faults.life import FaultFailed, Life, LifeStage, OutOfOrder
 from testbed.bed import Bed
 from testbed.errors import MachineError, TestbedError, UsageError
 from testbed.history import History
@@ -54,7 +54,7 @@ def test_a_whole_life_is_told_in_order() -> None:
     assert bench.told == ["injecting", "injected", "confirmed", "healed"]
     assert all(entry.fields["step"] == "s" for entry in bench.history)
     assert all((entry.fields["name"], entry.fields["target"]) == ("link.cut", "one") for entry in bench.history)
-    assert (bench.life.stage, bench.life.may_be_there) == (Stage.OVER, False)
+    assert (bench.life.stage, bench.life.may_be_there) == (LifeStage.OVER, False)
 
 
 # What may be called after these parts; everything else raises.
@@ -111,7 +111,7 @@ def test_a_part_that_is_called_during_another_one_is_refused() -> None:
             go_on.set()
 
     asyncio.run(story())
-    assert bench.life.stage is Stage.INJECTED
+    assert bench.life.stage is LifeStage.INJECTED
 
 
 @pytest.mark.parametrize("part", ["inject", "confirm"])
@@ -182,7 +182,7 @@ def test_a_refusal_before_anything_was_done_stays_a_refusal() -> None:
     bench.fault.errors["prepare"] = UsageError("there is no such thing")
     with pytest.raises(UsageError, match="no such thing"):
         bench.run("prove")
-    assert (bench.done, bench.told, bench.life.stage) == (["prepare"], ["not_armed"], Stage.OVER)
+    assert (bench.done, bench.told, bench.life.stage) == (["prepare"], ["not_armed"], LifeStage.OVER)
 
 
 def test_a_fault_that_was_not_injected_is_never_healed() -> None:
@@ -195,7 +195,7 @@ def test_a_fault_that_was_not_injected_is_never_healed() -> None:
     for bench in (failed, late):
         assert bench.done == ["prepare", "remove"]
         assert bench.told == ["not_armed"]
-        assert (bench.life.was_ordered, bench.life.stage) == (False, Stage.OVER)
+        assert (bench.life.was_ordered, bench.life.stage) == (False, LifeStage.OVER)
 
 
 def test_instruments_go_last_and_what_stays_is_told() -> None:
@@ -232,13 +232,13 @@ def test_a_part_that_was_cancelled_is_cleaned_up_by_its_owner(part: str, last: s
                 await begun.wait()
                 task.cancel()
             assert task.cancelled()
-            assert bench.life.stage is Stage.BROKEN_OFF
+            assert bench.life.stage is LifeStage.BROKEN_OFF
             assert "heal" not in bench.done
 
     asyncio.run(story())
     assert bench.done.count("heal") == (part != "prepare")
     assert bench.done[-1] == last
-    assert bench.life.stage is Stage.OVER
+    assert bench.life.stage is LifeStage.OVER
 
 
 def test_a_context_heals_and_tells_of_both_errors() -> None:

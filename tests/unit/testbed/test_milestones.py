@@ -6,7 +6,7 @@ from typing import get_args
 
 import pytest
 
-from testbed.history import Record
+from testbed.history import HistoryRecord
 from testbed.milestones import MILESTONES, in_words, milestone_of
 from testbed.vocabulary import Milestone
 
@@ -23,7 +23,7 @@ from testbed.vocabulary import Milestone
 )
 def test_only_a_text_is_a_milestone(fields: dict[str, object], expected: str | None) -> None:
     """A line without one, or a line that could not be read, publishes nothing."""
-    assert milestone_of(Record(0, 0.0, "journal.a", "entry", fields)) == expected
+    assert milestone_of(HistoryRecord(0, 0.0, "journal.a", "entry", fields)) == expected
 
 
 def test_every_milestone_has_its_words() -> None:

@@ -7,22 +7,22 @@ import asyncio
 import pytest
 
 from testbed.errors import WaitTimeout
-from testbed.history import History, Record
+from testbed.history import History, HistoryRecord
 from testbed.wait import ForbiddenSeen, OwnedTask, wait_for_record, wait_until
 
 
-def _is_up(entry: Record) -> bool:
+def _is_up(entry: HistoryRecord) -> bool:
     return entry.kind == "up"
 
 
-def _is_panic(entry: Record) -> bool:
+def _is_panic(entry: HistoryRecord) -> bool:
     return entry.kind == "panic"
 
 
 def test_a_record_that_comes_later_ends_the_wait() -> None:
     """The first fitting record after the mark is returned, an older one is not."""
 
-    async def scenario() -> Record:
+    async def scenario() -> HistoryRecord:
         history = History()
         history.record("a", "up", number=1)
         async with asyncio.TaskGroup() as group:

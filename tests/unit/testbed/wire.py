@@ -7,7 +7,7 @@ import socket
 from pathlib import Path
 from typing import Any
 
-from testbed.switch.control import Control, Request
+from testbed.switch.control import Request, SwitchControl
 from testbed.switch.core import SwitchCore
 
 SEGMENTS = {"priv0": ["a.priv0", "b.priv0"], "biz0": ["a.biz0", "b.biz0", "client.biz0"]}
@@ -54,7 +54,7 @@ class Bench:
     def __init__(self, directory: Path) -> None:
         self.directory = directory
         self.core = SwitchCore(directory, SEGMENTS, queue_frames=5)
-        self.listener = Control(self.core, directory / "control")
+        self.listener = SwitchControl(self.core, directory / "control")
         self.devices = {name: Device(directory, name) for names in SEGMENTS.values() for name in names}
         self.control = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         self.control.connect(str(directory / "control"))

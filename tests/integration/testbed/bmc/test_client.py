@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from testbed.bmc.client import IpmiFailed, Reading
+from testbed.bmc.client import IpmiFailed, SensorReading
 from tests.unit.testbed.bmc.bmc_bench import LampPower, bmc_bench
 
 
@@ -20,7 +20,7 @@ def test_a_client_asks_over_the_switch() -> None:
             assert await client.power_is_on()
             lamp.on = False
             assert not await client.power_is_on()
-            assert await client.reading("Fan 1") == Reading(6000, 0)
+            assert await client.reading("Fan 1") == SensorReading(6000, 0)
             with pytest.raises(IpmiFailed, match="failed with code 1"):
                 await client.command("chassis", "power", "diag")
             await bench.bmc.lose_power()

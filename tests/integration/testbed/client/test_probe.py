@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from testbed.client.ledger import Datagram, Ledger, ReadBack, read_back
-from testbed.client.outage import Outcome
+from testbed.client.outage import AttemptOutcome
 from testbed.client.probe import Probe
 from testbed.errors import WaitTimeout
 from testbed.history import History
@@ -119,7 +119,7 @@ def test_an_outage_is_seen_to_begin_and_to_end() -> None:
         assert outage.ended_at_s is not None
         assert outage.ended_at_s > healed_at_s
         assert outage.started_at_s < healed_at_s
-        assert Outcome.INFO in {attempt.outcome for attempt in probe.attempts}
+        assert AttemptOutcome.INFO in {attempt.outcome for attempt in probe.attempts}
         kinds = [r.kind for r in bed.history if r.source == "probe" and r.kind in {"up", "down"}]
         assert kinds[:3] == ["up", "down", "up"]
 
@@ -139,7 +139,7 @@ def test_refused_writes_fail_and_each_err_finds_its_own_request() -> None:
                         bed.history, lambda r: r.kind == "fail", what="a refusal", timeout_s=100, after=mark
                     )
                 await probe.stop()
-            assert {entry.outcome for entry in ledger.entries()} == {Outcome.FAIL}
+            assert {entry.outcome for entry in ledger.entries()} == {AttemptOutcome.FAIL}
         assert probe.summary().good == 0
 
     with_bed(scenario)
@@ -157,7 +157,7 @@ def test_an_answer_after_the_limit_is_late_and_still_acknowledged() -> None:
                 await bed.switch.release()
                 await wait_for_record(bed.history, lambda r: r.kind == "late", what="a late answer", timeout_s=100)
                 await probe.stop()
-            assert any(entry.is_late and entry.outcome is Outcome.OK for entry in ledger.entries())
+            assert any(entry.is_late and entry.outcome is AttemptOutcome.OK for entry in ledger.entries())
 
     with_bed(scenario)
 
@@ -204,7 +204,7 @@ def test_a_request_in_flight_at_the_end_is_unknown_and_no_outage() -> None:
         ledger, client = Ledger(), DeafClient()
         async with Probe(client, IP, PORT, "run", ledger=ledger, timeout_s=1000.0) as probe, asyncio.timeout(100):
             await client.sent.wait()
-        assert {entry.outcome for entry in ledger.entries()} == {Outcome.INFO}
+        assert {entry.outcome for entry in ledger.entries()} == {AttemptOutcome.INFO}
         assert {attempt.outcome for attempt in probe.attempts} == {None}
 
     asyncio.run(run())

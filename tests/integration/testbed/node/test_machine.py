@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from testbed.errors import MachineError, SnapshotError, TestbedError
-from testbed.history import History, Record
+from testbed.history import History, HistoryRecord
 from testbed.node.machine import Machine
 from testbed.node.spec import DiskSpec
 from testbed.wait import wait_for_record
@@ -21,7 +21,7 @@ from tests.unit.testbed.node.test_spec import node
 QEMU = shutil.which("qemu-system-x86_64")
 
 
-async def line(history: History, text: str, after: int) -> Record:
+async def line(history: History, text: str, after: int) -> HistoryRecord:
     """Wait for a console line."""
     return await wait_for_record(
         history,

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from testbed.disk.server import NbdClient, NbdDisk
 from testbed.replica.compare import ReplicaReport
-from testbed.replica.look import Look, find_disks, look
+from testbed.replica.look import Inspection, find_disks, look
 from tests.unit.testbed.replica.captured_disks import DISK_BYTES, VOLUME_AT
 from tests.unit.testbed.replica.test_look import write_images
 
@@ -17,7 +17,7 @@ def test_a_disk_server_shows_what_it_has_not_flushed_and_its_file_does_not(tmp_p
     """A disk of a running bed is read through its server: there the volatile cache counts, as the machine sees it."""
     images = write_images(tmp_path)
 
-    async def run() -> tuple[Look, Look]:
+    async def run() -> tuple[Inspection, Inspection]:
         with tempfile.TemporaryDirectory(prefix="tb-") as name:
             image, log = images / "a-vdb.raw", images / "log"
             server = NbdDisk("a-vdb", image, DISK_BYTES, sockets=Path(name), log=log)

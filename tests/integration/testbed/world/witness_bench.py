@@ -12,13 +12,14 @@ from pathlib import Path
 from typing import cast
 
 from avance.core.model import NodeId
-from avance.wire.witness import Ask, Look, Question, Rejected, Reply, Sender, Teach, decode_reply, encode, keys
+from avance.wire.rejected import Rejected
+from avance.wire.witness import Ask, Look, Question, Reply, Sender, Teach, decode_reply, encode, keys
 from images.manifest import PRODUCT
 from testbed.bed import Bed
 from testbed.history import History
 from testbed.lan.endpoint import Endpoint
 from testbed.switch.client import Switch
-from testbed.world.witness import Witness, WitnessOrder
+from testbed.world.witness import WitnessOrder, WitnessProcess
 
 WITNESS_PORT, WITNESS_MAC, WITNESS_IP = "witness1.biz0", "02:77:00:00:01:05", "10.77.0.5"
 CLIENT_PORT, CLIENT_MAC, CLIENT_IP = "client.biz0", "02:77:00:00:01:00", "10.77.0.100"
@@ -34,10 +35,10 @@ class WitnessBench:
     history: History
     switch: Switch
     client: Endpoint
-    witnesses: dict[str, Witness]
+    witnesses: dict[str, WitnessProcess]
 
     @property
-    def witness(self) -> Witness:
+    def witness(self) -> WitnessProcess:
         """The one that there is."""
         return self.witnesses["w1"]
 
@@ -89,7 +90,7 @@ async def witness_bench() -> AsyncIterator[WitnessBench]:
         client = await stack.enter_async_context(Endpoint(directory, CLIENT_PORT, CLIENT_MAC, CLIENT_IP, 24, None))
         host = await stack.enter_async_context(Endpoint(directory, WITNESS_PORT, WITNESS_MAC, WITNESS_IP, 24, None))
         witness = await stack.enter_async_context(
-            Witness(
+            WitnessProcess(
                 "w1", WitnessOrder(cast("list[str]", PRODUCT["witness"])), endpoint=host, port=UDP_PORT,
                 sockets=directory, artefacts=directory / "run", history=history,
             )

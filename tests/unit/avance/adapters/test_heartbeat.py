@@ -15,7 +15,8 @@ from avance.adapters.heartbeat import HeartbeatChannel
 from avance.config import parse
 from avance.core.events import DatagramsRefused, Event, HeartbeatSeen, HeartbeatUnproven, Tick
 from avance.core.model import PairState, PeerView, Record
-from avance.wire.heartbeat import Heartbeat, Rejected, decode, encode, link_key
+from avance.wire.heartbeat import Heartbeat, decode, encode, link_key
+from avance.wire.rejected import Rejected
 from tests.playbook import PRIV, A, B
 from tests.unit.avance.adapters.tools import until
 from tests.unit.avance.site import site

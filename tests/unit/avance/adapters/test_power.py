@@ -10,7 +10,7 @@ import pytest
 
 from avance.adapters import power as module
 from avance.adapters.power import PeerBmc
-from avance.config import Bmc
+from avance.config import BmcConfig
 from avance.core.model import Outcome
 from avance.core.results import Done, PowerRead
 from avance.wire import ipmi
@@ -29,7 +29,7 @@ def tools(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Tools:
 
 def bmc() -> PeerBmc:
     """Return the adapter for the BMC of node b."""
-    return PeerBmc(Bmc(ipaddress.IPv4Address("10.77.0.32"), "admin", "s3cret"), 1.0)
+    return PeerBmc(BmcConfig(ipaddress.IPv4Address("10.77.0.32"), "admin", "s3cret"), 1.0)
 
 
 @pytest.mark.parametrize(("text", "detail"), [(ON, "on"), (OFF, "off")])

@@ -15,8 +15,9 @@ from avance.adapters.witness import WitnessClient
 from avance.core.model import NodeId, Outcome
 from avance.core.register import Known, Register, Word
 from avance.core.results import WitnessAsked, WitnessTaught
-from avance.wire.witness import Rejected, Reply, decode_question, encode, keys
-from avance.witness import Witness, serve
+from avance.wire.rejected import Rejected
+from avance.wire.witness import Reply, decode_question, encode, keys
+from avance.witness import WitnessLife, serve
 from tests.playbook import A, B
 from tests.unit.avance.site import config
 
@@ -38,19 +39,21 @@ def client(port: int, *, node: str = "a", try_s: float = 10.0, boot: str = "boot
     return WitnessClient(replace(one, timers=replace(one.timers, witness_try_s=try_s)), f"{node}-{boot}")
 
 
-def witness(known: Known = Known()) -> Witness:  # noqa: B008 - a frozen value
+def witness(known: Known = Known()) -> WitnessLife:  # noqa: B008 - a frozen value
     """Return one life of a witness that forgets what it saves."""
-    return Witness(KEYS, Register(known), lambda _known: None, lambda _text: None)
+    return WitnessLife(KEYS, Register(known), lambda _known: None, lambda _text: None)
 
 
 @asynccontextmanager
-async def listening(answer: Witness | Callable[[bytes], list[bytes]], port: int = 0) -> AsyncIterator[int]:
+async def listening(answer: WitnessLife | Callable[[bytes], list[bytes]], port: int = 0) -> AsyncIterator[int]:
     """Let a witness, or something that sends what it likes, listen; gives the port."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK) as sock:
         sock.bind(("127.0.0.1", port))
         stop = asyncio.Event()
         async with asyncio.timeout(100), asyncio.TaskGroup() as tasks:
-            tasks.create_task(serve(answer, sock, stop) if isinstance(answer, Witness) else _invent(answer, sock, stop))
+            tasks.create_task(
+                serve(answer, sock, stop) if isinstance(answer, WitnessLife) else _invent(answer, sock, stop)
+            )
             try:
                 yield sock.getsockname()[1]
             finally:

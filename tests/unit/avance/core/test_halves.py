@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from avance.core.halves import Found, Half, Note, Plan, Return, Slots, begun, choose, noted, returned, reusable
+from avance.core.halves import AssemblyPlan, Found, Half, Note, Return, Slots, begun, choose, noted, returned, reusable
 from avance.core.model import MirrorState
 
 B, C = "/dev/vdb", "/dev/vdc"
@@ -23,7 +23,7 @@ ONLY_Y = Note(4, ARRAY, (Y,), 9)
 
 def test_a_whole_mirror_is_assembled_from_both_halves() -> None:
     """The ordinary start."""
-    assert choose({B: half(X, 9), C: half(Y, 8)}, WHOLE) == Plan(MirrorState.CURRENT, "", assemble=(B, C))
+    assert choose({B: half(X, 9), C: half(Y, 8)}, WHOLE) == AssemblyPlan(MirrorState.CURRENT, "", assemble=(B, C))
 
 
 @pytest.mark.parametrize("events", [9, 10, 64, 10_000])
@@ -54,7 +54,9 @@ def test_a_half_that_is_being_rebuilt_is_not_current() -> None:
 
 def test_of_two_noted_halves_the_one_that_outlived_the_other_is_taken() -> None:
     """The node died before the loss was noted; the survivor's superblock tells of it."""
-    assert choose({B: half(X, 9), C: half(Y, 12, alone=True)}, WHOLE) == Plan(MirrorState.CURRENT, "", assemble=(C,))
+    assert choose({B: half(X, 9), C: half(Y, 12, alone=True)}, WHOLE) == AssemblyPlan(
+        MirrorState.CURRENT, "", assemble=(C,)
+    )
     assert choose({B: Found.ABSENT, C: half(Y, 12, alone=True)}, WHOLE).state is MirrorState.CURRENT
 
 

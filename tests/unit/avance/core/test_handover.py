@@ -34,12 +34,14 @@ DB = VmId("db")
 NOBODY: frozenset[VmId] = frozenset()
 
 
-def facts(mine: DiskView | None, theirs: DiskState, *, behind: bool = False, stays: bool = False) -> handover.Facts:
+def facts(
+    mine: DiskView | None, theirs: DiskState, *, behind: bool = False, stays: bool = False
+) -> handover.HandoverFacts:
     """Return the facts of an owner with this disk, whose peer says that of its copy."""
     record = Record(3, A, behind=(WEB,) if behind else ())
     peer = PeerView(B, "b-boot-1", "c0ffee", 1.0, PairState.PAIRED, record=Record(3, A), copies={WEB: Copy(theirs)})
     copy = Copy(DiskState.DISKLESS if mine is None else mine.disk)
-    return handover.Facts(record, peer, {WEB: mine}, {WEB: copy}, NOBODY, NOBODY, stays)
+    return handover.HandoverFacts(record, peer, {WEB: mine}, {WEB: copy}, NOBODY, NOBODY, stays)
 
 
 @pytest.mark.parametrize("theirs", list(DiskState))
@@ -85,9 +87,11 @@ def test_peer_that_was_left_behind_gets_it_only_with_everything(case: str) -> No
     copied = {WEB: Copy(disk, theirs)}
     peer = PeerView(B, "b-boot-1", "c0ffee", 1.0, PairState.PAIRED, record=Record(4, A), copies=copied)
     copy = Copy(DiskState.CONSISTENT if mine else DiskState.DISKLESS, mine)
-    found = handover.wanted(handover.Facts(LEFT, peer, {WEB: view}, {WEB: copy}, NOBODY, NOBODY, stays=False))
+    found = handover.wanted(handover.HandoverFacts(LEFT, peer, {WEB: view}, {WEB: copy}, NOBODY, NOBODY, stays=False))
     assert (found is not None) is moves
-    one_more = handover.Facts(LEFT, peer, {WEB: view, DB: view}, {WEB: copy, DB: copy}, NOBODY, NOBODY, stays=False)
+    one_more = handover.HandoverFacts(
+        LEFT, peer, {WEB: view, DB: view}, {WEB: copy, DB: copy}, NOBODY, NOBODY, stays=False
+    )
     assert handover.wanted(one_more) is None  # the peer has nothing of that one
 
 

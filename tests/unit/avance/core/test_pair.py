@@ -17,9 +17,9 @@ from avance.core.pair import (
     Happens,
     Judgement,
     PairFacts,
+    PairTrigger,
     Save,
     Stay,
-    Trigger,
     diagram,
     judge,
     mismatch,
@@ -360,7 +360,7 @@ def page() -> str:
 
 def test_the_table_is_total() -> None:
     """Each trigger in each state is a row or ignored with a reason, never both."""
-    for state, trigger in itertools.product(PairState, Trigger):
+    for state, trigger in itertools.product(PairState, PairTrigger):
         assert ((state, trigger) in ROWS) is not ((state, trigger) in IGNORED), f"{state} + {trigger}"
         assert step(state, trigger) == ROWS.get((state, trigger))
 
@@ -369,13 +369,13 @@ def test_the_judge_never_says_what_is_ignored() -> None:
     """What it says has a row: otherwise the turn would ask again and again."""
     said = {(state, what.trigger) for state, given in every_case() if isinstance(what := judge(state, given), Happens)}
     assert said <= ROWS.keys()
-    assert {trigger for _, trigger in said} == {*Trigger} - {Trigger.RIGHT_SAVED, Trigger.CHOSEN}
+    assert {trigger for _, trigger in said} == {*PairTrigger} - {PairTrigger.RIGHT_SAVED, PairTrigger.CHOSEN}
 
 
 def test_nothing_leads_out_of_fenced_and_only_a_person_out_of_split() -> None:
     """The two states in which a node has lost its right for good."""
     assert all(before is not PairState.FENCED for before, _ in ROWS)
-    assert [trigger for before, trigger in ROWS if before is PairState.SPLIT] == [Trigger.CHOSEN]
+    assert [trigger for before, trigger in ROWS if before is PairState.SPLIT] == [PairTrigger.CHOSEN]
 
 
 def test_the_picture_is_up_to_date() -> None:

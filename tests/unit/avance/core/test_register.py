@@ -9,7 +9,7 @@ from itertools import product
 import pytest
 
 from avance.core.model import NodeId
-from avance.core.register import WINDOW_S, Answer, Known, Register, Word
+from avance.core.register import WINDOW_S, Known, Register, RegisterAnswer, Word
 from tests.playbook import A, B
 
 NODES = (A, B)
@@ -21,16 +21,16 @@ def taught(known: Known = Known(4, A)) -> Register:  # noqa: B008 - a frozen val
     register = Register(known)
     for node in NODES:
         register, answer = register.teach(node, known.epoch, known.owner, paired=True, now_s=0.0)
-    assert answer == Answer(Word.TAUGHT, known.epoch, known.owner)
+    assert answer == RegisterAnswer(Word.TAUGHT, known.epoch, known.owner)
     return register
 
 
 def test_an_epoch_is_granted_once() -> None:
     """The first who asks gets it; the other one hears who has it."""
     register, answer = taught().ask(B, 5, "n1")
-    assert answer == Answer(Word.GRANTED, 5, B)
+    assert answer == RegisterAnswer(Word.GRANTED, 5, B)
     assert register.known == Known(5, B, "n1")
-    assert register.ask(A, 5, "n2")[1] == Answer(Word.REFUSED, 5, B)
+    assert register.ask(A, 5, "n2")[1] == RegisterAnswer(Word.REFUSED, 5, B)
 
 
 @pytest.mark.parametrize("nonce", ["n1", "n2"])
@@ -38,7 +38,7 @@ def test_a_lost_answer_is_given_again(nonce: str) -> None:
     """The node that has the epoch hears it again, also after its daemon was restarted; nothing changes (D16)."""
     register, _ = taught().ask(B, 5, "n1")
     again, answer = register.ask(B, 5, nonce)
-    assert (again, answer) == (register, Answer(Word.GRANTED, 5, B))
+    assert (again, answer) == (register, RegisterAnswer(Word.GRANTED, 5, B))
 
 
 @pytest.mark.parametrize("node", NODES)
@@ -46,7 +46,7 @@ def test_a_lost_answer_is_given_again(nonce: str) -> None:
 def test_what_is_over_is_never_granted(node: NodeId, epoch: int) -> None:
     """An epoch below the known one is refused to everybody."""
     register, answer = taught().ask(node, epoch, "n")
-    assert answer == Answer(Word.REFUSED, 4, A)
+    assert answer == RegisterAnswer(Word.REFUSED, 4, A)
     assert register.known == Known(4, A)
 
 
@@ -55,7 +55,7 @@ def test_what_is_over_is_never_granted(node: NodeId, epoch: int) -> None:
 def test_after_a_start_nothing_is_granted(node: NodeId, epoch: int) -> None:
     """Not even to the node that has the stored epoch: the storage may be older than the last grant."""
     register = taught().restarted()
-    assert register.ask(node, epoch, "n") == (register, Answer(Word.UNTAUGHT, 4, A))
+    assert register.ask(node, epoch, "n") == (register, RegisterAnswer(Word.UNTAUGHT, 4, A))
 
 
 @pytest.mark.parametrize(
@@ -91,7 +91,7 @@ def test_a_late_lesson_does_not_undo_a_grant() -> None:
     """What a node taught before the loss and arrives after the grant changes nothing, and no second lesson helps it."""
     register, _ = taught().ask(A, 5, "n")
     register, answer = register.teach(B, 4, A, paired=True, now_s=1.0)
-    assert answer == Answer(Word.TAUGHT, 5, A)
+    assert answer == RegisterAnswer(Word.TAUGHT, 5, A)
     assert register.ask(B, 5, "n")[1].word is Word.REFUSED
     assert register.ask(A, 5, "n")[1].word is Word.GRANTED
 
@@ -108,7 +108,7 @@ def test_a_greater_epoch_is_learned_at_once(paired: bool) -> None:
 def test_a_smaller_epoch_is_never_learned() -> None:
     """A node that was away teaches what it knew; the number stays."""
     after, answer = taught().teach(B, 2, B, paired=False, now_s=100.0)
-    assert (after.known, answer) == (Known(4, A), Answer(Word.TAUGHT, 4, A))
+    assert (after.known, answer) == (Known(4, A), RegisterAnswer(Word.TAUGHT, 4, A))
 
 
 @pytest.mark.parametrize("epoch", [4, 5])
@@ -120,7 +120,7 @@ def test_an_unused_grant_is_forgotten_when_both_nodes_agree(epoch: int, started:
     register, one = register.teach(B, epoch, A, paired=True, now_s=0.0)
     assert (one.epoch, one.owner) == (5, B)
     register, both = register.teach(A, epoch, A, paired=True, now_s=0.0)
-    assert both == Answer(Word.TAUGHT, epoch, A)
+    assert both == RegisterAnswer(Word.TAUGHT, epoch, A)
     for node in NODES:
         assert register.ask(node, epoch + 1, "n")[1].word is Word.GRANTED
     assert register.ask(B, epoch, "n")[1].word is Word.REFUSED
@@ -131,7 +131,7 @@ def test_an_unused_grant_is_forgotten_when_both_nodes_agree(epoch: int, started:
 EPOCH_MAX = 3
 
 
-def steps(register: Register) -> Iterator[tuple[Register, Answer | None, NodeId, int]]:
+def steps(register: Register) -> Iterator[tuple[Register, RegisterAnswer | None, NodeId, int]]:
     """Every question, in every order, of nodes that may say anything; a start; and time that passes."""
     for node, epoch in product(NODES, (1, 2)):
         yield *register.ask(node, epoch, "n"), node, epoch

@@ -18,12 +18,12 @@ from avance.core.model import DiskState, DiskView, NodeId, Record, Timers, VmId
 from avance.core.takeover import (
     Allowed,
     Answer,
-    Ask,
-    Facts,
+    Fetch,
     Need,
     Power,
     Refused,
     Situation,
+    TakeoverFacts,
     Verdict,
     Wait,
     copy_refusals,
@@ -46,9 +46,9 @@ NEIGHBOURS: tuple[tuple[float | None, bool | None, tuple[str, ...]], ...] = (
 )  # fmt: skip
 AFTER_S = (-0.001, 0.0, 1.999, 2.0, 2.999, 3.0, 10.499, 10.5, 11.999, 12.0, 1000.0)
 OFF = (Power.OFF, Power.OFF_EARLY)
-BASE = Facts(A, Record(3, A), LOST, LOST_AT, {WEB: DiskView(disk=DiskState.UP_TO_DATE)}, "availability")
+BASE = TakeoverFacts(A, Record(3, A), LOST, LOST_AT, {WEB: DiskView(disk=DiskState.UP_TO_DATE)}, "availability")
 
-Case = tuple[Facts, float, Verdict]
+Case = tuple[TakeoverFacts, float, Verdict]
 
 
 def disks(state: DiskState | None, other: DiskState | None = None) -> dict[VmId, DiskView | None]:
@@ -66,7 +66,7 @@ def answers(tokens: tuple[str, ...]) -> Iterator[dict[str, Answer]]:
 
 def judged(record: Record, situation: Situation, policy: str, after_s: float, **rest: object) -> Case:
     """Ask the rule for one combination."""
-    facts = Facts(A, record, situation, LOST_AT, policy=policy, **rest)  # type: ignore[arg-type]  # single fields
+    facts = TakeoverFacts(A, record, situation, LOST_AT, policy=policy, **rest)  # type: ignore[arg-type]  # single fields
     return facts, after_s, decide(facts, TIMERS, LOST_AT + after_s)
 
 
@@ -114,7 +114,7 @@ def every_case() -> tuple[Case, ...]:
 # ---------------------------------------------------------------- what a permit is
 
 
-def usable_copy(facts: Facts) -> bool:
+def usable_copy(facts: TakeoverFacts) -> bool:
     """Say whether this node holds at least one copy that may be written alone (docs/safety.md, S8)."""
     if facts.record.owner is None or facts.record.split:
         return False
@@ -125,13 +125,13 @@ def usable_copy(facts: Facts) -> bool:
     return DiskState.UP_TO_DATE in found or (facts.situation is BOOT and DiskState.CONSISTENT in found)
 
 
-def arbiters_agree(facts: Facts) -> bool:
+def arbiters_agree(facts: TakeoverFacts) -> bool:
     """Say whether there is an arbiter in office, and each of them has said yes to this node."""
     yes = {witness(name) for name, word in facts.answers.items() if word is Answer.GRANTED} | {SA}
     return facts.record.arbiters != () and set(facts.record.arbiters) <= yes
 
 
-def last_man_standing(facts: Facts) -> bool:
+def last_man_standing(facts: TakeoverFacts) -> bool:
     """Say whether this node alone was in service before its start, and nobody who could know better says no."""
     if not (facts.record.owner == A and facts.record.peer_outdated):
         return False
@@ -142,7 +142,7 @@ def last_man_standing(facts: Facts) -> bool:
     return facts.policy == "availability" and vouched
 
 
-def permit(facts: Facts, after_s: float) -> bool:
+def permit(facts: TakeoverFacts, after_s: float) -> bool:
     """Say whether any of the ways to a right is open to node a, so long after the question became allowed."""
     owner = facts.record.owner == A
     if facts.override and facts.record.owner is not None and not facts.record.split:
@@ -187,7 +187,7 @@ def test_permit_is_enough_once_all_evidence_is_there() -> None:
     """With a permit and a usable copy the rule asks for nothing but a fence that was not tried yet."""
     for facts, after_s, verdict in every_case():
         if permit(facts, after_s) and usable_copy(facts) and not isinstance(verdict, Allowed):
-            assert isinstance(verdict, Ask), (facts, after_s, verdict)
+            assert isinstance(verdict, Fetch), (facts, after_s, verdict)
             assert verdict.needs == (Need.CUT_POWER,)
             assert facts.power is Power.NOT_CUT
 
@@ -217,7 +217,7 @@ def test_backup_never_acts_before_the_old_primary_has_stopped() -> None:
 def test_boot_fences_nobody() -> None:
     """A node that came up alone never switches off a peer that it has not heard, and takes no right from the policy."""
     for facts, _, verdict in every_case():
-        if facts.situation is BOOT and isinstance(verdict, Ask):
+        if facts.situation is BOOT and isinstance(verdict, Fetch):
             assert verdict.needs == (Need.WITNESSES,)
         if facts.situation is BOOT and isinstance(verdict, Allowed) and not facts.override:
             assert "policy" not in verdict.means
@@ -237,9 +237,9 @@ def test_waiting_is_only_for_time() -> None:
 
 
 def test_asking_is_only_for_missing_evidence() -> None:
-    """An Ask names evidence that is not there yet, so that fetching it brings the rule forward."""
+    """A Fetch names evidence that is not there yet, so that fetching it brings the rule forward."""
     for facts, _, verdict in every_case():
-        if isinstance(verdict, Ask):
+        if isinstance(verdict, Fetch):
             missing = {
                 Need.WITNESSES: not arbiters_agree(facts),
                 Need.CUT_POWER: facts.power in (Power.NOT_CUT, Power.CUTTING),
@@ -259,7 +259,7 @@ def test_policy_safety_takes_no_risk() -> None:
 def test_power_is_cut_by_the_owner_first() -> None:
     """The backup asks for the peer's power only 3 s after the owner did (docs/safety.md, S17)."""
     for facts, after_s, verdict in every_case():
-        if isinstance(verdict, Ask) and Need.CUT_POWER in verdict.needs and facts.record.owner == B:
+        if isinstance(verdict, Fetch) and Need.CUT_POWER in verdict.needs and facts.record.owner == B:
             assert after_s >= TIMERS.backup_delay_s, facts
 
 
@@ -315,8 +315,8 @@ def test_backup_looks_at_its_neighbours_just_before_it_acts() -> None:
     """Evidence of the networks is fresh: the backup looks 2.5 s before it may act by policy, the owner at once."""
     backup = replace(BASE, record=Record(3, B), looked_at=EARLY, gateway=True)
     assert isinstance(decide(backup, TIMERS, LOST_AT + 9.4), Wait)
-    assert decide(backup, TIMERS, LOST_AT + 9.5) == Ask((Need.NEIGHBOURS,), "no arbiter is in office")
-    assert decide(BASE, TIMERS, LOST_AT) == Ask((Need.NEIGHBOURS,), "no arbiter is in office")
+    assert decide(backup, TIMERS, LOST_AT + 9.5) == Fetch((Need.NEIGHBOURS,), "no arbiter is in office")
+    assert decide(BASE, TIMERS, LOST_AT) == Fetch((Need.NEIGHBOURS,), "no arbiter is in office")
 
 
 def test_backup_that_was_cut_off_itself_never_acts() -> None:

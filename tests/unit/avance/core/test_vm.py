@@ -8,21 +8,21 @@ from pathlib import Path
 import pytest
 
 from avance.core.model import VmState
-from avance.core.vm import IGNORED, ROWS, Ask, Trigger, diagram, step
+from avance.core.vm import IGNORED, ROWS, Action, VmTrigger, diagram, step
 
 PICTURE = Path(__file__).resolve().parents[4] / "docs" / "vm-states.md"
 EVER_ASKED = {
     # What can happen at all in a state: outcomes only where a command can be in flight.
-    VmState.CHECKING: {Trigger.FOUND_RUNNING, Trigger.FOUND_GONE, Trigger.FOUND_HALF_MADE, Trigger.NOT_DONE},
-    VmState.PROMOTING: {Trigger.DONE, Trigger.DONE_UNWANTED, Trigger.NOT_DONE},
-    VmState.STARTING: {Trigger.DONE, Trigger.DONE_UNWANTED, Trigger.NOT_DONE},
-    VmState.STOPPING: {Trigger.DONE, Trigger.DONE_UNWANTED, Trigger.NOT_DONE},
-    VmState.DEMOTING: {Trigger.DONE, Trigger.DONE_UNWANTED, Trigger.NOT_DONE},
+    VmState.CHECKING: {VmTrigger.FOUND_RUNNING, VmTrigger.FOUND_GONE, VmTrigger.FOUND_HALF_MADE, VmTrigger.NOT_DONE},
+    VmState.PROMOTING: {VmTrigger.DONE, VmTrigger.DONE_UNWANTED, VmTrigger.NOT_DONE},
+    VmState.STARTING: {VmTrigger.DONE, VmTrigger.DONE_UNWANTED, VmTrigger.NOT_DONE},
+    VmState.STOPPING: {VmTrigger.DONE, VmTrigger.DONE_UNWANTED, VmTrigger.NOT_DONE},
+    VmState.DEMOTING: {VmTrigger.DONE, VmTrigger.DONE_UNWANTED, VmTrigger.NOT_DONE},
     VmState.STANDBY: set(),
     VmState.RUNNING: set(),
     VmState.FAILED: set(),
 }
-ALWAYS_POSSIBLE = {Trigger.RUN, Trigger.STOP, Trigger.DOMAIN_GONE, Trigger.RETRY}
+ALWAYS_POSSIBLE = {VmTrigger.RUN, VmTrigger.STOP, VmTrigger.DOMAIN_GONE, VmTrigger.RETRY}
 
 
 def page() -> str:
@@ -49,7 +49,7 @@ def test_no_pair_is_both_row_and_ignored() -> None:
 
 def test_an_impossible_pair_is_a_programmer_error() -> None:
     """An outcome without a command in flight stops the daemon and changes nothing."""
-    impossible = [(s, t) for s in VmState for t in Trigger if t not in EVER_ASKED[s] | ALWAYS_POSSIBLE]
+    impossible = [(s, t) for s in VmState for t in VmTrigger if t not in EVER_ASKED[s] | ALWAYS_POSSIBLE]
     assert impossible
     for state, trigger in impossible:
         with pytest.raises(AssertionError, match="no row"):
@@ -63,20 +63,22 @@ def test_every_reason_to_ignore_is_a_sentence() -> None:
 
 def test_a_domain_is_started_only_by_a_writer() -> None:
     """StartDomain follows PromoteDisk and nothing else."""
-    assert [pair for pair, (_, ask) in ROWS.items() if ask is Ask.START] == [(VmState.PROMOTING, Trigger.DONE)]
+    assert [pair for pair, (_, action) in ROWS.items() if action is Action.START] == [
+        (VmState.PROMOTING, VmTrigger.DONE)
+    ]
 
 
 def test_a_disk_is_demoted_only_without_a_domain() -> None:
     """DemoteDisk comes only where no domain can be running: never from RUNNING or STARTING."""
-    before = {state for (state, _), (_, ask) in ROWS.items() if ask is Ask.DEMOTE}
+    before = {state for (state, _), (_, action) in ROWS.items() if action is Action.DEMOTE}
     assert before == {VmState.STANDBY, VmState.PROMOTING, VmState.STOPPING}
 
 
 def test_every_failure_leads_to_a_look() -> None:
     """A command that did not succeed is followed by ReadDomain before anything else is done."""
-    failures = [after for (_, trigger), (after, ask) in ROWS.items() if trigger is Trigger.NOT_DONE]
+    failures = [after for (_, trigger), (after, _) in ROWS.items() if trigger is VmTrigger.NOT_DONE]
     assert set(failures) == {VmState.FAILED}
-    assert ROWS[VmState.FAILED, Trigger.RETRY] == (VmState.CHECKING, Ask.READ_DOMAIN)
+    assert ROWS[VmState.FAILED, VmTrigger.RETRY] == (VmState.CHECKING, Action.READ_DOMAIN)
 
 
 def test_picture_is_up_to_date() -> None:

@@ -10,7 +10,8 @@ from math import inf, nan
 import pytest
 
 from avance.core.model import Copy, DiskState, LinkName, NodeId, PairState, PeerView, Record, VmState
-from avance.wire.heartbeat import MAGIC, Heartbeat, Receiver, Rejected, Unproven, body, decode, encode, link_key, seal
+from avance.wire.heartbeat import MAGIC, Heartbeat, Receiver, Unproven, body, decode, encode, link_key, seal
+from avance.wire.rejected import Rejected
 from tests.playbook import BIZ, PRIV, WEB, A, B
 from tests.schema_check import complaints
 

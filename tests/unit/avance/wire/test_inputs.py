@@ -16,7 +16,7 @@ from avance.core.model import PairState, Record, VmId
 from avance.errors import JournalError
 from avance.parsed import Json
 from avance.wire.frozen import freeze
-from avance.wire.inputs import Batch, DecisionSum, Header, Reader, read_header
+from avance.wire.inputs import Batch, DecisionSum, Header, InputsReader, read_header
 from tests.playbook import BIZ, PRIV, WEB, A, paired, setup, spec
 from tests.schema_check import complaints
 
@@ -37,7 +37,7 @@ def through(inputs: list[tuple[e.Event, float]], *, every: int = 3) -> tuple[lis
         if len(batch.entries) == every:
             lines.append(json.loads(batch.line(DecisionSum())))
     lines.append(json.loads(batch.line(DecisionSum())))
-    reader = Reader()
+    reader = InputsReader()
     return [reader.event(entry) for line in lines for entry in line["in"]], lines
 
 
@@ -139,7 +139,7 @@ def test_header_of_another_version_names_the_one_that_can_read_it() -> None:
 def test_bad_entry_is_refused(entry: Json) -> None:
     """What is no input is refused; a heartbeat that leaves out a view that was never said is none."""
     with pytest.raises(ValueError, match=r"\S"):
-        Reader().event(entry)
+        InputsReader().event(entry)
 
 
 def test_sum_tells_every_difference() -> None:

@@ -10,15 +10,15 @@ from dataclasses import replace
 import pytest
 
 from avance.core.model import NodeId
+from avance.wire.rejected import Rejected
 from avance.wire.witness import (
     ANSWERS,
     MAGIC,
+    AntiReplay,
     Ask,
-    Guard,
     Keys,
     Look,
     Question,
-    Rejected,
     Reply,
     Sender,
     Teach,
@@ -116,9 +116,9 @@ def test_what_is_stored_has_the_right_kind(key: str, odd: object) -> None:
     assert isinstance(decode_question(KEYS, sign(json.dumps(body | {key: odd}).encode())), Rejected)
 
 
-def guard() -> Guard:
+def guard() -> AntiReplay:
     """Return the guard of a witness in the life that the sender knows."""
-    return Guard(KEYS, "life-1")
+    return AntiReplay(KEYS, "life-1")
 
 
 def ask(number: int, *, boot: str = "boot-1", node: NodeId = A, life: str = "life-1") -> bytes:

@@ -13,7 +13,7 @@ from faults.bench.rows import PROMISES, Part
 from faults.bench.rows import table as bench_table
 from testbed.errors import WaitTimeout
 from testbed.figures.statistics import Value
-from testbed.figures.store import Store
+from testbed.figures.store import MetricStore
 from testbed.judge.result import FaultResult, Result
 from testbed.judge.verdict import Verdict
 from testbed.vocabulary import PHASES
@@ -88,7 +88,7 @@ def test_every_figure_is_stored_with_what_it_was_measured_on(tmp_path: Path) -> 
     table = Bench(tmp_path, 1, store=tmp_path / "metrics.sqlite", revision="abc")
     table.add(NAME, 31.0, image="1a9e", accelerator="tcg")
     table.add_run(crash(), bench.CRASH_ROWS)
-    with Store(tmp_path / "metrics.sqlite") as store:
+    with MetricStore(tmp_path / "metrics.sqlite") as store:
         found = store.series()
     runs = {point.run for points in found.values() for point in points}
     assert {(run.scenario, run.image, run.accelerator, run.revision) for run in runs} == {
@@ -137,7 +137,7 @@ def test_the_load_of_the_host_is_stored_beside_a_figure(tmp_path: Path) -> None:
     table = Bench(tmp_path, 1, store=tmp_path / "metrics.sqlite", parts=(Part.PAIR,))
     table.note_load(Part.PAIR)
     table.add(NAME, 31.0)
-    with Store(tmp_path / "metrics.sqlite") as store:
+    with MetricStore(tmp_path / "metrics.sqlite") as store:
         found = {series.metric: points for series, points in store.series().items()}
     assert [point.value.at for point in found["host.load_before"]] == table.loads[Part.PAIR]
     assert f"pair {table.loads[Part.PAIR][0]:.1f}" in table.rows()[0].note

@@ -15,7 +15,7 @@ from typing import cast
 from testbed.bed import Bed
 from testbed.errors import GuestCommandError
 from testbed.history import History
-from testbed.node.agent import Outcome
+from testbed.node.agent import ExecResult
 from testbed.process import run
 from testbed.topology import Topology
 
@@ -38,12 +38,12 @@ class HostAgent:
             raise GuestCommandError(f"code {done.returncode}: {done.stderr}")
         return done.stdout
 
-    async def run(self, argv: Sequence[str], *, timeout_s: float) -> Outcome:
+    async def run(self, argv: Sequence[str], *, timeout_s: float) -> ExecResult:
         """Run it, or let the script answer."""
         if self.script is not None:
-            return Outcome(0, self.script(argv), "")
+            return ExecResult(0, self.script(argv), "")
         done = await run(argv, timeout_s=timeout_s, check=False)
-        return Outcome(done.returncode, done.stdout, done.stderr)
+        return ExecResult(done.returncode, done.stdout, done.stderr)
 
     async def read_file(self, path: str) -> bytes:
         """Read from the table, or from the host."""

@@ -15,7 +15,7 @@ from faults.kinds.clock import (
     ClockApart,
     ClockDrift,
     ClockJump,
-    Reading,
+    ClockOffset,
     drift_ppm,
     judge_drift,
     judge_jump,
@@ -152,7 +152,7 @@ def test_a_node_that_was_restarted_is_left_alone() -> None:
 )
 def test_a_jump_counts_by_size_and_direction(moved_s: float, error_s: float, seen: bool) -> None:
     """A reading that is too coarse is given the benefit of its error, and no more."""
-    assert judge_jump(Reading(0, -3, 0), Reading(9, -3 + moved_s, error_s), 100) is seen
+    assert judge_jump(ClockOffset(0, -3, 0), ClockOffset(9, -3 + moved_s, error_s), 100) is seen
 
 
 @pytest.mark.parametrize(
@@ -172,7 +172,7 @@ def test_a_drift_is_judged_within_its_error(during: float, error: float, wanted:
 
 def test_the_pace_comes_from_two_readings() -> None:
     """A tenth of a second in ten seconds is a hundredth."""
-    pace, error = drift_ppm(Reading(0, 1.0, 0.001), Reading(10, 1.1, 0.001))
+    pace, error = drift_ppm(ClockOffset(0, 1.0, 0.001), ClockOffset(10, 1.1, 0.001))
     assert (round(pace), round(error)) == (10_000, 200)
 
 

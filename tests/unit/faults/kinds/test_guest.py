@@ -17,7 +17,7 @@ from faults.life import Life
 from testbed.bed import Bed
 from testbed.errors import TestbedError, UsageError
 from testbed.history import History
-from testbed.node.agent import Outcome
+from testbed.node.agent import ExecResult
 from testbed.topology import Topology
 
 HANG_LOAD = 100.0  # processor seconds that each listing of a spinning domain adds: far more than passes
@@ -57,21 +57,21 @@ class World:
             self.restarts -= 1
             self.id += 1
 
-    async def dom0(self, node: str, argv: Sequence[str]) -> Outcome:
+    async def dom0(self, node: str, argv: Sequence[str]) -> ExecResult:
         """Do a command in dom0 of a node."""
         script = " ".join(argv)
         if "-STOP" in script or "-CONT" in script:
             self.stopped = "-STOP" in script
         elif self.stopped and "xl" in script:
-            return Outcome(124, "", "")
+            return ExecResult(124, "", "")
         elif "setsid" in script:
             self.witness.append(self.line())
         elif f"cat {guest.WATCH_LOG}" in script:
-            return Outcome(0, "\n".join(self.witness), "")
+            return ExecResult(0, "\n".join(self.witness), "")
         elif "xl list" in script:
             self.cpu_s += HANG_LOAD if self.hangs else 0
             here = self.runs if node == "a" else self.also_on_b
-            return Outcome(0, "Domain-0 0 640 1 r----- 1.0 uuid - -\n" + (self.line() if here else ""), "")
+            return ExecResult(0, "Domain-0 0 640 1 r----- 1.0 uuid - -\n" + (self.line() if here else ""), "")
         elif "echo crash" in script:
             self.ends("--psc-", "3")
         elif "echo shutdown" in script:
@@ -80,7 +80,7 @@ class World:
             self.hangs = True
         elif "xl destroy" in script:
             self.ends("--p--d", "-")
-        return Outcome(0, "", "")
+        return ExecResult(0, "", "")
 
     def answer(self, request: bytes) -> bytes | None:
         """Answer a datagram of the client, or do not."""
@@ -118,7 +118,7 @@ class Agent:
     def __init__(self, node: str, world: World) -> None:
         self.node, self.world = node, world
 
-    async def run(self, argv: Sequence[str], *, timeout_s: float) -> Outcome:
+    async def run(self, argv: Sequence[str], *, timeout_s: float) -> ExecResult:
         """Run it."""
         assert timeout_s > 0
         return await self.world.dom0(self.node, argv)

@@ -18,7 +18,7 @@ from testbed.errors import HostError, SlowHostError, SwitchError, TestbedError, 
 from testbed.history import History
 from testbed.host import speedometer
 from testbed.host.accelerator import Accelerator
-from testbed.host.speed import Measured, Point
+from testbed.host.speed import Measured, SpeedSample
 from testbed.judge import panel, recorded
 from testbed.judge.finding import Finding
 from testbed.judge.recorded import Recorded, Scene
@@ -57,7 +57,7 @@ class BrokenSession:
         if self.at == "world":
             raise self.error
         self.meter = speedometer.Speedometer(self.out / "speed.log", measured=self.measured)
-        self.meter.points = [Point(104.0 + 4 * number, self.speed, 1.0) for number in range(30)]
+        self.meter.points = [SpeedSample(104.0 + 4 * number, self.speed, 1.0) for number in range(30)]
         return self
 
     async def __aexit__(

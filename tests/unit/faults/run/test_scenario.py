@@ -20,7 +20,7 @@ from faults.schedule.trigger import Range
 from testbed.bed import Bed
 from testbed.errors import SwitchError, TestbedError, UsageError, WaitTimeout
 from testbed.history import History
-from testbed.host.speed import Point
+from testbed.host.speed import SpeedSample
 from testbed.host.speedometer import Speedometer
 from testbed.judge.result import FaultResult, Result
 from testbed.judge.verdict import Verdict
@@ -72,7 +72,7 @@ def broken_run(directory: Path, monkeypatch: pytest.MonkeyPatch, error: Exceptio
     switch = DeadSwitch(bed.history)
     vars(bed)["switch"] = switch
     bed.speedometer = Speedometer(directory / "speed.log")
-    bed.speedometer.points = [Point(1e12 + 5 * number, speed, 1.0) for number in range(40)]
+    bed.speedometer.points = [SpeedSample(1e12 + 5 * number, speed, 1.0) for number in range(40)]
     plan = Plan(replace(primary_crash(7), site=SiteOptions(dilation=2.0)), directory / "run")
     try:
         return asyncio.run(run(bed, plan))

@@ -10,7 +10,7 @@ import pytest
 from faults.fault import Trait
 from faults.registry import kinds
 from faults.schedule import conflicts
-from faults.schedule.conflicts import Order, first_conflict
+from faults.schedule.conflicts import PartialOrder, first_conflict
 from faults.schedule.step import Step
 from faults.schedule.trigger import Anchor, Milestone, Moment, Range, Trigger
 
@@ -158,7 +158,9 @@ def test_what_a_template_may_draw_counts() -> None:
 
 def test_certainty_needs_a_certain_order() -> None:
     """Of two events nobody knows the order, so neither certainly comes during the other."""
-    order = Order([KILL, step("x", "link.cut", "a.priv0", EVENT), step("y", "link.cut", "b.priv0", Trigger(9.0))])
+    order = PartialOrder(
+        [KILL, step("x", "link.cut", "a.priv0", EVENT), step("y", "link.cut", "b.priv0", Trigger(9.0))]
+    )
     assert not order.during(KILL, step("x", "link.cut", "a.priv0", EVENT))
     assert order.during(KILL, step("y", "link.cut", "b.priv0", Trigger(9.0)))
 

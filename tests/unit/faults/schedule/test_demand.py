@@ -6,12 +6,12 @@ import pytest
 
 from faults.schedule.demand import Demand, unmet
 from faults.schedule.trigger import AlertCame, Anchor, MachineEvent, Milestone, Moment
-from testbed.history import Record
+from testbed.history import HistoryRecord
 
 
-def reset(t_s: float, node: str = "b") -> Record:
+def reset(t_s: float, node: str = "b") -> HistoryRecord:
     """The machine of a node tells of a reset."""
-    return Record(0, t_s, f"qmp.{node}", "event", {"event": "RESET"})
+    return HistoryRecord(0, t_s, f"qmp.{node}", "event", {"event": "RESET"})
 
 
 # One reboot may be told of several times.
@@ -58,7 +58,7 @@ def test_a_moment_that_never_came_is_no_excuse() -> None:
 def test_an_alert_counts_once_however_often_it_was_sent() -> None:
     """The repeated delivery of one alert is no second alert."""
     told = [
-        Record(0, 6.0, "call_home", "received", {"code": "peer_lost", "node": "b", "repeat": again})
+        HistoryRecord(0, 6.0, "call_home", "received", {"code": "peer_lost", "node": "b", "repeat": again})
         for again in (False, True)
     ]
     assert unmet([Demand(AlertCame("peer_lost", "b"), least=1, most=1)], told, 5.0, MOMENTS) == []

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as some
 
 from faults.schedule.schedule import Schedule, check
-from faults.schedule.shrink import Count, Shrunk, keep, shrink
+from faults.schedule.shrink import RunTally, Shrunk, keep, shrink
 from faults.schedule.step import Step
 from faults.schedule.trigger import Anchor, Milestone, Moment, Range, Trigger
 from testbed.errors import UsageError
@@ -69,7 +69,7 @@ def test_any_planted_cause_is_found(cause: set[str]) -> None:
     assert found.reproduced
     assert found.finished
     assert found.total.runs == world.runs
-    assert found.confirmed == Count(3, 3, 0)
+    assert found.confirmed == RunTally(3, 3, 0)
     assert found.schedule.site == SiteOptions()
     for step in found.schedule.steps:
         assert step.parameters == {"seed": int(step.name[1:])}
@@ -121,7 +121,7 @@ def test_the_budget_is_kept(budget: int) -> None:
     found = world.shrink(plan(), budget=budget, confirm=3)
     assert world.runs == found.total.runs == budget
     assert not found.finished
-    assert found.confirmed == Count(3, 3, 0)
+    assert found.confirmed == RunTally(3, 3, 0)
     assert {"s1", "s4"} <= set(names(found.schedule))
     assert "The budget ended before everything was tried." in found.text()
 
@@ -153,7 +153,7 @@ def test_luck_is_not_hidden() -> None:
     outcomes = iter([True, True])
     found = World(lambda _: next(outcomes, False)).shrink(plan(2), confirm=4)
     assert found.reproduced
-    assert found.confirmed == Count(4, 0, 0)
+    assert found.confirmed == RunTally(4, 0, 0)
     assert "1 step is left" in found.text()
     assert "failed in 0 of 4 runs" in found.text()
 

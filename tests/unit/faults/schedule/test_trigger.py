@@ -10,6 +10,7 @@ from faults.schedule.trigger import (
     Anchor,
     Change,
     Event,
+    EventWatch,
     MachineEvent,
     Milestone,
     Moment,
@@ -17,15 +18,14 @@ from faults.schedule.trigger import (
     Resync,
     ServiceChange,
     Trigger,
-    Watch,
     describe,
     find,
 )
-from testbed.history import History, Record
+from testbed.history import History, HistoryRecord
 from testbed.wait import wait_for_record
 
 
-def records() -> list[Record]:
+def records() -> list[HistoryRecord]:
     """A run in which the service goes once after its start, and the backup takes over."""
     history = History()
     rows: list[tuple[str, str, dict[str, object]]] = [
@@ -87,9 +87,9 @@ def test_a_watch_drives_the_waiter() -> None:
     history = History()
     for record in records():
         history.record(record.source, record.kind, **record.fields)
-    watch = Watch(ServiceChange(Change.ENDED), history.since(0)[:4])
+    watch = EventWatch(ServiceChange(Change.ENDED), history.since(0)[:4])
 
-    async def wait() -> Record:
+    async def wait() -> HistoryRecord:
         return await wait_for_record(history, watch.seen, what="the service", timeout_s=1.0, after=4)
 
     assert asyncio.run(wait()).index == 7

@@ -13,7 +13,7 @@ import pytest
 from faults.verbs import run as verbs
 from faults.verbs.schedule import CODES
 from testbed.errors import UsageError
-from testbed.figures.store import Store
+from testbed.figures.store import MetricStore
 from testbed.judge.result import Result
 from testbed.judge.verdict import Verdict
 from testbed.report import page as report
@@ -90,7 +90,7 @@ def test_the_exit_code_is_the_verdict(
     assert args.act(args) == code
     assert f"verdict: {verdict}\n" in capsys.readouterr().out
     assert set(CODES) == set(Verdict)
-    with Store(tmp_path / "cache" / "metrics.sqlite") as store:
+    with MetricStore(tmp_path / "cache" / "metrics.sqlite") as store:
         ((_, points),) = store.series(metric="outage").items()
     assert [(point.run.verdict, point.value.at) for point in points] == [(verdict.value, 14.2)]
 

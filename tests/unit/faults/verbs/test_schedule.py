@@ -25,7 +25,7 @@ from faults.verbs.schedule import (
     PASSED,
     SAID_NOTHING,
     FailsAlike,
-    Outcome,
+    ReplayedRun,
     as_json,
     exit_code,
     table,
@@ -225,12 +225,12 @@ def test_a_refusal_of_the_host_ends_a_replay(plan: Path, tmp_path: Path, monkeyp
 )
 def test_the_worst_run_decides(verdicts: list[str], code: int) -> None:
     """Only when every run passed the code is 0."""
-    assert exit_code([Outcome("x", verdict, []) for verdict in verdicts]) == code
+    assert exit_code([ReplayedRun("x", verdict, []) for verdict in verdicts]) == code
 
 
 def test_a_tally_of_passes_says_so() -> None:
     """Nothing failed is said as a number too."""
-    assert tally("cut", [Outcome("x", "pass", [])]) == "cut: failed in 0 of 1 runs (pass 1)"
+    assert tally("cut", [ReplayedRun("x", "pass", [])]) == "cut: failed in 0 of 1 runs (pass 1)"
 
 
 def test_shrinking_leaves_the_smallest_schedule_and_the_way_to_run_it(

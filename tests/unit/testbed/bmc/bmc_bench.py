@@ -8,7 +8,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from testbed.bmc.bmc import Bmc, Power
+from testbed.bmc.bmc import Bmc, PowerSupply
 from testbed.bmc.client import IpmiClient
 from testbed.history import History
 from testbed.lan.endpoint import Endpoint
@@ -64,7 +64,7 @@ class BmcBench:
 
 
 @asynccontextmanager
-async def bmc_bench(power: Power) -> AsyncIterator[BmcBench]:
+async def bmc_bench(power: PowerSupply) -> AsyncIterator[BmcBench]:
     """A BMC with power, reachable through the switch."""
     async with AsyncExitStack() as stack:
         directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="tb-")))

@@ -8,7 +8,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import cast
 
-from testbed.bmc.bmc import Bmc, NodePower, PoweredNode, loopback_ports
+from testbed.bmc.bmc import Bmc, ManagedNode, NodePower, loopback_ports
 from testbed.errors import MachineError
 from testbed.history import History
 from testbed.lan.endpoint import Endpoint
@@ -57,7 +57,7 @@ def test_the_power_of_a_node_acts_only_where_there_is_something_to_do() -> None:
 
     machine = SimpleNamespace(kill=lambda: note("kill"), reset=lambda: note("reset"), execute=note)
     node = SimpleNamespace(name="a", storage={}, is_on=False, machine=machine, power_on=lambda: note("on"))
-    power = NodePower(cast("PoweredNode", node))
+    power = NodePower(cast("ManagedNode", node))
 
     async def all_four() -> None:
         for act in (power.cut, power.reset, power.press_button, power.switch_on):

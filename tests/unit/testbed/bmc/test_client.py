@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import pytest
 
-from testbed.bmc.client import IpmiFailed, Reading, parse_reading, reading_command
+from testbed.bmc.client import IpmiFailed, SensorReading, parse_reading, reading_command
 
 
 @pytest.mark.parametrize(
     ("sensor", "text", "expected"),
     [
-        ("Fan 1", " 64 c0 00 00\n", Reading(6000, 0)),
-        ("Fan 1", " 00 c0 c3 00\n", Reading(0, 0b11)),  # the two highest bits mean nothing
-        ("PSU 2", " 00 c0 03 80\n", Reading(0, 0b11)),
-        ("Memory", " 02 c0 02\n", Reading(0, 0b10)),
+        ("Fan 1", " 64 c0 00 00\n", SensorReading(6000, 0)),
+        ("Fan 1", " 00 c0 c3 00\n", SensorReading(0, 0b11)),  # the two highest bits mean nothing
+        ("PSU 2", " 00 c0 03 80\n", SensorReading(0, 0b11)),
+        ("Memory", " 02 c0 02\n", SensorReading(0, 0b10)),
     ],
 )
-def test_the_bytes_of_a_reading(sensor: str, text: str, expected: Reading) -> None:
+def test_the_bytes_of_a_reading(sensor: str, text: str, expected: SensorReading) -> None:
     """Value in the sensor's unit, and its states."""
     assert parse_reading(sensor, text) == expected
 

@@ -16,7 +16,7 @@ from testbed.by_hand import desk
 from testbed.by_hand.desk import ByHand, serving
 from testbed.by_hand.orders import Orders, ask, talking
 from testbed.errors import GuestCommandError, TestbedError, UsageError, WaitTimeout
-from testbed.node.agent import Outcome
+from testbed.node.agent import ExecResult
 from testbed.topology import Topology
 from testbed.wait import wait_until
 
@@ -41,10 +41,10 @@ class FakeMachine:
         """QEMU's run state."""
         return self.state
 
-    async def run(self, argv: list[str], *, timeout_s: float) -> Outcome:
+    async def run(self, argv: list[str], *, timeout_s: float) -> ExecResult:
         """Run a command in the node, as the agent does."""
         self.ran.append((argv, timeout_s))
-        return Outcome(-9, "out", "err")
+        return ExecResult(-9, "out", "err")
 
     async def send(self, data: bytes) -> None:
         """Type."""

@@ -7,7 +7,7 @@ import itertools
 import time
 
 from testbed.client.attempts import Attempts, keep_schedule
-from testbed.client.outage import Outcome
+from testbed.client.outage import AttemptOutcome
 
 
 class Told:
@@ -23,9 +23,9 @@ class Told:
             at_s = len(self.book) * 0.1
             number = self.book.open(at_s, at_s)
             if letter == "o":
-                self.book.settle(number, Outcome.OK, at_s + 0.01, at_s + 0.01)
+                self.book.settle(number, AttemptOutcome.OK, at_s + 0.01, at_s + 0.01)
             elif letter == "e":
-                self.book.settle(number, Outcome.FAIL, None, at_s + 0.01)
+                self.book.settle(number, AttemptOutcome.FAIL, None, at_s + 0.01)
 
 
 def test_up_and_down_are_said_once_each() -> None:
@@ -55,10 +55,14 @@ def test_what_has_no_answer_in_time_is_given_up_and_may_still_come() -> None:
     told.attempts("o..")
     assert told.book.overdue(2.15) == [1]
     told.book.expire(5.0)
-    assert [attempt.outcome for attempt in told.book.all] == [Outcome.OK, Outcome.INFO, Outcome.INFO]
+    assert [attempt.outcome for attempt in told.book.all] == [
+        AttemptOutcome.OK,
+        AttemptOutcome.INFO,
+        AttemptOutcome.INFO,
+    ]
     assert not told.book.has_open
-    assert told.book.settle(1, Outcome.OK, 5.5, 5.5)
-    assert not told.book.settle(1, Outcome.OK, 6.0, 6.0)
+    assert told.book.settle(1, AttemptOutcome.OK, 5.5, 5.5)
+    assert not told.book.settle(1, AttemptOutcome.OK, 6.0, 6.0)
     assert told.book[1].done_at_s == 5.5
 
 
@@ -67,8 +71,8 @@ def test_what_is_in_flight_at_the_end_counts_neither_way() -> None:
     told = Told()
     now_s = time.monotonic()
     for number in range(5):
-        told.book.settle(told.book.open(now_s, now_s), Outcome.OK, now_s, now_s)
-        assert told.book[number].outcome is Outcome.OK
+        told.book.settle(told.book.open(now_s, now_s), AttemptOutcome.OK, now_s, now_s)
+        assert told.book[number].outcome is AttemptOutcome.OK
     told.book.open(now_s, now_s)
     assert told.book.end() == [5]
     told.book.expire(now_s + 9.0)

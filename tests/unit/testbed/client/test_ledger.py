@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from testbed.client.ledger import Datagram, Entry, Ledger, ReadBack, load, parse_ids, read_back
-from testbed.client.outage import Outcome
+from testbed.client.outage import AttemptOutcome
 from testbed.lan.packets import Udp
 
 
@@ -32,7 +32,7 @@ def test_an_answer_after_the_time_limit_is_late_and_acknowledged() -> None:
     """The client had given up, but the service did acknowledge."""
     ledger = book("x")
     ledger.ok("w0", 0, 9.0)
-    assert ledger.entries() == (Entry("w0", 0.0, Outcome.OK, 0, is_late=True, acknowledged_at_s=9.0),)
+    assert ledger.entries() == (Entry("w0", 0.0, AttemptOutcome.OK, 0, is_late=True, acknowledged_at_s=9.0),)
 
 
 def test_the_book_on_disk_is_the_book(tmp_path: Path) -> None:

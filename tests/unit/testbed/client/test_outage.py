@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from testbed.client.outage import Attempt, Outage, Outcome, as_fields, find_outages, quantile, summarise
+from testbed.client.outage import Attempt, AttemptOutcome, Outage, as_fields, find_outages, quantile, summarise
 
 INTERVAL_S = 0.1
 
@@ -17,13 +17,13 @@ def history(story: str) -> list[Attempt]:
         at_s = number * INTERVAL_S
         match letter:
             case "o":
-                attempts.append(Attempt(number, at_s, at_s, Outcome.OK, at_s + 0.01))
+                attempts.append(Attempt(number, at_s, at_s, AttemptOutcome.OK, at_s + 0.01))
             case "l":
-                attempts.append(Attempt(number, at_s, at_s, Outcome.OK, at_s + 0.8))
+                attempts.append(Attempt(number, at_s, at_s, AttemptOutcome.OK, at_s + 0.8))
             case "e":
-                attempts.append(Attempt(number, at_s, at_s, Outcome.FAIL))
+                attempts.append(Attempt(number, at_s, at_s, AttemptOutcome.FAIL))
             case "x":
-                attempts.append(Attempt(number, at_s, at_s, Outcome.INFO))
+                attempts.append(Attempt(number, at_s, at_s, AttemptOutcome.INFO))
             case _:
                 attempts.append(Attempt(number, at_s, at_s))
     return attempts

@@ -7,7 +7,7 @@ from typing import cast
 
 import pytest
 
-from testbed.client.outage import Attempt, Outcome, Summary, summarise
+from testbed.client.outage import Attempt, AttemptOutcome, OutageSummary, summarise
 from testbed.client.probe import Probe
 from testbed.client.probes import Probes
 from testbed.errors import WaitTimeout
@@ -21,12 +21,16 @@ class Told:
         self.stopped = False
         self._attempts = [
             Attempt(
-                at_s, at_s, at_s, Outcome.INFO if at_s in away else Outcome.OK, None if at_s in away else at_s + 0.1
+                at_s,
+                at_s,
+                at_s,
+                AttemptOutcome.INFO if at_s in away else AttemptOutcome.OK,
+                None if at_s in away else at_s + 0.1,
             )
             for at_s in range(20)
         ]
 
-    def summary(self, *, since_s: float) -> Summary:
+    def summary(self, *, since_s: float) -> OutageSummary:
         """As the real one."""
         return summarise(self._attempts, now_s=99.0, interval_s=1.0, since_s=since_s)
 

@@ -11,17 +11,17 @@ from typing import Any
 
 import pytest
 
-from testbed.client.tcp_host import LongConnection, NewConnections, Orders, Pump
+from testbed.client.tcp_host import LongConnection, NewConnections, Pump, TcpOrders
 from testbed.wait import OwnedTask, wait_until
 
-ORDERS = Orders("", "", "", "", "", 24, "127.0.0.1", 0, 0.01, 0.01, 2.0, 30.0)
+ORDERS = TcpOrders("", "", "", "", "", 24, "127.0.0.1", 0, 0.01, 0.01, 2.0, 30.0)
 
 
 @dataclass
 class Service:
     """Answers PING unless a test says otherwise, and keeps what the clients reported."""
 
-    orders: Orders
+    orders: TcpOrders
     said: list[dict[str, Any]] = field(default_factory=list)
     is_mute: bool = False
     connections: list[asyncio.StreamWriter] = field(default_factory=list)

@@ -5,13 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 
 from testbed.client.levels import tcp_orders
-from testbed.client.outage import Outcome
-from testbed.client.tcp_host import Orders
+from testbed.client.outage import AttemptOutcome
+from testbed.client.tcp_host import TcpOrders
 from testbed.client.tcp_probe import TcpProbe
 from testbed.history import History
 
 
-def orders(directory: Path) -> Orders:
+def orders(directory: Path) -> TcpOrders:
     """Orders for a target that is not there."""
     return tcp_orders(
         directory, "tcp.biz0", mac="02:77:00:00:01:01", ip="10.77.0.101", prefix=24, target="10.77.0.20", port=7000
@@ -27,7 +27,7 @@ def test_reports_become_attempts_and_reasons(tmp_path: Path) -> None:
     probe._take({"level": "tcp_new", "number": 0, "outcome": "ok", "done_s": 1.1})
     probe._take({"level": "tcp_new", "number": 1, "outcome": "fail", "why": "connection refused"})
     assert probe.problem is None
-    assert [attempt.outcome for attempt in probe.attempts["tcp_new"].all] == [Outcome.OK, Outcome.FAIL]
+    assert [attempt.outcome for attempt in probe.attempts["tcp_new"].all] == [AttemptOutcome.OK, AttemptOutcome.FAIL]
     assert dict(probe.reasons["tcp_new"]) == {"connection refused": 1}
 
 

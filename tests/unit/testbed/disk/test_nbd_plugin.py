@@ -98,7 +98,7 @@ def test_a_refused_request_gives_nbdkit_its_error_number(tmp_path: Path, control
 
 def test_the_control_socket_survives_nonsense(tmp_path: Path, control: Path) -> None:
     """Each bad line gets an answer with the reason, and the next line is served."""
-    nbd_plugin.Control(control, DiskCore(tmp_path / "image", SIZE)).start()
+    nbd_plugin.DiskControl(control, DiskCore(tmp_path / "image", SIZE)).start()
     lines = (b"no json", b"[]", b"{}", b'{"command": "melt"}', b'{"command": "hold"}', b'{"command": "state"}')
     answers = ask(control, *lines)
     assert [answer["ok"] for answer in answers] == [False, False, False, False, True, True]

@@ -14,23 +14,27 @@ import pytest
 from testbed.errors import UsageError
 from testbed.figures import history
 from testbed.figures.history import judgement, listing
-from testbed.figures.statistics import Comparison, Value
-from testbed.figures.store import Run, Sample, Series, Store
+from testbed.figures.statistics import SampleComparison, Value
+from testbed.figures.store import MetricStore, Sample, Series, StoredRun
 
 OLD, NEW = "0123abcd4567ef", "89abcdef0123"
 
 
-def run_of(image: str, seed: int, *, verdict: str = "pass", accelerator: str = "tcg", scenario: str = "crash") -> Run:
+def run_of(
+    image: str, seed: int, *, verdict: str = "pass", accelerator: str = "tcg", scenario: str = "crash"
+) -> StoredRun:
     """One run of an image; those of the old image are the older ones."""
     usable = verdict in {"pass", "fail"}
     started = f"2026-01-0{1 + (image == NEW)}T00:00:{seed:02}+00:00"
-    return Run(scenario, "node.kill", image, "rev-" + image[:2], "{}", accelerator, 1.0, seed, started, verdict, usable)
+    return StoredRun(
+        scenario, "node.kill", image, "rev-" + image[:2], "{}", accelerator, 1.0, seed, started, verdict, usable
+    )
 
 
 def fill(path: Path, *, factor: float = 1.1, n: int = 7, accelerator: str = "tcg") -> Path:
     """Two versions, the new one slower by a factor, with one run too late and one on a noisy host each."""
     chance = Random("planted")
-    with Store(path) as store:
+    with MetricStore(path) as store:
         store._db.execute("PRAGMA synchronous = OFF")  # many small commits, and no power cut is played here
         for image, slower in ((OLD, 1.0), (NEW, factor)):
             used = "tcg" if image == OLD else accelerator
@@ -156,7 +160,7 @@ def test_the_picture_is_a_file_and_too_many_series_are_refused(
 
 def test_runs_that_say_nothing_still_show_that_they_were_made(tmp_path: Path) -> None:
     """Without one comparable run there is no figure, but the count."""
-    with Store(tmp_path / "m") as store:
+    with MetricStore(tmp_path / "m") as store:
         store.add(run_of(OLD, 1, verdict="inconclusive"), [Sample("outage", "s", Value(1.0))])
         lines = listing(store.series()).splitlines()
     assert lines[1:] == ["  passed: 0 of 0 [0-100 %]; stored but not compared: 1 inconclusive"]
@@ -165,17 +169,17 @@ def test_runs_that_say_nothing_still_show_that_they_were_made(tmp_path: Path) ->
 @pytest.mark.parametrize(
     ("test", "text"),
     [
-        (Comparison(0.5, False, 0.001, True, 0.25, None),
+        (SampleComparison(0.5, False, 0.001, True, 0.25, None),
          "DIFFERENT: +0.50 s, p = 0.001; the smallest that 9 and 9 such runs could show is 0.25 s"),
-        (Comparison(38.0, True, 0.008, True, 4.0, 60.0),
+        (SampleComparison(38.0, True, 0.008, True, 4.0, 60.0),
          ("DIFFERENT: +38.00 s or beyond, p = 0.008; the smallest that 9 and 9 such runs could show is 4.00 s;"
           " values beyond 60 s count as equal")),
-        (Comparison(0.5, False, 0.1, True, None, None),
+        (SampleComparison(0.5, False, 0.1, True, None, None),
          "no difference shown: +0.50 s, p = 0.1; with 9 and 9 runs no difference, however large, could be shown"),
     ],
     ids=["found", "a bound", "too few"],
 )  # fmt: skip
-def test_the_judgement_says_what_could_have_been_seen(test: Comparison, text: str) -> None:
+def test_the_judgement_says_what_could_have_been_seen(test: SampleComparison, text: str) -> None:
     """No difference shown is not "equal"."""
     assert judgement(test, 9, 9, "s") == text
 

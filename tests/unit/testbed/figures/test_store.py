@@ -17,7 +17,7 @@ import pytest
 from testbed.errors import TestbedError, UsageError
 from testbed.figures import store as metrics
 from testbed.figures.statistics import Value
-from testbed.figures.store import Sample, Series, Store, git_revision, run_of, samples_of
+from testbed.figures.store import MetricStore, Sample, Series, git_revision, run_of, samples_of
 from testbed.judge.result import FaultResult, Result
 from testbed.judge.verdict import Verdict
 from testbed.process import Child, run
@@ -53,7 +53,7 @@ def names_and_values(made: Result) -> dict[str, Value]:
 
 def test_a_result_becomes_phases_outage_counts_and_conditions(path: Path) -> None:
     """Each figure has its unit and the run has all that tells it from others; what nobody knows is not there."""
-    with Store(path) as store:
+    with MetricStore(path) as store:
         assert store.record(result(), revision="abc+")
         found = store.series()
     assert {(key.metric, key.unit): points[0].value for key, points in found.items()} == {
@@ -94,7 +94,7 @@ def test_what_did_not_come_in_time_is_stored_as_greater_than_its_limit() -> None
 )
 def test_a_run_whose_times_say_nothing_is_stored_and_marked(path: Path, changes: dict[str, object]) -> None:
     """It is there with its verdict, and not comparable."""
-    with Store(path) as store:
+    with MetricStore(path) as store:
         store.record(result(7, **changes))
         points = next(iter(store.series().values()))
     assert [(point.run.verdict, point.run.comparable) for point in points] == [(changes["verdict"], False)]
@@ -102,7 +102,7 @@ def test_a_run_whose_times_say_nothing_is_stored_and_marked(path: Path, changes:
 
 def test_accelerators_and_dilations_are_never_in_one_series(path: Path) -> None:
     """The same experiment under other conditions is another series."""
-    with Store(path) as store:
+    with MetricStore(path) as store:
         for seed, (accel, dilation) in enumerate([("tcg", 1.0), ("kvm", 1.0), ("tcg", 4.0), ("tcg", 1.0)]):
             store.record(result(seed, accel=accel, dilation=dilation))
         found = store.series(metric="outage")
@@ -125,7 +125,7 @@ def test_a_larger_bed_is_a_series_of_its_own() -> None:
 def test_the_same_run_is_stored_once(path: Path, tmp_path: Path) -> None:
     """A result and the file that it was written as are the same run."""
     result().write(tmp_path / "result.json")
-    with Store(path) as store:
+    with MetricStore(path) as store:
         assert store.record(result())
         assert not store.record(json.loads((tmp_path / "result.json").read_text(encoding="utf-8")))
         assert [len(points) for points in store.series(metric="outage").values()] == [1]
@@ -133,7 +133,7 @@ def test_the_same_run_is_stored_once(path: Path, tmp_path: Path) -> None:
 
 def test_filters_are_beginnings_and_the_oldest_is_first(path: Path) -> None:
     """A series is in the order in which the runs were made, not in that in which they were stored."""
-    with Store(path) as store:
+    with MetricStore(path) as store:
         for seed, day in ((1, "03"), (2, "01"), (3, "02")):
             store.record(result(seed, started_wall=f"2026-01-{day}T00:00:00+00:00"))
         ((_, points),) = store.series(scenario="primary", metric="outage").items()
@@ -144,7 +144,7 @@ def test_filters_are_beginnings_and_the_oldest_is_first(path: Path) -> None:
 
 def test_what_is_no_result_is_refused_and_changes_nothing(path: Path) -> None:
     """The sentence names what is missing."""
-    with Store(path) as store:
+    with MetricStore(path) as store:
         with pytest.raises(TestbedError, match="no result of a run"):
             store.record({"scenario": "x"})
         assert store.series() == {}
@@ -152,7 +152,7 @@ def test_what_is_no_result_is_refused_and_changes_nothing(path: Path) -> None:
 
 def test_a_run_goes_in_whole_or_not_at_all(path: Path) -> None:
     """A figure that the table refuses takes the run back out."""
-    with Store(path) as store:
+    with MetricStore(path) as store:
         twice = [Sample("outage", "s", Value(1.0)), Sample("outage", "s", Value(2.0))]
         with pytest.raises(TestbedError, match="No figure was kept"):
             store.add(run_of(result().__dict__ | {"faults": []}), twice)
@@ -161,11 +161,14 @@ def test_a_run_goes_in_whole_or_not_at_all(path: Path) -> None:
 
 def test_a_newer_file_is_refused_and_untouched(path: Path) -> None:
     """An old testbed does not guess what a newer one means."""
-    with Store(path) as store:
+    with MetricStore(path) as store:
         store.record(result())
         store._db.execute("PRAGMA user_version = 2")
     before = path.read_bytes()
-    with pytest.raises(UsageError, match=r"has schema 2; this testbed knows 1\. Nothing was changed"), Store(path):
+    with (
+        pytest.raises(UsageError, match=r"has schema 2; this testbed knows 1\. Nothing was changed"),
+        MetricStore(path),
+    ):
         pass
     assert path.read_bytes() == before
 
@@ -174,19 +177,19 @@ def test_a_damaged_file_is_an_error_with_a_way_out(path: Path) -> None:
     """What is no database is not overwritten."""
     path.parent.mkdir()
     path.write_text("no database" * 50, encoding="ascii")
-    with pytest.raises(TestbedError, match="move it away"), Store(path):
+    with pytest.raises(TestbedError, match="move it away"), MetricStore(path):
         pass
     assert path.read_text(encoding="ascii").startswith("no database")
 
 
 def test_a_writer_that_is_killed_leaves_nothing_half(path: Path, tmp_path: Path) -> None:
     """Killed between the run and its figures, with pages already on disk: the next one finds neither, and writes."""
-    with Store(path) as store:
+    with MetricStore(path) as store:
         store.record(result(1))
     text = (
         "import pathlib, signal, sys\n"
-        "from testbed.figures.store import Store\n"
-        f"with Store(pathlib.Path({str(path)!r})) as store:\n"
+        "from testbed.figures.store import MetricStore\n"
+        f"with MetricStore(pathlib.Path({str(path)!r})) as store:\n"
         "    store._db.execute('PRAGMA cache_size = 1')\n"
         "    store._db.execute('BEGIN IMMEDIATE')\n"
         "    for n in range(2000):\n"
@@ -209,7 +212,7 @@ def test_a_writer_that_is_killed_leaves_nothing_half(path: Path, tmp_path: Path)
 
     asyncio.run(killed())
     assert path.stat().st_size > before, "nothing had reached the file, so this kill proves nothing"
-    with Store(path) as store:
+    with MetricStore(path) as store:
         assert store._db.execute("SELECT count(*) FROM runs").fetchone() == (1,)
         assert store._db.execute("PRAGMA integrity_check").fetchone() == ("ok",)
         assert store.record(result(2))
@@ -219,11 +222,11 @@ def test_two_writers_wait_for_each_other(path: Path, tmp_path: Path) -> None:
     """Two processes make the same new file and write into it at once: every run of both is there."""
     text = (
         "import pathlib, sys\n"
-        "from testbed.figures.store import Run, Sample, Store\n"
+        "from testbed.figures.store import MetricStore, Sample, StoredRun\n"
         "from testbed.figures.statistics import Value\n"
         "for seed in range(8):\n"
-        f"    with Store(pathlib.Path({str(path)!r})) as store:\n"
-        "        run = Run('s', '', sys.argv[1], '', '{}', 'tcg', 1.0, seed, '', 'pass', True)\n"
+        f"    with MetricStore(pathlib.Path({str(path)!r})) as store:\n"
+        "        run = StoredRun('s', '', sys.argv[1], '', '{}', 'tcg', 1.0, seed, '', 'pass', True)\n"
         "        store.add(run, [Sample('m', 's', Value(float(seed)))])\n"
     )
 
@@ -234,18 +237,18 @@ def test_two_writers_wait_for_each_other(path: Path, tmp_path: Path) -> None:
                 group.create_task(run([sys.executable, "-c", text, name], timeout_s=60, env=environment))
 
     asyncio.run(both())
-    with Store(path) as store:
+    with MetricStore(path) as store:
         ((_, points),) = store.series().items()
     found = {(point.run.image, point.run.seed) for point in points}
     assert found == {(name, seed) for name in ("one", "two") for seed in range(8)}
 
 
-class _Overtaken(Store):
+class _Overtaken(MetricStore):
     """A store whose file another writer makes at the last moment."""
 
     @contextlib.contextmanager
     def _transaction(self) -> Iterator[None]:
-        with Store(self.path), super()._transaction():
+        with MetricStore(self.path), super()._transaction():
             yield
 
 
@@ -258,7 +261,7 @@ def test_two_makers_of_a_file_make_it_once(path: Path) -> None:
 def test_a_store_of_its_own_lies_in_the_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """AVANCE_CACHE moves it, as it moves images and snapshots."""
     monkeypatch.setenv("AVANCE_CACHE", str(tmp_path))
-    with Store() as store:
+    with MetricStore() as store:
         assert store.path == tmp_path / "metrics.sqlite" == metrics.default_path()
 
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 import pytest
 
 from testbed.host import speed
-from testbed.host.speed import Measured, Point
+from testbed.host.speed import Measured, SpeedSample
 
 
-def points(*speeds: float, every_s: float = 4.0) -> list[Point]:
+def points(*speeds: float, every_s: float = 4.0) -> list[SpeedSample]:
     """A trace at even distances."""
-    return [Point(100 + number * every_s, value, 1.0) for number, value in enumerate(speeds)]
+    return [SpeedSample(100 + number * every_s, value, 1.0) for number, value in enumerate(speeds)]
 
 
 def test_speed_one_is_five_million_additions_in_a_quarter_of_a_second() -> None:
@@ -74,7 +74,7 @@ def test_the_lowest_speed_is_that_of_a_whole_window() -> None:
 
 def test_the_fields_of_a_result_hold_figures_and_trace() -> None:
     """Moments count from the run's start; the window grows with the dilation."""
-    made = speed.as_fields([Point(104.0, 0.8, 0.5, 0.3, None)], Measured(0.9, 0.8), 4.0, 100.0)
+    made = speed.as_fields([SpeedSample(104.0, 0.8, 0.5, 0.3, None)], Measured(0.9, 0.8), 4.0, 100.0)
     assert made["start"] == {"loop": 0.9, "tcg": 0.8}
     assert (made["median"], made["lowest"], made["lowest_dilated"], made["window_s"]) == (0.4, 0.4, 1.6, 240.0)
     assert made["columns"] == ["t_s", "speed", "processor", "share", "pressure", "steal"]

@@ -14,7 +14,7 @@ from types import ModuleType
 import pytest
 
 from testbed.client.ledger import Entry
-from testbed.client.outage import Outcome
+from testbed.client.outage import AttemptOutcome
 from testbed.history import History
 from testbed.judge import oracles, panel
 from testbed.judge.finding import Finding, as_fields, passed
@@ -30,7 +30,7 @@ from tests.mutants.mutant import Edit
 
 VM, NODE_B = "00:16:3e:77:00:20", "52:54:00:77:00:02"
 EQUAL = ReplicaReport({"a": "x", "b": "x"}, (Comparison("a", "b", 9, 0),), (Comparison("a on vdb", "on vdc", 9, 0),))
-BOOK = (Entry("w0", 5.0, Outcome.OK, 0, acknowledged_at_s=5.1),)
+BOOK = (Entry("w0", 5.0, AttemptOutcome.OK, 0, acknowledged_at_s=5.1),)
 KILLED_S, TAKEN_S, BACK_S, END_S = 20.0, 30.0, 60.0, 80.0
 KEPT = (Reading("the service", END_S, ("w0",)),)
 # The oracles for which the story below has a source; a new one has its own test.
@@ -414,7 +414,7 @@ class TwoVms(Story):
         own = {
             "replicas": {"web": EQUAL, "web1": EQUAL},
             "readings": {"web": KEPT, "web1": (Reading("the service", END_S, ("w1-0",)),)},
-            "books": {"web": BOOK, "web1": (Entry("w1-0", 5.0, Outcome.OK, 0, acknowledged_at_s=5.1),)},
+            "books": {"web": BOOK, "web1": (Entry("w1-0", 5.0, AttemptOutcome.OK, 0, acknowledged_at_s=5.1),)},
         }
         fields = {**own, **changes}
         run = Recorded(Scene(self.topology), 1.0, END_S, records=tuple(self.history), **fields)  # type: ignore[arg-type]

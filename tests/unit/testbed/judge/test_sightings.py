@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from testbed.history import History, Record, load
+from testbed.history import History, HistoryRecord, load
 from testbed.judge.recorded import Recorded, Scene
 from testbed.judge.sightings import Sighting, is_complete, joined, sightings, sightings_of, why_unwatched
 
@@ -30,8 +30,8 @@ def test_the_switchs_records_become_sightings_also_from_a_file(tmp_path_factory:
 
 def test_lost_events_make_the_record_incomplete() -> None:
     """Without all events the absence of a violation proves nothing."""
-    assert is_complete([Record(0, 0.0, "switch", "claim", {})])
-    assert not is_complete([Record(0, 0.0, "switch", "lost", {"count": 3})])
+    assert is_complete([HistoryRecord(0, 0.0, "switch", "claim", {})])
+    assert not is_complete([HistoryRecord(0, 0.0, "switch", "lost", {"count": 3})])
 
 
 def test_uses_with_small_gaps_are_one_stretch_which_is_cut_when_all_of_it_was() -> None:

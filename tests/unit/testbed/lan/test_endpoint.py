@@ -7,7 +7,7 @@ import tempfile
 from pathlib import Path
 
 from testbed.lan import packets
-from testbed.lan.endpoint import WAITING_PACKETS_MAX, Endpoint, Neighbours
+from testbed.lan.endpoint import WAITING_PACKETS_MAX, ArpCache, Endpoint
 
 IP, MAC, OTHER_MAC = "10.77.0.20", "00:16:3e:77:00:20", "00:16:3e:77:00:99"
 CLIENT_IP, CLIENT_MAC = "10.77.0.100", "02:77:00:00:01:00"
@@ -20,7 +20,7 @@ def packet(number: int = 0) -> packets.Udp:
 
 def test_an_unknown_neighbour_is_asked_for_again_while_packets_wait() -> None:
     """Resolution is tried every 0.2 s and the packet is delivered when the answer comes."""
-    cache = Neighbours()
+    cache = ArpCache()
     assert cache.send(IP, packet(), 0.0) is None
     assert [cache.due(at_s) for at_s in (0.0, 0.1, 0.2, 0.3, 0.45)] == [[IP], [], [IP], [], [IP]]
     assert cache.learn(IP, MAC, 0.5, create=False) == (True, [packet()])
@@ -30,7 +30,7 @@ def test_an_unknown_neighbour_is_asked_for_again_while_packets_wait() -> None:
 
 def test_only_fresh_and_few_packets_wait() -> None:
     """A client that was cut off for long does not send a burst of old requests."""
-    cache = Neighbours()
+    cache = ArpCache()
     for number in range(WAITING_PACKETS_MAX + 4):
         cache.send(IP, packet(number), number * 0.1)
     _, waiting = cache.learn(IP, MAC, 2.0, create=False)
@@ -39,14 +39,14 @@ def test_only_fresh_and_few_packets_wait() -> None:
 
 def test_nobody_is_asked_for_when_nothing_waits_any_more() -> None:
     """The client stops asking when its packets are too old."""
-    cache = Neighbours()
+    cache = ArpCache()
     cache.send(IP, packet(), 0.0)
     assert cache.due(1.5) == []
 
 
 def test_a_silent_neighbour_is_doubted_after_a_second() -> None:
     """Without an answer the known address is asked for by broadcast, once a second, and still used meanwhile."""
-    cache = Neighbours()
+    cache = ArpCache()
     cache.learn(IP, MAC, 0.0, create=True)
     assert cache.send(IP, packet(), 1.0) == MAC
     assert [cache.due(at_s) for at_s in (1.9, 2.0, 2.5, 3.0)] == [[], [IP], [], [IP]]
@@ -55,7 +55,7 @@ def test_a_silent_neighbour_is_doubted_after_a_second() -> None:
 
 def test_traffic_from_the_known_address_ends_the_doubt() -> None:
     """An entry that traffic confirms is not asked for; traffic from another address confirms nothing."""
-    cache = Neighbours()
+    cache = ArpCache()
     cache.learn(IP, MAC, 0.0, create=True)
     cache.send(IP, packet(), 1.0)
     cache.confirm(IP, OTHER_MAC)
@@ -66,7 +66,7 @@ def test_traffic_from_the_known_address_ends_the_doubt() -> None:
 
 def test_a_gratuitous_arp_updates_a_known_neighbour_only() -> None:
     """An announcement moves an entry, and strangers do not fill the cache."""
-    cache = Neighbours()
+    cache = ArpCache()
     assert cache.learn(IP, MAC, 0.0, create=False) == (False, [])
     assert cache.mac(IP) is None
     cache.learn(IP, MAC, 0.0, create=True)

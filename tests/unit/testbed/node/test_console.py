@@ -6,7 +6,7 @@ import asyncio
 import re
 from typing import TYPE_CHECKING
 
-from testbed.history import History, Record
+from testbed.history import History, HistoryRecord
 from testbed.node.console import ConsoleReader, JournalReader
 
 if TYPE_CHECKING:
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     Reader = ConsoleReader | JournalReader
 
 
-def _feed(tmp_path: Path, parts: list[bytes], make: Callable[[Path, History], Reader]) -> list[Record]:
+def _feed(tmp_path: Path, parts: list[bytes], make: Callable[[Path, History], Reader]) -> list[HistoryRecord]:
     """Serve the parts to a reader one after another, end the stream, and return what came into the history."""
     history = History()
     path = tmp_path / "socket"

@@ -18,7 +18,7 @@ from testbed.disk.server import NbdDisk
 from testbed.errors import GuestCommandError, ImageError, MachineError, WaitTimeout
 from testbed.history import History
 from testbed.node import node as node_module
-from testbed.node.agent import GuestAgent, Outcome
+from testbed.node.agent import ExecResult, GuestAgent
 from testbed.node.node import Node, Place
 from testbed.switch.client import Switch
 from testbed.topology import Topology
@@ -102,10 +102,10 @@ class FakeGuest:
             raise answer
         return answer
 
-    async def run(self, argv: Sequence[str], *, timeout_s: float, stdin: bytes | None = None) -> Outcome:
+    async def run(self, argv: Sequence[str], *, timeout_s: float, stdin: bytes | None = None) -> ExecResult:
         """Say whether a file exists."""
         assert argv[:2] == ["test", "-e"]
-        return Outcome(0 if argv[2] in self.files else 1, "", "")
+        return ExecResult(0 if argv[2] in self.files else 1, "", "")
 
     async def read_file(self, path: str) -> bytes:
         """Return a kept file."""

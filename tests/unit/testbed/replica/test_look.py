@@ -11,7 +11,7 @@ import pytest
 from testbed.errors import UsageError
 from testbed.replica.compare import ReplicaReport
 from testbed.replica.layout import MD_OFFSET_BYTES
-from testbed.replica.look import Look, find_disks, look, look_when_quiet, main
+from testbed.replica.look import Inspection, find_disks, look, look_when_quiet, main
 from tests.unit.testbed.replica.captured_disks import DRBD_AT, RECORDS, VOLUME_AT, write_image
 from tests.unit.testbed.replica.md_block import md_block
 
@@ -32,7 +32,7 @@ def write_images(directory: Path) -> Path:
     return directory
 
 
-def looked(directory: Path) -> Look:
+def looked(directory: Path) -> Inspection:
     """One look."""
     return asyncio.run(look(find_disks(directory), "web"))
 
@@ -108,7 +108,7 @@ def test_a_look_is_taken_again_until_the_mirrors_are_quiet(images: Path) -> None
     assert isinstance(seen.report, ReplicaReport)
     assert seen.report.dirty == ("b",)
 
-    async def calm_down() -> Look:
+    async def calm_down() -> Inspection:
         async with asyncio.TaskGroup() as tasks:
             looking = tasks.create_task(look_when_quiet(find_disks(images), "web", timeout_s=100))
             await asyncio.sleep(0)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from testbed.history import Record
+from testbed.history import HistoryRecord
 from testbed.report import timeline
-from testbed.report.timeline import Row, Span
+from testbed.report.timeline import Span, TimelineRow
 from tests.unit.testbed.report import crash_story
 from tests.unit.testbed.report.crash_story import ZERO_AT_S
 
@@ -79,7 +79,11 @@ def test_flat_journal_line_is_understood() -> None:
     """A journal line is told the same whether it came with or without its envelope."""
     flat_line = {"t_s": 1.0, "source": "journal.b", "kind": "line", "milestone": "paired"}
     wrapped = {"t_s": 1.0, "source": "journal.b", "kind": "line", "entry": {"milestone": "paired"}}
-    assert timeline.rows([flat_line], 0.0) == timeline.rows([wrapped], 0.0) == [Row(1.0, "b", "paired with its peer")]
+    assert (
+        timeline.rows([flat_line], 0.0)
+        == timeline.rows([wrapped], 0.0)
+        == [TimelineRow(1.0, "b", "paired with its peer")]
+    )
 
 
 def test_fault_that_was_not_confirmed_ends_no_node() -> None:
@@ -128,19 +132,19 @@ def test_alert_and_rule_are_told_once() -> None:
     rule = {"t_s": 2.0, "source": "switch", "kind": "rule", "text": "cut both at a.priv0"}
     detail = {"t_s": 3.0, "source": "switch", "kind": "claim"}
     assert timeline.rows([alert, {**alert, "repeat": True}, rule, detail], 0.0) == [
-        Row(1.0, "centre", "alert from b: takeover (critical)"),
-        Row(2.0, "switch", "cut both at a.priv0"),
+        TimelineRow(1.0, "centre", "alert from b: takeover (critical)"),
+        TimelineRow(2.0, "switch", "cut both at a.priv0"),
     ]
 
 
 def test_row_is_one_readable_line() -> None:
     """A row shows a signed time, who, and what."""
-    assert str(Row(5.04, "b", "peer lost")) == "     +5.0 s  b       peer lost"
+    assert str(TimelineRow(5.04, "b", "peer lost")) == "     +5.0 s  b       peer lost"
 
 
 def test_history_record_becomes_an_item() -> None:
     """Records in memory are told like the lines of the file."""
-    assert timeline.flat([Record(0, 2.5, "probe", "ok", {"intended_s": 2.0})]) == [
+    assert timeline.flat([HistoryRecord(0, 2.5, "probe", "ok", {"intended_s": 2.0})]) == [
         {"t_s": 2.5, "source": "probe", "kind": "ok", "intended_s": 2.0}
     ]
 
@@ -154,9 +158,9 @@ def test_a_level_is_told_at_the_answer_that_shows_it() -> None:
         {"t_s": 9.6, "source": "probe.tcp_long", "kind": "connection_not_opened", "how": "connection refused"},
     ]
     assert timeline.rows(records, 4.0) == [
-        Row(0.5, "client", "l2: last answer"),
-        Row(4.0, "client", "l2 answers"),
-        Row(5.5, "client", "the long connection has ended: reset"),
+        TimelineRow(0.5, "client", "l2: last answer"),
+        TimelineRow(4.0, "client", "l2 answers"),
+        TimelineRow(5.5, "client", "the long connection has ended: reset"),
     ]
 
 
@@ -168,8 +172,8 @@ def test_a_fault_is_told_with_its_step_and_lateness() -> None:
         {**base, "kind": "not_armed", "reason": "waited 240 s"},
     ]
     assert timeline.rows(records, 0.0) == [
-        Row(1.0, "fault", "link.cut on b.priv0 injected (step cut, 10.4 ms late)"),
-        Row(1.0, "fault", "link.cut on b.priv0 not armed (step cut): waited 240 s"),
+        TimelineRow(1.0, "fault", "link.cut on b.priv0 injected (step cut, 10.4 ms late)"),
+        TimelineRow(1.0, "fault", "link.cut on b.priv0 not armed (step cut): waited 240 s"),
     ]
 
 

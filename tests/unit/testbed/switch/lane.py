@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from testbed.lan import packets
 from testbed.switch.rule_kinds import make_rule
-from testbed.switch.rules import Engine, Lane, Rule
+from testbed.switch.rules import Lane, Rule, RuleEngine
 
 MS = 1_000_000
 
@@ -27,7 +27,7 @@ class World:
         self.out: list[bytes] = []
         self.lost: list[str] = []
         self.now_ns = 0
-        self.engine = Engine()
+        self.engine = RuleEngine()
         self.lane = Lane("a.priv0", "in", self.out.append, lambda _frame, why: self.lost.append(why))
 
     def add(self, item: Rule) -> int:

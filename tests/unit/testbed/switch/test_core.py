@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from testbed.lan import packets
-from testbed.switch.control import Control
+from testbed.switch.control import SwitchControl
 from testbed.switch.core import SwitchCore, check_config
 from tests.unit.testbed.wire import EVERYBODY, MAC_A, MAC_B, MAC_VM, SEGMENTS, Bench, Device, ether
 
@@ -263,7 +263,7 @@ def test_closing_removes_the_sockets() -> None:
     """A switch that ended leaves no names behind that a device could still send to."""
     with tempfile.TemporaryDirectory(prefix="tb-") as name:
         core = SwitchCore(Path(name), SEGMENTS)
-        control = Control(core, Path(name) / "control")
+        control = SwitchControl(core, Path(name) / "control")
         control.close()
         core.close()
         assert list(Path(name).iterdir()) == []

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from testbed.switch.inject import COUNT_MAX, Injections
-from testbed.switch.rules import Engine
+from testbed.switch.rules import RuleEngine
 from tests.unit.testbed.switch.lane import MS
 
 FRAME = bytes(60)
@@ -16,7 +16,7 @@ class World:
 
     def __init__(self) -> None:
         self.sent: list[tuple[str, str, bytes]] = []
-        self.engine = Engine()
+        self.engine = RuleEngine()
         self.injections = Injections(self.engine, lambda *item: self.sent.append(item))
 
     def start(self, frames: list[bytes], *, interval_s: float = 0.001, count: int = 1) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from testbed.switch.rules import Engine, Lane, Lateness, Match, Rule
+from testbed.switch.rules import Lane, Lateness, Match, Rule, RuleEngine
 from tests.unit.testbed.switch.lane import MS, World, rule, udp_frame
 
 
@@ -124,7 +124,7 @@ def test_a_plain_rule_passes_and_reports() -> None:
     """The base of all kinds counts only; without samples there is no lateness."""
     lane = Lane("p", "in", lambda _frame: None, lambda _frame, _why: None)
     plain = Rule(Match(), 3)
-    assert Engine().add(lane, plain) == 1
+    assert RuleEngine().add(lane, plain) == 1
     assert plain.apply(b"x", 0) == (b"x",)
     told = plain.as_json()
     assert (told["rule"], told["kind"], told["matched"], told["passed"], told["seed"]) == (1, "pass", 1, 1, 3)

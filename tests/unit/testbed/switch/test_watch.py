@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from testbed.lan import packets
-from testbed.switch.watch import Watch, format_mac, parse_mac
+from testbed.switch.watch import AddressWatch, format_mac, parse_mac
 
 VM_MAC, VM_IP, CLIENT_MAC, CLIENT_IP = "00:16:3e:77:00:20", "10.77.0.20", "02:77:00:00:01:00", "10.77.0.100"
 
@@ -13,7 +13,7 @@ VM_MAC, VM_IP, CLIENT_MAC, CLIENT_IP = "00:16:3e:77:00:20", "10.77.0.20", "02:77
 def seen(*frames: bytes, cut: bool = False, macs: bool = False) -> list[dict[str, object]]:
     """All events of a watch on the VM's address (or MAC) for frames at one second distance, flushed at the end."""
     events: list[dict[str, object]] = []
-    watch = Watch([VM_MAC] if macs else [], [] if macs else [VM_IP], events.append)
+    watch = AddressWatch([VM_MAC] if macs else [], [] if macs else [VM_IP], events.append)
     for second, frame in enumerate(frames):
         watch.frame("a.biz0", frame, second * 10**9, cut=cut)
     watch.flush()

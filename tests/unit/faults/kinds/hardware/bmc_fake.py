@@ -7,7 +7,7 @@ from types import SimpleNamespace, TracebackType
 from typing import Self, cast
 
 from testbed.bed import Bed
-from testbed.bmc.client import IpmiFailed, Reading
+from testbed.bmc.client import IpmiFailed, SensorReading
 from testbed.bmc.sensors import SENSORS
 from testbed.history import History
 from tests.unit.testbed.bmc.bmc_bench import LampPower
@@ -60,11 +60,11 @@ class FakeBmc:
     ) -> None:
         """Nothing is open."""
 
-    async def reading(self, sensor: str) -> Reading:
+    async def reading(self, sensor: str) -> SensorReading:
         """Answer, if it answers."""
         if not self.answers:
             raise IpmiFailed("no answer")
-        return Reading(0, self.states.get(sensor, 0))
+        return SensorReading(0, self.states.get(sensor, 0))
 
     async def events(self) -> list[str]:
         """The log."""

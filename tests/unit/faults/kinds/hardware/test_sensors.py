@@ -23,7 +23,7 @@ from faults.kinds.hardware.sensors import (
 )
 from faults.life import Life
 from testbed.bed import Bed
-from testbed.bmc.client import Reading
+from testbed.bmc.client import SensorReading
 from testbed.bmc.sensors import FAILED, PRESENT
 from testbed.errors import GuestCommandError, UsageError, WaitTimeout
 from tests.unit.faults.kinds.hardware.bmc_fake import FakeBmc, bed_with
@@ -99,9 +99,16 @@ def test_a_sensor_that_does_not_follow_is_a_mismatch(fake: FakeBmc) -> None:
 
 def test_a_node_that_reads_something_else_is_a_mismatch(fake: FakeBmc, monkeypatch: pytest.MonkeyPatch) -> None:
     """Both ways to the sensor must agree; a node that cannot be asked decides nothing."""
-    seen: list[Reading | None] = [None, Reading(6000, 0), None, None, Reading(6000, 0), Reading(0, 0b11)]
+    seen: list[SensorReading | None] = [
+        None,
+        SensorReading(6000, 0),
+        None,
+        None,
+        SensorReading(6000, 0),
+        SensorReading(0, 0b11),
+    ]
 
-    async def in_node(*_what: object) -> Reading | None:
+    async def in_node(*_what: object) -> SensorReading | None:
         return seen.pop(0)
 
     monkeypatch.setattr(sensors, "read_in_node", in_node)

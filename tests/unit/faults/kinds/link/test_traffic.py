@@ -9,17 +9,17 @@ import pytest
 
 from faults.fault import FaultVerdict
 from faults.kinds.link import traffic
-from faults.kinds.link.evidence import Seen
+from faults.kinds.link.evidence import FrameBalance
 from faults.kinds.link.rule import RuleFault
 from testbed.errors import TestbedError, UsageError
 from testbed.switch.rule_kinds import make_rule
 from tests.unit.faults.kinds.link.link_world import World
 
 C, M, I = FaultVerdict.CONFIRMED, FaultVerdict.MISMATCH, FaultVerdict.INCONCLUSIVE  # noqa: E741
-CLEAN = Seen(100, 100, 0, 0, 0, 0, 0, 0.0001, 100_000, 100_000, 100, 100, None)
-SILENT = Seen(0, 0, 0, 0, 0, 0, 0, None, 0, 0, 0, 0, None)
+CLEAN = FrameBalance(100, 100, 0, 0, 0, 0, 0, 0.0001, 100_000, 100_000, 100, 100, None)
+SILENT = FrameBalance(0, 0, 0, 0, 0, 0, 0, None, 0, 0, 0, 0, None)
 T = "a.priv0"
-THERE: list[tuple[RuleFault, Seen]] = [
+THERE: list[tuple[RuleFault, FrameBalance]] = [
     (traffic.Loss(T), replace(CLEAN, lost=30, arrived=70)),
     (traffic.BurstLoss(T), replace(CLEAN, lost=20, arrived=80, longest_loss=4)),
     (traffic.Delay(T, delay_s=0.1), replace(CLEAN, delay_median_s=0.11)),
@@ -37,7 +37,7 @@ WITHOUT_EFFECT = {"link.mtu_black_hole": replace(CLEAN, longest_arrived_bytes=10
 
 
 @pytest.mark.parametrize(("fault", "seen"), THERE, ids=[fault.name for fault, _ in THERE])
-def test_each_fault_knows_its_effect_its_absence_and_silence(fault: RuleFault, seen: Seen) -> None:
+def test_each_fault_knows_its_effect_its_absence_and_silence(fault: RuleFault, seen: FrameBalance) -> None:
     """Effect: confirmed. The same traffic untouched: mismatch. No traffic: inconclusive."""
     assert fault.judge(seen, 1.0) is C
     assert fault.judge(WITHOUT_EFFECT.get(fault.name, CLEAN), 1.0) is M
@@ -45,7 +45,7 @@ def test_each_fault_knows_its_effect_its_absence_and_silence(fault: RuleFault, s
 
 
 @pytest.mark.parametrize(("fault", "_seen"), THERE, ids=[fault.name for fault, _ in THERE])
-def test_each_fault_asks_for_a_rule_that_exists(fault: RuleFault, _seen: Seen) -> None:
+def test_each_fault_asks_for_a_rule_that_exists(fault: RuleFault, _seen: FrameBalance) -> None:
     """The switch takes its kind and its settings."""
     assert make_rule(fault.kind, fault.settings(), dict(fault.match), fault.seed).kind == fault.kind
 
@@ -62,7 +62,7 @@ def test_each_fault_asks_for_a_rule_that_exists(fault: RuleFault, _seen: Seen) -
         (traffic.BurstLoss(T), replace(CLEAN, lost=20, longest_loss=1), M),  # single losses
     ],
 )
-def test_another_effect_is_not_taken_for_it(fault: RuleFault, seen: Seen, verdict: FaultVerdict) -> None:
+def test_another_effect_is_not_taken_for_it(fault: RuleFault, seen: FrameBalance, verdict: FaultVerdict) -> None:
     """A fault that happened in another way is not this fault."""
     assert fault.judge(seen, 1.0) is verdict
 

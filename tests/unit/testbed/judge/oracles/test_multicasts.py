@@ -6,7 +6,7 @@ import pytest
 
 from testbed.history import History
 from testbed.judge.finding import Finding
-from testbed.judge.oracles.multicasts import Count, Multicasts, counts_of, judge_counts, why_uncounted
+from testbed.judge.oracles.multicasts import MulticastCount, Multicasts, counts_of, judge_counts, why_uncounted
 from testbed.judge.recorded import Recorded, Scene
 from testbed.judge.verdict import Verdict
 
@@ -14,7 +14,7 @@ NODE_PORTS = {"a": ["a.priv0", "a.biz0"], "b": ["b.priv0", "b.biz0"]}
 VM, NODE = "00:16:3e:77:00:20", "52:54:00:09:00:01"
 
 
-def judged(*counts: Count, unseen: str = "") -> Finding:
+def judged(*counts: MulticastCount, unseen: str = "") -> Finding:
     """The finding over some counts since 0."""
     return judge_counts(counts, node_ports=NODE_PORTS, unseen=unseen)
 
@@ -24,7 +24,7 @@ def run(history: History) -> Recorded:
     return Recorded(Scene(), 1.0, 8.0, "none", "none", records=tuple(history))
 
 
-def asked(*counts: Count) -> Finding:
+def asked(*counts: MulticastCount) -> Finding:
     """What the oracle says of counts in a history."""
     history = History()
     history.record_at(0.0, "switch", "counting")
@@ -34,9 +34,9 @@ def asked(*counts: Count) -> Finding:
     return Multicasts().judge(run(history))
 
 
-def count(peak: int, *, port: str = "a.priv0", mac: str = NODE, last_s: float = 5.0) -> Count:
+def count(peak: int, *, port: str = "a.priv0", mac: str = NODE, last_s: float = 5.0) -> MulticastCount:
     """A second's count."""
-    return Count(port, mac, last_s, peak, peak, last_s - 0.5)
+    return MulticastCount(port, mac, last_s, peak, peak, last_s - 0.5)
 
 
 def test_ten_in_a_second_are_allowed_and_eleven_are_not() -> None:
@@ -97,4 +97,4 @@ def test_counts_are_found_in_a_history() -> None:
     fields = {"port": "a.priv0", "mac": NODE, "first_s": 1.0, "last_s": 1.9, "frames": 3, "cut": 0}
     history.record_at(1.9, "switch", "multicast", **fields, peak=2, peak_from_s=1.2)
     history.record_at(2.0, "switch", "seen", port="a.priv0")
-    assert counts_of(history) == [Count("a.priv0", NODE, 1.9, 3, 2, 1.2)]
+    assert counts_of(history) == [MulticastCount("a.priv0", NODE, 1.9, 3, 2, 1.2)]

@@ -7,7 +7,7 @@ from http import HTTPStatus
 
 import pytest
 
-from testbed.world.service_centre.request import BODY_LIMIT, HEAD_LIMIT, Refused, Request, read_request, reply
+from testbed.world.service_centre.request import BODY_LIMIT, HEAD_LIMIT, HttpError, Request, read_request, reply
 
 
 def read(data: bytes) -> Request | None:
@@ -49,7 +49,7 @@ def test_a_client_that_goes_away_is_no_request(data: bytes) -> None:
 )
 def test_an_unusable_request_is_refused(data: bytes, status: HTTPStatus) -> None:
     """Each kind of nonsense has its status."""
-    with pytest.raises(Refused) as refusal:
+    with pytest.raises(HttpError) as refusal:
         read(data)
     assert refusal.value.status is status
 
