@@ -27,7 +27,7 @@ from testbed.figures import history
 from testbed.host import doctor
 from testbed.replica import look as replica_look
 from testbed.site import SiteOptions
-from testbed.topology import Topology
+from testbed.topology import NETWORKS_MAX, VMS_MAX, Topology
 
 EXIT_FAILED, EXIT_REFUSED, EXIT_INTERRUPTED = 1, 2, 130
 EXIT_UNREAD = 141  # as a shell says it of a program that SIGPIPE ended
@@ -58,6 +58,8 @@ def _main(argv: list[str] | None) -> int:
     up = verbs.add_parser("up", help="bring a protected pair up and keep it until Ctrl-C")
     up.add_argument("--out", type=Path, default=RUN_DIR, help="directory for consoles, journals and the history")
     up.add_argument("--cold", action="store_true", help="boot it instead of using the snapshot")
+    up.add_argument("--networks", type=int, default=1, help=f"public networks, 1 to {NETWORKS_MAX}; default 1")
+    up.add_argument("--vms", type=int, default=1, help=f"protected VMs, 1 to {VMS_MAX}; default 1")
     pace.add_option(up)
     up.set_defaults(act=_up)
     by_hand_verbs.register(verbs)
@@ -102,8 +104,10 @@ def _is_unread() -> bool:
 
 
 def _up(args: argparse.Namespace) -> int:
+    site = SiteOptions(networks=args.networks, vms=args.vms)
+
     async def stay() -> None:
-        async with Session(args.out, SiteOptions()) as session, desk.serving(session.bed) as orders:
+        async with Session(args.out, site) as session, desk.serving(session.bed) as orders:
             await session.protect(cold=args.cold)
             async with AsyncExitStack() as stack:
                 for entry in entry_points(group="testbed.up"):

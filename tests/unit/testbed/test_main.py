@@ -145,6 +145,14 @@ def test_up_takes_directory_and_cold_boot(monkeypatch: pytest.MonkeyPatch) -> No
     assert FakeSession.arguments == (Path("somewhere"), SiteOptions(), True)
 
 
+def test_up_takes_a_topology(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """Networks and VMs are counted, and what a site does not have is refused before anything starts."""
+    up(monkeypatch, None, "--networks", "2", "--vms", "8")
+    assert FakeSession.arguments == (command.RUN_DIR, SiteOptions(networks=2, vms=8), False)
+    assert up(monkeypatch, None, "--vms", "9") == 2
+    assert "vms is 9; a site has 1 to 8 of them." in capsys.readouterr().err
+
+
 def test_a_programming_error_is_not_hidden(monkeypatch: pytest.MonkeyPatch) -> None:
     """What no person is meant to read keeps its traceback."""
     with pytest.raises(ZeroDivisionError):
