@@ -6,6 +6,7 @@ of site and VM definitions travels in each heartbeat, so two nodes with differen
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import ipaddress
 import json
@@ -30,7 +31,13 @@ BMC_PASSWORD_MAX = 20  # bytes (IPMI 2.0, 22.30 Set User Password)
 CRASH_SAMPLES_MAX = 100
 TIMER_S_MAX = 3600  # a longer wait would switch the takeover off in silence
 _NAME = re.compile(r"[a-z][a-z0-9-]{0,31}")
+_DEVICE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,14}")  # of the names that Linux allows, those that every tool takes
 _PORT = re.compile(r"[0-9]{1,5}", re.ASCII)
+_URL = re.compile(r"https://[A-Za-z0-9][A-Za-z0-9.-]{0,252}(:(?P<port>[0-9]{1,5}))?(/[!-~]*)?")
+_TOKEN = re.compile(r"[!-~]{1,1024}")
+_PEM = re.compile(r"-----BEGIN CERTIFICATE-----\s+([A-Za-z0-9+/=\s]+?)\s*-----END CERTIFICATE-----")
+_DER_HEAD_BYTES = 4  # of a sequence of 256 to 65535 bytes
+_DIGITS_DISTINCT_MIN = 6  # in a secret; of 32 random digits fewer are different once in 10^14 secrets
 _MAC = re.compile(r"[0-9a-f]{2}(:[0-9a-f]{2}){5}")
 _TIMER_NAMES = frozenset(field.name for field in fields(Timers)) - {"second_s"}  # that one is the dilation
 
@@ -137,7 +144,7 @@ def parse(node: str, site: Json, vms: Json) -> Config:
     names = [link.name for link in links]
     if site["replication_link"] not in names:
         raise ConfigError(f"site.replication_link {site['replication_link']!r} is not one of the links {names}")
-    service_device, service_address = _service(site["service_address"], links)
+    service_device, service_address = _service(site["service_address"], links, site["replication_link"])
     dilation, timers = _timers(site.get("dilation", 1.0), site.get("timers", {}))
     policy = site.get("policy", "availability")
     if policy not in POLICIES:
@@ -145,10 +152,13 @@ def parse(node: str, site: Json, vms: Json) -> Config:
     watchdog = _switch(site, "watchdog", default=True)
     data_integrity, stay = (_switch(site, key, default=False) for key in ("data_integrity", "stay_without_disk"))
     crash_policy, crash_samples = _quarantine(site.get("quarantine", {}))
-    specs = _vms(vms, names)
-    taken = {address for link in links for address in (link.address.ip, link.peer_address)}
-    taken |= {service_address.ip, *(_address(f"vm {spec.name!r}: address", spec.address) for spec in specs)}
-    whole = json.dumps({"site": site, "vms": vms}, sort_keys=True)
+    whole = _encoded({"site": site, "vms": vms})
+    taken = {address for link in links for address in (link.address.ip, link.peer_address)} | {service_address.ip}
+    specs = _vms(vms, {link.name: link for link in links if link.name != site["replication_link"]}, taken)
+    taken |= {ipaddress.IPv4Address(spec.address) for spec in specs}
+    gateways = _gateways(site.get("gateways", {}), links, taken)
+    witnesses = _witnesses(site.get("witnesses", []), taken, {address for _, address in gateways})
+    third = {address for _, address in gateways} | {witness.address for witness in witnesses}
     return Config(
         node=NodeId(node),
         peer=NodeId(next(name for name in site["nodes"] if name != node)),
@@ -162,10 +172,10 @@ def parse(node: str, site: Json, vms: Json) -> Config:
         timers=timers,
         call_home=_call_home(site.get("call_home")),
         vms=specs,
-        config_hash=hashlib.sha256(whole.encode()).hexdigest()[:16],
-        witnesses=_witnesses(site.get("witnesses", []), taken),
-        peer_bmc=_peer_bmc(node, site["nodes"], taken),
-        gateways=_gateways(site.get("gateways", {}), links, taken),
+        config_hash=hashlib.sha256(whole).hexdigest()[:16],
+        witnesses=witnesses,
+        peer_bmc=_peer_bmc(node, site["nodes"], taken | third),
+        gateways=gateways,
         watchdog=watchdog,
         data_integrity=data_integrity,
         stay_without_disk=stay,
@@ -185,9 +195,23 @@ def _keys(place: str, value: Json, *, needed: set[str], optional: set[str]) -> N
         raise ConfigError(f"{place} has unknown keys {', '.join(sorted(unknown))}; possible are {possible}")
 
 
+def _encoded(whole: Json) -> bytes:
+    """Return the bytes whose hash the nodes compare; every text has to have some, because it is written to files."""
+    try:
+        return json.dumps(whole, sort_keys=True, ensure_ascii=False).encode()
+    except UnicodeEncodeError as error:
+        raise ConfigError(
+            f"the configuration holds {error.object[error.start : error.end]!r}, half a character that no file can hold"
+        ) from error
+
+
 def _secret(value: Json) -> bytes:
-    if not isinstance(value, str) or not re.fullmatch(r"[0-9a-f]{32,64}", value):
-        raise ConfigError("site.secret must be 32 to 64 hexadecimal digits in lower case")
+    if not isinstance(value, str) or not re.fullmatch(r"([0-9a-f]{2}){16,32}", value):
+        raise ConfigError("site.secret must be 32 to 64 hexadecimal digits in lower case, an even number of them")
+    if len(set(value)) < _DIGITS_DISTINCT_MIN:
+        raise ConfigError(
+            "site.secret can be guessed: it has too few different digits; `openssl rand -hex 32` makes one"
+        )
     return bytes.fromhex(value)
 
 
@@ -202,25 +226,51 @@ def _links(node: str, nodes: Json) -> tuple[LinkConfig, ...]:
     theirs = next(entry["links"] for name, entry in nodes.items() if name != node)
     if not isinstance(mine, dict) or not isinstance(theirs, dict) or not mine or mine.keys() != theirs.keys():
         raise ConfigError("both nodes must have the same links, at least one")
-    links = []
-    for name, entry in mine.items():
-        place = f"site.nodes.{node}.links.{name}"
-        _keys(place, entry, needed={"device", "address"}, optional=set())
-        _keys(place.replace(node, "peer", 1), theirs[name], needed={"device", "address"}, optional=set())
-        own, peer = _interface(place, entry["address"]), _interface(place, theirs[name]["address"])
-        if own.network != peer.network or own.ip == peer.ip:
-            raise ConfigError(f"{place}: {own} and {peer} must be two addresses of one network")
-        if not isinstance(entry["device"], str) or not entry["device"]:
-            raise ConfigError(f"{place}.device must be the name of a network device")
-        links.append(LinkConfig(LinkName(name), entry["device"], own, peer.ip))
-    return tuple(links)
+    links = tuple(_link(node, name, entry, theirs[name]) for name, entry in mine.items())
+    for index, link in enumerate(links):
+        for other in links[:index]:
+            if link.address.network.overlaps(other.address.network):
+                raise ConfigError(
+                    f"the links {other.name} and {link.name} are both in {other.address.network}; each link needs a "
+                    "network of its own, or Linux sends the heartbeats of both over one of them"
+                )
+    for name, entry in nodes.items():
+        devices = [link["device"] for link in entry["links"].values()]
+        for device in devices:
+            if devices.count(device) > 1:
+                raise ConfigError(f"two links of node {name} name the device {device}; each link needs its own cable")
+    return links
+
+
+def _link(node: str, name: str, entry: Json, peers: Json) -> LinkConfig:
+    place, peers_place = f"site.nodes.{node}.links.{name}", f"the peer's link {name}"
+    if not _NAME.fullmatch(name):
+        raise ConfigError(f"{place}: the name must match {_NAME.pattern}")
+    for where, value in ((place, entry), (peers_place, peers)):
+        _keys(where, value, needed={"device", "address"}, optional=set())
+        if not isinstance(value["device"], str) or not _DEVICE.fullmatch(value["device"]):
+            raise ConfigError(f"{where}.device is {value['device']!r}; it must be the name of a network device")
+    own, peer = _interface(place, entry["address"]), _interface(peers_place, peers["address"])
+    if own.network != peer.network or own.ip == peer.ip:
+        raise ConfigError(f"{place}: {own} and {peer} must be two addresses of one network")
+    return LinkConfig(LinkName(name), entry["device"], own, peer.ip)
 
 
 def _interface(place: str, text: Json) -> ipaddress.IPv4Interface:
     try:
-        return ipaddress.IPv4Interface(text if isinstance(text, str) else "")
+        found = ipaddress.IPv4Interface(text if isinstance(text, str) else "")
     except ValueError as error:
         raise ConfigError(f"{place}: {text!r} is not an IPv4 address with prefix length") from error
+    if not _is_host(found.ip, found.network):
+        raise ConfigError(f"{place}: {found} is no address of a host in its network")
+    return found
+
+
+def _is_host(address: ipaddress.IPv4Address, network: ipaddress.IPv4Network) -> bool:
+    """Say whether a machine can have this address there: not the network's own, nor broadcast, nor a special one."""
+    ends = {network.network_address, network.broadcast_address} if network.num_addresses > 2 else set()
+    special = address.is_multicast or address.is_loopback or address.is_unspecified or address.is_reserved
+    return address in network and address not in ends and not special
 
 
 def _address(place: str, text: Json) -> ipaddress.IPv4Address:
@@ -230,11 +280,13 @@ def _address(place: str, text: Json) -> ipaddress.IPv4Address:
         raise ConfigError(f"{place} is {text!r}; it must be an IPv4 address") from error
 
 
-def _service(value: Json, links: tuple[LinkConfig, ...]) -> tuple[str, ipaddress.IPv4Interface]:
+def _service(value: Json, links: tuple[LinkConfig, ...], private: str) -> tuple[str, ipaddress.IPv4Interface]:
     _keys("site.service_address", value, needed={"network", "address"}, optional=set())
     link = next((link for link in links if link.name == value["network"]), None)
     if link is None:
         raise ConfigError(f"site.service_address.network {value['network']!r} is not a link of this site")
+    if link.name == private:
+        raise ConfigError(f"site.service_address.network is {private}, the private link, where no client is")
     address = _interface("site.service_address.address", value["address"])
     if address.network != link.address.network or address.ip in (link.address.ip, link.peer_address):
         raise ConfigError(f"site.service_address {address} must be a third address in {link.address.network}")
@@ -260,7 +312,9 @@ def _timers(dilation: Json, overrides: Json) -> tuple[float, Timers]:
     return float(dilation), timers
 
 
-def _witnesses(value: Json, taken: set[ipaddress.IPv4Address]) -> tuple[WitnessSite, ...]:
+def _witnesses(
+    value: Json, taken: set[ipaddress.IPv4Address], gateways: set[ipaddress.IPv4Address]
+) -> tuple[WitnessSite, ...]:
     if not isinstance(value, list) or len(value) > WITNESSES_MAX:
         raise ConfigError(f"site.witnesses must be a list of at most {WITNESSES_MAX} witnesses, the preferred first")
     witnesses = tuple(_witness(f"site.witnesses[{index}]", entry) for index, entry in enumerate(value))
@@ -273,6 +327,11 @@ def _witnesses(value: Json, taken: set[ipaddress.IPv4Address]) -> tuple[WitnessS
             raise ConfigError(
                 f"witness {witness.name} has the address {witness.address} of a node, the service or a VM; "
                 "a witness must be a third machine"
+            )
+        if witness.address in gateways:
+            raise ConfigError(
+                f"witness {witness.name} has the address {witness.address} of a gateway; one machine that "
+                "answers must not count as two"
             )
     return witnesses
 
@@ -309,7 +368,9 @@ def _bmc(place: str, value: Json, taken: set[ipaddress.IPv4Address]) -> BmcConfi
             raise ConfigError(f"{place}.{key} must be 1 to {longest} printable ASCII characters")
     address = _address(f"{place}.address", value["address"])
     if address in taken:
-        raise ConfigError(f"{place}.address {address} belongs to a node, the service or a VM, not to a bmc")
+        raise ConfigError(
+            f"{place}.address {address} belongs to a node, the service, a VM, a gateway or a witness, not to a bmc"
+        )
     return BmcConfig(address, value["user"], value["password"])
 
 
@@ -324,7 +385,7 @@ def _gateways(
         if link.name in value:
             place = f"site.gateways.{link.name}"
             address, network = _address(place, value[link.name]), link.address.network
-            if address not in network or address in (network.network_address, network.broadcast_address):
+            if not _is_host(address, network):
                 raise ConfigError(f"{place} {address} is no host of the link's network {network}")
             if address in taken:
                 raise ConfigError(f"{place} {address} belongs to a node, the service or a VM, not to a gateway")
@@ -354,22 +415,53 @@ def _call_home(value: Json) -> CallHome | None:
     if value is None:
         return None
     _keys("site.call_home", value, needed={"url", "ca_pem", "token"}, optional=set())
-    if not all(isinstance(text, str) for text in value.values()) or not value["url"].startswith("https://"):
-        raise ConfigError("site.call_home consists of texts, and its url must begin with https://")
+    if not all(isinstance(text, str) for text in value.values()):
+        raise ConfigError("site.call_home consists of texts")
+    url = _URL.fullmatch(value["url"])
+    if url is None or not 1 <= int(url["port"] or 443) <= PORT_MAX:
+        raise ConfigError(
+            f"site.call_home.url is {value['url']!r}; it must be https://, a host, and if need be a port and a path"
+        )
+    if not _is_certificate(value["ca_pem"]):
+        raise ConfigError("site.call_home.ca_pem must hold a whole certificate in PEM, from BEGIN to END CERTIFICATE")
+    if not _TOKEN.fullmatch(value["token"]):
+        raise ConfigError("site.call_home.token must be 1 to 1024 printable ASCII characters without blanks")
     return CallHome(value["url"], value["ca_pem"], value["token"])
 
 
-def _vms(value: Json, links: list[LinkName]) -> tuple[VmSpec, ...]:
+def _is_certificate(text: str) -> bool:
+    """Say whether the text holds certificates and nothing that is broken; what is inside them the TLS library judges.
+
+    Each is one DER sequence that is as long as it says (RFC 7468, section 5; ITU-T X.690, 8.1.3).
+    """
+    bodies = _PEM.findall(text)
+    if not bodies or text.count("-----BEGIN") != len(bodies):
+        return False
+    for body in bodies:
+        try:
+            der = base64.b64decode("".join(body.split()), validate=True)
+        except ValueError:
+            return False
+        if (
+            len(der) < _DER_HEAD_BYTES
+            or der[:2] != b"\x30\x82"
+            or int.from_bytes(der[2:4]) != len(der) - _DER_HEAD_BYTES
+        ):
+            return False
+    return True
+
+
+def _vms(value: Json, networks: dict[LinkName, LinkConfig], taken: set[ipaddress.IPv4Address]) -> tuple[VmSpec, ...]:
     if not isinstance(value, list) or len(value) > VMS_MAX:
         raise ConfigError(f"a site has at most {VMS_MAX} VMs")
-    specs = tuple(_vm(index, entry, links) for index, entry in enumerate(value))
+    specs = tuple(_vm(index, entry, networks, taken) for index, entry in enumerate(value))
     for what in ("name", "mac", "address"):
         if len({getattr(spec, what) for spec in specs}) < len(specs):
             raise ConfigError(f"two VMs have the same {what}")
     return specs
 
 
-def _vm(index: int, value: Json, links: list[LinkName]) -> VmSpec:
+def _vm(index: int, value: Json, networks: dict[LinkName, LinkConfig], taken: set[ipaddress.IPv4Address]) -> VmSpec:
     place = f"vm {value.get('name', index)!r}" if isinstance(value, dict) else f"vm {index}"
     texts = {"name", "kernel", "ramdisk", "cmdline", "mac", "network", "address"}
     _keys(place, value, needed=texts | {"memory_mib", "volume_mib"}, optional=set())
@@ -377,13 +469,22 @@ def _vm(index: int, value: Json, links: list[LinkName]) -> VmSpec:
         raise ConfigError(f"{place}: {', '.join(sorted(texts))} must be texts")
     if not _NAME.fullmatch(value["name"]) or not _MAC.fullmatch(value["mac"]):
         raise ConfigError(f"{place}: the name must match {_NAME.pattern} and the mac {_MAC.pattern}")
-    if value["network"] not in links:
-        raise ConfigError(f"{place}: network {value['network']!r} is not one of the links {links}")
+    if int(value["mac"][:2], 16) & 1 or value["mac"] == "00:00:00:00:00:00":
+        raise ConfigError(f"{place}: the mac {value['mac']} is no address of a single card")
+    link = networks.get(value["network"])
+    if link is None:
+        raise ConfigError(f"{place}: network {value['network']!r} is not one of the public links {list(networks)}")
+    address = _address(f"{place}: address", value["address"])
+    if not _is_host(address, link.address.network):
+        raise ConfigError(f"{place}: address {address} is no host of the link's network {link.address.network}")
+    if address in taken:
+        raise ConfigError(f"{place}: address {address} belongs to a node or the service")
     for key, low, high in (("memory_mib", 64, 65536), ("volume_mib", 4, 1 << 20)):
-        if not isinstance(value[key], int) or not low <= value[key] <= high:
+        if isinstance(value[key], bool) or not isinstance(value[key], int) or not low <= value[key] <= high:
             raise ConfigError(f"{place}: {key} must be a whole number from {low} to {high}")
-    if any('"' in value[key] or "\n" in value[key] for key in texts):
-        raise ConfigError(f"{place}: quotes and line breaks are not possible in a VM definition")
+    for key in sorted(texts):
+        if not value[key].isprintable() or any(mark in value[key] for mark in "\"'\\"):
+            raise ConfigError(f"{place}: {key} holds a quote, a backslash, a line break or another control character")
     values = {key: value[key] for key in texts - {"name"}}
     return VmSpec(
         name=VmId(value["name"]),

@@ -37,7 +37,7 @@ from avance.config import CONFIG_PATH, Config, parse
 from avance.core import commands as c
 from avance.core.engine import Engine, Setup
 from avance.core.events import CommandDone, Event, FencePeerAsked, OperatorAsked, VmAdded
-from avance.core.model import LinkName, NodeId, Outcome, VmId
+from avance.core.model import LinkName, NodeId, Outcome
 from avance.core.results import Done, answered
 from avance.disk_work import DiskCommand, disk_work
 from avance.errors import AvanceError, ConfigError
@@ -49,6 +49,7 @@ from avance.ports import PeerChannel
 from avance.standby import await_turn
 from avance.status import Around, document, unpaired
 from avance.status_text import status_text
+from avance.wire import names
 from avance.wire.decision_lines import Before
 
 _FENCE_ANSWER_S = 20.0  # deadline of the fence-peer handler, times the dilation
@@ -264,12 +265,13 @@ class PairedNode:
 
     async def fence_peer(self, resource: str) -> dict[str, Any]:
         """Let the core answer DRBD's question; no answer within the deadline is a denial."""
-        if VmId(resource) not in self.engine.units:
-            return {"error": f"there is no VM {resource!r} on this node"}
+        vm = names.vm_of(resource)
+        if vm is None or vm not in self.engine.units:
+            return {"error": f"there is no VM with the resource {resource!r} on this node"}
         ask = max(self._asks, default=0) + 1
         answer: asyncio.Future[int] = asyncio.get_running_loop().create_future()
         self._asks[ask] = answer
-        self._loop.put(FencePeerAsked(VmId(resource), ask))
+        self._loop.put(FencePeerAsked(vm, ask))
         try:
             async with asyncio.timeout(_FENCE_ANSWER_S * self.config.dilation):
                 return {"code": await answer}

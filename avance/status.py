@@ -14,6 +14,7 @@ from avance.config import Config
 from avance.core import copies
 from avance.core.engine import Engine
 from avance.core.model import MirrorView, PairState, VmId, VmState
+from avance.wire import names
 
 SCHEMA = "avance.status/1"
 
@@ -140,7 +141,12 @@ def _arbitration(config: Config, engine: Engine, now: float) -> dict[str, Any]:
 
 def _vm(engine: Engine, name: VmId) -> dict[str, Any]:
     unit = engine.units[name]
-    status: dict[str, Any] = {"state": unit.state, "busy": unit.busy, "failures": unit.failures}
+    status: dict[str, Any] = {
+        "name_in_tools": names.of(name),
+        "state": unit.state,
+        "busy": unit.busy,
+        "failures": unit.failures,
+    }
     if unit.disk is not None:
         disk = unit.disk
         status |= {

@@ -26,5 +26,12 @@ AlertCode: TypeAlias = Literal[
 ]  # fmt: skip
 Phase: TypeAlias = Literal["detect", "decide", "fence", "promote", "vm_start", "guest_up", "service_up", "redundancy"]
 
+PREFIX = "avance-"  # before a VM's name stand these letters, where a tool speaks of its domain, resource or volume
+
 ALERT_CODES: tuple[AlertCode, ...] = get_args(AlertCode)
 PHASES: tuple[Phase, ...] = get_args(Phase)
+
+
+def in_tools(vm: str) -> str:
+    """What Xen, DRBD and LVM call a VM, its resource and its volume."""
+    return PREFIX + vm

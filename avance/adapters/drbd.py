@@ -15,7 +15,7 @@ from avance.core.model import Outcome, VmId, VmSpec
 from avance.core.results import Done, GenerationsRead, InFlightCounted, VolumePrepared
 from avance.files import write_durably
 from avance.ports import Sink
-from avance.wire import drbd
+from avance.wire import drbd, names
 
 RESOURCE_DIR = Path("/etc/drbd.d")
 _COUNTERS = Path("/proc/drbd")
@@ -54,26 +54,28 @@ class DrbdDisks:
         spec = self._specs[vm]
         text = drbd.resource_file(self._shared, spec)
         try:
-            await asyncio.to_thread(write_durably, RESOURCE_DIR / f"{vm}.res", text.encode())
+            await asyncio.to_thread(write_durably, RESOURCE_DIR / f"{names.of(vm)}.res", text.encode())
         except OSError as error:
-            return Done(Outcome.FAILED, f"{RESOURCE_DIR / vm}.res: {error}")
+            return Done(Outcome.FAILED, f"{RESOURCE_DIR / names.of(vm)}.res: {error}")
         if await self._is_up(vm):
             return VolumePrepared(Outcome.OK)
         group = drbd.VOLUME_GROUP
-        volume = await run(["lvs", "--noheadings", "-o", "lv_name", f"{group}/{vm}"], timeout_s=_SHORT_S * self._slow)
+        volume = await run(
+            ["lvs", "--noheadings", "-o", "lv_name", f"{group}/{names.of(vm)}"], timeout_s=_SHORT_S * self._slow
+        )
         if volume.outcome is Outcome.OK:
             return await self._existing(spec)
         if volume.outcome is Outcome.UNKNOWN:
             return volume.done
         # Made under another name first: a volume that carries the VM's name is complete.
-        part = VmId(f"{vm}.part")
+        part = drbd.part_name(vm)
         await run(["lvremove", "-fq", f"{group}/{part}"], timeout_s=_SHORT_S * self._slow)
         size = f"{spec.volume_mib + drbd.METADATA_MIB}m"
         steps = [
             ["lvcreate", "-q", "-y", "-Wn", "-Zn", "-L", size, "-n", part, group],
-            ["dd", "if=/dev/zero", f"of={drbd.volume_path(part)}", "bs=1M", f"count={size[:-1]}", "oflag=direct"],
-            ["drbdmeta", "--force", str(spec.minor), "v08", drbd.volume_path(part), "internal", "create-md"],
-            ["lvrename", "-q", group, part, vm],
+            ["dd", "if=/dev/zero", f"of={drbd.path_of(part)}", "bs=1M", f"count={size[:-1]}", "oflag=direct"],
+            ["drbdmeta", "--force", str(spec.minor), "v08", drbd.path_of(part), "internal", "create-md"],
+            ["lvrename", "-q", group, part, names.of(vm)],
         ]
         done = await run_all(steps, timeout_s=(_SHORT_S + spec.volume_mib / _ZERO_MIB_PER_S) * self._slow)
         return _FRESH if done.outcome is Outcome.OK else done
@@ -90,7 +92,7 @@ class DrbdDisks:
     async def _existing(self, spec: VmSpec) -> Done:
         """Activate a volume; one that was zeroed and never used since, by a daemon that died then, is still fresh."""
         limit_s = _SHORT_S * self._slow
-        done = await run_all([["lvchange", "-ay", f"{drbd.VOLUME_GROUP}/{spec.name}"]], timeout_s=limit_s)
+        done = await run_all([["lvchange", "-ay", f"{drbd.VOLUME_GROUP}/{names.of(spec.name)}"]], timeout_s=limit_s)
         if done.outcome is not Outcome.OK:
             return done
         found = await self._read_generations(drbd.stored_generations_argv(spec))
@@ -141,12 +143,12 @@ class DrbdDisks:
     async def keep(self, vm: VmId, epoch: int) -> Done:
         """Copy the volume to one that nothing overwrites; a half copy never carries the final name."""
         spec, group = self._specs[vm], drbd.VOLUME_GROUP
-        kept, part = drbd.kept_name(vm, epoch), VmId(f"{vm}.part")
+        kept, part = drbd.kept_name(vm, epoch), drbd.part_name(vm)
         if (await run(["lvs", f"{group}/{kept}"], timeout_s=_SHORT_S * self._slow)).outcome is Outcome.OK:
             return Done(Outcome.OK, f"{group}/{kept} is there already")
         await run(["lvremove", "-fq", f"{group}/{part}"], timeout_s=_SHORT_S * self._slow)
         size = f"{spec.volume_mib + drbd.METADATA_MIB}m"
-        source, target = drbd.volume_path(vm), drbd.volume_path(part)
+        source, target = drbd.volume_path(vm), drbd.path_of(part)
         steps = [
             ["lvcreate", "-q", "-y", "-Wn", "-Zn", "-L", size, "-n", part, group],
             ["dd", f"if={source}", f"of={target}", "bs=1M", f"count={size[:-1]}", "oflag=direct", "conv=fsync"],
@@ -211,7 +213,7 @@ class DrbdDisks:
                     for vm in self._specs:
                         self._report(vm)
                 elif complete and changed is not None:
-                    self._report(VmId(changed))
+                    self._report(changed)
             self._listed.clear()
             self._sink(DiskStreamReset())
             await asyncio.sleep(_RESTART_S)

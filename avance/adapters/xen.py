@@ -23,7 +23,7 @@ from avance.core.events import DomainChanged
 from avance.core.model import Outcome, VmId, VmSpec
 from avance.core.results import Done
 from avance.ports import Sink
-from avance.wire import xenstore, xl
+from avance.wire import names, xenstore, xl
 
 CONFIG_DIR = Path("/run/avance")
 _XL_S = 10.0  # every time here is multiplied by the dilation
@@ -45,6 +45,7 @@ class XenHypervisor:
         self._sink = sink
         self._specs: dict[VmId, VmSpec] = {}
         self._by_uuid: dict[str, VmId] = {}
+        self._bridges: dict[str, str] = {link.name: link.device for link in config.links}
         self._slow = config.dilation
         self._xen = xen or Hypercalls()
         self._changed = asyncio.Event()
@@ -73,8 +74,8 @@ class XenHypervisor:
             cleared = await self._destroy(vm, dead)
             if cleared.outcome is not Outcome.OK:
                 return cleared
-        path = CONFIG_DIR / f"{vm}.cfg"
-        path.write_text(xl.domain_config(self._specs[vm]))  # tmpfs: cannot hang on a dying disk
+        spec, path = self._specs[vm], CONFIG_DIR / f"{vm}.cfg"
+        path.write_text(xl.domain_config(spec, self._bridges[spec.network]))  # tmpfs: cannot hang on a dying disk
         if self._halted:
             return Done(Outcome.FAILED, f"{vm} was not started: the domains of this node are paused")
         return await self._create(vm, path)
@@ -221,7 +222,7 @@ class XenHypervisor:
     def _sorted(self, domains: Iterable[XenDomain]) -> dict[VmId, list[XenDomain]]:
         found: dict[VmId, list[XenDomain]] = {}
         for domain in domains:
-            vm = self._by_uuid.get(domain.uuid) or VmId(self._named.get((domain.number, domain.uuid), ""))
-            if vm in self._specs:
+            vm = self._by_uuid.get(domain.uuid) or names.vm_of(self._named.get((domain.number, domain.uuid), ""))
+            if vm is not None and vm in self._specs:
                 found.setdefault(vm, []).append(domain)
         return found

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 from avance.core.model import DiskRole, DiskState, DiskView, VmId, VmSpec
+from avance.wire import names
 
 VOLUME_GROUP = "vg0"
 METADATA_MIB = 4  # internal metadata; 1 MiB serves 32 GiB (DRBD 8.4 guide, 'Estimating metadata size')
@@ -23,7 +24,12 @@ _PING_TIMEOUT_MAX = 300  # in 0.1 s
 
 def volume_path(vm: VmId) -> str:
     """Return the block device of the local copy of a VM's volume."""
-    return f"/dev/{VOLUME_GROUP}/{vm}"
+    return path_of(names.of(vm))
+
+
+def path_of(volume: str) -> str:
+    """Return the block device of a volume by its own name."""
+    return f"/dev/{VOLUME_GROUP}/{volume}"
 
 
 def device_path(spec: VmSpec) -> str:
@@ -46,7 +52,7 @@ class Replication:
 
 
 def resource_file(shared: Replication, spec: VmSpec) -> str:
-    """Return the text of /etc/drbd.d/<vm>.res; the same on both nodes."""
+    """Return the text of /etc/drbd.d/avance-<vm>.res; the same on both nodes."""
     scale = shared.dilation
     timeout = min(round(15 * scale), _TIMEOUT_MAX)
     ping_timeout = min(round(35 * scale), _PING_TIMEOUT_MAX)
@@ -54,7 +60,7 @@ def resource_file(shared: Replication, spec: VmSpec) -> str:
     digest = " data-integrity-alg crc32c;" if shared.integrity else ""
     # `floating` finds this host by its own address, so the name of the host does not matter (drbd.conf(5)).
     hosts = "\n".join(f"  floating {address}:{spec.port};" for address in sorted(shared.addresses))
-    return f"""resource {spec.name} {{
+    return f"""resource {names.of(spec.name)} {{
   options  {{ on-no-data-accessible suspend-io; }}
   disk     {{ on-io-error detach; fencing resource-and-stonith; disk-timeout {min(round(40 * scale), _TIMEOUT_MAX)};
              disk-flushes yes; md-flushes yes; disk-barrier no; resync-rate 40M; c-plan-ahead 0; }}
@@ -105,57 +111,62 @@ def is_just_created(words: str) -> bool:
 
 def attach_argvs(vm: VmId) -> list[list[str]]:
     """Bring a resource up on its local disk without a connection (drbdadm(8))."""
-    return [["drbdadm", step, vm] for step in ("new-resource", "new-minor", "attach")]
+    return [["drbdadm", step, names.of(vm)] for step in ("new-resource", "new-minor", "attach")]
 
 
 def down_argv(vm: VmId) -> list[str]:
     """Take a half-raised resource down again."""
-    return ["drbdadm", "down", vm]
+    return ["drbdadm", "down", names.of(vm)]
 
 
 def connect_argv(vm: VmId, *, discard: bool) -> list[str]:
     """Let the resource connect; `discard` only after an operator gave this version up (guide, 'Manual recovery')."""
-    return ["drbdadm", *(["--", "--discard-my-data"] if discard else []), "connect", vm]
+    return ["drbdadm", *(["--", "--discard-my-data"] if discard else []), "connect", names.of(vm)]
 
 
 def kept_name(vm: VmId, epoch: int) -> str:
     """Return the name of the volume in which a version that was given up is kept."""
-    return f"{vm}.kept-{epoch}"
+    return f"{names.of(vm)}.kept-{epoch}"
+
+
+def part_name(vm: VmId) -> str:
+    """Return the name of a volume that is not complete yet."""
+    return f"{names.of(vm)}.part"
 
 
 def initialise_argv(vm: VmId) -> list[str]:
     """Declare both zeroed copies equal (DRBD 8.4 guide, 'Skipping initial resynchronization')."""
-    return ["drbdadm", "--", "--clear-bitmap", "new-current-uuid", vm]
+    return ["drbdadm", "--", "--clear-bitmap", "new-current-uuid", names.of(vm)]
 
 
 def promote_argv(vm: VmId, *, forced: bool = False) -> list[str]:
     """Become the writer; `forced`: of an outdated copy, which DRBD takes for current from then on (drbd_set_role)."""
-    return ["drbdadm", "primary", *(["--force"] if forced else []), vm]
+    return ["drbdadm", "primary", *(["--force"] if forced else []), names.of(vm)]
 
 
 def demote_argv(vm: VmId) -> list[str]:
     """Stop being the writer."""
-    return ["drbdadm", "secondary", vm]
+    return ["drbdadm", "secondary", names.of(vm)]
 
 
 def resume_argv(vm: VmId) -> list[str]:
     """Let frozen I/O go on."""
-    return ["drbdadm", "resume-io", vm]
+    return ["drbdadm", "resume-io", names.of(vm)]
 
 
 def disconnect_argv(vm: VmId) -> list[str]:
     """Leave the peer without asking it whether it agrees; then the resource stands alone."""
-    return ["drbdadm", "disconnect", "--force", vm]
+    return ["drbdadm", "disconnect", "--force", names.of(vm)]
 
 
 def outdate_argv(vm: VmId) -> list[str]:
     """Mark the local copy as outdated, durably; DRBD refuses while it is connected."""
-    return ["drbdadm", "outdate", vm]
+    return ["drbdadm", "outdate", names.of(vm)]
 
 
 def disk_state_argv(vm: VmId) -> list[str]:
     """Print the states of both copies."""
-    return ["drbdadm", "dstate", vm]
+    return ["drbdadm", "dstate", names.of(vm)]
 
 
 def is_no_longer_good(states: str) -> bool:
@@ -195,7 +206,7 @@ def in_flight(counters: str, minor: int) -> tuple[int, int, int]:
 
 def resync_argv(vm: VmId) -> list[str]:
     """Call the peer's copy bad and send it all of ours; only over an established connection."""
-    return ["drbdadm", "invalidate-remote", vm]
+    return ["drbdadm", "invalidate-remote", names.of(vm)]
 
 
 def invalidate_argv(vm: VmId) -> list[str]:
@@ -203,17 +214,17 @@ def invalidate_argv(vm: VmId) -> list[str]:
 
     While it stands alone nothing is fetched yet; one that waits for a connection refuses it.
     """
-    return ["drbdadm", "invalidate", vm]
+    return ["drbdadm", "invalidate", names.of(vm)]
 
 
 @dataclass(slots=True)
 class EventsParser:
-    """Folds the lines of `drbdsetup events2` into one DiskView per resource."""
+    """Folds the lines of `drbdsetup events2` into one DiskView per VM; other resources are none of ours."""
 
-    views: dict[str, DiskView] = field(default_factory=dict)
+    views: dict[VmId, DiskView] = field(default_factory=dict)
 
-    def feed(self, line: str) -> str | None:
-        """Take one line; returns the name of the resource whose view changed, or None.
+    def feed(self, line: str) -> VmId | None:
+        """Take one line; returns the VM whose view changed, or None.
 
         Raises:
             ValueError: DRBD used a word that this version does not know; guessing would be unsafe.
@@ -222,7 +233,7 @@ class EventsParser:
         if len(words) < 3 or words[0] not in ("exists", "create", "change", "destroy"):
             return None
         what, pairs = words[1], _pairs(words[2:])
-        name = pairs.get("name")
+        name = names.vm_of(pairs.get("name", ""))
         if name is None or what not in ("resource", "device", "connection", "peer-device"):
             return None
         before = self.views.get(name)
@@ -232,7 +243,7 @@ class EventsParser:
         self.views[name] = after
         return name if after != before else None
 
-    def _destroyed(self, what: str, name: str, before: DiskView | None) -> str | None:
+    def _destroyed(self, what: str, name: VmId, before: DiskView | None) -> VmId | None:
         if before is None:
             return None
         if what in ("resource", "device"):

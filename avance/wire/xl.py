@@ -6,6 +6,7 @@ import hashlib
 import re
 
 from avance.core.model import VmId, VmSpec
+from avance.wire import names
 from avance.wire.drbd import device_path
 
 DOMAIN_DEVICE = re.compile(r"vif\d+\.\d+")  # libxl's name of a network back end: domain and number of the card
@@ -22,10 +23,13 @@ def uuid_of(vm: VmId) -> str:
     return f"{digits[:12]}5{digits[13:16]}{int(digits[16], 16) & 0x3 | 0x8:x}{digits[17:]}"  # RFC 9562, version 5
 
 
-def domain_config(spec: VmSpec) -> str:
-    """Return the xl.cfg(5) text of a VM; a dead domain is destroyed, because avance itself decides on restarts."""
+def domain_config(spec: VmSpec, bridge: str) -> str:
+    """Return the xl.cfg(5) text of a VM with its card on a bridge; the texts of the VM can be quoted (`config.parse`).
+
+    A dead domain is destroyed, because avance itself decides on restarts.
+    """
     uuid = uuid_of(spec.name)
-    return f"""name = "{spec.name}"
+    return f"""name = "{names.of(spec.name)}"
 uuid = "{uuid[:8]}-{uuid[8:12]}-{uuid[12:16]}-{uuid[16:20]}-{uuid[20:]}"
 type = "pv"
 kernel = "{spec.kernel}"
@@ -34,7 +38,7 @@ cmdline = "{spec.cmdline}"
 memory = {spec.memory_mib}
 vcpus = 1
 disk = ["phy:{device_path(spec)},xvda,w"]
-vif = ["mac={spec.mac},bridge={spec.network}"]
+vif = ["mac={spec.mac},bridge={bridge}"]
 on_poweroff = "destroy"
 on_reboot = "destroy"
 on_watchdog = "destroy"

@@ -21,6 +21,7 @@ from testbed.client.ledger import Datagram
 from testbed.errors import TestbedError, UsageError, WaitTimeout
 from testbed.node import domains
 from testbed.node.domains import Domain
+from testbed.vocabulary import in_tools
 from testbed.wait import wait_until
 
 PING_S = 1.0
@@ -144,7 +145,7 @@ class _End(GuestFault):
                 await shell(bed, name, f"rm -f {WATCH_LOG}; {_WATCH}")
 
         async def watching() -> bool:
-            return any(one.name == self.target for one in await self._witnessed(bed, self._node))
+            return any(one.name == in_tools(self.target) for one in await self._witnessed(bed, self._node))
 
         await wait_until(
             watching, what=f"the witness in node {self._node} to list {self.target}", timeout_s=SEEN_TIMEOUT_S
@@ -333,7 +334,7 @@ class GuestRefusesToDie(GuestFault):
 
     async def confirm(self, bed: Bed) -> Proof:
         """Tell it to end: confirmed when the order does not come back and the same boot still answers the client."""
-        argv = ["timeout", f"{pace.scaled(DESTROY_S):g}", "xl", "destroy", self.target]
+        argv = ["timeout", f"{pace.scaled(DESTROY_S):g}", "xl", "destroy", in_tools(self.target)]
         done = await bed.nodes[self._node].machine.guest.run(argv, timeout_s=COMMAND_S + DESTROY_S)
         boot, timed_out = await ping(bed, self.target), done.returncode == 124
         evidence: dict[str, object] = {

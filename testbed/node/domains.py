@@ -19,6 +19,7 @@ from testbed import pace
 from testbed.errors import GuestCommandError, TestbedError
 from testbed.history import History
 from testbed.node.node import Node
+from testbed.vocabulary import in_tools
 
 NAMELESS = "(null)"
 LIST_LIMIT_S = 10.0  # inside the node, so that none is left behind
@@ -81,8 +82,8 @@ def _answered(answer: dict[str, Any], node: str) -> tuple[Domain, ...]:
         raise GuestCommandError(f"Node {node} answered with no list of domains: {str(answer)[:200]}") from error
 
 
-async def where_runs(nodes: Mapping[str, Node], name: str) -> dict[str, Domain | str | None]:
-    """Return for each node the running domain of this name, None when it has none, or a text: why nobody knows."""
+async def where_runs(nodes: Mapping[str, Node], vm: str) -> dict[str, Domain | str | None]:
+    """Return for each node the running domain of this VM, None when it has none, or a text: why nobody knows."""
     found: dict[str, Domain | str | None] = {}
     for node in nodes.values():
         if not node.is_on:
@@ -93,7 +94,7 @@ async def where_runs(nodes: Mapping[str, Node], name: str) -> dict[str, Domain |
         except TestbedError as error:
             found[node.name] = str(error)
             continue
-        found[node.name] = next((one for one in listed if one.name == name and one.is_running), None)
+        found[node.name] = next((one for one in listed if one.name == in_tools(vm) and one.is_running), None)
     return found
 
 

@@ -20,6 +20,7 @@ from typing import Protocol, Self
 
 from testbed.replica import layout
 from testbed.replica.layout import DrbdMetadata, Extent, MdMember, ReplicaError
+from testbed.vocabulary import in_tools
 
 VOLUME_GROUP = "vg0"  # nothing depends on it but the words: a node has one group
 CHUNK_BYTES = 1 << 20
@@ -144,7 +145,7 @@ async def open_replica(node: str, disks: Mapping[str, Reader], vm: str) -> Repli
     header = await _read(best, label.offset, layout.LVM_AREA_HEADER_BYTES)
     pieces, checksum = layout.parse_lvm_area(header, label, where)
     text = b"".join([await _read(best, piece.offset, piece.count) for piece in pieces])
-    extents = layout.parse_lvm_text(text, checksum, vm, f"{where}, group {VOLUME_GROUP}")
+    extents = layout.parse_lvm_text(text, checksum, in_tools(vm), f"{where}, group {VOLUME_GROUP}")
     size = sum(extent.count for extent in extents)
     at = layout.drbd_metadata_at(size)
     metadata = layout.parse_drbd(

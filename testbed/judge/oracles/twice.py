@@ -16,6 +16,7 @@ from testbed.history import HistoryRecord
 from testbed.judge.finding import Finding, blind, failed, passed, together
 from testbed.judge.oracle import Oracle
 from testbed.judge.recorded import Recorded
+from testbed.vocabulary import in_tools
 
 GAP_MAX_S = 5.0  # a living node that was not looked at for longer than this could have hidden a VM
 BOOT_GRACE_S = 60.0  # a node under emulation boots in some 20 s, and its dom0 cannot be asked before
@@ -168,7 +169,9 @@ def domains_of(records: Iterable[HistoryRecord], vm: str) -> list[Domains]:
         assert isinstance(name, str)
         assert isinstance(asked_s, float)
         assert isinstance(listed, Sequence)
-        running = tuple(int(item["id"]) for item in listed if item["name"] == vm and is_running(item["state"]))
+        running = tuple(
+            int(item["id"]) for item in listed if item["name"] == in_tools(vm) and is_running(item["state"])
+        )
         found.append(Domains(name, str(lives.get(name, 0)), asked_s, record.t_s, running))
     return found
 

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import base64
 import copy
 
 from avance.config import Config, parse
 from avance.parsed import Json
 
+_DER = b"\x30\x82\x01\x00" + bytes(256)  # the frame of a certificate; nobody connects with it
+CERTIFICATE = f"-----BEGIN CERTIFICATE-----\n{base64.b64encode(_DER).decode()}\n-----END CERTIFICATE-----\n"
+SECRET = "5e8f2b90c1d7463a" * 4
 _SITE = {
     "schema": "avance.site/1",
-    "secret": "5e" * 32,
+    "secret": SECRET,
     "nodes": {
         "a": {
             "links": {
@@ -29,7 +33,7 @@ _SITE = {
     "policy": "availability",
     "dilation": 1.0,
     "timers": {},
-    "call_home": {"url": "https://10.77.0.4/v1/alerts", "ca_pem": "-", "token": "t0ken"},
+    "call_home": {"url": "https://10.77.0.4/v1/alerts", "ca_pem": CERTIFICATE, "token": "t0ken"},
 }
 _VM = {
     "name": "web",
@@ -57,3 +61,32 @@ def vm(**changes: Json) -> Json:
 def config(node: str = "a", **changes: Json) -> Config:
     """Return the configuration of one node of that site with that VM."""
     return parse(node, site(**changes), [vm()])
+
+
+W1, W2 = {"name": "w1", "address": "10.77.0.5:7790"}, {"name": "w2", "address": "10.77.0.6:7790"}
+
+
+def full_site(**changes: Json) -> Json:
+    """Return a site with everything that a site may have; `changes` replace single keys."""
+    raw = site(witnesses=[W1, W2], gateways={"biz0": "10.77.0.2"}, watchdog=False, timers={"retry_s": 2.0})
+    raw["quarantine"] = {"policy": "always", "samples": 4}
+    for name, number in (("a", 31), ("b", 32)):
+        raw["nodes"][name]["bmc"] = {"address": f"10.77.0.{number}", "user": f"u-{name}", "password": f"p-{name}"}
+    return raw | changes
+
+
+def with_bmc(**changes: Json) -> Json:
+    """Return the nodes of a site whose node b has a changed BMC."""
+    nodes: Json = full_site()["nodes"]
+    nodes["b"]["bmc"] |= changes
+    return nodes
+
+
+def with_links(**changes: Json) -> Json:
+    """Return the nodes of a site with changed links: for each node the links that differ, and what of them."""
+    nodes: Json = full_site()["nodes"]
+    for node, links in changes.items():
+        for name, change in links.items():
+            usual = nodes[node]["links"].get(name, {"device": "eth5", "address": "10.5.0.1/24"})
+            nodes[node]["links"][name] = usual | change
+    return nodes

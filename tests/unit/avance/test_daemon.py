@@ -101,7 +101,9 @@ def test_status_in_words_is_asked_for() -> None:
 
 def test_unpaired_node_refuses_to_act() -> None:
     """Before a site is known there is nothing to protect and nobody to fence."""
-    given = answers(Daemon(), {"op": "protect", "vm": vm()}, {"op": "fence-peer", "resource": "web"}, {"op": "dance"})
+    given = answers(
+        Daemon(), {"op": "protect", "vm": vm()}, {"op": "fence-peer", "resource": "avance-web"}, {"op": "dance"}
+    )
     assert ["not paired yet" in answer["error"] for answer in given] == [True, True, False]
     assert "unknown request" in given[2]["error"]
 
@@ -165,7 +167,8 @@ def test_question_of_drbd_reaches_the_core_and_back(monkeypatch: pytest.MonkeyPa
 
     async def story() -> None:
         one = node(vm())
-        assert "no VM 'db'" in (await one.fence_peer("db"))["error"]
+        for foreign in ("avance-db", "web", ""):
+            assert f"no VM with the resource {foreign!r}" in (await one.fence_peer(foreign))["error"]
 
         async def answer() -> None:
             event = await next_event(one)
@@ -173,11 +176,11 @@ def test_question_of_drbd_reaches_the_core_and_back(monkeypatch: pytest.MonkeyPa
             one._answer_fence_peer(c.AnswerFencePeer(event.ask, 5))
 
         async with asyncio.TaskGroup() as tasks:
-            asked = tasks.create_task(one.fence_peer("web"))
+            asked = tasks.create_task(one.fence_peer("avance-web"))
             tasks.create_task(answer())
         assert asked.result() == {"code": 5}
         monkeypatch.setattr(module, "_FENCE_ANSWER_S", 0.01)
-        assert "error" in await one.fence_peer("web")
+        assert "error" in await one.fence_peer("avance-web")
         one._answer_fence_peer(c.AnswerFencePeer(99, 5))
 
     asyncio.run(story())

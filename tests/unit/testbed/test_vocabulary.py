@@ -6,7 +6,7 @@ import json
 from typing import Any, get_args
 
 from testbed.site import ROOT
-from testbed.vocabulary import AlertCode, Milestone, PairState, VmState
+from testbed.vocabulary import AlertCode, Milestone, PairState, VmState, in_tools
 
 
 def published(name: str) -> Any:  # noqa: ANN401 - unchecked JSON
@@ -30,3 +30,9 @@ def test_states_are_those_of_status_and_journal() -> None:
 def test_codes_are_those_of_the_alerts() -> None:
     """As the service centre gets them."""
     assert list(get_args(AlertCode)) == published("alert")["properties"]["code"]["enum"]
+
+
+def test_names_in_tools_are_those_of_the_status() -> None:
+    """A VM's domain, resource and volume are called as the product says."""
+    said = published("status")["properties"]["vms"]["additionalProperties"]["properties"]["name_in_tools"]["pattern"]
+    assert said == f"^{in_tools('')}."

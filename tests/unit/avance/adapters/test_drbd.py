@@ -46,8 +46,8 @@ def test_missing_volume_is_made_and_called_fresh(tools: Tools, tmp_path: Path) -
     tools.ends("lvs", 5)
     assert asyncio.run(disks().prepare(WEB)) == VolumePrepared(Outcome.OK, "fresh", fresh=True)
     assert [call.split()[0] for call in tools.calls] == ["lvs", "lvremove", "lvcreate", "dd", "drbdmeta", "lvrename"]
-    assert "of=/dev/vg0/web.part" in tools.calls[3]
-    assert (tmp_path / "web.res").read_text().startswith("resource web {")
+    assert "of=/dev/vg0/avance-web.part" in tools.calls[3]
+    assert (tmp_path / "avance-web.res").read_text().startswith("resource avance-web {")
 
 
 def test_existing_volume_is_never_touched(tools: Tools) -> None:
@@ -94,7 +94,7 @@ def test_half_raised_resource_is_taken_down(tools: Tools) -> None:
     """An attach that fails in the middle leaves nothing behind."""
     tools.ends("drbdadm.attach", 1)
     assert asyncio.run(disks().attach(WEB)).outcome is Outcome.FAILED
-    assert tools.calls[-1] == "drbdadm down web"
+    assert tools.calls[-1] == "drbdadm down avance-web"
 
 
 def test_each_command_is_one_call(tools: Tools) -> None:
@@ -110,16 +110,16 @@ def test_each_command_is_one_call(tools: Tools) -> None:
 
     asyncio.run(story())
     assert tools.calls == [
-        "drbdadm connect web",
-        "drbdadm -- --clear-bitmap new-current-uuid web",
-        "drbdadm primary web",
-        "drbdadm secondary web",
-        "drbdadm resume-io web",
-        "drbdadm disconnect --force web",
-        "drbdadm outdate web",
-        "drbdadm dstate web",
-        "drbdadm invalidate-remote web",
-        "drbdadm invalidate web",
+        "drbdadm connect avance-web",
+        "drbdadm -- --clear-bitmap new-current-uuid avance-web",
+        "drbdadm primary avance-web",
+        "drbdadm secondary avance-web",
+        "drbdadm resume-io avance-web",
+        "drbdadm disconnect --force avance-web",
+        "drbdadm outdate avance-web",
+        "drbdadm dstate avance-web",
+        "drbdadm invalidate-remote avance-web",
+        "drbdadm invalidate avance-web",
     ]
 
 

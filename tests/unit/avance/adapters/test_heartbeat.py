@@ -7,26 +7,24 @@ import contextlib
 import socket
 from collections.abc import Iterator
 from dataclasses import replace
+from ipaddress import IPv4Address, IPv4Interface
 
 import pytest
 
 from avance.adapters import heartbeat as module
 from avance.adapters.heartbeat import HeartbeatChannel
-from avance.config import parse
+from avance.config import LinkConfig
 from avance.core.events import DatagramsRefused, Event, HeartbeatSeen, HeartbeatUnproven, Tick
 from avance.core.model import PairState, PeerView, Record
 from avance.wire.heartbeat import Heartbeat, decode, encode, link_key
 from avance.wire.rejected import Rejected
 from tests.playbook import PRIV, A, B
 from tests.unit.avance.adapters.tools import until
-from tests.unit.avance.site import site
+from tests.unit.avance.site import SECRET, config
 
-ADDRESSES = {
-    "a": {"links": {"priv0": {"device": "lo", "address": "127.0.0.1/8"}}},
-    "b": {"links": {"priv0": {"device": "lo", "address": "127.0.0.2/8"}}},
-}
+LOOPBACK = LinkConfig(PRIV, "lo", IPv4Interface("127.0.0.1/8"), IPv4Address("127.0.0.2"))
 VIEW = PeerView(B, "b-boot", "c0ffee", 1.0, PairState.PAIRED, Record(3, A))
-KEY = link_key(bytes.fromhex("5e" * 32))
+KEY = link_key(bytes.fromhex(SECRET))
 
 
 @pytest.fixture
@@ -46,8 +44,7 @@ def peer(monkeypatch: pytest.MonkeyPatch) -> Iterator[socket.socket]:
 
 def channel(events: list[Event]) -> HeartbeatChannel:
     """Return the channel of node a on the loopback device."""
-    service = {"network": "priv0", "address": "127.0.0.3/8"}
-    return HeartbeatChannel(parse("a", site(nodes=ADDRESSES, service_address=service), []), "a-boot", events.append)
+    return HeartbeatChannel(replace(config(), links=(LOOPBACK,)), "a-boot", events.append)
 
 
 @contextlib.contextmanager

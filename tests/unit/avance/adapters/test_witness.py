@@ -19,9 +19,9 @@ from avance.wire.rejected import Rejected
 from avance.wire.witness import Reply, decode_question, encode, keys
 from avance.witness import WitnessLife, serve
 from tests.playbook import A, B
-from tests.unit.avance.site import config
+from tests.unit.avance.site import SECRET, config
 
-KEYS = keys(bytes.fromhex("5e" * 32))
+KEYS = keys(bytes.fromhex(SECRET))
 TRY_S = 0.3  # the time limit is reached only where the test wants it
 
 

@@ -104,7 +104,7 @@ def test_look_without_an_answer_is_unknown(host: Host, kind: str) -> None:
     assert host.events == []
 
 
-@pytest.mark.parametrize("name", ["a web", "web b", " web", "web 3 96 1 r-----", "Web", "w" * 300, "w\u00e4b"])
+@pytest.mark.parametrize("name", ["web", "a web", "web b", " web", "web 3 96 1 r-----", "Web", "w" * 300, "w\u00e4b"])
 def test_foreign_domain_confuses_nobody(host: Host, name: str) -> None:
     """A domain of somebody else is passed over, whatever its name has in it."""
     host.xen.put(4)
@@ -122,7 +122,7 @@ def test_foreign_domain_confuses_nobody(host: Host, name: str) -> None:
 def test_domain_with_another_uuid_is_known_by_its_name(host: Host) -> None:
     """A VM's domain that was made by hand, or by an earlier version, is found; its name is asked for once."""
     host.xen.put(4)
-    host.store.nodes["/local/domain/4/name"] = WEB
+    host.store.nodes["/local/domain/4/name"] = f"avance-{WEB}"
 
     async def story() -> None:
         await host.adapter.read(WEB)
@@ -136,7 +136,7 @@ def test_domain_with_another_uuid_is_known_by_its_name(host: Host) -> None:
 def test_number_that_is_used_again_is_asked_anew(host: Host) -> None:
     """A later domain of the same number does not inherit a name."""
     host.xen.put(4)
-    host.store.nodes["/local/domain/4/name"] = WEB
+    host.store.nodes["/local/domain/4/name"] = f"avance-{WEB}"
 
     async def story() -> None:
         await host.adapter.read(WEB)
@@ -220,7 +220,7 @@ def test_domain_is_created_from_its_file(host: Host, tmp_path: Path) -> None:
 
     host.plays(story)
     assert host.tools.calls == [f"xl create -q -e {tmp_path}/web.cfg"]
-    assert 'name = "web"' in (tmp_path / "web.cfg").read_text()
+    assert 'name = "avance-web"' in (tmp_path / "web.cfg").read_text()
 
 
 def test_dead_domain_is_cleared_away_first(host: Host) -> None:

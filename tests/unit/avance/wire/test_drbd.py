@@ -13,10 +13,10 @@ import pytest
 from avance.core.model import DiskRole, DiskState, DiskView
 from avance.wire import drbd
 from tests.playbook import WEB, in_sync
-from tests.unit.avance.site import config
+from tests.unit.avance.site import SECRET, config
 
 DATA = Path(__file__).parent / "data"
-GOLDEN = """resource web {
+GOLDEN = """resource avance-web {
   options  { on-no-data-accessible suspend-io; }
   disk     { on-io-error detach; fencing resource-and-stonith; disk-timeout 40;
              disk-flushes yes; md-flushes yes; disk-barrier no; resync-rate 40M; c-plan-ahead 0; }
@@ -26,7 +26,7 @@ GOLDEN = """resource web {
              rr-conflict disconnect; }
   handlers { fence-peer /usr/lib/avance/fence-peer; }
   device /dev/drbd0 minor 0;
-  disk /dev/vg0/web;
+  disk /dev/vg0/avance-web;
   meta-disk internal;
   floating 10.9.0.1:7789;
   floating 10.9.0.2:7789;
@@ -58,7 +58,7 @@ def text(node: str = "a", dilation: float = 1.0, *, integrity: bool = False) -> 
 
 def test_resource_file_is_as_settled() -> None:
     """The file is exactly the reviewed one: protocol C, frozen I/O, no automatic repair of a split brain."""
-    assert text() == GOLDEN.replace("SECRET", "5e" * 30)
+    assert text() == GOLDEN.replace("SECRET", SECRET[:60])
 
 
 def test_digests_are_compared_where_a_site_wants_it() -> None:
@@ -85,7 +85,7 @@ def test_nothing_is_ever_forced() -> None:
     argvs += [drbd.demote_argv(WEB), drbd.down_argv(WEB), drbd.initialise_argv(WEB), drbd.outdate_argv(WEB)]
     assert not [argv for argv in argvs if any("force" in word or "discard" in word for word in argv)]
     assert all(argv[0] == "drbdadm" for argv in argvs)
-    assert all(argv[-1] == WEB for argv in argvs)
+    assert all(argv[-1] == f"avance-{WEB}" for argv in argvs)
 
 
 def test_capture_of_the_primary() -> None:
@@ -100,7 +100,7 @@ def test_capture_of_the_backup() -> None:
 
 def test_capture_of_a_takeover() -> None:
     """After the peer's death and the own promotion, the peer's copy counts as outdated."""
-    assert fed(read("b-takeover")).views["web"] == DiskView(
+    assert fed(read("b-takeover")).views[WEB] == DiskView(
         DiskRole.PRIMARY, DiskState.UP_TO_DATE, "Connecting", DiskRole.UNKNOWN, DiskState.OUTDATED, "Off"
     )
 
@@ -113,35 +113,45 @@ def test_only_changes_are_reported() -> None:
     assert not [line for line in silent if line.startswith("change") and ("role:" in line or "disk:" in line)]
     others = [line.split()[0] for line in silent if line[:6] not in ("change", "create")]
     assert others == ["exists", "call", "response"]
-    assert "change connection name:web peer-node-id:0 conn-name:peer" in silent
+    assert "change connection name:avance-web peer-node-id:0 conn-name:peer" in silent
+
+
+def test_resources_of_others_are_passed_over() -> None:
+    """A resource without our prefix is none of ours, whatever it is called and whatever DRBD says of it."""
+    parser = fed(read("a"))
+    before = dict(parser.views)
+    for name in ("web", "avance", "avance-", "all"):
+        assert parser.feed(f"change device name:{name} volume:0 minor:7 disk:Fine") is None
+        assert parser.feed(f"destroy resource name:{name}") is None
+    assert parser.views == before
 
 
 def test_destroyed_connection_stands_alone() -> None:
     """A resource whose connection is removed keeps its disk and stands alone."""
     parser = fed(read("b"))
-    assert parser.feed("destroy connection name:web peer-node-id:0 conn-name:peer") == "web"
-    assert parser.views["web"] == DiskView(DiskRole.SECONDARY, DiskState.UP_TO_DATE)
+    assert parser.feed("destroy connection name:avance-web peer-node-id:0 conn-name:peer") == "web"
+    assert parser.views[WEB] == DiskView(DiskRole.SECONDARY, DiskState.UP_TO_DATE)
 
 
 def test_destroyed_resource_is_forgotten() -> None:
     """A resource that was taken down is not known any more."""
     parser = fed(read("b"))
-    assert parser.feed("destroy device name:web volume:0 minor:0") == "web"
+    assert parser.feed("destroy device name:avance-web volume:0 minor:0") == "web"
     assert parser.views == {}
-    assert parser.feed("destroy resource name:web") is None
+    assert parser.feed("destroy resource name:avance-web") is None
 
 
 def test_suspended_io_is_seen() -> None:
     """Frozen I/O is part of the view, whatever the reason that DRBD names."""
     parser = fed(read("a"))
-    parser.feed("change resource name:web suspended:fencing")
-    assert parser.views["web"].suspended
-    parser.feed("change resource name:web suspended:no")
-    assert not parser.views["web"].suspended
+    parser.feed("change resource name:avance-web suspended:fencing")
+    assert parser.views[WEB].suspended
+    parser.feed("change resource name:avance-web suspended:no")
+    assert not parser.views[WEB].suspended
 
 
 @pytest.mark.parametrize(
-    "line", ["change resource name:web role:Chief", "change device name:web volume:0 minor:0 disk:Fine"]
+    "line", ["change resource name:avance-web role:Chief", "change device name:avance-web volume:0 minor:0 disk:Fine"]
 )
 def test_unknown_word_is_an_error(line: str) -> None:
     """A state that this version does not know is never guessed."""
@@ -154,21 +164,21 @@ def test_capture_of_a_resync_with_statistics(side: str, role: DiskRole) -> None:
     """A full copy to the peer, seen from both sides: the copies differ from its beginning to its end."""
     lines = (DATA / f"events2-statistics-9.22-8.4.11-resync-{side}.txt").read_text().splitlines()
     parser = drbd.EventsParser()
-    differs = [parser.views["web"].out_of_sync_kib for line in lines if parser.feed(line) is not None]
+    differs = [parser.views[WEB].out_of_sync_kib for line in lines if parser.feed(line) is not None]
     assert [kib for kib, before in zip(differs[1:], differs, strict=False) if kib != before] == [36824, 0]
-    assert parser.views["web"].in_sync
-    assert parser.views["web"].role is role
+    assert parser.views[WEB].in_sync
+    assert parser.views[WEB].role is role
 
 
 def test_difference_is_reported_when_it_comes_and_goes() -> None:
     """Whether copies differ is part of the view; how much changes with every line of a resync, and is not followed."""
     parser = fed(read("a"))
-    line = "change peer-device name:web peer-node-id:0 conn-name:peer volume:0 out-of-sync:"
+    line = "change peer-device name:avance-web peer-node-id:0 conn-name:peer volume:0 out-of-sync:"
     news = [parser.feed(f"{line}{kib} pending:0 unacked:0") for kib in (0, 4096, 2048, 4, 0, 0)]
     assert news == [None, "web", None, None, "web", None]
-    assert parser.views["web"].in_sync
+    assert parser.views[WEB].in_sync
     parser.feed(f"{line}4")
-    assert not parser.views["web"].in_sync
+    assert not parser.views[WEB].in_sync
 
 
 def test_every_prefix_of_a_capture_is_readable() -> None:

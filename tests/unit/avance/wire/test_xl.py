@@ -13,18 +13,18 @@ from tests.playbook import spec
 
 def test_config_never_restarts_by_itself() -> None:
     """Xen leaves every decision on a dead domain to this product, and the disk is the replicated one."""
-    text = xl.domain_config(spec())
+    text = xl.domain_config(spec(), "br7")
     for event in ("poweroff", "reboot", "watchdog", "crash"):
         assert f'on_{event} = "destroy"' in text
     assert 'disk = ["phy:/dev/drbd0,xvda,w"]' in text
-    assert 'vif = ["mac=00:16:3e:77:00:20,bridge=biz0"]' in text
+    assert 'vif = ["mac=00:16:3e:77:00:20,bridge=br7"]' in text
     compile(text, "domain configuration", "exec")
 
 
 def test_domain_carries_the_uuid_of_its_vm() -> None:
     """The domain is created with the uuid by which it is found again, in the form that xl reads."""
     values: dict[str, str] = {}
-    exec(xl.domain_config(spec()), values)  # xl.cfg(5) of this shape is also Python
+    exec(xl.domain_config(spec(), "br7"), values)  # xl.cfg(5) of this shape is also Python
     assert uuid.UUID(values["uuid"]).hex == xl.uuid_of(spec().name)
 
 

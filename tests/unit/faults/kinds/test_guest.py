@@ -47,7 +47,7 @@ class World:
 
     def line(self, flags: str = "-b----", reason: str = "-") -> str:
         """The VM's line of the list."""
-        return f"web {self.id} 96 1 {flags} {self.cpu_s} uuid {reason} -"
+        return f"avance-web {self.id} 96 1 {flags} {self.cpu_s} uuid {reason} -"
 
     def ends(self, flags: str, reason: str) -> None:
         """The domain ends, and the product starts another."""

@@ -82,7 +82,7 @@ class Story:
 
     def listed(self, t_s: float, node: str, numbers: list[int]) -> None:
         """What dom0 of a node lists."""
-        domains = [{"name": "web", "id": number, "state": "-b----"} for number in numbers]
+        domains = [{"name": "avance-web", "id": number, "state": "-b----"} for number in numbers]
         self.add(t_s, "guests", "domains", node=node, asked_s=t_s - 0.1, domains=domains)
 
     def seen(self, t_s: float, node: str) -> None:
@@ -405,7 +405,7 @@ class TwoVms(Story):
         domains = [
             {"name": name, "id": number + more, "state": "-b----"}
             for number in numbers
-            for name, more in (("web", 0), ("web1", 1))
+            for name, more in (("avance-web", 0), ("avance-web1", 1))
         ]
         self.add(t_s, "guests", "domains", node=node, asked_s=t_s - 0.1, domains=domains)
 
@@ -444,7 +444,7 @@ def test_what_happens_to_the_second_vm_alone_is_found_and_named() -> None:
     assert "boot c of VM web1" in twice.told()["failovers"].text
     running = TwoVms()
     for t_s in (70.0, 71.0, 72.0):
-        domains = [{"name": "web1", "id": 9, "state": "-b----"}]
+        domains = [{"name": "avance-web1", "id": 9, "state": "-b----"}]
         running.add(t_s, "guests", "domains", node="a", asked_s=t_s - 0.1, domains=domains)
     assert running.told()["vm_twice.domains"].text.startswith("VM web1: ")
 

@@ -20,8 +20,8 @@ from testbed.wait import OwnedTask
 HEAD = "Name                            ID   Mem VCPUs\tState\tTime(s)   UUID      Reason-Code\tSecurity Label\n"
 DOM0 = "Domain-0                 0   640     1     r-----      36.6 00000000-0000-0000-0000-000000000000  -  -\n"
 # Captured from Xen 4.17.
-RUNS = "web                      1    96     1     -b----       2.4 e1bcf979-2755-4bab-9bea-82e04b896e4c  -  -\n"
-CRASHED = "web                      1    96     1     --psc-       2.4 e1bcf979-2755-4bab-9bea-82e04b896e4c  3  -\n"
+RUNS = "avance-web               1    96     1     -b----       2.4 e1bcf979-2755-4bab-9bea-82e04b896e4c  -  -\n"
+CRASHED = "avance-web               1    96     1     --psc-       2.4 e1bcf979-2755-4bab-9bea-82e04b896e4c  3  -\n"
 DYING = "(null)                   1     0     1     --p--d       2.9 5be772ea-8ede-4f7e-bf35-7d5f4425ac71  -\n"
 
 
@@ -89,7 +89,7 @@ def test_a_control_port_gives_the_same_domains() -> None:
     """What Xen says on the port is read as what `xl list -v` prints, without a program in the node."""
     rows = [
         {"name": "Domain-0", "id": 0, "flags": "r-----", "cpu_s": 36.6, "reason": None},
-        {"name": "web", "id": 1, "flags": "--psc-", "cpu_s": 2.4, "reason": 3},
+        {"name": "avance-web", "id": 1, "flags": "--psc-", "cpu_s": 2.4, "reason": 3},
         {"name": "(null)", "id": 2, "flags": "--p--d", "cpu_s": 2.9, "reason": None},
         {"name": "t w o", "id": 3, "flags": "-b----", "cpu_s": 1, "reason": None},
     ]

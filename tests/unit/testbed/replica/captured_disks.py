@@ -1,7 +1,8 @@
 """The data disks of a real pair after a crash of its primary, resynchronised and quiet; and how to damage a copy.
 
-Captured from both nodes (Debian 12, kernel 6.1, LVM 2.03.16, DRBD 8.4.11): 863 records by two boots of the VM. A file
-holds the sectors that are not zero, each behind its offset.
+Captured from both nodes (Debian 12, kernel 6.1, LVM 2.03.16, DRBD 8.4.11): 863 records by two boots of the VM. Only the
+name of the volume was changed afterwards, with LVM's checksums. A file holds the sectors that are not zero, each behind
+its offset.
 """
 
 from __future__ import annotations

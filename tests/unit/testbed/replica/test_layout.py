@@ -91,8 +91,8 @@ def test_the_real_volume_lies_where_lvm_says() -> None:
     pieces, stored = layout.parse_lvm_area(piece(MD_DATA_AT + area.offset, 512), area, "here")
     text = b"".join(piece(MD_DATA_AT + part.offset, part.count) for part in pieces)
     assert stored == checksum(text)
-    assert layout.parse_lvm_text(text, stored, "web", "here") == (Extent(1 << 20, VOLUME_BYTES),)
-    with pytest.raises(ReplicaError, match=r"logical volume 'mail', found web"):
+    assert layout.parse_lvm_text(text, stored, "avance-web", "here") == (Extent(1 << 20, VOLUME_BYTES),)
+    with pytest.raises(ReplicaError, match=r"logical volume 'mail', found avance-web"):
         layout.parse_lvm_text(text, stored, "mail", "here")
     with pytest.raises(ReplicaError, match="expected LVM text with checksum"):
         layout.parse_lvm_text(text.replace(b"web", b"wxb"), stored, "web", "here")

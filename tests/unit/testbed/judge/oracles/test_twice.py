@@ -116,8 +116,8 @@ def test_lists_and_answers_are_found_in_a_history() -> None:
     history.record_at(1.0, "machine.a", "started")
     listed = [
         {"name": "Domain-0", "id": 0, "state": "r-----"},
-        {"name": "web", "id": 3, "state": "---s-d"},
-        {"name": "web", "id": 4, "state": "-b----"},
+        {"name": "avance-web", "id": 3, "state": "---s-d"},
+        {"name": "avance-web", "id": 4, "state": "-b----"},
     ]
     history.record_at(2.0, "guests", "domains", node="a", asked_s=1.9, domains=listed)
     history.record_at(3.0, "machine.a", "started")
