@@ -1,7 +1,8 @@
-"""All faults by name: what each does, which parameters a file can give it, and how one is made.
+"""All faults by name: what each does, what it can be aimed at, which parameters a file can give it, how one is made.
 
-They are found: every module below `faults/kinds` that has `FAULTS` adds what it names there. A look-up
-changes nothing. What does not exist is refused with a sentence that names what there is.
+They are found: every module below `faults/kinds` that has `FAULTS` adds what it names there. A target is a text, in
+which a role may stand for a node: `primary.priv0`. A look-up changes nothing. What does not exist is refused with a
+sentence that names what there is.
 """
 
 from __future__ import annotations
@@ -13,14 +14,19 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import cache
 from random import Random
-from typing import Any
+from typing import Any, assert_never
 
 import faults.kinds
 from faults.fault import Aim, Fault, Trait
 from faults.parameters import Parameter, converted, nearest, parameters_of
 from testbed import pace
 from testbed.errors import UsageError
+from testbed.topology import NODES, Topology
 
+ROLES = ("primary", "backup")
+BOTH = "+"
+INNER = ("daemon", "guest", "replication")  # what runs in a node and can be broken by itself
+HOST = "host"
 # Jumps of a clock are no durations; limits of waits are scaled by the waits themselves.
 UNDILATED = frozenset({"by_s", "apart_s", "timeout_s", "patience_s"})
 SEED_BITS = 31
@@ -48,6 +54,27 @@ class FaultKind:
     def takes_seed(self) -> bool:
         """Says whether chance plays a part in it."""
         return any(parameter.name == "seed" for parameter in self.parameters)
+
+    def targets(self, topology: Topology) -> tuple[str, ...]:
+        """Return what it can be aimed at, on a bed of this topology."""
+        nodes = (*ROLES, *NODES)
+        match self.aim:
+            case Aim.NODE:
+                return nodes
+            case Aim.PAIR:
+                return tuple(BOTH.join(pair) for names in (ROLES, NODES) for pair in (names, names[::-1]))
+            case Aim.PORT:
+                links = [f"{node}.{link}" for node in ROLES for link in topology.links]
+                return (*links, *(port for ports in topology.segments.values() for port in ports))
+            case Aim.PROCESS:
+                return tuple(f"{node}/{inner}" for node in nodes for inner in INNER)
+            case Aim.VM:
+                return tuple(vm.name for vm in topology.guests)
+            case Aim.WITNESS:
+                return tuple(topology.witness_hosts)
+            case Aim.HOST:
+                return (HOST,)
+        assert_never(self.aim)
 
 
 @cache
@@ -86,11 +113,19 @@ def find(name: str) -> FaultKind:
     return known[name]
 
 
-def check(name: str, parameters: Mapping[str, object]) -> dict[str, object]:
-    """Return the parameters as the fault wants them, a missing `seed` as 0; raises UsageError as `build` does."""
+def check(name: str, target: object, parameters: Mapping[str, object], topology: Topology) -> FaultKind:
+    """Return the fault of this name; a `seed` may be missing.
+
+    Raises UsageError for an unknown fault, a wrong parameter, or a target that a bed of this topology does not have.
+    """
     kind = find(name)
     given = {"seed": 0, **parameters} if kind.takes_seed else parameters
-    return converted(kind.parameters, given, owner=name)
+    converted(kind.parameters, given, owner=name)
+    known = kind.targets(topology)
+    if target not in known:
+        listed = ", ".join(known) or "none"
+        raise UsageError(f"{kind.name} breaks a {kind.aim}; there is no {target!r}; possible are {listed}.")
+    return kind
 
 
 def build(name: str, target: str, parameters: Mapping[str, object], *, seed: int) -> Fault:
@@ -127,6 +162,28 @@ def dilated(kind: FaultKind, values: Mapping[str, object], dilation: float) -> d
 def step_seed(seed: int, number: int) -> int:
     """Return the seed of one step of a schedule, so that two steps do not roll the same dice."""
     return Random(f"{seed}/{number}").getrandbits(SEED_BITS)
+
+
+def nodes_of(target: str) -> frozenset[str]:
+    """Return the nodes (or roles) that a target belongs to; a VM and the host belong to none."""
+    nodes = target.partition(".")[0].partition("/")[0].split(BOTH)
+    return frozenset(nodes) & frozenset((*ROLES, *NODES))
+
+
+def resolve_node(word: str, roles: Mapping[str, str]) -> str:
+    """Return the node that has a role; a node's own name stays."""
+    if word in ROLES and word not in roles:
+        raise UsageError(f"There is no {word} now; the roles are {dict(roles)}. Bring the pair to protected first.")
+    return roles.get(word, word)
+
+
+def resolve_target(target: str, roles: Mapping[str, str]) -> str:
+    """Return the target with nodes in place of roles: `primary.priv0` becomes `a.priv0`."""
+    for mark in (".", "/"):
+        node, found, rest = target.partition(mark)
+        if found:
+            return f"{resolve_node(node, roles)}{found}{rest}"
+    return BOTH.join(resolve_node(node, roles) for node in target.split(BOTH))
 
 
 def _first_sentence(make: Callable[..., Any]) -> str:

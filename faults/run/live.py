@@ -11,7 +11,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from faults import capability, registry, targets
+from faults import capability, registry
 from faults.life import FaultFailed, Life
 from testbed.bed import Bed
 from testbed.by_hand.orders import Answer, Order, Orders
@@ -42,15 +42,13 @@ class Live:
         return {"armed": self._names()}
 
     async def _inject(self, name: str, target: str, parameters: dict[str, object]) -> Answer:
-        kind = registry.find(name)
-        registry.check(name, parameters)
-        targets.check_target(target, kind, self._bed.topology)
+        kind = registry.check(name, target, parameters, self._bed.topology)
         await capability.require({name: kind.needs})
         roles = {}
-        if targets.resolve_target(target, {"primary": "", "backup": ""}) != target:
+        if registry.resolve_target(target, {"primary": "", "backup": ""}) != target:
             primary, backup = await self._bed.primary()
             roles = {"primary": primary.name, "backup": backup.name}
-        fault = registry.build(name, targets.resolve_target(target, roles), parameters, seed=self._last)
+        fault = registry.build(name, registry.resolve_target(target, roles), parameters, seed=self._last)
         life = Life(fault, self._bed)
         self._last += 1
         number = self._last

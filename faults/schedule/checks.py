@@ -13,6 +13,7 @@ from typing import assert_never
 
 from faults import registry
 from faults.parameters import nearest
+from faults.registry import ROLES
 from faults.schedule.conflicts import first_conflict
 from faults.schedule.demand import Demand
 from faults.schedule.step import Step
@@ -28,7 +29,6 @@ from faults.schedule.trigger import (
     ServiceChange,
     Trigger,
 )
-from faults.targets import ROLES, check_target
 from testbed.errors import UsageError
 from testbed.milestones import MILESTONES
 from testbed.topology import NODES, Topology
@@ -47,8 +47,7 @@ def check_step(step: Step, earlier: Sequence[Step], topology: Topology) -> None:
         raise UsageError(f"name must be a name of letters, digits, - and _ other than start, not {step.name!r}.")
     if step.name in {other.name for other in earlier}:
         raise UsageError(f"the name {step.name!r} is taken by an earlier step.")
-    registry.check(step.fault, step.parameters)
-    check_target(step.target, registry.find(step.fault), topology)
+    registry.check(step.fault, step.target, step.parameters, topology)
     for key, trigger in (("when", step.when), ("until", step.until)):
         if trigger is not None:
             check_trigger(trigger, key, step.name)

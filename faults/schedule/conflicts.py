@@ -12,10 +12,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from faults.fault import Trait
-from faults.registry import find
+from faults.registry import find, nodes_of
 from faults.schedule.step import Step
 from faults.schedule.trigger import Anchor, Moment, Range, Time, Trigger
-from faults.targets import nodes_of
 
 STANDBY_POWER = frozenset({"bmc", "hardware"})  # families that work while their node is off
 MET_AT_RETURN = frozenset({"link", "disk"})  # families that a node meets when it is switched on again

@@ -10,8 +10,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 
+from faults.registry import resolve_node
 from faults.schedule.trigger import AlertCame, Anchor, Event, MachineEvent, Milestone, Moment, event_text, matching
-from faults.targets import resolve_node
 from testbed.history import HistoryRecord
 
 ONE_EVENT_S = 2.0  # a machine tells of one reboot up to three times within 50 ms, and boots for many seconds

@@ -16,12 +16,12 @@ from typing import Any
 
 from faults import registry
 from faults.parameters import converted, parameters_of
+from faults.registry import resolve_node, resolve_target
 from faults.schedule.checks import NAME, check_demands, check_step, is_number, is_text
 from faults.schedule.demand import Demand
 from faults.schedule.step import Step
 from faults.schedule.trigger import AlertCame, MachineEvent, Milestone, Range, Resync, Time, Trigger
 from faults.schedule.trigger_text import demand_fields, only, parse_demand, parse_trigger, trigger_fields
-from faults.targets import resolve_node, resolve_target
 from testbed.errors import UsageError
 from testbed.judge.result import Expect
 from testbed.site import SiteOptions
