@@ -1,4 +1,4 @@
-"""What a run is told, and what it keeps of it so that it can be run again."""
+"""What a run is told."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from faults.fault import Fault
-from faults.schedule import schedule
 from faults.schedule.schedule import Schedule
 
 StepMaker = Callable[[str], AbstractContextManager[object]]
@@ -29,9 +28,3 @@ class Plan:
     takeover_limit_s: float = TAKEOVER_LIMIT_S
     redundancy_limit_s: float = REDUNDANCY_LIMIT_S
     capture: bool = False
-
-
-def keep_schedule(plan: Plan, fixed: Schedule) -> None:
-    """Write what can be run again: the schedule with its numbers, as it was given (by role) and used (by node)."""
-    (plan.out / "schedule.jsonl").write_text(schedule.dump(plan.schedule), encoding="utf-8")
-    (plan.out / "schedule-used.jsonl").write_text(schedule.dump(fixed), encoding="utf-8")

@@ -19,7 +19,7 @@ from typing import Any
 
 from faults.run import director, ending, examine
 from faults.run.director import Act, Director
-from faults.run.plan import Plan, keep_schedule
+from faults.run.plan import Plan
 from faults.schedule import schedule
 from faults.schedule.schedule import Schedule
 from faults.schedule.step import Step
@@ -138,7 +138,7 @@ async def _act(bed: Bed, plan: Plan, result: Result, began_s: float) -> _Played:
             await probes.wait_first_ok(SERVICE_LIMIT_S)
             old, new = await bed.primary()
             fixed = schedule.resolve(plan.schedule, {"primary": old.name, "backup": new.name})
-            keep_schedule(plan, fixed)
+            (plan.out / "schedule-used.jsonl").write_text(schedule.dump(fixed), encoding="utf-8")
             macs = tuple(vm.mac for vm in bed.topology.guests)
             acts = director.build(fixed)
             if plan.make_fault is not None:

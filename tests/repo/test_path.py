@@ -16,12 +16,18 @@ from tests.unit.avance.core.test_pair_of_engines import in_service
 
 ROOT = Path(__file__).resolve().parents[2]
 FILES_MAX = 12
-ROW = re.compile(r"^\| (\d+) \| \[[^]]*\]\(\.\./([\w/.]+)\) \| [^|]+ \| (?:`(\w+)`)? ?\|$", re.MULTILINE)
+HEADING = "### The files, in order"
+ROW = re.compile(r"^\| (\d+) \| \[[^]]*\]\(\.\./([\w/.]+)\) \| [^|]+ \| (?:`([\w.]+)`)? ?\|$", re.MULTILINE)
 
 
-def path_of(text: str) -> list[tuple[str, str]]:
-    """Return the files of the path in order, each with the milestone or command that leaves its turn, or nothing."""
-    rows = ROW.findall(text.partition("\n### The files, in order")[2])
+def below(text: str, heading: str) -> str:
+    """Return what stands below a heading, up to the next one."""
+    return re.split(r"\n##+ ", text.partition(f"\n{heading}\n")[2])[0]
+
+
+def path_of(text: str, heading: str = HEADING) -> list[tuple[str, str]]:
+    """Return the files of a path in order, each with what stands in its last column, or nothing."""
+    rows = ROW.findall(below(text, heading))
     assert [int(number) for number, _, _ in rows] == list(range(1, len(rows) + 1)), "the rows are numbered in order"
     return [(file, sign) for _, file, sign in rows]
 
@@ -87,7 +93,7 @@ def _name(command: object) -> str:
 
 def test_a_lost_heartbeat_takes_the_files_that_the_document_names() -> None:
     """In this order, each in the turn whose sign the document names; and there are few enough to be read."""
-    path = path_of((ROOT / "docs" / "architecture.md").read_text(encoding="utf-8"))
+    path = path_of((ROOT / "docs" / "architecture.md").read_text(encoding="utf-8"))  # with milestones and commands
     assert 5 < len(path) <= FILES_MAX
     assert all((ROOT / file).exists() for file, _ in path)
     assert list(strays(path, story())) == []

@@ -1,4 +1,4 @@
-"""Proves the bookkeeping of a scenario on recorded events; the whole of it is proven on the real pair."""
+"""Proves the bookkeeping of a scenario, and a whole run without machines; the rest is proven on the real pair."""
 
 from __future__ import annotations
 
@@ -15,8 +15,11 @@ import pytest
 
 from faults.run import scenario
 from faults.run.plan import Plan
-from faults.run.scenario import STEADY_S, primary_crash, run
-from faults.schedule.trigger import Range
+from faults.run.scenario import STEADY_S, primary_crash, run, run_schedule
+from faults.schedule import schedule
+from faults.schedule.schedule import Schedule
+from faults.schedule.step import Step
+from faults.schedule.trigger import Range, Trigger
 from testbed.bed import Bed
 from testbed.errors import SwitchError, TestbedError, UsageError, WaitTimeout
 from testbed.history import History
@@ -26,6 +29,7 @@ from testbed.judge.result import FaultResult, Result
 from testbed.judge.verdict import Verdict
 from testbed.site import SiteOptions
 from testbed.topology import Topology
+from tests.unit.faults.run.whole_run import without_machines
 from tests.unit.testbed.small_image import cold_bed
 
 
@@ -147,3 +151,33 @@ def test_each_vm_has_a_client_with_a_book_and_a_watch_on_its_boots(tmp_path: Pat
         ("boot_probe", (topology.guests[0],)),
         ("boot_probe", (topology.guests[1],)),
     ]
+
+
+def pulled(out: Path, monkeypatch: pytest.MonkeyPatch, *, obeys: bool = True) -> Result:
+    """Play a run without machines in which the primary's disk is told to go, for a moment."""
+    without_machines(monkeypatch, obeys=obeys)
+    step = Step("gone", "disk.gone", "primary", Trigger(0.1), parameters={"disk": "vdb"})
+    return asyncio.run(run_schedule(Schedule("x", 1, (step,)), out))
+
+
+def test_a_whole_run_proves_its_fault_takes_it_back_and_keeps_what_can_be_run_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The schedule is kept as it was given, by role, so that it fits the next bed, and as it was used, by node."""
+    result = pulled(tmp_path / "run", monkeypatch)
+    (fault,) = result.faults
+    assert (fault.step, fault.target, fault.verdict, fault.problem) == ("gone", "a", "confirmed", None)
+    assert fault.healed_at_s is not None
+    assert result.is_redundant
+    assert result.ledger["acknowledged"]
+    kept = [schedule.load(tmp_path / "run" / name) for name in ("schedule.jsonl", "schedule-used.jsonl")]
+    assert [one.steps[0].target for one in kept] == ["primary", "a"]
+
+
+def test_a_whole_run_whose_fault_did_not_happen_is_inconclusive(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A disk server that says that the disk is gone, and still answers, is found out."""
+    result = pulled(tmp_path / "run", monkeypatch, obeys=False)
+    assert [fault.verdict for fault in result.faults] == ["mismatch"]
+    assert (result.verdict, result.reasons[0]) == (Verdict.INCONCLUSIVE, "fault disk.gone on a: mismatch")
