@@ -11,9 +11,9 @@ from math import inf
 from pathlib import Path
 from typing import Any
 
-from avance.client import ask
 from avance.parsed import Json
 from avance.show_status import main as show_status
+from avance.socket_line import ask
 
 _OPERATOR_VERBS = {
     "override": "go on without the peer NODE, which is off for certain and stays off",

@@ -1,7 +1,7 @@
 """DRBD's fence-peer handler (drbd.conf(5), 'handlers'): puts the question to the daemon and exits with its answer.
 
 It must never decide: no answer, or one that is not understood, is exit code 1, "handler broken": I/O stays frozen.
-DRBD waits with frozen I/O while this starts, so it imports next to nothing, and an answer is compared as bytes. That
+DRBD waits with frozen I/O while this starts, so it imports next to nothing, and an answer is compared as text. That
 takes a third of the time (docs/measurements/crashes.md, "The handler's start").
 """
 
@@ -12,7 +12,7 @@ import avance
 from avance.socket_line import exchange
 
 _DENIED = 1
-_ANSWERS = {b'{"code": %d}\n' % code: code for code in range(3, 8)}  # as the daemon's control socket writes them
+_ANSWERS = {f'{{"code": {code}}}': code for code in range(3, 8)}  # as the daemon's control socket writes them
 _ANSWER_S = 900.0  # longer than the daemon's own deadline at the highest dilation (20 s x 40): the daemon decides
 _ANSWER_BYTES = 1024
 
@@ -25,7 +25,7 @@ def main(path: str = avance.CONTROL_SOCKET) -> int:
         return _DENIED
 
 
-def _ask(path: str, resource: str) -> bytes:
+def _ask(path: str, resource: str) -> str:
     request = f'{{"op": "fence-peer", "resource": "{resource}"}}'.encode(errors="replace")
     return exchange(path, request, answer_s=_ANSWER_S, bytes_max=_ANSWER_BYTES)
 

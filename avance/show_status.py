@@ -8,10 +8,8 @@ import sys
 from _json import scanstring  # the compiled part of json alone
 
 import avance
-from avance.socket_line import exchange
+from avance.socket_line import ANSWER_S, exchange
 
-_ANSWER_S = 60.0
-_ANSWER_BYTES_MAX = 1 << 24
 _ERROR, _WORDS = '{"error": "', '{"ok": "'  # as the daemon's control socket writes them
 
 
@@ -19,16 +17,14 @@ def main(*, for_programs: bool, path: str = avance.CONTROL_SOCKET) -> int:
     """Print the status; returns the exit code: 0 done, 1 nobody answered, 2 refused."""
     request = b'{"op": "status"}' if for_programs else b'{"op": "status", "words": true}'
     try:
-        answer = exchange(path, request, answer_s=_ANSWER_S, bytes_max=_ANSWER_BYTES_MAX).decode()
+        answer = exchange(path, request, answer_s=ANSWER_S)
     except OSError as error:
-        return _failed(f"the daemon does not answer on {path} ({error}); is the service `avance` running?", 1)
-    if not answer.endswith("\n"):
-        return _failed("the daemon closed the connection without an answer; look at its log", 1)
+        return _failed(str(error), 1)
     if answer.startswith(_ERROR):
         return _failed(scanstring(answer, len(_ERROR))[0], 2)
     if answer.startswith(_WORDS):
-        answer = f"{scanstring(answer, len(_WORDS))[0]}\n"
-    sys.stdout.write(answer)
+        answer = scanstring(answer, len(_WORDS))[0]
+    sys.stdout.write(f"{answer}\n")
     return 0
 
 

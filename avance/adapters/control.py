@@ -8,7 +8,10 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
-_REQUEST_BYTES_MAX = 1 << 20
+from avance.socket_line import REQUEST_BYTES_MAX, EndlessLine, LineError, document, hear
+
+_REQUEST_S = 60.0  # whoever connects writes at once; a busy node may take long between the two
+_TAKE_S = 60.0  # for the answer to be taken
 
 Handler = Callable[[dict[str, Any]], Awaitable[dict[str, Any]]]
 
@@ -18,28 +21,39 @@ async def serve(path: Path, handler: Handler) -> None:
 
     async def connection(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
-            line = await reader.readline()
-            answer = await _answer(line, handler)
+            answer = await _answer(reader, handler)
             writer.write(json.dumps(answer).encode() + b"\n")
-            await writer.drain()
-        except (ConnectionError, ValueError):
+            await _taken(writer)
+        except (ConnectionError, EndlessLine):
             pass  # the asker is gone, or sent an over-long line: nobody is left to tell
         finally:
             writer.close()
 
     path.parent.mkdir(parents=True, exist_ok=True)
     path.unlink(missing_ok=True)
-    server = await asyncio.start_unix_server(connection, path, limit=_REQUEST_BYTES_MAX)
+    server = await asyncio.start_unix_server(connection, path, limit=REQUEST_BYTES_MAX)
     path.chmod(0o600)
     async with server:
         await server.serve_forever()
 
 
-async def _answer(line: bytes, handler: Handler) -> dict[str, Any]:
+async def _answer(reader: asyncio.StreamReader, handler: Handler) -> dict[str, Any]:
+    """Return the answer to the request that comes; raises EndlessLine, and ConnectionError when the asker is gone."""
     try:
-        request = json.loads(line)
-    except ValueError:
-        return {"error": "the request is not one line of JSON"}
-    if not isinstance(request, dict) or not isinstance(request.get("op"), str):
+        request = document(await hear(reader, within_s=_REQUEST_S))
+    except EndlessLine:
+        raise
+    except LineError as error:
+        return {"error": f"the request is not one line with a JSON object: {error}; nothing was changed"}
+    if not isinstance(request.get("op"), str):
         return {"error": "the request needs an `op`"}
     return await handler(request)
+
+
+async def _taken(writer: asyncio.StreamWriter) -> None:
+    """Wait until the asker has taken the answer; one who does not read is given up."""
+    try:
+        async with asyncio.timeout(_TAKE_S):
+            await writer.drain()
+    except TimeoutError:
+        writer.transport.abort()

@@ -1,63 +1,226 @@
-"""One line there and one back: whole, bounded and with a deadline."""
+"""One line there and one back, whole and in time, whatever is on the other side; else what came is said in words."""
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import socket
 import threading
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
-from avance.socket_line import exchange
+from avance.socket_line import REQUEST_BYTES_MAX, EndlessLine, LineError, ask, document, exchange, hear
+
+MAX = 1000  # bytes of an answer
+QUIET_S = 0.3
+
+Talk = Callable[[socket.socket], None]
 
 
-def answered(path: Path, talk: Callable[[socket.socket], None]) -> bytes:
-    """Return what is exchanged with somebody who talks so."""
+@contextlib.contextmanager
+def daemon(path: Path, talk: Talk) -> Iterator[str]:
+    """Somebody on the socket who has heard one request and then talks so; hands out the path."""
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(str(path))
         listener.listen()
 
         def serve() -> None:
-            with listener.accept()[0] as asker:
+            with listener.accept()[0] as asker, contextlib.suppress(ConnectionError):
+                asker.recv(100)
                 talk(asker)
 
         thread = threading.Thread(target=serve)
         thread.start()
         try:
-            return exchange(str(path), b"question", answer_s=5.0, bytes_max=100)
+            yield str(path)
         finally:
             thread.join()
 
 
-def test_line_comes_whole(tmp_path: Path) -> None:
-    """The request ends with a line end, and parts of the answer are put together."""
-    came = []
+def says(*parts: bytes) -> Talk:
+    """Write these parts, one after the other, and hang up."""
 
     def talk(asker: socket.socket) -> None:
-        came.append(asker.recv(100))
-        asker.sendall(b"ans")
-        asker.sendall(b"wer\n")
+        for part in parts:
+            asker.sendall(part)
 
-    assert answered(tmp_path / "s", talk) == b"answer\n"
-    assert came == [b"question\n"]
+    return talk
 
 
-@pytest.mark.parametrize(("said", "heard"), [(b"", b""), (b"half", b"half"), (b"x" * 500, b"x" * 100)])
-def test_end_and_limit_end_it(tmp_path: Path, said: bytes, heard: bytes) -> None:
-    """A connection that ends early, or never ends its line, is not waited for."""
+def waits_after(*parts: bytes, forever: bool = False) -> Talk:
+    """Write these parts and then nothing, until the asker leaves; or the last part for ever, slowly."""
 
     def talk(asker: socket.socket) -> None:
-        asker.recv(100)
-        asker.sendall(said)
+        says(*parts)(asker)
+        asker.settimeout(0.02)
+        while True:
+            with contextlib.suppress(TimeoutError):
+                if not asker.recv(1):
+                    return
+            if forever:
+                asker.sendall(parts[-1])
 
-    assert answered(tmp_path / "s", talk) == heard
+    return talk
 
 
-def test_silence_is_an_error(tmp_path: Path) -> None:
-    """Whoever listens and says nothing is given up at the deadline."""
+@pytest.mark.parametrize(
+    "talk",
+    [
+        says(b'{"ok": "yes"}\n'),
+        says(b'{"ok"', b': "yes"}\n'),
+        says(*(bytes([byte]) for byte in b'{"ok": "yes"}\n')),
+        waits_after(b'{"ok": "yes"}\n'),
+    ],
+    ids=["at once", "in two parts", "byte by byte", "the connection stays open"],
+)
+def test_a_line_comes_whole(tmp_path: Path, talk: Talk) -> None:
+    """Parts of an answer are put together, and its line end ends it."""
+    with daemon(tmp_path / "s", talk) as path:
+        assert ask({"op": "x"}, path, answer_s=100.0) == {"ok": "yes"}
+
+
+def test_the_longest_line_is_taken(tmp_path: Path) -> None:
+    """The limit is what a line may have, and not one byte less."""
+    with daemon(tmp_path / "s", says(b"x" * MAX + b"\n")) as path:
+        assert exchange(path, b"question", answer_s=100.0, bytes_max=MAX) == "x" * MAX
+
+
+@pytest.mark.parametrize(
+    ("talk", "words"),
+    [
+        (says(), "the connection ended before it; whether it acted is unknown"),
+        (says(b"half"), "in the middle, after 4 bytes; whether it acted is unknown"),
+        (says(b"x" * (MAX + 1) + b"\n"), f"more than {MAX} bytes"),
+        (waits_after(b"x" * 10_000_000), f"more than {MAX} bytes"),
+        (says(b"one\ntwo\n"), "4 bytes came behind its end"),
+        (says(b"\xff\xfe\x00junk\n"), "no UTF-8"),
+        (waits_after(), f"did not answer within {QUIET_S:g} s; whether it acted is unknown"),
+        (waits_after(b"half"), f"did not answer within {QUIET_S:g} s"),
+        (waits_after(b"x", forever=True), f"did not answer within {QUIET_S:g} s"),
+    ],
+    ids=["nothing", "cut", "too long", "endless", "two lines", "junk", "silent", "half", "always one more byte"],
+)
+def test_what_is_no_answer_is_said_in_words(tmp_path: Path, talk: Talk, words: str) -> None:
+    """Each has its own words, says that the outcome is unknown, and is over at the deadline."""
+    with daemon(tmp_path / "s", talk) as path:
+        began = time.monotonic()
+        with pytest.raises(LineError, match=words) as raised:
+            exchange(path, b"question", answer_s=QUIET_S, bytes_max=MAX)
+        assert time.monotonic() - began < 10.0
+    assert "whether it acted is unknown" in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        (b"nonsense", "no JSON"),
+        (b"", "no JSON"),
+        (b'[{"ok": 1}]', "no object"),
+        (b"[" * 900, "no JSON"),
+        (b'{"a":' * 100_000, "no JSON"),
+        (b"\0\0", "no JSON"),
+    ],
+    ids=["nonsense", "empty", "list", "half a list", "deep", "zeros"],
+)
+def test_an_answer_that_is_no_document_is_an_error(tmp_path: Path, line: bytes, words: str) -> None:
+    """A line of something else is never taken for an answer."""
+    with daemon(tmp_path / "s", says(line + b"\n")) as path, pytest.raises(LineError, match=words) as raised:
+        ask({"op": "x"}, path, answer_s=100.0)
+    assert "the daemon's answer cannot be understood" in str(raised.value)
+
+
+def test_a_connection_that_is_reset_is_an_error(tmp_path: Path) -> None:
+    """A daemon that ends with a request unread has not answered."""
+    path = tmp_path / "s"
     with socket.socket(socket.AF_UNIX) as listener:
-        listener.bind(str(tmp_path / "s"))
+        listener.bind(str(path))
         listener.listen()
-        with pytest.raises(TimeoutError):
-            exchange(str(tmp_path / "s"), b"question", answer_s=0.1, bytes_max=100)
+
+        def serve() -> None:
+            asker, _ = listener.accept()
+            asker.recv(1)
+            asker.close()
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        with pytest.raises(LineError, match=r"closed the connection without an answer .*unknown"):
+            exchange(str(path), b"question", answer_s=100.0)
+        thread.join()
+
+
+def test_nobody_on_the_socket_is_told_apart(tmp_path: Path) -> None:
+    """Without a daemon the message names the service that should be running."""
+    with pytest.raises(LineError, match="is the service `avance` running"):
+        ask({"op": "status"}, str(tmp_path / "no.sock"))
+
+
+@pytest.mark.parametrize(
+    ("request_", "words"),
+    [(b"two\nlines", "one line"), (b"x" * (REQUEST_BYTES_MAX + 1), f"takes {REQUEST_BYTES_MAX} at most")],
+)
+def test_what_the_daemon_would_not_take_is_not_asked(tmp_path: Path, request_: bytes, words: str) -> None:
+    """It is refused before somebody is looked for."""
+    with pytest.raises(LineError, match=f"{words}.*nothing was asked"):
+        exchange(str(tmp_path / "no.sock"), request_, answer_s=1.0)
+
+
+def heard(*parts: bytes, ends: bool, within_s: float = 100.0) -> str:
+    """What the daemon hears when these parts come."""
+
+    async def story() -> str:
+        reader = asyncio.StreamReader(limit=REQUEST_BYTES_MAX)
+        hearing = asyncio.ensure_future(hear(reader, within_s=within_s))  # noqa: TID251 - awaited in the next lines
+        for part in parts:
+            reader.feed_data(part)
+            await asyncio.sleep(0)
+        if ends:
+            reader.feed_eof()
+        return await hearing
+
+    return asyncio.run(story())
+
+
+@pytest.mark.parametrize(
+    "parts",
+    [[b"request\n"], [b"req", b"uest\n"], [bytes([byte]) for byte in b"request\n"], [b"request\nanother\n"]],
+    ids=["at once", "in two parts", "byte by byte", "two at once"],
+)
+def test_the_daemon_hears_one_line(parts: list[bytes]) -> None:
+    """It hears the first line, whole, whatever follows."""
+    assert heard(*parts, ends=False) == "request"
+
+
+@pytest.mark.parametrize(
+    ("parts", "ends", "words"),
+    [
+        ([], True, "ended before it"),
+        ([b"half"], True, "in the middle, after 4 bytes"),
+        ([b'{"op": "status"}'], True, "in the middle, after 16 bytes"),
+        ([b"\xff\xfe\x00junk\n"], True, "no UTF-8"),
+        ([], False, "did not come within 0.05 s"),
+        ([b"half"], False, "did not come within 0.05 s"),
+    ],
+    ids=["nothing", "cut", "no line end", "junk", "silent", "half"],
+)
+def test_what_is_no_request_is_said_in_words(parts: list[bytes], ends: bool, words: str) -> None:
+    """The daemon waits for nobody longer than it says, and takes no part for the whole."""
+    with pytest.raises(LineError, match=words) as raised:
+        heard(*parts, ends=ends, within_s=0.05)
+    assert not isinstance(raised.value, EndlessLine)
+
+
+@pytest.mark.parametrize("end", [b"", b"\n"])
+def test_an_endless_request_is_not_heard_out(end: bytes) -> None:
+    """Ten megabytes are too many, with or without a line end."""
+    with pytest.raises(EndlessLine, match=f"more than {REQUEST_BYTES_MAX} bytes"):
+        heard(b"x" * 10_000_000 + end, ends=False)
+
+
+def test_a_document_is_an_object() -> None:
+    """Nothing else is."""
+    assert document('{"a": [1]}') == {"a": [1]}
+    with pytest.raises(LineError, match="no object"):
+        document("1")

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
+import select
+import socket
 import stat
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from avance.adapters import control
 from avance.adapters.control import serve
-from avance.client import ask
+from avance.socket_line import ask
 from tests.unit.avance.adapters.tools import beside, until
 
 
@@ -20,7 +24,7 @@ async def echo(request: dict[str, Any]) -> dict[str, Any]:
     return {"asked": request}
 
 
-def talk(path: Path, raw: bytes) -> bytes:
+def talk(path: Path, raw: bytes, *, hangs_up: bool = True) -> bytes:
     """Send raw bytes to the served socket and return the answer."""
     answers: list[bytes] = []
 
@@ -30,7 +34,8 @@ def talk(path: Path, raw: bytes) -> bytes:
         with contextlib.suppress(ConnectionError):  # the server may close before it has read everything
             writer.write(raw)
             await writer.drain()
-            writer.write_eof()
+            if hangs_up:
+                writer.write_eof()
             answers.append(await reader.read())
         writer.close()
         with contextlib.suppress(ConnectionError):
@@ -55,17 +60,57 @@ def test_request_is_answered(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("raw", "word"),
-    [(b"nonsense\n", b"not one line of JSON"), (b"[]\n", b"needs an `op`"), (b'{"op": 1}\n', b"needs an `op`"),
-     (b"\n", b"not one line"), (b"", b"not one line"), (b"\xff\n", b"not one line")],
-)  # fmt: skip
+    [
+        (b"nonsense\n", b"it is no JSON"),
+        (b"[]\n", b"no object"),
+        (b'{"op": 1}\n', b"needs an `op`"),
+        (b"\n", b"it is no JSON"),
+        (b"", b"ended before it"),
+        (b'{"op": "status"}', b"ended in the middle, after 16 bytes"),
+        (b"\xff\n", b"no UTF-8"),
+        (b"[" * 100_000 + b"\n", b"it is no JSON"),
+    ],
+)
 def test_bad_request_gets_an_error(tmp_path: Path, raw: bytes, word: bytes) -> None:
-    """What is no request is told so."""
-    assert word in talk(tmp_path / "sock", raw)
+    """What is no request is told so, in one line, and nobody acts on it."""
+    answer = talk(tmp_path / "sock", raw)
+    assert list(json.loads(answer)) == ["error"]
+    assert word in answer
 
 
 def test_endless_line_is_cut_off(tmp_path: Path) -> None:
     """A line without end takes no memory and gets no answer."""
-    assert talk(tmp_path / "sock", b"x" * (3 << 20)) == b""
+    assert talk(tmp_path / "sock", b"x" * 10_000_000) == b""
+
+
+def test_who_says_nothing_is_told_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A connection without a request does not stay for ever."""
+    monkeypatch.setattr(control, "_REQUEST_S", 0.05)
+    assert b"did not come within 0.05 s" in talk(tmp_path / "sock", b'{"op"', hangs_up=False)
+
+
+def test_who_does_not_read_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An answer that nobody takes is thrown away, and the connection ends."""
+    monkeypatch.setattr(control, "_TAKE_S", 0.05)
+    path, got = tmp_path / "sock", []
+
+    async def much(_: dict[str, Any]) -> dict[str, Any]:
+        return {"ok": "x" * 10_000_000}
+
+    async def story() -> None:
+        await until(path.is_socket)
+        with socket.socket(socket.AF_UNIX) as asker:
+            asker.connect(str(path))
+            asker.sendall(b'{"op": "x"}\n')
+            gone = select.poll()
+            gone.register(asker, select.POLLHUP)
+            await until(lambda: bool(gone.poll(0)))  # before a byte is read
+            with contextlib.suppress(ConnectionError):
+                while part := asker.recv(1 << 20):
+                    got.append(part)
+
+    beside(serve(path, much), story)
+    assert 0 < sum(map(len, got)) < 5_000_000
 
 
 def test_stale_socket_is_replaced(tmp_path: Path) -> None:
