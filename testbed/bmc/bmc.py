@@ -31,6 +31,8 @@ from testbed.lan.endpoint import Endpoint
 from testbed.lan.udp_relay import Pace, bound_port
 from testbed.node.power_cut import cut_power
 from testbed.process import Child
+from testbed.site import ROOT
+from testbed.socket_line import LINE_BYTES_MAX, LineSocket
 from testbed.wait import wait_until
 
 PROGRAM = "ipmi_sim"
@@ -152,7 +154,7 @@ class Bmc:
             await stack.enter_async_context(self.wire)
             stack.enter_context(self.lan)
             self._chassis.unlink(missing_ok=True)
-            server = await asyncio.start_unix_server(self._asked, self._chassis)
+            server = await asyncio.start_unix_server(self._asked, self._chassis, limit=LINE_BYTES_MAX)
             stack.push_async_callback(self._end_askers)
             stack.callback(server.close)
             stack.push_async_callback(self.lose_power)
@@ -224,9 +226,10 @@ class Bmc:
             PROGRAM, "-n", "-c", str(self._configuration), "-f", str(self._directory / "commands"),
             "-s", str(self._directory / "state"),
         ]  # fmt: skip
+        environment = {**os.environ, "PYTHONPATH": str(ROOT)}  # for the helper of the configuration
         async with AsyncExitStack() as stack:
             child = await stack.enter_async_context(
-                Child(argv, name=f"BMC of node {self.node}", log=self._directory / "ipmi_sim.log")
+                Child(argv, name=f"BMC of node {self.node}", log=self._directory / "ipmi_sim.log", env=environment)
             )
             self._child = child
 
@@ -246,7 +249,7 @@ class Bmc:
         self._history.record(f"bmc.{self.node}", "got_power", pid=child.pid)
 
     def _write_configuration(self) -> None:
-        argv = [sys.executable, "-I", "-S", str(Path(chassis.__file__).absolute()), str(self._chassis)]
+        argv = [sys.executable, "-P", "-S", "-m", chassis.__name__, str(self._chassis)]
         text = sensors.configuration(node=self.node, user=self.user, password=self.password, chassis=shlex.join(argv))
         self._configuration.unlink(missing_ok=True)
         with open(os.open(self._configuration, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600), "w") as file:  # noqa: PTH123
@@ -262,9 +265,9 @@ class Bmc:
         self._askers.add(task)
         try:
             with contextlib.suppress(OSError, asyncio.CancelledError):  # only `_end_askers` cancels this task
-                question = (await reader.readline()).decode().split()
-                writer.write(f"{await self.chassis(question)}\n".encode())
-                await writer.drain()
+                line = LineSocket(reader, writer)
+                question = (await line.read(timeout_s=chassis.LIMIT_S)).decode(errors="replace").split()
+                await line.send((await self.chassis(question)).encode())
         finally:
             self._askers.discard(task)
             writer.close()

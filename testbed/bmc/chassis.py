@@ -1,26 +1,23 @@
 """What ipmi_sim runs when somebody asks for the power of the node: hands the question to the bed, prints its answer.
 
-`python -I -S chassis.py SOCKET get power` or `... set power 0`. ipmi_sim does nothing else until this ends, so it
-uses the standard library only and has a time limit. It must never answer by itself: no answer is a failed command.
+`python -P -S -m testbed.bmc.chassis SOCKET get power` or `... set power 0`. ipmi_sim does nothing else until this ends,
+so it imports little and has a time limit. It must never answer by itself: no answer is a failed command.
 """
 
 from __future__ import annotations
 
-import socket
 import sys
 from collections.abc import Sequence
+
+from testbed.socket_line import exchange
 
 LIMIT_S = 25.0  # the bed switches a node on in well under a second; a busy host may take much longer
 
 
 def ask(path: str, question: str) -> tuple[bool, str]:
-    """Ask the bed; returns whether it was done, and the text for ipmi_sim."""
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
-        connection.settimeout(LIMIT_S)
-        connection.connect(path)
-        connection.sendall(question.encode() + b"\n")
-        with connection.makefile(encoding="utf-8") as lines:
-            verdict, _, text = lines.readline().strip().partition(" ")
+    """Ask the bed; returns whether it was done, and the text for ipmi_sim; raises OSError without a whole answer."""
+    answer = exchange(path, question.encode(), timeout_s=LIMIT_S)
+    verdict, _, text = answer.decode(errors="replace").strip().partition(" ")
     return verdict == "ok", text
 
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -18,9 +17,10 @@ from typing import Any, Self
 
 from testbed.errors import TestbedError, UsageError
 from testbed.host.places import bed_sockets, running_bed
+from testbed.socket_line import LINE_BYTES_MAX, LineError, LineSocket, connect, packed, parsed
 
 SOCKET = "orders"
-ORDER_BYTES_MAX = 1 << 20
+ORDER_TIMEOUT_S = 60.0  # who connects gives the order at once
 ANSWER_BYTES_MAX = 128 << 20  # the guest agent returns 16 MiB of output at most, and JSON may write a byte as six
 ANSWER_TIMEOUT_S = 2400.0  # a heal that boots a node takes minutes on a slow host, whose dilation is not known here
 
@@ -42,7 +42,7 @@ class Orders:
         self._server: asyncio.Server | None = None
 
     async def __aenter__(self) -> Self:
-        self._server = await asyncio.start_unix_server(self._serve, self.path, limit=ORDER_BYTES_MAX)
+        self._server = await asyncio.start_unix_server(self._serve, self.path, limit=LINE_BYTES_MAX)
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -82,18 +82,32 @@ class Orders:
         assert task is not None, "a connection is served in a task"
         self._under_way.add(task)
         try:
-            await self._answer(reader, writer)
+            await self._answer(LineSocket(reader, writer))
         except (ConnectionError, asyncio.CancelledError):
             return  # who asked has gone, and what was ordered is done; or the bed goes down
         finally:
             self._under_way.discard(task)
             writer.close()
 
-    async def _answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        talk: Talk | None = None
-        answer: Answer
+    async def _answer(self, line: LineSocket) -> None:
         try:
-            order = json.loads(await reader.readline())
+            order = parsed(await line.read(timeout_s=ORDER_TIMEOUT_S))
+        except LineError as error:
+            await line.send(packed(_failed(f"This is no order: {error}.", refused=True)))
+            return
+        talk, answer = await self._done(order)
+        try:
+            told = packed(answer, bytes_max=ANSWER_BYTES_MAX, default=str)
+        except LineError as error:
+            told = packed(_failed(f"It was done, and nobody can be told: {error}.", refused=False))
+        await line.send(told)
+        if talk is not None:
+            await talk(line.reader, line.writer)
+
+    async def _done(self, order: Order) -> tuple[Talk | None, Answer]:
+        """Do what an order says, and return the answer, with the talk that it opened."""
+        talk: Talk | None = None
+        try:
             name = order["order"]
             if name in self._talks:
                 talk, answer = await self._talks[name](order), {}
@@ -102,15 +116,15 @@ class Orders:
             else:
                 known = ", ".join(sorted(self._acts.keys() | self._talks.keys()))
                 raise UsageError(f"There is no order {name!r} now; there are {known}.")
-            answer = {"ok": True, **answer}
         except (ValueError, KeyError, TypeError) as error:
-            answer = {"ok": False, "refused": True, "error": f"This is no order: {error!r}."}
+            return None, _failed(f"This is no order: {error!r}.", refused=True)
         except TestbedError as error:
-            answer = {"ok": False, "refused": isinstance(error, UsageError), "error": str(error)}
-        writer.write(json.dumps(answer, default=str).encode() + b"\n")
-        await writer.drain()
-        if talk is not None:
-            await talk(reader, writer)
+            return None, _failed(str(error), refused=isinstance(error, UsageError))
+        return talk, {"ok": True, **answer}
+
+
+def _failed(why: str, *, refused: bool) -> Answer:
+    return {"ok": False, "refused": refused, "error": why}
 
 
 def control_socket() -> Path:
@@ -135,28 +149,31 @@ async def talking(
         TestbedError: it was tried and failed, or its answer did not come in time.
     """
     try:
-        reader, writer = await asyncio.open_unix_connection(socket, limit=ANSWER_BYTES_MAX)
+        asked = packed(order)
+    except LineError as error:
+        raise UsageError(f"The order {order['order']!r} was not given: {error}.") from error
+    try:
+        line = await connect(socket, bytes_max=ANSWER_BYTES_MAX)
     except OSError as error:
         raise UsageError(f"The bed that is up takes no orders ({error}); only one of `testbed up` does.") from error
     try:
         try:
             async with asyncio.timeout(timeout_s):
-                writer.write(json.dumps(order).encode() + b"\n")
-                line = await reader.readline()
+                await line.send(asked)
+                answer = parsed(await line.read())
         except TimeoutError as error:
             raise TestbedError(
                 f"The bed did not answer the order {order['order']!r} in {timeout_s:g} s; what came of it is unknown."
             ) from error
         except OSError as error:
-            line = f"({error})".encode()
-        if not line.endswith(b"\n"):
-            raise TestbedError(f"The bed went down during the order {order['order']!r}; what came of it is unknown.")
-        answer: dict[str, Any] = json.loads(line)
+            raise TestbedError(
+                f"The bed went down during the order {order['order']!r} ({error}); what came of it is unknown."
+            ) from error
         if not answer["ok"]:
             raise (UsageError if answer["refused"] else TestbedError)(answer["error"])
-        yield answer, reader, writer
+        yield answer, line.reader, line.writer
     finally:
-        writer.close()
+        line.writer.close()
 
 
 async def ask(socket: Path, order: Order, *, timeout_s: float = ANSWER_TIMEOUT_S) -> dict[str, Any]:

@@ -27,10 +27,10 @@ from typing import Self
 
 from testbed.client.attempts import keep_schedule
 from testbed.lan import private_net
+from testbed.socket_line import LineSocket, connect, packed
 
 _FRAME_BYTES_MAX = 16_384
 _BATCH_FRAMES = 64
-_LINE_BYTES_MAX = 2_048
 
 
 @dataclass(frozen=True)
@@ -112,20 +112,20 @@ class NewConnections:
     async def _ask(self, number: int) -> None:
         try:
             async with asyncio.timeout(self._orders.timeout_s):
-                reader, writer = await asyncio.open_connection(self._orders.target, self._orders.port)
+                line = LineSocket(*await asyncio.open_connection(self._orders.target, self._orders.port))
                 try:
-                    writer.write(b"PING n%d\n" % number)
-                    words = (await reader.readline()).split()
+                    line.write(b"PING n%d" % number)
+                    words = (await line.read()).split()
                 finally:
-                    writer.transport.abort()
+                    line.writer.transport.abort()
         except TimeoutError:
             self._say(level="tcp_new", number=number, outcome="info", why="no answer in time")
-        except (OSError, ValueError) as error:
+        except OSError as error:
             self._say(level="tcp_new", number=number, outcome="fail", why=_why(error))
         else:
             good = words[:2] == [b"PONG", b"n%d" % number]
             done_s = time.monotonic() if good else None
-            why = {} if good else {"why": "closed without an answer" if not words else "a wrong answer"}
+            why = {} if good else {"why": "a wrong answer"}
             self._say(level="tcp_new", number=number, outcome="ok" if good else "fail", done_s=done_s, **why)
 
 
@@ -136,7 +136,7 @@ class LongConnection:
         self._orders = orders
         self._say = say
         self._count = 0
-        self._writer: asyncio.StreamWriter | None = None
+        self._line: LineSocket | None = None
         self._unanswered: deque[tuple[int, float]] = deque()
 
     def attempt(self, intended_s: float) -> None:
@@ -144,46 +144,47 @@ class LongConnection:
         number, self._count = self._count, self._count + 1
         now_s = time.monotonic()
         self._say(level="tcp_long", number=number, intended_s=intended_s, sent_s=now_s)
-        if self._writer is None:
+        if self._line is None:
             self._say(level="tcp_long", number=number, outcome="fail", why="not connected")
             return
         self._unanswered.append((number, now_s))
-        self._writer.write(b"PING l%d\n" % number)
+        self._line.write(b"PING l%d" % number)
         if now_s - self._unanswered[0][1] > self._orders.give_up_s:
-            self._writer.transport.abort()
+            self._line.writer.transport.abort()
 
     async def stay_connected(self) -> None:
         """Connect, read until the connection ends, say how it ended, and so on."""
         while True:
             try:
                 async with asyncio.timeout(self._orders.timeout_s):
-                    reader, self._writer = await asyncio.open_connection(self._orders.target, self._orders.port)
+                    target = await asyncio.open_connection(self._orders.target, self._orders.port)
+                self._line = LineSocket(*target)
                 self._say(level="tcp_long", connection="opened", t_s=time.monotonic())
-                how = await self._read(reader)
+                how = await self._read(self._line)
                 self._say(level="tcp_long", connection="ended", t_s=time.monotonic(), how=how)
             except TimeoutError:
                 self._say(level="tcp_long", connection="not opened", t_s=time.monotonic(), how="no answer in time")
             except OSError as error:
                 self._say(level="tcp_long", connection="not opened", t_s=time.monotonic(), how=_why(error))
             finally:
-                if self._writer is not None:
-                    self._writer.transport.abort()
-                    self._writer = None
+                if self._line is not None:
+                    self._line.writer.transport.abort()
+                    self._line = None
                 self._unanswered.clear()
             await asyncio.sleep(self._orders.long_interval_s)
 
-    async def _read(self, reader: asyncio.StreamReader) -> str:
+    async def _read(self, service: LineSocket) -> str:
         """Take answers until the connection ends; returns how."""
         try:
-            while line := await reader.readline():
+            async for line in service.lines():
                 words = line.split()
                 if len(words) > 1 and words[0] == b"PONG" and words[1][:1] == b"l" and words[1][1:].isdigit():
                     self._answered(int(words[1][1:]))
         except ConnectionResetError:
             return "reset"
-        except (OSError, ValueError) as error:
+        except OSError as error:
             return _why(error)
-        return "given up" if self._writer is not None and self._writer.transport.is_closing() else "closed"
+        return "given up" if service.closing else "closed"
 
     def _answered(self, number: int) -> None:
         while self._unanswered and self._unanswered[0][0] <= number:
@@ -191,27 +192,26 @@ class LongConnection:
         self._say(level="tcp_long", number=number, outcome="ok", done_s=time.monotonic())
 
 
-def _why(error: Exception) -> str:
+def _why(error: OSError) -> str:
     """The kernel's words for an error: asyncio has its own, which name the address again."""
-    code = error.errno if isinstance(error, OSError) else None
-    return (os.strerror(code) if code else str(error) or type(error).__name__).lower()
+    return (os.strerror(error.errno) if error.errno else str(error) or type(error).__name__).lower()
 
 
 async def work(orders: TcpOrders, frames: socket.socket | None, problem: str) -> None:
     """Report to the testbed and measure until it closes the connection."""
-    reader, writer = await asyncio.open_unix_connection(orders.control, limit=_LINE_BYTES_MAX)
+    testbed = await connect(orders.control)
 
     def say(**fields: object) -> None:
-        writer.write(json.dumps(fields).encode() + b"\n")
+        testbed.write(packed(fields))
 
     with contextlib.suppress(ConnectionError):
         if frames is None:
             say(unavailable=problem)
-            await writer.drain()
+            await testbed.writer.drain()
             return
         with Pump(frames, orders.own, orders.switch):
             say(ready=True)
-            await _measure(orders, say, reader)
+            await _measure(orders, say, testbed.reader)
 
 
 async def _measure(orders: TcpOrders, say: Say, reader: asyncio.StreamReader) -> None:

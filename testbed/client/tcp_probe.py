@@ -27,12 +27,12 @@ from testbed.errors import WaitTimeout
 from testbed.history import History
 from testbed.process import Child
 from testbed.site import ROOT
+from testbed.socket_line import LINE_BYTES_MAX, LineError, LineSocket, parsed
 from testbed.wait import OwnedTask, wait_until
 
 NEW, LONG = "tcp_new", "tcp_long"
 START_S = 15.0
 EXPIRE_PERIOD_S = 0.1
-_LINE_BYTES_MAX = 1 << 16
 
 
 @dataclass
@@ -127,16 +127,19 @@ class TcpProbe:
 
     async def _read(self, listener: socket.socket) -> None:
         connection, _ = await asyncio.get_running_loop().sock_accept(listener)
-        reader, writer = await asyncio.open_unix_connection(sock=connection, limit=_LINE_BYTES_MAX)
+        line = LineSocket(*await asyncio.open_unix_connection(sock=connection, limit=LINE_BYTES_MAX))
+        why = "its process ended during the run"
         try:
             with contextlib.suppress(ConnectionError):
-                while line := await reader.readline():
-                    self._take(json.loads(line))
+                async for report in line.lines():
+                    self._take(parsed(report))
+        except LineError as error:
+            why = f"its report broke off during the run ({error})"
         finally:
-            writer.close()
+            line.writer.close()
         if self.problem is None and not self._leaving:
             self._end()
-            self.problem = f"its process ended during the run; its last words: {self._child.last_words()}"
+            self.problem = f"{why}; its last words: {self._child.last_words()}"
             if self._history is not None:
                 self._history.record_at(time.monotonic(), "probe.tcp", "ended", why=self.problem)
 

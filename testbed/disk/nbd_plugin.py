@@ -10,7 +10,6 @@ import contextlib
 import errno
 import importlib
 import importlib.util
-import json
 import socketserver
 import threading
 from collections.abc import Iterator
@@ -18,23 +17,26 @@ from pathlib import Path
 from typing import Any
 
 from testbed.disk.core import CACHE_BYTES, BadCommand, DiskCore, DiskFailure
+from testbed.socket_line import packed, parsed, received
 
 
-class _Handler(socketserver.StreamRequestHandler):
+class _Handler(socketserver.BaseRequestHandler):
     """One client of the control socket: a line of JSON in, a line of JSON out."""
 
     server: DiskControl
 
     def handle(self) -> None:
-        for line in self.rfile:
-            answer: dict[str, object]
-            try:
-                request = json.loads(line)
-                result = self.server.core.command(request["command"], request.get("arguments", {}))
-                answer = {"ok": True, "result": result}
-            except (BadCommand, OSError, ValueError, KeyError, TypeError) as error:
-                answer = {"ok": False, "error": f"{type(error).__name__}: {error}"}
-            self.wfile.write(json.dumps(answer).encode() + b"\n")
+        with contextlib.suppress(OSError):  # the client is gone, or writes a line without end
+            for line in received(self.request):
+                self.request.sendall(self._answer(line) + b"\n")
+
+    def _answer(self, line: bytes) -> bytes:
+        try:
+            request = parsed(line)
+            result = self.server.core.command(request["command"], request.get("arguments", {}))
+            return packed({"ok": True, "result": result})
+        except (BadCommand, OSError, ValueError, KeyError, TypeError) as error:
+            return packed({"ok": False, "error": f"{type(error).__name__}: {error}"})
 
 
 class DiskControl(socketserver.ThreadingUnixStreamServer):

@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import errno
-import json
 import os
 import struct
 from pathlib import Path
@@ -21,6 +20,7 @@ from testbed import pace
 from testbed.errors import DiskServerError
 from testbed.process import Child
 from testbed.site import ROOT
+from testbed.socket_line import LineError, connect, packed, parsed
 from testbed.wait import wait_until
 
 PLUGIN = Path(__file__).resolve().with_name("nbd_plugin.py")
@@ -128,25 +128,24 @@ class NbdDisk:
                 f"The server of disk {self.name} did not answer `{name}` in {pace.scaled(timeout_s):g} s; whether it "
                 "ran is unknown. Kill the server or the node."
             ) from error
-        except (OSError, ValueError) as error:
+        except OSError as error:
+            reached = f"`{name}` did not reach disk {self.name}: {error}."
+            if isinstance(error, LineError):
+                reached = f"Disk {self.name} did not answer `{name}`: {error}; whether it ran is unknown."
             state = "runs" if self.alive else f"has ended with code {self._child.returncode}"
-            raise DiskServerError(
-                f"`{name}` did not reach disk {self.name}: {error}. Its server {state}; last words: "
-                f"{self._child.last_words()}"
-            ) from error
+            raise DiskServerError(f"{reached} Its server {state}; last words: {self._child.last_words()}") from error
         if not answer["ok"]:
             raise DiskServerError(f"Disk {self.name} refused `{name}`: {answer['error']}. Nothing has changed.")
         return answer["result"]
 
     async def _ask(self, name: str, arguments: dict[str, object]) -> dict[str, Any]:
-        reader, writer = await asyncio.open_unix_connection(self._control)
+        command = packed({"command": name, "arguments": arguments})
+        line = await connect(self._control)
         try:
-            writer.write(json.dumps({"command": name, "arguments": arguments}).encode() + b"\n")
-            await writer.drain()
-            answer: dict[str, Any] = json.loads(await reader.readline())
-            return answer
+            await line.send(command)
+            return parsed(await line.read())
         finally:
-            writer.close()
+            line.writer.close()
 
     async def state(self) -> dict[str, Any]:
         """Return the counters of the disk and what is armed."""

@@ -9,13 +9,13 @@ from __future__ import annotations
 import asyncio
 import base64
 import itertools
-import json
 import secrets
 import shlex
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 from testbed import pace
 from testbed.errors import GuestCommandError, WaitTimeout
+from testbed.socket_line import LineError, LineSocket, connect, packed, parsed
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -51,8 +51,7 @@ class GuestAgent:
         self._node = node
         self._lock = asyncio.Lock()
         self._sync_ids = itertools.count(secrets.randbelow(2**30))  # an earlier run's syncs may still be answered
-        self._reader: asyncio.StreamReader | None = None
-        self._writer: asyncio.StreamWriter | None = None
+        self._line: LineSocket | None = None
         self._in_step = False  # False while an answer to an abandoned request may still come
 
     async def __aenter__(self) -> Self:
@@ -65,18 +64,14 @@ class GuestAgent:
 
     async def close(self) -> None:
         """Close the connection; the next request makes a new one."""
-        writer, self._writer, self._reader, self._in_step = self._writer, None, None, False
-        if writer is not None:
-            writer.close()
-            try:
-                await writer.wait_closed()
-            except OSError:
-                return  # the other side, a killed QEMU, was gone first
+        line, self._line, self._in_step = self._line, None, False
+        if line is not None:
+            await line.close()
 
     async def open(self) -> None:
         """Open the socket without asking anything, so that QEMU sees the port as connected before a guest is loaded."""
-        if self._writer is None:
-            self._reader, self._writer = await asyncio.open_unix_connection(str(self._path), limit=LINE_BYTES_MAX)
+        if self._line is None:
+            self._line = await connect(self._path, bytes_max=LINE_BYTES_MAX)
             self._in_step = False
 
     async def connect(self, timeout_s: float = CONNECT_TIMEOUT_S) -> None:
@@ -86,7 +81,7 @@ class GuestAgent:
 
     async def _in_touch(self, timeout_s: float) -> None:
         """Connect when needed, and flush answers to abandoned requests by a sync whose answer is recognised."""
-        if self._in_step and self._writer is not None and not self._writer.is_closing():
+        if self._in_step and self._line is not None and not self._line.closing:
             return
         last = "no answer to a sync"
         try:
@@ -97,7 +92,7 @@ class GuestAgent:
                         await self._sync()
                     except TimeoutError:
                         last = "the port is open, the agent does not answer"
-                    except (OSError, EOFError) as error:
+                    except OSError as error:
                         last = f"{type(error).__name__}: {error}"
                         await self.close()
                         await asyncio.sleep(POLL_S)
@@ -117,20 +112,16 @@ class GuestAgent:
         self._in_step = True
 
     async def _send(self, request: dict[str, object], *, before: bytes = b"") -> None:
-        assert self._writer is not None, "send before open"
-        self._writer.write(before + json.dumps(request).encode() + b"\n")
-        await self._writer.drain()
+        assert self._line is not None, "send before open"
+        await self._line.send(before + packed(request, bytes_max=LINE_BYTES_MAX))
 
     async def _receive(self) -> dict[str, Any]:
-        assert self._reader is not None, "receive before open"
-        line = await self._reader.readline()
-        if not line.endswith(b"\n"):
-            raise EOFError("the agent's socket was closed")
+        assert self._line is not None, "receive before open"
+        line = await self._line.read()
         try:
-            answer = json.loads(line.rpartition(b"\xff")[2])
-        except ValueError:
+            return parsed(line.rpartition(b"\xff")[2])
+        except LineError:
             return {}  # half a line from before the sync; the next one is whole
-        return answer if isinstance(answer, dict) else {}
 
     async def _request(self, command: str, timeout_s: float, /, **arguments: object) -> Any:  # noqa: ANN401 - JSON
         """Send one request and return the content of its answer."""
@@ -149,7 +140,7 @@ class GuestAgent:
                     f"The guest agent of node {self._node} did not answer {command} in {pace.scaled(timeout_s):g} s; "
                     "the outcome is unknown."
                 ) from error
-            except (OSError, EOFError) as error:
+            except OSError as error:
                 await self.close()
                 raise GuestCommandError(
                     f"The connection to the guest agent of node {self._node} ended during {command} ({error}); "

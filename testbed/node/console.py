@@ -1,18 +1,18 @@
 """The lines that a node writes: its serial console (Xen and dom0), and the product's journal on a virtio-serial port.
 
 Each line is stamped on arrival with the host's monotonic clock, saved, and put into the history. Nothing is
-interpreted here, and no line is dropped: what is not valid JSON on the journal port is recorded as malformed.
+interpreted here, and no line is dropped: what is no JSON object on the journal port is recorded as malformed.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
 import re
 import time
 from typing import TYPE_CHECKING, Self
 
+from testbed.socket_line import LineError, LineSocket, Splitter, connect, parsed
 from testbed.wait import OwnedTask
 
 if TYPE_CHECKING:
@@ -35,33 +35,29 @@ class _LineReader:
         self._path = socket_path
         self._take = take
         self._name = name
-        self._writer: asyncio.StreamWriter | None = None
+        self._line: LineSocket | None = None
         self._task: OwnedTask | None = None
         self.listeners: list[Callable[[bytes], None]] = []
 
     async def start(self) -> None:
-        reader, self._writer = await asyncio.open_unix_connection(str(self._path))
-        self._task = OwnedTask(self._read(reader), name=self._name)
+        self._line = await connect(self._path)
+        self._task = OwnedTask(self._read(self._line.reader), name=self._name)
 
     async def stop(self) -> None:
         """Read what is left of a dead process's output, then close."""
         task, self._task = self._task, None
-        writer, self._writer = self._writer, None
+        line, self._line = self._line, None
         if task is not None:
             await task.cancel()
-        if writer is not None:
-            writer.close()
-            try:
-                await writer.wait_closed()
-            except OSError:
-                return  # the other side, a killed QEMU, was gone first
+        if line is not None:
+            await line.close()
 
     async def finish(self) -> None:
         if self._task is not None:
             await self._task.finish(DRAIN_TIMEOUT_S)
 
     async def _read(self, reader: asyncio.StreamReader) -> None:
-        rest = b""
+        splitter = Splitter(LINE_BYTES_MAX)
         while True:
             try:
                 data = await reader.read(READ_BYTES)
@@ -70,18 +66,18 @@ class _LineReader:
             t_s = time.monotonic()
             for hear in tuple(self.listeners):
                 hear(data)
-            *lines, rest = (rest + data).split(b"\n")
-            if rest and (not data or len(rest) > LINE_BYTES_MAX):
-                lines, rest = [*lines, rest], b""
+            lines = splitter.feed(data)
+            if splitter.endless or (splitter.waiting and not data):
+                lines.append(splitter.cut())
             for line in lines:
                 self._take(t_s, line)
             if not data:
                 return
 
     async def send(self, data: bytes) -> None:
-        assert self._writer is not None, f"{self._name} is not connected"
-        self._writer.write(data)
-        await self._writer.drain()
+        assert self._line is not None, f"{self._name} is not connected"
+        self._line.writer.write(data)
+        await self._line.writer.drain()
 
 
 class ConsoleReader:
@@ -173,8 +169,8 @@ class JournalReader:
         self._seen.add(line)
         self._file.write(line + b"\n")
         try:
-            entry = json.loads(line)
-        except ValueError as error:
+            entry = parsed(line)
+        except LineError as error:
             text = line.decode(errors="replace")
             self._history.record_at(t_s, self._source, "malformed", text=text, problem=str(error))
             return

@@ -10,12 +10,12 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import itertools
-import json
 import secrets
 from typing import TYPE_CHECKING, Any, Self
 
 from testbed import pace
 from testbed.errors import GuestCommandError
+from testbed.socket_line import LineSocket, connect, parsed
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -34,8 +34,7 @@ class ControlPort:
         self._node = node
         self._lock = asyncio.Lock()
         self._numbers = itertools.count(secrets.randbelow(2**30))  # a restored node may still answer an earlier run
-        self._reader: asyncio.StreamReader | None = None
-        self._writer: asyncio.StreamWriter | None = None
+        self._line: LineSocket | None = None
 
     async def __aenter__(self) -> Self:
         return self
@@ -47,18 +46,14 @@ class ControlPort:
 
     async def open(self) -> None:
         """Connect without asking anything, so that QEMU sees the port as connected before a guest is loaded."""
-        if self._writer is None or self._writer.is_closing():
-            self._reader, self._writer = await asyncio.open_unix_connection(str(self._path), limit=ANSWER_BYTES_MAX)
+        if self._line is None or self._line.closing:
+            self._line = await connect(self._path, bytes_max=ANSWER_BYTES_MAX)
 
     async def close(self) -> None:
         """Close the connection; the next question makes a new one."""
-        writer, self._writer, self._reader = self._writer, None, None
-        if writer is not None:
-            writer.close()
-            try:
-                await writer.wait_closed()
-            except OSError:
-                return  # the other side, a killed QEMU, was gone first
+        line, self._line = self._line, None
+        if line is not None:
+            await line.close()
 
     async def ask(self, question: str, *, timeout_s: float) -> dict[str, Any]:
         """Put a question (one line) and return its answer.
@@ -72,7 +67,7 @@ class ControlPort:
             raise GuestCommandError(
                 f"Nothing answered on the control port of node {self._node} within {pace.scaled(timeout_s):g} s."
             ) from error
-        except (OSError, EOFError, ValueError) as error:
+        except OSError as error:
             await self.close()
             raise GuestCommandError(f"The control port of node {self._node} failed: {error}") from error
         if "error" in answer:
@@ -81,27 +76,20 @@ class ControlPort:
 
     async def _answer(self, question: str, timeout_s: float) -> dict[str, Any]:
         await self.open()
-        assert self._writer is not None
+        assert self._line is not None
         asked: set[bytes] = set()
         while True:
             number = next(self._numbers)
             asked.add(b"%d" % number)
             # The line end before it ends half a question that was left in the node.
-            self._writer.write(f"\n{number} {pace.scaled(timeout_s) * INSIDE:g} {question}\n".encode())
-            await self._writer.drain()
+            await self._line.send(f"\n{number} {pace.scaled(timeout_s) * INSIDE:g} {question}".encode())
             with contextlib.suppress(TimeoutError):
                 async with pace.timeout(AGAIN_S):
                     return await self._heard(asked)
 
     async def _heard(self, asked: set[bytes]) -> dict[str, Any]:
-        assert self._reader is not None
+        assert self._line is not None
         while True:
-            line = await self._reader.readline()
-            if not line.endswith(b"\n"):
-                raise EOFError("QEMU closed it")
-            first, _, text = line.partition(b" ")
+            first, _, text = (await self._line.read()).partition(b" ")
             if first.strip(b"\0") in asked:
-                document = json.loads(text)
-                if not isinstance(document, dict):
-                    raise ValueError(f"an answer that is no document: {text[:200]!r}")
-                return document
+                return parsed(text)

@@ -23,12 +23,12 @@ from testbed.errors import SwitchError
 from testbed.history import History
 from testbed.process import Child
 from testbed.site import ROOT
+from testbed.socket_line import LineError, LineSocket, connect, packed, parsed
 from testbed.wait import OwnedTask, wait_until
 
 START_TIMEOUT_S = 15.0  # an interpreter starts in 0.1 s; a busy host may take much longer
 REPLY_TIMEOUT_S = 10.0  # every request is answered within one turn of the switch
 QUIT_TIMEOUT_S = 3.0  # then the process is killed
-_LINE_BYTES_MAX = 1 << 20
 _TIMES = {"claim": "t_s", "seen": "last_s", "multicast": "last_s", "lost": "t_s"}
 
 
@@ -87,20 +87,21 @@ class Switch:
         self._numbers = itertools.count(1)
         self._waiting: dict[int, asyncio.Future[dict[str, Any]]] = {}
         self._gone = False
+        self._why_gone = ""
         self._stack = contextlib.AsyncExitStack()
 
     async def __aenter__(self) -> Self:
         async with contextlib.AsyncExitStack() as stack:
             await stack.enter_async_context(self._child)
-            reader, self._writer = await wait_until(
+            self._line = await wait_until(
                 self._connect,
                 what="the control socket of the switch",
                 timeout_s=START_TIMEOUT_S,
                 poll_s=0.02,
                 tolerate=(OSError,),
             )
-            stack.callback(self._writer.close)
-            await stack.enter_async_context(OwnedTask(self._read(reader), name="switch-events"))
+            stack.callback(self._line.writer.close)
+            await stack.enter_async_context(OwnedTask(self._read(), name="switch-events"))
             self._stack = stack.pop_all()
         self._history.record("switch", "started", pid=self._child.pid, segments=self.segments)
         return self
@@ -233,9 +234,11 @@ class Switch:
         future: asyncio.Future[dict[str, Any]] = asyncio.get_running_loop().create_future()
         self._waiting[number] = future
         try:
-            self._writer.write(json.dumps({"id": number, "op": operation, **fields}).encode() + b"\n")
+            self._line.write(packed({"id": number, "op": operation, **fields}))
             async with pace.timeout(REPLY_TIMEOUT_S):
                 reply = await future
+        except LineError as error:
+            raise SwitchError(f"The switch was not asked for {operation!r}: {error}. Nothing was changed.") from error
         except TimeoutError as error:
             raise SwitchError(
                 f"The switch did not answer {operation!r} within {pace.scaled(REPLY_TIMEOUT_S):g} s; whether it was "
@@ -254,10 +257,10 @@ class Switch:
         self._history.record_at(t_s, "switch", "rule", rule=operation, port=port, direction=direction.value, text=text)
         return t_s
 
-    async def _connect(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    async def _connect(self) -> LineSocket:
         if not self._child.alive:
             raise SwitchError(f"The switch ended with code {self._child.returncode}: {self._child.last_words()}")
-        return await asyncio.open_unix_connection(str(self.directory / "control"), limit=_LINE_BYTES_MAX)
+        return await connect(self.directory / "control")
 
     def _check_alive(self, operation: str) -> None:
         if not self.alive:
@@ -265,13 +268,15 @@ class Switch:
 
     def _death(self) -> str:
         words = self._child.last_words()
-        return f"The switch process is gone and with it every link of the bed; its last words: {words}"
+        return f"The switch process is gone{self._why_gone} and with it every link of the bed; its last words: {words}"
 
-    async def _read(self, reader: asyncio.StreamReader) -> None:
+    async def _read(self) -> None:
         try:
             with contextlib.suppress(ConnectionResetError):
-                while line := await reader.readline():
-                    self._dispatch(json.loads(line))
+                async for line in self._line.lines():
+                    self._dispatch(parsed(line))
+        except LineError as error:
+            self._why_gone = f", or speaks no longer as it should ({error}),"
         finally:
             self._gone = True
             for future in self._waiting.values():

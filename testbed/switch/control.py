@@ -16,13 +16,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from testbed.socket_line import LineError, Splitter, packed, parsed
 from testbed.switch.core import Counters, Port, SwitchCore
 from testbed.switch.groups import Groups
 from testbed.switch.pcapng import PcapngWriter
 from testbed.switch.rule_kinds import Tap, make_rule
 from testbed.switch.watch import AddressWatch, format_mac, parse_mac
 
-LINE_BYTES_MAX = 1 << 20
 UNREAD_BYTES_MAX = 4 << 20  # a listener that does not read loses events, and is told how many
 STATE_SCHEMA = "testbed.switch/1"
 _READ_BYTES = 65_536
@@ -46,7 +46,7 @@ class Connection:
         self._core = core
         self._control = control
         self._socket = sock
-        self._unread = bytearray()
+        self._lines = Splitter()
         self._unsent = bytearray()
         core.add(sock.fileno(), select.EPOLLIN, self._ready)
 
@@ -62,8 +62,12 @@ class Connection:
 
     def send(self, message: dict[str, object]) -> None:
         """Queue one line and send what the socket takes now."""
+        try:
+            line = packed(message)
+        except LineError as error:
+            line = packed({"id": message.get("id"), "ok": False, "error": str(error)})
         waiting = bool(self._unsent)
-        self._unsent += json.dumps(message).encode() + b"\n"
+        self._unsent += line + b"\n"
         if not waiting:
             self._flush()
 
@@ -91,13 +95,11 @@ class Connection:
             return
         except OSError:
             data = b""
-        self._unread += data
-        if not data or len(self._unread) > LINE_BYTES_MAX:
+        lines = self._lines.feed(data)
+        if not data or self._lines.endless:
             self._control.forget(self)
             return
-        while (end := self._unread.find(b"\n")) >= 0:
-            line = bytes(self._unread[:end])
-            del self._unread[: end + 1]
+        for line in lines:
             self.send(answer(self._core, self, line))
 
     def _flush(self) -> None:
@@ -152,9 +154,7 @@ def answer(core: SwitchCore, connection: Connection, line: bytes) -> Reply:
     """Do one request and say how it went."""
     number: object = None
     try:
-        request = json.loads(line)
-        if not isinstance(request, dict):
-            raise BadRequest('a request is a JSON object such as {"id": 1, "op": "ports"}')
+        request = parsed(line)
         number = request.get("id")
         operation = _OPERATIONS.get(str(request.get("op")))
         if operation is None:

@@ -110,6 +110,8 @@ def test_every_page_of_a_folder_is_linked_from_its_readme(folder: str) -> None:
         ("testbed/x.py", "try:\n    f()\nexcept Exception:\n    pass", "too broad"),
         ("testbed/x.py", "try:\n    f()\nexcept:\n    pass", "too broad"),
         ("testbed/x.py", "try:\n    f()\nexcept (OSError, Exception):\n    pass", "too broad"),
+        ("testbed/x.py", "async def f(r):\n    return await r.readline()", "socket_line.py"),
+        ("avance/x.py", "f = s.makefile('rb')", "socket_line.py"),
         ("testbed/x.py", "x = 1\n" * 501, "the limit is 500"),
         ("testbed/x.py", "def f():\n" + "    x = 1\n" * 70, "f has 71 lines"),
         ("testbed/x.py", "x = 1", "no module docstring"),

@@ -43,6 +43,8 @@ PROCESS_FILES = {
 BROAD_FILES = {
     "testbed/judge/panel.py",  # a judge that raises is blind with the reason, and nothing that was recorded is lost
 }
+# Files that may read a line from a connection: they say for all others how long it may be, and what is no line.
+LINE_FILES = {"avance/socket_line.py", "testbed/socket_line.py"}
 # What the pure layers may use of the standard library: nothing that reads a clock, a file, a socket or chance.
 PURE_STANDARD = {
     "__future__", "abc", "base64", "bisect", "collections", "copy", "dataclasses", "enum", "functools", "hashlib",
@@ -181,6 +183,8 @@ def call_complaints(path: str, tree: ast.Module) -> Iterator[str]:
                 yield f"{path}:{node.lineno}: {name}: use a seeded random.Random"
             if name.startswith("asyncio.create_subprocess") and path not in PROCESS_FILES:
                 yield f"{path}:{node.lineno}: {name} belongs into process.py"
+            if is_line_read(node) and path.startswith(PACKAGES) and path not in LINE_FILES:
+                yield f"{path}:{node.lineno}: read lines by socket_line.py, which bounds them and says what is none"
             if name in ("pytest.skip", "pytest.mark.skip", "pytest.mark.skipif") and not has_reason(node, name):
                 yield f"{path}:{node.lineno}: a skip needs a reason"
         elif isinstance(node, ast.Attribute) and dotted(node) == "pytest.mark.skip" and not is_called(tree, node):
@@ -196,6 +200,11 @@ def re_raises(handler: ast.ExceptHandler) -> bool:
     """Says whether a handler ends by raising what it caught: cleaning up after anything is allowed."""
     last = handler.body[-1]
     return isinstance(last, ast.Raise) and last.exc is None
+
+
+def is_line_read(call: ast.Call) -> bool:
+    """Says whether a call reads a line, or makes something that does, as streams and sockets can."""
+    return isinstance(call.func, ast.Attribute) and call.func.attr in ("readline", "makefile")
 
 
 def is_owned_task(tree: ast.Module, call: ast.Call) -> bool:

@@ -3,113 +3,56 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from avance.socket_line import REQUEST_BYTES_MAX, EndlessLine, LineError, ask, document, exchange, hear
+from tests.unit.peers import Talk, peer, says, waits_after, ways
 
 MAX = 1000  # bytes of an answer
 QUIET_S = 0.3
-
-Talk = Callable[[socket.socket], None]
-
-
-@contextlib.contextmanager
-def daemon(path: Path, talk: Talk) -> Iterator[str]:
-    """Somebody on the socket who has heard one request and then talks so; hands out the path."""
-    with socket.socket(socket.AF_UNIX) as listener:
-        listener.bind(str(path))
-        listener.listen()
-
-        def serve() -> None:
-            with listener.accept()[0] as asker, contextlib.suppress(ConnectionError):
-                asker.recv(100)
-                talk(asker)
-
-        thread = threading.Thread(target=serve)
-        thread.start()
-        try:
-            yield str(path)
-        finally:
-            thread.join()
+GUARD_S = 100.0  # only ends what hangs
 
 
-def says(*parts: bytes) -> Talk:
-    """Write these parts, one after the other, and hang up."""
-
-    def talk(asker: socket.socket) -> None:
-        for part in parts:
-            asker.sendall(part)
-
-    return talk
-
-
-def waits_after(*parts: bytes, forever: bool = False) -> Talk:
-    """Write these parts and then nothing, until the asker leaves; or the last part for ever, slowly."""
-
-    def talk(asker: socket.socket) -> None:
-        says(*parts)(asker)
-        asker.settimeout(0.02)
-        while True:
-            with contextlib.suppress(TimeoutError):
-                if not asker.recv(1):
-                    return
-            if forever:
-                asker.sendall(parts[-1])
-
-    return talk
-
-
-@pytest.mark.parametrize(
-    "talk",
-    [
-        says(b'{"ok": "yes"}\n'),
-        says(b'{"ok"', b': "yes"}\n'),
-        says(*(bytes([byte]) for byte in b'{"ok": "yes"}\n')),
-        waits_after(b'{"ok": "yes"}\n'),
-    ],
-    ids=["at once", "in two parts", "byte by byte", "the connection stays open"],
-)
-def test_a_line_comes_whole(tmp_path: Path, talk: Talk) -> None:
+@pytest.mark.parametrize("way", ways(b""))
+def test_a_line_comes_whole(tmp_path: Path, way: str) -> None:
     """Parts of an answer are put together, and its line end ends it."""
-    with daemon(tmp_path / "s", talk) as path:
-        assert ask({"op": "x"}, path, answer_s=100.0) == {"ok": "yes"}
+    with peer(tmp_path / "s", ways(b'{"ok": "yes"}')[way]) as path:
+        assert ask({"op": "x"}, path, answer_s=GUARD_S) == {"ok": "yes"}
 
 
 def test_the_longest_line_is_taken(tmp_path: Path) -> None:
     """The limit is what a line may have, and not one byte less."""
-    with daemon(tmp_path / "s", says(b"x" * MAX + b"\n")) as path:
-        assert exchange(path, b"question", answer_s=100.0, bytes_max=MAX) == "x" * MAX
+    with peer(tmp_path / "s", says(b"x" * MAX + b"\n")) as path:
+        assert exchange(path, b"question", answer_s=GUARD_S, bytes_max=MAX) == "x" * MAX
 
 
 @pytest.mark.parametrize(
-    ("talk", "words"),
+    ("talk", "answer_s", "words"),
     [
-        (says(), "the connection ended before it; whether it acted is unknown"),
-        (says(b"half"), "in the middle, after 4 bytes; whether it acted is unknown"),
-        (says(b"x" * (MAX + 1) + b"\n"), f"more than {MAX} bytes"),
-        (waits_after(b"x" * 10_000_000), f"more than {MAX} bytes"),
-        (says(b"one\ntwo\n"), "4 bytes came behind its end"),
-        (says(b"\xff\xfe\x00junk\n"), "no UTF-8"),
-        (waits_after(), f"did not answer within {QUIET_S:g} s; whether it acted is unknown"),
-        (waits_after(b"half"), f"did not answer within {QUIET_S:g} s"),
-        (waits_after(b"x", forever=True), f"did not answer within {QUIET_S:g} s"),
+        (says(), GUARD_S, "the connection ended before it; whether it acted is unknown"),
+        (says(b"half"), GUARD_S, "in the middle, after 4 bytes; whether it acted is unknown"),
+        (says(b"x" * (MAX + 1) + b"\n"), GUARD_S, f"more than {MAX} bytes"),
+        (waits_after(b"x" * 10_000_000), GUARD_S, f"more than {MAX} bytes"),
+        (says(b"one\ntwo\n"), GUARD_S, "4 bytes came behind its end"),
+        (says(b"\xff\xfe\x00junk\n"), GUARD_S, "no UTF-8"),
+        (waits_after(), QUIET_S, f"did not answer within {QUIET_S:g} s; whether it acted is unknown"),
+        (waits_after(b"half"), QUIET_S, f"did not answer within {QUIET_S:g} s"),
+        (waits_after(b"x", forever=True), QUIET_S, f"did not answer within {QUIET_S:g} s"),
     ],
     ids=["nothing", "cut", "too long", "endless", "two lines", "junk", "silent", "half", "always one more byte"],
 )
-def test_what_is_no_answer_is_said_in_words(tmp_path: Path, talk: Talk, words: str) -> None:
+def test_what_is_no_answer_is_said_in_words(tmp_path: Path, talk: Talk, answer_s: float, words: str) -> None:
     """Each has its own words, says that the outcome is unknown, and is over at the deadline."""
-    with daemon(tmp_path / "s", talk) as path:
+    with peer(tmp_path / "s", talk) as path:
         began = time.monotonic()
         with pytest.raises(LineError, match=words) as raised:
-            exchange(path, b"question", answer_s=QUIET_S, bytes_max=MAX)
-        assert time.monotonic() - began < 10.0
+            exchange(path, b"question", answer_s=answer_s, bytes_max=MAX)
+        assert time.monotonic() - began < GUARD_S
     assert "whether it acted is unknown" in str(raised.value)
 
 
@@ -127,8 +70,8 @@ def test_what_is_no_answer_is_said_in_words(tmp_path: Path, talk: Talk, words: s
 )
 def test_an_answer_that_is_no_document_is_an_error(tmp_path: Path, line: bytes, words: str) -> None:
     """A line of something else is never taken for an answer."""
-    with daemon(tmp_path / "s", says(line + b"\n")) as path, pytest.raises(LineError, match=words) as raised:
-        ask({"op": "x"}, path, answer_s=100.0)
+    with peer(tmp_path / "s", says(line + b"\n")) as path, pytest.raises(LineError, match=words) as raised:
+        ask({"op": "x"}, path, answer_s=GUARD_S)
     assert "the daemon's answer cannot be understood" in str(raised.value)
 
 
@@ -147,7 +90,7 @@ def test_a_connection_that_is_reset_is_an_error(tmp_path: Path) -> None:
         thread = threading.Thread(target=serve)
         thread.start()
         with pytest.raises(LineError, match=r"closed the connection without an answer .*unknown"):
-            exchange(str(path), b"question", answer_s=100.0)
+            exchange(str(path), b"question", answer_s=GUARD_S)
         thread.join()
 
 
@@ -167,7 +110,7 @@ def test_what_the_daemon_would_not_take_is_not_asked(tmp_path: Path, request_: b
         exchange(str(tmp_path / "no.sock"), request_, answer_s=1.0)
 
 
-def heard(*parts: bytes, ends: bool, within_s: float = 100.0) -> str:
+def heard(*parts: bytes, ends: bool, within_s: float = GUARD_S) -> str:
     """What the daemon hears when these parts come."""
 
     async def story() -> str:
@@ -208,7 +151,7 @@ def test_the_daemon_hears_one_line(parts: list[bytes]) -> None:
 def test_what_is_no_request_is_said_in_words(parts: list[bytes], ends: bool, words: str) -> None:
     """The daemon waits for nobody longer than it says, and takes no part for the whole."""
     with pytest.raises(LineError, match=words) as raised:
-        heard(*parts, ends=ends, within_s=0.05)
+        heard(*parts, ends=ends, within_s=GUARD_S if ends else 0.05)
     assert not isinstance(raised.value, EndlessLine)
 
 

@@ -20,6 +20,7 @@ import pytest
 
 from images import product
 from images.manifest import QUESTIONS
+from tests.unit.peers import Talk, peer, says, waits_after
 
 SCRIPT = product.NODE_FILES / "usr/lib/node/control-port"
 
@@ -40,9 +41,9 @@ def node(tmp_path: Path) -> ModuleType:
     return module
 
 
-def asked(node: ModuleType, question: str) -> dict[str, Any]:
+def asked(node: ModuleType, question: str, seconds: float = 0.2) -> dict[str, Any]:
     """Put one question; its number has to come back."""
-    answer = node.answer(f"7 0.2 {question}".encode())
+    answer = node.answer(f"7 {seconds} {question}".encode())
     number, _, text = answer.partition(b" ")
     assert number == b"7"
     assert text.endswith(b"\n")
@@ -99,6 +100,37 @@ def test_a_product_that_cannot_say_is_told_apart(node: ModuleType, state: str, w
     if thread is not None:
         thread.join()
     assert words in answer["error"]
+
+
+@pytest.mark.parametrize(
+    ("talk", "seconds", "answer"),
+    [
+        (says(*(bytes([byte]) for byte in b'{"role": "backup"}\n')), 60.0, {"role": "backup"}),
+        (says(b'{"role": "backup"}\n{"role": "primary"}\n'), 60.0, {"role": "backup"}),
+        (says(b'{"role": '), 60.0, {"error": "the daemon closed the connection without an answer"}),
+        (waits_after(b"x" * 10_000_000), 60.0, {"error": "the daemon answers with more than 4194204 bytes"}),
+        (waits_after(b"x", forever=True), 0.2, {"error": "the daemon listens, but did not answer within 0.2 s"}),
+    ],
+    ids=["byte by byte", "two lines", "cut", "endless", "always one more byte"],
+)
+def test_an_answer_is_one_whole_line_in_time(
+    node: ModuleType, talk: Talk, seconds: float, answer: dict[str, Any]
+) -> None:
+    """Whatever the daemon writes, the bed gets one line, and none of what is no answer."""
+    with peer(Path(node.PRODUCT), talk):
+        assert asked(node, QUESTIONS["status"], seconds) == answer
+
+
+def test_what_never_ends_is_no_question(node: ModuleType) -> None:
+    """Junk without a line end takes no memory, and the question behind it is answered."""
+    bed, port = socket.socketpair()
+    threading.Thread(target=node.serve, args=(port.detach(),), daemon=True).start()
+    bed.settimeout(100.0)
+    bed.sendall(b"x" * 10_000_000)
+    bed.sendall(b"\n9 0.1 {}\n")
+    answer = bed.recv(1000)
+    bed.detach()  # stays open: the thread waits there until the tests end
+    assert answer.startswith(b'9 {"error": ')
 
 
 @pytest.fixture
@@ -167,7 +199,7 @@ def test_a_silent_xenstored_is_an_error(node: ModuleType, xen: None) -> None:
     thread.join()
 
 
-@pytest.mark.parametrize("line", [b"", b"\0\0", b"nonsense", b"7 x {}", b"7 1", b"x 1 {}"])
+@pytest.mark.parametrize("line", [b"", b"\0\0", b"nonsense", b"7 x {}", b"7 1", b"x 1 {}", b"\xff\xfe"])
 def test_a_line_that_is_no_question_has_no_answer(node: ModuleType, line: bytes) -> None:
     """What a restored or broken connection left in the port is passed over."""
     assert node.answer(line) == b""

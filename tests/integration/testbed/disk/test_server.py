@@ -13,6 +13,7 @@ import pytest
 
 from testbed.disk.server import DiskIoError, NbdClient, NbdDisk
 from testbed.errors import DiskServerError
+from tests.unit.peers import Talk, peer, says, waits_after
 
 SIZE = 1 << 20
 
@@ -84,6 +85,32 @@ def test_refusals_of_disk_and_control_socket_are_typed(tmp_path: Path) -> None:
             return caught.value.errno
 
     assert asyncio.run(scenario()) == errno.ENOSPC
+
+
+@pytest.mark.parametrize(
+    ("talk", "words"),
+    [
+        (says(), "closed the connection without a line"),
+        (says(b'{"ok": tr'), "in the middle of a line, after 9 bytes"),
+        (says(b"\xff\xfe\n"), "no UTF-8"),
+        (says(b"7\n"), "JSON and no object"),
+        (waits_after(b"x" * 10_000_000), "more than 1048576 bytes"),
+    ],
+    ids=["nothing", "cut", "junk", "number", "endless"],
+)
+def test_an_answer_that_cannot_be_read_is_an_unknown_outcome(tmp_path: Path, talk: Talk, words: str) -> None:
+    """White-box: somebody else is at the control socket; nobody is told that the command did not run."""
+
+    async def scenario() -> None:
+        async with disk(tmp_path) as one:
+            with peer(tmp_path / "s", talk) as path:
+                control, one._control = one._control, Path(path)
+                with pytest.raises(DiskServerError, match=rf"did not answer `hold`: .*{words}; whether it ran is"):
+                    await one.command("hold")
+            one._control = control
+            assert (await one.state())["is_held"] is False
+
+    asyncio.run(scenario())
 
 
 def test_a_server_that_cannot_start_gives_its_last_words(tmp_path: Path) -> None:

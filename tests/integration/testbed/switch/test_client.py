@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import signal
+import socket
 import tempfile
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -13,6 +15,7 @@ import pytest
 
 from testbed.errors import SwitchError
 from testbed.history import History
+from testbed.socket_line import LINE_BYTES_MAX, LineSocket
 from testbed.switch.client import Direction, Switch
 from testbed.wait import wait_for_record
 from tests.unit.testbed.wire import EVERYBODY, MAC_A, MAC_VM, SEGMENTS, Device, ether
@@ -125,6 +128,41 @@ def test_a_refused_request_is_an_error_with_the_reason() -> None:
         assert switch.device_sockets("a.priv0") == (directory / "q-a.priv0", directory / "s-a.priv0")
 
     with_switch(scenario)
+
+
+def test_a_request_that_the_switch_would_not_take_is_not_sent() -> None:
+    """It would end the connection, and with it the switch; so it is refused here, and the switch lives on."""
+
+    async def scenario(switch: Switch, history: History, directory: Path) -> None:
+        with pytest.raises(SwitchError, match=r"was not asked for 'inject': a line of \d+ bytes is too long.*Nothing"):
+            await switch.inject("a.priv0", Direction.IN, [bytes(1000)] * 600)
+        assert await switch.ports()
+
+    with_switch(scenario)
+
+
+@pytest.mark.parametrize("words", [b"junk\n", b"[1]\n", b"half", b"x" * 2_000_000])
+def test_a_switch_that_does_not_speak_as_it_should_is_said_to_be_so(words: bytes) -> None:
+    """White-box: whoever waits gets an error with what came, and nothing is asked any more."""
+
+    async def run() -> None:
+        with tempfile.TemporaryDirectory(prefix="tb-") as name, History() as history:
+            switch = Switch(Path(name), SEGMENTS, history=history, log=Path(name) / "log")
+            here, there = socket.socketpair()
+            line = LineSocket(*await asyncio.open_unix_connection(sock=there, limit=LINE_BYTES_MAX))
+            switch._line = line
+            switch._waiting[1] = waiting = asyncio.get_running_loop().create_future()
+            reading = asyncio.create_task(switch._read())  # noqa: TID251 - awaited below
+            with here:
+                here.setblocking(False)
+                with contextlib.suppress(ConnectionError):
+                    await asyncio.get_running_loop().sock_sendall(here, words)
+            await reading
+            with pytest.raises(SwitchError, match=r"speaks no longer as it should .*done is unknown"):
+                await waiting
+            await line.close()
+
+    asyncio.run(run())
 
 
 def test_the_death_of_the_process_is_an_error_with_its_last_words() -> None:

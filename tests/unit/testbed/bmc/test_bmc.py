@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 from pathlib import Path
 from types import SimpleNamespace
 from typing import cast
 
+import pytest
+
 from testbed.bmc.bmc import Bmc, ManagedNode, NodePower, loopback_ports
 from testbed.errors import MachineError
 from testbed.history import History
 from testbed.lan.endpoint import Endpoint
+from testbed.socket_line import LINE_BYTES_MAX
 from tests.unit.testbed.bmc.bmc_bench import LampPower
 
 
@@ -45,6 +49,42 @@ def test_each_power_command_is_done_and_a_failed_one_is_an_error(tmp_path: Path)
         assert kinds == [*["power_asked"] * 5, *["power_failed"] * 2]
 
     asyncio.run(scenario())
+    history.close()
+
+
+@pytest.mark.parametrize(
+    ("parts", "answer"),
+    [
+        ([bytes([byte]) for byte in b"get power\n"], b"ok power:1\n"),
+        ([b"get power\nset power 0\n"], b"ok power:1\n"),
+        ([b"\xff\xfe\n"], b"error not supported: \xef\xbf\xbd\xef\xbf\xbd\n"),
+        ([b"\n"], b"error not supported: \n"),
+        ([b"set power 0"], b""),
+        ([], b""),
+        ([b"x" * 10_000_000], b""),
+    ],
+    ids=["byte by byte", "two at once", "junk", "empty", "cut", "nothing", "endless"],
+)
+def test_only_a_whole_question_is_answered(tmp_path: Path, parts: list[bytes], answer: bytes) -> None:
+    """White-box: half a question does nothing to the node, and who writes no line end is not heard out."""
+    lamp, history = LampPower(), History()
+    endpoint = cast("Endpoint", SimpleNamespace(ip="10.77.0.31"))
+    bmc = Bmc("a", lamp, endpoint=endpoint, sockets=tmp_path, artefacts=tmp_path, history=history)
+
+    async def scenario() -> bytes:
+        async with await asyncio.start_unix_server(bmc._asked, tmp_path / "s", limit=LINE_BYTES_MAX):
+            reader, writer = await asyncio.open_unix_connection(tmp_path / "s")
+            got = b""
+            with contextlib.suppress(ConnectionError):
+                for part in parts:
+                    writer.write(part)
+                    await writer.drain()
+                writer.write_eof()
+                got = await reader.read()
+            writer.close()
+            return got
+
+    assert (asyncio.run(scenario()), lamp.done) == (answer, [])
     history.close()
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import re
 import socket
 import tempfile
 import threading
@@ -27,7 +29,8 @@ def bed_that_answers(answer: bytes) -> Iterator[tuple[Path, list[bytes]]]:
             connection, _ = listener.accept()
             with connection:
                 asked.append(connection.recv(100))
-                connection.sendall(answer)
+                with contextlib.suppress(BrokenPipeError):
+                    connection.sendall(answer)
 
         thread = threading.Thread(target=serve)
         thread.start()
@@ -41,17 +44,20 @@ def bed_that_answers(answer: bytes) -> Iterator[tuple[Path, list[bytes]]]:
         (b"ok power:1\n", 0, "power:1\n"),
         (b"ok\n", 0, "\n"),
         (b"error the node does not start\n", 1, "the node does not start\n"),
-        (b"", 1, "\n"),
+        (b"", 1, "the bed did not answer: the other side closed the connection without a line\n"),
+        (b"ok", 1, "the bed did not answer: .* in the middle of a line, after 2 bytes\n"),
+        (b"x" * 2_000_000, 1, "the bed did not answer: a line came that has more than 1048576 bytes\n"),
+        (b"\xff\xfe\n", 1, "\n"),
     ],
 )
 def test_the_answer_of_the_bed_is_handed_on(
     answer: bytes, code: int, printed: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Only an answer that begins with ok is a success; a bed that hangs up has not answered."""
+    """Only a whole line that begins with ok is a success; a bed that hangs up has not answered."""
     with bed_that_answers(answer) as (path, asked):
         assert main([str(path), "get", "power"]) == code
     assert asked == [b"get power\n"]
-    assert capsys.readouterr().out == printed
+    assert re.fullmatch(printed, capsys.readouterr().out)
 
 
 def test_without_a_bed_the_command_fails(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

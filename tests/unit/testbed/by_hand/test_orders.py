@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import json
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
@@ -13,6 +15,8 @@ from testbed.by_hand import orders
 from testbed.by_hand.orders import Orders, Talk, ask, control_socket, talking
 from testbed.errors import MachineError, TestbedError, UsageError
 from testbed.host.places import host_lock, socket_dir
+from tests.unit.peers import Talk as PeerTalk
+from tests.unit.peers import peer, says
 from tests.unit.testbed.small_image import own_host
 
 GUARD_S = 100  # only ends what hangs
@@ -86,6 +90,92 @@ def test_a_refusal_is_no_failure_and_both_say_why(
         with pytest.raises(TestbedError, match=words) as raised:
             await ask(socket, order)
         assert type(raised.value) is error
+
+    served(tmp_path, act)
+
+
+async def _written(path: Path, *parts: bytes, hangs_up: bool = True) -> bytes:
+    """Write parts to the socket, and return all that is answered."""
+    reader, writer = await asyncio.open_unix_connection(path)
+    answer = b""
+    with contextlib.suppress(ConnectionError):
+        for part in parts:
+            writer.write(part)
+            await writer.drain()
+        if hangs_up:
+            writer.write_eof()
+        answer = await reader.read()
+    writer.close()
+    return answer
+
+
+@pytest.mark.parametrize(
+    ("written", "words"),
+    [
+        (b"junk\n", "no JSON"),
+        (b"[]\n", "JSON and no object"),
+        (b"\xff\xfe\n", "no UTF-8"),
+        (b'{"order": "add"', "in the middle of a line, after 15 bytes"),
+        (b"", "without a line"),
+        (b'{"a":' * 100_000 + b"\n", "no JSON"),
+    ],
+    ids=["junk", "list", "no text", "cut", "nothing", "deep"],
+)
+def test_what_is_no_order_is_refused(tmp_path: Path, written: bytes, words: str) -> None:
+    """The answer says what came instead, and the next one is served."""
+
+    async def act(socket: Path) -> None:
+        answer = json.loads(await _written(socket, written))
+        assert (answer["ok"], answer["refused"]) == (False, True)
+        assert words in answer["error"]
+        assert (await ask(socket, {"order": "add", "one": 1, "other": 1}))["sum"] == 2
+
+    served(tmp_path, act)
+
+
+def test_an_order_may_come_byte_by_byte_and_not_without_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The line end ends it, whatever follows; who writes none, or nothing, is not listened to for ever."""
+    order = b'{"order": "add", "one": 3, "other": 4}\n'
+
+    async def act(socket: Path) -> None:
+        assert json.loads(await _written(socket, *(bytes([byte]) for byte in order)))["sum"] == 7
+        assert json.loads(await _written(socket, order + order))["sum"] == 7
+        await _written(socket, b"x" * 10_000_000, hangs_up=False)
+        monkeypatch.setattr(orders, "ORDER_TIMEOUT_S", 0.05)
+        assert "no whole line came within 0.05 s" in (await _written(socket, order[:9], hangs_up=False)).decode()
+
+    served(tmp_path, act)
+
+
+@pytest.mark.parametrize(
+    ("talk", "words"),
+    [
+        (says(), "without a line"),
+        (says(b'{"ok": tr'), "in the middle of a line, after 9 bytes"),
+        (says(b"\xff\xfe\n"), "no UTF-8"),
+        (says(b"[]\n"), "JSON and no object"),
+    ],
+)
+def test_an_answer_that_cannot_be_read_is_unknown(tmp_path: Path, talk: PeerTalk, words: str) -> None:
+    """It is told what came, and never that nothing was done."""
+    with peer(tmp_path / "s", talk) as path, pytest.raises(TestbedError, match=rf"{words}.*; .* is unknown"):
+        asyncio.run(ask(Path(path), {"order": "add"}))
+
+
+def test_an_order_that_is_too_long_is_not_given(tmp_path: Path) -> None:
+    """It is refused before anybody is asked."""
+    with pytest.raises(UsageError, match=r"'add' was not given: .* too long"):
+        asyncio.run(ask(tmp_path / "none", {"order": "add", "one": "x" * 2_000_000}))
+
+
+def test_an_answer_that_is_too_long_is_a_failure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was done cannot be told; it is not called refused."""
+    monkeypatch.setattr(orders, "ANSWER_BYTES_MAX", 200)
+
+    async def act(socket: Path) -> None:
+        with pytest.raises(TestbedError, match="It was done, and nobody can be told") as raised:
+            await ask(socket, {"order": "add", "one": "x" * 300, "other": ""})
+        assert not isinstance(raised.value, UsageError)
 
     served(tmp_path, act)
 

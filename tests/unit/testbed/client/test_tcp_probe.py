@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
+import re
+import socket
 from pathlib import Path
+
+import pytest
 
 from testbed.client.levels import tcp_orders
 from testbed.client.outage import AttemptOutcome
@@ -29,6 +35,37 @@ def test_reports_become_attempts_and_reasons(tmp_path: Path) -> None:
     assert probe.problem is None
     assert [attempt.outcome for attempt in probe.attempts["tcp_new"].all] == [AttemptOutcome.OK, AttemptOutcome.FAIL]
     assert dict(probe.reasons["tcp_new"]) == {"connection refused": 1}
+
+
+@pytest.mark.parametrize(
+    ("report", "words"),
+    [
+        (b'{"ready": true}\n', "its process ended during the run; "),
+        (b'{"ready": true}\n{"conn', r"its report broke off during the run \(.* after 6 bytes\); "),
+        (b'{"ready": true}\njunk\n', r"broke off during the run \(a line came that is no JSON"),
+        (b'{"ready": true}\n' + b"x" * 10_000_000, "more than 1048576 bytes"),
+    ],
+    ids=["ended", "cut", "junk", "endless"],
+)
+def test_a_report_that_breaks_off_is_a_problem(tmp_path: Path, report: bytes, words: str) -> None:
+    """White-box: what was reported before counts, and nothing after it is taken for measured."""
+    probe = TcpProbe(orders(tmp_path), log=tmp_path / "log", changes={})
+
+    async def story() -> None:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK) as listener:
+            listener.bind(str(tmp_path / "s"))
+            listener.listen()
+            reading = asyncio.create_task(probe._read(listener))  # noqa: TID251 - awaited below
+            _, writer = await asyncio.open_unix_connection(tmp_path / "s")
+            with contextlib.suppress(ConnectionError):
+                writer.write(report)
+                await writer.drain()
+            writer.close()
+            await reading
+
+    asyncio.run(story())
+    assert probe.problem is not None
+    assert re.search(words, probe.problem)
 
 
 def test_the_fate_of_the_connection_that_met_the_fault(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import json
 import socket
@@ -63,6 +64,18 @@ def ask(path: Path, *lines: bytes) -> list[dict[str, object]]:
             return answers
 
 
+def written(path: Path, *parts: bytes) -> bytes:
+    """Write parts to a control socket, hang up, and return all that was answered."""
+    with socket.socket(socket.AF_UNIX) as client, contextlib.suppress(ConnectionError):
+        client.settimeout(10)
+        client.connect(str(path))
+        for part in parts:
+            client.sendall(part)
+        client.shutdown(socket.SHUT_WR)
+        return b"".join(iter(lambda: client.recv(1 << 16), b""))
+    return b""
+
+
 def test_the_calls_of_nbdkit_reach_the_disk(tmp_path: Path, control: Path, kit: FakeNbdkit) -> None:
     """Writes, FUA, reads and flushes do what their names say, and the control socket is open."""
     for key, value in {"image": tmp_path / "image", "size": SIZE, "control": control, "cache": 4096}.items():
@@ -99,7 +112,17 @@ def test_a_refused_request_gives_nbdkit_its_error_number(tmp_path: Path, control
 def test_the_control_socket_survives_nonsense(tmp_path: Path, control: Path) -> None:
     """Each bad line gets an answer with the reason, and the next line is served."""
     nbd_plugin.DiskControl(control, DiskCore(tmp_path / "image", SIZE)).start()
-    lines = (b"no json", b"[]", b"{}", b'{"command": "melt"}', b'{"command": "hold"}', b'{"command": "state"}')
-    answers = ask(control, *lines)
-    assert [answer["ok"] for answer in answers] == [False, False, False, False, True, True]
-    assert "there is no command 'melt'" in str(answers[3]["error"])
+    junk = (b"no json", b"[]", b"{}", b"", b"\xff\xfe", b'{"a":' * 100_000, b'{"command": "melt"}')
+    answers = ask(control, *junk, b'{"command": "hold"}', b'{"command": "state"}')
+    assert [answer["ok"] for answer in answers] == [False] * 7 + [True] * 2
+    assert "there is no command 'melt'" in str(answers[6]["error"])
+
+
+def test_the_control_socket_takes_each_line_that_is_whole(tmp_path: Path, control: Path) -> None:
+    """Byte by byte or two at once, each is answered; one without an end is not, and the next client is served."""
+    nbd_plugin.DiskControl(control, DiskCore(tmp_path / "image", SIZE)).start()
+    state = b'{"command": "state"}\n'
+    for parts, answers in (([bytes([byte]) for byte in state], 1), ([state + state], 2), ([state[:-1]], 0)):
+        assert len(written(control, *parts).splitlines()) == answers
+    assert written(control, b"x" * 10_000_000) == b""
+    assert ask(control, b'{"command": "state"}')[0]["ok"]

@@ -206,6 +206,23 @@ def test_a_lost_connection_is_unknown_and_made_anew(tmp_path: Path) -> None:
     assert with_agent(tmp_path, server, talk) == "up"
 
 
+def test_an_answer_without_end_is_unknown_and_the_connection_is_made_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It takes no more memory than an answer may, and the next request is served."""
+    monkeypatch.setattr(guest, "LINE_BYTES_MAX", 10_000)
+    server = AgentServer()
+    server.results["yes"] = {"exitcode": 0, "out-data": encode("y" * 100_000)}
+    server.results["uptime"] = {"exitcode": 0, "out-data": encode("up")}
+
+    async def talk(agent: GuestAgent) -> str:
+        with pytest.raises(GuestCommandError, match=r"during guest-exec-status .*10000 bytes.*outcome is unknown"):
+            await agent.run(["yes"], timeout_s=100)
+        return await agent.must_succeed(["uptime"], timeout_s=100)
+
+    assert with_agent(tmp_path, server, talk) == "up"
+
+
 def test_an_agent_that_starts_later_is_waited_for(tmp_path: Path) -> None:
     """Connecting succeeds when the socket appears after the wait began."""
 

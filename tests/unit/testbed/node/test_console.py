@@ -7,7 +7,7 @@ import re
 from typing import TYPE_CHECKING
 
 from testbed.history import History, HistoryRecord
-from testbed.node.console import ConsoleReader, JournalReader
+from testbed.node.console import LINE_BYTES_MAX, ConsoleReader, JournalReader
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -56,6 +56,15 @@ def test_the_console_log_has_a_stamp_on_each_line_and_no_escapes(tmp_path: Path)
     assert all(re.match(r"^\[ *\d+\.\d{3}\] ", line) for line in lines)
 
 
+def test_a_line_without_end_is_cut_and_nothing_is_lost(tmp_path: Path) -> None:
+    """A console that writes no line end does not fill the memory; the pieces are those of what it wrote."""
+    parts = [b"x" * 1_000_000] * 3 + [b"end\nnext\n"]
+    found = _feed(tmp_path, parts, lambda path, history: ConsoleReader(path, history, tmp_path, node="a"))
+    pieces = [str(entry.fields["text"]) for entry in found]
+    assert max(map(len, pieces)) < 2 * LINE_BYTES_MAX
+    assert ("".join(pieces[:-1]), pieces[-1]) == ("x" * 3_000_000 + "end", "next")
+
+
 def test_a_listener_hears_every_byte_and_the_end(tmp_path: Path) -> None:
     """What has no line end yet is heard at once, with its escapes; the history is as without a listener."""
     heard: list[bytes] = []
@@ -94,7 +103,7 @@ def test_a_journal_line_becomes_one_parsed_record(tmp_path: Path) -> None:
 
 def test_a_malformed_journal_line_is_recorded_as_such(tmp_path: Path) -> None:
     """Half a line after a restore is evidence, not an error, and the next line is whole."""
-    parts = [b'tone":"paired"}\n{"seq":3}\n']
+    parts = [b'tone":"paired"}\n{"seq":3}\n7\n\xff\xfe\n']
     found = _feed(tmp_path, parts, lambda path, history: JournalReader(path, history, tmp_path, node="b"))
-    assert [entry.kind for entry in found] == ["malformed", "entry"]
+    assert [entry.kind for entry in found] == ["malformed", "entry", "malformed", "malformed"]
     assert found[0].fields["text"] == 'tone":"paired"}'

@@ -105,7 +105,7 @@ def test_the_nodes_reason_is_passed_on(tmp_path: Path) -> None:
     play(tmp_path, refuse, story)
 
 
-@pytest.mark.parametrize("text", ["nonsense", "[1]", '"text"', ""])
+@pytest.mark.parametrize("text", ["nonsense", "[1]", '"text"', "", "x" * 5_000_000], ids=lambda text: text[:8])
 def test_words_that_are_no_document_are_an_error(tmp_path: Path, text: str) -> None:
     """Another answer than a document is never taken for a status, and the next question is put on a new connection."""
     answers = [text, '{"fine": 1}']

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import tempfile
 from collections.abc import Iterator
@@ -9,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from testbed.socket_line import LINE_BYTES_MAX
 from tests.unit.testbed.wire import EVERYBODY, MAC_A, MAC_B, MAC_VM, Bench, ether
 
 
@@ -57,7 +59,7 @@ def test_a_bad_request_is_refused_with_what_is_possible(
     assert len(bench.got("b.priv0")) == 1
 
 
-@pytest.mark.parametrize("line", [b"[]", b"not json", b'"cut"', b"\xff\xfe"])
+@pytest.mark.parametrize("line", [b"[]", b"not json", b'"cut"', b"\xff\xfe", b"", b'{"a":' * 100_000])
 def test_a_line_that_is_no_request_gets_an_error(bench: Bench, line: bytes) -> None:
     """Garbage is answered, not punished."""
     bench.control.sendall(line + b"\n")
@@ -76,6 +78,33 @@ def test_requests_of_one_write_are_all_answered(bench: Bench) -> None:
     """Two lines in one packet are two requests."""
     bench.control.sendall(b'{"id": 1, "op": "hold"}\n{"id": 2, "op": "release"}\n')
     assert [message["id"] for message in bench.messages()] == [1, 2]
+
+
+def test_a_request_byte_by_byte_is_one_request(bench: Bench) -> None:
+    """However it comes, it is done once, at its line end."""
+    for byte in b'{"id": 1, "op": "hold"}\n':
+        assert bench.messages() == []
+        bench.control.sendall(bytes([byte]))
+    assert [message["id"] for message in bench.messages()] == [1]
+
+
+def test_a_client_whose_line_does_not_end_is_forgotten(bench: Bench) -> None:
+    """It takes no memory for ever; as the owner, it ends the switch."""
+    with contextlib.suppress(ConnectionError, BlockingIOError):
+        for _ in range(200):
+            bench.control.sendall(b"x" * 65_536)
+            bench.run()
+    assert bench.core.stopping
+
+
+def test_a_reply_that_the_client_would_not_take_is_an_error(bench: Bench) -> None:
+    """White-box: the client is told, and keeps its connection."""
+    bench.run()
+    bench.listener._connections[0].send({"id": 7, "ok": True, "rules": "x" * LINE_BYTES_MAX})
+    (reply,) = bench.messages()
+    assert (reply["id"], reply["ok"]) == (7, False)
+    assert "too long for the other side" in reply["error"]
+    assert bench.ask("ports")["ok"]
 
 
 def test_the_switch_ends_when_its_owner_leaves(bench: Bench) -> None:
