@@ -11,12 +11,12 @@ from __future__ import annotations
 import json
 import socket
 import time
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from asyncio import StreamReader, StreamWriter
+    from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+    from pathlib import Path
 
 LINE_BYTES_MAX = 1 << 20  # unless two sides agree on another limit
 SHOWN_BYTES_MAX = 200  # of a line that cannot be read, in an error message

@@ -115,13 +115,16 @@ def heard(*parts: bytes, ends: bool, within_s: float = GUARD_S) -> str:
 
     async def story() -> str:
         reader = asyncio.StreamReader(limit=REQUEST_BYTES_MAX)
-        hearing = asyncio.ensure_future(hear(reader, within_s=within_s))  # noqa: TID251 - awaited in the next lines
-        for part in parts:
-            reader.feed_data(part)
-            await asyncio.sleep(0)
-        if ends:
-            reader.feed_eof()
-        return await hearing
+
+        async def feed() -> None:
+            for part in parts:
+                reader.feed_data(part)
+                await asyncio.sleep(0)
+            if ends:
+                reader.feed_eof()
+
+        text, _ = await asyncio.gather(hear(reader, within_s=within_s), feed())
+        return text
 
     return asyncio.run(story())
 

@@ -17,7 +17,7 @@ from testbed.errors import SwitchError
 from testbed.history import History
 from testbed.socket_line import LINE_BYTES_MAX, LineSocket
 from testbed.switch.client import Direction, Switch
-from testbed.wait import wait_for_record
+from testbed.wait import OwnedTask, wait_for_record
 from tests.unit.testbed.wire import EVERYBODY, MAC_A, MAC_VM, SEGMENTS, Device, ether
 
 Scenario = Callable[[Switch, History, Path], Awaitable[None]]
@@ -152,12 +152,11 @@ def test_a_switch_that_does_not_speak_as_it_should_is_said_to_be_so(words: bytes
             line = LineSocket(*await asyncio.open_unix_connection(sock=there, limit=LINE_BYTES_MAX))
             switch._line = line
             switch._waiting[1] = waiting = asyncio.get_running_loop().create_future()
-            reading = asyncio.create_task(switch._read())  # noqa: TID251 - awaited below
-            with here:
-                here.setblocking(False)
-                with contextlib.suppress(ConnectionError):
+            async with OwnedTask(switch._read(), name="events") as reading:
+                with here, contextlib.suppress(ConnectionError):
+                    here.setblocking(False)
                     await asyncio.get_running_loop().sock_sendall(here, words)
-            await reading
+                assert await reading.finish(100)
             with pytest.raises(SwitchError, match=r"speaks no longer as it should .*done is unknown"):
                 await waiting
             await line.close()

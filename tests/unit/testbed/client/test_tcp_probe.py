@@ -15,6 +15,7 @@ from testbed.client.outage import AttemptOutcome
 from testbed.client.tcp_host import TcpOrders
 from testbed.client.tcp_probe import TcpProbe
 from testbed.history import History
+from testbed.wait import OwnedTask
 
 
 def orders(directory: Path) -> TcpOrders:
@@ -55,13 +56,13 @@ def test_a_report_that_breaks_off_is_a_problem(tmp_path: Path, report: bytes, wo
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK) as listener:
             listener.bind(str(tmp_path / "s"))
             listener.listen()
-            reading = asyncio.create_task(probe._read(listener))  # noqa: TID251 - awaited below
-            _, writer = await asyncio.open_unix_connection(tmp_path / "s")
-            with contextlib.suppress(ConnectionError):
-                writer.write(report)
-                await writer.drain()
-            writer.close()
-            await reading
+            async with OwnedTask(probe._read(listener), name="reports") as reading:
+                _, writer = await asyncio.open_unix_connection(tmp_path / "s")
+                with contextlib.suppress(ConnectionError):
+                    writer.write(report)
+                    await writer.drain()
+                writer.close()
+                assert await reading.finish(100)
 
     asyncio.run(story())
     assert probe.problem is not None

@@ -59,7 +59,7 @@ def test_a_bad_request_is_refused_with_what_is_possible(
     assert len(bench.got("b.priv0")) == 1
 
 
-@pytest.mark.parametrize("line", [b"[]", b"not json", b'"cut"', b"\xff\xfe", b"", b'{"a":' * 100_000])
+@pytest.mark.parametrize("line", [b"[]", b"not json", b'"cut"', b"\xff\xfe", b"", b'{"a":' * 5_000])
 def test_a_line_that_is_no_request_gets_an_error(bench: Bench, line: bytes) -> None:
     """Garbage is answered, not punished."""
     bench.control.sendall(line + b"\n")
