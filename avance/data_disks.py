@@ -17,6 +17,7 @@ from avance.wire import md
 
 _READ_S = 4.0  # a disk that takes longer counts as absent
 _TOOL_S = 60.0
+_NO_SIGNATURE, _SEVERAL = 2, 8  # blkid(8): it looked and found none, or more than one; with other codes it did not look
 
 
 class DiskReader:
@@ -44,8 +45,10 @@ class DiskReader:
             return half
         if not zero:
             return Found.FOREIGN
-        known = (await run(["blkid", "-p", disk], timeout_s=_TOOL_S)).outcome
-        return {Outcome.OK: Found.FOREIGN, Outcome.FAILED: Found.BLANK, Outcome.UNKNOWN: Found.ABSENT}[known]
+        known = await run(["blkid", "-p", disk], timeout_s=_TOOL_S)
+        if known.outcome is Outcome.OK or known.code == _SEVERAL:
+            return Found.FOREIGN
+        return Found.BLANK if known.code == _NO_SIGNATURE else Found.ABSENT
 
     def _examine(self, disk: str) -> tuple[Half | None, bool]:
         try:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 from pathlib import Path
 
-from avance.adapters.process import lines, run, run_all
+from avance.adapters.process import Completed, Lines, run, run_all
 from avance.config import Config
 from avance.core.events import DiskChanged, DiskStreamReset
 from avance.core.model import Outcome, VmId, VmSpec
@@ -24,6 +24,10 @@ _READ_S = 5.0
 _LISTED_S = 3.0  # for DRBD to list its resources after the daemon's start; then the volume itself is looked for
 _ZERO_MIB_PER_S = 2.0  # the slowest disk that is worth waiting for, when a volume is zeroed
 _RESTART_S = 1.0  # pause before the event stream is opened again
+_RESTART_MAX_S = 8.0  # ... after several that ended before they had listed the resources
+_BURST, _BURST_S = 64, 0.05  # so many changes are told, then it waits: 1,280 a second at most
+_NO_SUCH_VOLUME = 5  # lvm(8): it found none of that name; a failure of LVM itself looks the same
+_QUOTED_MAX = 120  # letters of what DRBD said
 _FRESH = VolumePrepared(Outcome.OK, "fresh", fresh=True)
 
 
@@ -55,8 +59,8 @@ class DrbdDisks:
         text = drbd.resource_file(self._shared, spec)
         try:
             await asyncio.to_thread(write_durably, RESOURCE_DIR / f"{names.of(vm)}.res", text.encode())
-        except OSError as error:
-            return Done(Outcome.FAILED, f"{RESOURCE_DIR / names.of(vm)}.res: {error}")
+        except (OSError, ValueError) as error:  # ValueError: it has letters that no file can hold
+            return Done(Outcome.FAILED, f"the resource file of {vm} was not written, so it is as before: {error}")
         if await self._is_up(vm):
             return VolumePrepared(Outcome.OK)
         group = drbd.VOLUME_GROUP
@@ -65,7 +69,7 @@ class DrbdDisks:
         )
         if volume.outcome is Outcome.OK:
             return await self._existing(spec)
-        if volume.outcome is Outcome.UNKNOWN:
+        if not _is_absent(volume):
             return volume.done
         # Made under another name first: a volume that carries the VM's name is complete.
         part = drbd.part_name(vm)
@@ -144,8 +148,11 @@ class DrbdDisks:
         """Copy the volume to one that nothing overwrites; a half copy never carries the final name."""
         spec, group = self._specs[vm], drbd.VOLUME_GROUP
         kept, part = drbd.kept_name(vm, epoch), drbd.part_name(vm)
-        if (await run(["lvs", f"{group}/{kept}"], timeout_s=_SHORT_S * self._slow)).outcome is Outcome.OK:
+        volume = await run(["lvs", f"{group}/{kept}"], timeout_s=_SHORT_S * self._slow)
+        if volume.outcome is Outcome.OK:
             return Done(Outcome.OK, f"{group}/{kept} is there already")
+        if not _is_absent(volume):
+            return volume.done
         await run(["lvremove", "-fq", f"{group}/{part}"], timeout_s=_SHORT_S * self._slow)
         size = f"{spec.volume_mib + drbd.METADATA_MIB}m"
         source, target = drbd.volume_path(vm), drbd.path_of(part)
@@ -202,22 +209,40 @@ class DrbdDisks:
 
     async def follow(self) -> None:
         """Follow the event stream for ever; when it breaks, say so and open it again."""
+        pause_s = _RESTART_S
         while True:
-            self._parser = drbd.EventsParser()
-            complete = False
-            async for line in lines(drbd.EVENTS_ARGV):
-                changed = self._parser.feed(line)
+            why = await self._follow_once()
+            listed = self._listed.is_set()
+            self._listed.clear()
+            self._sink(DiskStreamReset(why))
+            pause_s = _RESTART_S if listed else min(2 * pause_s, _RESTART_MAX_S)
+            await asyncio.sleep(pause_s)
+
+    async def _follow_once(self) -> str:
+        """Follow the stream to its end; returns why it ended."""
+        self._parser, told = drbd.EventsParser(), 0
+        async with Lines(drbd.EVENTS_ARGV) as lines:
+            async for line in lines:
+                try:
+                    changed = self._parser.feed(line)
+                except ValueError as error:
+                    return f"DRBD said what this version does not understand: {error}, in {line[:_QUOTED_MAX]!r}"
                 if line.strip() == "exists -":
-                    complete = True
                     self._listed.set()
                     for vm in self._specs:
                         self._report(vm)
-                elif complete and changed is not None:
+                elif self._listed.is_set() and changed is not None:
                     self._report(changed)
-            self._listed.clear()
-            self._sink(DiskStreamReset())
-            await asyncio.sleep(_RESTART_S)
+                    told += 1
+                    if told % _BURST == 0:  # the core takes one after the other, and only so many may wait for it
+                        await asyncio.sleep(_BURST_S)
+        return lines.why
 
     def _report(self, vm: VmId) -> None:
         if vm in self._specs:
             self._sink(DiskChanged(vm, self._parser.views.get(vm)))
+
+
+def _is_absent(volume: Completed) -> bool:
+    """Say whether `lvs` has looked and found no such volume; a failure of any other kind says nothing about it."""
+    return volume.code == _NO_SUCH_VOLUME

@@ -7,19 +7,17 @@ must never say `off` of a power that was not read as off in this very moment (do
 from __future__ import annotations
 
 import asyncio
-from contextlib import aclosing
-from pathlib import Path
 
-from avance.adapters.process import Completed, lines, run
+from avance.adapters.process import Completed, Lines, run
 from avance.config import BmcConfig
 from avance.core.model import Outcome
 from avance.core.results import Done, PowerRead
 from avance.wire import ipmi
 
-SCRIPT = Path("/run/avance/ipmi-cut")  # in memory: a dying disk does not matter
 READ_S = 2.0  # deadline of one question
 CUT_S = 3.0  # deadline of the whole cut
 _PATIENCE_S = 1.0  # how long ipmitool waits for one datagram
+_QUOTED_MAX = 80  # letters of what a BMC said
 
 
 class PeerBmc:
@@ -47,27 +45,23 @@ class PeerBmc:
 
         It is read also when the order was refused: some BMCs do not switch off what is off.
         """
-        last = "nothing"
+        last, argv = "nothing", ipmi.cut_argv(*self._account, patience_s=self._patience_s)
+        lines = Lines(argv, environment=self._secret, given=ipmi.CUT_SCRIPT.encode())
         try:
-            SCRIPT.write_text(ipmi.CUT_SCRIPT)
-            argv = ipmi.cut_argv(*self._account, str(SCRIPT), patience_s=self._patience_s)
-            async with asyncio.timeout(CUT_S * self._slow), aclosing(lines(argv, environment=self._secret)) as answers:
-                async for line in answers:
-                    last = line
+            async with asyncio.timeout(CUT_S * self._slow), lines:
+                async for line in lines:
                     if ipmi.is_off(line):
                         return Done(Outcome.OK, "off")
+                    last = line[:_QUOTED_MAX]
         except TimeoutError:
             return Done(Outcome.UNKNOWN, f"not read as off within {CUT_S * self._slow:g} s; the BMC said last: {last}")
-        except OSError as error:
-            return Done(Outcome.FAILED, str(error))
-        return Done(Outcome.UNKNOWN, f"not read as off before ipmitool ended; the BMC said last: {last}")
+        if not lines.started:
+            return Done(Outcome.FAILED, lines.why)
+        return Done(Outcome.UNKNOWN, f"not read as off: {lines.why}; the BMC said last: {last}")
 
     async def restore(self) -> Done:
         """Switch the peer on; what comes of it is seen when it speaks."""
         return (await self._ask(ipmi.on_argv(*self._account, patience_s=self._patience_s))).done
 
     async def _ask(self, argv: list[str]) -> Completed:
-        try:
-            return await run(argv, timeout_s=READ_S * self._slow, environment=self._secret)
-        except OSError as error:  # no ipmitool on this node
-            return Completed(Outcome.UNKNOWN, "", str(error))
+        return await run(argv, timeout_s=READ_S * self._slow, environment=self._secret)

@@ -1,28 +1,47 @@
-"""The only place that starts a subprocess: deadline, output, three-valued outcome."""
+"""The only place that starts a program: deadline, bounded output, three-valued outcome; it never raises for a program.
+
+A program runs in a session of its own, so that at its deadline its children end with it. What it prints is read as it
+comes and kept up to a bound. Once it has ended itself, all that it wrote is there: nobody waits for a child that goes
+on and holds its pipes.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
 import os
-from collections.abc import AsyncGenerator, Mapping, Sequence
+import signal
+import subprocess
+from collections import deque
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from types import TracebackType
+from typing import IO, Self
 
 from avance.core.model import Outcome
 from avance.core.results import Done
 
-_OUTPUT_BYTES_MAX = 4000
+OUTPUT_BYTES_MAX = 1 << 20  # of standard output; a program that prints more has not said what was asked
+LINE_BYTES_MAX = 1 << 16
+_SAID_BYTES_MAX = 1000  # of a complaint; what matters of it comes last
+_PART_BYTES = 1 << 16
+_REST_MAX = 32  # reads after the end of a program; what it wrote itself fits into a pipe
 _SYSTEM_PATH = "/usr/sbin:/usr/bin:/sbin:/bin"
 _REAP_S = 1.0  # a killed process is gone at once, unless it waits for a dying disk
 
 
 @dataclass(frozen=True, slots=True)
 class Completed:
-    """What a command did; a command that was killed at its deadline has outcome UNKNOWN."""
+    """What a program did; one that was killed, at its deadline or by somebody else, has outcome UNKNOWN.
+
+    `code` is its exit code, None when it has none: it was not started, or was killed. A program that was not started
+    has outcome FAILED, because it did nothing.
+    """
 
     outcome: Outcome
     stdout: str
     detail: str
+    code: int | None = None
 
     @property
     def done(self) -> Done:
@@ -31,44 +50,38 @@ class Completed:
 
 
 async def run(argv: Sequence[str], *, timeout_s: float, environment: Mapping[str, str] | None = None) -> Completed:
-    """Run a command to its end or to its deadline; never raises for what the command did.
+    """Run a program to its end or to its deadline; never raises for what the program did.
 
     `environment` is added to the daemon's own: the place for passwords, which must not stand on a command line.
     """
-    process = await asyncio.create_subprocess_exec(
-        *argv,
-        env=_with(environment),
-        stdin=asyncio.subprocess.DEVNULL,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-    )
     name = " ".join(argv)
     try:
-        async with asyncio.timeout(timeout_s):  # not wait_for, which can lose a cancellation (before Python 3.12)
-            stdout, stderr = await process.communicate()
-    except TimeoutError:
-        detail = f"`{name}` did not end within {timeout_s:g} s; whether it acted is unknown"
-        return Completed(Outcome.UNKNOWN, "", detail)
-    finally:
-        if process.returncode is None:
-            process.kill()
-            # A process that hangs in the kernel cannot be reaped yet; it must not take us with it.
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(_REAP_S):
-                    await process.communicate()
-    text = stdout.decode(errors="replace")
-    if process.returncode == 0:
-        return Completed(Outcome.OK, text, "")
-    said = (stderr.decode(errors="replace").strip() or text.strip())[-_OUTPUT_BYTES_MAX:]
-    return Completed(Outcome.FAILED, text, f"`{name}` ended with {process.returncode}: {said}")
-
-
-def _with(environment: Mapping[str, str] | None) -> dict[str, str] | None:
-    return None if environment is None else {**os.environ, **environment}
+        program = _Program(argv, environment)
+    except (OSError, ValueError) as error:  # ValueError: an argument that no program can be given
+        return Completed(Outcome.FAILED, "", _not_started(name, error))
+    printed = bytearray()
+    async with program:
+        try:
+            async with asyncio.timeout(timeout_s):  # not wait_for, which can lose a cancellation (before Python 3.12)
+                while (part := await program.read()) is not None:
+                    printed += part[: OUTPUT_BYTES_MAX + 1 - len(printed)]
+        except TimeoutError:
+            detail = f"`{name}` did not end within {timeout_s:g} s; whether it acted is unknown"
+            return Completed(Outcome.UNKNOWN, "", detail)
+    if len(printed) > OUTPUT_BYTES_MAX:
+        text, note = "", f"`{name}` printed more than {OUTPUT_BYTES_MAX} bytes, and nobody looked at them"
+    else:
+        text, note = printed.decode(errors="replace"), ""
+    if program.code == 0:
+        return Completed(Outcome.OK, text, note, 0)
+    detail = program.ended(name, instead=text) + (f"; {note}" if note else "")
+    if program.code is None or program.code < 0:
+        return Completed(Outcome.UNKNOWN, "", f"{detail}; whether it acted is unknown")
+    return Completed(Outcome.FAILED, text, detail, program.code)
 
 
 async def run_all(argvs: Sequence[Sequence[str]], *, timeout_s: float) -> Done:
-    """Run commands one after the other; the first that does not end OK is the result."""
+    """Run programs one after the other; the first that does not end OK is the result."""
     for argv in argvs:
         completed = await run(argv, timeout_s=timeout_s)
         if completed.outcome is not Outcome.OK:
@@ -76,22 +89,197 @@ async def run_all(argvs: Sequence[Sequence[str]], *, timeout_s: float) -> Done:
     return Done(Outcome.OK)
 
 
-async def lines(argv: Sequence[str], *, environment: Mapping[str, str] | None = None) -> AsyncGenerator[str, None]:
-    """Yield the lines that a long-running command prints, until it ends; it is killed when the caller leaves.
+class Lines:
+    """The lines that a long-running program prints, as they come; it ends when its reader leaves the `async with`.
 
-    Who leaves before its end closes the generator (contextlib.aclosing); `environment` is as for `run`.
+    The lines end, and `why` says it, when the program ends, when it prints more than LINE_BYTES_MAX without a line end,
+    or when it was not `started`. A last line without its end may be cut, and is left out. It never raises.
+
+    `environment` is as for `run`; `given` is what the program finds on its standard input, which is a file.
     """
-    process = await asyncio.create_subprocess_exec(
-        *argv, env=_with(environment), stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE
-    )
-    assert process.stdout is not None
+
+    def __init__(
+        self, argv: Sequence[str], *, environment: Mapping[str, str] | None = None, given: bytes | None = None
+    ) -> None:
+        self._argv, self._environment, self._given = argv, environment, given
+        self._name = " ".join(argv)
+        self._program: _Program | None = None
+        self._whole: deque[bytes] = deque()
+        self._rest = b""
+        self.why = ""
+
+    @property
+    def started(self) -> bool:
+        """The program was started, so it may have acted."""
+        return self._program is not None
+
+    async def __aenter__(self) -> Self:
+        """Start it."""
+        try:
+            self._program = _Program(self._argv, self._environment, self._given)
+        except (OSError, ValueError) as error:
+            self.why = _not_started(self._name, error)
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """End it."""
+        if self._program is not None:
+            await self._program.__aexit__(kind, error, trace)
+
+    def __aiter__(self) -> Self:
+        """It is read from where the last reader stopped."""
+        return self
+
+    async def __anext__(self) -> str:
+        """Return the next line."""
+        while not self._whole:
+            part = None if self._program is None or self.why else await self._program.read()
+            if part is None:
+                if self._program is not None and not self.why:
+                    self.why = self._program.ended(self._name)
+                raise StopAsyncIteration
+            *whole, self._rest = (self._rest + part).split(b"\n")
+            self._whole.extend(whole)
+            if len(self._rest) > LINE_BYTES_MAX:
+                self.why = f"`{self._name}` printed {len(self._rest)} bytes without a line end"
+        return self._whole.popleft().decode(errors="replace")
+
+
+class _Program:
+    """A program that was started, its pipes, and its end.
+
+    Raises:
+        OSError: it was not started, and did nothing.
+        ValueError: so it was, because of an argument that no program can be given.
+    """
+
+    def __init__(self, argv: Sequence[str], environment: Mapping[str, str] | None, given: bytes | None = None) -> None:
+        stdin, place = subprocess.DEVNULL, os.eventfd(0)  # a place for the handle: to fail later would be too late
+        try:
+            if given is not None:
+                stdin = os.memfd_create("stdin")
+                os.pwrite(stdin, given, 0)
+            self._process = subprocess.Popen(
+                argv,
+                env=None if environment is None else {**os.environ, **environment},
+                stdin=stdin,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                bufsize=0,
+                start_new_session=True,
+            )
+        finally:
+            os.close(place)
+            if stdin >= 0:
+                os.close(stdin)
+        self._handle = os.pidfd_open(self._process.pid)
+        assert self._process.stdout is not None
+        assert self._process.stderr is not None
+        self._out, self._err = _Pipe(self._process.stdout), _Pipe(self._process.stderr)
+        self._complaint = b""
+        self._rest = _REST_MAX
+
+    @property
+    def code(self) -> int | None:
+        """Its exit code; None while it runs, below 0 when a signal ended it."""
+        return self._process.returncode
+
+    async def read(self) -> bytes | None:
+        """Return what it has printed since; None once it has ended and all that it wrote was returned."""
+        while True:
+            ended = self._process.poll() is not None
+            part = self._out.take()
+            self._complaint = (self._complaint + self._err.take())[-_SAID_BYTES_MAX:]
+            if ended:
+                self._rest -= 1
+            if part and self._rest > 0:
+                return part
+            if ended:
+                return None
+            await _readable(self._handle, *(pipe.descriptor for pipe in (self._out, self._err) if not pipe.over))
+
+    def ended(self, name: str, *, instead: str = "") -> str:
+        """Say how it ended, and what it complained of; `instead` is what counts when it did not complain."""
+        code = self.code
+        how = f"was killed by signal {-code}" if code is not None and code < 0 else f"ended with {code}"
+        said = self._complaint.decode(errors="replace").strip() or instead.strip()[-_SAID_BYTES_MAX:]
+        return f"`{name}` {how}" + (f": {_printable(said)}" if said else "")
+
+    async def __aenter__(self) -> Self:
+        """It runs already."""
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """End it and its children, unless it has ended by itself."""
+        try:
+            if self._process.poll() is None:
+                with contextlib.suppress(OSError):
+                    os.killpg(self._process.pid, signal.SIGKILL)
+                # A process that hangs in the kernel cannot be reaped yet; it must not take us with it.
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(_REAP_S):
+                        await _readable(self._handle)
+                self._process.poll()
+        finally:
+            self._out.stream.close()
+            self._err.stream.close()
+            os.close(self._handle)
+
+
+class _Pipe:
+    """One end of a pipe; nobody waits in it."""
+
+    def __init__(self, stream: IO[bytes]) -> None:
+        self.stream = stream
+        self.descriptor = stream.fileno()
+        self.over = False
+        os.set_blocking(self.descriptor, False)
+
+    def take(self) -> bytes:
+        """Return what is in it; `over` is true when nothing more can come."""
+        if self.over:
+            return b""
+        try:
+            part = os.read(self.descriptor, _PART_BYTES)
+        except BlockingIOError:
+            return b""
+        except OSError:
+            part = b""
+        self.over = not part
+        return part
+
+
+async def _readable(*descriptors: int) -> None:
+    """Wait until one of these can be read, or is at its end."""
+    loop = asyncio.get_running_loop()
+    woken: asyncio.Future[None] = loop.create_future()
+
+    def wake() -> None:
+        if not woken.done():
+            woken.set_result(None)
+
     try:
-        async for line in process.stdout:
-            yield line.decode(errors="replace").rstrip("\n")
+        for descriptor in descriptors:
+            loop.add_reader(descriptor, wake)
+        await woken
     finally:
-        if process.returncode is None:
-            process.kill()
-        await process.wait()
+        for descriptor in descriptors:
+            loop.remove_reader(descriptor)
+
+
+def _not_started(name: str, error: Exception) -> str:
+    return f"`{_printable(name)}` was not started, so it did nothing: {error}"
+
+
+def _printable(text: str) -> str:
+    """Return a text that a terminal and a file can take: it goes into logs, alerts and the status."""
+    return "".join(
+        letter if letter.isprintable() or letter in "\n\t" else "\N{REPLACEMENT CHARACTER}" for letter in text
+    )
 
 
 def keep_open(descriptor: int, known_as: int) -> int:

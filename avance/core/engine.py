@@ -161,8 +161,10 @@ class Engine:
                 sight.liveness.receipt(link, now)
             case e.DiskChanged():
                 self._disk_changed(event, draft, now)
-            case e.DiskStreamReset():
+            case e.DiskStreamReset(why):
                 sight.units.disks_unknown()
+                if why:
+                    draft.say(f"nobody knows the state of DRBD until it tells again: {why}")
             case e.DomainChanged():
                 sight.units.domain_changed(event, draft)
             case e.CommandDone(command, result):

@@ -55,7 +55,9 @@ class DiskChanged:
 
 @dataclass(frozen=True, slots=True)
 class DiskStreamReset:
-    """The DRBD event stream broke; what it said before is no longer known."""
+    """The DRBD event stream broke, `why` says it for people; what it said before is no longer known."""
+
+    why: str = ""
 
 
 @dataclass(frozen=True, slots=True)

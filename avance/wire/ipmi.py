@@ -17,14 +17,14 @@ def status_argv(address: str, user: str, *, patience_s: float) -> list[str]:
     return [*_session(address, user, patience_s), "chassis", "power", "status"]
 
 
-def cut_argv(address: str, user: str, script: str, *, patience_s: float) -> list[str]:
-    """Run `CUT_SCRIPT`, which lies in the file `script`, in one session, and tell each answer at once.
+def cut_argv(address: str, user: str, *, patience_s: float) -> list[str]:
+    """Run `CUT_SCRIPT`, which standard input is, in one session, and tell each answer at once.
 
     The order takes the power away without asking the system (Chassis Control, 00h: power down, IPMI 2.0 section 28.3).
     A session takes longer than all questions together, hence one for all. Into a pipe ipmitool would write only when it
-    ends, hence stdbuf(1).
+    ends, hence stdbuf(1). It opens a file by its name; a name on a file system would be missing when that one is full.
     """
-    return ["stdbuf", "-oL", *_session(address, user, patience_s), "exec", script]
+    return ["stdbuf", "-oL", *_session(address, user, patience_s), "exec", "/proc/self/fd/0"]
 
 
 def on_argv(address: str, user: str, *, patience_s: float) -> list[str]:

@@ -55,6 +55,16 @@ def test_a_disk_of_zeroes_without_a_signature_is_blank(tmp_path: Path, blkid: To
     assert read(path) is Found.BLANK
     blkid.ends("blkid", 0)
     assert read(path) is Found.FOREIGN, "blkid knows something at its end"
+    blkid.ends("blkid", 8)
+    assert read(path) is Found.FOREIGN, "blkid knows more than one thing of it"
+
+
+@pytest.mark.parametrize("code", [1, 4, 127])
+def test_a_disk_at_which_blkid_did_not_look_is_absent(tmp_path: Path, blkid: Tools, code: int) -> None:
+    """Only a blkid that has looked and found nothing makes a disk blank, which may be overwritten."""
+    path = disk(tmp_path)
+    blkid.ends("blkid", code)
+    assert read(path) is Found.ABSENT
 
 
 @pytest.mark.parametrize("at", [0, 4096, 8192, (1 << 20) - 1])

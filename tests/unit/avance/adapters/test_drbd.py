@@ -143,29 +143,96 @@ def test_copy_that_cannot_be_looked_at_is_not_outdated(tools: Tools) -> None:
     assert asyncio.run(disks().outdate(WEB)).outcome is Outcome.UNKNOWN
 
 
+def broken(events: list[Event]) -> list[DiskStreamReset]:
+    """Return the breaks of the stream that were told."""
+    return [event for event in events if isinstance(event, DiskStreamReset)]
+
+
+def followed(events: list[Event], *, breaks: int = 1) -> None:
+    """Follow the stream until it has broken."""
+
+    async def story() -> None:
+        await until(lambda: len(broken(events)) == breaks)
+
+    beside(disks(events).follow(), story)
+
+
 def test_stream_is_reported_and_its_break_too(tools: Tools) -> None:
     """Every VM is reported once the initial state is complete, then each change, then the break of the stream."""
     tools.says("drbdsetup", CAPTURE.read_text())
     events: list[Event] = []
-
-    async def story() -> None:
-        await until(lambda: DiskStreamReset() in events)
-
-    beside(disks(events).follow(), story)
+    followed(events)
     assert events[0] == DiskChanged(WEB, None), "the resource did not exist when the capture began"
-    assert events[events.index(DiskStreamReset()) - 1] == DiskChanged(WEB, in_sync(DiskRole.PRIMARY))
+    assert events[-2:] == [DiskChanged(WEB, in_sync(DiskRole.PRIMARY)), *broken(events)]
+    assert broken(events)[0].why == "`drbdsetup events2 --statistics all` ended with 0"
 
 
 def test_incomplete_state_is_not_reported(tools: Tools) -> None:
     """Before the end mark of the initial state nothing is said: half a state would be a wrong one."""
     tools.says("drbdsetup", CAPTURE.read_text().replace("exists -\n", ""))
     events: list[Event] = []
+    followed(events)
+    assert events == broken(events)
+
+
+STATE = "exists resource name:avance-web role:Primary suspended:no\nexists -\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("change device name:avance-web disk:Wonderful\n", "what this version does not understand: 'Wonderful'"),
+        ("change peer-device name:avance-web out-of-sync:1", "ended with 0"),  # cut: it was 1024
+        ("x" * 100_000, "bytes without a line end"),
+        ("change resource name:avance-web role:\ud800\n", "does not understand"),
+    ],
+    ids=["unknown word", "cut line", "no line end", "no text"],
+)
+def test_stream_that_is_not_understood_is_broken(tools: Tools, tmp_path: Path, text: str, why: str) -> None:
+    """What DRBD says is not guessed: its state is unknown then, a person hears why, and the stream begins anew."""
+    (tmp_path / "drbdsetup.out").write_bytes((STATE + text).encode(errors="surrogatepass"))
+    events: list[Event] = []
+    followed(events)
+    known = [event for event in events if isinstance(event, DiskChanged)]
+    assert [event.view.out_of_sync_kib for event in known if event.view is not None] == [0]
+    assert why in broken(events)[0].why
+
+
+def test_drbdsetup_that_cannot_be_started_is_told(
+    tools: Tools, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The daemon lives on, and tries again."""
+    monkeypatch.setattr(module, "_RESTART_S", 0.001)
+    (tmp_path / "drbdsetup").unlink()
+    monkeypatch.setenv("PATH", str(tmp_path))
+    events: list[Event] = []
+    followed(events, breaks=3)
+    assert "`drbdsetup events2 --statistics all` was not started" in broken(events)[0].why
+
+
+def test_a_flood_of_changes_comes_in_portions(tools: Tools, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The core takes one event after the other, and only so many may wait: a stream that never stops is slowed down."""
+    monkeypatch.setattr(module, "_BURST_S", 100.0)
+    tools.says(
+        "drbdsetup", STATE + "change resource name:avance-web role:Secondary\nchange resource name:avance-web role:Primary\n" * 5000
+    )
+    events: list[Event] = []
 
     async def story() -> None:
-        await until(lambda: bool(events))
+        await until(lambda: len(events) == 1 + module._BURST)
+        await asyncio.sleep(0.05)
 
     beside(disks(events).follow(), story)
-    assert events == [DiskStreamReset()]
+    assert len(events) == 1 + module._BURST
+
+
+@pytest.mark.parametrize("code", [1, 127])
+def test_lvm_that_did_not_look_makes_no_volume(tools: Tools, code: int) -> None:
+    """Only an LVM that has looked and found none may say that there is no volume."""
+    tools.ends("lvs", code)
+    for act in (disks().prepare(WEB), disks().keep(WEB, 4)):
+        assert asyncio.run(act).outcome is Outcome.FAILED
+    assert {call.split()[0] for call in tools.calls} == {"lvs"}
 
 
 def test_added_vm_is_reported(tools: Tools) -> None:

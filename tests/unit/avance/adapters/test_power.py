@@ -23,7 +23,6 @@ ON, OFF = "Chassis Power is on\n", "Chassis Power is off\n"
 def tools(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Tools:
     """A node with ipmitool, and short deadlines."""
     monkeypatch.setattr(module, "CUT_S", 0.4)
-    monkeypatch.setattr(module, "SCRIPT", tmp_path / "ipmi-cut")
     return Tools(tmp_path, monkeypatch, "ipmitool")
 
 
@@ -58,7 +57,8 @@ def says(tmp_path: Path, *answers: str, then: str = "exec sleep 600") -> None:
     """Let stdbuf, and so what it starts, print these lines one after the other, and go on until it is ended."""
     printed = "".join(f"echo '{answer}'\n" for answer in answers)
     script = tmp_path / "stdbuf"
-    script.write_text(f'#!/bin/sh\necho "$*" >> {tmp_path}/calls\necho $$ > {tmp_path}/pid\n{printed}{then}\n')
+    noted = f'echo "$*" >> {tmp_path}/calls\necho $$ > {tmp_path}/pid\ncat /proc/self/fd/0 > {tmp_path}/given\n'
+    script.write_text(f"#!/bin/sh\n{noted}{printed}{then}\n")
     script.chmod(0o755)
 
 
@@ -66,8 +66,8 @@ def test_cut_is_confirmed_by_reading(tmp_path: Path, tools: Tools) -> None:
     """The order is given, then the power is read until it is off; ipmitool is ended then."""
     says(tmp_path, "Chassis Power Control: Down/Off", "Chassis Power is on", "Chassis Power is off")
     assert asyncio.run(bmc().cut()) == Done(Outcome.OK, "off")
-    assert tools.calls[0].endswith(f"exec {tmp_path}/ipmi-cut")
-    assert (tmp_path / "ipmi-cut").read_text() == ipmi.CUT_SCRIPT
+    assert tools.calls[0].endswith("exec /proc/self/fd/0")
+    assert (tmp_path / "given").read_text() == ipmi.CUT_SCRIPT
     assert not Path("/proc", (tmp_path / "pid").read_text().strip()).exists()
 
 
@@ -87,10 +87,12 @@ def test_refused_order_is_still_looked_at(tmp_path: Path, tools: Tools) -> None:
     assert asyncio.run(bmc().cut()) == Done(Outcome.OK, "off")
 
 
-def test_cut_that_cannot_be_written_down_failed(tmp_path: Path, tools: Tools, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nothing was ordered then."""
-    monkeypatch.setattr(module, "SCRIPT", tmp_path / "absent" / "script")
-    assert asyncio.run(bmc().cut()).outcome is Outcome.FAILED
+def test_cut_that_cannot_be_started_failed(tools: Tools, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing was ordered then, and the outcome says so."""
+    monkeypatch.setenv("PATH", str(tmp_path))
+    done = asyncio.run(bmc().cut())
+    assert done.outcome is Outcome.FAILED
+    assert "was not started, so it did nothing" in done.detail
 
 
 def test_password_travels_in_the_environment(tmp_path: Path, tools: Tools) -> None:

@@ -5,13 +5,16 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import resource
 import signal
 from pathlib import Path
 
-from avance.adapters.process import keep_open, lines, run, run_all
+import pytest
+
+from avance.adapters.process import OUTPUT_BYTES_MAX, Completed, Lines, keep_open, run, run_all
 from avance.core.model import Outcome
 from avance.core.results import Done
-from tests.unit.avance.adapters.tools import until
+from tests.unit.avance.adapters.tools import descriptors, until
 
 
 def test_success_carries_the_output() -> None:
@@ -77,22 +80,126 @@ def test_steps_stop_at_the_first_failure(tmp_path: Path) -> None:
     assert asyncio.run(run_all([["true"], ["true"]], timeout_s=100)) == Done(Outcome.OK)
 
 
-def test_lines_come_as_they_are_printed() -> None:
-    """A long-running command's lines arrive before it ends, and it is killed when nobody listens any more."""
+def test_output_without_an_end_is_bounded() -> None:
+    """What nobody has room for is not looked at; the program ends as it ends, and its complaint is kept at its end."""
+    much = f"head -c {OUTPUT_BYTES_MAX * 10} /dev/zero"
+    for code, outcome in ((0, Outcome.OK), (3, Outcome.FAILED)):
+        script = f"{much}; {much} | tr '\\0' x >&2; echo the disk is gone >&2; exit {code}"
+        completed = asyncio.run(run(["sh", "-c", script], timeout_s=100))
+        assert (completed.outcome, completed.stdout, completed.code) == (outcome, "", code)
+        assert f"printed more than {OUTPUT_BYTES_MAX} bytes" in completed.detail
+        assert len(completed.detail) < 2000
+    assert "the disk is gone" in completed.detail
+
+
+def test_child_that_holds_the_pipe_delays_nobody(tmp_path: Path) -> None:
+    """A program has ended when it has ended: all that it wrote is there, whoever else may write to its pipes."""
+    script = "(while :; do echo child; done) & echo $! > pid; echo mine; exit 0"
+
+    async def story() -> None:
+        async with asyncio.timeout(20):
+            completed = await run(["sh", "-c", f"cd {tmp_path}; {script}"], timeout_s=100)
+            assert completed.outcome is Outcome.OK
+            assert "mine\n" in completed.stdout
+            async with Lines(["sh", "-c", f"sleep 600 & echo $! > {tmp_path}/second; echo one"]) as stream:
+                assert [line async for line in stream] == ["one"]
+
+    try:
+        asyncio.run(story())
+    finally:
+        for name in ("pid", "second"):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(int((tmp_path / name).read_text()), signal.SIGKILL)
+
+
+def test_killed_program_may_have_acted() -> None:
+    """One that somebody else killed has an unknown outcome, as one that was killed at its deadline."""
+    completed = asyncio.run(run(["sh", "-c", "echo begun; kill -9 $$"], timeout_s=100))
+    assert (completed.outcome, completed.stdout) == (Outcome.UNKNOWN, "")
+    assert "was killed by signal 9: begun; whether it acted is unknown" in completed.detail
+
+
+@pytest.mark.parametrize("argv", [["no-such-program"], ["/dev/null"], ["echo", "a\0b"], ["echo", "\ud800"]])
+def test_program_that_cannot_be_started_did_nothing(argv: list[str]) -> None:
+    """Not there, no program, or an argument that none can have: FAILED, because nothing has happened."""
+    completed = asyncio.run(run(argv, timeout_s=100))
+    assert (completed.outcome, completed.code) == (Outcome.FAILED, None)
+    assert "was not started, so it did nothing" in completed.detail
+    assert completed.detail.encode()
+
+    async def story() -> None:
+        async with Lines(argv) as stream:
+            assert [line async for line in stream] == []
+        assert not stream.started
+        assert stream.why == completed.detail
+
+    asyncio.run(story())
+
+
+def test_complaint_cannot_steer_a_terminal() -> None:
+    """What a program prints goes into logs and alerts: signs that are no letters are replaced."""
+    completed = asyncio.run(run(["sh", "-c", r"printf 'a\033[2Jb\377' >&2; exit 1"], timeout_s=100))
+    assert completed.detail.endswith("a\ufffd[2Jb\ufffd")
+
+
+def test_lines_come_as_they_are_printed(tmp_path: Path) -> None:
+    """A long-running program's lines arrive before it ends; it and its children end when nobody listens any more."""
 
     async def story() -> list[str]:
-        stream = lines(["sh", "-c", "echo one; echo two; exec sleep 600"])
-        seen = [await anext(stream), await anext(stream)]
-        await stream.aclose()
+        script = f"echo $$ > {tmp_path}/pid; echo one; echo two; sleep 600 & echo $! > {tmp_path}/child; wait"
+        async with Lines(["sh", "-c", script]) as stream:
+            seen = [await anext(stream), await anext(stream)]
+            await until(lambda: (tmp_path / "child").exists() and (tmp_path / "child").read_text() != "")
         return seen
 
     assert asyncio.run(asyncio.wait_for(story(), 10.0)) == ["one", "two"]
+    for name in ("pid", "child"):
+        state = Path("/proc", (tmp_path / name).read_text().strip(), "stat")
+        with contextlib.suppress(OSError):
+            assert state.read_text().rpartition(") ")[2][0] in "ZX", f"the {name} is ended"
 
 
-def test_lines_end_with_the_command() -> None:
-    """A stream that breaks simply ends."""
+def test_lines_end_with_the_program() -> None:
+    """A stream that breaks ends, and says how; a last line that may be cut is no line."""
+
+    async def story(script: str) -> tuple[list[str], str]:
+        async with Lines(["sh", "-c", script]) as stream:
+            return [line async for line in stream], stream.why
+
+    assert asyncio.run(story("printf 'one\\ntwo\\nthr'; echo no kernel >&2; exit 4")) == (
+        ["one", "two"],
+        "`sh -c printf 'one\\ntwo\\nthr'; echo no kernel >&2; exit 4` ended with 4: no kernel",
+    )
+    lines, why = asyncio.run(story("echo one; head -c 10000000 /dev/zero; exec sleep 600"))
+    assert lines == ["one"]
+    assert why.endswith("bytes without a line end")
+
+
+def test_standard_input_is_a_file() -> None:
+    """A program may be given a text that stands on no file system; it can open it by a name."""
 
     async def story() -> list[str]:
-        return [line async for line in lines(["printf", "one\\ntwo\\n"])]
+        async with Lines(["cat", "/proc/self/fd/0"], given=b"a\nb\n" * 1000) as stream:
+            return [line async for line in stream]
 
-    assert asyncio.run(story()) == ["one", "two"]
+    assert asyncio.run(story()) == ["a", "b"] * 1000
+
+
+def test_no_descriptor_is_left_and_none_is_lost() -> None:
+    """Without a free descriptor nothing is started, and that is told; afterwards all are there again."""
+
+    async def story() -> Completed:
+        before, limit = descriptors(), resource.getrlimit(resource.RLIMIT_NOFILE)
+        for free in range(8):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (before - 1 + free, limit[1]))
+            try:
+                completed = await run(["true"], timeout_s=100)
+            finally:
+                resource.setrlimit(resource.RLIMIT_NOFILE, limit)
+            assert completed.outcome in (Outcome.OK, Outcome.FAILED)
+            if free == 0:
+                assert "was not started, so it did nothing" in completed.detail
+        assert descriptors() == before
+        return completed
+
+    asyncio.run(story())

@@ -63,3 +63,8 @@ async def until(what: Callable[[], bool]) -> None:
     """Wait until something holds; the caller's deadline ends it."""
     while not what():  # noqa: ASYNC110 - the code under test has no event to wait for
         await asyncio.sleep(0.005)
+
+
+def descriptors() -> int:
+    """Count what this process has open."""
+    return sum(1 for _ in Path("/proc/self/fd").iterdir())

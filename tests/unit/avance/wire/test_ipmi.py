@@ -15,7 +15,7 @@ def test_session_is_authenticated_and_the_password_is_not_told() -> None:
         "ipmitool", "-I", "lanplus", "-C", "3", "-H", "10.77.0.32", "-U", "admin", "-E", "-N", "1", "-R", "1",
         "chassis", "power", "status",
     ]  # fmt: skip
-    assert ipmi.cut_argv(*BMC, "/run/script", patience_s=1.0)[-2:] == ["exec", "/run/script"]
+    assert ipmi.cut_argv(*BMC, patience_s=1.0)[-2:] == ["exec", "/proc/self/fd/0"]
 
 
 def test_a_cut_is_one_order_and_then_questions() -> None:
