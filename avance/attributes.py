@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import os
 import select
 from collections.abc import Iterable
@@ -38,9 +39,13 @@ class Attributes:
         self._set.close()
 
     def _changed(self) -> None:
+        by_descriptor = {descriptor: path for path, descriptor in self._open.items()}
         for descriptor, _ in self._set.poll(0):
-            with contextlib.suppress(OSError):
+            try:
                 os.pread(descriptor, 64, 0)  # a change is told once for each time that it was read
+            except OSError as error:
+                if error.errno == errno.ENODEV:  # its device is gone, and would wake for ever; `watch` opens a new one
+                    self._forget(by_descriptor[descriptor])
         self._woken.set()
 
     def watch(self, paths: Iterable[Path]) -> None:

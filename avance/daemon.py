@@ -8,9 +8,10 @@ exception, in either, ends the process; the supervisor starts it again and the s
 from __future__ import annotations
 
 import asyncio
-import json
+import contextlib
 import os
 import socket
+import sys
 import threading
 import uuid
 from collections.abc import Awaitable, Callable, Mapping
@@ -25,7 +26,7 @@ from avance.adapters.gate import LeaseGate
 from avance.adapters.heartbeat import HeartbeatChannel
 from avance.adapters.mirror import DataMirror
 from avance.adapters.neighbours import ArpNeighbours
-from avance.adapters.netlink import NodeNetwork, put_filter, warm_up
+from avance.adapters.netlink import NodeNetwork, has_filter, put_filter, warm_up
 from avance.adapters.power import PeerBmc
 from avance.adapters.store import STATE_DIR, RecordStore
 from avance.adapters.vif import DomainWires
@@ -34,17 +35,18 @@ from avance.adapters.witness import WitnessClient
 from avance.adapters.xen import XenHypervisor
 from avance.clock import HardwareClock, now_s
 from avance.config import CONFIG_PATH, Config, parse
+from avance.configuration import TWIN, Configuration
 from avance.core import commands as c
 from avance.core.engine import Engine, Setup
 from avance.core.events import CommandDone, Event, FencePeerAsked, OperatorAsked, VmAdded
-from avance.core.model import LinkName, NodeId, Outcome
+from avance.core.model import LinkName, NodeId, Outcome, Part
 from avance.core.results import Done, answered
 from avance.disk_work import DiskCommand, disk_work
 from avance.errors import AvanceError, ConfigError
-from avance.files import write_durably
 from avance.journal import JOURNAL_PATH, Journal
 from avance.loop import Loop
 from avance.parsed import Json
+from avance.parts import Parts
 from avance.ports import PeerChannel
 from avance.standby import await_turn
 from avance.status import Around, document, unpaired
@@ -57,20 +59,22 @@ _OPERATOR_ANSWER_S = 20.0  # what a person asked for is durable or refused by th
 _OPERATOR_VERBS = ("override", "reset-device", "keep")
 MACHINE_BOOT = Path("/proc/sys/kernel/random/boot_id")  # proc(5): a new one at each start of the kernel
 _ASK_WORKERS_S = 5.0  # between two looks whether the asyncio loop still answers
+_LOOK_AT_PARTS_S = 5.0  # between two looks at what the core cannot see: gate, watchdog, files
+_GATE_S = 60.0  # between two looks at the gate when the network has not changed
 _END_S = 5.0  # for the turn that the decisions are in when the daemon ends
 
 
 class PairedNode:
     """A paired node: the engine, its adapters and the loop between them."""
 
-    def __init__(self, config: Config, raw: dict[str, Any], mirror: DataMirror | None = None) -> None:
-        """Build everything; nothing outside is touched yet. The mirror is there before the node is paired.
+    def __init__(self, config: Config, raw: dict[str, Any], kept: Configuration, mirror: DataMirror) -> None:
+        """Build everything; nothing outside is touched yet. Configuration and mirror are there before it is paired.
 
         Raises:
             StoreError: the durable record is damaged.
         """
         self.config = config
-        self._raw = raw
+        self._raw, self._kept = raw, kept
         self._configuring = asyncio.Lock()
         self._boot = uuid.uuid4().hex
         self._store = RecordStore(STATE_DIR, config.dilation)
@@ -81,37 +85,50 @@ class PairedNode:
         self._workers_answered, self._ask_workers_at = True, 0.0
         sink = self._loop.put
         self._disks = DrbdDisks(config, sink)
-        self._mirror = mirror or DataMirror(STATE_DIR)
+        self._mirror = mirror
         self._hypervisor = XenHypervisor(config, sink)
         self._network = NodeNetwork(config, sink)
         self._wires = DomainWires()
-        self._gate = LeaseGate(config.public_devices, config.service_address.ip, put_filter)
+        self._gate = LeaseGate(config.public_devices, config.service_address.ip, put_filter, has_filter)
         self._neighbours = ArpNeighbours(config, sink)
         self._power = None if config.peer_bmc is None else PeerBmc(config.peer_bmc, config.dilation)
         self._watchdog = NodeWatchdog(config.timers.watchdog_s)
-        self._alerts = AlertQueue(QUEUE_DIR, config.node)
+        self.alerts = AlertQueue(QUEUE_DIR, config.node)
         self._journal = Journal(JOURNAL_PATH, config.node, self._boot)
         self._witnesses = WitnessClient(config, self._boot)
         self._asks: dict[int, asyncio.Future[int]] = {}
         self._questions: dict[int, asyncio.Future[c.AnswerOperator]] = {}
         self._rejected: Mapping[str, int] = {}
+        self._gate_tried = False
+        self._parts = Parts(
+            {
+                Part.GATE: lambda: self._gate.problem if self._gate_tried else "",
+                Part.WATCHDOG: lambda: self._watchdog.problem if config.watchdog else "",
+                Part.RECORD: lambda: self._store.problem,
+                Part.CONFIGURATION: lambda: kept.problem,
+                Part.JOURNAL: lambda: self._journal.problem,
+                Part.ALERTS: lambda: self.alerts.problem,
+            }
+        )
 
     async def run(self) -> None:
         """Serve until the process ends."""
         self._journal.begin(self.engine, now_s())
         self._mirror.attach(self._loop.put)
-        self._journal.milestone("daemon_started", now_s(), f"epoch {self.engine.record.epoch} was durable")
+        started = [f"epoch {self.engine.record.epoch} was durable", self._store.found, self._kept.found]
+        self._journal.milestone("daemon_started", now_s(), "; ".join(text for text in started if text))
         with HeartbeatChannel(self.config, self._boot, self._loop.put) as channel, self._clock:
             self._rejected = channel.rejected
             async with asyncio.TaskGroup() as tasks:
                 self._attach(channel, tasks)
                 tasks.create_task(self._decide(channel.sockets))  # the first: it ends before the journal does
-                for forever in (self._journal.write(), self._alerts.write()):
+                for forever in (self._journal.write(), self.alerts.write()):
                     tasks.create_task(forever)
                 tasks.create_task(self._disks.follow())
                 tasks.create_task(self._hypervisor.follow())
                 tasks.create_task(self._network.run())
-                tasks.create_task(self._put_gate())
+                tasks.create_task(self._keep_gate())
+                tasks.create_task(self._look_at_parts())
 
     def _attach(self, channel: PeerChannel, tasks: asyncio.TaskGroup) -> None:
         """Say where heartbeats go, and who does the work that waits."""
@@ -125,10 +142,20 @@ class PairedNode:
             self._loop.end()
             self._loop.ended.wait(_END_S)
 
-    async def _put_gate(self) -> None:
-        """As soon as the networks are there; without it everything else works, and the status says what is missing."""
+    async def _keep_gate(self) -> None:
+        """Put it in place as soon as the networks are there, and again when it vanishes; without it all else works."""
         await self._network.wait_up()
-        await self._gate.attach()
+        while True:
+            await self._gate.keep()
+            self._gate_tried = True
+            await self._network.wait_changed(_GATE_S)
+
+    async def _look_at_parts(self) -> None:
+        """Tell the core of each part that does not do its work, and when it does again."""
+        while True:
+            for seen in self._parts.changed():
+                self._loop.put(seen)
+            await asyncio.sleep(_LOOK_AT_PARTS_S)
 
     # ---------------------------------------------------------------- in the thread of the decisions
 
@@ -154,7 +181,7 @@ class PairedNode:
             case c.ResetNode(reason):
                 self._watchdog.reset(reason)
             case c.SendAlert(alert, epoch):
-                self._workers.call_soon_threadsafe(self._alerts.put, alert, epoch)
+                self._workers.call_soon_threadsafe(self.alerts.put, alert, epoch)
             case c.AnswerFencePeer():
                 self._workers.call_soon_threadsafe(self._answer_fence_peer, command)
             case c.AnswerOperator():
@@ -321,7 +348,7 @@ class PairedNode:
     async def _protect(self, definition: Json) -> dict[str, Any]:
         raw = {**self._raw, "vms": [*self._raw["vms"], definition]}
         config = parse(self.config.node, raw["site"], raw["vms"])
-        await asyncio.to_thread(write_durably, CONFIG_PATH, json.dumps(raw, indent=1).encode())
+        await asyncio.to_thread(self._kept.save, raw)
         self.config, self._raw, spec = config, raw, config.vms[-1]
         self._loop.put(VmAdded(spec, config.config_hash))
         self._hypervisor.add(spec)
@@ -333,8 +360,8 @@ class PairedNode:
         """Return the status document (schema `avance/schema/status.json`)."""
         around = Around(
             boot=self._boot,
-            alerts_queued=self._alerts.queued,
-            alerts_dropped=self._alerts.dropped,
+            alerts_queued=self.alerts.queued,
+            alerts_dropped=self.alerts.dropped,
             journal_dropped=self._journal.dropped,
             rejected=self._rejected,
             watchdog_armed=self._watchdog.armed,
@@ -374,14 +401,14 @@ class Daemon:
     def __init__(self) -> None:
         self._node: PairedNode | None = None
         self._mirror = DataMirror(STATE_DIR)
+        self._kept = Configuration(CONFIG_PATH, STATE_DIR / TWIN.name)
+        self._broken = ""  # why this node, which is paired, can serve nothing
         self._paired = asyncio.Event()
         self._pairing = asyncio.Lock()
 
     async def run(self) -> None:
         """Run until the process is ended from outside."""
-        STATE_DIR.mkdir(parents=True, exist_ok=True)
-        if CONFIG_PATH.exists():
-            self._adopt(json.loads(CONFIG_PATH.read_text()))
+        self._start()
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(serve(Path(avance.CONTROL_SOCKET), self._request))
             _notify_ready()
@@ -391,8 +418,20 @@ class Daemon:
             assert self._node is not None
             await self._node.run()
 
+    def _start(self) -> None:
+        """Read what this node keeps; where that is impossible it serves nothing, and says why to whoever asks."""
+        with contextlib.suppress(OSError):  # a disk that takes nothing: what is read or written there says so
+            STATE_DIR.mkdir(parents=True, exist_ok=True)
+        try:
+            raw = self._kept.load(mend=True)
+            if raw is not None:
+                self._adopt(raw)
+        except AvanceError as error:
+            self._broken = str(error)
+            print(f"avance: {error}", file=sys.stderr, flush=True)
+
     def _adopt(self, raw: dict[str, Any]) -> None:
-        self._node = PairedNode(parse(raw["node"], raw["site"], raw["vms"]), raw, self._mirror)
+        self._node = PairedNode(parse(raw["node"], raw["site"], raw["vms"]), raw, self._kept, self._mirror)
         self._paired.set()
 
     async def _request(self, request: dict[str, Any]) -> dict[str, Any]:
@@ -404,7 +443,11 @@ class Daemon:
     async def _dispatch(self, request: dict[str, Any]) -> dict[str, Any]:
         op = request["op"]
         if op == "status":
-            status = self._node.status() if self._node is not None else unpaired(now_s(), self._mirror.view)
+            if self._node is not None:
+                await self._node.alerts.count()
+            status = (
+                self._node.status() if self._node is not None else unpaired(now_s(), self._mirror.view, self._broken)
+            )
             return {"ok": status_text(status)} if request.get("words") is True else status
         if op == "pair":
             async with self._pairing:
@@ -419,17 +462,21 @@ class Daemon:
         return {"error": f"unknown request {op!r}; possible are {', '.join(possible)}"}
 
     def _paired_node(self) -> PairedNode:
+        if self._broken:
+            raise ConfigError(self._broken)
         if self._node is None:
             raise ConfigError("this node is not paired yet; run `avance pair` first")
         return self._node
 
     async def _pair(self, request: dict[str, Any]) -> dict[str, Any]:
+        if self._broken:
+            raise ConfigError(f"{self._broken}; nothing was changed")
         if self._node is not None:
             raise ConfigError(f"this node is paired already, as {self._node.config.node}; nothing was changed")
         raw: dict[str, Any] = {"node": request.get("node"), "site": request.get("site"), "vms": []}
         config = parse(str(raw["node"]), raw["site"], raw["vms"])
         _check_devices(config)
-        await asyncio.to_thread(write_durably, CONFIG_PATH, json.dumps(raw, indent=1).encode())
+        await asyncio.to_thread(self._kept.save, raw)
         self._adopt(raw)
         return {"ok": f"this node is {config.node}; its peer is {config.peer}"}
 

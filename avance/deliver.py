@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-import json
 import signal
 import threading
 from collections.abc import Callable
 
 from avance.adapters.callhome import QUEUE_DIR, deliver, oldest
 from avance.config import CONFIG_PATH, CallHome, parse
+from avance.configuration import TWIN, Configuration
+from avance.errors import AvanceError
 
 _IDLE_S = 2.0
 _BACK_OFF_MAX_S = 60.0
 
 
 def _target() -> CallHome | None:
-    raw = json.loads(CONFIG_PATH.read_text())
-    return parse(raw["node"], raw["site"], []).call_home
+    raw = Configuration(CONFIG_PATH, TWIN).load(mend=False)
+    return None if raw is None else parse(raw["node"], raw["site"], []).call_home
 
 
 def deliver_all(wait: Callable[[float], bool]) -> int:
@@ -31,7 +32,10 @@ def deliver_all(wait: Callable[[float], bool]) -> int:
         if path is None:
             pause_s = _IDLE_S
             continue
-        target = target or _target()
+        try:
+            target = target or _target()
+        except AvanceError as error:
+            print(f"call home: nothing is delivered, next try in {_BACK_OFF_MAX_S:g} s: {error}", flush=True)
         if target is None:
             pause_s = _BACK_OFF_MAX_S
             continue

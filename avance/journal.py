@@ -31,6 +31,7 @@ INPUTS_BYTES_MAX = 32 << 20  # two quiet days at some 150 bytes a second; twice 
 _LINES_MAX = 10_000  # lines that may wait for a hanging disk; beyond that they are counted and dropped
 _BATCH_S = 4.0  # inputs gather for so long, unless a decision is written: its inputs are written first
 _BATCH_MAX = 256  # inputs in one line, however fast they come
+_WITHOUT_JOURNAL = "all works, but nobody can read later why a node decided as it did. Make room, or look at the disk"
 _END_S = 5.0  # for what is left when the daemon ends; a disk that hangs longer gets it no more
 
 
@@ -42,8 +43,11 @@ def inputs_path(journal: Path) -> Path:
 def core_hash() -> str:
     """Return a hash of the core's sources: another core may well decide otherwise."""
     total = hashlib.sha256()
-    for path in sorted((Path(__file__).parent / "core").glob("*.py")):
-        total.update(path.read_bytes())
+    try:
+        for path in sorted((Path(__file__).parent / "core").glob("*.py")):
+            total.update(path.read_bytes())
+    except OSError:
+        return ""  # a dying disk: whether another core is the same is not known
     return total.hexdigest()[:16]
 
 
@@ -63,6 +67,7 @@ class Journal:
         self._lines: SimpleQueue[tuple[LineFile, str | None] | None] = SimpleQueue()
         self._writer: threading.Thread | None = None
         self.dropped = 0
+        self.problem = ""  # why the last line was not written, for a person
 
     def begin(self, engine: Engine, now: float) -> None:
         """Begin to keep the inputs of an engine."""
@@ -167,5 +172,8 @@ class Journal:
                 file.rotate()
             else:
                 file.append(text)
-        except OSError:
-            self.dropped += 1  # a full or dying disk must not stop the decisions
+        except OSError as error:  # a full or dying disk must not stop the decisions
+            self.dropped += 1
+            self.problem = f"The journal cannot be written ({error.strerror or error}): {_WITHOUT_JOURNAL}"
+        else:
+            self.problem = ""

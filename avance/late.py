@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import threading
 from collections.abc import Callable
 from functools import partial
@@ -16,7 +17,7 @@ async def in_time(work: Callable[[], T], timeout_s: float) -> T:
     """Return what the work returns.
 
     Raises:
-        OSError: the work raised it; nothing else may be raised by it.
+        OSError: the work raised it, and nothing else may be raised by it; or there is no thread for it.
         TimeoutError: it has not ended yet; its thread goes on by itself, and does not hold the process up.
     """
     loop = asyncio.get_running_loop()
@@ -34,6 +35,9 @@ async def in_time(work: Callable[[], T], timeout_s: float) -> T:
         with contextlib.suppress(RuntimeError):  # the loop has ended meanwhile
             loop.call_soon_threadsafe(give, tell)
 
-    threading.Thread(target=body, daemon=True).start()
+    try:
+        threading.Thread(target=body, daemon=True).start()
+    except RuntimeError as error:
+        raise BlockingIOError(errno.EAGAIN, str(error)) from error
     async with asyncio.timeout(timeout_s):
         return await answer

@@ -23,8 +23,11 @@ class LineFile:
         return earlier(self._path)
 
     def size_bytes(self) -> int:
-        """How much the file holds now."""
-        return self._path.stat().st_size if self._path.exists() else 0
+        """How much the file holds now; none, or one that cannot be looked at, counts as empty."""
+        try:
+            return self._path.stat().st_size
+        except OSError:
+            return 0
 
     def append(self, text: str) -> None:
         """Write one line.

@@ -155,8 +155,8 @@ class Gate(Protocol):
         """Let them pass until this monotonic second, None: without an end; returns at once."""
         ...
 
-    def attach(self) -> Awaitable[None]:
-        """Put it into the way of the frames, once the networks are there."""
+    def keep(self) -> Awaitable[None]:
+        """Put it into the way of the frames wherever it is not; once the networks are there, and again later."""
         ...
 
 
@@ -214,7 +214,11 @@ class Network(Protocol):
     """Addresses of this node and the service address."""
 
     def wait_up(self) -> Awaitable[Done]:
-        """Wait until every link of this node has its address."""
+        """Wait until the private link of this node has its address."""
+        ...
+
+    def wait_changed(self, timeout_s: float) -> Awaitable[None]:
+        """Wait until something of the network has changed, at most so long."""
         ...
 
     def hold_address(self) -> Awaitable[Done]:

@@ -7,19 +7,20 @@ import sys
 from pathlib import Path
 
 from avance.config import CONFIG_PATH, Config, parse
+from avance.configuration import TWIN, Configuration
 from avance.core.model import Timers
 from avance.core.timers_text import text
-from avance.errors import ConfigError
+from avance.errors import AvanceError
 
 
 def main(site: Path | None) -> int:
     """Print the page; returns 0, 1 for an unreadable file, 2 for a site that is refused."""
     try:
         config = _config(site)
-    except ConfigError as error:
+    except AvanceError as error:
         print(f"avance: {error}", file=sys.stderr)
         return 2
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         print(f"avance: {site or CONFIG_PATH} cannot be read: {error}", file=sys.stderr)
         return 1
     if config is None:
@@ -37,7 +38,5 @@ def _config(site: Path | None) -> Config | None:
         nodes = raw.get("nodes") if isinstance(raw, dict) else None
         names = sorted(nodes) if isinstance(nodes, dict) else []
         return parse(names[0] if names else "", raw, [])
-    if not CONFIG_PATH.exists():
-        return None
-    raw = json.loads(CONFIG_PATH.read_text())
-    return parse(raw["node"], raw["site"], raw["vms"])
+    kept = Configuration(CONFIG_PATH, TWIN).load(mend=False)
+    return None if kept is None else parse(kept["node"], kept["site"], kept["vms"])

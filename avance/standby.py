@@ -15,6 +15,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -40,5 +41,8 @@ def await_turn(prepare: Callable[[], None], lock: Path = LOCK, pid: Path = PID) 
         fcntl.flock(descriptor, fcntl.LOCK_EX)
     with contextlib.suppress(OSError):  # not permitted: slower under load, and no reason not to serve
         os.setpriority(os.PRIO_PROCESS, 0, _NICE)
-    pid.write_text(f"{os.getpid()}\n")
+    try:
+        pid.write_text(f"{os.getpid()}\n")
+    except OSError as error:  # a full /run: who looks for the daemon does not find it, and it serves all the same
+        print(f"avance: {pid} was not written ({error}): make room there", file=sys.stderr, flush=True)
     return descriptor

@@ -71,8 +71,8 @@ def document(config: Config, engine: Engine, around: Around, now: float) -> dict
     }
 
 
-def unpaired(now: float, mirror: MirrorView | None = None) -> dict[str, Any]:
-    """Return the status of a node that knows no site yet."""
+def unpaired(now: float, mirror: MirrorView | None = None, broken: str = "") -> dict[str, Any]:
+    """Return the status of a node that knows no site yet, or is `broken`: it cannot read its site or its record."""
     return {
         "schema": SCHEMA,
         "node": None,
@@ -82,7 +82,7 @@ def unpaired(now: float, mirror: MirrorView | None = None) -> dict[str, Any]:
         "pair": "UNPAIRED",
         "role": "none",
         "protected": False,
-        "waits": None,
+        "waits": broken or None,
         "dilation": 1.0,
         "vms": {},
         "links": {},

@@ -7,6 +7,8 @@ from typing import Any
 
 def status_text(status: dict[str, Any]) -> str:
     """Return the status as a person wants to read it: the one fact that matters first."""
+    if status["pair"] == "UNPAIRED" and status["waits"]:
+        return f"NOT SERVING: {status['waits']}"
     if status["pair"] == "UNPAIRED":
         return "NOT PAIRED: run `avance pair` on both nodes"
     word = "PROTECTED" if status["protected"] else "NOT PROTECTED"

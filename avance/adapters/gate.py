@@ -47,7 +47,8 @@ class GateFailed(AvanceError):
 class LeaseGate:
     """The port `Gate`, for all ways by which this node's VMs and its service address reach the public networks.
 
-    `put` hangs a loaded program into the way out of a device; it raises OSError when the kernel does not take it.
+    `put` hangs a loaded program into the way out of a device, `holds` says whether it is there. Both raise OSError when
+    the kernel refuses.
     """
 
     def __init__(
@@ -55,10 +56,11 @@ class LeaseGate:
         devices: Iterable[str],
         service: ipaddress.IPv4Address,
         put: Callable[[str, int], None],
+        holds: Callable[[str], bool],
         root: Path = DEVICES,
     ) -> None:
         self._devices = tuple(devices)
-        self._put = put
+        self._put, self._holds = put, holds
         self._service = service
         self._root = root
         self._map: int | None = None
@@ -76,31 +78,47 @@ class LeaseGate:
         except OSError as error:
             self.problem = f"the kernel keeps no end of the lease: {error}"
 
-    async def attach(self) -> None:
-        """Put the program on every uplink of the networks; called when those exist. `problem` says what is missing."""
+    async def keep(self) -> None:
+        """Put the program on every uplink of the networks where it is not; `problem` says what is missing."""
         try:
-            self.guarded = await asyncio.to_thread(self._attach)
-        except (OSError, AvanceError) as error:
+            if self.problem is not None or not await asyncio.to_thread(self._is_whole):
+                self.guarded = await asyncio.to_thread(self._attach)
+        except (OSError, ValueError, AvanceError) as error:
             self.problem = str(error)
         else:
             self.problem = None
 
+    def _is_whole(self) -> bool:
+        """Say whether each way out has the program; a device that was made anew has lost it."""
+        uplinks = [uplink for device in self._devices for uplink in uplinks_of(device, self._root)]
+        return tuple(uplinks) == self.guarded and all(self._holds(uplink) for uplink in uplinks)
+
     def _attach(self) -> tuple[str, ...]:
+        """Put it everywhere where it can be put; raises the first error when that was not everywhere."""
         if self._map is None:
             raise GateFailed("the lease has no end to compare with yet")
-        guarded = []
+        guarded, wrong = [], []
         for device in self._devices:
             for uplink in uplinks_of(device, self._root):
-                own = dict.fromkeys(self._mac(name) for name in (uplink, device))
-                program = load(instructions(self._map, own, self._service))
                 try:
-                    self._put(uplink, program)
-                finally:
-                    os.close(program)  # the filter holds it now
-                guarded.append(uplink)
+                    self._put_on(uplink, device)
+                    guarded.append(uplink)
+                except (OSError, ValueError, AvanceError) as error:
+                    wrong.append(error)
+        if wrong:
+            raise wrong[0]
         if not guarded:
             raise GateFailed(f"no network device is behind {', '.join(self._devices)}")
         return tuple(guarded)
+
+    def _put_on(self, uplink: str, device: str) -> None:
+        assert self._map is not None
+        own = dict.fromkeys(self._mac(name) for name in (uplink, device))
+        program = load(instructions(self._map, own, self._service))
+        try:
+            self._put(uplink, program)
+        finally:
+            os.close(program)  # the filter holds it now
 
     def _mac(self, device: str) -> bytes:
         return bytes.fromhex((self._root / device / "address").read_text().strip().replace(":", ""))

@@ -5,6 +5,8 @@ It waits for nothing by itself: `sockets` says what is to be read, and by whom, 
 
 from __future__ import annotations
 
+import contextlib
+import os
 import socket
 from collections import deque
 from collections.abc import Callable, Mapping
@@ -33,6 +35,7 @@ class _LinkSocket:
     link: LinkConfig
     socket: socket.socket
     target: tuple[str, int]
+    device: int = 0  # the number of the device that it is bound to; 0: to none
     echo: tuple[str, float] | None = None
 
 
@@ -49,8 +52,11 @@ class HeartbeatChannel:
         self._key = link_key(config.secret)
         self._receiver = Receiver(self._key, config.node, config.peer, boot)
         self._ports = {
-            link.name: _LinkSocket(link, _open(link), (str(link.peer_address), PORT)) for link in config.links
+            link.name: _LinkSocket(link, _unbound(), (str(link.peer_address), PORT)) for link in config.links
         }
+        for port in self._ports.values():
+            with contextlib.suppress(OSError):  # a device that comes later is bound to then
+                _bind(port)
         self._seq = 0
         self._said: tuple[PeerView, bytes] | None = None  # the last view, and its body
         self._echoing = True
@@ -94,9 +100,13 @@ class HeartbeatChannel:
 
     def _send(self, port: _LinkSocket, datagram: bytes) -> None:
         try:
+            if not port.device:
+                _bind(port)
             port.socket.sendto(datagram, port.target)
         except OSError:
             self.unsent[port.link.name] += 1  # no address yet, no carrier, full queue: the peer notices the silence
+            if port.device != _number(port.link.device):  # it is gone, or another one is there
+                port.device = 0
 
     def _readable(self, port: _LinkSocket) -> None:
         """Take one datagram; if there are more, the socket stays readable, and others have their turn first."""
@@ -145,11 +155,29 @@ class HeartbeatChannel:
         self._refused.clear()
 
 
-def _open(link: LinkConfig) -> socket.socket:
-    """Bind to the device, not to the address, which may come later."""
-    sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
-    sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    sock.setsockopt(socket.SOL_SOCKET, socket.SO_PRIORITY, _PRIORITY)
-    sock.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, link.device.encode())
-    sock.bind(("", PORT))
-    return sock
+def _unbound() -> socket.socket:
+    return socket.socket(socket.AF_INET, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
+
+
+def _bind(port: _LinkSocket) -> None:
+    """Bind to the device, not to the address, which may come later. The descriptor stays the same: others wait for it.
+
+    Raises:
+        OSError: there is no such device.
+    """
+    device = _number(port.link.device)
+    with _unbound() as sock:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_PRIORITY, _PRIORITY)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, port.link.device.encode())
+        sock.bind(("", PORT))
+        os.dup2(sock.fileno(), port.socket.fileno(), inheritable=False)
+    port.device = device
+
+
+def _number(device: str) -> int:
+    """Return the number that the kernel gave to a device, 0 when there is none."""
+    try:
+        return socket.if_nametoindex(device)
+    except OSError:
+        return 0

@@ -45,7 +45,7 @@ class Hypercalls:
                 if self._module is None:
                     self._module = _load()
                 self._handle = self._module.xc()
-            except (ImportError, RuntimeError) as error:
+            except (ImportError, AttributeError, OSError, RuntimeError) as error:
                 raise OSError(f"Xen cannot be asked: {error}") from error
         return self._handle
 
@@ -61,14 +61,20 @@ class Hypercalls:
         while True:
             try:
                 part = xc.domain_getinfo(first, _PART)
-            except RuntimeError as error:
+            except (AttributeError, RuntimeError, TypeError) as error:
                 if first > 0 and error.args[:1] == (errno.ESRCH,):
                     return found  # with no domain from this number on, Xen gives this error and not an empty list
                 raise OSError(f"Xen did not list its domains: {error}") from error
-            found += [_domain(entry) for entry in part if entry["domid"] > 0]
+            try:
+                found += [_domain(entry) for entry in part if entry["domid"] > 0]
+                last = part[-1]["domid"] if part else 0
+            except (LookupError, TypeError, ValueError) as error:
+                raise OSError(f"Xen listed its domains in a form that is not known: {error!r}") from error
             if len(part) < _PART:
                 return found
-            first = part[-1]["domid"] + 1
+            if last < first:
+                raise OSError(f"Xen listed domain {last} when it was asked for those from {first} on")
+            first = last + 1
 
     def pause(self, number: int) -> None:
         """Stop the processors of a domain; Xen counts, so each one needs an `unpause` of its own.
@@ -78,7 +84,7 @@ class Hypercalls:
         """
         try:
             self._xc().domain_pause(number)
-        except RuntimeError as error:
+        except (AttributeError, RuntimeError, TypeError) as error:
             raise OSError(f"domain {number} was not paused: {error}") from error
 
     def unpause(self, number: int) -> None:
@@ -89,7 +95,7 @@ class Hypercalls:
         """
         try:
             self._xc().domain_unpause(number)
-        except RuntimeError as error:
+        except (AttributeError, RuntimeError, TypeError) as error:
             raise OSError(f"domain {number} does not go on: {error}") from error
 
 

@@ -124,7 +124,7 @@ def own_macs(bridge: str, devices: Path = _NETWORK_DEVICES) -> set[bytes]:
         ports = [port for port in (devices / bridge / "brif").iterdir() if port.name.startswith("vif")]
         numbers = {int((port / "port_no").read_text(), 16) for port in ports}
         table = (devices / bridge / "brforward").read_bytes()[:_BRIDGE_TABLE_BYTES_MAX]
-    except OSError:  # not a bridge, or a port that has just gone
+    except (OSError, ValueError):  # not a bridge, or a port that has just gone
         return set()
     whole = len(table) - len(table) % _BRIDGE_ENTRY.size
     entries = _BRIDGE_ENTRY.iter_unpack(table[:whole])

@@ -6,24 +6,29 @@ pyroute2 takes seconds to import under emulation, so it is imported late and in 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import errno
 import ipaddress
 import socket
 import struct
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from types import TracebackType
+from typing import Any, Self
 
-from avance.config import Config
-from avance.core.events import LinkChanged
-from avance.core.model import Outcome
+from avance.config import Config, LinkConfig
+from avance.core.events import AddressSeen, LinkChanged, PartSeen
+from avance.core.model import LinkName, Outcome, Part
 from avance.core.results import Done
 from avance.ports import Sink
 
 _ANNOUNCE_S = (0.0, 0.1, 0.2)  # gratuitous ARP after these pauses; well below 10 multicasts per second
 _ETH_P_ARP = 0x0806
 _CALL_S = 20.0
-_RTMGRP_LINK = 1  # linux/rtnetlink.h
+_LOOK_S = 5.0  # between two looks when the kernel has said nothing
+_GROUPS = 0x01 | 0x08 | 0x10  # linux/rtnetlink.h: RTMGRP_LINK, RTMGRP_TC, RTMGRP_IPV4_IFADDR
+_FILTER = "avance_lease"
+DEVICES = Path("/sys/class/net")
 _EGRESS = 0xFFFFFFF3  # linux/pkt_sched.h: TC_H_MAKE(TC_H_CLSACT, TC_H_MIN_EGRESS)
 _ALL_PROTOCOLS = 0x0003  # linux/if_ether.h: ETH_P_ALL
 _MESSAGE_BYTES_MAX = 65536
@@ -33,52 +38,88 @@ _Untyped = Any  # pyroute2 has no types
 
 
 class NodeNetwork:
-    """The port `Network`."""
+    """The port `Network`.
+
+    The addresses of the links are its own business: each has its address while its device is there, also after the
+    device was made anew or somebody has flushed it. Whether this node holds the service address the core decides.
+    """
 
     def __init__(self, config: Config, sink: Sink) -> None:
         self._config = config
         self._sink = sink
         self._ready = asyncio.Event()
+        self._news = asyncio.Event()
         self._route: _Untyped = None
+        self._calls = asyncio.Lock()  # one call of rtnetlink at a time
+        self._carriers: dict[LinkName, bool] = {}
+        self._given: set[LinkName] = set()  # the links whose device has got its address since it appeared
+        self._problems: dict[LinkName, str] = {}
+        self._held: bool | None = None  # where the last command left the service address; None: nobody knows
 
     async def run(self) -> None:
-        """Give every link of this node its address, then report each change of a carrier, for ever."""
-        await self._bring_up()
-        await self._follow()
+        """Give every link its address, report devices, carriers and a service address that moved, for ever."""
+        with _Bell() as bell:
+            while True:
+                await self._look()
+                self._news.set()
+                await bell.wait(_LOOK_S)
 
-    async def _bring_up(self) -> None:
-        self._route = await asyncio.to_thread(_open_route)
+    async def _look(self) -> None:
+        """Look at every link and at the service address, and put back what is missing of the links."""
         for link in self._config.links:
-            await asyncio.to_thread(self._add, link.device, link.address)
-        self._ready.set()
+            present = (DEVICES / link.device).exists()
+            carrier = present and read_carrier(link.device)
+            if self._carriers.get(link.name, carrier) is not carrier:
+                self._sink(LinkChanged(link.name, carrier=carrier))
+            self._carriers[link.name] = carrier
+            problem = await self._put(link) if present else self._missing(link)
+            if problem != self._problems.get(link.name, ""):
+                self._sink(PartSeen(Part.DEVICE, problem, link.name))
+            self._problems[link.name] = problem
+            if not problem and link.name == self._config.replication_link:
+                self._ready.set()
+        present = is_here(self._config.service_address.ip)
+        if self._held is not None and present is not self._held:
+            self._sink(AddressSeen(present))
 
-    async def _follow(self) -> None:
-        """Wake at each rtnetlink message about a link, and look at the carriers; the messages only ring the bell."""
-        loop, news = asyncio.get_running_loop(), asyncio.Event()
-        carriers = {link.name: read_carrier(link.device) for link in self._config.links}
-        with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_NONBLOCK, socket.NETLINK_ROUTE) as bell:
-            bell.bind((0, _RTMGRP_LINK))
-            loop.add_reader(bell, news.set)
-            try:
-                while True:
-                    await news.wait()
-                    _drain(bell)
-                    news.clear()
-                    for link in self._config.links:
-                        carrier = read_carrier(link.device)
-                        if carrier is not carriers[link.name]:
-                            carriers[link.name] = carrier
-                            self._sink(LinkChanged(link.name, carrier=carrier))
-            finally:
-                loop.remove_reader(bell)
+    def _missing(self, link: LinkConfig) -> str:
+        self._given.discard(link.name)
+        return (
+            f"The network device {link.device} of link {link.name} is not there: this node neither hears nor sends on"
+            " it. Look at the card and its driver; as soon as the device is back, it is used again"
+        )
+
+    async def _put(self, link: LinkConfig) -> str:
+        """Let a device have its address; returns why it has none, for a person."""
+        if link.name in self._given and is_here(link.address.ip):
+            return ""
+        try:
+            await self._call(self._add, link.device, link.address)
+        except (OSError, TimeoutError) as error:
+            return (
+                f"Link {link.name} has no address: {link.address} could not be given to {link.device} "
+                f"({str(error) or 'rtnetlink does not answer'}). It is tried again and again; look at the device"
+            )
+        self._given.add(link.name)
+        return ""
+
+    async def wait_changed(self, timeout_s: float) -> None:
+        """Return when something of the network has changed since the last call, or after a while."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(timeout_s):
+                await self._news.wait()
+        self._news.clear()
 
     async def wait_up(self) -> Done:
-        """Wait until every link has its address, which DRBD needs to find itself in its configuration."""
+        """Wait until the private link has its address, which DRBD needs to find itself in its configuration."""
         try:
             async with asyncio.timeout(_CALL_S * self._config.dilation):
                 await self._ready.wait()
         except TimeoutError:
-            return Done(Outcome.FAILED, "the links of this node have no addresses yet")
+            why = (
+                self._problems.get(self._config.replication_link) or "the private link of this node has no address yet"
+            )
+            return Done(Outcome.FAILED, why)
         return Done(Outcome.OK)
 
     async def hold_address(self) -> Done:
@@ -91,18 +132,25 @@ class NodeNetwork:
 
     async def _perform(self, act: Callable[[str, ipaddress.IPv4Interface], None], *, announce: bool) -> Done:
         device, address = self._config.service_device, self._config.service_address
+        self._held = None
         try:
-            async with asyncio.timeout(_CALL_S * self._config.dilation):
-                await self._ready.wait()
-                await asyncio.to_thread(act, device, address)
-                for pause_s in _ANNOUNCE_S if announce else ():
-                    await asyncio.sleep(pause_s)
-                    announce_address(device, address.ip)
+            await self._call(act, device, address)
+            for pause_s in _ANNOUNCE_S if announce else ():
+                await asyncio.sleep(pause_s)
+                announce_address(device, address.ip)
         except TimeoutError:
             return Done(Outcome.UNKNOWN, f"rtnetlink did not answer for {address} on {device}")
         except OSError as error:
             return Done(Outcome.FAILED, f"{address} on {device}: {error}")
+        self._held = announce
         return Done(Outcome.OK)
+
+    async def _call(
+        self, act: Callable[[str, ipaddress.IPv4Interface], None], device: str, address: ipaddress.IPv4Interface
+    ) -> None:
+        """Change an address. Raises OSError with the kernel's answer, TimeoutError when there was none."""
+        async with asyncio.timeout(_CALL_S * self._config.dilation), self._calls:
+            await asyncio.to_thread(act, device, address)
 
     def _add(self, device: str, address: ipaddress.IPv4Interface) -> None:
         self._change("add", device, address, already=errno.EEXIST)
@@ -113,21 +161,67 @@ class NodeNetwork:
     def _change(self, verb: str, device: str, address: ipaddress.IPv4Interface, *, already: int) -> None:
         from pyroute2.netlink.exceptions import NetlinkError  # noqa: PLC0415 - slow import, see the module's docstring
 
-        found = self._route.link_lookup(ifname=device)
-        if not found:
-            raise OSError(errno.ENODEV, f"there is no network device {device}")
-        prefix = address.network.prefixlen
+        self._route = self._route or _open_route()
         try:
+            found = self._route.link_lookup(ifname=device)
+            if not found:
+                raise OSError(errno.ENODEV, f"there is no network device {device}")
+            prefix = address.network.prefixlen
             self._route.addr(verb, index=found[0], address=str(address.ip), prefixlen=prefix)
         except NetlinkError as error:
             if error.code != already:
                 raise OSError(error.code, str(error)) from error
 
 
-def read_carrier(device: str, root: Path = Path("/sys/class/net")) -> bool:
+class _Bell:
+    """Rings at each message of the kernel about devices, addresses or filters; a context manager that owns a socket."""
+
+    def __init__(self) -> None:
+        self._socket: socket.socket | None = None
+        self._rung = asyncio.Event()
+
+    def __enter__(self) -> Self:
+        """Listen; without a socket it rings after the time that its owner waits, and no sooner."""
+        with contextlib.suppress(OSError):
+            self._socket = socket.socket(
+                socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_NONBLOCK, socket.NETLINK_ROUTE
+            )
+            self._socket.bind((0, _GROUPS))
+            asyncio.get_running_loop().add_reader(self._socket, self._rung.set)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Close the socket."""
+        if self._socket is not None:
+            asyncio.get_running_loop().remove_reader(self._socket)
+            self._socket.close()
+
+    async def wait(self, timeout_s: float) -> None:
+        """Return at the next message, or after a while."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(timeout_s):
+                await self._rung.wait()
+        if self._socket is not None:
+            _drain(self._socket)
+        self._rung.clear()
+
+
+def is_here(ip: ipaddress.IPv4Address) -> bool:
+    """Say whether this machine has an address: only then something can be bound to it (ip(7))."""
+    try:
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+            sock.bind((str(ip), 0))
+    except OSError as error:
+        return error.errno != errno.EADDRNOTAVAIL
+    return True
+
+
+def read_carrier(device: str, root: Path = DEVICES) -> bool:
     """Say whether a device has a carrier; one that is absent or down has none (sysfs-class-net)."""
     try:
-        return (root / device / "carrier").read_text().strip() == "1"
+        return (root / device / "carrier").read_bytes().strip() == b"1"
     except OSError:
         return False
 
@@ -148,10 +242,29 @@ def put_filter(device: str, program: int) -> None:
             route.tc("replace", "clsact", found[0])
             route.tc(
                 "replace-filter", "bpf", found[0], parent=_EGRESS, protocol=_ALL_PROTOCOLS, prio=1, handle=1,
-                fd=program, name="avance_lease", direct_action=True,
+                fd=program, name=_FILTER, direct_action=True,
             )  # fmt: skip
         except NetlinkError as error:
             raise OSError(error.code, f"{device}: {error}") from error
+
+
+def has_filter(device: str) -> bool:
+    """Say whether the way out of a device has the program that `put_filter` hangs there.
+
+    Raises:
+        OSError: there is no such device, or the kernel does not say.
+    """
+    from pyroute2.netlink.exceptions import NetlinkError  # noqa: PLC0415 - slow import, see the module's docstring
+
+    with _open_route() as route:
+        found = route.link_lookup(ifname=device)
+        if not found:
+            raise OSError(errno.ENODEV, f"there is no network device {device}")
+        try:
+            hung = [filter_.get_attr("TCA_OPTIONS") for filter_ in route.get_filters(index=found[0], parent=_EGRESS)]
+        except NetlinkError as error:
+            raise OSError(error.code, f"{device}: {error}") from error
+    return any(options is not None and options.get_attr("TCA_BPF_NAME") == _FILTER for options in hung)
 
 
 def _drain(bell: socket.socket) -> None:

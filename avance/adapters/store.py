@@ -1,4 +1,4 @@
-"""The durable record: two copies on disk, written one after the other, each complete or not there (fsync, rename).
+"""The durable record: two copies on disk, written one after the other (avance/twice.py).
 
 The disk may hang: writing happens in a thread with a deadline, and a write that missed it has an unknown outcome. A
 new write never begins before that one has ended, so an old record can never come late and replace a newer one.
@@ -11,13 +11,16 @@ from pathlib import Path
 
 from avance.core.model import Outcome, Record
 from avance.core.results import Done
-from avance.errors import StoreError
-from avance.files import write_durably
+from avance.twice import Twice
 from avance.wire import record as wire
 
 STATE_DIR = Path("/var/lib/avance")
 _NAMES = ("record.a", "record.b")
 _DEADLINE_S = 4.0
+_LOST = (
+    "this node does not know which epoch is valid and starts no VM. Put a good copy back, or install the release that "
+    "wrote them, or replace the node"
+)
 
 
 class RecordStore:
@@ -25,33 +28,29 @@ class RecordStore:
 
     def __init__(self, directory: Path, dilation: float) -> None:
         self._directory = directory
+        self._copies = Twice((directory / _NAMES[0], directory / _NAMES[1]), wire.decode, _LOST)
         self._deadline_s = _DEADLINE_S * dilation
         self._seq = 0
         self._writing = asyncio.Lock()
         self._late: asyncio.Future[None] | None = None
 
+    @property
+    def problem(self) -> str:
+        """What is wrong with one of the copies while the other one is good; "" while both are."""
+        return self._copies.problem
+
+    @property
+    def found(self) -> str:
+        """What was wrong with one of the copies at the start, and is mended."""
+        return self._copies.found
+
     def load(self) -> Record:
         """Return the newest valid copy; a node that never had one starts with an empty record.
 
         Raises:
-            StoreError: there are copies, but none is valid: this node must not start VMs.
+            StoreError: there are copies, but none that can be used: this node must not start VMs.
         """
-        present, valid = 0, []
-        for name in _NAMES:
-            try:
-                raw = (self._directory / name).read_bytes()
-            except FileNotFoundError:
-                continue
-            present += 1
-            decoded = wire.decode(raw)
-            if decoded is not None:
-                valid.append(decoded)
-        if not valid and present:
-            raise StoreError(
-                f"both copies of the record in {self._directory} are damaged: this node does not know which epoch is "
-                "valid and starts no VM; restore a copy, or replace the node"
-            )
-        self._seq, record = max(valid, key=lambda pair: pair[0], default=(0, Record()))
+        self._seq, record = self._copies.load(mend=True) or (0, Record())
         return record
 
     async def save(self, record: Record) -> Done:
@@ -65,7 +64,7 @@ class RecordStore:
                 self._late = None
             self._seq += 1
             raw = wire.encode(record, self._seq)
-            write = asyncio.get_running_loop().run_in_executor(None, self._write_both, raw)
+            write = asyncio.get_running_loop().run_in_executor(None, self._copies.save, raw)
             await asyncio.wait({write}, timeout=self._deadline_s)
             if not write.done():
                 self._late = write
@@ -75,7 +74,3 @@ class RecordStore:
                 return Done(Outcome.UNKNOWN, f"{self._directory}: {error}")
             write.result()
             return Done(Outcome.OK)
-
-    def _write_both(self, raw: bytes) -> None:
-        for name in _NAMES:
-            write_durably(self._directory / name, raw)

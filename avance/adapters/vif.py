@@ -38,11 +38,14 @@ class DomainWires:
         return self._set(up=True)
 
     def _set(self, *, up: bool) -> Done:
-        complaints, changed = [], []
         try:
-            names = sorted(path.name for path in self._devices.iterdir() if self._pattern.fullmatch(path.name))
-        except OSError as error:
+            return self._set_all(up=up)
+        except OSError as error:  # no descriptor is free, or sysfs cannot be read
             return Done(Outcome.UNKNOWN, f"network devices: {error}")
+
+    def _set_all(self, *, up: bool) -> Done:
+        complaints, changed = [], []
+        names = sorted(path.name for path in self._devices.iterdir() if self._pattern.fullmatch(path.name))
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as control:
             for name in names:
                 try:

@@ -31,6 +31,7 @@ KERNEL_LOG = Path("/dev/kmsg")
 _SETTIMEOUT, _GETTIMEOUT, _KEEPALIVE = 0xC0045706, 0x80045707, 0x80045705
 _PIDFD_GETFD = 438  # asm/unistd.h; the same on all architectures
 _KEPT_AS = 3  # the descriptor in the keeper
+_NUMBER_MAX = 20  # digits of the number of a process, and more
 _NOW_S = 1  # the shortest time of the Linux watchdog API
 
 
@@ -78,6 +79,7 @@ class NodeWatchdog:
         self._timer: Timer | None = None
         self._starving = False
         self._too_slow: str | None = None
+        self._to_keep: int | None = None  # the descriptor that no keeper holds yet
         self.problem: str | None = None
 
     @property
@@ -95,6 +97,8 @@ class NodeWatchdog:
             else:
                 self._timer.feed()
             self.problem = self._too_slow
+            if self._to_keep is not None:
+                self._keep(self._to_keep)
         except (OSError, AvanceError) as error:
             self.problem = f"{self._device}: {error}"
 
@@ -122,8 +126,17 @@ class NodeWatchdog:
         if actual_s > self._limit_s:
             # It runs and cannot be stopped, so it is fed all the same: a reset every minute would help nobody.
             self._too_slow = f"{self._device}: its time is {actual_s} s, but must be at most {self._limit_s} s"
-        if not inherited:
-            self._keeper.write_text(str(keep_open(descriptor, _KEPT_AS)))
+        self._to_keep = None if inherited else descriptor
+
+    def _keep(self, descriptor: int) -> None:
+        """Let a process hold the device beside this one, and note which; raises OSError when it cannot be noted."""
+        self._keeper.write_text(
+            " " * _NUMBER_MAX
+        )  # before the process is there: a full /run has no room for its number
+        pid = keep_open(descriptor, _KEPT_AS)
+        with self._keeper.open("r+") as file:
+            file.write(str(pid))
+        self._to_keep = None
 
 
 def take_over(keeper: Path, device: Path) -> int | None:
@@ -152,6 +165,6 @@ def _say(path: Path, text: str) -> None:
     with contextlib.suppress(OSError):
         descriptor = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
         try:
-            os.write(descriptor, text.encode())
+            os.write(descriptor, text.encode(errors="replace"))
         finally:
             os.close(descriptor)

@@ -48,13 +48,17 @@ class WitnessClient:
         return WitnessTaught(said.outcome, said.detail, taught=word is Word.TAUGHT)
 
     async def _put(self, witness: str, make: Callable[[Sender], Question]) -> tuple[Done, Word | None]:
-        site = self._sites[witness]
+        site = self._sites.get(witness)
+        if site is None:  # the record of an earlier configuration has it in office
+            return Done(Outcome.UNKNOWN, f"the site names no witness {witness}, so nobody was asked"), None
         try:
             async with asyncio.timeout(self._try_s):
                 reply = await self._converse(site, make)
         except TimeoutError:
             where = f"{site.address}:{site.port}"
             return Done(Outcome.UNKNOWN, f"witness {witness} ({where}) did not answer within {self._try_s:g} s"), None
+        except OSError as error:
+            return Done(Outcome.UNKNOWN, f"witness {witness} was not asked: {error}"), None
         return Done(Outcome.OK, f"{reply.word} {reply.epoch} {reply.owner or '-'}"), Word(reply.word)
 
     async def _converse(self, site: WitnessSite, make: Callable[[Sender], Question]) -> Reply:

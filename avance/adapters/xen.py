@@ -75,7 +75,10 @@ class XenHypervisor:
             if cleared.outcome is not Outcome.OK:
                 return cleared
         spec, path = self._specs[vm], CONFIG_DIR / f"{vm}.cfg"
-        path.write_text(xl.domain_config(spec, self._bridges[spec.network]))  # tmpfs: cannot hang on a dying disk
+        try:
+            path.write_text(xl.domain_config(spec, self._bridges[spec.network]))  # tmpfs: cannot hang on a dying disk
+        except (OSError, ValueError) as error:  # ValueError: it has letters that no file can hold
+            return Done(Outcome.FAILED, f"{vm} was not started, for its file was not written: {path}: {error}")
         if self._halted:
             return Done(Outcome.FAILED, f"{vm} was not started: the domains of this node are paused")
         return await self._create(vm, path)
@@ -208,6 +211,8 @@ class XenHypervisor:
                     name = await self._store.read(f"/local/domain/{domain.number}/name")
                     if name is not None:
                         self._named[domain.number, domain.uuid] = name
+            listed = {(domain.number, domain.uuid) for domain in domains}
+            self._named = {key: name for key, name in self._named.items() if key in listed}
         except OSError as error:
             return Done(Outcome.UNKNOWN, str(error))
         return self._sorted(domains)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from avance.core.model import Alert, LinkName, MirrorView, NodeId, VmId
+from avance.core.model import Alert, LinkName, MirrorView, NodeId, Part, VmId
 
 
 def link_down(link: LinkName) -> Alert:
@@ -189,3 +189,17 @@ def mirror_reused() -> Alert:
     """What was left of the data disks becomes an empty mirror, because the peer has the good copy."""
     text = "No current half is left on this node; the rest is emptied and takes the peer's copy in full."
     return Alert("recovery", "mirror_reused", "warning", text)
+
+
+_STOPS = (Part.GATE, Part.WATCHDOG, Part.DEVICE, Part.ADDRESS)  # without it a client, or safety, misses something now
+
+
+def part_failed(part: Part, problem: str) -> Alert:
+    """A part of this node does not do its work."""
+    return Alert("fault", f"{part}_failed", "critical" if part in _STOPS else "warning", f"{problem}.")
+
+
+def part_restored(part: Part, name: str) -> Alert:
+    """It does its work again."""
+    which = f"{part} {name}".strip()
+    return Alert("recovery", f"{part}_restored", "info", f"In order again on this node: {which}.")

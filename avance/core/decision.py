@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 from avance.core import alerts
 from avance.core import commands as c
-from avance.core.model import Alert, PairState
+from avance.core.model import Alert, PairState, Part
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +69,18 @@ class Draft:
         """Tell the service centre unless it was told since the matter was last in order."""
         if key not in self.told:
             self.told.add(key)
+            self.say(alert.text, alert=alert)
+
+    def part(self, part: Part, problem: str, name: str = "") -> None:
+        """Tell the service centre once that a part of this node does not do its work, and once that it does again."""
+        key = f"{part}_failed {name}"
+        if problem and key in self.told:
+            self.say(problem)
+        elif problem:
+            self.once(key, alerts.part_failed(part, problem))
+        elif key in self.told:
+            self.in_order(key)
+            alert = alerts.part_restored(part, name)
             self.say(alert.text, alert=alert)
 
     def tell_peer(self) -> None:

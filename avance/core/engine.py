@@ -178,7 +178,7 @@ class Engine:
     def _take_rarer(
         self,
         event: e.FencePeerAsked | e.VmAdded | e.LinkChanged | e.NeighboursSeen | e.DatagramsRefused | e.OperatorAsked
-        | e.MirrorChanged,
+        | e.MirrorChanged | e.PartSeen | e.AddressSeen,
         draft: Draft,
         now: float,
     ) -> None:  # fmt: skip
@@ -201,6 +201,10 @@ class Engine:
             case e.MirrorChanged(view):
                 if sight.mirror.changed(view, draft):
                     sight.units.mirror_runs()
+            case e.PartSeen(part, problem, name):
+                draft.part(part, problem, name)
+            case e.AddressSeen(present):
+                self.address.seen(draft, present=present)
             case _:
                 assert_never(event)
 

@@ -6,7 +6,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from avance.core import commands as c
-from avance.core.model import DiskView, LinkName, MirrorView, NodeId, PeerView, VmId, VmSpec
+from avance.core.model import DiskView, LinkName, MirrorView, NodeId, Part, PeerView, VmId, VmSpec
 from avance.core.results import Result, answer_of
 
 
@@ -138,6 +138,25 @@ class MirrorChanged:
     view: MirrorView
 
 
+@dataclass(frozen=True, slots=True)
+class PartSeen:
+    """A part of this node was looked at: `problem` says what is wrong with it, what is true now and what to do.
+
+    Empty: it does its work. `name` says which one, where there are several. Told when it has changed.
+    """
+
+    part: Part
+    problem: str
+    name: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class AddressSeen:
+    """The service address is not as the last command for it left it: is it up on this node? Told again and again."""
+
+    present: bool
+
+
 Event = (
     Tick
     | HeartbeatSeen
@@ -153,4 +172,6 @@ Event = (
     | OperatorAsked
     | DatagramsRefused
     | MirrorChanged
+    | PartSeen
+    | AddressSeen
 )

@@ -27,6 +27,7 @@ from avance.core.pause import PauseWatch
 
 _ANSWER_S = 0.1  # beyond a heartbeat: then the peer has echoed what was sent after a lag
 _REFUSAL_QUIET_S = 60.0  # between two alerts of refused datagrams for the same reason
+_DOUBLED_MAX = 32  # the hold of a link has reached its maximum long before
 _AFTER_PAUSE = 2  # heartbeats: a peer that is there has answered before this node looks for another right
 
 
@@ -193,7 +194,8 @@ class Liveness:
         """How long a link that fell must be good before it is used again: longer each time (docs/safety.md, S22)."""
         if entry.falls == 0:
             return 0.0
-        return min(self.timers.link_hold_s * 2.0 ** (entry.falls - 1), self.timers.link_hold_max_s)
+        doubled = min(entry.falls - 1, _DOUBLED_MAX)  # a link with a loose contact falls for years
+        return min(self.timers.link_hold_s * 2.0**doubled, self.timers.link_hold_max_s)
 
     @property
     def proof_s(self) -> float | None:

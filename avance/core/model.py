@@ -79,6 +79,19 @@ class DiskRole(StrEnum):
     UNKNOWN = "Unknown"
 
 
+class Part(StrEnum):
+    """What of a node the pair depends on, beside links, disks and VMs; an alert is named after it."""
+
+    GATE = "gate"
+    WATCHDOG = "watchdog"
+    DEVICE = "device"
+    ADDRESS = "address"
+    RECORD = "record"
+    CONFIGURATION = "configuration"
+    JOURNAL = "journal"
+    ALERTS = "alerts"
+
+
 class MirrorState(StrEnum):
     """What this node's data disks hold (`core/halves.py`)."""
 

@@ -6,10 +6,10 @@ the disk, 256 bytes and then two bytes for the role of each device.
 
 from __future__ import annotations
 
-import hashlib
 import struct
 
 from avance.core.halves import HALVES, Half, Note
+from avance.wire.summed import seal, unseal
 
 SUPERBLOCK_AT = 4096
 SUPERBLOCK_BYTES = 4096
@@ -81,13 +81,16 @@ def _names(word: str) -> tuple[str, ...]:
 
 def note_bytes(text: str) -> bytes:
     """Return the file of a note: checksum and line."""
-    return f"{hashlib.sha256(text.encode()).hexdigest()} {text}\n".encode()
+    return seal(text)
 
 
 def read_note(raw: bytes) -> str:
     """Return the line of a note's file; the empty text when it is torn or rotten."""
-    checksum, _, text = raw.decode(errors="replace").rstrip("\n").partition(" ")
-    return text if hashlib.sha256(text.encode()).hexdigest() == checksum and parse_note(text) else ""
+    try:
+        text = unseal(raw)
+    except ValueError:
+        return ""
+    return text if parse_note(text) else ""
 
 
 def uuid_argument(array: str) -> str:

@@ -5,13 +5,13 @@ A copy of version 1, which an earlier release left behind, is still read; what i
 
 from __future__ import annotations
 
-import hashlib
 import json
 from dataclasses import fields
 
 from avance.core.model import Record
 from avance.parsed import Json
 from avance.wire.plain import read_record, to_plain
+from avance.wire.summed import UnknownFormat, json_object, seal, unseal
 
 _VERSION = "avance.record/2"
 _FIELDS = {
@@ -23,18 +23,21 @@ _FIELDS = {
 def encode(record: Record, seq: int) -> bytes:
     """Return one copy of the record."""
     values: dict[str, Json] = {name: value for name, value in to_plain(record).items() if name != "type"}
-    data = json.dumps({"schema": _VERSION, "seq": seq, **values}, sort_keys=True)
-    return f"{hashlib.sha256(data.encode()).hexdigest()} {data}\n".encode()
+    return seal(json.dumps({"schema": _VERSION, "seq": seq, **values}, sort_keys=True))
 
 
-def decode(raw: bytes) -> tuple[int, Record] | None:
-    """Return (sequence number, record), or None when the copy is torn, rotten or of another version."""
-    checksum, _, data = raw.decode(errors="replace").rstrip("\n").partition(" ")
-    if hashlib.sha256(data.encode()).hexdigest() != checksum:
-        return None
-    values = json.loads(data)
-    known = _FIELDS.get(values.pop("schema"))
-    if known is None or values.keys() - {"seq"} != known:
-        return None
-    seq: int = values.pop("seq")
+def decode(raw: bytes) -> tuple[int, Record]:
+    """Return (sequence number, record).
+
+    Raises:
+        UnknownFormat: it is whole, and of another version.
+        ValueError: it is torn or rotten, or is no record.
+    """
+    values = json_object(unseal(raw))
+    schema, seq = values.pop("schema", None), values.pop("seq", None)
+    if not isinstance(seq, int) or isinstance(seq, bool):
+        raise ValueError(f"its number is {str(seq)[:40]!r}")  # noqa: TRY004 - the file is wrong, not the call
+    known = _FIELDS.get(schema) if isinstance(schema, str) else None
+    if known is None or values.keys() != known:
+        raise UnknownFormat(f"format {str(schema)[:40]!r}, this release knows {', '.join(_FIELDS)}", seq)
     return seq, read_record(values)

@@ -233,12 +233,13 @@ MUTANTS = (
         "a copy of the record whose checksum is wrong is believed",
         (
             Edit(
-                "avance/wire/record.py",
-                "    if hashlib.sha256(data.encode()).hexdigest() != checksum:\n",
+                "avance/wire/summed.py",
+                "    if hashlib.sha256(line.encode()).hexdigest() != checksum:\n",
                 "    if not checksum:\n",
             ),
         ),
         _OUTSIDE,
+        units=("tests/unit/avance/wire/test_record.py",),
     ),
     Mutant(
         "old-record-comes-late",

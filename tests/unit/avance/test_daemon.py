@@ -12,8 +12,10 @@ from typing import Any
 import pytest
 
 from avance import daemon as module
+from avance.adapters.mirror import DataMirror
 from avance.clock import now_s
 from avance.config import parse
+from avance.configuration import TWIN, Configuration
 from avance.core import commands as c
 from avance.core.engine import Decision
 from avance.core.events import (
@@ -50,8 +52,9 @@ def directories(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def node(*vms: dict[str, Any]) -> PairedNode:
     """Return node a of the site."""
-    raw = {"node": "a", "site": site(), "vms": list(vms)}
-    return PairedNode(parse("a", raw["site"], raw["vms"]), raw)
+    raw, directory = {"node": "a", "site": site(), "vms": list(vms)}, Path(vars(module)["STATE_DIR"])
+    kept = Configuration(directory / "config.json", directory / TWIN.name)
+    return PairedNode(parse("a", raw["site"], raw["vms"]), raw, kept, DataMirror(directory))
 
 
 def answers(daemon: Daemon, *requests: dict[str, Any]) -> list[dict[str, Any]]:

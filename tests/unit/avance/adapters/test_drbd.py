@@ -214,7 +214,8 @@ def test_a_flood_of_changes_comes_in_portions(tools: Tools, monkeypatch: pytest.
     """The core takes one event after the other, and only so many may wait: a stream that never stops is slowed down."""
     monkeypatch.setattr(module, "_BURST_S", 100.0)
     tools.says(
-        "drbdsetup", STATE + "change resource name:avance-web role:Secondary\nchange resource name:avance-web role:Primary\n" * 5000
+        "drbdsetup",
+        STATE + "change resource name:avance-web role:Secondary\nchange resource name:avance-web role:Primary\n" * 5000,
     )
     events: list[Event] = []
 

@@ -11,9 +11,9 @@ from avance.adapters.gate import LeaseGate, instructions, uplinks_of
 
 def test_missing_network_is_told(tmp_path: Path) -> None:
     """No device is behind the network: nothing is guarded, and the status can say why."""
-    gate = LeaseGate(["biz0"], IPv4Address("10.77.0.10"), lambda device, program: None, tmp_path)
+    gate = LeaseGate(["biz0"], IPv4Address("10.77.0.10"), lambda device, program: None, lambda device: True, tmp_path)
     gate.open_until(None)
-    asyncio.run(gate.attach())
+    asyncio.run(gate.keep())
     assert gate.problem is not None
     assert gate.guarded == ()
 

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from avance.adapters import store as module
+from avance import twice
 from avance.adapters.store import RecordStore
 from avance.core.model import Outcome, Record
 from avance.errors import StoreError
-from avance.files import write_durably
+from avance.files import overwrite
 from tests.playbook import A, B
 
 OLD, NEW = Record(3, A), Record(4, B, peer_outdated=True)
@@ -97,11 +97,11 @@ def test_hanging_write_never_replaces_a_newer_one(tmp_path: Path, monkeypatch: p
 
     def slow(path: Path, raw: bytes) -> None:
         gate.wait(10.0)
-        write_durably(path, raw)
+        overwrite(path, raw)
 
     async def story() -> None:
         store = RecordStore(tmp_path, 0.01)  # a deadline of 0.04 s
-        monkeypatch.setattr(module, "write_durably", slow)
+        monkeypatch.setattr(twice, "overwrite", slow)
         assert (await store.save(OLD)).outcome is Outcome.UNKNOWN
         second = await store.save(NEW)
         assert second.outcome is Outcome.UNKNOWN

@@ -1,0 +1,34 @@
+"""What the core cannot see of its own node: gate, watchdog and files. Each that fails is told with its sentence.
+
+It decides nothing: the core makes an alert of it, and the status shows it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+from avance.core.events import PartSeen
+from avance.core.model import Part
+
+_WITHOUT = {
+    Part.GATE: "The gate of the lease is not in place: {}. After a pause of this machine VMs and service address could"
+    " still send for a moment; it is tried again",
+    Part.WATCHDOG: "The watchdog does not protect: {}. A hung node would not be reset; look at the device and driver",
+}
+
+
+class Parts:
+    """Asks each part what is wrong with it; `problems` answer with a text, with nothing while all is well."""
+
+    def __init__(self, problems: dict[Part, Callable[[], str | None]]) -> None:
+        self._problems = problems
+        self._told: dict[Part, str] = {}
+
+    def changed(self) -> Iterator[PartSeen]:
+        """Yield what is another than it was the last time."""
+        for part, problem in self._problems.items():
+            said = problem()
+            text = _WITHOUT.get(part, "{}").format(said) if said else ""
+            if text != self._told.get(part, ""):
+                self._told[part] = text
+                yield PartSeen(part, text)
