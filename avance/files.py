@@ -13,6 +13,7 @@ import stat
 from pathlib import Path
 
 SMALL_BYTES_MAX = 1 << 22  # of what is read at once; the largest such file is the configuration
+TEXT_BYTES_MAX = 1 << 16  # of what the kernel, or this product, says in a word or two
 _BLOCKS_BYTES = 8192  # a file that is kept has a whole number of these
 
 
@@ -24,7 +25,7 @@ def write_durably(path: Path, raw: bytes) -> None:
     """
     part = path.with_name(path.name + ".part")
     try:
-        with part.open("wb") as file:
+        with open(_emptied(part), "wb") as file:
             file.write(raw)
             file.flush()
             os.fsync(file.fileno())
@@ -34,6 +35,23 @@ def write_durably(path: Path, raw: bytes) -> None:
             part.unlink()
         raise
     sync_directory(path.parent)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a file that a power cut may take away.
+
+    Raises:
+        OSError: the disk refused, or it is no file.
+        ValueError: the text has letters that no file can hold.
+    """
+    raw = text.encode()
+    with open(_emptied(path), "wb") as file:
+        file.write(raw)
+
+
+def _emptied(path: Path) -> int:
+    """Open a file for a new content; a pipe without a reader is an error, and nothing to wait for."""
+    return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NONBLOCK | os.O_CLOEXEC, 0o666)
 
 
 def sync_directory(path: Path) -> None:
@@ -90,3 +108,12 @@ def read_small(path: Path, bytes_max: int = SMALL_BYTES_MAX) -> bytes:
         return bytes(found)
     finally:
         os.close(descriptor)
+
+
+def read_text(path: Path, bytes_max: int = TEXT_BYTES_MAX) -> str:
+    """Return what a short file says, without blanks around it; what is no text in it is replaced.
+
+    Raises:
+        OSError: as for `read_small`.
+    """
+    return read_small(path, bytes_max).decode(errors="replace").strip()

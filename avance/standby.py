@@ -19,6 +19,8 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+from avance.files import write_text
+
 LOCK = Path("/run/avance/daemon.lock")
 PID = Path("/run/avance/daemon.pid")  # which process is the daemon; in memory, as the lock
 _NICE = -10  # a heartbeat comes before whatever else the node does
@@ -42,7 +44,7 @@ def await_turn(prepare: Callable[[], None], lock: Path = LOCK, pid: Path = PID) 
     with contextlib.suppress(OSError):  # not permitted: slower under load, and no reason not to serve
         os.setpriority(os.PRIO_PROCESS, 0, _NICE)
     try:
-        pid.write_text(f"{os.getpid()}\n")
+        write_text(pid, f"{os.getpid()}\n")
     except OSError as error:  # a full /run: who looks for the daemon does not find it, and it serves all the same
         print(f"avance: {pid} was not written ({error}): make room there", file=sys.stderr, flush=True)
     return descriptor

@@ -13,9 +13,10 @@ from avance.config import Config
 from avance.core.events import DiskChanged, DiskStreamReset
 from avance.core.model import Outcome, VmId, VmSpec
 from avance.core.results import Done, GenerationsRead, InFlightCounted, VolumePrepared
-from avance.files import write_durably
+from avance.files import read_text, write_durably
 from avance.ports import Sink
 from avance.wire import drbd, names
+from avance.wire.quoted import quoted
 
 RESOURCE_DIR = Path("/etc/drbd.d")
 _COUNTERS = Path("/proc/drbd")
@@ -27,7 +28,6 @@ _RESTART_S = 1.0  # pause before the event stream is opened again
 _RESTART_MAX_S = 8.0  # ... after several that ended before they had listed the resources
 _BURST, _BURST_S = 64, 0.05  # so many changes are told, then it waits: 1,280 a second at most
 _NO_SUCH_VOLUME = 5  # lvm(8): it found none of that name; a failure of LVM itself looks the same
-_QUOTED_MAX = 120  # letters of what DRBD said
 _FRESH = VolumePrepared(Outcome.OK, "fresh", fresh=True)
 
 
@@ -124,7 +124,7 @@ class DrbdDisks:
     async def in_flight(self, vm: VmId) -> Done:
         """Count the requests that DRBD has of the VM; it is a short text of the kernel, and starts no program."""
         try:
-            every, local, peer = drbd.in_flight(_COUNTERS.read_text(), self._specs[vm].minor)
+            every, local, peer = drbd.in_flight(read_text(_COUNTERS), self._specs[vm].minor)
         except (OSError, ValueError) as error:
             return Done(Outcome.UNKNOWN, str(error))
         return InFlightCounted(Outcome.OK, f"{every} {local} {peer}", every, local, peer)
@@ -200,7 +200,7 @@ class DrbdDisks:
             worse = drbd.is_no_longer_good(states.stdout)
         except ValueError as error:
             return Done(Outcome.UNKNOWN, f"{completed.detail} {error}".strip())
-        seen = states.stdout.strip()
+        seen = quoted(states.stdout)
         return Done(Outcome.OK if worse else Outcome.FAILED, f"{seen} {completed.detail}".strip())
 
     async def resync(self, vm: VmId) -> Done:
@@ -226,7 +226,7 @@ class DrbdDisks:
                 try:
                     changed = self._parser.feed(line)
                 except ValueError as error:
-                    return f"DRBD said what this version does not understand: {error}, in {line[:_QUOTED_MAX]!r}"
+                    return f"DRBD said what this version does not understand: {quoted(str(error))}, in {quoted(line)!r}"
                 if line.strip() == "exists -":
                     self._listed.set()
                     for vm in self._specs:

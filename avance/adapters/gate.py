@@ -21,6 +21,7 @@ from functools import cache
 from pathlib import Path
 
 from avance.errors import AvanceError
+from avance.files import read_text
 from avance.wire.xl import DOMAIN_DEVICE
 
 DEVICES = Path("/sys/class/net")
@@ -121,7 +122,7 @@ class LeaseGate:
             os.close(program)  # the filter holds it now
 
     def _mac(self, device: str) -> bytes:
-        return bytes.fromhex((self._root / device / "address").read_text().strip().replace(":", ""))
+        return bytes.fromhex(read_text(self._root / device / "address").replace(":", ""))
 
 
 def uplinks_of(device: str, root: Path = DEVICES) -> list[str]:

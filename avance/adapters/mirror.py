@@ -19,7 +19,7 @@ from avance.core.halves import HALVES, AssemblyPlan, Half, Note, Return, Slots
 from avance.core.model import MirrorState, MirrorView, Outcome
 from avance.core.results import Done
 from avance.data_disks import DiskReader
-from avance.files import write_durably
+from avance.files import read_small, read_text, write_durably
 from avance.late import in_time
 from avance.ports import Sink
 from avance.wire import md
@@ -350,7 +350,7 @@ class DataMirror:
 
     def _load(self, name: str) -> str:
         try:
-            return md.read_note((self._directory / name).read_bytes())
+            return md.read_note(read_small(self._directory / name))
         except OSError:
             return ""
 
@@ -386,6 +386,6 @@ class DataMirror:
 
 def _text(path: Path) -> str:
     try:
-        return path.read_text().strip()
+        return read_text(path)
     except OSError:
         return ""

@@ -19,6 +19,7 @@ from avance.config import Config
 from avance.core.events import NeighboursSeen
 from avance.core.model import Outcome, VmSpec
 from avance.core.results import Done
+from avance.files import read_small, read_text
 from avance.ports import Sink
 from avance.wire import arp
 
@@ -122,8 +123,8 @@ def own_macs(bridge: str, devices: Path = _NETWORK_DEVICES) -> set[bytes]:
     """
     try:
         ports = [port for port in (devices / bridge / "brif").iterdir() if port.name.startswith("vif")]
-        numbers = {int((port / "port_no").read_text(), 16) for port in ports}
-        table = (devices / bridge / "brforward").read_bytes()[:_BRIDGE_TABLE_BYTES_MAX]
+        numbers = {int(read_text(port / "port_no"), 16) for port in ports}
+        table = read_small(devices / bridge / "brforward", _BRIDGE_TABLE_BYTES_MAX)
     except (OSError, ValueError):  # not a bridge, or a port that has just gone
         return set()
     whole = len(table) - len(table) % _BRIDGE_ENTRY.size

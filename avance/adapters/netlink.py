@@ -20,6 +20,7 @@ from avance.config import Config, LinkConfig
 from avance.core.events import AddressSeen, LinkChanged, PartSeen
 from avance.core.model import LinkName, Outcome, Part
 from avance.core.results import Done
+from avance.files import read_text
 from avance.ports import Sink
 
 _ANNOUNCE_S = (0.0, 0.1, 0.2)  # gratuitous ARP after these pauses; well below 10 multicasts per second
@@ -221,7 +222,7 @@ def is_here(ip: ipaddress.IPv4Address) -> bool:
 def read_carrier(device: str, root: Path = DEVICES) -> bool:
     """Say whether a device has a carrier; one that is absent or down has none (sysfs-class-net)."""
     try:
-        return (root / device / "carrier").read_bytes().strip() == b"1"
+        return read_text(root / device / "carrier") == "1"
     except OSError:
         return False
 

@@ -13,11 +13,11 @@ from avance.config import BmcConfig
 from avance.core.model import Outcome
 from avance.core.results import Done, PowerRead
 from avance.wire import ipmi
+from avance.wire.quoted import quoted
 
 READ_S = 2.0  # deadline of one question
 CUT_S = 3.0  # deadline of the whole cut
 _PATIENCE_S = 1.0  # how long ipmitool waits for one datagram
-_QUOTED_MAX = 80  # letters of what a BMC said
 
 
 class PeerBmc:
@@ -52,7 +52,7 @@ class PeerBmc:
                 async for line in lines:
                     if ipmi.is_off(line):
                         return Done(Outcome.OK, "off")
-                    last = line[:_QUOTED_MAX]
+                    last = quoted(line)
         except TimeoutError:
             return Done(Outcome.UNKNOWN, f"not read as off within {CUT_S * self._slow:g} s; the BMC said last: {last}")
         if not lines.started:

@@ -20,6 +20,7 @@ from typing import IO, Self
 
 from avance.core.model import Outcome
 from avance.core.results import Done
+from avance.wire.quoted import printable
 
 OUTPUT_BYTES_MAX = 1 << 20  # of standard output; a program that prints more has not said what was asked
 LINE_BYTES_MAX = 1 << 16
@@ -205,7 +206,7 @@ class _Program:
         code = self.code
         how = f"was killed by signal {-code}" if code is not None and code < 0 else f"ended with {code}"
         said = self._complaint.decode(errors="replace").strip() or instead.strip()[-_SAID_BYTES_MAX:]
-        return f"`{name}` {how}" + (f": {_printable(said)}" if said else "")
+        return f"`{name}` {how}" + (f": {printable(said)}" if said else "")
 
     async def __aenter__(self) -> Self:
         """It runs already."""
@@ -272,14 +273,7 @@ async def _readable(*descriptors: int) -> None:
 
 
 def _not_started(name: str, error: Exception) -> str:
-    return f"`{_printable(name)}` was not started, so it did nothing: {error}"
-
-
-def _printable(text: str) -> str:
-    """Return a text that a terminal and a file can take: it goes into logs, alerts and the status."""
-    return "".join(
-        letter if letter.isprintable() or letter in "\n\t" else "\N{REPLACEMENT CHARACTER}" for letter in text
-    )
+    return f"`{printable(name)}` was not started, so it did nothing: {error}"
 
 
 def keep_open(descriptor: int, known_as: int) -> int:

@@ -21,6 +21,7 @@ from typing import Protocol
 
 from avance.adapters.process import keep_open
 from avance.errors import AvanceError
+from avance.files import read_text, write_text
 
 DEVICE = Path("/dev/watchdog")
 KEEPER = Path("/run/avance/watchdog-keeper")  # number of the process that keeps the device open; in memory
@@ -130,9 +131,7 @@ class NodeWatchdog:
 
     def _keep(self, descriptor: int) -> None:
         """Let a process hold the device beside this one, and note which; raises OSError when it cannot be noted."""
-        self._keeper.write_text(
-            " " * _NUMBER_MAX
-        )  # before the process is there: a full /run has no room for its number
+        write_text(self._keeper, " " * _NUMBER_MAX)  # before there is a process: a full /run has no room for its number
         pid = keep_open(descriptor, _KEPT_AS)
         with self._keeper.open("r+") as file:
             file.write(str(pid))
@@ -145,7 +144,7 @@ def take_over(keeper: Path, device: Path) -> int | None:
     Opening it a second time is refused by the kernel (EBUSY), and would feed it.
     """
     try:
-        pid = int(keeper.read_text())
+        pid = int(read_text(keeper))
         if Path(f"/proc/{pid}/fd/{_KEPT_AS}").readlink() != device:
             return None
         handle = os.pidfd_open(pid)

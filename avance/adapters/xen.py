@@ -22,6 +22,7 @@ from avance.config import Config
 from avance.core.events import DomainChanged
 from avance.core.model import Outcome, VmId, VmSpec
 from avance.core.results import Done
+from avance.files import write_text
 from avance.ports import Sink
 from avance.wire import names, xenstore, xl
 
@@ -76,7 +77,7 @@ class XenHypervisor:
                 return cleared
         spec, path = self._specs[vm], CONFIG_DIR / f"{vm}.cfg"
         try:
-            path.write_text(xl.domain_config(spec, self._bridges[spec.network]))  # tmpfs: cannot hang on a dying disk
+            write_text(path, xl.domain_config(spec, self._bridges[spec.network]))  # tmpfs: cannot hang on a dying disk
         except (OSError, ValueError) as error:  # ValueError: it has letters that no file can hold
             return Done(Outcome.FAILED, f"{vm} was not started, for its file was not written: {path}: {error}")
         if self._halted:

@@ -10,6 +10,7 @@ import asyncio
 from collections.abc import Callable
 
 from avance.wire import xenstore as wire
+from avance.wire.quoted import quoted
 
 
 class Xenstore:
@@ -39,7 +40,7 @@ class Xenstore:
         reason = answer.payload.rstrip(b"\0")
         if reason == wire.MISSING:
             return None
-        raise OSError(f"xenstored refused to read {node}: {reason.decode(errors='replace')}")
+        raise OSError(f"xenstored refused to read {node}: {quoted(reason.decode(errors='replace'))}")
 
     async def _connected(self) -> _Line:
         async with self._connecting:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 
 from avance.core.model import DiskRole, DiskState, DiskView, VmId, VmSpec
 from avance.wire import names
+from avance.wire.quoted import quoted
 
 VOLUME_GROUP = "vg0"
 METADATA_MIB = 4  # internal metadata; 1 MiB serves 32 GiB (DRBD 8.4 guide, 'Estimating metadata size')
@@ -97,7 +98,7 @@ def generations(text: str) -> str:
     """
     words = text.strip().split(":")[:_GENERATIONS]
     if len(words) < _GENERATIONS or any(len(word) != _UUID_DIGITS for word in words):
-        raise ValueError(f"get-gi said {text.strip()!r}")
+        raise ValueError(f"get-gi said {quoted(text)!r}")
     return " ".join(f"{int(word, 16):X}" for word in words)
 
 
@@ -180,6 +181,8 @@ def is_no_longer_good(states: str) -> bool:
     local, _, _ = states.strip().partition("/")
     if local == "Unconfigured":
         return True
+    if local not in list(DiskState):
+        raise ValueError(f"{quoted(states)!r} are no states of a disk")
     worse = (DiskState.OUTDATED, DiskState.INCONSISTENT, DiskState.FAILED, DiskState.DISKLESS)
     return DiskState(local) in worse
 

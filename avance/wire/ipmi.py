@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import math
 
+from avance.wire.quoted import quoted
+
 PASSWORD_VARIABLE = "IPMI_PASSWORD"  # noqa: S105 - the name of a variable
 CUT_SCRIPT = "chassis power off\n" + "chassis power status\n" * 100  # the caller leaves when it has read enough
 CIPHER_SUITE = 3  # RAKP with SHA-1, AES-CBC-128: the one that every IPMI 2.0 BMC must have (table 22-20 of IPMI 2.0)
@@ -53,5 +55,5 @@ def parse_power(text: str) -> str:
     """
     word = text.strip().rpartition(" ")[2].lower()
     if not text.strip().startswith("Chassis Power is ") or word not in ("on", "off"):
-        raise ValueError(f"no power status: {text.strip()[:80]!r}")
+        raise ValueError(f"no power status: {quoted(text)!r}")
     return word

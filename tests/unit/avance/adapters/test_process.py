@@ -142,6 +142,14 @@ def test_complaint_cannot_steer_a_terminal() -> None:
     assert completed.detail.endswith("a\ufffd[2Jb\ufffd")
 
 
+def is_over(pid: str) -> bool:
+    """Say whether a process is gone, or is nothing but its number any more."""
+    try:
+        return Path("/proc", pid, "stat").read_text().rpartition(") ")[2][0] in "ZX"
+    except OSError:
+        return True
+
+
 def test_lines_come_as_they_are_printed(tmp_path: Path) -> None:
     """A long-running program's lines arrive before it ends; it and its children end when nobody listens any more."""
 
@@ -150,13 +158,10 @@ def test_lines_come_as_they_are_printed(tmp_path: Path) -> None:
         async with Lines(["sh", "-c", script]) as stream:
             seen = [await anext(stream), await anext(stream)]
             await until(lambda: (tmp_path / "child").exists() and (tmp_path / "child").read_text() != "")
+        await until(lambda: all(is_over((tmp_path / name).read_text().strip()) for name in ("pid", "child")))
         return seen
 
     assert asyncio.run(asyncio.wait_for(story(), 10.0)) == ["one", "two"]
-    for name in ("pid", "child"):
-        state = Path("/proc", (tmp_path / name).read_text().strip(), "stat")
-        with contextlib.suppress(OSError):
-            assert state.read_text().rpartition(") ")[2][0] in "ZX", f"the {name} is ended"
 
 
 def test_lines_end_with_the_program() -> None:

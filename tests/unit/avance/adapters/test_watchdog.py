@@ -102,6 +102,21 @@ def test_device_outlives_the_daemon(told: list[str], place: tuple[Path, Path]) -
     assert int(keeper.read_text()) == pid, "no second keeper"
 
 
+def test_keeper_that_cannot_be_noted_is_told_and_tried_again(told: list[str], place: tuple[Path, Path]) -> None:
+    """A full /run: the device is fed, nothing is started in vain, and the first feed that finds room has a keeper."""
+    device, keeper = place
+    keeper.symlink_to("/dev/full")
+    watchdog = NodeWatchdog(10.0, device, keeper)
+    watchdog.feed()
+    watchdog.feed()
+    assert told == ["time 10", "feed", "feed"]
+    assert "No space left" in (watchdog.problem or "")
+    keeper.unlink()
+    watchdog.feed()
+    assert watchdog.problem is None
+    assert Path(f"/proc/{int(keeper.read_text())}/fd/3").readlink() == device
+
+
 def test_taken_over_file_is_the_same_one(place: tuple[Path, Path]) -> None:
     """It is the open file itself, not a second opening of it, which a watchdog would refuse."""
     device, keeper = place
