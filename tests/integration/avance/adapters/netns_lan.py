@@ -27,7 +27,7 @@ from pathlib import Path
 
 from avance.adapters.gate import LeaseGate
 from avance.adapters.neighbours import ArpNeighbours
-from avance.adapters.netlink import put_filter
+from avance.adapters.netlink import has_filter, put_filter
 from avance.adapters.process import run
 from avance.adapters.vif import DomainWires
 from avance.core.events import Event
@@ -189,16 +189,16 @@ async def passing(outside: Wire, ways: dict[str, Callable[[], None]]) -> list[st
 
 async def gates(outside: Wire, domain: Wire) -> dict[str, object]:
     """What passes the lease's gate before it is there, and for each end of the lease."""
-    gate, ways = LeaseGate(["biz0"], IPv4Address(SERVICE), put_filter), senders(domain)
+    gate, ways = LeaseGate(["biz0"], IPv4Address(SERVICE), put_filter, has_filter), senders(domain)
     Path("/proc/sys/net/ipv6/conf/all/disable_ipv6").write_text("1")  # the kernel's own words would be counted
     found: dict[str, object] = {}
     with living(outside, domain):
-        await gate.attach()
+        await gate.keep()
         found["no end yet"] = gate.problem
         found["absent"] = await passing(outside, ways)
         for name, end_s in (("no end", None), ("later", time.monotonic() + 60.0), ("never", 0.0)):
             gate.open_until(end_s)
-            await gate.attach()  # again: a daemon that was restarted does so
+            await gate.keep()  # again: a daemon that was restarted does so
             found[name] = await passing(outside, ways)
             found["problem"] = gate.problem
         gate.open_until(time.monotonic() + 5 * FRAME_S)

@@ -6,7 +6,7 @@ from avance.core import commands as c
 from avance.core import events as e
 from avance.core.engine import Engine
 from avance.core.model import Outcome, Record
-from tests.playbook import A, B, Playbook, acts, paired, served, setup
+from tests.playbook import A, B, Playbook, acts, alerts, ended, paired, served, setup
 
 
 def test_address_follows_the_vms() -> None:
@@ -33,3 +33,35 @@ def test_failed_address_is_tried_after_a_pause() -> None:
     book.done(c.HoldAddress(), outcome=Outcome.UNKNOWN)
     assert acts(book.pass_time(1.8, peer_alive=True)) == []
     assert acts(book.pass_time(0.4, peer_alive=True)) == [c.HoldAddress()]
+
+
+def test_address_that_was_taken_away_is_put_back_and_told() -> None:
+    """The owner holds it again in the same turn; the service centre hears of the loss, and of its end."""
+    book = paired(A)
+    said = book.hears(e.AddressSeen(present=False))
+    assert acts(said) == [c.HoldAddress()]
+    assert alerts(said) == ["address_failed"]
+    assert acts(book.hears(e.AddressSeen(present=False))) == [], "one command at a time"
+    assert alerts(book.hears(ended(c.HoldAddress()))) == ["address_restored"]
+    assert acts(book.hears(e.AddressSeen(present=True))) == [], "it is where it belongs"
+
+
+def test_address_that_cannot_be_held_is_told_once() -> None:
+    """The reason reaches a person, and the tries go on in silence."""
+    book = paired(A)
+    book.hears(e.AddressSeen(present=False))
+    told = alerts(book.hears(ended(c.HoldAddress(), Outcome.FAILED, "there is no network device biz0")))
+    assert told == [], "its loss was told already"
+    book = paired(A)
+    book.engine.address.held = False
+    book.hears(e.Tick())
+    said = book.hears(ended(c.HoldAddress(), Outcome.FAILED, "there is no network device biz0"))
+    assert alerts(said) == ["address_failed"]
+
+
+def test_address_that_appears_on_the_backup_is_taken_down() -> None:
+    """Somebody added it by hand: two nodes must not answer for it."""
+    backup = Playbook(Engine(setup(B), served(B, Record(3, A))))
+    backup.peer_says(record=Record(3, A))
+    backup.done(c.ReleaseAddress())
+    assert acts(backup.hears(e.AddressSeen(present=True))) == [c.ReleaseAddress()]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from avance.core import alerts
 from avance.core import commands as c
 from avance.core.decision import Decision, Draft
-from avance.core.model import PairState
+from avance.core.model import PairState, Part
 from tests.playbook import WEB
 
 
@@ -52,3 +52,18 @@ def test_a_reset_says_why() -> None:
     made.reset("this node is fenced")
     assert made.reasons == ["this node is fenced"]
     assert made.commands[-1] == c.ResetNode("this node is fenced")
+
+
+def test_a_part_is_told_once_for_each_failure() -> None:
+    """The first failure is an alert, another reason is a line, and so is nothing while all is well."""
+    told: set[str] = set()
+    draft = Draft(3, PairState.PAIRED, told)
+    for problem in ("", "It is gone", "It is gone for good", "", "", "It is gone"):
+        draft.part(Part.DEVICE, problem, "biz0")
+    codes = [one.alert.code for one in draft.commands if isinstance(one, c.SendAlert)]
+    assert codes == ["device_failed", "device_restored", "device_failed"]
+    assert draft.reasons == [
+        "It is gone.", "It is gone for good", "In order again on this node: device biz0.", "It is gone.",
+    ]  # fmt: skip
+    draft.part(Part.DEVICE, "It is gone", "priv0")
+    assert len(draft.commands) == 4, "each has its own"

@@ -381,3 +381,17 @@ def test_a_run_begins_once() -> None:
     assert (live.silent_from_s(105.0), live.contact_from_s(105.0)) == (100.0, 100.0)
     live.receipt(PRIV, 103.0)
     assert live.silent_from_s(105.0) == 103.0
+
+
+def test_a_link_may_fall_for_years() -> None:
+    """A loose contact: however often a link has fallen, it is held back for the longest time and is then used again."""
+    timers = Timers()
+    live, now = Liveness(timers, (PRIV,)), 100.0
+    live._links[PRIV].falls = 5000
+    seen = set()
+    while now < 100.0 + timers.link_hold_max_s + 1.0:
+        live.heartbeat_seen(PRIV, now - 0.01, now)
+        live.update(now)
+        seen.add((live.state(PRIV), now < 100.0 + timers.link_hold_max_s))
+        now += 0.5
+    assert seen == {(LinkState.DOWN, True), (LinkState.UP, False)}
