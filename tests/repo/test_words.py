@@ -9,6 +9,7 @@ from typing import get_args
 
 import pytest
 
+from avance.core.model import Part
 from faults.run.examine import ALERTS_OF_A_TAKEOVER
 from testbed.bed import Stage
 from testbed.vocabulary import PHASES, AlertCode, Milestone, PairState, VmState
@@ -105,15 +106,17 @@ def test_the_product_publishes_every_code_that_it_can_send() -> None:
     requests = set(re.findall(r'event\.request == "([a-z-]+)"', (ROOT / "avance/core/operator.py").read_text()))
     alerts = (ROOT / "avance" / "core" / "alerts.py").read_text(encoding="utf-8")
     schema = json.loads((ROOT / "avance" / "schema" / "alert.json").read_text(encoding="utf-8"))
-    assert sorted(words.alert_codes(alerts, requests)) == schema["properties"]["code"]["enum"]
+    assert sorted(words.alert_codes(alerts, requests, Part)) == schema["properties"]["code"]["enum"]
     assert set(ALERTS_OF_A_TAKEOVER) <= set(get_args(AlertCode))
 
 
 def test_a_code_of_an_alert_is_found_where_it_is_made() -> None:
-    """Planted: a constant, and one that is made of an operator's request."""
+    """Planted: a constant, one that is made of an operator's request, and one that is made of a part of a node."""
     source = 'def f():\n    return Alert("fault", "new_one", "critical", "x")\ndef g(code):\n    Alert("x", code, "y")'
-    assert words.alert_codes(source, ["keep", "reset-device"]) == {
+    source += '\ndef h(part):\n    return Alert("fault", f"{part}_gone", "info", "z")'
+    assert words.alert_codes(source, ["keep", "reset-device"], ["gate"]) == {
         "new_one",
         "operator_keep",
         "operator_reset_device",
+        "gate_gone",
     }

@@ -69,14 +69,19 @@ def listed(text: str, begin: str, end: str) -> list[str]:
     return re.findall(r"`(\w+)`", part) or re.findall(r"\b[A-Z]{4,}\b", part)
 
 
-def alert_codes(alerts: str, requests: Iterable[str]) -> set[str]:
-    """The codes that the product can send, from the source of its alerts; an operator's are made of the requests."""
+def alert_codes(alerts: str, requests: Iterable[str], parts: Iterable[str] = ()) -> set[str]:
+    """The codes that the product can send, from the source of its alerts.
+
+    An operator's are made of the requests; a code that only ends with a word begins with the name of a part of a node.
+    """
     codes: set[str] = set()
     for node in ast.walk(ast.parse(alerts)):
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "Alert":
             code = node.args[1]
             if isinstance(code, ast.Constant):
                 codes.add(str(code.value))
+            elif isinstance(code, ast.JoinedStr) and isinstance(end := code.values[-1], ast.Constant):
+                codes |= {f"{part}{end.value}" for part in parts}
             else:
                 codes |= {f"operator_{request.replace('-', '_')}" for request in requests}
     return codes

@@ -375,7 +375,7 @@ def test_datagrams() -> None:
             client = WitnessClient(replace(config(), witnesses=(site,), timers=timers), "boot")
             loop = asyncio.get_running_loop()
             async with asyncio.TaskGroup() as tasks:
-                asked = tasks.create_task(_settled(client.ask("w1", 4, "n0")))
+                asked = tasks.create_task(settled(client.ask("w1", 4, "n0")))
                 _, sender = await loop.sock_recvfrom(server, 9000)
                 for datagram in nasty.DATAGRAMS:
                     server.sendto(datagram, sender)
@@ -385,10 +385,6 @@ def test_datagrams() -> None:
         assert "names no witness w9" in (await settled(client.teach("w9", 4, A, paired=True))).detail
 
     asyncio.run(story())
-
-
-async def _settled(work: Awaitable[Done]) -> Done:
-    return await settled(work)
 
 
 # ---------------------------------------------------------------- devices
