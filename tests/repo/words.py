@@ -81,7 +81,7 @@ def alert_codes(alerts: str, requests: Iterable[str], parts: Iterable[str] = ())
             if isinstance(code, ast.Constant):
                 codes.add(str(code.value))
             elif isinstance(code, ast.JoinedStr) and isinstance(end := code.values[-1], ast.Constant):
-                codes |= {f"{part}{end.value}" for part in parts}
+                codes |= {f"{part}{end.value!s}" for part in parts}
             else:
                 codes |= {f"operator_{request.replace('-', '_')}" for request in requests}
     return codes
