@@ -24,36 +24,36 @@ _PART_BYTES = 1 << 16
 _UNKNOWN = "whether it acted is unknown: look at the status and at its log"
 
 
-class LineError(OSError):
+class ControlLineError(OSError):
     """No line came that is whole and as agreed; the text says what came instead, and to who asks what is known now."""
 
 
-class EndlessLine(LineError):
+class EndlessLine(ControlLineError):
     """More came than a line may have: whoever writes so gets no answer."""
 
 
 def ask(request: "dict[str, Any]", path: str = CONTROL_SOCKET, *, answer_s: float = ANSWER_S) -> "dict[str, Any]":
-    """Put one request to the daemon and return its answer; raises LineError as `exchange` does."""
+    """Put one request to the daemon and return its answer; raises ControlLineError as `exchange` does."""
     from json import dumps  # noqa: PLC0415 - who only exchanges pays for no JSON
 
     answer = exchange(path, dumps(request).encode(), answer_s=answer_s)
     try:
         return document(answer)
-    except LineError as error:
-        raise LineError(f"the daemon's answer cannot be understood: {error}; {_UNKNOWN}") from error
+    except ControlLineError as error:
+        raise ControlLineError(f"the daemon's answer cannot be understood: {error}; {_UNKNOWN}") from error
 
 
 def exchange(path: str, request: bytes, *, answer_s: float, bytes_max: int = ANSWER_BYTES_MAX) -> str:
     """Write one line to a socket and return the line that is answered, without its line end.
 
     Raises:
-        LineError: the request is no line that the daemon takes, nobody listens, or no whole line came in `answer_s`.
+        ControlLineError: the daemon does not take such a request, nobody listens, or no whole line came in `answer_s`.
     """
     if b"\n" in request:
-        raise LineError("a request is one line; nothing was asked")
+        raise ControlLineError("a request is one line; nothing was asked")
     if len(request) > REQUEST_BYTES_MAX:
         told = f"the request has {len(request)} bytes, and the daemon takes {REQUEST_BYTES_MAX} at most"
-        raise LineError(f"{told}; nothing was asked")
+        raise ControlLineError(f"{told}; nothing was asked")
     end = monotonic() + answer_s
     sock = socket(AF_UNIX, SOCK_STREAM)
     try:
@@ -62,22 +62,24 @@ def exchange(path: str, request: bytes, *, answer_s: float, bytes_max: int = ANS
             sock.connect(path)
         except OSError as error:
             text = f"the daemon does not listen on {path} ({error}); is the service `avance` running?"
-            raise LineError(text) from error
+            raise ControlLineError(text) from error
         try:
             sock.sendall(request + b"\n")
             return _text(_answer(sock, end, bytes_max))
         except TimeoutError as error:
-            raise LineError(f"the daemon did not answer within {answer_s:g} s; {_UNKNOWN}") from error
-        except LineError as error:
-            raise LineError(f"the daemon did not answer with one line: {error}; {_UNKNOWN}") from error
+            raise ControlLineError(f"the daemon did not answer within {answer_s:g} s; {_UNKNOWN}") from error
+        except ControlLineError as error:
+            raise ControlLineError(f"the daemon did not answer with one line: {error}; {_UNKNOWN}") from error
         except OSError as error:
-            raise LineError(f"the daemon closed the connection without an answer ({error}); {_UNKNOWN}") from error
+            raise ControlLineError(
+                f"the daemon closed the connection without an answer ({error}); {_UNKNOWN}"
+            ) from error
     finally:
         sock.close()
 
 
 def _answer(sock: socket, end: float, bytes_max: int) -> bytes:
-    """Read until a line end, at most until `end`; raises LineError with what came instead, or another OSError."""
+    """Read to a line end, at most until `end`; raises ControlLineError with what came instead, or another OSError."""
     data, part = bytearray(), b""
     while b"\n" not in part:
         left = end - monotonic()
@@ -87,12 +89,12 @@ def _answer(sock: socket, end: float, bytes_max: int) -> bytes:
         part = sock.recv(_PART_BYTES)
         data += part
         if not part:
-            raise LineError(_cut(len(data)))
+            raise ControlLineError(_cut(len(data)))
         if len(data) > bytes_max + 1:
             raise EndlessLine(_endless(bytes_max))
     line, _, more = bytes(data).partition(b"\n")
     if more:
-        raise LineError(f"{len(more)} bytes came behind its end")
+        raise ControlLineError(f"{len(more)} bytes came behind its end")
     return line
 
 
@@ -100,7 +102,7 @@ async def hear(reader: "StreamReader", *, within_s: float) -> str:
     """Return the line that comes on a connection whose limit is REQUEST_BYTES_MAX, without its line end.
 
     Raises:
-        LineError: no whole line came within `within_s`, or something else did.
+        ControlLineError: no whole line came within `within_s`, or something else did.
         ConnectionError: the connection was lost.
     """
     from asyncio import timeout  # noqa: PLC0415 - the daemon has it; those who ask pay for no asyncio
@@ -109,24 +111,24 @@ async def hear(reader: "StreamReader", *, within_s: float) -> str:
         async with timeout(within_s):
             data = await reader.readline()
     except TimeoutError as error:
-        raise LineError(f"it did not come within {within_s:g} s") from error
+        raise ControlLineError(f"it did not come within {within_s:g} s") from error
     except ValueError as error:  # longer than the limit of the reader, with or without an end
         raise EndlessLine(_endless(REQUEST_BYTES_MAX)) from error
     if not data.endswith(b"\n"):
-        raise LineError(_cut(len(data)))
+        raise ControlLineError(_cut(len(data)))
     return _text(data[:-1])
 
 
 def document(text: str) -> "dict[str, Any]":
-    """Return the JSON object that a line holds; raises LineError."""
+    """Return the JSON object that a line holds; raises ControlLineError."""
     from json import loads  # noqa: PLC0415 - who only exchanges pays for no JSON
 
     try:
         value = loads(text)
     except (ValueError, RecursionError) as error:
-        raise LineError(f"it is no JSON ({error})") from error
+        raise ControlLineError(f"it is no JSON ({error})") from error
     if not isinstance(value, dict):
-        raise LineError("it is JSON and no object")
+        raise ControlLineError("it is JSON and no object")
     return value
 
 
@@ -134,7 +136,7 @@ def _text(line: bytes) -> str:
     try:
         return line.decode()
     except UnicodeDecodeError as error:
-        raise LineError(f"it is no UTF-8 ({error})") from error
+        raise ControlLineError(f"it is no UTF-8 ({error})") from error
 
 
 def _cut(count: int) -> str:

@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
-from avance.socket_line import REQUEST_BYTES_MAX, EndlessLine, LineError, document, hear
+from avance.socket_line import REQUEST_BYTES_MAX, ControlLineError, EndlessLine, document, hear
 
 _REQUEST_S = 60.0  # whoever connects writes at once; a busy node may take long between the two
 _TAKE_S = 60.0  # for the answer to be taken
@@ -43,7 +43,7 @@ async def _answer(reader: asyncio.StreamReader, handler: Handler) -> dict[str, A
         request = document(await hear(reader, within_s=_REQUEST_S))
     except EndlessLine:
         raise
-    except LineError as error:
+    except ControlLineError as error:
         return {"error": f"the request is not one line with a JSON object: {error}; nothing was changed"}
     if not isinstance(request.get("op"), str):
         return {"error": "the request needs an `op`"}

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from avance.socket_line import REQUEST_BYTES_MAX, EndlessLine, LineError, ask, document, exchange, hear
+from avance.socket_line import REQUEST_BYTES_MAX, ControlLineError, EndlessLine, ask, document, exchange, hear
 from tests.unit.peers import Talk, peer, says, waits_after, ways
 
 MAX = 1000  # bytes of an answer
@@ -50,7 +50,7 @@ def test_what_is_no_answer_is_said_in_words(tmp_path: Path, talk: Talk, answer_s
     """Each has its own words, says that the outcome is unknown, and is over at the deadline."""
     with peer(tmp_path / "s", talk) as path:
         began = time.monotonic()
-        with pytest.raises(LineError, match=words) as raised:
+        with pytest.raises(ControlLineError, match=words) as raised:
             exchange(path, b"question", answer_s=answer_s, bytes_max=MAX)
         assert time.monotonic() - began < GUARD_S
     assert "whether it acted is unknown" in str(raised.value)
@@ -70,7 +70,7 @@ def test_what_is_no_answer_is_said_in_words(tmp_path: Path, talk: Talk, answer_s
 )
 def test_an_answer_that_is_no_document_is_an_error(tmp_path: Path, line: bytes, words: str) -> None:
     """A line of something else is never taken for an answer."""
-    with peer(tmp_path / "s", says(line + b"\n")) as path, pytest.raises(LineError, match=words) as raised:
+    with peer(tmp_path / "s", says(line + b"\n")) as path, pytest.raises(ControlLineError, match=words) as raised:
         ask({"op": "x"}, path, answer_s=GUARD_S)
     assert "the daemon's answer cannot be understood" in str(raised.value)
 
@@ -89,14 +89,14 @@ def test_a_connection_that_is_reset_is_an_error(tmp_path: Path) -> None:
 
         thread = threading.Thread(target=serve)
         thread.start()
-        with pytest.raises(LineError, match=r"closed the connection without an answer .*unknown"):
+        with pytest.raises(ControlLineError, match=r"closed the connection without an answer .*unknown"):
             exchange(str(path), b"question", answer_s=GUARD_S)
         thread.join()
 
 
 def test_nobody_on_the_socket_is_told_apart(tmp_path: Path) -> None:
     """Without a daemon the message names the service that should be running."""
-    with pytest.raises(LineError, match="is the service `avance` running"):
+    with pytest.raises(ControlLineError, match="is the service `avance` running"):
         ask({"op": "status"}, str(tmp_path / "no.sock"))
 
 
@@ -106,7 +106,7 @@ def test_nobody_on_the_socket_is_told_apart(tmp_path: Path) -> None:
 )
 def test_what_the_daemon_would_not_take_is_not_asked(tmp_path: Path, request_: bytes, words: str) -> None:
     """It is refused before somebody is looked for."""
-    with pytest.raises(LineError, match=f"{words}.*nothing was asked"):
+    with pytest.raises(ControlLineError, match=f"{words}.*nothing was asked"):
         exchange(str(tmp_path / "no.sock"), request_, answer_s=1.0)
 
 
@@ -153,7 +153,7 @@ def test_the_daemon_hears_one_line(parts: list[bytes]) -> None:
 )
 def test_what_is_no_request_is_said_in_words(parts: list[bytes], ends: bool, words: str) -> None:
     """The daemon waits for nobody longer than it says, and takes no part for the whole."""
-    with pytest.raises(LineError, match=words) as raised:
+    with pytest.raises(ControlLineError, match=words) as raised:
         heard(*parts, ends=ends, within_s=GUARD_S if ends else 0.05)
     assert not isinstance(raised.value, EndlessLine)
 
@@ -168,5 +168,5 @@ def test_an_endless_request_is_not_heard_out(end: bytes) -> None:
 def test_a_document_is_an_object() -> None:
     """Nothing else is."""
     assert document('{"a": [1]}') == {"a": [1]}
-    with pytest.raises(LineError, match="no object"):
+    with pytest.raises(ControlLineError, match="no object"):
         document("1")
