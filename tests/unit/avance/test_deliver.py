@@ -39,7 +39,7 @@ def pauses_of(monkeypatch: pytest.MonkeyPatch, failures: int, limit: int) -> lis
         return len(pauses) >= limit
 
     def deliver(target: CallHome, path: Path) -> str | None:
-        assert target.token == "t0ken"
+        assert target.token == "t0ken-of-the-tests"
         tries.append(path)
         if len(tries) <= failures:
             return "away"
