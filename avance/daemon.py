@@ -49,8 +49,9 @@ from avance.ports import PeerChannel
 from avance.standby import await_turn
 from avance.status import Around, document, unpaired
 from avance.status_text import status_text
-from avance.wire import names
+from avance.wire import derived, names
 from avance.wire.decision_lines import Before
+from avance.wire.masked import Mask
 
 _FENCE_ANSWER_S = 20.0  # deadline of the fence-peer handler, times the dilation
 _OPERATOR_ANSWER_S = 20.0  # what a person asked for is durable or refused by then; times the dilation
@@ -79,7 +80,8 @@ class PairedNode:
         self._loop = Loop(self._turn, self.engine.wake_at, self._clock)
         self._turning = threading.Lock()  # the engine is looked at between two turns only
         self._workers_answered, self._ask_workers_at = True, 0.0
-        sink = self._loop.put
+        self._mask = Mask(derived.every(raw["site"]))
+        sink = self._hear
         self._disks = DrbdDisks(config, sink)
         self._mirror = mirror or DataMirror(STATE_DIR)
         self._hypervisor = XenHypervisor(config, sink)
@@ -99,9 +101,9 @@ class PairedNode:
     async def run(self) -> None:
         """Serve until the process ends."""
         self._journal.begin(self.engine, now_s())
-        self._mirror.attach(self._loop.put)
+        self._mirror.attach(self._hear)
         self._journal.milestone("daemon_started", now_s(), f"epoch {self.engine.record.epoch} was durable")
-        with HeartbeatChannel(self.config, self._boot, self._loop.put) as channel, self._clock:
+        with HeartbeatChannel(self.config, self._boot, self._hear) as channel, self._clock:
             self._rejected = channel.rejected
             async with asyncio.TaskGroup() as tasks:
                 self._attach(channel, tasks)
@@ -184,7 +186,11 @@ class PairedNode:
         self._tasks.create_task(self._perform(command))
 
     async def _perform(self, command: c.Work) -> None:
-        self._loop.put(CommandDone(command, answered(command, await self._work(command))))
+        self._hear(CommandDone(command, answered(command, await self._work(command))))
+
+    def _hear(self, event: Event) -> None:
+        """Take in what an adapter says: here, and nowhere else, its texts are filtered."""
+        self._loop.put(self._mask.event(event))
 
     def _work(self, command: c.Work) -> Awaitable[Done]:  # noqa: C901 - one case for each command
         """Return the work of a command, for every command that has an outcome."""
