@@ -13,6 +13,9 @@ def main(argv: list[str] | None = None) -> int:
         from avance.show_status import main as show_status  # noqa: PLC0415 - each verb pays for its own imports
 
         return show_status(for_programs=len(words) == 2)
+    import resource  # noqa: PLC0415 - as above
+
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # a core file, of this or of a child, could hold a secret
     if words == ["run"]:
         from avance.daemon import main as run  # noqa: PLC0415 - only the daemon pays for these imports
 

@@ -39,7 +39,7 @@ def main(argv: list[str] | None = None) -> int:
     witness = verbs.add_parser("witness", help="give each epoch to one node; on a third machine, by its supervisor")
     witness.add_argument("--listen", required=True, metavar="ADDR:PORT", help="IPv4 address and UDP port")
     witness.add_argument("--state", required=True, type=Path, metavar="FILE", help="what it must never forget")
-    witness.add_argument("--secret-file", required=True, type=Path, metavar="FILE", help="the secret of the site file")
+    witness.add_argument("--secret-file", required=True, type=Path, metavar="FILE", help="its own secret")
     witness.add_argument("--dilation", type=float, default=1.0, metavar="D", help="as in the site file; default 1")
     for verb, told in _OPERATOR_VERBS.items():
         verbs.add_parser(verb, help=told).add_argument("name", metavar="NODE", help="its name, typed in full")
@@ -50,6 +50,10 @@ def main(argv: list[str] | None = None) -> int:
     replay.add_argument("--until", dest="until_s", type=float, default=inf, metavar="S", help="show until S seconds")
     timers = verbs.add_parser("timers", help="the worst-case recovery time, with every term")
     timers.add_argument("--site", type=Path, help="a site file instead of the one in use")
+    secret = verbs.add_parser("secret", help="print what a witness, or the BMC of a node, has to be given")
+    secret.add_argument("kind", choices=("witness", "bmc"))
+    secret.add_argument("name", metavar="NAME", help="of the witness, or of the node")
+    secret.add_argument("--site", type=Path, help="a site file instead of the one in use")
     args = parser.parse_args(argv)
     if args.verb == "replay":
         from avance.replay import main as replay_main  # noqa: PLC0415 - only replay pays for these imports
@@ -59,6 +63,10 @@ def main(argv: list[str] | None = None) -> int:
         from avance.show_timers import main as show_timers  # noqa: PLC0415 - only this verb pays for these imports
 
         return show_timers(args.site)
+    if args.verb == "secret":
+        from avance.show_secret import main as show_secret  # noqa: PLC0415 - only this verb pays for these imports
+
+        return show_secret(args.kind, args.name, args.site)
     if args.verb == "run":
         from avance.daemon import main as run  # noqa: PLC0415 - only the daemon pays for these imports
 

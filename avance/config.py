@@ -11,13 +11,14 @@ import hashlib
 import ipaddress
 import json
 import re
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 
 from avance.core.crashloop import SAMPLES_MIN, Policy
 from avance.core.model import LinkName, NodeId, Timers, VmId, VmSpec
 from avance.errors import ConfigError
 from avance.parsed import Json
+from avance.wire import derived
 
 CONFIG_PATH = Path("/etc/avance/config.json")
 SITE_SCHEMA = "avance.site/1"
@@ -34,7 +35,7 @@ _NAME = re.compile(r"[a-z][a-z0-9-]{0,31}")
 _DEVICE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,14}")  # of the names that Linux allows, those that every tool takes
 _PORT = re.compile(r"[0-9]{1,5}", re.ASCII)
 _URL = re.compile(r"https://[A-Za-z0-9][A-Za-z0-9.-]{0,252}(:(?P<port>[0-9]{1,5}))?(/[!-~]*)?")
-_TOKEN = re.compile(r"[!-~]{1,1024}")
+_TOKEN = re.compile(r"[!-~]{8,1024}")
 _PEM = re.compile(r"-----BEGIN CERTIFICATE-----\s+([A-Za-z0-9+/=\s]+?)\s*-----END CERTIFICATE-----")
 _DER_HEAD_BYTES = 4  # of a sequence of 256 to 65535 bytes
 _DIGITS_DISTINCT_MIN = 6  # in a secret; of 32 random digits fewer are different once in 10^14 secrets
@@ -58,7 +59,7 @@ class CallHome:
 
     url: str
     ca_pem: str
-    token: str
+    token: str = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +77,7 @@ class BmcConfig:
 
     address: ipaddress.IPv4Address
     user: str
-    password: str
+    password: str = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +86,7 @@ class Config:
 
     node: NodeId
     peer: NodeId
-    secret: bytes
+    secret: bytes = field(repr=False)
     links: tuple[LinkConfig, ...]
     replication_link: LinkName
     service_device: str
@@ -174,7 +175,7 @@ def parse(node: str, site: Json, vms: Json) -> Config:
         vms=specs,
         config_hash=hashlib.sha256(whole).hexdigest()[:16],
         witnesses=witnesses,
-        peer_bmc=_peer_bmc(node, site["nodes"], taken | third),
+        peer_bmc=_peer_bmc(node, site["nodes"], taken | third, _secret(site["secret"])),
         gateways=gateways,
         watchdog=watchdog,
         data_integrity=data_integrity,
@@ -347,31 +348,32 @@ def _witness(place: str, value: Json) -> WitnessSite:
     return WitnessSite(name, _address(f"{place}.address", host), int(port))
 
 
-def _peer_bmc(node: str, nodes: Json, taken: set[ipaddress.IPv4Address]) -> BmcConfig | None:
+def _peer_bmc(node: str, nodes: Json, taken: set[ipaddress.IPv4Address], secret: bytes) -> BmcConfig | None:
     given = {name: entry["bmc"] for name, entry in nodes.items() if entry.get("bmc") is not None}
     if not given:
         return None
     if len(given) < len(nodes):
         lacking = next(name for name in nodes if name not in given)
         raise ConfigError(f"site.nodes.{lacking} lacks a bmc; either both nodes have one or none")
-    bmcs = {name: _bmc(f"site.nodes.{name}.bmc", value, taken) for name, value in given.items()}
+    bmcs = {name: _bmc(name, value, taken, derived.of_bmc(secret, name)) for name, value in given.items()}
     if len({bmc.address for bmc in bmcs.values()}) < len(bmcs):
         raise ConfigError("both nodes name the same bmc address; a node would switch itself off")
     return next(bmc for name, bmc in bmcs.items() if name != node)
 
 
-def _bmc(place: str, value: Json, taken: set[ipaddress.IPv4Address]) -> BmcConfig:
-    _keys(place, value, needed={"address", "user", "password"}, optional=set())
-    for key, longest in (("user", BMC_USER_MAX), ("password", BMC_PASSWORD_MAX)):
-        text = value[key]
-        if not isinstance(text, str) or not text.isascii() or not text.isprintable() or not 1 <= len(text) <= longest:
-            raise ConfigError(f"{place}.{key} must be 1 to {longest} printable ASCII characters")
+def _bmc(node: str, value: Json, taken: set[ipaddress.IPv4Address], usual: str) -> BmcConfig:
+    place = f"site.nodes.{node}.bmc"
+    _keys(place, value, needed={"address", "user"}, optional={"password"})
+    user, password = value["user"], value.get("password", usual)
+    for key, text, least, most in (("user", user, 1, BMC_USER_MAX), ("password", password, 8, BMC_PASSWORD_MAX)):
+        if not isinstance(text, str) or not re.fullmatch(f"[ -~]{{{least},{most}}}", text):
+            raise ConfigError(f"{place}.{key} must be {least} to {most} printable ASCII characters")
     address = _address(f"{place}.address", value["address"])
     if address in taken:
         raise ConfigError(
             f"{place}.address {address} belongs to a node, the service, a VM, a gateway or a witness, not to a bmc"
         )
-    return BmcConfig(address, value["user"], value["password"])
+    return BmcConfig(address, user, password)
 
 
 def _gateways(
@@ -425,7 +427,7 @@ def _call_home(value: Json) -> CallHome | None:
     if not _is_certificate(value["ca_pem"]):
         raise ConfigError("site.call_home.ca_pem must hold a whole certificate in PEM, from BEGIN to END CERTIFICATE")
     if not _TOKEN.fullmatch(value["token"]):
-        raise ConfigError("site.call_home.token must be 1 to 1024 printable ASCII characters without blanks")
+        raise ConfigError("site.call_home.token must be 8 to 1024 printable ASCII characters without blanks")
     return CallHome(value["url"], value["ca_pem"], value["token"])
 
 

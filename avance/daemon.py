@@ -37,11 +37,12 @@ from avance.clock import HardwareClock, now_s
 from avance.config import CONFIG_PATH, Config, parse
 from avance.configuration import TWIN, Configuration
 from avance.core import commands as c
-from avance.core.engine import Engine, Setup
+from avance.core.engine import Engine
 from avance.core.events import CommandDone, Event, FencePeerAsked, OperatorAsked, VmAdded
-from avance.core.model import LinkName, NodeId, Outcome, Part
+from avance.core.model import NodeId, Outcome, Part
 from avance.core.results import Done, answered
 from avance.disk_work import DiskCommand, disk_work
+from avance.engine_setup import engine_setup
 from avance.errors import AvanceError, ConfigError
 from avance.journal import JOURNAL_PATH, Journal
 from avance.loop import Loop
@@ -51,13 +52,13 @@ from avance.ports import PeerChannel
 from avance.standby import await_turn
 from avance.status import Around, document, unpaired
 from avance.status_text import status_text
-from avance.wire import names
+from avance.wire import derived, names
 from avance.wire.decision_lines import Before
+from avance.wire.masked import Mask
 
 _FENCE_ANSWER_S = 20.0  # deadline of the fence-peer handler, times the dilation
 _OPERATOR_ANSWER_S = 20.0  # what a person asked for is durable or refused by then; times the dilation
 _OPERATOR_VERBS = ("override", "reset-device", "keep")
-MACHINE_BOOT = Path("/proc/sys/kernel/random/boot_id")  # proc(5): a new one at each start of the kernel
 _ASK_WORKERS_S = 5.0  # between two looks whether the asyncio loop still answers
 _LOOK_AT_PARTS_S = 5.0  # between two looks at what the core cannot see: gate, watchdog, files
 _GATE_S = 60.0  # between two looks at the gate when the network has not changed
@@ -78,12 +79,13 @@ class PairedNode:
         self._configuring = asyncio.Lock()
         self._boot = uuid.uuid4().hex
         self._store = RecordStore(STATE_DIR, config.dilation)
-        self.engine = Engine(_setup(config, self._boot), self._store.load())
+        self.engine = Engine(engine_setup(config, self._boot), self._store.load())
         self._clock = HardwareClock()
         self._loop = Loop(self._turn, self.engine.wake_at, self._clock)
         self._turning = threading.Lock()  # the engine is looked at between two turns only
         self._workers_answered, self._ask_workers_at = True, 0.0
-        sink = self._loop.put
+        self._mask = Mask(derived.every(raw["site"]))
+        sink = self._hear
         self._disks = DrbdDisks(config, sink)
         self._mirror = mirror
         self._hypervisor = XenHypervisor(config, sink)
@@ -114,10 +116,10 @@ class PairedNode:
     async def run(self) -> None:
         """Serve until the process ends."""
         self._journal.begin(self.engine, now_s())
-        self._mirror.attach(self._loop.put)
+        self._mirror.attach(self._hear)
         started = [f"epoch {self.engine.record.epoch} was durable", self._store.found, self._kept.found]
         self._journal.milestone("daemon_started", now_s(), "; ".join(text for text in started if text))
-        with HeartbeatChannel(self.config, self._boot, self._loop.put) as channel, self._clock:
+        with HeartbeatChannel(self.config, self._boot, self._hear) as channel, self._clock:
             self._rejected = channel.rejected
             async with asyncio.TaskGroup() as tasks:
                 self._attach(channel, tasks)
@@ -154,7 +156,7 @@ class PairedNode:
         """Tell the core of each part that does not do its work, and when it does again."""
         while True:
             for seen in self._parts.changed():
-                self._loop.put(seen)
+                self._hear(seen)
             await asyncio.sleep(_LOOK_AT_PARTS_S)
 
     # ---------------------------------------------------------------- in the thread of the decisions
@@ -211,7 +213,11 @@ class PairedNode:
         self._tasks.create_task(self._perform(command))
 
     async def _perform(self, command: c.Work) -> None:
-        self._loop.put(CommandDone(command, answered(command, await self._work(command))))
+        self._hear(CommandDone(command, answered(command, await self._work(command))))
+
+    def _hear(self, event: Event) -> None:
+        """Take in what an adapter says: here, and nowhere else, its texts are filtered."""
+        self._loop.put(self._mask.event(event))
 
     def _work(self, command: c.Work) -> Awaitable[Done]:  # noqa: C901 - one case for each command
         """Return the work of a command, for every command that has an outcome."""
@@ -370,29 +376,6 @@ class PairedNode:
         )
         with self._turning:
             return document(self.config, self.engine, around, now_s())
-
-
-def _setup(config: Config, boot: str) -> Setup:
-    return Setup(
-        me=config.node,
-        peer_id=config.peer,
-        boot=boot,
-        config_hash=config.config_hash,
-        dilation=config.dilation,
-        policy=config.policy,
-        timers=config.timers,
-        links=tuple(LinkName(link.name) for link in config.links),
-        vms=config.vms,
-        replication_link=config.replication_link,
-        machine=MACHINE_BOOT.read_text().strip(),
-        witnesses=tuple(witness.name for witness in config.witnesses),
-        stays_without_disk=config.stay_without_disk,
-        power=config.peer_bmc is not None,
-        gateway=bool(config.gateways),
-        watchdog=config.watchdog,
-        crash_policy=config.crash_policy,
-        crash_samples=config.crash_samples,
-    )
 
 
 class Daemon:

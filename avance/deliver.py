@@ -10,6 +10,7 @@ from avance.adapters.callhome import QUEUE_DIR, deliver, oldest
 from avance.config import CONFIG_PATH, CallHome, parse
 from avance.configuration import TWIN, Configuration
 from avance.errors import AvanceError
+from avance.wire.masked import Mask
 
 _IDLE_S = 2.0
 _BACK_OFF_MAX_S = 60.0
@@ -42,7 +43,8 @@ def deliver_all(wait: Callable[[float], bool]) -> int:
         failure = deliver(target, path)
         pause_s = 0.0 if failure is None else min(max(1.0, pause_s * 2), _BACK_OFF_MAX_S)
         if failure is not None:
-            print(f"call home: {path.name} not delivered, next try in {pause_s:g} s: {failure}", flush=True)
+            told = Mask([target.token]).text(failure)  # it quotes the service centre's answer
+            print(f"call home: {path.name} not delivered, next try in {pause_s:g} s: {told}", flush=True)
     return 0
 
 

@@ -39,7 +39,7 @@ class Options:
     address: str
     port: int
     state: Path
-    secret: bytes
+    secret: bytes = field(repr=False)
     dilation: float
 
 
@@ -64,8 +64,9 @@ def options(listen: str, state: Path, secret_file: Path, dilation: float) -> Opt
         text = secret_file.read_text(encoding="ascii").strip()
     except (OSError, ValueError) as error:
         raise ConfigError(f"--secret-file {secret_file} cannot be read: {error}") from error
-    if not re.fullmatch(r"([0-9a-f]{2}){16,32}", text):
-        raise ConfigError(f"--secret-file {secret_file} must hold the site's secret: 32 to 64 hexadecimal digits")
+    if not re.fullmatch(r"[0-9a-f]{64}", text):
+        possible = "64 hexadecimal digits, as `avance secret witness NAME` prints them"
+        raise ConfigError(f"--secret-file {secret_file} must hold {possible}")
     return Options(address, int(port), state, bytes.fromhex(text), dilation)
 
 

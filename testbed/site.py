@@ -7,6 +7,7 @@ A product with another site schema gets a builder of its own beside `avance_site
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import hmac
 from dataclasses import dataclass, fields
@@ -52,9 +53,22 @@ class SiteOptions(Topology):
 
 
 def bmc_credentials(secret: str, node: str) -> tuple[str, str]:
-    """Return user and password of a node's BMC: they follow from the site's secret, as a snapshot keeps that."""
-    word = hmac.new(secret.encode(), f"bmc of node {node}".encode(), hashlib.sha256).hexdigest()
-    return f"u{word[:14]}", word[14:30]
+    """Return user and password of a node's BMC: they follow from the site's secret, as a snapshot keeps that.
+
+    The password is the one that the product derives where a site names none.
+    """
+    user = _derived(secret, f"user of the bmc of node {node}").hex()[:14]
+    return f"u{user}", base64.b32encode(_derived(secret, f"avance bmc 1 {node}")).decode().lower()[:16]
+
+
+def witness_secret(secret: str, witness: str) -> str:
+    """Return what a witness is given; it follows from the site's secret, which the witness never sees."""
+    return _derived(secret, f"avance witness 2 {witness}").hex()
+
+
+def _derived(secret: str, label: str) -> bytes:
+    """The rule of the product's site schema."""
+    return hmac.digest(bytes.fromhex(secret), label.encode(), hashlib.sha256)
 
 
 def avance_site(options: SiteOptions, *, secret: str, token: str, authority_pem: str) -> dict[str, Any]:
@@ -65,8 +79,8 @@ def avance_site(options: SiteOptions, *, secret: str, token: str, authority_pem:
     }
     if options.power:
         for node, entry in nodes.items():
-            user, password = bmc_credentials(secret, node)
-            entry["bmc"] = {"address": options.bmcs[node].address, "user": user, "password": password}
+            user, _ = bmc_credentials(secret, node)
+            entry["bmc"] = {"address": options.bmcs[node].address, "user": user}
     site = {
         "schema": "avance.site/1",
         "secret": secret,

@@ -15,7 +15,7 @@ from avance.core.model import Outcome, VmId, VmSpec
 from avance.core.results import Done, GenerationsRead, InFlightCounted, VolumePrepared
 from avance.files import read_text, write_durably
 from avance.ports import Sink
-from avance.wire import drbd, names
+from avance.wire import derived, drbd, names
 from avance.wire.quoted import quoted
 
 RESOURCE_DIR = Path("/etc/drbd.d")
@@ -37,7 +37,8 @@ class DrbdDisks:
     def __init__(self, config: Config, sink: Sink) -> None:
         link = config.link(config.replication_link)
         addresses = (str(link.address.ip), str(link.peer_address))
-        self._shared = drbd.Replication(addresses, config.secret, config.dilation, config.data_integrity)
+        secret = derived.of_replication(config.secret)
+        self._shared = drbd.Replication(addresses, secret, config.dilation, config.data_integrity)
         self._sink = sink
         self._specs: dict[VmId, VmSpec] = {spec.name: spec for spec in config.vms}
         self._parser = drbd.EventsParser()

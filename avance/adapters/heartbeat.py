@@ -21,7 +21,8 @@ from avance.config import Config, LinkConfig
 from avance.core.events import DatagramsRefused, Event, HeartbeatSeen, HeartbeatUnproven
 from avance.core.model import LinkName, PeerView
 from avance.ports import Sink
-from avance.wire.heartbeat import NOT_ECHOED_YET, Heartbeat, Receiver, Unproven, body, link_key, seal
+from avance.wire import derived
+from avance.wire.heartbeat import NOT_ECHOED_YET, Heartbeat, Receiver, Unproven, body, seal
 from avance.wire.rejected import Rejected
 
 PORT = 7780
@@ -49,7 +50,7 @@ class HeartbeatChannel:
     def __init__(self, config: Config, boot: str, sink: Sink) -> None:
         self._sink = sink
         self._boot = boot
-        self._key = link_key(config.secret)
+        self._key = derived.of_heartbeats(config.secret)
         self._receiver = Receiver(self._key, config.node, config.peer, boot)
         self._ports = {
             link.name: _LinkSocket(link, _unbound(), (str(link.peer_address), PORT)) for link in config.links

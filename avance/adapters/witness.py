@@ -18,8 +18,20 @@ from avance.config import Config, WitnessSite
 from avance.core.model import NodeId, Outcome
 from avance.core.register import Word
 from avance.core.results import Done, WitnessAsked, WitnessTaught
+from avance.wire import derived
 from avance.wire.rejected import Rejected
-from avance.wire.witness import DATAGRAM_BYTES_MAX, Ask, Question, Reply, Sender, Teach, decode_reply, encode, keys
+from avance.wire.witness import (
+    DATAGRAM_BYTES_MAX,
+    Ask,
+    Keys,
+    Question,
+    Reply,
+    Sender,
+    Teach,
+    decode_reply,
+    encode,
+    keys,
+)
 
 _AGAIN_MAX = 2  # a life that is learned, and one start of the witness meanwhile
 _ERROR_PAUSE_S = 0.05
@@ -32,7 +44,7 @@ class WitnessClient:
         self._sites = {site.name: site for site in config.witnesses}
         self._node, self._boot = config.node, boot
         self._try_s = config.timers.witness_try_s
-        self._keys = keys(config.secret)
+        self._keys = {site.name: keys(derived.of_witness(config.secret, site.name)) for site in config.witnesses}
         self._numbers = itertools.count(1)
         self._lives: dict[str, str] = {}
         self.rejected: Counter[str] = Counter()
@@ -67,15 +79,15 @@ class WitnessClient:
                 sender = Sender(self._node, self._boot, next(self._numbers), self._lives.get(site.name, ""))
                 with contextlib.suppress(OSError):  # no route now: silence, until the time limit
                     sock.connect((str(site.address), site.port))
-                    sock.send(encode(self._keys, make(sender)))
-                reply = await self._reply(sock, sender)
+                    sock.send(encode(self._keys[site.name], make(sender)))
+                reply = await self._reply(sock, sender, self._keys[site.name])
                 self._lives[site.name] = reply.life
                 if reply.word != "again":
                     return reply
         forever: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
         return await forever  # it begins a new life again and again: as good as silent
 
-    async def _reply(self, sock: socket.socket, sender: Sender) -> Reply:
+    async def _reply(self, sock: socket.socket, sender: Sender, pair: Keys) -> Reply:
         loop = asyncio.get_running_loop()
         while True:
             try:
@@ -83,7 +95,7 @@ class WitnessClient:
             except OSError:  # nobody listens there just now, as ICMP says
                 await asyncio.sleep(_ERROR_PAUSE_S)
                 continue
-            reply = decode_reply(self._keys, datagram)
+            reply = decode_reply(pair, datagram)
             if isinstance(reply, Rejected):
                 self.rejected[reply.reason] += 1
             elif (reply.boot, reply.number) != (sender.boot, sender.number):

@@ -40,14 +40,14 @@ def device_path(spec: VmSpec) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Replication:
-    """What the nodes agree on for all resources: both addresses of the private link, the secret, the dilation.
+    """What the nodes agree on for all resources: both addresses of the private link, their secret, the dilation.
 
     `integrity`: each block is sent with a digest (drbd.conf(5), data-integrity-alg); one that does not fit ends the
     connection, and the block comes again with the resynchronisation.
     """
 
     addresses: tuple[str, str]
-    secret: bytes
+    secret: str = field(repr=False)
     dilation: float
     integrity: bool = False
 
@@ -65,7 +65,7 @@ def resource_file(shared: Replication, spec: VmSpec) -> str:
   options  {{ on-no-data-accessible suspend-io; }}
   disk     {{ on-io-error detach; fencing resource-and-stonith; disk-timeout {min(round(40 * scale), _TIMEOUT_MAX)};
              disk-flushes yes; md-flushes yes; disk-barrier no; resync-rate 40M; c-plan-ahead 0; }}
-  net      {{ protocol C; allow-two-primaries no; cram-hmac-alg sha256; shared-secret "{shared.secret.hex()[:60]}";
+  net      {{ protocol C; allow-two-primaries no; cram-hmac-alg sha256; shared-secret "{shared.secret}";
              verify-alg sha256;{digest} timeout {timeout}; ko-count 4; ping-int {seconds}; ping-timeout {ping_timeout};
              connect-int {seconds}; after-sb-0pri disconnect; after-sb-1pri disconnect; after-sb-2pri disconnect;
              rr-conflict disconnect; }}

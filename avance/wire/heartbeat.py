@@ -47,11 +47,6 @@ class Heartbeat:
     view: PeerView
 
 
-def link_key(secret: bytes) -> bytes:
-    """Derive the heartbeat key, so that the site secret itself signs nothing on the wire."""
-    return hmac.digest(secret, b"avance heartbeat 1", _HASH)
-
-
 def encode(key: bytes, beat: Heartbeat) -> bytes:
     """Return the datagram of a heartbeat."""
     return seal(key, beat.link, beat.seq, beat.sent_s, beat.echo, body(beat.view))

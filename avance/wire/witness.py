@@ -1,7 +1,8 @@
 """Datagrams between a node and a witness: encode, authenticate, refuse what is forged, foreign, replayed or malformed.
 
 Layout: b"AVW1", 8 bytes that name the pair, 32 bytes HMAC-SHA256 over these 8 bytes and the rest, then compact JSON
-(schema `avance/schema/witness.json`). Name and key are derived from the site secret, which itself signs nothing.
+(schema `avance/schema/witness.json`). Name and key are derived from the secret of this witness (wire/derived.py), which
+itself signs nothing.
 
 Each start of a witness is a new *life* with a random name, and a question must name the life that it is meant for: what
 was recorded in an earlier life is worth nothing. A node that does not know the life gets the answer `again`, which
@@ -37,10 +38,10 @@ _Message = TypeVar("_Message")
 
 @dataclass(frozen=True, slots=True)
 class Keys:
-    """What both sides derive from the site secret."""
+    """What both sides derive from the secret of the witness."""
 
     cluster: bytes
-    key: bytes
+    key: bytes = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +75,7 @@ class Teach:
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """What does the witness know? Changes nothing; the sender may be anybody who has the secret."""
+    """What does the witness know? Changes nothing; the sender may be anybody who has its secret."""
 
     sender: Sender
 

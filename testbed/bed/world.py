@@ -100,10 +100,10 @@ class World(Parts):
 
     async def start_witnesses(self) -> None:
         """Let the witnesses belong to this pair; what they know of another one is gone."""
-        for witness in self.witnesses.values():
+        for name, witness in self.witnesses.items():
             await witness.end()
             witness.lose_storage()
-            await witness.start(self.keys.secret)
+            await witness.start(site.witness_secret(self.keys.secret, name))
 
     async def _start(self, stack: AsyncExitStack) -> None:
         sockets, artefacts = self._place.sockets, self._place.artefacts

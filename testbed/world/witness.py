@@ -113,7 +113,7 @@ class WitnessProcess:
         return self._child.pid if self._child is not None and self._child.alive else None
 
     async def start(self, secret: str | None = None) -> None:
-        """Start it, for the site with this secret (the last one, if none is given); raises MachineError.
+        """Start it, with this secret of its own (the last one, if none is given); raises MachineError.
 
         One that runs is ended first. Its state is kept.
         """

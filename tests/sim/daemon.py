@@ -15,7 +15,8 @@ from avance.core import commands as c
 from avance.core import events as e
 from avance.core.engine import Engine
 from avance.core.model import DiskView, LinkName, Outcome, VmId
-from avance.wire.heartbeat import Heartbeat, Receiver, Unproven, encode, link_key
+from avance.wire.derived import of_heartbeats
+from avance.wire.heartbeat import Heartbeat, Receiver, Unproven, encode
 from avance.wire.rejected import Rejected
 from tests.playbook import ended
 from tests.sim import work
@@ -25,7 +26,7 @@ from tests.sim.site import peer_of
 if TYPE_CHECKING:
     from tests.sim.machine import Machine
 
-KEY = link_key(b"a secret of the simulated site")
+KEY = of_heartbeats(b"a secret of the simulated site")
 FIRST_REPORT_S = 0.05
 
 

@@ -23,7 +23,8 @@ from avance.core.engine import Engine, Setup
 from avance.core.guard import Guard, Standing
 from avance.core.liveness import Liveness
 from avance.core.model import DiskRole, LinkName, NodeId, Outcome, PairState, PeerView, Record, Timers, VmState
-from avance.wire.heartbeat import Heartbeat, Receiver, Unproven, link_key
+from avance.wire.derived import of_heartbeats
+from avance.wire.heartbeat import Heartbeat, Receiver, Unproven
 from avance.wire.rejected import Rejected
 from tests.playbook import BIZ, GENERATIONS, PRIV, WEB, A, B, ended, in_sync, served, setup
 
@@ -32,7 +33,7 @@ START_S = 100.0
 BEAT_S = 0.5
 TURN_S = 1.5  # a loop that turns so often is not late yet
 LAST_S = 0.001  # before the end of A
-_KEY = link_key(b"a secret of the small world")
+_KEY = of_heartbeats(b"a secret of the small world")
 _RECORD = Record(3, A, arbiters=("witness:w1",))
 
 Crossing = tuple[NodeId, LinkName]  # one heartbeat of this node gets through on this link

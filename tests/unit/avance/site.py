@@ -33,7 +33,7 @@ _SITE = {
     "policy": "availability",
     "dilation": 1.0,
     "timers": {},
-    "call_home": {"url": "https://10.77.0.4/v1/alerts", "ca_pem": CERTIFICATE, "token": "t0ken"},
+    "call_home": {"url": "https://10.77.0.4/v1/alerts", "ca_pem": CERTIFICATE, "token": "t0ken-of-the-tests"},
 }
 _VM = {
     "name": "web",
@@ -71,7 +71,7 @@ def full_site(**changes: Json) -> Json:
     raw = site(witnesses=[W1, W2], gateways={"biz0": "10.77.0.2"}, watchdog=False, timers={"retry_s": 2.0})
     raw["quarantine"] = {"policy": "always", "samples": 4}
     for name, number in (("a", 31), ("b", 32)):
-        raw["nodes"][name]["bmc"] = {"address": f"10.77.0.{number}", "user": f"u-{name}", "password": f"p-{name}"}
+        raw["nodes"][name]["bmc"] = {"address": f"10.77.0.{number}", "user": f"u-{name}", "password": f"pass-of-{name}"}
     return raw | changes
 
 

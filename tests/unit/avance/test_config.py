@@ -15,8 +15,9 @@ from avance.core.crashloop import Policy
 from avance.core.model import LinkName, Timers
 from avance.errors import ConfigError
 from avance.parsed import Json
+from avance.wire import derived
 from tests.schema_check import complaints, load
-from tests.unit.avance.site import config, full_site, site, vm
+from tests.unit.avance.site import SECRET, config, full_site, site, vm
 
 ODD: list[Json] = [None, True, 0, -1, 1.5, math.nan, math.inf, 10**400, "", "x", "é", [], {}, ["x"], {"x": 1}]
 
@@ -62,10 +63,25 @@ def test_further_means_become_values() -> None:
         ("w1", "10.77.0.5", 7790),
         ("w2", "10.77.0.6", 7790),
     ]
-    assert mine.peer_bmc == BmcConfig(IPv4Address("10.77.0.32"), "u-b", "p-b")
-    assert theirs.peer_bmc == BmcConfig(IPv4Address("10.77.0.31"), "u-a", "p-a")
+    assert mine.peer_bmc == BmcConfig(IPv4Address("10.77.0.32"), "u-b", "pass-of-b")
+    assert theirs.peer_bmc == BmcConfig(IPv4Address("10.77.0.31"), "u-a", "pass-of-a")
     assert mine.gateways == ((LinkName("biz0"), IPv4Address("10.77.0.2")),)
     assert not mine.watchdog
+
+
+def test_a_password_that_is_left_out_is_derived() -> None:
+    """Each BMC has one of its own, which follows from the site's secret."""
+    raw = full_site()
+    del raw["nodes"]["b"]["bmc"]["password"]
+    bmc = parse("a", raw, [vm()]).peer_bmc
+    assert bmc is not None
+    assert bmc.password == derived.of_bmc(bytes.fromhex(raw["secret"]), "b")
+
+
+def test_no_secret_stands_in_the_words_of_a_configuration() -> None:
+    """What Python says of a configuration, in an assertion or a traceback, holds none of its secrets."""
+    told = repr(parse("a", full_site(), [vm()]))
+    assert not [text for text in (*derived.every(full_site()), repr(bytes.fromhex(SECRET))) if text in told]
 
 
 def test_quarantine_is_the_sites_choice() -> None:

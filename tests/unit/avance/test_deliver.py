@@ -39,7 +39,7 @@ def pauses_of(monkeypatch: pytest.MonkeyPatch, failures: int, limit: int) -> lis
         return len(pauses) >= limit
 
     def deliver(target: CallHome, path: Path) -> str | None:
-        assert target.token == "t0ken"
+        assert target.token == "t0ken-of-the-tests"
         tries.append(path)
         if len(tries) <= failures:
             return "away"
@@ -78,3 +78,14 @@ def test_no_queue_yet_is_no_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     """The deliverer may start before the daemon."""
     monkeypatch.setattr(module, "QUEUE_DIR", tmp_path / "later")
     assert pauses_of(monkeypatch, failures=0, limit=3) == [2.0, 2.0, 2.0]
+
+
+def test_the_log_holds_no_token(
+    queue: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A service centre that answers with what it was sent does not get the token into the log."""
+    configure(queue, monkeypatch)
+    monkeypatch.setattr(module, "deliver", lambda target, _path: f"status 401, answer not '{target.token}'")
+    waits = iter((False, True))
+    assert module.deliver_all(lambda _: next(waits)) == 0
+    assert "status 401, answer not '(secret)'" in capsys.readouterr().out

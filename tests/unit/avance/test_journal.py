@@ -14,7 +14,7 @@ from avance.core import commands as c
 from avance.core import events as e
 from avance.core.engine import Decision, Engine
 from avance.core.model import DiskRole, LinkName, Outcome, Record, VmId
-from avance.daemon import _setup as daemon_setup
+from avance.engine_setup import engine_setup as daemon_setup
 from avance.journal import Journal, inputs_path
 from avance.parsed import Json
 from avance.wire.decision_lines import Before
@@ -154,7 +154,7 @@ def test_inputs_hold_no_secret(tmp_path: Path) -> None:
     tape.end()
     text = "".join(path.read_text() for path in tmp_path.iterdir())
     assert one.secret.hex() not in text
-    assert "t0ken" not in text
+    assert "t0ken-of-the-tests" not in text
 
 
 def test_inputs_take_few_bytes(tmp_path: Path) -> None:

@@ -46,3 +46,13 @@ def test_status_imports_next_to_nothing() -> None:
     loaded = {*done.stdout.split()}
     assert "avance.show_status" in loaded
     assert not {"argparse", "json", "socket", "re", "enum", "typing", "asyncio", "pathlib"} & loaded
+
+
+def test_no_core_file_is_written() -> None:
+    """Whatever kills the daemon, or a program that it starts, leaves no memory with a secret on the disk."""
+    script = (
+        "import sys, resource; sys.path += sys.argv[1:]; import avance.__main__ as m, avance.command_line as c;"
+        "c.main = lambda _: print(resource.getrlimit(resource.RLIMIT_CORE)); m.main(['callhome'])"
+    )
+    done = asyncio.run(run([sys.executable, "-IS", "-c", script, str(ROOT)], timeout_s=60.0))
+    assert done.stdout == "(0, 0)\n"

@@ -45,8 +45,9 @@ SITES: list[tuple[dict[str, Json], str]] = [
     ({"nodes": with_bmc(address="bmc-b")}, "must be an IPv4 address"),
     ({"nodes": with_bmc(user="")}, "1 to 16"),
     ({"nodes": with_bmc(user="u" * 17)}, "1 to 16"),
-    ({"nodes": with_bmc(password="p" * 21)}, "1 to 20"),
-    ({"nodes": with_bmc(password="p\n")}, "printable"),
+    ({"nodes": with_bmc(password="p" * 21)}, "8 to 20"),
+    ({"nodes": with_bmc(password="calvin")}, "8 to 20"),
+    ({"nodes": with_bmc(password="password\n")}, "printable"),
     ({"nodes": with_bmc(port=623)}, "unknown keys port"),
     ({"nodes": full_site()["nodes"] | {"b": site()["nodes"]["b"]}}, "nodes.b lacks a bmc"),
     ({"gateways": ["10.77.0.2"]}, "link names"),
@@ -120,7 +121,7 @@ SITES: list[tuple[dict[str, Json], str]] = [
     ({"call_home": CALL_HOME | {"ca_pem": CERTIFICATE + CERTIFICATE[:40]}}, "a whole certificate"),
     ({"call_home": CALL_HOME | {"token": "a b"}}, "without blanks"),
     ({"call_home": CALL_HOME | {"token": "a\r\nX: y"}}, "without blanks"),
-    ({"call_home": CALL_HOME | {"token": ""}}, "without blanks"),
+    ({"call_home": CALL_HOME | {"token": "short"}}, "8 to 1024"),
     ({"call_home": CALL_HOME | {"token": "\ud800"}}, "half a character"),
 ]
 # The VMs of a site, and a word of the answer.

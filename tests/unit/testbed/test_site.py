@@ -7,17 +7,21 @@ from typing import Any
 import pytest
 
 from avance.config import parse
+from avance.wire import derived
 from testbed import site
 from testbed.errors import UsageError
 from testbed.site import SiteOptions
 from testbed.topology import NODES, Topology
 from testbed.world import outside, tls
 from tests.schema_check import complaints
+from tests.unit.avance.site import CERTIFICATE
+
+SECRET = "5e8f2b90" * 8
 
 
 def document(options: SiteOptions | None = None) -> dict[str, Any]:
     """A site document with invented secrets."""
-    return site.avance_site(options or SiteOptions(), secret="ab" * 32, token="t0ken", authority_pem="-----PEM")
+    return site.avance_site(options or SiteOptions(), secret=SECRET, token="t0ken-of-a-pair", authority_pem=CERTIFICATE)
 
 
 @pytest.mark.parametrize(
@@ -51,8 +55,8 @@ def test_a_site_names_its_witnesses_gateway_and_bmcs() -> None:
     assert document()["gateways"] == {"biz0": "10.77.0.2"}
     assert not any("bmc" in node for node in document()["nodes"].values())
     for name, node in document(SiteOptions(power=True))["nodes"].items():
-        user, password = site.bmc_credentials("ab" * 32, name)
-        assert node["bmc"] == {"address": SiteOptions().bmcs[name].address, "user": user, "password": password}
+        user, _ = site.bmc_credentials(SECRET, name)
+        assert node["bmc"] == {"address": SiteOptions().bmcs[name].address, "user": user}
     with pytest.raises(UsageError, match="witnesses is 3; a site has 0 to 2"):
         SiteOptions(witnesses=3)
 
@@ -63,6 +67,15 @@ def test_credentials_of_a_bmc_follow_from_the_secret() -> None:
     assert len(known) == 4
     assert site.bmc_credentials("ab" * 32, "a") == site.bmc_credentials("ab" * 32, "a")
     assert all(len(user) <= 16 and len(password) == 16 for user, password in known)
+
+
+def test_what_others_are_told_is_derived_by_the_rule_of_the_product() -> None:
+    """Witnesses and BMCs of the bed get what the product expects them to have, and each one something else."""
+    whole = bytes.fromhex(SECRET)
+    assert site.witness_secret(SECRET, "w1") == derived.of_witness(whole, "w1").hex()
+    assert site.witness_secret(SECRET, "w1") != site.witness_secret(SECRET, "w2")
+    for node in NODES:
+        assert site.bmc_credentials(SECRET, node)[1] == derived.of_bmc(whole, node)
 
 
 def test_no_document_tells_the_nodes_apart() -> None:

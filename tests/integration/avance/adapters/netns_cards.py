@@ -95,7 +95,7 @@ async def story() -> dict[str, object]:
             running = tasks.create_task(network.run())
             await come(lambda: len(events) >= 2)
             channel.send(VIEW, echoing=True)
-            found["no card"] = [told(), dict(channel.unsent)]
+            found["no card"] = [told(), {str(link): count for link, count in channel.unsent.items()}]
             far = await card()
             await must("ip", "link", "add", "biz0", "type", "bridge")
             await must("ip", "link", "set", "biz0", "up")

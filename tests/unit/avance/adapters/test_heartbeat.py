@@ -16,7 +16,8 @@ from avance.adapters.heartbeat import HeartbeatChannel
 from avance.config import LinkConfig
 from avance.core.events import DatagramsRefused, Event, HeartbeatSeen, HeartbeatUnproven, Tick
 from avance.core.model import PairState, PeerView, Record
-from avance.wire.heartbeat import Heartbeat, decode, encode, link_key
+from avance.wire.derived import of_heartbeats
+from avance.wire.heartbeat import Heartbeat, decode, encode
 from avance.wire.rejected import Rejected
 from tests.playbook import PRIV, A, B
 from tests.unit.avance.adapters.tools import until
@@ -24,7 +25,7 @@ from tests.unit.avance.site import SECRET, config
 
 LOOPBACK = LinkConfig(PRIV, "lo", IPv4Interface("127.0.0.1/8"), IPv4Address("127.0.0.2"))
 VIEW = PeerView(B, "b-boot", "c0ffee", 1.0, PairState.PAIRED, Record(3, A))
-KEY = link_key(bytes.fromhex(SECRET))
+KEY = of_heartbeats(bytes.fromhex(SECRET))
 
 
 @pytest.fixture

@@ -15,13 +15,14 @@ from avance.adapters.witness import WitnessClient
 from avance.core.model import NodeId, Outcome
 from avance.core.register import Known, Register, Word
 from avance.core.results import WitnessAsked, WitnessTaught
+from avance.wire.derived import of_witness
 from avance.wire.rejected import Rejected
 from avance.wire.witness import Reply, decode_question, encode, keys
 from avance.witness import WitnessLife, serve
 from tests.playbook import A, B
 from tests.unit.avance.site import SECRET, config
 
-KEYS = keys(bytes.fromhex(SECRET))
+KEYS = keys(of_witness(bytes.fromhex(SECRET), "w1"))
 TRY_S = 0.3  # the time limit is reached only where the test wants it
 
 

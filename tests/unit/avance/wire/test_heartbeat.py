@@ -10,12 +10,13 @@ from math import inf, nan
 import pytest
 
 from avance.core.model import Copy, DiskState, LinkName, NodeId, PairState, PeerView, Record, VmState
-from avance.wire.heartbeat import MAGIC, Heartbeat, Receiver, Unproven, body, decode, encode, link_key, seal
+from avance.wire.derived import of_heartbeats
+from avance.wire.heartbeat import MAGIC, Heartbeat, Receiver, Unproven, body, decode, encode, seal
 from avance.wire.rejected import Rejected
 from tests.playbook import BIZ, PRIV, WEB, A, B
 from tests.schema_check import complaints
 
-KEY = link_key(b"s" * 32)
+KEY = of_heartbeats(b"s" * 32)
 RECORD = Record(
     7, A, peer_outdated=True, fresh=(WEB,), arbiters=("witness:w1", "survivor:a"), boot="machine-1", cure=7,
     behind=(WEB,), generations=((WEB, "1a2c"),),
@@ -87,7 +88,7 @@ def test_every_changed_byte_is_noticed() -> None:
 
 def test_other_secret_is_refused() -> None:
     """A heartbeat of another site is not believed."""
-    assert reason(decode(link_key(b"t" * 32), encode(KEY, BEAT))) == "wrong authentication code"
+    assert reason(decode(of_heartbeats(b"t" * 32), encode(KEY, BEAT))) == "wrong authentication code"
 
 
 @pytest.mark.parametrize("state", PairState)
@@ -165,7 +166,7 @@ def test_known_body_is_still_authenticated() -> None:
     assert isinstance(side.accept(PRIV, good), Heartbeat)
     forged = good[:36] + bytes([good[36] ^ 1]) + good[37:]
     assert reason(side.accept(PRIV, forged)) == "wrong authentication code"
-    other = encode(link_key(b"t" * 32), replace(BEAT, seq=7))
+    other = encode(of_heartbeats(b"t" * 32), replace(BEAT, seq=7))
     assert reason(side.accept(PRIV, other)) == "wrong authentication code"
 
 

@@ -1,0 +1,35 @@
+"""What the decision core is told of the configuration and of this machine."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from avance.config import Config
+from avance.core.model import LinkName
+from avance.core.setup import Setup
+
+MACHINE_BOOT = Path("/proc/sys/kernel/random/boot_id")  # proc(5): a new one at each start of the kernel
+
+
+def engine_setup(config: Config, boot: str) -> Setup:
+    """Return what the core of this node is told, for a boot of its daemon."""
+    return Setup(
+        me=config.node,
+        peer_id=config.peer,
+        boot=boot,
+        config_hash=config.config_hash,
+        dilation=config.dilation,
+        policy=config.policy,
+        timers=config.timers,
+        links=tuple(LinkName(link.name) for link in config.links),
+        vms=config.vms,
+        replication_link=config.replication_link,
+        machine=MACHINE_BOOT.read_text().strip(),
+        witnesses=tuple(witness.name for witness in config.witnesses),
+        stays_without_disk=config.stay_without_disk,
+        power=config.peer_bmc is not None,
+        gateway=bool(config.gateways),
+        watchdog=config.watchdog,
+        crash_policy=config.crash_policy,
+        crash_samples=config.crash_samples,
+    )
