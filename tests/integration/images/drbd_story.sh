@@ -40,8 +40,8 @@ pair() {
     two=$2
     shift 2
     for n in $one $two; do
-        truncate -s 8M /tmp/disk$n
-        losetup /dev/loop$n /tmp/disk$n
+        truncate -s 8M disk$n
+        losetup /dev/loop$n disk$n
         dmsetup create back$n --noudevsync --table "0 16384 linear /dev/loop$n 0"
         dmsetup mknodes
         drbdmeta --force $n v08 /dev/mapper/back$n internal create-md > /dev/null 2>&1
@@ -156,7 +156,7 @@ judge flush-hung 18
 case $version in *avance*)
     pair 20 21 --disk-timeout=20
     hold 20
-    start read-hung dd if=/dev/drbd20 of=/tmp/read bs=4k count=1 skip=100 iflag=direct
+    start read-hung dd if=/dev/drbd20 of=read bs=4k count=1 skip=100 iflag=direct
     seen 20 ds:Failed
     release 20
     seen 20 ds:Diskless
@@ -166,26 +166,26 @@ esac
 
 # What is written in pieces of many sizes is on both disks as it was.
 pair 22 23
-dd if=/dev/urandom of=/tmp/data bs=1M count=7 2> /dev/null
+dd if=/dev/urandom of=data bs=1M count=7 2> /dev/null
 at=0
 for size in 2048 1 7 8 9 64 255 256 257 1 2047 3 512; do
-    dd if=/tmp/data of=/dev/drbd22 bs=$((size * 512)) count=1 iflag=skip_bytes oflag=direct,seek_bytes \
+    dd if=data of=/dev/drbd22 bs=$((size * 512)) count=1 iflag=skip_bytes oflag=direct,seek_bytes \
         skip=$((at * 512)) seek=$((at * 512)) 2> /dev/null || say "copies FAILED: $size sectors at $at"
     at=$((at + size))
 done
 for n in 22 23; do
-    cmp -n $((at * 512)) /tmp/data /tmp/disk$n && say "copies-$n PASSED"
+    cmp -n $((at * 512)) data disk$n && say "copies-$n PASSED"
 done
 
 # The disk hangs under a write; the next one to the same place goes to the peer alone. The late answer finds no pages of
 # others, and the disk gets the newer data when it is attached again.
 pair 24 25 --disk-timeout=20
 hold 24
-start write-hung dd if=/tmp/data of=/dev/drbd24 bs=4k count=1 seek=9 oflag=direct
+start write-hung dd if=data of=/dev/drbd24 bs=4k count=1 seek=9 oflag=direct
 seen 24 ds:Failed
 sleep 3
 if is_open; then say "write-hung-link HANGS: it waits for the disk"; else say "write-hung-link PASSED"; fi
-dd if=/tmp/data of=/dev/drbd24 bs=4k count=1 skip=1 seek=9 oflag=direct 2> /dev/null
+dd if=data of=/dev/drbd24 bs=4k count=1 skip=1 seek=9 oflag=direct 2> /dev/null
 release 24
 seen 24 ds:Diskless
 judge write-hung 24
@@ -193,7 +193,7 @@ drbdmeta 24 v08 /dev/mapper/back24 internal apply-al > /dev/null 2>&1
 attach 24
 seen 24 ds:UpToDate/UpToDate
 for n in 24 25; do
-    cmp -n 4096 -i $((9 * 4096)):4096 /tmp/disk$n /tmp/data && say "write-hung-$n PASSED"
+    cmp -n 4096 -i $((9 * 4096)):4096 disk$n data && say "write-hung-$n PASSED"
 done
 
 dmesg | grep -E "BUG|ASSERT|FIXME|Oops" | while read -r line; do say "kernel FAILED: $line"; done
