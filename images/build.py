@@ -7,9 +7,10 @@ an image that was used recently, because a running bed may stand on it.
 import os
 import shutil
 from collections.abc import Callable
-from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
+from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 from images import base, bytecode, debian, drbd, ext4, guest, hypervisor, manifest, process, product
 from images.cache import Cache, Layer, combined_hash, hash_paths
@@ -73,7 +74,8 @@ class Builder:
             xen = workers.submit(self._layer, xen_name(), hypervisor.inputs(), hypervisor.fill)
             service = workers.submit(self._layer, service_name(), guest.inputs(), guest.fill)
             try:
-                for job in wait((xen, root, service), return_when=FIRST_EXCEPTION).done:
+                jobs: list[Future[Any]] = [xen, root, service]
+                for job in wait(jobs, return_when=FIRST_EXCEPTION).done:
                     job.result()
             except BaseException:
                 self._progress.cancel()

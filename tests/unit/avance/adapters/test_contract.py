@@ -21,7 +21,7 @@ from typing import Any
 import pytest
 
 from avance import data_disks
-from avance.adapters import callhome, drbd, mirror, neighbours, netlink, power, xen
+from avance.adapters import callhome, drbd, mirror, neighbours, netlink, power, process, xen
 from avance.adapters.callhome import AlertQueue, deliver, oldest
 from avance.adapters.drbd import DrbdDisks
 from avance.adapters.gate import LeaseGate
@@ -40,7 +40,7 @@ from avance.config import BmcConfig, CallHome, WitnessSite
 from avance.core import alerts
 from avance.core.events import DiskStreamReset, Event, MirrorChanged, NeighboursSeen
 from avance.core.halves import Note
-from avance.core.model import Outcome, Part, Record
+from avance.core.model import NodePart, Outcome, Record
 from avance.core.results import Done
 from avance.errors import StoreError
 from avance.wire import md
@@ -102,7 +102,7 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
         (drbd, "_ZERO_MIB_PER_S", 1e9), (drbd, "_RESTART_S", 0.01), (xen, "CONFIG_DIR", tmp_path), (xen, "_XL_S", 0.2),
         (xen, "_CREATE_S", 0.2), (xen, "_ANSWER_S", 0.3), (power, "READ_S", 0.2), (power, "CUT_S", 0.2),
         (mirror, "_TOOL_S", 0.2), (data_disks, "_TOOL_S", 0.2), (data_disks, "_READ_S", 1.0), (mirror, "_LOOK_S", 0.05),
-        (neighbours, "_WAIT_S", 0.01), (neighbours, "_PAUSE_S", 0.001),
+        (neighbours, "_WAIT_S", 0.01), (neighbours, "_PAUSE_S", 0.001), (process, "_REAP_S", 30.0),
         (netlink, "_ANNOUNCE_S", (0.0,)), (callhome, "_REQUEST_S", 0.5),
     ):  # fmt: skip
         monkeypatch.setattr(module, name, value)
@@ -408,7 +408,7 @@ def test_devices(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         network = NodeNetwork(site, events.append)
         network._route = Route()  # pyroute2 leaves something open in each thread
         await followed(network.run(), lambda: len(events) == 2, "")
-        assert {(event.part, event.name) for event in events} == {(Part.DEVICE, link.name) for link in site.links}
+        assert {(event.part, event.name) for event in events} == {(NodePart.DEVICE, link.name) for link in site.links}
         assert "as soon as the device is back, it is used again" in events[0].problem
         for act in (network.hold_address, network.release_address):
             assert "no network device" in (await settled(act())).detail
