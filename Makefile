@@ -10,8 +10,9 @@ PYTEST = $(V) -m pytest $(if $(AVANCE_RESULTS),--alluredir $(AVANCE_RESULTS))
 # Whatever the caller's habits: without compiled files pytest rewrites each test anew, which takes longer than most tests.
 unexport PYTHONDONTWRITEBYTECODE
 CORE := tests/unit/avance/core
-# Parts of about equal length, the longest first: each waits for a clock or a disk at times, when the others go on.
-UNIT := unit-bed unit-product unit-core unit-faults
+ADAPTERS := tests/unit/avance/adapters
+# The longest first. Each waits for a clock or a disk at times, the adapters mostly; then the others go on.
+UNIT := unit-bed unit-adapters unit-core unit-faults unit-product
 .PHONY: help setup image demo test check lint types unit $(UNIT) tree integration coverage bench report lock \
   clean selftest catalogue sim sim-nightly mutants crashes system
 
@@ -28,7 +29,7 @@ demo: image ## the crash scenario on a real pair of nodes; the last line is the 
 	@$(V) -m testbed demo --out build/demo
 
 check: setup ## lint, types, unit and repository tests, at the same time; some 65 s on two cores
-	@time $(MAKE) --no-print-directory --jobs=4 --output-sync=target types tree $(UNIT) lint
+	@time $(MAKE) --no-print-directory --jobs=5 --output-sync=target types tree $(UNIT) lint
 
 lint: setup
 	@echo "== ruff"; time { $(V) -m ruff check . && $(V) -m ruff format --check .; }
@@ -37,13 +38,16 @@ types: setup
 	@echo "== mypy"; time $(V) -m mypy
 
 unit: setup ## unit tests alone; about a minute on two cores
-	@time $(MAKE) --no-print-directory --jobs=4 --output-sync=target $(UNIT)
+	@time $(MAKE) --no-print-directory --jobs=5 --output-sync=target $(UNIT)
 
 unit-core: setup
 	@echo "== unit tests of the core"; time $(PYTEST) -q $(CORE)
 
+unit-adapters: setup
+	@echo "== unit tests of the adapters"; time $(PYTEST) -q $(ADAPTERS)
+
 unit-product: setup
-	@echo "== unit tests of the product around the core"; time $(PYTEST) -q tests/unit/avance --ignore $(CORE)
+	@echo "== other unit tests of the product"; time $(PYTEST) -q tests/unit/avance --ignore $(CORE) --ignore $(ADAPTERS)
 
 unit-faults: setup
 	@echo "== unit tests of the faults"; time $(PYTEST) -q tests/unit/faults
