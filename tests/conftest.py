@@ -8,6 +8,7 @@ from __future__ import annotations
 import gc
 import importlib.util
 import signal
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
@@ -38,10 +39,25 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Marks everything below tests/system as a system test."""
+    """Marks everything below tests/system as a system test; refuses parameters that no report can hold."""
     for item in items:
+        if hasattr(item, "callspec"):
+            refuse_half_characters(item.nodeid, item.callspec.params)
         if item.path.is_relative_to(HERE / "system"):
             item.add_marker("system")
+
+
+def refuse_half_characters(test: str, params: Mapping[str, object]) -> None:
+    """Refuses a parameter that is a text with half a character (a lone surrogate), whether a report is made or not.
+
+    The run with a report writes each parameter into a file and would end in the middle.
+    Raises pytest.UsageError.
+    """
+    for name, value in params.items():
+        if isinstance(value, str) and not value.isascii() and value != value.encode(errors="replace").decode():
+            raise pytest.UsageError(
+                f"{test}: parameter {name} holds half a character, which no report can hold; make it inside the test"
+            )
 
 
 @pytest.fixture

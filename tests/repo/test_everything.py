@@ -13,7 +13,7 @@ import pytest
 
 from testbed.errors import HostError
 from testbed.report import page
-from tests import everything
+from tests import conftest, everything
 from tests.everything import ELSEWHERE, Places, run_stages
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -80,3 +80,10 @@ def test_every_stage_and_every_other_way_is_a_target_of_the_makefile() -> None:
     targets = {line.partition(":")[0] for line in (ROOT / "Makefile").read_text(encoding="utf-8").splitlines()}
     assert {*everything.STAGES, *ELSEWHERE} <= targets
     assert f"AVANCE_RESULTS={everything.RESULTS.relative_to(ROOT)}" in (ROOT / "Makefile").read_text(encoding="utf-8")
+
+
+def test_parameters_that_no_report_can_hold_are_refused() -> None:
+    """Half a character ends a run with a report in the middle, so it is refused in each run; any other text is none."""
+    conftest.refuse_half_characters("t", {"a": "\U0001f600 öld \ufffd ?", "b": 1, "c": ("\ud800",), "d": b"\xff"})
+    with pytest.raises(pytest.UsageError, match="parameter b holds half a character"):
+        conftest.refuse_half_characters("t", {"a": "", "b": "x \ud800"})

@@ -349,17 +349,18 @@ def test_service_centre(place: Path, how: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "url", ["https://[::1", "https://127.0.0.1:99999/", "https://", "https://a b/", "https://\ud800/"]
+    "url", ["https://[::1", "https://127.0.0.1:99999/", "https://", "https://a b/", "https://HALF/"]
 )
-@pytest.mark.parametrize("token", ["t0ken", "t0ken\n", "\ud800"])
+@pytest.mark.parametrize("token", ["t0ken", "t0ken\n", "HALF"])
 def test_definitions_that_cannot_work(place: Path, url: str, token: str) -> None:
     """A URL, a certificate or a token that is none ends nothing, and the token stands in no reason."""
+    url, token = (text.replace("HALF", "\ud800") for text in (url, token))
     path = place / "000000000001.json"
     path.write_text('{"id": "x"}')
     why = deliver(CallHome(url, "", token), path)
     assert why
     assert "t0ken" not in why
-    assert why.encode(errors="strict") or True
+    assert why.encode(), "a reason can be written into a log"
     assert deliver(CallHome("https://127.0.0.1:1/", "no certificate", token), path)
 
 
