@@ -140,6 +140,12 @@ def waits(reasons: tuple[str, ...]) -> Alert:
     return Alert("fault", "waits_for_peer", "critical", "This node starts no VM: " + "; ".join(reasons) + ".")
 
 
+def fence_failed(peer: NodeId, detail: str) -> Alert:
+    """The peer could not be switched off by its BMC."""
+    text = f"Node {peer} could not be switched off by its BMC ({detail}); this is tried again while it is needed."
+    return Alert("fault", "fence_failed", "critical", text)
+
+
 def backup_down(link: LinkName) -> Alert:
     """The private link is still dead after the backup's restart."""
     text = f"The private link {link} is still dead after the restart of the backup; there is no redundancy."

@@ -38,7 +38,7 @@ from avance.core.results import Result, WitnessTaught
 from avance.core.rights import Right
 from avance.core.setup import Setup
 from avance.core.sight import Sight
-from avance.core.takeover import Allowed
+from avance.core.takeover import Allowed, Power
 from avance.core.unit import VmUnit
 from avance.core.units import Units
 
@@ -251,8 +251,17 @@ class Engine:
                 said = self.right.arbitration.done(command, result, now)
                 if said is not None:
                     draft.say(said)
+                if isinstance(command, c.CutPeerPower):
+                    self._fence_tried(result.detail, draft)
             case _:
                 sight.units.done(command, result, self.around(command.vm, now), draft, now)
+
+    def _fence_tried(self, detail: str, draft: Draft) -> None:
+        """Tell of a power fence that failed, once; it is tried again while it is needed."""
+        if self.right.arbitration.power is Power.FAILED:
+            draft.once("fence_failed", alerts.fence_failed(self.setup.peer_id, detail))
+        else:
+            draft.in_order("fence_failed")
 
     # ------------------------------------------------------------ the record and the pair
 
@@ -378,7 +387,7 @@ class Engine:
         if sight.pairing.in_service:
             asks = self.right.arbitration.epoch != 0 or sight.durable.saving is not None
             paired = sight.pairing.pair is PairState.PAIRED and not asks
-            draft.give(self.care.teach(sight.durable.record, paired=paired, now=now))
+            draft.give(self.care.teach(sight.durable.record, paired=paired, alone=sight.solo, now=now))
 
     # ------------------------------------------------------------ what is done
 

@@ -25,6 +25,7 @@ class Answer(StrEnum):
     GRANTED = "GRANTED"
     REFUSED = "REFUSED"
     SILENT = "SILENT"
+    UNTAUGHT = "UNTAUGHT"  # it knows nothing that it could answer with: as good as silent
 
 
 class Power(StrEnum):
@@ -186,6 +187,9 @@ def _arbiters(facts: TakeoverFacts) -> Verdict | None:
     silent = [name for name in names if facts.answers.get(name) is Answer.SILENT]
     if silent:
         return Refused((f"witness {silent[0]} is in office and does not answer",))
+    untaught = [name for name in names if facts.answers.get(name) is Answer.UNTAUGHT]
+    if untaught:
+        return Refused((f"witness {untaught[0]} has lost what it knew, and both nodes together have to teach it",))
     if any(facts.answers.get(name) is not Answer.GRANTED for name in names):
         return Fetch((Need.WITNESSES,), f"epoch {facts.record.epoch + 1} needs {', '.join(facts.record.arbiters)}")
     return None
@@ -270,9 +274,17 @@ def _at_boot(facts: TakeoverFacts, now: float) -> Verdict:
         mine = set(survivors(facts.record.arbiters)) <= {facts.me}
         if Answer.ASKED in said and Answer.REFUSED not in said and mine:
             return Fetch((Need.WITNESSES,), f"epoch {epoch + 1} needs {', '.join(facts.record.arbiters)}")
-        vouched = said <= {Answer.GRANTED, Answer.SILENT} and mine  # a witness that says no is never passed over
-        if not (vouched and solo and facts.policy == "availability"):
+        unheard = said <= {Answer.GRANTED, Answer.SILENT, Answer.UNTAUGHT}  # one that says no is never passed over
+        if not (unheard and mine and solo and facts.policy == "availability"):
             return verdict
-    if solo and (facts.policy == "availability" or not witnesses(facts.record.arbiters)):
+    if solo and (facts.policy == "availability" or not names):
         return Allowed("last man standing", _OUTDATED, "this node was the only one in service when it stopped")
+    if not names and survivors(facts.record.arbiters) == (facts.me,):
+        if facts.policy == "availability":
+            return Allowed(
+                _granted_by(facts), _OUTDATED, "this node was elected, and no other one can have gone on alone"
+            )
+        return Refused(
+            ("this node is the pre-elected survivor, but site policy safety starts nothing without the peer",)
+        )
     return Refused(("this node may not have been the last in service; it waits for its peer",))

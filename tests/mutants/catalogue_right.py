@@ -199,10 +199,63 @@ MUTANTS = (
         (
             Edit(
                 _ARBITRATION,
-                "Answer.GRANTED if result.word is Word.GRANTED else Answer.REFUSED",
-                "Answer.GRANTED if result.word is not Word.UNTAUGHT else Answer.REFUSED",
+                "Word.REFUSED: Answer.REFUSED,",
+                "Word.REFUSED: Answer.GRANTED,",
             ),
         ),
+    ),
+    Mutant(
+        "untaught-counts-as-refused",
+        "a witness that has lost what it knew counts as one that says no",
+        (Edit(_ARBITRATION, "Word.UNTAUGHT: Answer.UNTAUGHT}", "Word.UNTAUGHT: Answer.REFUSED}"),),
+    ),
+    Mutant(
+        "refusal-counts-as-silence",
+        "a last man standing passes over a witness that says no",
+        (
+            Edit(
+                _TAKEOVER,
+                "        unheard = said <= {Answer.GRANTED, Answer.SILENT, Answer.UNTAUGHT}",
+                "        unheard = said <= {*Answer}",
+            ),
+        ),
+    ),
+    Mutant(
+        "fence-never-tried-again",
+        "a power fence that failed once is given up, although the BMC is there again",
+        (
+            Edit(
+                _ARBITRATION,
+                "            self.power = Power.NOT_CUT\n\n    @property\n    def _again_s",
+                "            pass\n\n    @property\n    def _again_s",
+            ),
+        ),
+    ),
+    Mutant(
+        "fence-tried-without-a-pause",
+        "a BMC that stays away is asked without end every 5 s",
+        (Edit(_ARBITRATION, "2.0 ** (self._failures - 1)", "2.0 ** 0"),),
+    ),
+    Mutant(
+        "elected-survivor-waits",
+        "the elected survivor that boots without anybody waits for its peer for ever",
+        (
+            Edit(
+                _TAKEOVER, "    if not names and survivors(facts.record.arbiters) == (facts.me,):\n", "    if False:\n"
+            ),
+        ),
+    ),
+    Mutant(
+        "anybody-boots-as-survivor",
+        "an owner that boots alone takes the election of its peer for its own",
+        (
+            Edit(
+                _TAKEOVER,
+                "    if not names and survivors(facts.record.arbiters) == (facts.me,):\n",
+                "    if not names and survivors(facts.record.arbiters):\n",
+            ),
+        ),
+        beyond="in the simulator the owner is elected again before anything can happen",
     ),
     Mutant(
         "one-of-two-arbiters",
@@ -367,8 +420,8 @@ MUTANTS = (
             ),
             Edit(
                 _TAKEOVER,
-                '    if solo and (facts.policy == "availability" or not witnesses(facts.record.arbiters)):\n',
-                '    if solo or (facts.policy == "availability" and witnesses(facts.record.arbiters)):\n',
+                '    if solo and (facts.policy == "availability" or not names):\n',
+                '    if solo or (facts.policy == "availability" and names):\n',
             ),
         ),
     ),
@@ -387,6 +440,33 @@ MUTANTS = (
         "register-trusts-its-storage",
         "a witness grants after a start although nobody taught it what happened before",
         (Edit("avance/core/register.py", "    taught: bool = False\n", "    taught: bool = True\n"),),
+    ),
+    Mutant(
+        "register-believes-a-lone-stranger",
+        "the word of any one node is enough to teach a witness, whether or not it alone may write",
+        (
+            Edit(
+                "avance/core/register.py",
+                "(alone and owner == node and (known.epoch, known.owner) == (epoch, owner))",
+                "(not paired and (known.epoch, known.owner) == (epoch, owner))",
+            ),
+        ),
+    ),
+    Mutant(
+        "lone-owner-does-not-teach",
+        "a witness that lost what it knew stays untaught until both nodes are back",
+        (Edit(_ENGINE, "paired=paired, alone=sight.solo, now=now", "paired=paired, now=now"),),
+    ),
+    Mutant(
+        "witness-forgets-that-it-was-taught",
+        "a witness that is started anew on the same machine grants nothing, although it knows everything",
+        (Edit("avance/core/register.py", "taught=self.taught and newest,", "taught=False,"),),
+    ),
+    Mutant(
+        "witness-trusts-an-older-storage",
+        "a witness grants after a start of its machine, although its disk may have been set back",
+        (Edit("avance/core/register.py", "taught=self.taught and newest,", "taught=self.taught,"),),
+        beyond="the storage of the simulated witness is either whole or lost",
     ),
     Mutant(
         "register-believes-one-node",
