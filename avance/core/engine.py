@@ -38,7 +38,7 @@ from avance.core.results import Result, WitnessTaught
 from avance.core.rights import Right
 from avance.core.setup import Setup
 from avance.core.sight import Sight
-from avance.core.takeover import Allowed, Power
+from avance.core.takeover import Allowed
 from avance.core.unit import VmUnit
 from avance.core.units import Units
 
@@ -156,6 +156,7 @@ class Engine:
             case e.HeartbeatSeen(link, view, echoed_sent_s):
                 assert view.node == sight.setup.peer_id
                 sight.partner.heard(view)
+                self.right.heard(sight, view, echoed_sent_s)
                 sight.liveness.heartbeat_seen(link, sight.renewing(view.record, echoed_sent_s), now)
             case e.HeartbeatUnproven(link):
                 sight.liveness.receipt(link, now)
@@ -204,7 +205,8 @@ class Engine:
 
     def _disk_changed(self, event: e.DiskChanged, draft: Draft, now: float) -> None:
         units, vm, view = self.sight.units, event.vm, event.view
-        before = units.disk_changed(vm, view, draft, now)
+        carries = self.sight.private_link() is LinkState.UP
+        before = units.disk_changed(vm, view, draft, now, carries=carries)
         if view is not None and view.connection == "Connected":
             self.fence.connected(vm, draft)
         units.tell_of_disk(vm, before, draft, both_fresh=self.sight.both_fresh(vm))
@@ -252,16 +254,9 @@ class Engine:
                 if said is not None:
                     draft.say(said)
                 if isinstance(command, c.CutPeerPower):
-                    self._fence_tried(result.detail, draft)
+                    self.right.fence_tried(sight, result.detail, draft)
             case _:
                 sight.units.done(command, result, self.around(command.vm, now), draft, now)
-
-    def _fence_tried(self, detail: str, draft: Draft) -> None:
-        """Tell of a power fence that failed, once; it is tried again while it is needed."""
-        if self.right.arbitration.power is Power.FAILED:
-            draft.once("fence_failed", alerts.fence_failed(self.setup.peer_id, detail))
-        else:
-            draft.in_order("fence_failed")
 
     # ------------------------------------------------------------ the record and the pair
 
@@ -359,6 +354,7 @@ class Engine:
     def _judge_consent(self, draft: Draft, now: float) -> None:
         """As the owner of unreplicated VMs: ask for consent, then look further. As the backup: give it."""
         sight, right = self.sight, self.right
+        right.leave(sight, draft, now)
         if not sight.durable.free(now):
             return
         if (wish := right.consents(sight, now)) is not None:
@@ -367,7 +363,8 @@ class Engine:
             self.cure.restart(sight, draft)
         if (wish := self.cure.look(sight, now)) is not None:
             sight.durable.wish(wish, draft)
-        right.ask(sight, draft, now, waiting=bool(self.fence.asks))
+        if (wish := right.ask(sight, draft, now, waiting=bool(self.fence.asks))) is not None:
+            sight.durable.wish(wish, draft)
         if sight.pairing.pair is PairState.PAIRED and cure.failed(sight, now):
             draft.once("backup_down", alerts.backup_down(self.setup.replication_link))
 
@@ -396,7 +393,10 @@ class Engine:
         sight, leaving = self.sight, bool(self.handover.leaving)
         asked = self.right.is_asked(sight, now)
         consenting, paused = asked and self.right.is_consenting(sight, now), bool(self.guard.paused)
-        return goal.around(sight, vm, now, leaving=leaving, paused=paused, asked=asked, consenting=consenting)
+        marking = self.handover.marking
+        return goal.around(
+            sight, vm, now, leaving=leaving, marking=marking, paused=paused, asked=asked, consenting=consenting
+        )
 
     def _drive_address(self, draft: Draft, now: float) -> None:
         """Hold the service address where the VMs belong."""
@@ -418,7 +418,8 @@ class Engine:
 
     def view(self, now: float) -> PeerView:
         """What this node says of itself to its peer; the very same value until something of it changes."""
-        view = self.sight.view(self.right.wants, self.care.up(now))
+        leaves = max(self.right.left, self.handover.leaves)
+        view = self.sight.view(self.right.wants, leaves if leaves > self.record.epoch else 0, self.care.up(now))
         self.said = self.said if view == self.said else view
         assert self.said is not None
         return self.said

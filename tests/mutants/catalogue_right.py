@@ -9,7 +9,7 @@ _ARBITRATION, _ENGINE, _SIGHT = "avance/core/arbitration.py", "avance/core/engin
 _DURABLE = "avance/core/durable.py"
 _AGAIN = "tests/unit/avance/core/test_heard_again.py"
 _COPY = Edit(_TAKEOVER, "    if record.owner != me and record.peer_outdated:\n", "    if False:\n")
-_GOOD = "(DiskState.UP_TO_DATE, DiskState.CONSISTENT) if situation is Situation.BOOT else (DiskState.UP_TO_DATE,)"
+_GOOD = "(DiskState.UP_TO_DATE, DiskState.CONSISTENT) if alone else (DiskState.UP_TO_DATE,)"
 _USABLE = "        return disk.disk in _GOOD or _is_marked(disk)\n"
 
 MUTANTS = (
@@ -205,59 +205,6 @@ MUTANTS = (
         ),
     ),
     Mutant(
-        "untaught-counts-as-refused",
-        "a witness that has lost what it knew counts as one that says no",
-        (Edit(_ARBITRATION, "Word.UNTAUGHT: Answer.UNTAUGHT}", "Word.UNTAUGHT: Answer.REFUSED}"),),
-    ),
-    Mutant(
-        "refusal-counts-as-silence",
-        "a last man standing passes over a witness that says no",
-        (
-            Edit(
-                _TAKEOVER,
-                "        unheard = said <= {Answer.GRANTED, Answer.SILENT, Answer.UNTAUGHT}",
-                "        unheard = said <= {*Answer}",
-            ),
-        ),
-    ),
-    Mutant(
-        "fence-never-tried-again",
-        "a power fence that failed once is given up, although the BMC is there again",
-        (
-            Edit(
-                _ARBITRATION,
-                "            self.power = Power.NOT_CUT\n\n    @property\n    def _again_s",
-                "            pass\n\n    @property\n    def _again_s",
-            ),
-        ),
-    ),
-    Mutant(
-        "fence-tried-without-a-pause",
-        "a BMC that stays away is asked without end every 5 s",
-        (Edit(_ARBITRATION, "2.0 ** (self._failures - 1)", "2.0 ** 0"),),
-    ),
-    Mutant(
-        "elected-survivor-waits",
-        "the elected survivor that boots without anybody waits for its peer for ever",
-        (
-            Edit(
-                _TAKEOVER, "    if not names and survivors(facts.record.arbiters) == (facts.me,):\n", "    if False:\n"
-            ),
-        ),
-    ),
-    Mutant(
-        "anybody-boots-as-survivor",
-        "an owner that boots alone takes the election of its peer for its own",
-        (
-            Edit(
-                _TAKEOVER,
-                "    if not names and survivors(facts.record.arbiters) == (facts.me,):\n",
-                "    if not names and survivors(facts.record.arbiters):\n",
-            ),
-        ),
-        beyond="in the simulator the owner is elected again before anything can happen",
-    ),
-    Mutant(
         "one-of-two-arbiters",
         "while two witnesses are in office only the first one is asked",
         (
@@ -404,8 +351,8 @@ MUTANTS = (
         (
             Edit(
                 _TAKEOVER,
-                '    if solo and (facts.policy == "availability" or not witnesses(facts.record.arbiters)):\n',
-                '    if facts.policy == "availability" or not witnesses(facts.record.arbiters):\n',
+                '    if solo and (facts.policy == "availability" or not names):\n',
+                '    if facts.policy == "availability" or not names:\n',
             ),
         ),
     ),
@@ -415,8 +362,8 @@ MUTANTS = (
         (
             Edit(
                 _TAKEOVER,
-                "        if not (vouched and solo and facts.policy",
-                "        if not (vouched and facts.policy",
+                "        if not (unheard and mine and solo and facts.policy",
+                "        if not (unheard and mine and facts.policy",
             ),
             Edit(
                 _TAKEOVER,
@@ -440,33 +387,6 @@ MUTANTS = (
         "register-trusts-its-storage",
         "a witness grants after a start although nobody taught it what happened before",
         (Edit("avance/core/register.py", "    taught: bool = False\n", "    taught: bool = True\n"),),
-    ),
-    Mutant(
-        "register-believes-a-lone-stranger",
-        "the word of any one node is enough to teach a witness, whether or not it alone may write",
-        (
-            Edit(
-                "avance/core/register.py",
-                "(alone and owner == node and (known.epoch, known.owner) == (epoch, owner))",
-                "(not paired and (known.epoch, known.owner) == (epoch, owner))",
-            ),
-        ),
-    ),
-    Mutant(
-        "lone-owner-does-not-teach",
-        "a witness that lost what it knew stays untaught until both nodes are back",
-        (Edit(_ENGINE, "paired=paired, alone=sight.solo, now=now", "paired=paired, now=now"),),
-    ),
-    Mutant(
-        "witness-forgets-that-it-was-taught",
-        "a witness that is started anew on the same machine grants nothing, although it knows everything",
-        (Edit("avance/core/register.py", "taught=self.taught and newest,", "taught=False,"),),
-    ),
-    Mutant(
-        "witness-trusts-an-older-storage",
-        "a witness grants after a start of its machine, although its disk may have been set back",
-        (Edit("avance/core/register.py", "taught=self.taught and newest,", "taught=self.taught,"),),
-        beyond="the storage of the simulated witness is either whole or lost",
     ),
     Mutant(
         "register-believes-one-node",

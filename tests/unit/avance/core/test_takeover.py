@@ -121,8 +121,9 @@ def usable_copy(facts: TakeoverFacts) -> bool:
     if facts.record.owner == B and facts.record.peer_outdated:
         return False  # the other owner has written without us
     found = {view.disk for view in facts.disks.values() if view is not None}
-    # A disk that was attached alone after a start cannot know that it is up to date.
-    return DiskState.UP_TO_DATE in found or (facts.situation is BOOT and DiskState.CONSISTENT in found)
+    # A disk that was attached alone after a start cannot know that it is up to date; that of an owner is.
+    alone = facts.situation is BOOT or facts.record.owner == A
+    return DiskState.UP_TO_DATE in found or (alone and DiskState.CONSISTENT in found)
 
 
 def arbiters_agree(facts: TakeoverFacts) -> bool:
@@ -287,6 +288,8 @@ def test_power_is_cut_by_the_owner_first() -> None:
         ),
         ({"record": Record(3, A, peer_outdated=True), "situation": BOOT}, 0.0, "last man standing", 4),
         ({"record": Record(3, A, arbiters=(SA,)), "situation": BOOT}, 0.0, "survivor a", 4),
+        ({"disks": disks(DiskState.CONSISTENT), "power": Power.OFF}, 0.0, "power fence", 4),
+        ({"disks": disks(DiskState.CONSISTENT), "looked_at": LOST_AT}, 0.0, "policy availability", 4),
         ({"override": True}, -1.0, "operator override", 4),
     ],
 )  # fmt: skip
