@@ -117,7 +117,7 @@ def waits(engine: Engine) -> str | None:
 def _owner_waits(engine: Engine) -> str | None:
     """Say the same as the owner of a pair, or as a node that goes on alone."""
     me, peer, units = engine.setup.me, engine.setup.peer_id, engine.units.values()
-    if any(one.state is VmState.RUNNING and one.disk and not one.disk.suspended for one in units):
+    if any(one.state is VmState.RUNNING and one.has_data and one.disk and not one.disk.suspended for one in units):
         return None
     if engine.handover.leaving:
         return f"the VMs move to node {peer}: {engine.handover.leaving}"

@@ -72,7 +72,8 @@ class Right:
         """Nothing is missing for the consent but that it is durable: the copies have left the replication."""
         retry_s, units = sight.setup.timers.retry_s, sight.units.by_name.values()
         apart = all(consent.apart(unit.disk) and not unit.comes_up(now, retry_s) for unit in units)
-        return apart and sight.known and self.is_consenting(sight, now)
+        known = sight.known or all(unit.known or unit.is_down for unit in units)
+        return apart and known and self.is_consenting(sight, now)
 
     def leave(self, sight: Sight, draft: Draft, now: float) -> None:
         """As the backup: where the consent cannot be made durable in time, leave the epoch to the owner by a word.

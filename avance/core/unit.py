@@ -65,7 +65,8 @@ class VmUnit:
     half_made: bool = False  # a creation did not end well, and nobody has seen since that the VM works, or is gone
     held_apart: bool = False  # the disk was seen there since DRBD is not connected: what is written since is on it
     read_apart: bool = False  # the generations were read since DRBD is not connected: they stay as they are
-    hung_from_s: float | None = None  # since when every command that changes something ended unknown
+    hung_by: str = ""  # the first command that ended unknown, and has not had an answer since
+    hung_from_s: float | None = None
     guest: bool = False  # the disk is lost, and each write since then went to the peer's copy, which was whole
     generations: tuple[str, ...] = ()  # of the local copy, the current one first; empty when they are not known
     resynced: bool = False  # this copy has been the target of a resynchronisation since it was behind
@@ -95,6 +96,11 @@ class VmUnit:
         return self.disk is not None and self.disk.role is DiskRole.PRIMARY and self.disk.disk is DiskState.UP_TO_DATE
 
     @property
+    def has_data(self) -> bool:
+        """A VM can read its volume here: from the local copy, or over the connection."""
+        return _has_data(self.disk)
+
+    @property
     def dropped(self) -> bool:
         """DRBD let go of a disk that it had (on-io-error detach, or disk-timeout)."""
         if copies.is_lost(self.disk):
@@ -119,6 +125,11 @@ class VmUnit:
         return self.untouched or self.known
 
     @property
+    def is_down(self) -> bool:
+        """Nothing of the volume was brought up since the machine started, although nobody can ask DRBD."""
+        return self.untouched and not self.disk_known and not self.attach_tried
+
+    @property
     def unread(self) -> bool:
         """The copy is there, it is not being served, and this run of the daemon does not know its generation."""
         there = self.disk is not None and self.disk.disk in (*_GOOD, DiskState.OUTDATED)
@@ -132,7 +143,7 @@ class VmUnit:
     def is_stuck(self, now: float, for_s: float) -> bool:
         """The tools of this node hang, and so the VM cannot be started here; it is known that it did not run before."""
         hangs = self.hung_from_s is not None and now - self.hung_from_s >= for_s
-        there = self.state is VmState.RUNNING or self.domain_running
+        there = self.state is VmState.RUNNING or (self.domain_running and not self.domain_paused)
         return hangs and not there and (self.looked or self.untouched or self.begun)
 
     def rests(self, now: float, retry_s: float) -> bool:
@@ -408,10 +419,10 @@ class VmUnit:
                 self.read_for = self.read_for if outcome is Outcome.OK else None
                 self.read_apart = self.read_for is not None and self.read_for.connection != "Connected"
             return None  # it changes nothing, and nothing else waits because it failed
-        if outcome is not Outcome.UNKNOWN:
-            self.hung_from_s = None
-        elif self.hung_from_s is None:
-            self.hung_from_s = now
+        if outcome is Outcome.UNKNOWN and not self.hung_by:
+            self.hung_by, self.hung_from_s = done, now
+        elif outcome is not Outcome.UNKNOWN and done in (self.hung_by, "StartDomain"):
+            self.hung_by, self.hung_from_s = "", None
         if outcome is not Outcome.OK:
             self.failures, self.failing, self.failed_at = self.failures + 1, done, now
         elif done == self.failing or done not in _STEPS:
@@ -441,7 +452,8 @@ class VmUnit:
             self.prepared = ok
         elif done == "StartDomain":
             self.half_made = not ok
-            self.looked = self.looked and ok  # it may run, or not
+        if done in ("StartDomain", "PromoteDisk"):
+            self.looked = self.looked and ok  # whether anything runs or writes here has to be looked at anew
         elif done == "DestroyDomain" and ok:
             self.half_made = False
 

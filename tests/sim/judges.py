@@ -62,6 +62,7 @@ class Judges(Hole):
         self.errors: set[tuple[NodeId, VmId]] = set()  # guests that were given an error
         self._split_from: dict[NodeId, float] = {}
         self._saved_epoch: dict[NodeId, int] = {}
+        self._saved_owner: dict[NodeId, NodeId | None] = {}
 
     def fail(self, rule: str, text: str) -> None:
         """Raise the violation, with the time."""
@@ -178,6 +179,8 @@ class Judges(Hole):
     def saved(self, machine: Machine, record: Record) -> None:
         """A record became durable: a consent only after its copies are apart, a copy good only after its owner."""
         self.notice_claim(machine.name, record)
+        handed_over = self._saved_owner.get(machine.name) == machine.name
+        self._saved_owner[machine.name] = record.owner
         owner = self.world.machines[peer_of(machine.name)]
         if record.owner != owner.name:
             return
@@ -191,7 +194,7 @@ class Judges(Hole):
                 held = not copies.is_behind(record, resource.vm, copies.known(tuple(side.words().split())))
                 again = not new and side.connection == CONNECTED  # filled by its peer since the consent
                 good = side.disk in (DiskState.UP_TO_DATE, DiskState.CONSISTENT)
-                if held and side.up and not again and good and side.connection != STANDALONE:
+                if held and side.up and not (again or handed_over) and good and side.connection != STANDALONE:
                     self.fail("I1", f"{machine.name} consents to epoch {record.epoch} while it is {side.connection}")
         if record.epoch == theirs.epoch and theirs.solo(owner.name) and not record.peer_outdated:
             self.fail("I1", f"{machine.name} calls its copy good while {owner.name} may write alone: {record}")

@@ -46,6 +46,8 @@ SITES = {
     "safe witness": SimSite(witnesses=1, policy="safety"),
     "both": SimSite(witnesses=1, power=True),
 }
+# Whether its copy is the newer one is read by the tool that hangs, and this site has nobody else to ask.
+UNREAD = re.compile(r"a: the copies of web have to meet, or node b has to let this node go on alone")
 LINKS = ("a.priv0", "a.biz0", "b.priv0", "b.biz0")
 
 
@@ -241,7 +243,8 @@ def run(row: Single, *, seed: int = 1, tell: Callable[[str], None] | None = None
         STATES[row.state](world, fault)
         says = demand(world)
         world.judges.end_with_a_fault()
-        if says and not any(one.search(text) for one in LEGITIMATE for text in says):
+        unread = row.name == "tool.hang" and row.site == "safe" and any(map(UNREAD.search, says))
+        if says and not unread and not any(one.search(text) for one in LEGITIMATE for text in says):
             wrong = f"one fault is no reason for this: {' / '.join(says)}"
     except Violation as violation:
         wrong = str(violation)

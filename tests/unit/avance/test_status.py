@@ -114,6 +114,9 @@ def test_a_lone_owner_without_its_disk_waits_for_it() -> None:
     assert "the only good copy of web is on the disks of this node" in str(waits(book.engine))
     book.engine.sight.durable.record = replace(book.engine.record, peer_outdated=False)
     book.hears(DiskChanged(WEB, replace(frozen, suspended=False)))
+    assert waits(book.engine) is not None, "the link is down, and it has no disk"
+    over_the_link = replace(frozen, suspended=False, connection="Connected", peer_disk=DiskState.UP_TO_DATE)
+    book.hears(DiskChanged(WEB, over_the_link))
     assert waits(book.engine) is None, "it serves over the link"
 
 

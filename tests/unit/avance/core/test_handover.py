@@ -280,7 +280,7 @@ def test_owner_whose_tools_hang_from_its_start_hands_over_once() -> None:
     stuck.stuck = frozenset({WEB})
     assert "tools of this node hang" in str(handover.wanted(stuck))
     book = paired(A)
-    book.engine.units[WEB].hung_from_s = book.now - 60.0
+    book.engine.units[WEB].hung_by, book.engine.units[WEB].hung_from_s = "StartDomain", book.now - 60.0
     book.peer_says()
     assert not book.engine.handover.leaving, "it runs"
     book.engine.units[WEB].state = VmState.STANDBY

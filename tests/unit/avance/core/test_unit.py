@@ -207,6 +207,39 @@ def test_what_hangs_is_known_to_be_stuck_only_where_the_vm_did_not_run() -> None
         assert not one.is_stuck(60.0, 10.0), "an answer is an answer"
 
 
+def test_one_tool_that_works_does_not_hide_another_one_that_hangs() -> None:
+    """`xl` hangs and `drbdadm` works: only an answer of the same command, or a VM that starts, ends it."""
+    one = unit(VmState.STANDBY, None)
+    for done, outcome in (("PrepareVolume", Outcome.UNKNOWN), ("ConnectDisk", Outcome.OK)):
+        one.busy = done
+        one.command_done(done, outcome, BACKUP, 20.0)
+    one.looked = True
+    assert one.is_stuck(30.0, 10.0)
+    one.domain_running = True
+    assert not one.is_stuck(30.0, 10.0), "it runs"
+    one.domain_paused = True
+    assert one.is_stuck(30.0, 10.0), "a domain that never ran does not serve"
+
+
+@pytest.mark.parametrize("done", ["StartDomain", "PromoteDisk"])
+@pytest.mark.parametrize("outcome", list(Outcome))
+def test_what_was_seen_before_a_start_that_failed_counts_no_more(done: str, outcome: Outcome) -> None:
+    """A start or a promotion that did not end well may have been done all the same: it is looked at anew (S2)."""
+    one = unit(VmState.STARTING if done == "StartDomain" else VmState.PROMOTING, in_sync(P))
+    one.looked, one.busy = True, done
+    one.command_done(done, outcome, ALONE, 5.0)
+    assert one.looked is (outcome is Outcome.OK)
+
+
+def test_volume_that_was_never_brought_up_is_down() -> None:
+    """DRBD's tools hang from the start of the machine: nothing of it can be connected."""
+    one = VmUnit(spec(), untouched=True)
+    assert one.is_down
+    one.attach_tried = True
+    assert not one.is_down
+    assert not VmUnit(spec()).is_down
+
+
 def test_backup_that_lost_the_owner_leaves_the_replication() -> None:
     """DRBD may meet the peer again only after the daemons agree (docs/safety.md, S29): a waiting backup disconnects."""
     waiting = replace(HOLD, i_am_owner=False)
