@@ -214,7 +214,7 @@ def rows() -> list[Single]:
 
 
 @dataclass(frozen=True)
-class Outcome:
+class SingleResult:
     """What became of a row: what the nodes say where nobody serves; `wrong` where nobody says, or a judge objects."""
 
     row: Single
@@ -231,7 +231,7 @@ def _frozen(site: str) -> bytes:
     return world.frozen_copy()
 
 
-def run(row: Single, *, seed: int = 1, tell: Callable[[str], None] | None = None) -> Outcome:
+def run(row: Single, *, seed: int = 1, tell: Callable[[str], None] | None = None) -> SingleResult:
     """Try one row; `tell` gets each line of its story."""
     world = World.thawed(_frozen(row.site), seed)
     world.tracing = tell is not None
@@ -251,7 +251,7 @@ def run(row: Single, *, seed: int = 1, tell: Callable[[str], None] | None = None
     if tell is not None:
         for line in [*world.trace, world.summary()]:
             tell(line)
-    return Outcome(row, says, wrong)
+    return SingleResult(row, says, wrong)
 
 
-__all__ = ["SITES", "STATES", "Outcome", "Single", "faults", "rows", "run"]
+__all__ = ["SITES", "STATES", "Single", "SingleResult", "faults", "rows", "run"]

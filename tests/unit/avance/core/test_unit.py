@@ -233,10 +233,8 @@ def test_what_was_seen_before_a_start_that_failed_counts_no_more(done: str, outc
 
 def test_volume_that_was_never_brought_up_is_down() -> None:
     """DRBD's tools hang from the start of the machine: nothing of it can be connected."""
-    one = VmUnit(spec(), untouched=True)
-    assert one.is_down
-    one.attach_tried = True
-    assert not one.is_down
+    assert VmUnit(spec(), untouched=True).is_down
+    assert not VmUnit(spec(), untouched=True, attach_tried=True).is_down
     assert not VmUnit(spec()).is_down
 
 
