@@ -59,7 +59,8 @@ sim: setup ## the rows of the fault catalogue and 3,000 random histories in simu
 	@echo "== rows"; time $(PYTEST) -q tests/sim
 	@echo "== histories"; $(V) -m tests.sim --seeds $(or $(SEEDS),0..2999) --jobs $(or $(JOBS),2)
 
-sim-nightly: setup ## 100,000 random histories; SEEDS=0..99999 and JOBS=2 can be given
+sim-nightly: setup ## every single fault that stays, then 100,000 random histories; SEEDS=0..99999 and JOBS=2 can be given
+	@$(V) -m tests.sim --singles --jobs $(or $(JOBS),2)
 	@$(V) -m tests.sim --seeds $(or $(SEEDS),0..99999) --jobs $(or $(JOBS),2)
 
 mutants: setup ## seeded defects of the product, the test that kills each, and the kill score; writes docs/mutants.md
