@@ -1,6 +1,6 @@
 """What differs or lacks in a recorded run is named; and it says why it did, or did not.
 
-That whatever happened is decided again bit by bit is in tests/sim/test_tapes.py.
+That whatever happened is decided again bit by bit is in tests/sim/twins/test_tapes.py.
 """
 
 from __future__ import annotations

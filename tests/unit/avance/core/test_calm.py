@@ -1,4 +1,4 @@
-"""When a calm pair wakes. That it decides what one with ten ticks a second decides is in tests/sim/test_ticks.py."""
+"""When a calm pair wakes; tests/sim/twins/test_ticks.py compares what it decides with one of ten ticks a second."""
 
 from __future__ import annotations
 

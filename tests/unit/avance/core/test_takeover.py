@@ -36,7 +36,7 @@ DB = VmId("db")
 LOST, BOOT, NO_CONSENT = Situation.LOST, Situation.BOOT, Situation.NO_CONSENT
 LOST_AT = 1000.0
 W1, W2, SA, SB = witness("w1"), witness("w2"), survivor(A), survivor(B)
-SETS = ((W1,), (W1, W2), (SA,), (SB,), (W1, SA), (SA, W1), (W1, SB))
+SETS: tuple[tuple[str, ...], ...] = ((W1,), (W1, W2), (SA,), (SB,), (W1, SA), (SA, W1), (W1, SB))
 EARLY, LATE = LOST_AT - 1.5, LOST_AT + 9.5
 # When the neighbours were looked at, whether a gateway answered, who answered for our addresses.
 NEIGHBOURS: tuple[tuple[float | None, bool | None, tuple[str, ...]], ...] = (
