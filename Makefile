@@ -10,7 +10,9 @@ PYTEST = $(V) -m pytest $(if $(AVANCE_RESULTS),--alluredir $(AVANCE_RESULTS))
 # Whatever the caller's habits: without compiled files pytest rewrites each test anew, which takes longer than most tests.
 unexport PYTHONDONTWRITEBYTECODE
 CORE := tests/unit/avance/core
-.PHONY: help setup image demo test check lint types unit unit-core unit-rest tree integration coverage bench report lock \
+# Parts of about equal length, the longest first: each waits for a clock or a disk at times, when the others go on.
+UNIT := unit-bed unit-product unit-core unit-faults
+.PHONY: help setup image demo test check lint types unit $(UNIT) tree integration coverage bench report lock \
   clean selftest catalogue sim sim-nightly mutants crashes system
 
 help: ## list the targets
@@ -26,7 +28,7 @@ demo: image ## the crash scenario on a real pair of nodes; the last line is the 
 	@$(V) -m testbed demo --out build/demo
 
 check: setup ## lint, types, unit and repository tests, at the same time; some 65 s on two cores
-	@time $(MAKE) --no-print-directory --jobs=4 --output-sync=target types unit-core unit-rest tree lint
+	@time $(MAKE) --no-print-directory --jobs=4 --output-sync=target types tree $(UNIT) lint
 
 lint: setup
 	@echo "== ruff"; time { $(V) -m ruff check . && $(V) -m ruff format --check .; }
@@ -35,13 +37,19 @@ types: setup
 	@echo "== mypy"; time $(V) -m mypy
 
 unit: setup ## unit tests alone; about a minute on two cores
-	@time $(MAKE) --no-print-directory --jobs=2 --output-sync=target unit-core unit-rest
+	@time $(MAKE) --no-print-directory --jobs=4 --output-sync=target $(UNIT)
 
 unit-core: setup
 	@echo "== unit tests of the core"; time $(PYTEST) -q $(CORE)
 
-unit-rest: setup
-	@echo "== other unit tests"; time $(PYTEST) -q tests/unit --ignore $(CORE)
+unit-product: setup
+	@echo "== unit tests of the product around the core"; time $(PYTEST) -q tests/unit/avance --ignore $(CORE)
+
+unit-faults: setup
+	@echo "== unit tests of the faults"; time $(PYTEST) -q tests/unit/faults
+
+unit-bed: setup
+	@echo "== unit tests of the bed and all others"; time $(PYTEST) -q tests/unit --ignore tests/unit/avance --ignore tests/unit/faults
 
 tree: setup
 	@echo "== repository and mutants"; time $(PYTEST) -q tests/repo tests/mutants

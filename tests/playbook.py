@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 from avance.core import commands as c
 from avance.core import events as e
@@ -116,13 +117,13 @@ class Playbook:
         return commands
 
     def pass_time(
-        self, seconds: float, *, peer_alive: bool = False, links: tuple[LinkName, ...] = ()
+        self, seconds: float, *, peer_alive: bool = False, links: tuple[LinkName, ...] = (), tick_s: float = TICK_S
     ) -> list[c.Command]:
         """Let time pass in ticks, in silence or with the peer being heard; returns all that was commanded."""
         commands = []
         end = self.now + seconds
         while self.now < end - 1e-9:
-            self.now = min(round(self.now + TICK_S, 6), end)
+            self.now = min(round(self.now + tick_s, 6), end)
             commands += self.peer_says(links=links) if peer_alive or links else self.hears(e.Tick())
         return commands
 
@@ -218,5 +219,18 @@ def paired(me: NodeId, *, owner: NodeId = A, record: Record | None = None, **cha
     for _ in range(2):  # each has heard the other's echo of its echo
         book.now += book.engine.setup.timers.heartbeat_s
         book.peer_says()
+    book.said.clear()
+    return book
+
+
+def calm_pair(me: NodeId = A, **changes: Any) -> Playbook:  # noqa: ANN401 - fields of the set-up
+    """Return a node of a pair that has been protected for long enough to be calm."""
+    book = paired(me, watchdog=True, **changes)
+    book.pass_time(15.0, peer_alive=True)
+    book.hears(e.Tick())
+    book.now += 0.1
+    book.peer_says()
+    book.hears(e.Tick())
+    assert book.engine.calm_until_s > book.now
     book.said.clear()
     return book

@@ -18,10 +18,11 @@ import pytest
 from tests.mutants.mutant import CatalogueError, Mutant, install
 
 ROWS = "tests/sim"
+TWINS = "tests/sim/twins"  # compare an engine with itself, and a defect is in both; they would only take time
 VARIANTS = 3  # of each test; more differ by a seed only, and the random histories have enough of those
 TEST_LIMIT_S = 60  # a defect may make a test endless; that kills it too
 _DEFECT_ERRORS = (LookupError, TypeError, ValueError, AttributeError, RecursionError, TimeoutError)
-_USUAL = ("-q", "-p", "no:randomly", "-p", "no:cacheprovider", f"--timeout={TEST_LIMIT_S}")
+_USUAL = ("-q", "-p", "no:randomly", "-p", "no:cacheprovider", f"--timeout={TEST_LIMIT_S}", f"--ignore={TWINS}")
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,8 @@ types only count as well. It must never import the code it looks at.
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from functools import cache
 
 from tests.repo.tidy import dotted, imports, own_name
 
@@ -59,20 +60,26 @@ def room_of(path: str) -> str:
     return path if path in FLOORS else path.rpartition("/")[0]
 
 
-def late_imports(tree: ast.Module) -> Iterator[tuple[int, str]]:
+def late_imports(nodes: Iterable[ast.AST]) -> Iterator[tuple[int, str]]:
     """Modules that are imported by a name in a text."""
-    for node in ast.walk(tree):
+    for node in nodes:
         if isinstance(node, ast.Call) and dotted(node.func).endswith("import_module") and node.args:
             name = node.args[0]
             if isinstance(name, ast.Constant) and isinstance(name.value, str):
                 yield node.lineno, name.value
 
 
+@cache
+def all_imports(source: str) -> tuple[tuple[int, str], ...]:
+    """Each module that a source imports, in whatever way, with the line; several rules want to know."""
+    nodes = tuple(ast.walk(ast.parse(source)))
+    return (*imports(nodes), *late_imports(nodes))
+
+
 def imported_paths(path: str, sources: Sources) -> Iterator[tuple[int, str]]:
     """Each module of the same package that a module imports, by path, with the line."""
     names = {own_name(other).removesuffix(".__init__"): other for other in sources}
-    tree = ast.parse(sources[path], path)
-    for line, imported in (*imports(tree), *late_imports(tree)):
+    for line, imported in all_imports(sources[path]):
         if not imported.startswith(f"{path.partition('/')[0]}."):
             continue
         name = imported

@@ -21,24 +21,24 @@ GOOD = {
 
 
 @pytest.fixture(scope="module")
-def sources() -> dict[str, str]:
+def sources() -> floors.Sources:
     """Every module of the project."""
     return tidy.modules(ROOT)
 
 
-def test_every_import_goes_down(sources: dict[str, str]) -> None:
+def test_every_import_goes_down(sources: floors.Sources) -> None:
     """No module imports from another folder of its floor, or from above."""
     complaints = floors.floor_complaints(sources)
     assert not complaints, "\n".join(complaints)
 
 
-def test_no_modules_import_each_other_in_a_circle(sources: dict[str, str]) -> None:
+def test_no_modules_import_each_other_in_a_circle(sources: floors.Sources) -> None:
     """A reader can begin at the ground; it holds within a folder too."""
     complaints = floors.circle_complaints(sources)
     assert not complaints, "\n".join(complaints)
 
 
-def test_folders_have_no_face_but_one(sources: dict[str, str]) -> None:
+def test_folders_have_no_face_but_one(sources: floors.Sources) -> None:
     """What is imported stands where its name says."""
     complaints = floors.face_complaints(sources)
     assert not complaints, "\n".join(complaints)

@@ -16,6 +16,7 @@ import subprocess
 def test_starts(): subprocess.run(["nbdkit", "--exit"], check=False)
 def test_asks(): subprocess.run(["nbdkit", "--version"], check=False)
 def test_starts_our_own(): subprocess.run(["python3", "-m", "testbed.switch", "--help"], check=False)
+def test_starts_it_in_a_shell(): subprocess.run(["sh", "-c", "python3 -m testbed.lan.x | true"])
 def test_starts_another(): subprocess.run(["true"])
 """
 
@@ -29,6 +30,7 @@ def test_a_unit_test_that_starts_a_server_fails(tmp_path: Path) -> None:
     environment = {"PATH": f"{tmp_path}:{os.environ['PATH']}", "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
     argv = [*PYTEST, "--rootdir", str(tmp_path), str(tmp_path)]
     out = asyncio.run(run(argv, timeout_s=500, check=False, cwd=tmp_path, env=environment)).stdout
-    assert "4 passed, 2 errors" in out, out
+    assert "5 passed, 3 errors" in out, out
     assert "it starts nbdkit: it belongs into tests/integration" in out
     assert "it starts testbed.switch: it belongs into tests/integration" in out
+    assert "it starts testbed.lan.x: it belongs into tests/integration" in out

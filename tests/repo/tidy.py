@@ -8,7 +8,8 @@ from __future__ import annotations
 import ast
 import os
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import cache
 from pathlib import Path
 
 PACKAGES = ("avance", "testbed", "faults", "images")
@@ -96,6 +97,8 @@ RULE_CITED = re.compile(r"docs/safety\.md, (S\d+(?:(?:,| and) S\d+)*)")
 OLD_CITATION = re.compile(r"arbitration design|\brule R\d|\(R\d\)")
 REGISTRY = re.compile(r"((?<!emit-)index-url|https?://[^\s/]*(?:pypi|npm|debian)|\"resolved\": )")
 
+Nodes = Sequence[ast.AST]  # all of a file, as `ast.walk` gives them: the module first
+
 
 def dotted(node: ast.expr) -> str:
     """The dotted name of an expression such as `a.b.c`, or the empty text."""
@@ -108,9 +111,9 @@ def dotted(node: ast.expr) -> str:
     return ""
 
 
-def imports(tree: ast.Module) -> Iterator[tuple[int, str]]:
+def imports(nodes: Iterable[ast.AST]) -> Iterator[tuple[int, str]]:
     """Each imported module with its line, also inside functions; `from a import b` counts as a.b."""
-    for node in ast.walk(tree):
+    for node in nodes:
         if isinstance(node, ast.Import):
             yield from ((node.lineno, alias.name) for alias in node.names)
         elif isinstance(node, ast.ImportFrom) and node.level == 0 and node.module:
@@ -156,9 +159,9 @@ def own_name(path: str) -> str:
     return path.removesuffix(".py").replace("/", ".")
 
 
-def import_complaints(path: str, tree: ast.Module) -> Iterator[str]:
+def import_complaints(path: str, nodes: Nodes) -> Iterator[str]:
     """Layers, walls and banned modules."""
-    for line, imported in imports(tree):
+    for line, imported in imports(nodes):
         complaint = layer_complaint(path, imported)
         if complaint:
             yield f"{path}:{line}: {complaint} (imports {imported})"
@@ -172,12 +175,12 @@ def import_complaints(path: str, tree: ast.Module) -> Iterator[str]:
             yield f"{path}:{line}: {imported}: {BANNED_CALLS[imported]}"
 
 
-def call_complaints(path: str, tree: ast.Module) -> Iterator[str]:
+def call_complaints(path: str, nodes: Nodes) -> Iterator[str]:
     """Banned calls, too broad excepts, and skips without a reason."""
-    for node in ast.walk(tree):
+    for node in nodes:
         if isinstance(node, ast.Call):
             name = dotted(node.func)
-            if name in BANNED_CALLS and not (name == "asyncio.create_task" and is_owned_task(tree, node)):
+            if name in BANNED_CALLS and not (name == "asyncio.create_task" and is_owned_task(nodes, node)):
                 yield f"{path}:{node.lineno}: {name}: {BANNED_CALLS[name]}"
             if name.startswith("random.") and name.split(".")[1] not in RANDOM_ALLOWED:
                 yield f"{path}:{node.lineno}: {name}: use a seeded random.Random"
@@ -187,7 +190,7 @@ def call_complaints(path: str, tree: ast.Module) -> Iterator[str]:
                 yield f"{path}:{node.lineno}: read lines by socket_line.py, which bounds them and says what is none"
             if name in ("pytest.skip", "pytest.mark.skip", "pytest.mark.skipif") and not has_reason(node, name):
                 yield f"{path}:{node.lineno}: a skip needs a reason"
-        elif isinstance(node, ast.Attribute) and dotted(node) == "pytest.mark.skip" and not is_called(tree, node):
+        elif isinstance(node, ast.Attribute) and dotted(node) == "pytest.mark.skip" and not is_called(nodes, node):
             yield f"{path}:{node.lineno}: a skip needs a reason"
         elif isinstance(node, ast.ExceptHandler):
             caught = node.type.elts if isinstance(node.type, ast.Tuple) else [node.type]
@@ -207,9 +210,9 @@ def is_line_read(call: ast.Call) -> bool:
     return isinstance(call.func, ast.Attribute) and call.func.attr in ("readline", "makefile")
 
 
-def is_owned_task(tree: ast.Module, call: ast.Call) -> bool:
+def is_owned_task(nodes: Nodes, call: ast.Call) -> bool:
     """The one exception to the rule: `self._x = asyncio.create_task(...)` in a class with `__aexit__`."""
-    for owner in ast.walk(tree):
+    for owner in nodes:
         if isinstance(owner, ast.ClassDef) and any(
             isinstance(part, ast.AsyncFunctionDef) and part.name == "__aexit__" for part in owner.body
         ):
@@ -219,9 +222,9 @@ def is_owned_task(tree: ast.Module, call: ast.Call) -> bool:
     return False
 
 
-def is_called(tree: ast.Module, attribute: ast.Attribute) -> bool:
+def is_called(nodes: Nodes, attribute: ast.Attribute) -> bool:
     """Says whether this expression is the function of some call."""
-    return any(isinstance(node, ast.Call) and node.func is attribute for node in ast.walk(tree))
+    return any(isinstance(node, ast.Call) and node.func is attribute for node in nodes)
 
 
 def has_reason(call: ast.Call, name: str) -> bool:
@@ -230,23 +233,25 @@ def has_reason(call: ast.Call, name: str) -> bool:
     return bool(given) and not (isinstance(given[0], ast.Constant) and not given[0].value)
 
 
-def size_complaints(path: str, source: str, tree: ast.Module) -> Iterator[str]:
+def size_complaints(path: str, source: str, nodes: Nodes) -> Iterator[str]:
     """Files and functions that are too long to be read."""
     lines = source.count("\n")
     if lines > FILE_LINES_MAX:
         yield f"{path}: {lines} lines, the limit is {FILE_LINES_MAX}"
-    for node in ast.walk(tree):
+    for node in nodes:
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
             length = (node.end_lineno or node.lineno) - node.lineno + 1
             if length > FUNCTION_LINES_MAX:
                 yield f"{path}:{node.lineno}: {node.name} has {length} lines, the limit is {FUNCTION_LINES_MAX}"
 
 
-def docstring_complaints(path: str, tree: ast.Module) -> Iterator[str]:
+def docstring_complaints(path: str, nodes: Nodes) -> Iterator[str]:
     """Modules and tests without a sentence that says what they are for."""
+    tree = nodes[0]
+    assert isinstance(tree, ast.Module)
     if tree.body and not ast.get_docstring(tree):
         yield f"{path}: no module docstring"
-    functions = (n for n in ast.walk(tree) if isinstance(n, ast.FunctionDef | ast.AsyncFunctionDef))
+    functions = (n for n in nodes if isinstance(n, ast.FunctionDef | ast.AsyncFunctionDef))
     for function in functions if path.startswith("tests/") else ():
         if function.name.startswith("test_") and not ast.get_docstring(function):
             yield f"{path}:{function.lineno}: {function.name} does not state its promise"
@@ -254,12 +259,12 @@ def docstring_complaints(path: str, tree: ast.Module) -> Iterator[str]:
 
 def source_complaints(path: str, source: str) -> list[str]:
     """Everything there is to say about one Python file."""
-    tree = ast.parse(source, path)
+    nodes = tuple(ast.walk(ast.parse(source, path)))  # walked once for all rules: that takes most of the time
     return [
-        *import_complaints(path, tree),
-        *call_complaints(path, tree),
-        *size_complaints(path, source, tree),
-        *docstring_complaints(path, tree),
+        *import_complaints(path, nodes),
+        *call_complaints(path, nodes),
+        *size_complaints(path, source, nodes),
+        *docstring_complaints(path, nodes),
     ]
 
 
@@ -280,7 +285,7 @@ def has_code(source: str) -> bool:
     )
 
 
-def mirror_complaints(sources: dict[str, str], exempt: dict[str, str]) -> list[str]:
+def mirror_complaints(sources: Mapping[str, str], exempt: Mapping[str, str]) -> list[str]:
     """Modules with code but no test at a mirrored path, and exemptions that are no longer needed."""
     complaints: list[str] = []
     for path, source in sources.items():
@@ -383,13 +388,15 @@ def diff_complaints(path: str, text: str, sources: Mapping[str, str]) -> list[st
     return complaints
 
 
-def modules(root: Path) -> dict[str, str]:
+@cache
+def modules(root: Path) -> Mapping[str, str]:
     """The Python files of the project, by path."""
     found: Iterable[Path] = (p for top in (*PACKAGES, "tests") for p in sorted((root / top).rglob("*.py")))
     return {p.relative_to(root).as_posix(): p.read_text(encoding="utf-8") for p in found}
 
 
-def tracked_files(root: Path) -> dict[str, str]:
+@cache
+def tracked_files(root: Path) -> Mapping[str, str]:
     """The text files of the tree that a commit would carry, by path."""
     ignored = {".git", ".venv", "build", "node_modules", "__pycache__"}
     ignored |= {".mypy_cache", ".ruff_cache", ".pytest_cache", ".hypothesis"}

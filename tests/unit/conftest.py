@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,7 +10,7 @@ from pathlib import Path
 import pytest
 
 SERVERS = ("qemu-system-x86_64", "nbdkit", "ipmi_sim")
-PROGRAMS = ("testbed", "avance")  # of this project, as `python -m`
+PROGRAM = re.compile(r"(?:^|\s)-m ((?:testbed|avance)\S*)")  # of this project, also within the words of a shell
 ASKED = ("--version", "--dump-plugin")  # a question, not a start
 
 _started: list[str] = []
@@ -18,8 +19,8 @@ _started: list[str] = []
 def forbidden(argv: list[str]) -> str:
     """The name of what this command line starts, when a unit test may not start it; otherwise the empty text."""
     name = Path(argv[0]).name
-    if name.startswith("python") and argv[1:2] == ["-m"] and argv[2].startswith(PROGRAMS):
-        return argv[2]
+    if own := PROGRAM.search(" ".join(argv)):
+        return own[1]
     return name if name in SERVERS and not set(ASKED) & set(argv) else ""
 
 

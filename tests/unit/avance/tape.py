@@ -3,15 +3,23 @@
 from __future__ import annotations
 
 import json
+import tempfile
+from functools import cache
 from pathlib import Path
 
 import pytest
 
+from avance import journal as journal_module
 from avance.core.engine import Decision, Engine
 from avance.core.events import Event
 from avance.journal import Journal
 from avance.parsed import Json
+from avance.replay import replay
 from avance.wire.decision_lines import Before
+from tests.sim import inject
+from tests.sim.inject import Fault
+from tests.sim.site import SimSite
+from tests.sim.world import World
 
 _HANDLE = Engine.handle  # the original, however often it is replaced
 
@@ -62,3 +70,32 @@ class Tape:
 def lines(path: Path) -> list[Json]:
     """Return the lines of a file as values."""
     return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+@cache
+def recorded(site: SimSite, fault: str, target: str, bound: int = 1 << 25) -> dict[str, bytes]:
+    """Return the files of both nodes of a simulated pair that was broken and healed, by name."""
+    with pytest.MonkeyPatch.context() as patch, tempfile.TemporaryDirectory() as name:
+        patch.setattr(journal_module, "INPUTS_BYTES_MAX", bound)
+        tape = Tape(Path(name))
+        tape.over(patch)
+        world = World.in_service(3, site=site, tracing=False)
+        broken = Fault(fault, target, world.elapsed_s, None, {})
+        inject.inject(world, broken)
+        world.run(30.0)
+        inject.heal(world, broken)
+        world.run(40.0)
+        tape.end()
+        return {path.name: path.read_bytes() for path in Path(name).iterdir()}
+
+
+def unpacked(directory: Path, files: dict[str, bytes], node: str = "b") -> Path:
+    """Put recorded files into a directory and return the journal of a node."""
+    for name, raw in files.items():
+        (directory / name).write_bytes(raw)
+    return directory / f"journal-{node}.jsonl"
+
+
+def said(journal: Path, *, why: bool = False) -> str:
+    """Return all that a replay says."""
+    return "\n".join(replay(journal, why=why))

@@ -1,16 +1,16 @@
-"""A recorded run is decided again bit by bit; what differs or lacks is named; and it says why it did, or did not."""
+"""What differs or lacks in a recorded run is named; and it says why it did, or did not.
+
+That whatever happened is decided again bit by bit is in tests/sim/twins/test_tapes.py.
+"""
 
 from __future__ import annotations
 
 import json
-import tempfile
 from collections.abc import Callable
-from functools import cache
 from pathlib import Path
 
 import pytest
 
-from avance import journal as journal_module
 from avance import replay as module
 from avance.core import commands as c
 from avance.core import events as e
@@ -19,40 +19,12 @@ from avance.core.model import Record
 from avance.errors import JournalError
 from avance.journal import inputs_path
 from avance.parsed import Json
-from avance.replay import Differs, main, replay
+from avance.replay import Differs, main
 from tests.playbook import TICK_S, A, B, ended, setup
-from tests.sim import history, inject
-from tests.sim.inject import Fault
-from tests.sim.plan import draw
 from tests.sim.site import SimSite
-from tests.sim.world import World
-from tests.unit.avance.tape import Tape, lines
+from tests.unit.avance.tape import Tape, lines, recorded, said, unpacked
 
 WITNESS = SimSite(witnesses=1)
-
-
-@cache
-def recorded(site: SimSite, fault: str, target: str, bound: int = 1 << 25) -> dict[str, bytes]:
-    """Return the files of both nodes of a simulated pair that was broken and healed, by name."""
-    with pytest.MonkeyPatch.context() as patch, tempfile.TemporaryDirectory() as name:
-        patch.setattr(journal_module, "INPUTS_BYTES_MAX", bound)
-        tape = Tape(Path(name))
-        tape.over(patch)
-        world = World.in_service(3, site=site, tracing=False)
-        broken = Fault(fault, target, world.elapsed_s, None, {})
-        inject.inject(world, broken)
-        world.run(30.0)
-        inject.heal(world, broken)
-        world.run(40.0)
-        tape.end()
-        return {path.name: path.read_bytes() for path in Path(name).iterdir()}
-
-
-def unpacked(directory: Path, files: dict[str, bytes], node: str = "b") -> Path:
-    """Put recorded files into a directory and return the journal of a node."""
-    for name, raw in files.items():
-        (directory / name).write_bytes(raw)
-    return directory / f"journal-{node}.jsonl"
 
 
 def change(path: Path, number: int, edit: Callable[[Json], None]) -> None:
@@ -66,29 +38,6 @@ def drop(path: Path, number: int) -> None:
     """Take one line out of a file, counted from 0."""
     found = path.read_text().splitlines(keepends=True)
     path.write_text("".join(found[:number] + found[number + 1 :]))
-
-
-def said(journal: Path, *, why: bool = False) -> str:
-    """Return all that a replay says."""
-    return "\n".join(replay(journal, why=why))
-
-
-@pytest.mark.parametrize("node", ["a", "b"])
-@pytest.mark.parametrize(
-    ("site", "fault", "target"),
-    [
-        (WITNESS, "power.cut", "a"),
-        (SimSite(), "power.cut", "b"),
-        (SimSite(policy="safety"), "power.cut", "a"),
-        (SimSite(witnesses=2, power=True), "node.pause", "a"),
-        (WITNESS, "link.cut", "a.priv0"),
-    ],
-)
-def test_every_run_replays_exactly(tmp_path: Path, site: SimSite, fault: str, target: str, node: str) -> None:
-    """Whatever happened to the pair, each run of each node gives the very same decisions again."""
-    journal = unpacked(tmp_path, recorded(site, fault, target), node)
-    assert "all are equal" in said(journal)
-    assert "have no inputs" not in said(journal)
 
 
 def test_it_says_why_it_failed_over(tmp_path: Path) -> None:
@@ -240,17 +189,3 @@ def test_other_core_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     assert "is not this one" not in said(journal)
     monkeypatch.setattr(module, "core_hash", lambda: "another")
     assert "the core that decided then is not this one" in said(journal)
-
-
-@pytest.mark.parametrize("seed", range(1, 9))
-def test_random_histories_replay(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seed: int) -> None:
-    """Three faults of any kind at any moment: whatever the daemons did until they ended, they do it again."""
-    history.begin(draw(seed))  # the pair comes into service once for all histories, off the tape
-    tape = Tape(tmp_path)
-    tape.over(monkeypatch)
-    result = history.run(draw(seed))
-    tape.end()
-    monkeypatch.undo()
-    assert result.violation is None
-    for node in (A, B):
-        assert "all are equal" in said(tape.journal(node))

@@ -9,14 +9,15 @@ import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
-from multiprocessing.context import SpawnProcess
+from multiprocessing.context import ForkProcess
 from pathlib import Path
 
 import pytest
 
 from avance.standby import await_turn
 
-_SPAWN = multiprocessing.get_context("spawn")
+_FORK = multiprocessing.get_context("fork")  # an interpreter of its own would first import pytest
+pytestmark = pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning")  # from Python 3.12 on
 
 
 def daemon(directory: Path, says: Connection) -> None:
@@ -80,7 +81,7 @@ def test_second_one_waits_prepared(tmp_path: Path, nice: list[tuple[int, int, in
 class Run:
     """One process, and what it says."""
 
-    process: SpawnProcess
+    process: ForkProcess
     says: Connection
 
     def line(self) -> str:
@@ -91,8 +92,8 @@ class Run:
 
 def started(directory: Path) -> Run:
     """Start a process of the daemon's program."""
-    mine, its = _SPAWN.Pipe()
-    process = _SPAWN.Process(target=daemon, args=(directory, its))
+    mine, its = _FORK.Pipe()
+    process = _FORK.Process(target=daemon, args=(directory, its))
     process.start()
     its.close()
     return Run(process, mine)

@@ -44,10 +44,14 @@ def facts(*, theirs: Record | None = None, says: PairState = PairState.STARTING,
     return replace(base, **changes)  # type: ignore[arg-type]  # a test names the fields that it changes
 
 
+def after(state: PairState, judgement: Judgement) -> PairState | None:
+    """Return the state that a judgement leads to, or None."""
+    return step(state, judgement.trigger) if isinstance(judgement, Happens) else None
+
+
 def became(state: PairState, given: PairFacts) -> PairState | None:
     """Return the state that follows from the facts, or None."""
-    judgement = judge(state, given)
-    return step(state, judgement.trigger) if isinstance(judgement, Happens) else None
+    return after(state, judge(state, given))
 
 
 def saved(judgement: Judgement) -> Record | None:
@@ -59,41 +63,42 @@ def saved(judgement: Judgement) -> Record | None:
 
 
 @cache
-def every_case() -> list[tuple[PairState, PairFacts]]:
-    """Return every state with every combination of records, liveness and writers."""
+def every_case() -> list[tuple[PairState, PairFacts, Judgement]]:
+    """Return every state with every combination of records, liveness and writers, and how it is judged."""
     mine = [
         Record(), Record(3, A), Record(3, A, peer_outdated=True), Record(3, B), Record(3, B, peer_outdated=True),
         Record(3, A, peer_outdated=True, split=True),
     ]  # fmt: skip
     theirs = [
-        None, Record(), Record(2, A), Record(2, B, peer_outdated=True), Record(3, A), Record(3, B), Record(4, A),
+        Record(), Record(2, A), Record(2, B, peer_outdated=True), Record(3, A), Record(3, B), Record(4, A),
         Record(4, A, peer_outdated=True), Record(4, B), Record(4, B, peer_outdated=True), Record(4, B, split=True),
     ]  # fmt: skip
+    records = [replace(record, boot=boot) for record in mine for boot in (MACHINE, "")]
+    says = (PairState.STARTING, PairState.WAITING, PairState.PAIRED)
+    peers = [None, *(replace(THEIRS, record=their, pair=pair) for their in theirs for pair in says)]
     cases = []
-    for record, their, boot, (alive, lost), writes, known, over, says, state in itertools.product(
-        mine, theirs, (MACHINE, ""), ((True, False), (False, False), (False, True)), (False, True), (False, True),
-        (False, True), (PairState.STARTING, PairState.WAITING, PairState.PAIRED), PairState,
-    ):  # fmt: skip
-        peer = None if their is None else replace(THEIRS, record=their, pair=says)
-        alive_now = alive and peer is not None
-        cases.append((state, replace(
-            FACTS, record=replace(record, boot=boot), peer=peer, peer_alive=alive_now, peer_lost=lost,
+    for record, peer, (alive, lost), writes, known, over in itertools.product(
+        records, peers, ((True, False), (False, False), (False, True)), (False, True), (False, True), (False, True)
+    ):
+        given = replace(
+            FACTS, record=record, peer=peer, peer_alive=alive and peer is not None, peer_lost=lost,
             boot_wait_over=over and lost, may_write=writes, known=known,
-        )))  # fmt: skip
+        )  # fmt: skip
+        cases += [(state, given, judge(state, given)) for state in PairState]
     return cases
 
 
 def test_epoch_of_a_record_never_falls() -> None:
     """No judgement makes a smaller epoch durable than the one that is known."""
-    for state, given in every_case():
-        record = saved(judge(state, given))
+    for state, given, judgement in every_case():
+        record = saved(judgement)
         assert record is None or record.epoch >= given.record.epoch, (state, given)
 
 
 def test_pair_needs_agreement() -> None:
     """A node enters PAIRED only while it hears its peer and both hold the same epoch and owner."""
-    for state, given in every_case():
-        if became(state, given) is PairState.PAIRED:
+    for state, given, judgement in every_case():
+        if after(state, judgement) is PairState.PAIRED:
             assert given.peer is not None
             assert given.peer_alive
             assert (given.record.epoch, given.record.owner) == (given.peer.record.epoch, given.peer.record.owner)
@@ -103,8 +108,8 @@ def test_pair_needs_agreement() -> None:
 def test_alone_needs_the_durable_lone_right() -> None:
     """A node enters ALONE only by a record that gives it the lone right, saved in this boot of its machine."""
     seen = 0
-    for state, given in every_case():
-        if became(state, given) is PairState.ALONE:
+    for state, given, judgement in every_case():
+        if after(state, judgement) is PairState.ALONE:
             seen += 1
             assert given.record.solo(A)
             assert given.record.boot == MACHINE or state is PairState.PAIRED
@@ -113,47 +118,47 @@ def test_alone_needs_the_durable_lone_right() -> None:
 
 def test_silence_alone_never_changes_the_record() -> None:
     """Without a newer or equal word of the peer nothing is saved, but that both nodes wrote alone."""
-    for state, given in every_case():
-        record = saved(judge(state, given))
+    for _, given, judgement in every_case():
+        record = saved(judgement)
         if record is not None and given.peer is None:
             assert record == replace(given.record, split=True)
 
 
 def test_newer_owner_stops_a_writer_at_once() -> None:
     """A node that may be writing, or does not know, never adopts another's epoch: it stops, or looks first."""
-    for state, given in every_case():
+    for state, given, judgement in every_case():
         theirs = None if given.peer is None else given.peer.record
         if theirs is None or theirs.epoch <= given.record.epoch or theirs.owner != B:
             continue
-        record = saved(judge(state, given))
+        record = saved(judgement)
         if (given.may_write or not given.known) and record is not None:
             assert record.owner == given.record.owner, (state, given)
         if given.may_write and given.known and state in LIVE and not given.record.split:
-            assert became(state, given) in (PairState.FENCED, PairState.SPLIT), (state, given)
+            assert after(state, judgement) in (PairState.FENCED, PairState.SPLIT), (state, given)
 
 
 def test_two_lone_rights_are_a_split() -> None:
     """Whoever alone had the right to an epoch and hears of another owner's later or equal one calls it SPLIT."""
-    for state, given in every_case():
+    for state, given, judgement in every_case():
         theirs = None if given.peer is None else given.peer.record
         if theirs is not None and given.record.solo(A) and theirs.owner == B and theirs.epoch >= 3 and state in LIVE:
-            assert became(state, given) is PairState.SPLIT, (state, given)
+            assert after(state, judgement) is PairState.SPLIT, (state, given)
 
 
 def test_judging_ends() -> None:
     """Judging again and again, with every record made durable at once, comes to rest in a few rounds."""
-    for state, given in every_case():
-        now, so_far = state, given
+    for state, given, judgement in every_case():
+        now, so_far, what = state, given, judgement
         for _ in range(5):
-            judgement = judge(now, so_far)
-            if isinstance(judgement, Stay):
+            if isinstance(what, Stay):
                 break
-            if isinstance(judgement, Happens):
-                after = step(now, judgement.trigger)
-                assert after is not None, f"{judgement} is ignored in {now}"
-                now = after
+            if isinstance(what, Happens):
+                follows = after(now, what)
+                assert follows is not None, f"{what} is ignored in {now}"
+                now = follows
             else:
-                so_far = replace(so_far, record=judgement.record)
+                so_far = replace(so_far, record=what.record)
+            what = judge(now, so_far)
         else:
             raise AssertionError((state, given))
 
@@ -367,7 +372,7 @@ def test_the_table_is_total() -> None:
 
 def test_the_judge_never_says_what_is_ignored() -> None:
     """What it says has a row: otherwise the turn would ask again and again."""
-    said = {(state, what.trigger) for state, given in every_case() if isinstance(what := judge(state, given), Happens)}
+    said = {(state, what.trigger) for state, _, what in every_case() if isinstance(what, Happens)}
     assert said <= ROWS.keys()
     assert {trigger for _, trigger in said} == {*PairTrigger} - {PairTrigger.RIGHT_SAVED, PairTrigger.CHOSEN}
 
