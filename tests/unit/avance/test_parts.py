@@ -15,5 +15,5 @@ def test_each_change_is_told_once() -> None:
     assert list(parts.changed()) == []
     said |= {Part.GATE: "no map {}", Part.JOURNAL: ""}
     gate, journal = parts.changed()
-    assert "The gate of the lease is not in place: no map {}. VMs" in gate.problem
+    assert "The gate of the lease is not in place: no map {}. After a pause" in gate.problem
     assert journal == PartSeen(Part.JOURNAL, "")
