@@ -31,7 +31,7 @@ def around(
     record, peer, owner, saving = sight.durable.record, sight.partner.view, sight.durable.owner, sight.durable.saving
     unit, theirs = sight.units.by_name[vm], copies.peer_copy(peer, vm)
     solo, cut = sight.solo, sight.private_link() is LinkState.DOWN
-    held = unit.is_held(now, sight.setup.timers)
+    held = unit.steadiness.is_held(now, sight.setup.timers)
     return Circumstances(
         goal=goal(sight, now, solo=solo, leaving=leaving, paused=paused),
         pair=sight.pairing.pair,
