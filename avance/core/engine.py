@@ -176,13 +176,7 @@ class Engine:
             case _:
                 self._take_rarer(event, draft, now)
 
-    def _take_rarer(
-        self,
-        event: e.FencePeerAsked | e.VmAdded | e.LinkChanged | e.NeighboursSeen | e.DatagramsRefused | e.OperatorAsked
-        | e.MirrorChanged | e.PartSeen | e.AddressSeen,
-        draft: Draft,
-        now: float,
-    ) -> None:  # fmt: skip
+    def _take_rarer(self, event: e.Rarer, draft: Draft, now: float) -> None:
         sight = self.sight
         match event:
             case e.FencePeerAsked(vm, ask):

@@ -104,9 +104,7 @@ def test_status_in_words_is_asked_for() -> None:
 
 def test_unpaired_node_refuses_to_act() -> None:
     """Before a site is known there is nothing to protect and nobody to fence."""
-    given = answers(
-        Daemon(), {"op": "protect", "vm": vm()}, {"op": "fence-peer", "resource": "avance-web"}, {"op": "dance"}
-    )
+    given = answers(Daemon(), {"op": "protect", "vm": vm()}, {"op": "fence-peer", "resource": ""}, {"op": "dance"})
     assert ["not paired yet" in answer["error"] for answer in given] == [True, True, False]
     assert "unknown request" in given[2]["error"]
 
@@ -170,8 +168,7 @@ def test_question_of_drbd_reaches_the_core_and_back(monkeypatch: pytest.MonkeyPa
 
     async def story() -> None:
         one = node(vm())
-        for foreign in ("avance-db", "web", ""):
-            assert f"no VM with the resource {foreign!r}" in (await one.fence_peer(foreign))["error"]
+        assert ["no VM" in (await one.fence_peer(foreign))["error"] for foreign in ("avance-db", "web")] == [True, True]
 
         async def answer() -> None:
             event = await next_event(one)
