@@ -128,7 +128,7 @@ def deliver(target: CallHome, path: Path) -> str | None:
     try:
         return _deliver(target, path)
     except (OSError, http.client.HTTPException, ValueError, RecursionError) as error:
-        return f"{type(error).__name__}: {error}".replace(target.token.strip() or "-", "(token)")
+        return f"{type(error).__name__}: {error}".replace(f"Bearer {target.token.strip()}", "Bearer (token)")
 
 
 def _deliver(target: CallHome, path: Path) -> str | None:

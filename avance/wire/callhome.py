@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from avance.core.model import Alert, NodeId
 
 SCHEMA = "avance.alert/1"
+TEXT_MAX = 4096  # letters; a service centre may refuse more, and all alerts behind it would wait
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +32,7 @@ def body(alert: Alert, envelope: Envelope) -> bytes:
         "kind": alert.kind,
         "code": alert.code,
         "severity": alert.severity,
-        "text": alert.text,
+        "text": alert.text[:TEXT_MAX],
         "epoch": envelope.epoch,
         "wall": envelope.wall,
     }

@@ -66,7 +66,9 @@ async def tell(node_image: Image, directory: Path, kept: str) -> str:
             "qemu-system-x86_64", "-machine", "q35", "-accel", "tcg", "-cpu", "max", "-m", "512", "-nodefaults",
             "-icount", "shift=2,sleep=off", "-rtc", "clock=vm", "-display", "none", "-no-reboot", "-serial", "stdio",
             "-kernel", str(node_image.boot.kernel), "-initrd", str(ramdisk),
-            "-append", "console=ttyS0 quiet loglevel=3 oops=panic panic=-1 mitigations=off random.trust_cpu=on ipv6.disable=1",
+            "-append", " ".join((
+                "console=ttyS0 quiet loglevel=3 oops=panic panic=-1 mitigations=off random.trust_cpu=on ipv6.disable=1",
+            )),
             "-drive", f"if=virtio,file={node_image.root},format=raw,readonly=on",
         ],
         timeout_s=LIMIT_S,

@@ -129,13 +129,6 @@ def test_bad_site_changes_nothing(directories: Path, change: dict[str, Any]) -> 
     assert not (directories / "config.json").exists()
 
 
-def test_missing_device_is_refused() -> None:
-    """A site that names a device which this node lacks is refused before anything is kept."""
-    request = {"op": "pair", "node": "a", "site": site()}
-    absent = json.loads(json.dumps(request).replace('"eth0"', '"no-such-dev0"'))
-    assert "no-such-dev0" in answers(Daemon(), absent)[0]["error"]
-
-
 def test_protected_vm_is_durable_before_the_core_hears_of_it(directories: Path) -> None:
     """The definition is on disk when the event is sent."""
 

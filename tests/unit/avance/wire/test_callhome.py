@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 from avance.core import alerts
-from avance.wire.callhome import Envelope, body
+from avance.wire.callhome import TEXT_MAX, Envelope, body
 from tests.playbook import WEB, A
 from tests.schema_check import complaints
 
@@ -22,3 +22,9 @@ def test_body_carries_alert_and_envelope() -> None:
     fields = json.loads(body(alerts.vm_crashed(WEB), ENVELOPE))
     assert (fields["id"], fields["node"], fields["seq"], fields["epoch"]) == ("0" * 32, "a", 5, 4)
     assert (fields["code"], fields["severity"]) == ("vm_crashed", "critical")
+
+
+def test_no_text_is_too_long_for_the_service_centre() -> None:
+    """One that it refused would hold up all alerts behind it."""
+    alert = alerts.command_failed("KeepCopy", WEB, "e" * 10_000)
+    assert len(json.loads(body(alert, ENVELOPE))["text"]) == TEXT_MAX
