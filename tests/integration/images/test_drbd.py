@@ -41,6 +41,7 @@ HELPER = """#!/bin/sh
 while [ -e /run/fence-slow ]; do sleep 0.2; done
 exit "$(cat /run/fence-answer)"
 """
+KERNEL_WORDS = "console=ttyS0 quiet loglevel=3 oops=panic panic=-1 mitigations=off random.trust_cpu=on ipv6.disable=1"
 FLUSHES = ("flush-resumed", "flush-connected", "flush-fenced", "flush-failed", "flush-hung-link", "flush-hung")
 MENDED = (*FLUSHES, "read-hung", "copies-22", "copies-23", "write-hung-link", "write-hung", "write-hung-24",
           "write-hung-25")  # fmt: skip
@@ -66,9 +67,7 @@ async def tell(node_image: Image, directory: Path, kept: str) -> str:
             "qemu-system-x86_64", "-machine", "q35", "-accel", "tcg", "-cpu", "max", "-m", "512", "-nodefaults",
             "-icount", "shift=2,sleep=off", "-rtc", "clock=vm", "-display", "none", "-no-reboot", "-serial", "stdio",
             "-kernel", str(node_image.boot.kernel), "-initrd", str(ramdisk),
-            "-append", " ".join((
-                "console=ttyS0 quiet loglevel=3 oops=panic panic=-1 mitigations=off random.trust_cpu=on ipv6.disable=1",
-            )),
+            "-append", KERNEL_WORDS,
             "-drive", f"if=virtio,file={node_image.root},format=raw,readonly=on",
         ],
         timeout_s=LIMIT_S,
