@@ -253,8 +253,8 @@ class PairedNode:
         match command:
             case c.AskWitness(witness, epoch, nonce):
                 return self._witnesses.ask(witness, epoch, nonce)
-            case c.TeachWitness(witness, epoch, owner, paired):
-                return self._witnesses.teach(witness, epoch, owner, paired=paired)
+            case c.TeachWitness(witness, epoch, owner, paired, alone):
+                return self._witnesses.teach(witness, epoch, owner, paired=paired, alone=alone)
 
     async def _pause_vms(self) -> Done:
         """First off the wire, which takes no time; both have to succeed."""

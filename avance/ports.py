@@ -261,6 +261,6 @@ class Witness(Protocol):
         """Ask for the right to an epoch, once; no answer in time is UNKNOWN."""
         ...
 
-    def teach(self, witness: str, epoch: int, owner: NodeId, *, paired: bool) -> Awaitable[Done]:
+    def teach(self, witness: str, epoch: int, owner: NodeId, *, paired: bool, alone: bool = False) -> Awaitable[Done]:
         """Tell which epoch this node knows, once; no answer in time is UNKNOWN."""
         ...

@@ -49,7 +49,7 @@ def document(config: Config, engine: Engine, around: Around, now: float) -> dict
         "pair": engine.pair,
         "role": "none" if owner is None else "primary" if owner == config.node else "backup",
         "protected": engine.protected,
-        "waits": _waits(engine),
+        "waits": waits(engine),
         "dilation": config.dilation,
         "vms": {name: _vm(engine, name) for name in engine.units},
         "links": engine.liveness.states,
@@ -99,27 +99,45 @@ def unpaired(now: float, mirror: MirrorView | None = None, broken: str = "") -> 
     }
 
 
-def _waits(engine: Engine) -> str | None:
+def waits(engine: Engine) -> str | None:
     """Say what a service that does not run waits for; None when it runs, or when it is for the peer to say."""
+    peer = engine.setup.peer_id
     if engine.pair is PairState.STARTING:
-        return f"node {engine.setup.peer_id} has not been heard yet"
+        return f"node {peer} has not been heard yet"
     if engine.pair is PairState.WAITING:
-        lost = f"node {engine.setup.peer_id} is lost, and this node looks for its right"
-        return "; ".join(engine.right.refused) or lost
+        why = "; ".join(engine.right.refused) or f"node {peer} is lost, and this node looks for its right"
+        return f"{why}; node {peer} has to be back, or an operator has to vouch that it is off (avance override {peer})"
     if engine.pair is PairState.SPLIT:
         return "both nodes wrote: an operator has to choose a version (avance keep NODE)"
     if engine.pair is PairState.FENCED or not engine.is_owner:
         return None
-    missing = [vm for vm in engine.units if not copies.is_good(engine.record, vm, engine.copy(vm))]
-    works = any(one.state is VmState.RUNNING and one.disk and not one.disk.suspended for one in engine.units.values())
-    if not missing or engine.handover.leaving or works:
+    return _owner_waits(engine)
+
+
+def _owner_waits(engine: Engine) -> str | None:
+    """Say the same as the owner of a pair, or as a node that goes on alone."""
+    me, peer, units = engine.setup.me, engine.setup.peer_id, engine.units.values()
+    if any(one.state is VmState.RUNNING and one.has_data and one.disk and not one.disk.suspended for one in units):
         return None
-    if engine.record.peer_outdated:
+    if engine.handover.leaving:
+        return f"the VMs move to node {peer}: {engine.handover.leaving}"
+    if engine.sight.durable.failing_from_s is not None:
+        return f"the record of node {me} cannot be written: its system disk has to be replaced, or {peer} has to serve"
+    missing = [vm for vm in engine.units if not copies.is_good(engine.record, vm, engine.copy(vm))]
+    if missing and engine.record.peer_outdated:
         return f"the only good copy of {missing[0]} is on the disks of this node, and they are not there"
-    return (
-        f"no node is known to have a good copy of {missing[0]}; where both copies are there, an operator has to choose:"
-        f" switch one node off, and run `avance override` on the other one"
-    )
+    if missing:
+        return (
+            f"no node is known to have a good copy of {missing[0]}; where both copies are there, an operator has to"
+            f" choose: switch one node off, and run `avance override` on the other one"
+        )
+    for one in units:
+        if one.failures:
+            times = f"{one.failing} did not succeed {one.failures} times"
+            return f"VM {one.spec.name} does not start on node {me}, whose tools or disks have to be mended: {times}"
+        if one.state is VmState.STANDBY and engine.pair is PairState.PAIRED and not engine.solo:
+            return f"the copies of {one.spec.name} have to meet, or node {peer} has to let this node go on alone"
+    return None
 
 
 def _mirror(view: MirrorView) -> dict[str, Any]:

@@ -16,7 +16,7 @@ import socket
 import time
 import uuid
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from avance.core.model import NodeId
@@ -27,7 +27,9 @@ from avance.parsed import Json
 from avance.wire.rejected import Rejected
 from avance.wire.witness import DATAGRAM_BYTES_MAX, AntiReplay, Ask, Keys, Look, Question, Reply, encode, keys
 
-STATE_SCHEMA = "avance.witness-state/1"
+STATE_SCHEMA = "avance.witness-state/2"
+_EARLIER_SCHEMA = "avance.witness-state/1"  # without `taught` and `machine`: such a state is untaught
+MACHINE_BOOT = Path("/proc/sys/kernel/random/boot_id")  # proc(5): a new one at each start of the kernel
 _BURST_MAX = 64  # datagrams before a signal gets its turn
 _DILATION_MAX = 40.0
 
@@ -70,21 +72,27 @@ def options(listen: str, state: Path, secret_file: Path, dilation: float) -> Opt
     return Options(address, int(port), state, bytes.fromhex(text), dilation)
 
 
-def encode_state(pair: Keys, known: Known) -> bytes:
-    """Return what is written to the disk: a checksum and JSON."""
+def encode_state(pair: Keys, register: Register, machine: str) -> bytes:
+    """Return what is written to the disk: a checksum and JSON; `machine` is the boot of this machine."""
+    known = register.known
     fields = {
         "schema": STATE_SCHEMA,
         "cluster": pair.cluster.hex(),
         "epoch": known.epoch,
         "owner": known.owner,
         "nonce": known.nonce,
+        "taught": register.taught,
+        "machine": machine,
     }
     data = json.dumps(fields, sort_keys=True)
     return f"{hashlib.sha256(data.encode()).hexdigest()} {data}\n".encode()
 
 
-def load_state(path: Path, pair: Keys) -> tuple[Known, str]:
+def load_state(path: Path, pair: Keys, machine: str) -> tuple[Register, str]:
     """Return what is stored, and in words what was found; a damaged file counts as lost, as the register allows.
+
+    What was stored since this machine started is the newest state: nobody puts an older one in its place while the
+    machine runs. Across a start of the machine a disk may have been set back, so what it holds is untaught.
 
     Raises:
         ConfigError: it cannot be read, or belongs to another site; it was not changed.
@@ -92,27 +100,29 @@ def load_state(path: Path, pair: Keys) -> tuple[Known, str]:
     try:
         raw = path.read_bytes()
     except FileNotFoundError:
-        return Known(), "no state was stored"
+        return Register(), "no state was stored"
     except OSError as error:
         raise ConfigError(f"the state {path} cannot be read: {error}") from error
     checksum, _, data = raw.decode(errors="replace").rstrip("\n").partition(" ")
     if hashlib.sha256(data.encode()).hexdigest() != checksum:
-        return Known(), "the stored state was damaged and counts as lost"
+        return Register(), "the stored state was damaged and counts as lost"
     fields: Json = json.loads(data)
-    if fields.get("schema") != STATE_SCHEMA or fields.get("cluster") != pair.cluster.hex():
+    if fields.get("schema") not in (STATE_SCHEMA, _EARLIER_SCHEMA) or fields.get("cluster") != pair.cluster.hex():
         raise ConfigError(f"the state {path} belongs to another site or version; give this site a file of its own")
     owner = None if fields["owner"] is None else NodeId(fields["owner"])
     known = Known(fields["epoch"], owner, fields["nonce"])
-    return known, f"epoch {known.epoch} of {known.owner or 'nobody'} was stored"
+    stored = Register(known, taught=bool(fields.get("taught")))
+    found = f"epoch {known.epoch} of {known.owner or 'nobody'} was stored"
+    return stored.restarted(newest=fields.get("machine") == machine), found
 
 
 @dataclass(slots=True)
 class WitnessLife:
-    """One life of the witness: datagram in, datagram out; `save` makes what is known durable, or raises OSError."""
+    """One life of the witness: datagram in, datagram out; `save` makes a register durable, or raises OSError."""
 
     pair: Keys
     register: Register
-    save: Callable[[Known], None]
+    save: Callable[[Register], None]
     say: Callable[[str], None]
     life: str = field(default_factory=lambda: uuid.uuid4().hex)
     guard: AntiReplay = field(init=False)
@@ -140,12 +150,12 @@ class WitnessLife:
             after, given = self.register.ask(node, question.epoch, question.nonce)
         else:
             after, given = self.register.teach(
-                node, question.epoch, question.owner, paired=question.paired, now_s=now_s
+                node, question.epoch, question.owner, paired=question.paired, alone=question.alone, now_s=now_s
             )
         before = self.register
-        if after.known != before.known:
+        if (after.known, after.taught) != (before.known, before.taught):
             try:
-                self.save(after.known)
+                self.save(after)
             except OSError as error:
                 self.say(f"no answer, because the state was not stored: {error}")
                 return None
@@ -191,13 +201,14 @@ def _say(text: str) -> None:
 
 async def _run(chosen: Options) -> None:
     pair = keys(chosen.secret)
-    known, found = load_state(chosen.state, pair)
+    machine = MACHINE_BOOT.read_text().strip()
+    stored, found = load_state(chosen.state, pair, machine)
     window_s = WINDOW_S * chosen.dilation
 
-    def save(fresh: Known) -> None:
-        write_durably(chosen.state, encode_state(pair, fresh))
+    def save(fresh: Register) -> None:
+        write_durably(chosen.state, encode_state(pair, fresh, machine))
 
-    witness = WitnessLife(pair, Register(known, window_s=window_s), save, _say)
+    witness = WitnessLife(pair, replace(stored, window_s=window_s), save, _say)
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
@@ -207,9 +218,13 @@ async def _run(chosen: Options) -> None:
         except OSError as error:
             raise ConfigError(f"--listen {chosen.address}:{chosen.port} is not possible here: {error}") from error
         port = sock.getsockname()[1]
+        untaught = (
+            f"grants nothing until both nodes, paired and within {window_s:g} s, have taught it, or one that alone has "
+            "the right to write"
+        )
         _say(
-            f"listens on {chosen.address}:{port}, state {chosen.state}; {found}; grants nothing until both nodes, "
-            f"paired and within {window_s:g} s, have taught it"
+            f"listens on {chosen.address}:{port}, state {chosen.state}; {found}; "
+            f"{'goes on as it was' if stored.taught else untaught}"
         )
         await serve(witness, sock, stop)
     _say(f"ended; refused datagrams: {witness.guard.rejected or 'none'}")

@@ -54,9 +54,11 @@ class WitnessClient:
         said, word = await self._put(witness, lambda sender: Ask(sender, epoch, nonce))
         return WitnessAsked(said.outcome, said.detail, word)
 
-    async def teach(self, witness: str, epoch: int, owner: NodeId, *, paired: bool) -> WitnessTaught:
+    async def teach(
+        self, witness: str, epoch: int, owner: NodeId, *, paired: bool, alone: bool = False
+    ) -> WitnessTaught:
         """Tell which epoch this node knows, once; no answer in time is UNKNOWN."""
-        said, word = await self._put(witness, lambda sender: Teach(sender, epoch, owner, paired))
+        said, word = await self._put(witness, lambda sender: Teach(sender, epoch, owner, paired, alone))
         return WitnessTaught(said.outcome, said.detail, taught=word is Word.TAUGHT)
 
     async def _put(self, witness: str, make: Callable[[Sender], Question]) -> tuple[Done, Word | None]:

@@ -103,6 +103,15 @@ def copy_behind(vm: VmId, peer: NodeId) -> Alert:
     return Alert("fault", "copy_behind", "critical", text)
 
 
+def replication_unsteady(vm: VmId, falls: int) -> Alert:
+    """The replication breaks again and again although heartbeats pass on the same link."""
+    text = (
+        f"The replication of VM {vm} broke {falls} times in a row although heartbeats pass on its link: the VM goes on"
+        " without it, and it is tried again less and less often. Check that the link carries large frames (MTU)."
+    )
+    return Alert("fault", "replication_unsteady", "critical", text)
+
+
 def foreign_disk(vm: VmId) -> Alert:
     """The disk of a volume is another one than this node knows, and the peer does not know its data either."""
     text = (
@@ -138,6 +147,12 @@ def paused_machine(gap_s: float) -> Alert:
 def waits(reasons: tuple[str, ...]) -> Alert:
     """This node came up alone and must not start VMs."""
     return Alert("fault", "waits_for_peer", "critical", "This node starts no VM: " + "; ".join(reasons) + ".")
+
+
+def fence_failed(peer: NodeId, detail: str) -> Alert:
+    """The peer could not be switched off by its BMC."""
+    text = f"Node {peer} could not be switched off by its BMC ({detail}); this is tried again while it is needed."
+    return Alert("fault", "fence_failed", "critical", text)
 
 
 def backup_down(link: LinkName) -> Alert:

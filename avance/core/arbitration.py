@@ -18,6 +18,8 @@ from avance.core.takeover import Answer, Need, Power
 
 _RESTORE_S = 30.0  # between two orders to switch the peer on; its BMC may be starting itself
 _OLD_S = 5.0  # a no is asked again after this time
+_FENCE_AGAIN_S = 5.0  # ... and so is a power fence that failed; twice as long after each further failure
+_WORDS = {Word.GRANTED: Answer.GRANTED, Word.REFUSED: Answer.REFUSED, Word.UNTAUGHT: Answer.UNTAUGHT}
 _TRIES_MAX = 3  # one second each (docs/safety.md, S10)
 
 
@@ -46,6 +48,8 @@ class Arbitration:
     _switched_off: bool = False
     _restoring: bool = False
     _restored_at: float | None = None
+    _failures: int = 0  # of power fences in a row
+    _failed_at: float | None = None
 
     def __post_init__(self) -> None:
         self.begin(0)
@@ -60,6 +64,7 @@ class Arbitration:
         self.answers, self._tries = {}, {}
         self.power = Power.NOT_CUT if self.has_bmc else Power.NO_BMC
         self._proof_until = None
+        self._failures, self._failed_at = 0, None
 
     def still_off_early(self) -> None:
         """Keep that the power read as off while the peer was only suspect: that was early enough."""
@@ -144,6 +149,7 @@ class Arbitration:
                 if self.power is Power.CUTTING:
                     self.power = Power.OFF if result.ok else Power.FAILED
                     self._off_at = now
+                    self._failures, self._failed_at = 0 if result.ok else self._failures + 1, now
                 return f"power of the peer: {self.power}: {result.detail}"
             case c.ProbeNeighbours():
                 self._probing = False
@@ -155,15 +161,24 @@ class Arbitration:
                 assert_never(command)
 
     def expire(self, now: float) -> None:
-        """Forget the no of a witness when it is old: the witness may be there again.
+        """Forget the no of a witness, and the failure of a power fence, when it is old: they may be there again.
 
         A yes stays; so does the no of the neighbours: a node that was cut off waits for its peer (catalogue, D14).
         """
         old_s = _OLD_S * self.timers.second_s
         for name, answer in tuple(self.answers.items()):
-            if answer in (Answer.SILENT, Answer.REFUSED) and now >= self._answered_at.get(name, now) + old_s:
+            limit_s = self.timers.witness_try_s if answer is Answer.UNTAUGHT else old_s  # it may be taught any moment
+            no = answer in (Answer.SILENT, Answer.REFUSED, Answer.UNTAUGHT)
+            if no and now >= self._answered_at.get(name, now) + limit_s:
                 del self.answers[name]
                 self._tries.pop(name, None)
+        if self.power is Power.FAILED and self._failed_at is not None and now >= self._failed_at + self._again_s:
+            self.power = Power.NOT_CUT
+
+    @property
+    def _again_s(self) -> float:
+        """How long a power fence that failed is left alone: its BMC may be starting, or be out of reach for good."""
+        return min(_FENCE_AGAIN_S * self.timers.second_s * 2.0 ** (self._failures - 1), self.timers.link_hold_max_s)
 
     def neighbours_seen(self, event: e.NeighboursSeen, now: float) -> None:
         """Note which neighbours answer."""
@@ -181,8 +196,8 @@ class Arbitration:
         if name not in self.answers:
             return None  # an answer to a question that is no longer put
         self._answered_at[name] = now
-        if result.word in (Word.GRANTED, Word.REFUSED, Word.UNTAUGHT):
-            self.answers[name] = Answer.GRANTED if result.word is Word.GRANTED else Answer.REFUSED
+        if result.word in _WORDS:
+            self.answers[name] = _WORDS[result.word]
             return f"witness {name}: {result.detail}"
         self._tries[name] = self._tries.get(name, 0) + 1
         if self._tries[name] < _TRIES_MAX:

@@ -28,7 +28,7 @@ class Care:
     _busy: set[str] = field(default_factory=set)
     _since: float | None = None
 
-    def teach(self, record: Record, *, paired: bool, now: float) -> list[c.Command]:
+    def teach(self, record: Record, *, paired: bool, now: float, alone: bool = False) -> list[c.Command]:
         """Return what the witnesses should be told now."""
         self._since = now if self._since is None else self._since
         if record.owner is None:
@@ -40,7 +40,7 @@ class Care:
                 continue
             self._busy.add(name)
             self._asked_at[name] = now
-            commands.append(c.TeachWitness(name, record.epoch, record.owner, paired))
+            commands.append(c.TeachWitness(name, record.epoch, record.owner, paired, alone))
         return commands
 
     def done(self, name: str, result: WitnessTaught, now: float) -> None:

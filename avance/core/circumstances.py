@@ -30,7 +30,9 @@ class Circumstances:
     `related`: the two copies have a generation in common.
     `accepted`: the disk is ours, or the peer knows its data, so it may be attached. `peer_read`: the generations of
     the peer's copy are known. `target`: they show that DRBD will take this copy as the target of a resynchronisation.
-    `asked`: the owner asks this backup for its consent. `unread`: the record knows a generation of the volume, and this
+    `asked`: the owner asks this backup for its consent. `marking`: this owner's record cannot be written, so it lets go
+    of its copies on their own disks. `held`: the replication broke again and again, and is left alone for a while.
+    `unread`: the record knows a generation of the volume, and this
     run of the daemon does not know the copy's.
     """
 
@@ -52,6 +54,8 @@ class Circumstances:
     peer_read: bool
     target: bool
     asked: bool = False
+    marking: bool = False
+    held: bool = False
     unread: bool = False
     unproven: bool = False
     outdated: bool = False

@@ -229,12 +229,16 @@ class AskWitness:
 
 @dataclass(frozen=True, slots=True)
 class TeachWitness:
-    """Tell a witness which epoch this node knows; `paired`: the peer agrees with it just now."""
+    """Tell a witness which epoch this node knows.
+
+    `paired`: the peer agrees with it just now. `alone`: this node has the durable right to write alone.
+    """
 
     witness: str
     epoch: int
     owner: NodeId
     paired: bool
+    alone: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,8 +1,8 @@
 """Consent: how a pair whose replication is lost, but whose nodes hear each other, goes on without anybody else.
 
-The owner shows `wants`, the next epoch. The backup lets go of the replication, marks its copies as outdated, and makes
-durable that the owner owns that epoch; this record, seen in its next heartbeat, is the consent (docs/safety.md,
-S11). Pure judgements; the engine acts.
+The owner shows `wants`, the next epoch. The backup leaves the replication, reads what its copy holds, and makes durable
+that the owner owns that epoch; this record, seen in its next heartbeat, is the consent (docs/safety.md, S11). Only then
+it marks its copies as outdated: a consent that cannot be made durable changes nothing. Pure judgements.
 """
 
 from __future__ import annotations
@@ -40,15 +40,17 @@ def asked(record: Record, peer: PeerView | None, pair: PairState, *, may_write: 
     return peer.record.owner == record.owner == peer.node and peer.wants == record.epoch + 1
 
 
-def released(view: DiskView | None) -> bool:
-    """This node's copy cannot be promoted, and this lasts: it is gone, or it is apart and not whole or outdated.
+def apart(view: DiskView | None) -> bool:
+    """This node's copy stays as it is: it is gone, or it has left the replication.
 
-    A copy that is connected, or may connect, can become good by itself: a resynchronisation ends, or an outdated copy
-    meets a peer with the same data.
+    One that is connected, or may connect, can still change: a resynchronisation ends, or a write of the owner comes.
     """
-    if view is None or view.disk in (DiskState.DISKLESS, DiskState.FAILED):
-        return True
-    return view.disk not in _USABLE and not must_disconnect(view)
+    return view is None or view.disk in (DiskState.DISKLESS, DiskState.FAILED) or not must_disconnect(view)
+
+
+def marked(view: DiskView | None) -> bool:
+    """DRBD itself forbids the promotion of this copy, on its own disk: no record of ours is needed for that."""
+    return view is not None and view.disk in (DiskState.OUTDATED, DiskState.INCONSISTENT) and not must_disconnect(view)
 
 
 def must_disconnect(view: DiskView) -> bool:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from avance.core import alerts
 from avance.core import commands as c
 from avance.core.decision import Draft
-from avance.core.model import NodeId, Record, Timers, VmId
+from avance.core.model import NodeId, Outcome, Record, Timers, VmId
 from avance.core.results import Done
 
 
@@ -65,6 +65,9 @@ class Durable:
     unsure: Record | None = None  # what may be on the disk instead of `record`
     dirty: bool = False  # the disk may hold either record; it is written again before anything is judged
     retry_at: float = 0.0
+    saved_at: float | None = None  # when a record was saved last
+    failing_from_s: float | None = None  # since when none could be saved
+    doubt_from_s: float | None = None  # since when the disk may hold a right that `record` does not give
 
     @property
     def owner(self) -> bool:
@@ -116,18 +119,30 @@ class Durable:
         saved, self.saving = self.saving, None
         if not result.ok:
             self.retry_at = now + self.timers.retry_s
-            if self.unsure is None or self.unsure.solo(self.me):
-                # Each write that failed may still reach the disk: the one that gives least is remembered.
-                self.unsure = saved
-            self.dirty = True
+            self.failing_from_s = now if self.failing_from_s is None else self.failing_from_s
+            if result.outcome is Outcome.UNKNOWN:
+                self._may_be_there(saved, now)
             draft.say(f"the record was not saved: {result.detail}")
             draft.once("store_failed", alerts.store_failed(result.detail))
             return None
         draft.in_order("store_failed")
         self.dirty, self.unsure = False, None
+        self.saved_at, self.failing_from_s, self.doubt_from_s = now, None, None
         before, self.record = self.record, saved
         draft.saved(saved.epoch)
         return Saved(before, saved)
+
+    def _may_be_there(self, saved: Record, now: float) -> None:
+        """A write that ended unknown may still reach the disk: of several the one that gives least is remembered."""
+        if self.unsure is None or self.unsure.solo(self.me):
+            self.unsure = saved
+        self.dirty = True
+        if saved.solo(self.me) and not self.record.solo(self.me) and self.doubt_from_s is None:
+            self.doubt_from_s = now
+
+    def fails(self, now: float, for_s: float) -> bool:
+        """No record could be saved for so long."""
+        return self.failing_from_s is not None and now - self.failing_from_s >= for_s
 
     def tidied(self, held: Held) -> Record | None:
         """Return the record that follows from the disks and from the agreement of a pair; None if this one does."""

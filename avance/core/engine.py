@@ -156,6 +156,7 @@ class Engine:
             case e.HeartbeatSeen(link, view, echoed_sent_s):
                 assert view.node == sight.setup.peer_id
                 sight.partner.heard(view)
+                self.right.heard(sight, view, echoed_sent_s)
                 sight.liveness.heartbeat_seen(link, sight.renewing(view.record, echoed_sent_s), now)
             case e.HeartbeatUnproven(link):
                 sight.liveness.receipt(link, now)
@@ -175,13 +176,7 @@ class Engine:
             case _:
                 self._take_rarer(event, draft, now)
 
-    def _take_rarer(
-        self,
-        event: e.FencePeerAsked | e.VmAdded | e.LinkChanged | e.NeighboursSeen | e.DatagramsRefused | e.OperatorAsked
-        | e.MirrorChanged | e.PartSeen | e.AddressSeen,
-        draft: Draft,
-        now: float,
-    ) -> None:  # fmt: skip
+    def _take_rarer(self, event: e.Rarer, draft: Draft, now: float) -> None:
         sight = self.sight
         match event:
             case e.FencePeerAsked(vm, ask):
@@ -210,7 +205,8 @@ class Engine:
 
     def _disk_changed(self, event: e.DiskChanged, draft: Draft, now: float) -> None:
         units, vm, view = self.sight.units, event.vm, event.view
-        before = units.disk_changed(vm, view, draft, now)
+        carries = self.sight.private_link() is LinkState.UP
+        before = units.disk_changed(vm, view, draft, now, carries=carries)
         if view is not None and view.connection == "Connected":
             self.fence.connected(vm, draft)
         units.tell_of_disk(vm, before, draft, both_fresh=self.sight.both_fresh(vm))
@@ -257,6 +253,8 @@ class Engine:
                 said = self.right.arbitration.done(command, result, now)
                 if said is not None:
                     draft.say(said)
+                if isinstance(command, c.CutPeerPower):
+                    self.right.fence_tried(sight, result.detail, draft)
             case _:
                 sight.units.done(command, result, self.around(command.vm, now), draft, now)
 
@@ -356,6 +354,7 @@ class Engine:
     def _judge_consent(self, draft: Draft, now: float) -> None:
         """As the owner of unreplicated VMs: ask for consent, then look further. As the backup: give it."""
         sight, right = self.sight, self.right
+        right.leave(sight, draft, now)
         if not sight.durable.free(now):
             return
         if (wish := right.consents(sight, now)) is not None:
@@ -364,7 +363,8 @@ class Engine:
             self.cure.restart(sight, draft)
         if (wish := self.cure.look(sight, now)) is not None:
             sight.durable.wish(wish, draft)
-        right.ask(sight, draft, now, waiting=bool(self.fence.asks))
+        if (wish := right.ask(sight, draft, now, waiting=bool(self.fence.asks))) is not None:
+            sight.durable.wish(wish, draft)
         if sight.pairing.pair is PairState.PAIRED and cure.failed(sight, now):
             draft.once("backup_down", alerts.backup_down(self.setup.replication_link))
 
@@ -384,7 +384,7 @@ class Engine:
         if sight.pairing.in_service:
             asks = self.right.arbitration.epoch != 0 or sight.durable.saving is not None
             paired = sight.pairing.pair is PairState.PAIRED and not asks
-            draft.give(self.care.teach(sight.durable.record, paired=paired, now=now))
+            draft.give(self.care.teach(sight.durable.record, paired=paired, alone=sight.solo, now=now))
 
     # ------------------------------------------------------------ what is done
 
@@ -393,7 +393,10 @@ class Engine:
         sight, leaving = self.sight, bool(self.handover.leaving)
         asked = self.right.is_asked(sight, now)
         consenting, paused = asked and self.right.is_consenting(sight, now), bool(self.guard.paused)
-        return goal.around(sight, vm, now, leaving=leaving, paused=paused, asked=asked, consenting=consenting)
+        marking = self.handover.marking
+        return goal.around(
+            sight, vm, now, leaving=leaving, marking=marking, paused=paused, asked=asked, consenting=consenting
+        )
 
     def _drive_address(self, draft: Draft, now: float) -> None:
         """Hold the service address where the VMs belong."""
@@ -415,7 +418,8 @@ class Engine:
 
     def view(self, now: float) -> PeerView:
         """What this node says of itself to its peer; the very same value until something of it changes."""
-        view = self.sight.view(self.right.wants, self.care.up(now))
+        leaves = max(self.right.left, self.handover.leaves)
+        view = self.sight.view(self.right.wants, leaves if leaves > self.record.epoch else 0, self.care.up(now))
         self.said = self.said if view == self.said else view
         assert self.said is not None
         return self.said

@@ -157,17 +157,10 @@ class AddressSeen:
     present: bool
 
 
-Event = (
-    Tick
-    | HeartbeatSeen
-    | HeartbeatUnproven
-    | LinkChanged
-    | DiskChanged
-    | DiskStreamReset
-    | DomainChanged
-    | CommandDone
-    | FencePeerAsked
+Rarer = (
+    FencePeerAsked
     | VmAdded
+    | LinkChanged
     | NeighboursSeen
     | OperatorAsked
     | DatagramsRefused
@@ -175,3 +168,4 @@ Event = (
     | PartSeen
     | AddressSeen
 )
+Event = Tick | HeartbeatSeen | HeartbeatUnproven | DiskChanged | DiskStreamReset | DomainChanged | CommandDone | Rarer

@@ -14,7 +14,7 @@ def goal(sight: Sight, now: float, *, solo: bool, leaving: bool, paused: bool) -
     `solo`: this node alone may write. `leaving`: they are being handed over. `paused`: their processors stand still,
     or may.
     """
-    if leaving:
+    if leaving or sight.superseded:
         return Goal.STOP
     sure = solo or sight.liveness.lease_valid(now)  # a late echo can pair a node whose lease has ended already
     if sight.entitled and sure and not paused:
@@ -25,12 +25,13 @@ def goal(sight: Sight, now: float, *, solo: bool, leaving: bool, paused: bool) -
 
 
 def around(
-    sight: Sight, vm: VmId, now: float, *, leaving: bool, paused: bool, asked: bool, consenting: bool
+    sight: Sight, vm: VmId, now: float, *, leaving: bool, marking: bool, paused: bool, asked: bool, consenting: bool
 ) -> Circumstances:
     """Return what a VM must know of the pair."""
     record, peer, owner, saving = sight.durable.record, sight.partner.view, sight.durable.owner, sight.durable.saving
     unit, theirs = sight.units.by_name[vm], copies.peer_copy(peer, vm)
     solo, cut = sight.solo, sight.private_link() is LinkState.DOWN
+    held = unit.steadiness.is_held(now, sight.setup.timers)
     return Circumstances(
         goal=goal(sight, now, solo=solo, leaving=leaving, paused=paused),
         pair=sight.pairing.pair,
@@ -39,7 +40,7 @@ def around(
         retry_s=sight.setup.timers.retry_s,
         solo=solo,
         consenting=consenting,
-        replicate=sight.partner.is_stable(now) and not record.quarantined and not cut,
+        replicate=sight.partner.is_stable(now) and not record.quarantined and not cut and not held,
         cut=cut,
         keep=record.epoch if sight.pairing.yields and record.split else 0,
         discard=vm in record.discard,
@@ -50,6 +51,8 @@ def around(
         peer_read=bool(theirs.generations),
         target=copies.meets_by_bitmap(unit.generations, theirs.generations),
         asked=asked,
+        marking=marking,
+        held=held,
         unread=vm in sight.unread,
         unproven=sight.unproven and not owner,
         outdated=record.peer_outdated and not owner,

@@ -25,7 +25,8 @@ class Standing:
     `owner`: the durable record names this node. `deciding`: a right to go on is being made durable just now.
     `stuck_looks`: so many looks in a row showed a request of a VM that nobody works on.
     `superseded`: the peer owns a newer epoch, which this node has not taken in yet. `leaving`: the VMs are being handed
-    over to the peer."""
+    over to the peer. `doubt_s`: so long the disk may have held a right that this node does not know of, and the peer
+    speaks."""
 
     tick: bool
     pair: PairState
@@ -42,6 +43,7 @@ class Standing:
     superseded: bool
     leaving: bool
     stuck_looks: int = 0
+    doubt_s: float = 0.0
 
     @property
     def must_not_run(self) -> bool:
@@ -107,6 +109,8 @@ class Guard:
             reason = self._is_undead(standing, now - self._forbidden_from)
         elif standing.stuck_looks >= _STUCK_LOOKS:
             reason = "I/O of a VM has stood still for good since DRBD lost its peer (a defect of DRBD 8.4)"
+        elif standing.doubt_s >= self.timers.stop_s:
+            reason = "a right to write alone may be on the disk of this node, and the disk does not say"
         if reason is None or (self._reset_at is not None and now < self._reset_at + self.timers.retry_s):
             return []
         self._reset_at = now

@@ -3,31 +3,46 @@
 A node that serves over the link, without a disk of its own, is a guest of its peer's copy. It stops its VMs, and then
 makes durable that the peer owns the next epoch. That record, seen in its next heartbeat, is the consent of
 `core/consent.py` the other way round (docs/safety.md, S34).
+
+An owner whose record cannot be written cannot do that, and cannot serve for long either. It marks its copies as
+outdated on their own disks instead, and then leaves the next epoch to its peer by its word (docs/safety.md, S40).
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from avance.core import alerts, copies
+from avance.core import alerts, consent, copies
 from avance.core.decision import Draft
 from avance.core.durable import Wish
-from avance.core.model import Copy, DiskState, DiskView, NodeId, PairState, PeerView, Record, VmId
+from avance.core.model import Copy, DiskState, DiskView, NodeId, PairState, PeerView, Record, VmId, VmState
 from avance.core.sight import Sight
 
 _SYNCING = ("SyncSource", "SyncTarget")
+_LEFT = "this epoch was left to the peer"
 
 
 @dataclass(slots=True)
 class HandOver:
-    """The hand-over that is under way: `leaving` says why, `unfit_from_s` since when the peer has the better copy."""
+    """The hand-over that is under way: `leaving` says why, `unfit_from_s` since when the peer has the better copy.
+
+    `marking`: it goes by the marks on the copies, because the record cannot be written. `leaves`: the epoch that is
+    left to the peer, 0 for none; whoever has said so keeps to it until it has taken in that epoch, or ends. `given`:
+    this run has handed over before, and hung tools are no reason to do so again.
+    """
 
     leaving: str = ""
     unfit_from_s: float | None = None
+    marking: bool = False
+    leaves: int = 0
+    given: bool = False
 
     def judge(self, sight: Sight, draft: Draft, now: float) -> Wish | None:
         """As an owner without a good copy: stop the VMs, then give the right to the peer, which has one."""
-        reason, peer_id = _better_there(sight, now), sight.setup.peer_id
+        mute, peer_id = _cannot_record(sight, now), sight.setup.peer_id
+        self.leaves = self.leaves if self.leaves > sight.durable.record.epoch else 0
+        self.marking = bool(self.leaves) or mute is not None
+        reason = mute or _better_there(sight, now, once=not self.given) or (_LEFT if self.leaves else None)
         if reason is None:
             self.unfit_from_s = None
             if self.leaving:
@@ -35,7 +50,7 @@ class HandOver:
             self.leaving = ""
             return None
         self.unfit_from_s = now if self.unfit_from_s is None else self.unfit_from_s
-        sure = sight.behind or now >= self.unfit_from_s + sight.setup.timers.boot_wait_s
+        sure = self.marking or sight.behind or now >= self.unfit_from_s + sight.setup.timers.boot_wait_s
         if not self.leaving:
             if not sure:
                 return None
@@ -43,9 +58,14 @@ class HandOver:
             draft.say(f"{reason}: the VMs move to the peer", alert=alerts.hands_over(peer_id, reason))
         retry_s, units = sight.setup.timers.retry_s, sight.units.by_name.values()
         tied = any(unit.comes_up(now, retry_s) or copies.is_lost(unit.disk) for unit in units)
-        stopped = sight.known and not sight.may_write and not tied
-        if not stopped or not sight.durable.free(now):
+        stopped = sight.sure and not sight.may_write and not tied
+        if stopped and mute is not None and not self.leaves and all(consent.marked(unit.disk) for unit in units):
+            self.leaves = sight.durable.record.epoch + 1
+            draft.tell_peer()
+            draft.say(f"our copies are marked as outdated on their own disks: epoch {self.leaves} is left to {peer_id}")
+        if not stopped or not sight.durable.free(now) or mute is not None:
             return None
+        self.given = True
         record = given(sight.durable.record, peer_id)
         why = f"nothing runs here any more: {record.owner} owns epoch {record.epoch}, it has the good copy"
         return Wish(record, why)
@@ -53,23 +73,48 @@ class HandOver:
     @property
     def rests(self) -> bool:
         """The VMs are where the better copy is."""
-        return self.unfit_from_s is None and not self.leaving
+        return self.unfit_from_s is None and not self.leaving and not self.leaves
 
 
-def _better_there(sight: Sight, now: float) -> str | None:
+def _cannot_record(sight: Sight, now: float) -> str | None:
+    """Say why this owner cannot serve: its record cannot be written, and it needs it, for a start or to go on alone.
+
+    Its peer has a good copy of everything. This node never had the right to write alone: not on its disk, not in doubt.
+    """
+    durable, peer = sight.durable, sight.partner.view
+    if not durable.fails(now, sight.setup.timers.boot_wait_s) or durable.record.solo(sight.setup.me) or durable.taking:
+        return None
+    frozen = any(unit.disk is not None and unit.disk.suspended for unit in sight.units.by_name.values())
+    if (durable.served and not frozen) or not _agreed(sight, now):
+        return None
+    if not all(copies.peer_is_good(durable.record, peer, name) for name in sight.units.by_name):
+        return None
+    return "the record of this node cannot be written"
+
+
+def _agreed(sight: Sight, now: float) -> bool:
+    """Both nodes are paired, hear each other and hold the same epoch, which this node owns."""
     peer, record = sight.partner.view, sight.durable.record
     if sight.pairing.pair is not PairState.PAIRED or not sight.durable.owner or peer is None:
-        return None
+        return False
     if record.split or record.discard:
-        return None
+        return False
     agreed = peer.record.epoch == record.epoch and peer.record.owner == record.owner
-    if not agreed or not sight.liveness.peer_alive(now):
+    return agreed and sight.liveness.peer_alive(now)
+
+
+def _better_there(sight: Sight, now: float, *, once: bool) -> str | None:
+    peer, record = sight.partner.view, sight.durable.record
+    if peer is None or not _agreed(sight, now):
         return None
     disks = sight.units.disks()
     unsettled = frozenset(name for name, disk in disks.items() if disk is not None and disk.replication in _SYNCING)
     mine = {name: sight.copy(name) for name in disks}
-    guests = frozenset(name for name, unit in sight.units.by_name.items() if unit.guest)
-    return wanted(HandoverFacts(record, peer, disks, mine, unsettled, guests, sight.setup.stays_without_disk))
+    units, wait_s = sight.units.by_name.items(), sight.setup.timers.boot_wait_s
+    guests = frozenset(name for name, unit in units if unit.guest)
+    runs = any(unit.state is VmState.RUNNING for _, unit in units)  # then what hangs need not be what it needs
+    stuck = frozenset(name for name, unit in units if once and not runs and unit.is_stuck(now, wait_s))
+    return wanted(HandoverFacts(record, peer, disks, mine, unsettled, guests, sight.setup.stays_without_disk, stuck))
 
 
 @dataclass(slots=True)  # not frozen, as PairFacts
@@ -77,7 +122,8 @@ class HandoverFacts:
     """What the rule may look at; the two nodes are paired, hear each other and hold the same epoch.
 
     `disks`: what DRBD says on this node; `copies`: what it says of its copies. `unsettled`: volumes whose disk may
-    still be on its way (a start, a synchronisation). `guests`: volumes whose disk here is lost, and whose writes since
+    still be on its way (a start, a synchronisation). `stuck`: volumes whose VM cannot be started here, because a tool
+    hangs. `guests`: volumes whose disk here is lost, and whose writes since
     then all went to the peer's copy. `stays`: the site wants VMs to go on over the link while it works.
     """
 
@@ -88,11 +134,12 @@ class HandoverFacts:
     unsettled: frozenset[VmId]
     guests: frozenset[VmId]
     stays: bool
+    stuck: frozenset[VmId] = frozenset()
 
 
 def wanted(facts: HandoverFacts) -> str | None:
     """Say why the VMs belong to the peer, or None: it has a good copy that is missing here, and misses none itself."""
-    fit = {vm: copies.is_good(facts.record, vm, copy) for vm, copy in facts.copies.items()}
+    fit = {vm: copies.is_good(facts.record, vm, copy) and vm not in facts.stuck for vm, copy in facts.copies.items()}
     if all(fit.values()):
         return None
     reason = None
@@ -108,7 +155,8 @@ def wanted(facts: HandoverFacts) -> str | None:
             continue
         if facts.stays and view is not None and view.connection == "Connected" and copies.is_lost(view):
             continue
-        reason = reason or f"the copy of {vm} here is {_state(facts, vm)}"
+        hung = f"the tools of this node hang, and {vm} cannot be started"
+        reason = reason or (hung if vm in facts.stuck else f"the copy of {vm} here is {_state(facts, vm)}")
     return reason
 
 

@@ -270,6 +270,10 @@ class Liveness:
                 return True
         return False
 
+    def good_s(self, now: float) -> float:
+        """How long the best link has been good: 0 while none is."""
+        return max([now - one.good_from for one in self._links.values() if one.good_from is not None], default=0.0)
+
     def was_late(self, now: float) -> bool:
         """This node stood still until a moment ago. A peer that was there before may have spoken meanwhile."""
         return self._late_at is not None and now - self._late_at < self._answer_s

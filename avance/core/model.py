@@ -279,8 +279,9 @@ class PeerView:
     """What a node says of itself in a heartbeat.
 
     `boot` is the run of the daemon, `machine` the boot of its machine. `wants` is the epoch that it asks the peer's
-    consent for, 0 for none. `witnesses` are those that it reaches. `copies`: its own copy of each volume. `mirror` is
-    the note of its newest half and what it keeps of the receiver's (MirrorView).
+    consent for, 0 for none. `leaves` is the epoch that it leaves to the peer by this word alone, because its record
+    cannot be written; 0 for none. `witnesses` are those that it reaches. `copies`: its own copy of each volume.
+    `mirror` is the note of its newest half and what it keeps of the receiver's (MirrorView).
     """
 
     node: NodeId
@@ -295,6 +296,7 @@ class PeerView:
     witnesses: tuple[str, ...] = ()
     copies: dict[VmId, Copy] = field(default_factory=dict)
     mirror: tuple[str, str] = ("", "")
+    leaves: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -95,7 +95,7 @@ class Partner:
 
     def rests(self, now: float) -> bool:
         """Nothing about the peer is being waited for, and it asks for nothing."""
-        asks = self.view is not None and self.view.wants != 0
+        asks = self.view is not None and (self.view.wants != 0 or self.view.leaves != 0)
         return not asks and self.mismatch_from_s is None and self.is_stable(now) and self.links_are_up(now)
 
 

@@ -4,8 +4,10 @@ An epoch is granted when it is greater than the known one. It is granted again t
 answer can be lost. What the register knows rises with each grant and each lesson. It falls only when both nodes agree.
 Time never decides a grant.
 
-After a start the storage may be lost or old. So a register is *untaught* at first, and grants nothing until both nodes
-teach it the same epoch and owner. Both must be paired, and both must teach within `window_s`.
+After a start the storage may be lost or old. Then a register is *untaught* at first, and grants nothing until it is
+taught, in one of two ways. Both nodes teach the same epoch and owner, paired, within `window_s`. Or a node teaches that
+alone has the durable right to write: while it has it, nobody else can own a greater epoch (docs/safety.md, S14).
+A process that starts anew on the machine on which it stored all this knows that its storage is the newest, and goes on.
 
 Both nodes may teach a smaller epoch than the register knows. Then the last grant was never used, and the register
 forgets it. Without this the other node would be refused for ever. It is safe for four reasons:
@@ -75,9 +77,9 @@ class Register:
     lessons: tuple[Lesson, ...] = ()
     window_s: float = WINDOW_S
 
-    def restarted(self) -> Register:
-        """Return the register after a start of its process: it knows what was stored, and grants nothing yet."""
-        return Register(self.known, window_s=self.window_s)
+    def restarted(self, *, newest: bool) -> Register:
+        """Return the register after a start of its process; `newest`: nobody can have put an older state there."""
+        return Register(self.known, taught=self.taught and newest, window_s=self.window_s)
 
     def ask(self, node: NodeId, epoch: int, nonce: str) -> tuple[Register, RegisterAnswer]:
         """A node asks for the right to an epoch. It has lost its peer, so the lessons before this are forgotten."""
@@ -91,12 +93,15 @@ class Register:
         return heard, heard.answer(Word.GRANTED if is_mine else Word.REFUSED)
 
     def teach(
-        self, node: NodeId, epoch: int, owner: NodeId, *, paired: bool, now_s: float
+        self, node: NodeId, epoch: int, owner: NodeId, *, paired: bool, now_s: float, alone: bool = False
     ) -> tuple[Register, RegisterAnswer]:
-        """A node says which epoch it knows and who owns it; `paired`: its peer says the same just now."""
+        """A node says which epoch it knows and who owns it.
+
+        `paired`: its peer says the same just now. `alone`: it owns this epoch and alone may write.
+        """
         known = Known(epoch, owner) if epoch > self.known.epoch else self.known
         lessons = tuple(one for one in self.lessons if one.node != node and 0 <= now_s - one.at_s <= self.window_s)
-        taught = self.taught
+        taught = self.taught or (alone and owner == node and (known.epoch, known.owner) == (epoch, owner))
         if paired:
             if any((one.epoch, one.owner) == (epoch, owner) for one in lessons):
                 taught = True

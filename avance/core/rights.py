@@ -13,9 +13,11 @@ from avance.core.arbitration import Arbitration
 from avance.core.decision import Draft
 from avance.core.durable import Wish
 from avance.core.fence import CONSENTED_CODE, DENIED_CODE
-from avance.core.model import DiskState, LinkState, PairState, Record, VmId
+from avance.core.model import DiskState, LinkState, PairState, PeerView, Record, VmId
 from avance.core.sight import Sight
 from avance.core.takeover import Power
+
+_WORD = "word of the peer"
 
 
 @dataclass(slots=True)
@@ -26,6 +28,9 @@ class Right:
     asked, 0 for none. `unreplicated`: why the VMs have no second copy, and since when. `override`: a person vouches
     that the peer is off. `lost_at`: when the peer counted as lost. `refused`: why there is no right yet, as it was
     judged last.
+
+    Words in place of records that cannot be written (docs/safety.md, S40): `left` is the epoch that this backup has
+    left to the owner, said first at `left_at`. `offered` is the epoch that the peer leaves to this node.
     """
 
     arbitration: Arbitration
@@ -36,6 +41,10 @@ class Right:
     override: bool = False
     lost_at: float | None = None
     refused: tuple[str, ...] = ()
+    left: int = 0
+    left_at: float = 0.0
+    consents_from_s: float | None = None
+    offered: int = 0
 
     # ------------------------------------------------------------ consent
 
@@ -53,33 +62,88 @@ class Right:
 
     def consents(self, sight: Sight, now: float) -> Wish | None:
         """As the backup: give the consent that the owner asks for, when nothing here can be promoted any more."""
-        if not self.is_consenting(sight, now):
-            return None
-        retry_s, units = sight.setup.timers.retry_s, sight.units.by_name.values()
-        released = all(consent.released(unit.disk) and not unit.comes_up(now, retry_s) for unit in units)
-        if not released or not sight.known:
+        if not self._could_consent(sight, now):
             return None
         assert sight.durable.record.owner is not None, "consent is given to an owner"
         given = consent.given(sight.durable.record, sight.durable.record.owner)
         return Wish(given, f"this backup consents: {given.owner} owns epoch {given.epoch}, our copies are outdated")
 
-    def ask(self, sight: Sight, draft: Draft, now: float, *, waiting: bool) -> None:
-        """As the owner of unreplicated VMs: ask for consent; `waiting`: DRBD waits for an answer."""
+    def _could_consent(self, sight: Sight, now: float) -> bool:
+        """Nothing is missing for the consent but that it is durable: the copies have left the replication."""
+        retry_s, units = sight.setup.timers.retry_s, sight.units.by_name.values()
+        apart = all(consent.apart(unit.disk) and not unit.comes_up(now, retry_s) for unit in units)
+        known = sight.known or all(unit.known or unit.is_down for unit in units)
+        return apart and known and self.is_consenting(sight, now)
+
+    def leave(self, sight: Sight, draft: Draft, now: float) -> None:
+        """As the backup: where the consent cannot be made durable in time, leave the epoch to the owner by a word.
+
+        Only where this node has no other way to a right than the policy: a later run of this daemon, which knows
+        nothing of the word, must not find one (docs/safety.md, S40).
+        """
+        peer, durable = sight.partner.view, sight.durable
+        if peer is None or not self._could_consent(sight, now):
+            self.consents_from_s = None
+            return
+        self.consents_from_s = now if self.consents_from_s is None else self.consents_from_s
+        if durable.taking or durable.record.arbiters or sight.setup.power or self.left > durable.record.epoch:
+            return
+        late = now >= self.consents_from_s + sight.setup.timers.consent_s
+        if not late and durable.failing_from_s is None:
+            return
+        self.left, self.left_at = peer.wants, now
+        draft.tell_peer()
+        draft.say(f"the consent cannot be made durable here: epoch {self.left} is left to {peer.node} by this word")
+
+    def heard(self, sight: Sight, view: PeerView, echoed_sent_s: float | None) -> None:
+        """Take the word of the peer; what it says answers our heartbeat of `echoed_sent_s`."""
+        mine = sight.durable.record
+        if echoed_sent_s is None:
+            return
+        if self.left and view.wants == 0 and view.record.epoch < self.left and echoed_sent_s >= self.left_at:
+            self.left = 0  # the owner has heard it, and does not need it any more
+        as_owner = self.wants != 0 and view.leaves == self.wants and echoed_sent_s >= self.wants_from_s
+        gives = view.leaves == mine.epoch + 1 and view.record.epoch == mine.epoch and view.record.owner == view.node
+        self.offered = view.leaves if as_owner or (gives and not sight.durable.owner) else 0
+
+    def _by_word(self, sight: Sight, now: float) -> takeover.Allowed | None:
+        """The peer has left the next epoch to this node, whose copies are good."""
+        next_epoch = self.offered == sight.durable.record.epoch + 1
+        if not next_epoch or sight.pairing.pair is not PairState.PAIRED or not sight.liveness.peer_alive(now):
+            return None
+        units = sight.units.by_name
+        good = all(sight.is_good(name) and unit.disk is not None for name, unit in units.items())
+        if not good or sight.unread or (sight.durable.owner and not self.wants):
+            return None
+        return takeover.Allowed(_WORD, CONSENTED_CODE, "its record cannot be written, and it has let go of its copies")
+
+    def ask(self, sight: Sight, draft: Draft, now: float, *, waiting: bool) -> Wish | None:
+        """As the owner of unreplicated VMs: ask for consent; `waiting`: DRBD waits for an answer.
+
+        Before, the record is written once more: a consent that could not be made durable here would help nobody.
+        """
+        if sight.durable.taking:
+            return None  # what was asked for is on its way to the disk, or may be there
         owner = sight.pairing.pair is PairState.PAIRED and sight.durable.owner
         if not owner or sight.durable.record.peer_outdated or not sight.liveness.peer_alive(now):
-            self.wants = 0
-            return
+            self.wants, self.offered = 0, 0 if sight.durable.owner else self.offered
+            return None
         reason = _replication_lost(sight, now, waiting=waiting)
         if reason is None:
             self.unreplicated = None
             if self.wants:
                 draft.say("the volumes are replicated again; no consent is needed")
                 self.arbitration.begin(0)
-            self.wants = 0
+            self.wants = self.offered = 0
         elif self.wants == 0 and self._lasts(sight, reason, now, waiting=waiting):
+            assert self.unreplicated is not None, "a reason that lasts"
+            proven_at = sight.durable.saved_at
+            if proven_at is None or proven_at < self.unreplicated[1]:
+                return Wish(sight.durable.record, f"{reason}: is the record of this node still written?")
             self.wants, self.wants_from_s = sight.durable.record.epoch + 1, now
             draft.tell_peer()
             draft.say(f"{reason}: the peer is asked for its consent to epoch {self.wants}")
+        return None
 
     def _lasts(self, sight: Sight, reason: str, now: float, *, waiting: bool) -> bool:
         """Say whether this reason has held for two heartbeats; DRBD passes through such states when it connects."""
@@ -111,6 +175,11 @@ class Right:
         self._watch_power(sight, draft, now)
         self._look_early(sight, draft, now)
         if not sight.durable.free(now) or sight.durable.record.split:
+            return None
+        if (word := self._by_word(sight, now)) is not None:
+            return self._take(sight, word, draft)
+        if self.left > sight.durable.record.epoch and not self.override:
+            self.refused = (f"epoch {self.left} was left to node {sight.setup.peer_id}, which may serve alone",)
             return None
         situation = self._situation(sight, now)
         if situation is None or (not sight.durable.owner and sight.liveness.catches_up(now)):
@@ -240,13 +309,21 @@ class Right:
 
     def paired(self) -> None:
         """The two nodes agree: nothing is asked for any more."""
-        self.granted, self.override = None, False
+        self.granted, self.override, self.offered = None, False, 0
         self.arbitration.begin(0)
 
     def saved(self, record: Record) -> None:
         """A record is durable; one without the lone right ends what was granted."""
+        self.left = self.left if self.left > record.epoch else 0
         if not record.peer_outdated:
             self.granted = None
+
+    def fence_tried(self, sight: Sight, detail: str, draft: Draft) -> None:
+        """Tell of a power fence that failed, once; it is tried again while it is needed."""
+        if self.arbitration.power is Power.FAILED:
+            draft.once("fence_failed", alerts.fence_failed(sight.setup.peer_id, detail))
+        else:
+            draft.in_order("fence_failed")
 
     def vouched(self) -> None:
         """A person vouches that the peer is off."""
@@ -254,7 +331,7 @@ class Right:
 
     def gone_alone(self) -> str:
         """The right is durable; return by what means: this node's own, or the consent of the peer."""
-        self.wants = 0
+        self.wants = self.offered = 0
         return "consent of the peer" if self.granted is None else self.granted.means
 
     def fence_code(self, sight: Sight) -> int | None:
@@ -267,6 +344,7 @@ class Right:
     def rests(self) -> bool:
         """Nothing is asked for, granted or in doubt."""
         asks = bool(self.wants) or self.override or self.granted is not None or self.unreplicated is not None
+        asks = asks or bool(self.left) or bool(self.offered)
         return not asks and self.arbitration.at_rest
 
 
@@ -304,6 +382,8 @@ def _replication_lost(sight: Sight, now: float, *, waiting: bool) -> str | None:
         return None  # the link may still be starting, as its nodes are
     if waiting:
         return "DRBD waits for the right to go on without the peer"
+    if any(unit.steadiness.is_held(now, sight.setup.timers) for unit in sight.units.by_name.values()):
+        return "the replication breaks again and again"
     reasons = (consent.replication_lost(unit.disk, link) for unit in sight.units.by_name.values())
     return next((reason for reason in reasons if reason is not None), _never_met(sight, now))
 

@@ -117,6 +117,11 @@ class Sight:
         """This node knows of each VM whether it runs here."""
         return not self.durable.served or all(unit.known for unit in self.units.by_name.values())
 
+    @property
+    def sure(self) -> bool:
+        """This node knows of each VM whether it runs here; what DRBD says of its disk may be unknown."""
+        return not self.durable.served or all(unit.is_sure for unit in self.units.by_name.values())
+
     # ------------------------------------------------------------ the copies
 
     @property
@@ -217,8 +222,12 @@ class Sight:
 
     # ------------------------------------------------------------ what others are told
 
-    def view(self, wants: int, witnesses: tuple[str, ...]) -> PeerView:
-        """Return what this node says of itself; `wants`: the epoch that it asks for, `witnesses`: those it reaches."""
+    def view(self, wants: int, leaves: int, witnesses: tuple[str, ...]) -> PeerView:
+        """Return what this node says of itself.
+
+        `wants`: the epoch that it asks for. `leaves`: the one that it leaves to the peer. `witnesses`: those that it
+        reaches.
+        """
         setup, mirror, units = self.setup, self.mirror.view, self.units.by_name
         return PeerView(
             node=setup.me,
@@ -233,6 +242,7 @@ class Sight:
             witnesses=witnesses,
             copies={name: self.copy(name) for name in units},
             mirror=(mirror.note, mirror.kept),
+            leaves=leaves,
         )
 
     def standing(self, now: float, *, tick: bool, leaving: bool) -> Standing:
@@ -242,7 +252,7 @@ class Sight:
             tick=tick,
             pair=self.pairing.pair,
             may_write=self.may_write,
-            known=self.known,
+            known=self.sure,
             solo=self.solo,
             lease_valid=liveness.lease_valid(now),
             lease_over=liveness.lease_over(now),
@@ -254,7 +264,13 @@ class Sight:
             superseded=self.superseded,
             leaving=leaving,
             stuck_looks=self.units.stuck_looks,
+            doubt_s=self._doubt_s(now),
         )
+
+    def _doubt_s(self, now: float) -> float:
+        """How long the disk may have held a right that `record` does not give, and the peer was there all the time."""
+        since = self.durable.doubt_from_s
+        return 0.0 if since is None else min(now - since, self.liveness.good_s(now))
 
     def pair_facts(self, now: float) -> PairFacts:
         """Return all that the pair rules may look at."""
@@ -270,7 +286,7 @@ class Sight:
             peer_lost=lost,
             boot_wait_over=lost and waited_s >= setup.timers.boot_wait_s,
             may_write=self.may_write,
-            known=self.known,
+            known=self.sure,
             config_hash=self.config_hash,
             dilation=setup.dilation,
             yielded=self.pairing.yields and self.units.kept,

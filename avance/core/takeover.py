@@ -11,7 +11,7 @@ running VMs may go on at once; the backup starts nothing before the old primary 
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
 from avance.core.arbiters import survivors, witnesses
@@ -25,6 +25,7 @@ class Answer(StrEnum):
     GRANTED = "GRANTED"
     REFUSED = "REFUSED"
     SILENT = "SILENT"
+    UNTAUGHT = "UNTAUGHT"  # it knows nothing that it could answer with: as good as silent
 
 
 class Power(StrEnum):
@@ -149,7 +150,9 @@ def copy_refusals(
         reasons.append("both nodes wrote alone; an operator must choose whose data is kept")
     if record.owner != me and record.peer_outdated:
         reasons.append(f"the owner {record.owner} recorded this copy as outdated in epoch {record.epoch}")
-    good = (DiskState.UP_TO_DATE, DiskState.CONSISTENT) if situation is Situation.BOOT else (DiskState.UP_TO_DATE,)
+    # An owner's disk may not have met its peer since the start, and nobody else can have written in its epoch.
+    alone = situation is Situation.BOOT or record.owner == me
+    good = (DiskState.UP_TO_DATE, DiskState.CONSISTENT) if alone else (DiskState.UP_TO_DATE,)
     states = {vm: view.disk if view is not None else DiskState.DISKLESS for vm, view in sorted(disks.items())}
     if not any(state in good and vm not in behind for vm, state in states.items()):
         why = dict.fromkeys(behind, "behind, or in doubt; only its peer has the good one")
@@ -165,8 +168,17 @@ def decide(facts: TakeoverFacts, timers: Timers, now: float) -> Verdict:
     reasons = copy_refusals(facts.record, facts.me, facts.disks, facts.situation, behind=facts.behind)
     if reasons:
         return Refused(tuple(reasons))
-    if facts.situation is Situation.BOOT:
-        return _at_boot(facts, now)
+    verdict = _at_boot(facts, now) if facts.situation is Situation.BOOT else _judge(facts, timers, now)
+    if isinstance(verdict, Allowed) and not any(_is_up_to_date(view) for view in facts.disks.values()):
+        return replace(verdict, fence_code=_OUTDATED)
+    return verdict
+
+
+def _is_up_to_date(view: DiskView | None) -> bool:
+    return view is not None and view.disk is DiskState.UP_TO_DATE
+
+
+def _judge(facts: TakeoverFacts, timers: Timers, now: float) -> Verdict:
     at_once = facts.owner or facts.power is Power.OFF_EARLY
     start_at = facts.lost_at + (0.0 if at_once else timers.backup_delay_s)
     if now < start_at:
@@ -186,6 +198,9 @@ def _arbiters(facts: TakeoverFacts) -> Verdict | None:
     silent = [name for name in names if facts.answers.get(name) is Answer.SILENT]
     if silent:
         return Refused((f"witness {silent[0]} is in office and does not answer",))
+    untaught = [name for name in names if facts.answers.get(name) is Answer.UNTAUGHT]
+    if untaught:
+        return Refused((f"witness {untaught[0]} has lost what it knew, and both nodes together have to teach it",))
     if any(facts.answers.get(name) is not Answer.GRANTED for name in names):
         return Fetch((Need.WITNESSES,), f"epoch {facts.record.epoch + 1} needs {', '.join(facts.record.arbiters)}")
     return None
@@ -270,9 +285,17 @@ def _at_boot(facts: TakeoverFacts, now: float) -> Verdict:
         mine = set(survivors(facts.record.arbiters)) <= {facts.me}
         if Answer.ASKED in said and Answer.REFUSED not in said and mine:
             return Fetch((Need.WITNESSES,), f"epoch {epoch + 1} needs {', '.join(facts.record.arbiters)}")
-        vouched = said <= {Answer.GRANTED, Answer.SILENT} and mine  # a witness that says no is never passed over
-        if not (vouched and solo and facts.policy == "availability"):
+        unheard = said <= {Answer.GRANTED, Answer.SILENT, Answer.UNTAUGHT}  # one that says no is never passed over
+        if not (unheard and mine and solo and facts.policy == "availability"):
             return verdict
-    if solo and (facts.policy == "availability" or not witnesses(facts.record.arbiters)):
+    if solo and (facts.policy == "availability" or not names):
         return Allowed("last man standing", _OUTDATED, "this node was the only one in service when it stopped")
+    if not names and survivors(facts.record.arbiters) == (facts.me,):
+        if facts.policy == "availability":
+            return Allowed(
+                _granted_by(facts), _OUTDATED, "this node was elected, and no other one can have gone on alone"
+            )
+        return Refused(
+            ("this node is the pre-elected survivor, but site policy safety starts nothing without the peer",)
+        )
     return Refused(("this node may not have been the last in service; it waits for its peer",))

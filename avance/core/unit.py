@@ -5,14 +5,15 @@ At most one command per VM is in flight (`busy`); its outcome is the next event.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from avance.core import commands as c
 from avance.core import copies
 from avance.core import vm as table
 from avance.core.circumstances import Circumstances, Goal
-from avance.core.consent import must_disconnect, released
+from avance.core.consent import apart, marked, must_disconnect
 from avance.core.model import Copy, DiskRole, DiskState, DiskView, Outcome, PairState, VmSpec, VmState
+from avance.core.steadiness import Steadiness
 
 # A backup without a disk replicates nothing. If it connected all the same, its end would freeze the owner's I/O anew.
 _GONE = (DiskState.DISKLESS, DiskState.FAILED)
@@ -59,9 +60,12 @@ class VmUnit:
     domain_paused: bool = False
     domain_never_ran: bool = False
     untouched: bool = False  # its machine has just started, and nothing has been started here since
+    begun: bool = False  # this run saw that the VM was not there, and began to start it
     half_made: bool = False  # a creation did not end well, and nobody has seen since that the VM works, or is gone
     held_apart: bool = False  # the disk was seen there since DRBD is not connected: what is written since is on it
     read_apart: bool = False  # the generations were read since DRBD is not connected: they stay as they are
+    hung_by: str = ""  # the first command that ended unknown, and has not had an answer since
+    hung_from_s: float | None = None
     guest: bool = False  # the disk is lost, and each write since then went to the peer's copy, which was whole
     generations: tuple[str, ...] = ()  # of the local copy, the current one first; empty when they are not known
     resynced: bool = False  # this copy has been the target of a resynchronisation since it was behind
@@ -71,6 +75,7 @@ class VmUnit:
     shaken_at: float | None = None  # when this node, as the writer, lost its peer, froze, or went on
     counts: int = 0
     counted_at: float = 0.0
+    steadiness: Steadiness = field(default_factory=Steadiness)
     stuck_looks: int = 0  # so many looks in a row saw more open requests than anybody works on
 
     @property
@@ -86,6 +91,11 @@ class VmUnit:
     def serves(self) -> bool:
         """The copy here is whole and the writer's. Another disk cannot have replaced it without DRBD seeing a loss."""
         return self.disk is not None and self.disk.role is DiskRole.PRIMARY and self.disk.disk is DiskState.UP_TO_DATE
+
+    @property
+    def has_data(self) -> bool:
+        """A VM can read its volume here: from the local copy, or over the connection."""
+        return _has_data(self.disk)
 
     @property
     def dropped(self) -> bool:
@@ -107,6 +117,16 @@ class VmUnit:
         return self.disk_known and (self.looked or self.untouched)
 
     @property
+    def is_sure(self) -> bool:
+        """Whether the VM runs here is known; where the machine has just started it does not, whatever DRBD says."""
+        return self.untouched or self.known
+
+    @property
+    def is_down(self) -> bool:
+        """Nothing of the volume was brought up since the machine started, although nobody can ask DRBD."""
+        return self.untouched and not self.disk_known and not self.attach_tried
+
+    @property
     def unread(self) -> bool:
         """The copy is there, it is not being served, and this run of the daemon does not know its generation."""
         there = self.disk is not None and self.disk.disk in (*_GOOD, DiskState.OUTDATED)
@@ -116,6 +136,12 @@ class VmUnit:
         """A command may be bringing the copy up: it is in flight, or DRBD has said nothing yet of what it attached."""
         attached = self.settled == ("AttachDisk", self.disk) and now < self.settled_at + retry_s
         return self.busy is not None or attached
+
+    def is_stuck(self, now: float, for_s: float) -> bool:
+        """The tools of this node hang, and so the VM cannot be started here; it is known that it did not run before."""
+        hangs = self.hung_from_s is not None and now - self.hung_from_s >= for_s
+        there = self.state is VmState.RUNNING or (self.domain_running and not self.domain_paused)
+        return hangs and not there and (self.looked or self.untouched or self.begun)
 
     def rests(self, now: float, retry_s: float) -> bool:
         """Nothing is under way here, failed a moment ago, or is in doubt."""
@@ -128,13 +154,16 @@ class VmUnit:
         self.disk_known, self.disk = False, None
         self.connected()  # DRBD may have connected since, and let go again
 
-    def disk_changed(self, view: DiskView | None, now: float) -> DiskView | None:
+    def disk_changed(
+        self, view: DiskView | None, now: float, second_s: float = 1.0, *, carries: bool = False
+    ) -> DiskView | None:
         """Note what DRBD says; returns what it had said before."""
         before, self.disk, self.disk_known = self.disk, view, True
         if before != view:
             self.changed_at, self.read_for = now, None  # the same again later need not be the same generation
             self.shaken(before, now)
             self.connected()
+            self.steadiness.changed(before, view, now, second_s, carries=carries)
         if view is not None and view.replication == "SyncTarget":
             self.resynced, self.generations = True, ()  # what it had is being replaced; it is read again
         return before
@@ -229,14 +258,21 @@ class VmUnit:
     def _letting_go(self, disk: DiskView, around: Circumstances) -> c.VmCommand | None:
         """Leave the replication: to consent, or until the daemons agree that DRBD may meet (docs/safety.md, S29)."""
         connected = disk.connection != "StandAlone"
-        if around.consenting and not released(disk):
+        if around.consenting and not apart(disk):
+            return c.DisconnectDisk(self.spec.name)
+        if around.marking and disk.disk in _HELD and not marked(disk):
             return c.DisconnectDisk(self.spec.name) if must_disconnect(disk) else c.OutdateDisk(self.spec.name)
+        consented = around.outdated and around.pair is PairState.PAIRED and not around.replicate
+        if consented and not connected and disk.disk in _GOOD:
+            return c.OutdateDisk(self.spec.name)  # that the owner goes on alone is durable, and the link does not carry
         # While nobody writes: later the end of this connection could freeze the new writer for ever (decision 0017).
         if around.leaving and connected and copies.is_lost(disk) and disk.role is not DiskRole.PRIMARY:
             return c.DisconnectDisk(self.spec.name)
         unready = copies.is_lost(disk) or (disk.disk is DiskState.OUTDATED and around.i_am_owner)
         if connected and disk.connection != "Connected" and unready and around.solo:
             return c.DisconnectDisk(self.spec.name)  # nobody may be met before (see _may_meet)
+        if connected and disk.connection != "Connected" and around.held and around.solo:
+            return c.DisconnectDisk(self.spec.name)  # by itself DRBD would meet the peer again at once
         lost = around.pair is PairState.WAITING and not around.i_am_owner
         if connected and (lost or around.pair is PairState.SPLIT) and disk.role is not DiskRole.PRIMARY:
             return c.DisconnectDisk(self.spec.name)
@@ -248,7 +284,7 @@ class VmUnit:
         return None
 
     def _connecting(self, disk: DiskView, around: Circumstances) -> c.VmCommand | None:
-        if around.pair is not PairState.PAIRED or around.consenting or self._is_questioned(around):
+        if around.pair is not PairState.PAIRED or around.consenting or around.marking or self._is_questioned(around):
             return None
         if around.unproven and not self.invalidated and disk.connection == "StandAlone" and disk.disk in _HELD:
             # DRBD would fetch what it noted here, and part of that may lie on the half that was lost: so it takes all.
@@ -344,6 +380,7 @@ class VmUnit:
 
     def _take(self, trigger: table.VmTrigger) -> c.VmCommand | None:
         self.state, action = table.step(self.state, trigger)
+        self.begun = self.begun or action is table.Action.PROMOTE
         self.untouched = self.untouched and action not in (table.Action.PROMOTE, table.Action.START)
         if action is table.Action.PROMOTE:
             return c.PromoteDisk(self.spec.name, forced=self.disk is not None and _is_marked(self.disk))
@@ -358,6 +395,10 @@ class VmUnit:
                 self.read_for = self.read_for if outcome is Outcome.OK else None
                 self.read_apart = self.read_for is not None and self.read_for.connection != "Connected"
             return None  # it changes nothing, and nothing else waits because it failed
+        if outcome is Outcome.UNKNOWN and not self.hung_by:
+            self.hung_by, self.hung_from_s = done, now
+        elif outcome is not Outcome.UNKNOWN and done in (self.hung_by, "StartDomain"):
+            self.hung_by, self.hung_from_s = "", None
         if outcome is not Outcome.OK:
             self.failures, self.failing, self.failed_at = self.failures + 1, done, now
         elif done == self.failing or done not in _STEPS:
@@ -387,6 +428,8 @@ class VmUnit:
             self.prepared = ok
         elif done == "StartDomain":
             self.half_made = not ok
+        if done in ("StartDomain", "PromoteDisk"):
+            self.looked = self.looked and ok  # whether anything runs or writes here has to be looked at anew
         elif done == "DestroyDomain" and ok:
             self.half_made = False
 

@@ -39,9 +39,16 @@ class Units:
         for unit in self.by_name.values():
             unit.forget_disk()
 
-    def disk_changed(self, vm: VmId, view: DiskView | None, draft: Draft, now: float) -> DiskView | None:
-        """Note what DRBD says of a disk; returns what it had said before."""
-        before = self.by_name[vm].disk_changed(view, now)
+    def disk_changed(
+        self, vm: VmId, view: DiskView | None, draft: Draft, now: float, *, carries: bool = False
+    ) -> DiskView | None:
+        """Note what DRBD says of a disk; returns what it had said before. `carries`: heartbeats pass on its link."""
+        unit = self.by_name[vm]
+        before, falls = unit.disk_changed(view, now, self.timers.second_s, carries=carries), unit.steadiness.falls
+        if unit.steadiness.unsteady:
+            draft.once(f"unsteady {vm}", alerts.replication_unsteady(vm, falls))
+        elif view is not None and view.in_sync:
+            draft.in_order(f"unsteady {vm}")
         if copies.is_lost(view):
             draft.once(f"copy_lost {vm}", alerts.copy_lost(vm))
         elif view is not None and view.in_sync:

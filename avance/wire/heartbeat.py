@@ -69,6 +69,8 @@ def body(view: PeerView) -> bytes:
         "k": {name: [copy.disk, *copy.generations] for name, copy in view.copies.items()},
         "h": view.mirror,
     }
+    if view.leaves:
+        values["l"] = view.leaves
     return json.dumps(values, separators=(",", ":")).encode()
 
 
@@ -135,6 +137,7 @@ def _view(values: Json) -> PeerView:
         vms={VmId(name): VmState(state) for name, state in values["v"].items()},
         machine=str(values["m"]),
         wants=int(values["w"]),
+        leaves=int(values.get("l", 0)),
         witnesses=tuple(str(name) for name in values["g"]),
         copies={VmId(vm): Copy(DiskState(disk), tuple(map(str, rest))) for vm, (disk, *rest) in values["k"].items()},
         mirror=(str(values["h"][0]), str(values["h"][1])),

@@ -65,12 +65,16 @@ class Ask:
 
 @dataclass(frozen=True, slots=True)
 class Teach:
-    """This node knows this epoch and its owner; `paired`: its peer says the same just now."""
+    """This node knows this epoch and its owner.
+
+    `paired`: its peer says the same just now. `alone`: this node owns the epoch and alone may write.
+    """
 
     sender: Sender
     epoch: int
     owner: NodeId
     paired: bool
+    alone: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,7 +137,8 @@ def _body(message: Question | Reply) -> dict[str, Json]:
         case Ask():
             return body | {"k": "ask", "e": message.epoch, "x": message.nonce}
         case Teach():
-            return body | {"k": "teach", "e": message.epoch, "o": message.owner, "p": message.paired}
+            lesson: dict[str, Json] = {"e": message.epoch, "o": message.owner, "p": message.paired, "s": message.alone}
+            return body | {"k": "teach"} | lesson
         case Look():
             return body | {"k": "look"}
 
@@ -159,9 +164,10 @@ def _question(body: Json) -> Question:
         case "ask":
             return Ask(sender, _number(body["e"]), _token(body["x"]))
         case "teach":
-            if not isinstance(body["p"], bool):
-                raise TypeError("paired is true or false")
-            return Teach(sender, _number(body["e"]), _node(body["o"]), body["p"])
+            alone = body.get("s", False)  # a node of an earlier release does not say it
+            if not isinstance(body["p"], bool) or not isinstance(alone, bool):
+                raise TypeError("paired and alone are true or false")
+            return Teach(sender, _number(body["e"]), _node(body["o"]), body["p"], alone)
         case "look":
             return Look(sender)
         case other:

@@ -8,6 +8,7 @@ from tests.mutants import (
     catalogue_mirror,
     catalogue_outside,
     catalogue_right,
+    catalogue_serves,
     catalogue_stop,
 )
 
@@ -18,4 +19,5 @@ MUTANTS = (
     *catalogue_copies.MUTANTS,
     *catalogue_mirror.MUTANTS,
     *catalogue_outside.MUTANTS,
+    *catalogue_serves.MUTANTS,
 )

@@ -66,7 +66,7 @@ MUTANTS = (
     Mutant(
         "hand-over-before-stopped",
         "the right is handed over while a VM may still run here",
-        (Edit(_HANDED, "stopped = sight.known and not sight.may_write and not tied\n", "stopped = True\n"),),
+        (Edit(_HANDED, "stopped = sight.sure and not sight.may_write and not tied\n", "stopped = True\n"),),
         units=(_HANDOVER,),
     ),
     Mutant(

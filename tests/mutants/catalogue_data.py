@@ -10,13 +10,13 @@ _OUTSIDE = "the simulator has a model of its own in this place"
 
 MUTANTS = (
     Mutant(
-        "consent-before-outdated",
-        "the backup consents before its copy is marked as outdated",
+        "consent-before-it-left",
+        "the backup consents before its copy has left the replication",
         (
             Edit(
                 _RIGHTS,
-                "        released = all(consent.released(unit.disk) and not unit",
-                "        released = True or all(consent.released(unit.disk) and not unit",
+                "        apart = all(consent.apart(unit.disk) and not unit",
+                "        apart = True or all(consent.apart(unit.disk) and not unit",
             ),
         ),
     ),

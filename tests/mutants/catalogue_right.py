@@ -9,7 +9,7 @@ _ARBITRATION, _ENGINE, _SIGHT = "avance/core/arbitration.py", "avance/core/engin
 _DURABLE = "avance/core/durable.py"
 _AGAIN = "tests/unit/avance/core/test_heard_again.py"
 _COPY = Edit(_TAKEOVER, "    if record.owner != me and record.peer_outdated:\n", "    if False:\n")
-_GOOD = "(DiskState.UP_TO_DATE, DiskState.CONSISTENT) if situation is Situation.BOOT else (DiskState.UP_TO_DATE,)"
+_GOOD = "(DiskState.UP_TO_DATE, DiskState.CONSISTENT) if alone else (DiskState.UP_TO_DATE,)"
 _USABLE = "        return disk.disk in _GOOD or _is_marked(disk)\n"
 
 MUTANTS = (
@@ -199,8 +199,8 @@ MUTANTS = (
         (
             Edit(
                 _ARBITRATION,
-                "Answer.GRANTED if result.word is Word.GRANTED else Answer.REFUSED",
-                "Answer.GRANTED if result.word is not Word.UNTAUGHT else Answer.REFUSED",
+                "Word.REFUSED: Answer.REFUSED,",
+                "Word.REFUSED: Answer.GRANTED,",
             ),
         ),
     ),
@@ -351,8 +351,8 @@ MUTANTS = (
         (
             Edit(
                 _TAKEOVER,
-                '    if solo and (facts.policy == "availability" or not witnesses(facts.record.arbiters)):\n',
-                '    if facts.policy == "availability" or not witnesses(facts.record.arbiters):\n',
+                '    if solo and (facts.policy == "availability" or not names):\n',
+                '    if facts.policy == "availability" or not names:\n',
             ),
         ),
     ),
@@ -362,13 +362,13 @@ MUTANTS = (
         (
             Edit(
                 _TAKEOVER,
-                "        if not (vouched and solo and facts.policy",
-                "        if not (vouched and facts.policy",
+                "        if not (unheard and mine and solo and facts.policy",
+                "        if not (unheard and mine and facts.policy",
             ),
             Edit(
                 _TAKEOVER,
-                '    if solo and (facts.policy == "availability" or not witnesses(facts.record.arbiters)):\n',
-                '    if solo or (facts.policy == "availability" and witnesses(facts.record.arbiters)):\n',
+                '    if solo and (facts.policy == "availability" or not names):\n',
+                '    if solo or (facts.policy == "availability" and names):\n',
             ),
         ),
     ),

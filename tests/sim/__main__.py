@@ -1,4 +1,7 @@
-"""The simulator's command: `python -m tests.sim --seeds 0..2999 [--jobs 2]`, or `--seed N` to see one history."""
+"""The simulator's command: `python -m tests.sim --seeds 0..2999 [--jobs 2]`, or `--seed N` to see one history.
+
+`--singles` tries every single fault that stays (tests/sim/singles.py); `--single "TEXT"` shows one of them.
+"""
 
 from __future__ import annotations
 
@@ -13,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from avance.core.model import VmId
+from tests.sim import singles
 from tests.sim.export import export
 from tests.sim.history import Result, run
 from tests.sim.inject import Fault
@@ -32,6 +36,8 @@ def main(argv: list[str] | None = None) -> int:
     which.add_argument("--seeds", help="a range of seeds, both ends included: 0..2999")
     which.add_argument("--seed", type=int, help="one seed, with its story")
     which.add_argument("--plan", type=Path, help="a plan that an earlier run wrote")
+    which.add_argument("--singles", action="store_true", help="every single fault that stays, from every state")
+    which.add_argument("--single", help="one of these, by its text, with its story")
     parser.add_argument("--jobs", type=int, default=1)
     parser.add_argument("--lines", type=int, default=TRACE_LINES, help="how much of the story is shown")
     parser.add_argument("--out", type=Path, default=Path("build/sim"), help="where failing plans are written")
@@ -41,6 +47,8 @@ def main(argv: list[str] | None = None) -> int:
         return _one(draw(given.seed), given.lines)
     if given.plan is not None:
         return _one(read(given.plan), given.lines)
+    if given.singles or given.single is not None:
+        return _singles(given.single, given.jobs)
     first, _, last = given.seeds.partition("..")
     return _many(int(first), int(last or first), given.jobs, given.out, keep_going=given.keep_going)
 
@@ -54,6 +62,26 @@ def _one(plan: Plan, lines: int) -> int:
         or f"holds; recovered {result.recovered_s:.0f} s after healing, split: {result.split}, operator: {result.asked}"
     )
     return 1 if result.violation else 0
+
+
+def _singles(text: str | None, jobs: int) -> int:
+    chosen = [row for row in singles.rows() if text in (None, row.text)]
+    if not chosen:
+        print(f"there is no row {text!r}", file=sys.stderr)
+        return 2
+    if text is not None:
+        outcome = singles.run(chosen[0], tell=print)
+        print(outcome.wrong or " / ".join(outcome.says) or "served")
+        return 1 if outcome.wrong else 0
+    wrong = waiting = 0
+    with ProcessPoolExecutor(jobs) as pool:
+        for outcome in pool.map(singles.run, chosen, chunksize=CHUNK) if jobs > 1 else map(singles.run, chosen):
+            waiting += bool(outcome.says)
+            if outcome.wrong:
+                wrong += 1
+                print(f'python -m tests.sim --single "{outcome.row.text}"  # {outcome.wrong[:300]}', flush=True)
+    print(f"{len(chosen)} single faults that stay: {wrong} wrong, {waiting} wait for somebody and say so")
+    return 1 if wrong else 0
 
 
 def _chunk(seeds: range) -> list[tuple[int, Result]]:

@@ -63,7 +63,7 @@ class WitnessHost:
                     self.world.judges.fail("witness", f"{self.name} granted epoch {command.epoch} twice")
         else:
             self.register, answer = self.register.teach(
-                node, command.epoch, command.owner, paired=command.paired, now_s=self.world.now
+                node, command.epoch, command.owner, paired=command.paired, alone=command.alone, now_s=self.world.now
             )
             # A pair that agrees on a smaller epoch has given up every greater grant: it may be given again.
             self.grants = {epoch: nodes for epoch, nodes in self.grants.items() if epoch <= self.register.known.epoch}
@@ -96,7 +96,7 @@ class WitnessHost:
     def restart(self, *, forgetting: bool = False) -> None:
         """Start its process anew, with what it stored or with nothing."""
         self._queue.clear()
-        self.register = Register() if forgetting else self.register.restarted()
+        self.register = Register() if forgetting else self.register.restarted(newest=True)
 
 
 class Bmc:

@@ -118,7 +118,7 @@ class Io:
         network, here, there = self.world.network, side.machine, other.machine
         if other.connection != CONNECTED or not there.awake or not network.streams(here.name, there.name, PRIV):
             return False
-        if other.has_disk and not other.answers(self.world.now):
+        if network.no_large[PRIV] or (other.has_disk and not other.answers(self.world.now)):
             here.after(KO_COUNT_S, self.drop_peer, here.name, side.turn, number)
             return False
         if not other.has_disk:
@@ -132,7 +132,7 @@ class Io:
     def drop_peer(self, node: NodeId, turn: int, number: int) -> None:
         """The peer did not finish a write for ko-count times timeout: it is expelled (C_TIMEOUT)."""
         side, other = self.pair(node)
-        late = number in side.waiting and other.busy(self.world.now)
+        late = number in side.waiting and (other.busy(self.world.now) or self.world.network.no_large[PRIV] > 0)
         if side.turn != turn or side.connection != CONNECTED or not late:
             return
         self._lose(side)
@@ -177,7 +177,8 @@ class Io:
         if target.syncing != SYNC_TARGET or target.current != mark or source.syncing != SYNC_SOURCE:
             return
         now = self.world.now
-        if self._broken_at is not None or target.busy(now) or source.busy(now):
+        stands = self._broken_at is not None or self.world.network.no_large[PRIV]
+        if stands or target.busy(now) or source.busy(now):
             self.world.after(1.0, self._step, source, target, mark, step)
             return
         left = sorted(target.dirty | source.dirty)

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from functools import cache
 
 from avance.core.model import PairState
+from tests.sim.demand import demand
 from tests.sim.inject import Fault, heal, heal_all, heal_others, inject
 from tests.sim.judges import STALL_S, Violation
 from tests.sim.plan import Plan
@@ -17,7 +18,6 @@ LIVENESS_S = 300.0  # the longest hold of a flapping link is 160 s, and it may b
 QUIET_S = 3.0
 DOUBTFUL_S = 60.0  # so long an operator waits for the pair to help itself
 CHOICE_S = 30.0  # ... and so long for each thing that was done
-LASTING_S = 30.0  # how long a history with a fault that stays is watched after all others are healed
 
 
 @dataclass
@@ -80,7 +80,7 @@ def run(plan: Plan, *, tracing: bool = False) -> Result:
         _judge_backup(world, plan)
         if plan.lasting is not None:
             heal_others(world, plan.faults)
-            world.run(LASTING_S)
+            demand(world)
             world.judges.end_with_a_fault()
         else:
             heal_all(world)

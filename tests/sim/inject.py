@@ -20,9 +20,10 @@ if TYPE_CHECKING:
     from tests.sim.world import World
 
 SIM_ONLY = frozenset({
-    "node.deaf", "link.apart", "link.crossing", "link.no_datagrams", "link.no_streams", "process.blocked", "bmc.deaf",
-    "witness.down", "witness.pause", "witness.wiped", "witness.mute", "witness.late", "witness.cut", "witness.restart",
-    "gateway.down", "gateway.cut", "store.errors", "commands.odd", "tool.hang", "domain.undead", "disk.half",
+    "node.deaf", "link.apart", "link.crossing", "link.no_datagrams", "link.no_streams", "link.no_large",
+    "process.blocked", "bmc.deaf", "witness.down", "witness.pause", "witness.wiped", "witness.mute", "witness.late",
+    "witness.cut", "witness.restart", "gateway.down", "gateway.cut", "store.errors", "store.refuses", "commands.odd",
+    "tool.hang", "domain.undead", "disk.half",
 })  # fmt: skip
 DARK = frozenset({"power.cut", "power.cut_both", "node.kill", "bmc.dead_with_node"})  # the node stays off
 
@@ -313,11 +314,13 @@ _TABLE: dict[str, tuple[Act, Act]] = {
     "disk.half": (disks.half_on, disks.half_off),
     "disk.slow": (disks.slow_on, disks.slow_off),
     "store.errors": (disks.errors_on, disks.errors_off),
+    "store.refuses": (disks.refuses_on, disks.refuses_off),
     "tool.hang": (disks.tool_on, disks.tool_off),
     "domain.undead": (disks.undead_on, disks.undead_off),
     "link.crossing": (links.crossing_on, links.crossing_off),
     "link.no_datagrams": (links.datagrams_on, links.datagrams_off),
     "link.no_streams": (links.streams_on, links.streams_off),
+    "link.no_large": (links.large_on, links.large_off),
     "commands.odd": (_odd_on, _odd_off),
     **dict.fromkeys(("bmc.unreachable", "bmc.slow", "bmc.deaf", "bmc.dead_with_node"), (_bmc_on, _bmc_off)),
     **dict.fromkeys(

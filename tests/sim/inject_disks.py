@@ -134,6 +134,17 @@ def errors_off(world: World, fault: Fault) -> None:
     _machine(world, fault).store.failing = 0.0
 
 
+def refuses_on(world: World, fault: Fault) -> None:
+    """Let the disk with the record be read-only."""
+    _machine(world, fault).store.refusing += 1
+
+
+def refuses_off(world: World, fault: Fault) -> None:
+    """Let it be written again."""
+    store = _machine(world, fault).store
+    store.refusing = max(0, store.refusing - 1)
+
+
 # ---------------------------------------------------------------- tools
 
 
@@ -174,7 +185,8 @@ def undead_off(world: World, fault: Fault) -> None:
 
 def heal_machine(world: World, machine: Machine) -> None:
     """Let nothing of a machine's disks and tools be broken; a disk that is not its own is taken out again."""
-    machine.store.hanging, machine.store.slow_s, machine.store.failing = 0, 0.0, 0.0
+    machine.store.hanging = machine.store.refusing = 0
+    machine.store.slow_s = machine.store.failing = 0.0
     swapped = False
     for vm, resource in world.resources.items():
         side = resource.sides[machine.name]

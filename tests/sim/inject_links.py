@@ -229,6 +229,16 @@ def streams_off(world: World, fault: Fault) -> None:
     _by_protocol(world.network.no_streams, fault, -1)
 
 
+def large_on(world: World, fault: Fault) -> None:
+    """Let only small frames pass: heartbeats, and the handshake of the replication, but no data (an MTU black hole)."""
+    _by_protocol(world.network.no_large, fault, 1)
+
+
+def large_off(world: World, fault: Fault) -> None:
+    """Let data pass."""
+    _by_protocol(world.network.no_large, fault, -1)
+
+
 def _by_protocol(counts: dict[LinkName, int], fault: Fault, by: int) -> None:
     for link in LINKS if fault.target == "both" else (LinkName(fault.target),):
         counts[link] = max(0, counts[link] + by)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from avance.core import copies
 from avance.core.model import DiskState, NodeId, PairState, VmId
 from tests.playbook import A, B
-from tests.sim.drbd_side import CONNECTED, Side
+from tests.sim.drbd_side import CONNECTED, STANDALONE, Side
 from tests.sim.hole import CANNOT_STOP_S, Hole
 from tests.sim.site import peer_of
 from tests.sim.writes import Ledger, block_of
@@ -62,6 +62,7 @@ class Judges(Hole):
         self.errors: set[tuple[NodeId, VmId]] = set()  # guests that were given an error
         self._split_from: dict[NodeId, float] = {}
         self._saved_epoch: dict[NodeId, int] = {}
+        self._saved_owner: dict[NodeId, NodeId | None] = {}
 
     def fail(self, rule: str, text: str) -> None:
         """Raise the violation, with the time."""
@@ -176,8 +177,10 @@ class Judges(Hole):
             self.fail("I1", f"{machine.name} answered fence-peer with {code} before its right was durable: {record}")
 
     def saved(self, machine: Machine, record: Record) -> None:
-        """A record became durable: a consent only after its copies are outdated, a copy good only after its owner."""
+        """A record became durable: a consent only after its copies are apart, a copy good only after its owner."""
         self.notice_claim(machine.name, record)
+        handed_over = self._saved_owner.get(machine.name) == machine.name
+        self._saved_owner[machine.name] = record.owner
         owner = self.world.machines[peer_of(machine.name)]
         if record.owner != owner.name:
             return
@@ -190,8 +193,9 @@ class Judges(Hole):
                 # One that is behind is never served, whatever DRBD calls it.
                 held = not copies.is_behind(record, resource.vm, copies.known(tuple(side.words().split())))
                 again = not new and side.connection == CONNECTED  # filled by its peer since the consent
-                if held and side.up and not again and side.disk in (DiskState.UP_TO_DATE, DiskState.CONSISTENT):
-                    self.fail("I1", f"{machine.name} consents to epoch {record.epoch} while its copy is {side.disk}")
+                good = side.disk in (DiskState.UP_TO_DATE, DiskState.CONSISTENT)
+                if held and side.up and not (again or handed_over) and good and side.connection != STANDALONE:
+                    self.fail("I1", f"{machine.name} consents to epoch {record.epoch} while it is {side.connection}")
         if record.epoch == theirs.epoch and theirs.solo(owner.name) and not record.peer_outdated:
             self.fail("I1", f"{machine.name} calls its copy good while {owner.name} may write alone: {record}")
 

@@ -38,6 +38,7 @@ class Network:
         self.gateway_up = True
         self.no_datagrams: dict[LinkName, int] = dict.fromkeys(LINKS, 0)  # heartbeats (UDP) vanish, TCP passes
         self.no_streams: dict[LinkName, int] = dict.fromkeys(LINKS, 0)  # the replication (TCP) stands, UDP passes
+        self.no_large: dict[LinkName, int] = dict.fromkeys(LINKS, 0)  # only small frames pass: an MTU black hole
         self.singles: dict[tuple[NodeId, LinkName], int] = {}  # heartbeats of a node that slip through a cut
 
     def open(self, source: NodeId, target: NodeId, link: LinkName) -> bool:

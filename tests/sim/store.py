@@ -1,7 +1,8 @@
 """The durable record of a node, as `adapters/store.py` keeps it: one save after the other, with a deadline.
 
-A late write ends before the next one begins; an error or a time-out is UNKNOWN, with or without effect. A power cut in
-the middle leaves the old record or the new one, never a mixture: there are two copies.
+A late write ends before the next one begins; an error or a time-out is UNKNOWN, with or without effect. A disk that is
+read-only refuses, and nothing is changed: FAILED. A power cut in the middle leaves the old record or the new one, never
+a mixture: there are two copies.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ class Store:
     hanging: int = 0
     slow_s: float = 0.0
     failing: float = 0.0
+    refusing: int = 0  # read-only
     damaged: bool = False
     _writing: Record | None = None
     _finish: Finish | None = None
@@ -37,6 +39,9 @@ class Store:
     def save(self, record: Record, finish: Finish) -> None:
         """Begin to write; `finish(outcome, detail)` comes at the latest after the deadline."""
         machine = self.machine
+        if self.refusing:
+            machine.after(0.01, finish, Outcome.FAILED, "Read-only file system")
+            return
         if self._writing is not None:
             machine.after(DEADLINE_S, finish, Outcome.UNKNOWN, "an earlier write still hangs, this one was not begun")
             return

@@ -371,8 +371,8 @@ def test_answer_of_a_witness_names_the_witness(monkeypatch: pytest.MonkeyPatch) 
         calls.append(arguments)
         return WitnessAsked(Outcome.OK, "granted 5 a", Word.GRANTED)
 
-    async def teach(*arguments: object, paired: bool) -> Done:
-        calls.append((*arguments, paired))
+    async def teach(*arguments: object, paired: bool, alone: bool) -> Done:
+        calls.append((*arguments, paired, alone))
         return Done(Outcome.UNKNOWN, "silent")
 
     async def story() -> list[Event]:
@@ -387,7 +387,7 @@ def test_answer_of_a_witness_names_the_witness(monkeypatch: pytest.MonkeyPatch) 
         CommandDone(c.AskWitness("w1", 5, "n-1"), WitnessAsked(Outcome.OK, "granted 5 a", Word.GRANTED)),
         CommandDone(c.TeachWitness("w2", 4, A, paired=True), WitnessTaught(Outcome.UNKNOWN, "silent")),
     ]
-    assert calls == [("w1", 5, "n-1"), ("w2", 4, A, True)]
+    assert calls == [("w1", 5, "n-1"), ("w2", 4, A, True, False)]
 
 
 class Parts:

@@ -9,10 +9,10 @@ import pytest
 
 from avance.core.engine import Engine
 from avance.core.events import DiskChanged
-from avance.core.model import DiskRole, DiskState, MirrorState, MirrorView, NodeId, PairState, Record
+from avance.core.model import DiskRole, DiskState, MirrorState, MirrorView, NodeId, PairState, Record, VmState
 from avance.parsed import Json
 from avance.status import Around, document, unpaired
-from tests.playbook import WEB, A, paired, peer_gone, setup
+from tests.playbook import WEB, A, B, paired, peer_gone, setup
 from tests.schema_check import complaints
 from tests.unit.avance.site import config
 
@@ -114,4 +114,29 @@ def test_a_lone_owner_without_its_disk_waits_for_it() -> None:
     assert "the only good copy of web is on the disks of this node" in str(waits(book.engine))
     book.engine.sight.durable.record = replace(book.engine.record, peer_outdated=False)
     book.hears(DiskChanged(WEB, replace(frozen, suspended=False)))
+    assert waits(book.engine) is not None, "the link is down, and it has no disk"
+    over_the_link = replace(frozen, suspended=False, connection="Connected", peer_disk=DiskState.UP_TO_DATE)
+    book.hears(DiskChanged(WEB, over_the_link))
     assert waits(book.engine) is None, "it serves over the link"
+
+
+def test_an_owner_that_cannot_serve_says_what_is_ill() -> None:
+    """Its record, its tools, or the way to its peer: one sentence, with the node that has to be mended."""
+    book = paired(A)
+    unit, durable = book.engine.units[WEB], book.engine.sight.durable
+    unit.state = VmState.STANDBY
+    assert "the copies of web have to meet" in str(waits(book.engine))
+    unit.failures, unit.failing = 3, "StartDomain"
+    assert "VM web does not start on node a" in str(waits(book.engine))
+    durable.failing_from_s = book.now
+    assert "the record of node a cannot be written" in str(waits(book.engine))
+    book.engine.handover.leaving = "the copy of web here is gone"
+    assert waits(book.engine) == "the VMs move to node b: the copy of web here is gone"
+
+
+def test_a_node_that_waits_names_who_can_end_it() -> None:
+    """Its peer, or an operator who knows that the peer is off."""
+    book = paired(B, policy="safety")
+    book.pass_time(30.0)
+    assert "safety gives no right" in str(waits(book.engine))
+    assert "node a has to be back, or an operator has to vouch that it is off" in str(waits(book.engine))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import json
 import os
 import signal
@@ -28,16 +29,16 @@ class Desk:
     """A witness without sockets: its disk, what it says, and the next number of each question."""
 
     def __init__(self, known: Known = Known()) -> None:  # noqa: B008 - a frozen value
-        self.saved: list[Known] = []
+        self.saved: list[Register] = []
         self.said: list[str] = []
         self.full = False
         self.witness = WitnessLife(KEYS, Register(known), self._save, self.said.append)
         self._number = 0
 
-    def _save(self, known: Known) -> None:
+    def _save(self, register: Register) -> None:
         if self.full:
             raise OSError(28, "No space left on device")
-        self.saved.append(known)
+        self.saved.append(register)
 
     def sender(self, node: NodeId, life: str | None = None) -> Sender:
         """Return a sender with a number that was not used."""
@@ -74,7 +75,8 @@ def test_a_grant_is_durable_before_it_is_said() -> None:
     desk = Desk()
     desk.teach()
     assert [desk.ask(B, 5), desk.ask(A, 5), desk.ask(B, 5)] == ["granted", "refused", "granted"]
-    assert desk.saved == [Known(4, A), Known(5, B, "n")]
+    stored = [(one.known, one.taught) for one in desk.saved]
+    assert stored == [(Known(4, A), False), (Known(4, A), True), (Known(5, B, "n"), True)]
     assert any("granted epoch 5 to b" in line for line in desk.said)
 
 
@@ -120,34 +122,45 @@ def test_refused_datagrams_are_counted_and_the_first_of_a_kind_is_said() -> None
     assert len(desk.said) == 1
 
 
+@pytest.mark.parametrize("taught", [True, False])
 @pytest.mark.parametrize("known", [Known(), Known(7, A, "n-1")])
-def test_state_round_trip(tmp_path: Path, known: Known) -> None:
-    """What was stored is what is loaded."""
+def test_state_round_trip(tmp_path: Path, known: Known, taught: bool) -> None:
+    """What was stored is what is loaded; after a start of the machine it is untaught, because it may be older."""
     path = tmp_path / "state"
-    path.write_bytes(encode_state(KEYS, known))
-    assert load_state(path, KEYS)[0] == known
+    path.write_bytes(encode_state(KEYS, Register(known, taught=taught), "this boot"))
+    assert load_state(path, KEYS, "this boot")[0] == Register(known, taught=taught)
+    assert load_state(path, KEYS, "another boot")[0] == Register(known)
+
+
+def test_state_of_an_earlier_release_is_untaught(tmp_path: Path) -> None:
+    """It says neither whether it was taught nor on which start of the machine it was stored."""
+    path = tmp_path / "state"
+    fields = {"schema": "avance.witness-state/1", "cluster": KEYS.cluster.hex(), "epoch": 7, "owner": "a", "nonce": "n"}
+    data = json.dumps(fields, sort_keys=True)
+    path.write_text(f"{hashlib.sha256(data.encode()).hexdigest()} {data}\n")
+    assert load_state(path, KEYS, "this boot")[0] == Register(Known(7, A, "n"))
 
 
 def test_a_damaged_state_counts_as_lost(tmp_path: Path) -> None:
     """The register is untaught anyway, so nothing is granted that it forgot; what was found is said."""
     path = tmp_path / "state"
-    assert load_state(path, KEYS) == (Known(), "no state was stored")
-    whole = encode_state(KEYS, Known(7, A))
+    assert load_state(path, KEYS, "boot") == (Register(), "no state was stored")
+    whole = encode_state(KEYS, Register(Known(7, A), taught=True), "boot")
     for index in range(len(whole)):
         path.write_bytes(whole[:index])
-        known, found = load_state(path, KEYS)
-        assert known == (Known(7, A) if index == len(whole) - 1 else Known())
+        stored, found = load_state(path, KEYS, "boot")
+        assert stored == (Register(Known(7, A), taught=True) if index == len(whole) - 1 else Register())
         assert index == len(whole) - 1 or "damaged" in found
 
 
 def test_the_state_of_another_site_is_refused(tmp_path: Path) -> None:
     """It may be somebody's only copy: nothing is overwritten."""
     path = tmp_path / "state"
-    path.write_bytes(encode_state(keys(b"t" * 32), Known(7, A)))
+    path.write_bytes(encode_state(keys(b"t" * 32), Register(Known(7, A)), "boot"))
     with pytest.raises(ConfigError, match="belongs to another site"):
-        load_state(path, KEYS)
+        load_state(path, KEYS, "boot")
     with pytest.raises(ConfigError, match="cannot be read"):
-        load_state(tmp_path, KEYS)
+        load_state(tmp_path, KEYS, "boot")
 
 
 @pytest.mark.parametrize(
@@ -194,7 +207,7 @@ def test_it_serves_until_the_signal(tmp_path: Path, capsys: pytest.CaptureFixtur
                 sock.connect(("127.0.0.1", port))
                 first = await put(sock, Look(Sender(A, "x", 1)))
                 sock.send(b"noise")
-                last = await put(sock, Teach(Sender(A, "x", 2, first.life), epoch, A, paired=False))
+                last = await put(sock, Teach(Sender(A, "x", 2, first.life), epoch, A, paired=False, alone=True))
             os.kill(os.getpid(), signal.SIGTERM)
         return last
 
@@ -210,7 +223,7 @@ def test_it_serves_until_the_signal(tmp_path: Path, capsys: pytest.CaptureFixtur
     said = capsys.readouterr().out.splitlines()
     assert f"no state was stored; grants nothing until both nodes, paired and within {2 * WINDOW_S:g} s" in said[0]
     assert "'not a datagram of a witness': 1" in "".join(line for line in said if "ended" in line)
-    assert any("epoch 4 of a was stored" in line for line in said)
+    assert any("epoch 4 of a was stored; goes on as it was" in line for line in said)
 
 
 class Mute(socket.socket):

@@ -22,7 +22,7 @@ ON, OFF = "Chassis Power is on\n", "Chassis Power is off\n"
 @pytest.fixture
 def tools(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Tools:
     """A node with ipmitool, and short deadlines."""
-    monkeypatch.setattr(module, "CUT_S", 0.4)
+    monkeypatch.setattr(module, "CUT_S", 2.0)
     return Tools(tmp_path, monkeypatch, "ipmitool")
 
 

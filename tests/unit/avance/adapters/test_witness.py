@@ -93,6 +93,8 @@ def test_both_nodes_teach_and_one_gets_the_epoch() -> None:
             assert await a.teach("w1", 4, A, paired=True) == WitnessTaught(Outcome.OK, "untaught 4 a", taught=False)
             assert await b.teach("w1", 4, A, paired=True) == WitnessTaught(Outcome.OK, "taught 4 a", taught=True)
             assert await b.ask("w1", 5, "n") == WitnessAsked(Outcome.OK, "granted 5 b", Word.GRANTED)
+            lone = await b.teach("w1", 5, B, paired=False, alone=True)
+            assert lone == WitnessTaught(Outcome.OK, "taught 5 b", taught=True)
             assert await a.ask("w1", 5, "n") == WitnessAsked(Outcome.OK, "refused 5 b", Word.REFUSED)
             assert a.rejected == {}
 

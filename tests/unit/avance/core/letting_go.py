@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from avance.core import commands as c
 from avance.core import events as e
 from avance.core.model import DiskRole, DiskState, DiskView, Record
-from tests.playbook import BIZ, GENERATIONS, WEB, A, B, Playbook, acts, paired, peer_gone
+from tests.playbook import BIZ, GENERATIONS, WEB, A, B, Playbook, acts, paired, peer_gone, served
 
 P, S = DiskRole.PRIMARY, DiskRole.SECONDARY
 CONSENT = Record(4, A, peer_outdated=True)
 LEFT = DiskView(S, DiskState.UP_TO_DATE)
-OUTDATED = DiskView(S, DiskState.OUTDATED)
 
 
 def names(commands: list[c.Command]) -> list[str]:
@@ -21,13 +22,14 @@ def names(commands: list[c.Command]) -> list[str]:
 def cut_off() -> Playbook:
     """Return an owner whose private link has just gone down; the public one carries."""
     book = paired(A)
-    book.hears(e.DiskChanged(WEB, peer_gone(P, suspended=True)))
+    book.expect(e.DiskChanged(WEB, peer_gone(P, suspended=True)), c.SaveRecord(book.engine.record))
+    book.done(c.SaveRecord(book.engine.record))  # it can be written, so the consent is asked for
     book.pass_time(0.1, links=(BIZ,))
     return book
 
 
-def releasing(*, link_down: bool = True) -> Playbook:
-    """Return a backup that was asked for consent and has let go of its copy; it saves its consent now."""
+def releasing(*, link_down: bool = True, cure: int = 0) -> Playbook:
+    """Return a backup that was asked for consent and has left the replication; it saves its consent now."""
     book = paired(B)
     if link_down:
         book.pass_time(4.0, links=(BIZ,))
@@ -35,6 +37,7 @@ def releasing(*, link_down: bool = True) -> Playbook:
     assert acts(book.peer_says(links=links, wants=4)) == [c.DisconnectDisk(WEB)]
     book.done(c.DisconnectDisk(WEB))
     book.expect(e.DiskChanged(WEB, LEFT), c.ReadGeneration(WEB))
-    book.done(c.ReadGeneration(WEB), c.OutdateDisk(WEB), detail=" ".join(GENERATIONS))
-    book.done(c.OutdateDisk(WEB))
+    book.engine.sight.durable.record = replace(book.engine.record, cure=cure)
+    given = served(B, replace(CONSENT, cure=cure))
+    book.done(c.ReadGeneration(WEB), c.SaveRecord(given), detail=" ".join(GENERATIONS))
     return book

@@ -16,6 +16,7 @@ EVERY = [
     alerts.command_failed("StartDomain", WEB, "no memory"), alerts.store_failed("disk hangs"), alerts.protected(),
     alerts.no_good_copy(WEB), alerts.split("both nodes claim epoch 3"), alerts.resets_itself("it is fenced"),
     alerts.paused_machine(21.4), alerts.waits(("its copy may be older",)), alerts.backup_down(PRIV),
+    alerts.fence_failed(A, "no answer"), alerts.replication_unsteady(WEB, 2),
     alerts.quarantined(A), alerts.lagging(2.34), alerts.contradiction(WEB), alerts.operator("override", A),
     alerts.operator("reset-device", A), alerts.operator("keep", A),
     alerts.datagrams_refused(PRIV, "not a heartbeat", 3), alerts.copy_lost(WEB), alerts.copy_behind(WEB, B),

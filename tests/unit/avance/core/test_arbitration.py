@@ -46,10 +46,10 @@ def ask(one: Arbitration, *names: str) -> list[c.Command]:
 
 @pytest.mark.parametrize(
     ("detail", "expected"),
-    [("granted 4", Answer.GRANTED), ("refused 4 b", Answer.REFUSED), ("untaught", Answer.REFUSED)],
+    [("granted 4", Answer.GRANTED), ("refused 4 b", Answer.REFUSED), ("untaught", Answer.UNTAUGHT)],
 )
 def test_answers_are_kept(detail: str, expected: Answer) -> None:
-    """A witness grants or refuses; one that was never taught counts as refusing."""
+    """A witness grants or refuses; one that was never taught does neither."""
     one = asking()
     assert ask(one) == [c.AskWitness("w1", 4, "boot-2")]
     assert answer(one, OK, detail) == f"witness w1: {detail}"
@@ -149,6 +149,36 @@ def test_cut_is_commanded_once_and_counts_only_when_confirmed(outcome: Outcome, 
     ends(one, c.CutPeerPower(), outcome, "x", 2.0)
     assert one.power is expected
     assert one.fetch((Need.CUT_POWER,), ()) == []
+
+
+def test_fence_that_failed_is_tried_again_less_and_less_often() -> None:
+    """A BMC that was away is asked until it answers: after 5 s, 10 s, 20 s ... and never more than 160 s."""
+    one, now, pauses = asking(), 0.0, []
+    for _ in range(8):
+        assert one.fetch((Need.CUT_POWER,), ()) == [c.CutPeerPower()]
+        ends(one, c.CutPeerPower(), UNKNOWN, "no answer", now)
+        failed_at = now
+        while one.power is Power.FAILED:
+            now += 1.0
+            one.expire(now)
+        pauses.append(now - failed_at)
+    assert pauses == [5.0, 10.0, 20.0, 40.0, 80.0, 160.0, 160.0, 160.0]
+    one.begin(5)
+    one.fetch((Need.CUT_POWER,), ())
+    ends(one, c.CutPeerPower(), UNKNOWN, "no answer", now)
+    one.expire(now + 5.0)
+    assert one.power is Power.NOT_CUT
+
+
+def test_untaught_witness_is_asked_again_soon() -> None:
+    """It may be taught any moment, and the owner has only 8 s."""
+    one = asking()
+    ask(one)
+    answer(one, OK, "untaught 3 a")
+    one.expire(1.9)
+    assert one.answers == {"w1": Answer.UNTAUGHT}
+    one.expire(2.0)
+    assert ask(one) == [c.AskWitness("w1", 4, "boot-2")]
 
 
 def test_late_reading_does_not_weaken_a_confirmed_cut() -> None:

@@ -45,6 +45,12 @@ def test_every_witness_is_told_who_owns_the_epoch() -> None:
     ]
 
 
+def test_lone_right_is_told() -> None:
+    """Who alone may write says so: its word is enough for a witness that has lost what it knew."""
+    told = care().teach(RECORD, paired=False, alone=True, now=5.0)
+    assert told == [c.TeachWitness(name, 3, A, paired=False, alone=True) for name in ("w1", "w2")]
+
+
 def test_witness_is_taught_again_every_two_seconds() -> None:
     """Teaching goes on at a slow pace, so that a restarted witness is of use again soon."""
     one = care()

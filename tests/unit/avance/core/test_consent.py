@@ -65,14 +65,22 @@ def test_only_a_pair_consents(pair: PairState) -> None:
 
 @pytest.mark.parametrize("state", list(DiskState))
 @pytest.mark.parametrize("connection", ["StandAlone", "Connecting", "Connected"])
-def test_released_copy_cannot_be_promoted(state: DiskState, connection: str) -> None:
-    """A copy is released when it is gone, or not usable and apart: one that may meet its peer can become good again."""
+def test_copy_that_is_apart_stays_as_it_is(state: DiskState, connection: str) -> None:
+    """A copy is apart when it is gone, or has left the replication: one that may meet its peer can still change."""
     view = DiskView(S, state, connection)
     gone = state in (DiskState.DISKLESS, DiskState.FAILED)
-    bad = state not in (DiskState.UP_TO_DATE, DiskState.CONSISTENT)
-    assert consent.released(view) is (gone or (bad and connection == "StandAlone"))
+    assert consent.apart(view) is (gone or connection == "StandAlone")
     assert consent.must_disconnect(view) is (connection != "StandAlone")
-    assert consent.released(None)
+    assert consent.apart(None)
+
+
+@pytest.mark.parametrize("state", list(DiskState))
+@pytest.mark.parametrize("connection", ["StandAlone", "Connecting", "Connected"])
+def test_marked_copy_cannot_be_promoted(state: DiskState, connection: str) -> None:
+    """Only a disk that is there and says so itself is marked: one that is away may come back as it was."""
+    bad = state in (DiskState.OUTDATED, DiskState.INCONSISTENT)
+    assert consent.marked(DiskView(S, state, connection)) is (bad and connection == "StandAlone")
+    assert not consent.marked(None)
 
 
 def test_consent_is_the_next_epoch_of_the_owner() -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import replace
 
 from avance.core import commands as c
-from avance.core import events as e
 from avance.core.model import DiskRole, PairState, Record
 from tests.playbook import (
     BIZ,
@@ -16,18 +15,17 @@ from tests.playbook import (
     ended,
     served,
 )
-from tests.unit.avance.core.letting_go import CONSENT, OUTDATED, cut_off, names, releasing
+from tests.unit.avance.core.letting_go import CONSENT, cut_off, names, releasing
 
 P, S = DiskRole.PRIMARY, DiskRole.SECONDARY
 
 
 def test_consent_is_durable_before_anything_else() -> None:
-    """A backup consents when its copy is let go of; its record is the consent, and only then it restarts for a cure."""
+    """Its record is the consent; only then a backup marks its copy, and restarts for a cure when the owner follows."""
     book = releasing()
     given = served(B, CONSENT)
-    book.expect(e.DiskChanged(WEB, OUTDATED), c.SaveRecord(given))
-    assert "ResetNode" not in names(book.pass_time(1.0, links=(BIZ,)))
-    book.done(c.SaveRecord(given))
+    assert not {"ResetNode", "OutdateDisk"} & {*names(book.pass_time(1.0, links=(BIZ,)))}
+    book.done(c.SaveRecord(given), c.OutdateDisk(WEB))
     assert "ResetNode" not in names(book.pass_time(1.0, links=(BIZ,))), "the owner has not taken the right yet"
     commands = book.peer_says(links=(BIZ,), record=replace(CONSENT, boot="x"), wants=0)
     assert acts(commands) == [c.SaveRecord(replace(given, cure=4))]
@@ -38,9 +36,7 @@ def test_consent_is_durable_before_anything_else() -> None:
 
 def test_backup_restarts_once_only() -> None:
     """A backup that was restarted for a cure already consents, but does not restart again."""
-    book = releasing()
-    book.engine.sight.durable.record = replace(book.engine.record, cure=2)
-    book.expect(e.DiskChanged(WEB, OUTDATED), c.SaveRecord(served(B, replace(CONSENT, cure=2))))
+    book = releasing(cure=2)
     book.hears(ended(c.SaveRecord(Record())))
     assert "ResetNode" not in names(book.peer_says(links=(BIZ,), record=CONSENT, wants=0))
     assert "ResetNode" not in names(book.pass_time(30.0, links=(BIZ,)))
@@ -49,7 +45,8 @@ def test_backup_restarts_once_only() -> None:
 def test_consent_over_a_good_link_needs_no_restart() -> None:
     """A backup whose private link is up consents and stays: there is nothing to cure."""
     book = releasing(link_down=False)
-    book.expect(e.DiskChanged(WEB, OUTDATED), c.SaveRecord(served(B, CONSENT)))
+    book.done(c.SaveRecord(served(B, CONSENT)), c.ConnectDisk(WEB))
+    assert "ResetNode" not in names(book.peer_says(record=CONSENT, wants=0))
 
 
 def test_failed_cure_is_told_after_the_restart() -> None:

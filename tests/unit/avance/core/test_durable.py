@@ -49,14 +49,41 @@ def test_one_record_is_saved_at_a_time() -> None:
 
 @pytest.mark.parametrize("outcome", [Outcome.FAILED, Outcome.UNKNOWN])
 def test_a_save_without_success_leaves_either_record(outcome: Outcome) -> None:
-    """The right is used only while both records give it; the next try waits for the retry time."""
+    """After an unknown end the right is used only while both records give it; after a refusal nothing has changed."""
     one, said = durable(replace(MINE, peer_outdated=True)), draft()
     one.wish(Wish(MINE, "equal again"), said)
     assert one.done(Done(outcome, "no space"), said, 100.0) is None
     assert one.record.peer_outdated
-    assert not one.solo
-    assert not one.rests(200.0)
+    assert one.solo is (outcome is Outcome.FAILED)
+    assert one.rests(200.0) is (outcome is Outcome.FAILED)
     assert (one.free(101.9), one.free(102.0)) == (False, True)
+
+
+def test_a_right_in_doubt_is_counted_from_its_first_save() -> None:
+    """Only a right that the record does not give is a doubt, and a save that ends well ends it."""
+    one, right = durable(), replace(MINE, epoch=4, peer_outdated=True)
+    for outcome, at, since in (
+        (Outcome.FAILED, 100.0, None),
+        (Outcome.UNKNOWN, 110.0, 110.0),
+        (Outcome.UNKNOWN, 120.0, 110.0),
+        (Outcome.OK, 130.0, None),
+    ):
+        one.wish(Wish(right, "taken"), draft())
+        one.done(Done(outcome, "EIO"), draft(), at)
+        assert one.doubt_from_s == since
+    one.wish(Wish(replace(right, behind=(WEB,)), "tidied"), draft())
+    one.done(Done(Outcome.UNKNOWN, "EIO"), draft(), 140.0)
+    assert one.doubt_from_s is None
+
+
+def test_a_disk_that_takes_nothing_is_counted_from_its_first_no() -> None:
+    """Whoever needs the record knows for how long it could not be written."""
+    one = durable()
+    for outcome, at in ((Outcome.OK, 90.0), (Outcome.FAILED, 100.0), (Outcome.UNKNOWN, 105.0)):
+        one.wish(Wish(MINE, "again"), draft())
+        one.done(Done(outcome, "EIO"), draft(), at)
+    assert (one.fails(109.0, 10.0), one.fails(110.0, 10.0)) == (False, True)
+    assert one.saved_at == 90.0
 
 
 def test_a_right_on_its_way_is_not_a_right() -> None:

@@ -225,7 +225,8 @@ def test_owner_that_stood_still_takes_no_epoch() -> None:
 def test_loss_of_the_backup_leaves_the_vm_alone() -> None:
     """The owner looks at its gateway, saves its lone right, answers DRBD with 5, and never stops the VM."""
     book = paired(A)
-    book.hears(e.DiskChanged(WEB, peer_gone(P, suspended=True)))
+    book.expect(e.DiskChanged(WEB, peer_gone(P, suspended=True)), c.SaveRecord(book.engine.record))
+    book.done(c.SaveRecord(book.engine.record))
     assert acts(book.hears(e.FencePeerAsked(WEB, 1))) == []
     assert acts(book.pass_time(4.9)) == []
     assert acts(book.pass_time(0.2)) == [c.ProbeNeighbours()]

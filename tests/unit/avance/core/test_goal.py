@@ -8,7 +8,7 @@ import pytest
 
 from avance.core import events as e
 from avance.core.circumstances import Goal
-from avance.core.model import PairState, VmState
+from avance.core.model import PairState, Record, VmState
 from tests.playbook import BIZ, WEB, A, B, paired
 
 
@@ -66,3 +66,20 @@ def test_late_echo_starts_nothing() -> None:
     assert book.engine.around(WEB, book.now).goal is Goal.HOLD
     book.peer_says()
     assert book.engine.around(WEB, book.now).goal is Goal.RUN
+
+
+def test_nothing_runs_beside_a_newer_owner() -> None:
+    """A node that cannot take in the peer's newer epoch, because its record cannot be written, starts nothing."""
+    book = paired(A)
+    book.engine.sight.partner.view = replace(book.peer, record=Record(4, B, peer_outdated=True))
+    assert book.engine.around(WEB, book.now).goal is Goal.STOP
+
+
+def test_replication_that_breaks_again_and_again_is_held() -> None:
+    """For a while nobody is met."""
+    book = paired(A)
+    unit = book.engine.units[WEB]
+    unit.steadiness.falls, unit.steadiness.fell_at = 2, book.now
+    around = book.engine.around(WEB, book.now)
+    assert (around.held, around.replicate) == (True, False)
+    assert not book.engine.around(WEB, book.now + 41.0).held

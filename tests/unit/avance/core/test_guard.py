@@ -314,3 +314,10 @@ def test_io_that_nobody_works_on_ends_in_a_reset() -> None:
     alone = replace(OWNER, solo=True)
     assert "ResetNode" not in names(running(), replace(alone, stuck_looks=4))
     assert "ResetNode" in names(running(), replace(alone, stuck_looks=5))
+
+
+def test_right_in_doubt_ends_with_a_reset() -> None:
+    """What may be on the disk is found out by a start, when the peer has been there for 15 s."""
+    idle = replace(IDLE, pair=PairState.WAITING, owner=False)
+    assert "ResetNode" not in names(running(), replace(idle, doubt_s=14.9))
+    assert "ResetNode" in names(running(), replace(idle, doubt_s=15.0))

@@ -193,6 +193,104 @@ def test_peer_without_a_good_copy_gets_nothing() -> None:
     assert book.engine.is_owner
 
 
+# ---------------------------------------------------------------- an owner that cannot serve
+
+
+def _mute(**record: object) -> Playbook:
+    """Return an owner that has just started beside a sound peer, and whose record could not be written for 10 s."""
+    known = served(A, replace(Record(3, A), **record))  # type: ignore[arg-type]  # a test names what it changes
+    book = Playbook(_booted(replace(known, boot="a-machine-0")))
+    book.peer_says(record=replace(known, boot="b-machine-1"), vms={WEB: VmState.STANDBY})
+    _up(book, " ".join(GENERATIONS), DiskState.CONSISTENT)
+    book.hears(e.DiskChanged(WEB, in_sync(S)))
+    for _ in range(60):
+        book.now += 0.2
+        commands = book.peer_says()
+        busy = book.engine.units[WEB].busy
+        if busy == "ReadGeneration":
+            commands += book.hears(ended(c.ReadGeneration(WEB), detail=" ".join(GENERATIONS)))
+        elif busy == "ConnectDisk":
+            commands += book.hears(ended(c.ConnectDisk(WEB)))
+        if book.engine.sight.durable.saving is not None:
+            book.hears(ended(c.SaveRecord(Record()), Outcome.UNKNOWN, "EIO"))
+        if c.DisconnectDisk(WEB) in commands:
+            break
+    return book
+
+
+def test_owner_that_cannot_record_its_service_marks_its_copies_and_leaves() -> None:
+    """It leaves DRBD, marks its copy on its own disk, and only then says that the next epoch is its peer's (S40)."""
+    book = _mute()
+    assert book.engine.handover.leaving == "the record of this node cannot be written"
+    assert book.engine.view(book.now).leaves == 0
+    book.hears(ended(c.DisconnectDisk(WEB)))
+    assert c.OutdateDisk(WEB) in book.hears(e.DiskChanged(WEB, DiskView(S, DiskState.UP_TO_DATE)))
+    assert book.engine.view(book.now).leaves == 0
+    book.hears(ended(c.OutdateDisk(WEB)))
+    book.hears(e.DiskChanged(WEB, DiskView(S, DiskState.OUTDATED)))
+    assert book.engine.view(book.now).leaves == 4
+    assert not {"ConnectDisk", "PromoteDisk"} & {type(one).__name__ for one in book.pass_time(30.0, peer_alive=True)}
+
+
+@pytest.mark.parametrize("disk", [DiskState.DISKLESS, DiskState.UP_TO_DATE])
+def test_owner_whose_copy_is_not_marked_says_nothing(disk: DiskState) -> None:
+    """A disk that is away may come back as it was, and could then be served."""
+    book = _mute()
+    book.hears(ended(c.DisconnectDisk(WEB)))
+    book.hears(e.DiskChanged(WEB, DiskView(S, disk)))
+    book.pass_time(5.0, peer_alive=True)
+    assert book.engine.view(book.now).leaves == 0
+
+
+def test_right_on_the_disk_is_not_left_by_a_word() -> None:
+    """The record that cannot be changed gives the lone right: a later start could use it."""
+    assert not _mute(peer_outdated=True).engine.handover.leaving
+
+
+def test_owner_that_serves_is_not_moved_for_its_record() -> None:
+    """It is mirrored and its VM runs: nothing needs the record now."""
+    book = paired(A)
+    book.engine.sight.durable.failing_from_s = book.now
+    book.pass_time(60.0, peer_alive=True)
+    assert not book.engine.handover.leaving
+
+
+def test_backup_takes_what_is_left_to_it() -> None:
+    """The owner's word is a consent: the record comes first, and the word of another epoch is none."""
+    book = paired(B)
+    book.hears(e.DiskChanged(WEB, peer_gone(S)))
+    assert "SaveRecord" not in [type(one).__name__ for one in book.peer_says(leaves=5, vms={WEB: VmState.STANDBY})]
+    commands = acts(book.peer_says(leaves=4))
+    saved = next(one for one in commands if isinstance(one, c.SaveRecord))
+    assert saved.record == served(B, Record(4, B, peer_outdated=True))
+    assert c.PromoteDisk(WEB) in book.hears(ended(saved))
+
+
+def test_backup_without_a_good_copy_takes_nothing() -> None:
+    """What was left to it stays where the copy is."""
+    book = paired(B)
+    book.hears(e.DiskChanged(WEB, DiskView(S, DiskState.INCONSISTENT)))
+    book.peer_says(leaves=4, vms={WEB: VmState.STANDBY})
+    assert book.engine.granted is None
+
+
+def test_owner_whose_tools_hang_from_its_start_hands_over_once() -> None:
+    """Nothing runs here and nothing can be started; a second time in one run it stays."""
+    stuck = facts(in_sync(S), DiskState.UP_TO_DATE)
+    stuck.stuck = frozenset({WEB})
+    assert "tools of this node hang" in str(handover.wanted(stuck))
+    book = paired(A)
+    book.engine.units[WEB].hung_by, book.engine.units[WEB].hung_from_s = "StartDomain", book.now - 60.0
+    book.peer_says()
+    assert not book.engine.handover.leaving, "it runs"
+    book.engine.units[WEB].state = VmState.STANDBY
+    book.engine.units[WEB].domain_running = False
+    for given, leaving in ((True, False), (False, True)):
+        book.engine.handover.given = given
+        book.pass_time(11.0, peer_alive=True)
+        assert bool(book.engine.handover.leaving) is leaving
+
+
 # ---------------------------------------------------------------- the backup's side
 
 

@@ -61,7 +61,7 @@ def test_override_ends_with_the_peers_return() -> None:
     book = paired(B)
     book.pass_time(6.0)
     asks(book, "override", A)
-    book.hears(ended(c.SaveRecord(Record()), Outcome.FAILED))
+    book.hears(ended(c.SaveRecord(Record()), Outcome.UNKNOWN))
     book.pass_time(4.5, peer_alive=True)
     book.hears(ended(c.SaveRecord(Record())))
     assert book.engine.pair is PairState.PAIRED

@@ -25,6 +25,7 @@ def alone() -> Playbook:
     """Return an owner that goes on alone in epoch 4; its peer is gone."""
     book = paired(A)
     book.hears(e.DiskChanged(WEB, peer_gone(P, suspended=True)))
+    book.hears(ended(c.SaveRecord(Record())))  # it can be written, so the peer is asked for its consent
     book.pass_time(5.2)
     book.hears(e.NeighboursSeen(True, ()))
     book.hears(ended(c.ProbeNeighbours()))

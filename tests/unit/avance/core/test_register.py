@@ -54,8 +54,36 @@ def test_what_is_over_is_never_granted(node: NodeId, epoch: int) -> None:
 @pytest.mark.parametrize("epoch", [4, 5, 9])
 def test_after_a_start_nothing_is_granted(node: NodeId, epoch: int) -> None:
     """Not even to the node that has the stored epoch: the storage may be older than the last grant."""
-    register = taught().restarted()
+    register = taught().restarted(newest=False)
     assert register.ask(node, epoch, "n") == (register, RegisterAnswer(Word.UNTAUGHT, 4, A))
+
+
+def test_start_with_the_newest_storage_forgets_only_the_lessons() -> None:
+    """It goes on as it was: taught when it was taught, and half a lesson is worth nothing (H24)."""
+    register, _ = taught().ask(B, 5, "n")
+    register = register.restarted(newest=True)
+    assert register.ask(B, 5, "n")[1] == RegisterAnswer(Word.GRANTED, 5, B)
+    assert register.ask(A, 5, "n")[1] == RegisterAnswer(Word.REFUSED, 5, B)
+    half, _ = Register().teach(A, 4, A, paired=True, now_s=0.0)
+    assert half.restarted(newest=True) == Register(Known(4, A))
+
+
+def test_node_with_the_lone_right_teaches_alone() -> None:
+    """Nobody else can own a greater epoch while it has that right, so the next one may be granted."""
+    register, answer = Register().teach(A, 4, A, paired=False, alone=True, now_s=0.0)
+    assert answer == RegisterAnswer(Word.TAUGHT, 4, A)
+    assert register.ask(B, 4, "n")[1].word is Word.REFUSED
+    assert register.ask(A, 5, "n")[1].word is Word.GRANTED
+
+
+@pytest.mark.parametrize(
+    ("known", "epoch", "owner"),
+    [(Known(5, A), 4, A), (Known(4, B), 4, A), (Known(), 4, B)],
+    ids=["more is known", "somebody else owns it", "of another owner"],
+)
+def test_lone_word_that_does_not_fit_teaches_nothing(known: Known, epoch: int, owner: NodeId) -> None:
+    """What is known beside it shows that this is not the whole story."""
+    assert Register(known).teach(A, epoch, owner, paired=False, alone=True, now_s=0.0)[1].word is Word.UNTAUGHT
 
 
 @pytest.mark.parametrize(
@@ -116,7 +144,7 @@ def test_a_smaller_epoch_is_never_learned() -> None:
 def test_an_unused_grant_is_forgotten_when_both_nodes_agree(epoch: int, started: bool) -> None:
     """Neither of them has it, and either of them may get the next epoch; one of them alone changes nothing."""
     register, _ = taught().ask(B, 5, "n")
-    register = register.restarted() if started else register
+    register = register.restarted(newest=False) if started else register
     register, one = register.teach(B, epoch, A, paired=True, now_s=0.0)
     assert (one.epoch, one.owner) == (5, B)
     register, both = register.teach(A, epoch, A, paired=True, now_s=0.0)
@@ -137,7 +165,8 @@ def steps(register: Register) -> Iterator[tuple[Register, RegisterAnswer | None,
         yield *register.ask(node, epoch, "n"), node, epoch
         for owner, paired in product(NODES, (True, False)):
             yield *register.teach(node, epoch, owner, paired=paired, now_s=0.0), node, epoch
-    yield register.restarted(), None, A, 0
+    for newest in (True, False):
+        yield register.restarted(newest=newest), None, A, 0
     yield replace(register, lessons=()), None, A, 0  # the window is over
 
 
@@ -207,7 +236,9 @@ def lived(pair: Pair) -> Iterator[Pair]:
     """Everything that can happen next."""
     for node in NODES:
         epoch, owner = pair.record(node)
-        yield pair.with_register(pair.register.teach(node, epoch, owner, paired=pair.paired, now_s=0.0)[0])
+        lone = node in pair.alone
+        taught_, _ = pair.register.teach(node, epoch, owner, paired=pair.paired, alone=lone, now_s=0.0)
+        yield pair.with_register(taught_)
         if not pair.paired and node not in pair.alone:
             yield from asked(pair, node)
     if pair.paired:
@@ -219,6 +250,7 @@ def lived(pair: Pair) -> Iterator[Pair]:
         yield replace(met, paired=True, alone=frozenset(), on_the_way=frozenset())
     for known in pair.stored:  # a start with the storage as it was at any time, or with none
         yield replace(pair, register=Register(known))
+    yield replace(pair, register=pair.register.restarted(newest=True))
 
 
 def test_lost_and_old_storage_never_makes_two_writers() -> None:

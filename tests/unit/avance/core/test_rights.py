@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from avance.core import arbiters
@@ -26,16 +28,21 @@ from tests.playbook import (
     served,
     setup,
 )
-from tests.unit.avance.core.letting_go import CONSENT, OUTDATED, cut_off, names, releasing
+from tests.unit.avance.core.letting_go import CONSENT, cut_off, names, releasing
 
 P, S = DiskRole.PRIMARY, DiskRole.SECONDARY
 W1 = arbiters.witness("w1")
 
 
 def test_frozen_writer_asks_for_the_next_epoch_at_once() -> None:
-    """While DRBD waits with frozen I/O the wish stands in the owner's next heartbeat, which leaves at once."""
+    """While DRBD waits with frozen I/O the wish stands in the owner's next heartbeat, which leaves at once.
+
+    Before that the record was written once more: a consent that could not be made durable here would help nobody.
+    """
     book = paired(A)
-    decision = book.engine.handle(e.DiskChanged(WEB, peer_gone(P, suspended=True)), book.now)
+    book.expect(e.DiskChanged(WEB, peer_gone(P, suspended=True)), c.SaveRecord(book.engine.record))
+    assert book.engine.right.wants == 0
+    decision = book.engine.handle(ended(c.SaveRecord(book.engine.record)), book.now)
     assert [one.view.wants for one in decision.commands if isinstance(one, c.SendHeartbeat)] == [4]
 
 
@@ -43,9 +50,9 @@ def test_passing_state_of_a_disk_needs_no_consent() -> None:
     """Without a question of DRBD the owner asks when the loss has lasted for two heartbeats, and not before."""
     book = paired(A)
     book.hears(e.DiskChanged(WEB, peer_gone(P)))
-    book.pass_time(0.9, peer_alive=True)
-    assert book.engine.right.wants == 0
-    book.pass_time(0.2, peer_alive=True)
+    assert "SaveRecord" not in names(book.pass_time(0.9, peer_alive=True))
+    assert "SaveRecord" in names(book.pass_time(0.2, peer_alive=True))
+    book.hears(ended(c.SaveRecord(book.engine.record)))
     assert book.engine.right.wants == 4
 
 
@@ -73,6 +80,7 @@ def test_witness_replaces_a_missing_consent() -> None:
     """When the living peer does not consent, the witness in office is asked."""
     book = paired(A, record=Record(3, A, arbiters=(W1,)), witnesses=("w1",))
     book.hears(e.DiskChanged(WEB, peer_gone(P, suspended=True)))
+    book.hears(ended(c.SaveRecord(book.engine.record)))
     asked = [one for one in book.pass_time(3.0, links=(BIZ,)) if isinstance(one, c.AskWitness)]
     assert [(one.witness, one.epoch) for one in asked] == [("w1", 4)]
     commands = book.hears(ended(asked[0], Outcome.OK, "granted 4 a"))
@@ -92,11 +100,87 @@ def test_returned_replication_needs_no_consent() -> None:
 def test_unsaved_consent_is_none() -> None:
     """A consent that is not known to be durable neither shows in a heartbeat nor lets the backup restart."""
     book = releasing()
-    book.hears(e.DiskChanged(WEB, OUTDATED))
     book.hears(ended(c.SaveRecord(Record()), Outcome.UNKNOWN))
     assert book.engine.record.epoch == 3
     assert book.engine.view(book.now).record.epoch == 3
     assert "ResetNode" not in names(book.pass_time(1.0, links=(BIZ,)))
+
+
+@pytest.mark.parametrize("outcome", [Outcome.FAILED, Outcome.UNKNOWN])
+def test_owner_that_cannot_write_its_record_asks_for_nothing(outcome: Outcome) -> None:
+    """It could not keep the right, and the backup would let go of its copy for nothing."""
+    book = paired(A)
+    book.hears(e.DiskChanged(WEB, peer_gone(P, suspended=True)))
+    for _ in range(3):
+        book.hears(ended(c.SaveRecord(book.engine.record), outcome, "EIO"))
+        book.pass_time(2.1, peer_alive=True)
+        assert book.engine.right.wants == 0
+
+
+def _mute(outcome: Outcome = Outcome.UNKNOWN) -> Playbook:
+    """Return a backup that could not make its consent durable for a second."""
+    book = releasing()
+    book.hears(ended(c.SaveRecord(Record()), outcome, "EIO"))
+    book.pass_time(1.2, links=(BIZ,))
+    return book
+
+
+def test_backup_leaves_the_epoch_by_a_word() -> None:
+    """Its heartbeat says so, its copy stays as it is, and it looks for no right any more, whatever comes."""
+    book = _mute(Outcome.FAILED)
+    assert book.engine.view(book.now).leaves == 4
+    assert "OutdateDisk" not in names(book.pass_time(3.0, links=(BIZ,)))
+    book.hears(ended(c.SaveRecord(Record()), Outcome.FAILED, "read-only"))
+    for _ in range(30):
+        commands = names(book.pass_time(2.0))
+        assert "PromoteDisk" not in commands
+        if "SaveRecord" in commands:
+            book.hears(ended(c.SaveRecord(Record()), Outcome.FAILED, "read-only"))
+    assert book.engine.pair is PairState.WAITING
+    assert book.engine.granted is None
+    assert "epoch 4 was left to node a" in "; ".join(book.engine.right.refused)
+
+
+@pytest.mark.parametrize("other", [{"power": True}, {"arbiters": True}])
+def test_word_is_given_only_where_no_other_way_to_a_right_is(other: dict[str, object]) -> None:
+    """A later run, which knows nothing of the word, could ask the witness or the BMC."""
+    book = releasing()
+    if "arbiters" in other:
+        book.engine.sight.durable.record = replace(book.engine.record, arbiters=(W1,))
+    else:
+        book.engine.sight.setup = replace(book.engine.setup, power=True)
+    book.hears(ended(c.SaveRecord(Record()), Outcome.UNKNOWN, "EIO"))
+    book.pass_time(5.0, links=(BIZ,))
+    assert book.engine.view(book.now).leaves == 0
+
+
+def test_word_ends_when_the_owner_does_not_need_it() -> None:
+    """Only an answer to the word ends it: what the owner said before it heard the word proves nothing."""
+    book = _mute()
+    early = book.now - 5.0
+    book.hears(e.HeartbeatSeen(BIZ, replace(book.peer, wants=0), early))
+    assert book.engine.view(book.now).leaves == 4
+    book.hears(e.HeartbeatSeen(BIZ, replace(book.peer, wants=0), book.now))
+    assert book.engine.view(book.now).leaves == 0
+
+
+def test_owner_goes_on_by_the_word_of_its_backup() -> None:
+    """A word that answers the question counts as the consent; an older one does not."""
+    book = cut_off()
+    book.hears(e.HeartbeatSeen(BIZ, replace(book.peer, leaves=4), book.now - 3.0))
+    assert book.engine.sight.durable.saving is None
+    commands = book.peer_says(links=(BIZ,), leaves=4)
+    assert acts(commands) == [c.SaveRecord(served(A, CONSENT))]
+
+
+def test_right_that_may_be_on_the_disk_is_not_given_up() -> None:
+    """While a save of the right has not ended well, the owner goes on asking for it."""
+    book = cut_off()
+    book.peer_says(links=(BIZ,), record=CONSENT)
+    book.hears(ended(c.SaveRecord(Record()), Outcome.UNKNOWN))
+    book.hears(e.DiskChanged(WEB, in_sync(P)))
+    book.pass_time(1.0, links=(BIZ,))
+    assert book.engine.right.wants == 4
 
 
 def test_backup_about_to_take_over_does_not_consent() -> None:

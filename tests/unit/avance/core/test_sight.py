@@ -8,10 +8,13 @@ import pytest
 
 from avance.core import commands as c
 from avance.core import events as e
+from avance.core.engine import Engine
 from avance.core.model import LinkName, Outcome, PairState, Record
+from avance.core.unit import VmUnit
 from tests.playbook import (
     BIZ,
     PRIV,
+    WEB,
     A,
     B,
     Playbook,
@@ -20,6 +23,8 @@ from tests.playbook import (
     ended,
     paired,
     served,
+    setup,
+    spec,
 )
 
 
@@ -138,3 +143,31 @@ def test_unproven_heartbeat_counts_as_a_receipt_only() -> None:
     assert book.engine.sight.peer == before
     assert book.engine.liveness.heard_at_s == book.now
     assert not book.engine.liveness.peer_alive(book.now)
+
+
+def test_machine_that_has_just_started_runs_nothing() -> None:
+    """Its tools hang, so nothing is known of its disks; but nothing was started here since."""
+    book = Playbook(Engine(setup(A), Record(3, A)))
+    book.hears(e.Tick())
+    book.engine.sight.durable.record = replace(book.engine.record, boot="a-machine-1")
+    assert (book.engine.sight.known, book.engine.sight.sure) == (False, True)
+    book.engine.units[WEB].untouched = False
+    assert not book.engine.sight.sure
+
+
+def test_doubt_counts_while_the_peer_is_there() -> None:
+    """From the save that ended unknown, or from the moment at which the links became good, whichever is later."""
+    book = paired(B)
+    book.engine.sight.durable.doubt_from_s = book.now - 100.0
+    book.pass_time(3.0, peer_alive=True)
+    doubt_s = book.engine.sight.standing(book.now, tick=True, leaving=False).doubt_s
+    assert 3.0 <= doubt_s < 5.0
+    book.pass_time(5.0)
+    assert book.engine.sight.standing(book.now, tick=True, leaving=False).doubt_s == 0.0
+
+
+def test_volume_that_was_never_brought_up_is_down() -> None:
+    """DRBD's tools hang from the start of the machine: nothing of it can be connected."""
+    assert VmUnit(spec(), untouched=True).is_down
+    assert not VmUnit(spec(), untouched=True, attach_tried=True).is_down
+    assert not VmUnit(spec()).is_down

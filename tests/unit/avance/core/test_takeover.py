@@ -117,8 +117,9 @@ def usable_copy(facts: TakeoverFacts) -> bool:
     if facts.record.owner == B and facts.record.peer_outdated:
         return False  # the other owner has written without us
     found = {view.disk for view in facts.disks.values() if view is not None}
-    # A disk that was attached alone after a start cannot know that it is up to date.
-    return DiskState.UP_TO_DATE in found or (facts.situation is BOOT and DiskState.CONSISTENT in found)
+    # A disk that was attached alone after a start cannot know that it is up to date; that of an owner is.
+    alone = facts.situation is BOOT or facts.record.owner == A
+    return DiskState.UP_TO_DATE in found or (alone and DiskState.CONSISTENT in found)
 
 
 def arbiters_agree(facts: TakeoverFacts) -> bool:
@@ -134,8 +135,9 @@ def last_man_standing(facts: TakeoverFacts) -> bool:
     if not any(token.startswith("witness:") for token in facts.record.arbiters):
         return True
     said = {facts.answers.get(name) for name in ("w1", "w2") if witness(name) in facts.record.arbiters}
-    vouched = said <= {Answer.GRANTED, Answer.SILENT} and Answer.SILENT in said and SB not in facts.record.arbiters
-    return facts.policy == "availability" and vouched
+    mute = {Answer.SILENT, Answer.UNTAUGHT}  # one that knows nothing is not worse than one that says nothing
+    vouched = said <= {Answer.GRANTED, *mute} and said & mute and SB not in facts.record.arbiters
+    return facts.policy == "availability" and bool(vouched)
 
 
 def permit(facts: TakeoverFacts, after_s: float) -> bool:
@@ -144,8 +146,9 @@ def permit(facts: TakeoverFacts, after_s: float) -> bool:
     if facts.override and facts.record.owner is not None and not facts.record.split:
         return True
     if facts.situation is BOOT:
-        witnessed = arbiters_agree(facts) and facts.record.arbiters != (SA,)
-        return owner and after_s >= 0.0 and (witnessed or last_man_standing(facts))
+        elected = facts.record.arbiters == (SA,)
+        agreed = arbiters_agree(facts) and (not elected or facts.policy == "availability")
+        return owner and after_s >= 0.0 and (agreed or last_man_standing(facts))
     if after_s < (0.0 if owner or facts.power is Power.OFF_EARLY else 3.0):
         return False  # the owner of running VMs asks first
     if facts.record.arbiters:
@@ -285,6 +288,9 @@ def test_power_is_cut_by_the_owner_first() -> None:
             0.0, "witness w1 and survivor a", 4,
         ),
         ({"record": Record(3, A, peer_outdated=True), "situation": BOOT}, 0.0, "last man standing", 4),
+        ({"record": Record(3, A, arbiters=(SA,)), "situation": BOOT}, 0.0, "survivor a", 4),
+        ({"disks": disks(DiskState.CONSISTENT), "power": Power.OFF}, 0.0, "power fence", 4),
+        ({"disks": disks(DiskState.CONSISTENT), "looked_at": LOST_AT}, 0.0, "policy availability", 4),
         ({"override": True}, -1.0, "operator override", 4),
     ],
 )  # fmt: skip
@@ -354,9 +360,10 @@ def test_own_lone_copy_is_good() -> None:
 @pytest.mark.parametrize("situation", list(Situation))
 @pytest.mark.parametrize("state", [None, *DiskState])
 def test_which_copy_may_be_written_alone(state: DiskState | None, situation: Situation) -> None:
-    """Only an UpToDate copy may be written alone; after a lone start also a Consistent one (docs/safety.md, S8)."""
-    good = state is DiskState.UP_TO_DATE or (situation is BOOT and state is DiskState.CONSISTENT)
+    """Only an UpToDate copy may be written alone; of an owner also a Consistent one (docs/safety.md, S8)."""
     for owner in (A, B):
+        alone = situation is BOOT or owner == A  # after a lone start nobody but an owner gets a right
+        good = state is DiskState.UP_TO_DATE or (alone and state is DiskState.CONSISTENT)
         assert (copy_refusals(Record(3, owner), A, disks(state), situation) == []) is good
 
 

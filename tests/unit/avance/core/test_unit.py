@@ -145,13 +145,63 @@ def test_frozen_disk_is_resumed_only_with_the_lone_right() -> None:
 # ---------------------------------------------------------------- letting go of the replication
 
 
-def test_consenting_backup_disconnects_then_outdates() -> None:
-    """A backup that is asked for consent leaves the connection, then marks its copy, and does not connect again."""
+def test_consenting_backup_disconnects_and_marks_its_copy_when_that_is_durable() -> None:
+    """A backup that is asked for consent leaves the connection; its copy is marked when its record says the same."""
     asked = replace(BACKUP, consenting=True)
     assert unit(VmState.STANDBY, in_sync(S)).next_command(asked, 0.0) == c.DisconnectDisk(WEB)
     left = DiskView(S, DiskState.UP_TO_DATE)
-    assert unit(VmState.STANDBY, left).next_command(asked, 0.0) == c.OutdateDisk(WEB)
-    assert unit(VmState.STANDBY, DiskView(S, DiskState.OUTDATED)).next_command(asked, 0.0) is None
+    assert unit(VmState.STANDBY, left).next_command(asked, 0.0) is None
+    given = replace(BACKUP, outdated=True, replicate=False)
+    assert unit(VmState.STANDBY, left).next_command(given, 0.0) == c.OutdateDisk(WEB)
+    assert unit(VmState.STANDBY, DiskView(S, DiskState.OUTDATED)).next_command(given, 0.0) is None
+    split = replace(given, pair=PairState.SPLIT)
+    assert unit(VmState.STANDBY, left).next_command(split, 0.0) is None, "a version that may be chosen is left alone"
+
+
+def test_owner_that_cannot_record_marks_its_copies_on_their_own_disks() -> None:
+    """It leaves the connection and marks what is there; a disk that is away cannot be marked."""
+    marking = replace(STOP, i_am_owner=True, pair=PairState.PAIRED, marking=True)
+    assert unit(VmState.STANDBY, in_sync(S)).next_command(marking, 0.0) == c.DisconnectDisk(WEB)
+    assert unit(VmState.STANDBY, DiskView(S, DiskState.CONSISTENT)).next_command(marking, 0.0) == c.OutdateDisk(WEB)
+    assert unit(VmState.STANDBY, DiskView(S, DiskState.OUTDATED)).next_command(marking, 0.0) is None
+
+
+def test_what_hangs_is_known_to_be_stuck_only_where_the_vm_did_not_run() -> None:
+    """Every command ends unknown: a VM that was not there cannot be started; one that may run is left alone."""
+    for looked, state, stuck in ((True, VmState.STANDBY, True), (False, VmState.CHECKING, False)):
+        one = unit(state, None)
+        one.looked = looked
+        one.busy = "PrepareVolume"
+        one.command_done("PrepareVolume", Outcome.UNKNOWN, BACKUP, 20.0)
+        assert not one.is_stuck(25.0, 10.0)
+        assert one.is_stuck(30.0, 10.0) is stuck
+        one.busy = "PrepareVolume"
+        one.command_done("PrepareVolume", Outcome.FAILED, BACKUP, 31.0)
+        assert not one.is_stuck(60.0, 10.0), "an answer is an answer"
+
+
+def test_one_tool_that_works_does_not_hide_another_one_that_hangs() -> None:
+    """`xl` hangs and `drbdadm` works: only an answer of the same command, or a VM that starts, ends it."""
+    one = unit(VmState.STANDBY, None)
+    for done, outcome in (("PrepareVolume", Outcome.UNKNOWN), ("ConnectDisk", Outcome.OK)):
+        one.busy = done
+        one.command_done(done, outcome, BACKUP, 20.0)
+    one.looked = True
+    assert one.is_stuck(30.0, 10.0)
+    one.domain_running = True
+    assert not one.is_stuck(30.0, 10.0), "it runs"
+    one.domain_paused = True
+    assert one.is_stuck(30.0, 10.0), "a domain that never ran does not serve"
+
+
+@pytest.mark.parametrize("done", ["StartDomain", "PromoteDisk"])
+@pytest.mark.parametrize("outcome", list(Outcome))
+def test_what_was_seen_before_a_start_that_failed_counts_no_more(done: str, outcome: Outcome) -> None:
+    """A start or a promotion that did not end well may have been done all the same: it is looked at anew (S2)."""
+    one = unit(VmState.STARTING if done == "StartDomain" else VmState.PROMOTING, in_sync(P))
+    one.looked, one.busy = True, done
+    one.command_done(done, outcome, ALONE, 5.0)
+    assert one.looked is (outcome is Outcome.OK)
 
 
 def test_backup_that_lost_the_owner_leaves_the_replication() -> None:

@@ -59,8 +59,11 @@ def test_round_trip(echo: tuple[str, float] | None, record: Record) -> None:
 
 
 def test_body_matches_its_schema() -> None:
-    """The datagram is laid out as published."""
+    """The datagram is laid out as published, also with a word that is seldom said."""
     assert complaints("heartbeat", json.loads(body(VIEW))) == []
+    leaving = replace(BEAT, view=replace(VIEW, leaves=8))
+    assert complaints("heartbeat", json.loads(body(leaving.view))) == []
+    assert decode(KEY, encode(KEY, leaving)) == leaving
     assert encode(KEY, BEAT).endswith(body(VIEW))
 
 

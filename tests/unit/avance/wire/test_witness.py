@@ -32,7 +32,8 @@ from tests.schema_check import complaints
 
 KEYS = keys(b"s" * 32)
 SENDER = Sender(A, "boot-1", 5, "life-1")
-QUESTIONS: list[Question] = [Ask(SENDER, 7, "n-1"), Teach(SENDER, 7, B, paired=True), Look(replace(SENDER, life=""))]
+LESSONS = [Teach(SENDER, 7, B, paired=True), Teach(SENDER, 7, B, paired=False, alone=True)]
+QUESTIONS: list[Question] = [Ask(SENDER, 7, "n-1"), *LESSONS, Look(replace(SENDER, life=""))]
 REPLIES = [Reply(word, 7, owner, "life-1", "boot-1", 5) for word in ANSWERS for owner in (A, None)]
 HEAD = 4 + 8 + 32
 
@@ -158,5 +159,5 @@ def test_a_question_for_another_life_uses_no_number() -> None:
 def test_anybody_with_the_secret_may_look_at_any_time() -> None:
     """To look uses no number and needs no life."""
     one = guard()
-    datagram = encode(KEYS, QUESTIONS[2])
-    assert one.accept(datagram) == one.accept(datagram) == QUESTIONS[2]
+    datagram = encode(KEYS, QUESTIONS[-1])
+    assert one.accept(datagram) == one.accept(datagram) == QUESTIONS[-1]
