@@ -54,7 +54,7 @@ def marked(view: DiskView | None) -> bool:
 
 
 def stays(view: DiskView | None) -> bool:
-    """The generation that a copy has then stays: nobody writes. What stands still begins another one when it goes on."""
+    """The generation of such a copy stays: nobody writes. What stands still begins another one when it goes on."""
     return view is not None and view.connection != "Connected" and not view.suspended
 
 
