@@ -116,10 +116,10 @@ def test_judge_of_discarded_data_bites() -> None:
 
 
 def test_judge_of_records_bites() -> None:
-    """A consent before the copy is outdated, or a copy called good before its owner gave up its right, is one (I1)."""
+    """A consent while the copy is not apart, or a copy called good before its owner gave up its right, is one (I1)."""
     judges = Row(WITNESS).world.judges
     owner, backup = (judges.world.machines[node] for node in (A, B))
-    with pytest.raises(Violation, match="consents to epoch 2 while its copy is UpToDate"):
+    with pytest.raises(Violation, match="consents to epoch 2 while it is Connected"):
         judges.saved(backup, replace(backup.record, epoch=2, peer_outdated=True))
     owner.store.record = replace(owner.record, peer_outdated=True)
     with pytest.raises(Violation, match="calls its copy good"):
