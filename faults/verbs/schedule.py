@@ -13,7 +13,7 @@ import json
 import re
 import sys
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
@@ -59,7 +59,7 @@ def register(verbs: Any) -> None:  # noqa: ANN401 - argparse does not publish th
         verb.set_defaults(act=act)
     for verb in (again, small):
         pace.add_option(verb)
-    again.add_argument("--times", type=int, default=1, help="so many runs of the same schedule")
+    again.add_argument("--times", type=int, default=1, help="so many runs; what was interrupted goes on")
     again.add_argument("--out", type=Path, default=Path("build/replay"), help="directory; each run gets one in it")
     small.add_argument("--budget", type=int, default=40, help="the most runs, all in all")
     small.add_argument("--confirm", type=int, default=5, help="of these, runs of the smallest schedule at the end")
@@ -184,22 +184,56 @@ def _replay(args: argparse.Namespace) -> int:
         raise UsageError("--times must be at least 1.")
     schedule = read(args)
     require(schedule)
+    revision = asyncio.run(_revision())
+    earlier = kept(args.out, schedule, revision) if args.times > 1 else {}
     _keep(args.out, PLAN_FILE, schedule)
-    outcomes = asyncio.run(replay(schedule, args.out, args.times, director()))
+    outcomes = asyncio.run(replay(schedule, args.out, args.times, director(), earlier=earlier, revision=revision))
     if args.times > 1:
         print(f"again: {again(args.out)} --times {args.times}")
         print(tally(schedule.scenario, outcomes))
     return exit_code(outcomes)
 
 
-async def replay(schedule: Schedule, out: Path, times: int, run: Run) -> list[ReplayedRun]:
+async def _revision() -> str:
+    from testbed.figures.store import git_revision  # noqa: PLC0415 - only what runs has a revision
+    from testbed.site import ROOT  # noqa: PLC0415 - as above
+
+    return await git_revision(ROOT)
+
+
+def kept(out: Path, schedule: Schedule, revision: str) -> dict[str, ReplayedRun]:
+    """Return what an interrupted replay has left, by directory: of this schedule, of this revision, and no broken bed.
+
+    A checkout that differs from its revision keeps nothing: the product may be another one.
+    """
+    from faults.schedule.schedule import dump  # noqa: PLC0415 - as above
+
+    if not revision or revision.endswith("+"):
+        return {}
+    try:
+        made = json.loads((out / REPLAY_FILE).read_text(encoding="utf-8"))
+        if made["revision"] != revision or (out / PLAN_FILE).read_text(encoding="utf-8") != dump(schedule):
+            return {}
+        runs = [ReplayedRun(**one) for one in made["runs"]]
+    except (OSError, ValueError, TypeError, KeyError):
+        return {}
+    return {one.directory: one for one in runs if one.verdict not in (BROKEN, Verdict.INVALID_HOST.value)}
+
+
+async def replay(
+    schedule: Schedule, out: Path, times: int, run: Run, *, earlier: Mapping[str, ReplayedRun], revision: str
+) -> list[ReplayedRun]:
     """Run a schedule so many times and print each; a bed that breaks is noted, and the next run begins with a new one.
 
-    A single run is printed with its whole story.
+    A single run is printed with its whole story. What an `earlier` replay has done is taken over.
     """
     outcomes: list[ReplayedRun] = []
     for number in range(1, times + 1):
         directory = f"run-{number}"
+        if directory in earlier:
+            outcomes.append(earlier[directory])
+            print(f"run {number} of {times}: {_told(outcomes[-1])} (kept from before; another --out runs it again)")
+            continue
         try:
             result = await run(schedule, out / directory)
             outcomes.append(ReplayedRun(directory, result.verdict.value, result.reasons))
@@ -211,7 +245,7 @@ async def replay(schedule: Schedule, out: Path, times: int, run: Run) -> list[Re
             outcomes.append(ReplayedRun(directory, BROKEN, [str(error)]))
         if times > 1 or outcomes[-1].verdict == BROKEN:
             print(f"run {number} of {times}: {_told(outcomes[-1])}", flush=True)
-        made = {"schedule": PLAN_FILE, "runs": [vars(outcome) for outcome in outcomes]}
+        made = {"schedule": PLAN_FILE, "revision": revision, "runs": [vars(outcome) for outcome in outcomes]}
         (out / REPLAY_FILE).write_text(json.dumps(made, indent=1) + "\n", encoding="utf-8")
     return outcomes
 

@@ -192,8 +192,47 @@ def test_a_single_replay_shows_its_story_and_its_schedule(
     told = capsys.readouterr().out
     assert "verdict: fail\n  because x\n" in told
     assert told.splitlines()[-1] == f"again: testbed replay {out / 'run-1' / 'schedule.jsonl'}"
-    assert command.main(["replay", str(plan), "--times", "2", "--out", str(out)]) == PASSED
-    assert f"again: testbed replay {out / 'schedule.jsonl'} --times 2" in capsys.readouterr().out
+    twice = tmp_path / "twice"
+    assert command.main(["replay", str(plan), "--times", "2", "--out", str(twice)]) == PASSED
+    assert f"again: testbed replay {twice / 'schedule.jsonl'} --times 2" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("change", ["nothing", "revision", "changed files", "schedule", "half a file"])
+def test_an_interrupted_replay_goes_on(
+    change: str, plan: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What one revision has done is not done again; a broken bed or a slow host is; another product begins anew."""
+    revision = "abc+" if change == "changed files" else "abc"
+
+    async def told() -> str:
+        return revision
+
+    monkeypatch.setattr(verbs_schedule, "_revision", told)
+    out = tmp_path / "out"
+    argv = ["replay", str(plan), "--times", "4", "--out", str(out)]
+    first = World(a_result(Verdict.FAIL, "x"), MachineError("gone"), a_result(Verdict.INVALID_HOST), HostError("full"))
+    direct(monkeypatch, first)
+    assert command.main(argv) == 2
+    if change == "revision":
+        revision = "abd"
+    if change == "schedule":
+        plan.write_text(FILE.replace('"seed": 7', '"seed": 8'), encoding="utf-8")
+    if change == "half a file":
+        path = out / "replay.json"
+        path.write_text(path.read_text(encoding="utf-8")[:-9], encoding="utf-8")
+    capsys.readouterr()
+    second = World(*[a_result(Verdict.PASS)] * 4)
+    direct(monkeypatch, second)
+    code = command.main(argv)
+    if change == "nothing":
+        assert [where.name for _, where in second.ran] == ["run-2", "run-3", "run-4"]
+        assert code == FAILED, "what failed before the interruption still counts"
+        printed = capsys.readouterr().out
+        assert "run 1 of 4: fail\n  because x (kept from before" in printed
+        assert printed.splitlines()[-1] == "cut: failed in 1 of 4 runs (pass 3)"
+    else:
+        assert len(second.ran) == 4
+        assert code == PASSED
 
 
 def test_a_single_replay_on_a_broken_bed_says_what_broke(
