@@ -15,11 +15,12 @@ from pathlib import Path
 
 from tests.mutants import worker
 from tests.mutants.catalogue import MUTANTS
-from tests.mutants.mutant import CatalogueError, Mutant
+from tests.mutants.mutant import ROOT, CatalogueError, Mutant
 from tests.mutants.worker import Found
 
 KILLED_MIN = 25  # by the simulator
 HISTORIES = 400
+PAGE = ROOT / "docs" / "mutants.md"
 _SHOWN = 100
 _BEYOND, _SURVIVES = "cannot see it", "**survives**"
 
@@ -65,7 +66,7 @@ def main(argv: list[str] | None = None) -> int:
     seeds = range(given.histories)
     with _pool(given.jobs) as pool:
         broken = _without_defect(pool, chosen, seeds)
-        verdicts = _try_all(pool, chosen, seeds, broken)
+        verdicts = _try_all(pool, chosen, seeds, broken, read_page(PAGE.read_text(encoding="utf-8")))
     if given.write is not None:
         write(given.write, verdicts, HISTORIES if given.names else len(seeds))
     for name in sorted(broken):
@@ -91,11 +92,19 @@ def _without_defect(pool: ProcessPoolExecutor, chosen: list[Mutant], seeds: rang
     return frozenset(name for future in first for name in future.result().failed)
 
 
-def _try_all(pool: ProcessPoolExecutor, chosen: list[Mutant], seeds: range, broken: frozenset[str]) -> list[Verdict]:
+def _try_all(
+    pool: ProcessPoolExecutor, chosen: list[Mutant], seeds: range, broken: frozenset[str], known: dict[str, Line]
+) -> list[Verdict]:
+    """Try each mutant; what noticed it the last time, as the page knows, is tried first."""
     running: list[tuple[Mutant, Future[Found] | None, Future[Found]]] = []
     for mutant in chosen:
-        simulator = None if mutant.beyond else pool.submit(worker.simulator, mutant, seeds, broken)
-        running.append((mutant, simulator, pool.submit(worker.run_tests, mutant, tuple(mutant.unit_tests()), broken)))
+        last = known.get(mutant.name, Line("", "", ""))
+        rows = (
+            None if mutant.beyond else pool.submit(worker.simulator, mutant, seeds, broken, last.killer(last.simulator))
+        )
+        paths = tuple(mutant.unit_tests())
+        units = pool.submit(worker.run_tests, mutant, paths, broken, first=last.killer(last.units))
+        running.append((mutant, rows, units))
     verdicts = []
     for mutant, simulator, units in running:
         verdicts.append(Verdict(mutant, None if simulator is None else simulator.result(), units.result()))
@@ -116,8 +125,8 @@ def killer(found: Found) -> str:
     """Return the name of what killed a mutant, as short as it is unique."""
     if not found.failed:
         return "-"
-    path, _, test = found.failed[0].rpartition("::")
-    return f"{Path(path).name}::{test}" if path else found.failed[0][:_SHOWN]
+    name = worker.short(found.failed[0])
+    return name if "::" in name else name[:_SHOWN]
 
 
 @dataclass(frozen=True)
@@ -142,6 +151,11 @@ class Line:
     def survives(self) -> bool:
         """Nothing noticed it at all."""
         return self.outlives and self.units == _SURVIVES
+
+    @staticmethod
+    def killer(cell: str) -> str:
+        """Return the name that stands in a cell, as pytest knows it; empty when there is none."""
+        return cell.strip("`").replace("\\|", "|") if cell.startswith("`") else ""
 
 
 def lines_of(verdicts: list[Verdict]) -> dict[str, Line]:

@@ -101,9 +101,13 @@ def test_a_defect_is_killed_and_the_sound_product_is_not() -> None:
     with command._pool(1) as pool:
         killed = pool.submit(worker.run_tests, DEFECT, paths, frozenset()).result()
         sound = pool.submit(worker.run_tests, None, paths, frozenset()).result()
+        last = pool.submit(worker.run_tests, DEFECT, paths, frozenset(), every=True).result().failed[-1]
+        again = pool.submit(worker.run_tests, DEFECT, paths, frozenset(), first=worker.short(last)).result()
     assert killed.failed
     assert killed.failed[0].startswith("tests/unit/avance/core/test_pause.py::")
     assert not sound.failed
+    assert last != killed.failed[0]
+    assert again.failed == (last,), "what noticed it the last time is tried first"
 
 
 def test_the_score_names_survivors() -> None:
@@ -123,6 +127,9 @@ def test_the_score_names_survivors() -> None:
     page = command.document(command.lines_of(verdicts), 10)
     assert "| two | is not noticed | **survives** | `test_rows_a.py::test_a1[1]` |" in page
     assert "| three | is below | cannot see it |" in page
+    two, three = (command.read_page(page)[name] for name in ("two", "three"))
+    assert two.killer(two.units) == "test_rows_a.py::test_a1[1]"
+    assert not two.killer(two.simulator) + three.killer(three.simulator)
 
 
 def test_the_page_knows_every_defect() -> None:

@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import contextlib
 import io
+import re
 import signal
 import time
 from collections import Counter
 from dataclasses import dataclass, field
+from pathlib import Path
 from types import FrameType
 
 import pytest
@@ -35,9 +37,10 @@ class Found:
 
 @dataclass(eq=False)
 class _Watcher:
-    """A plugin of pytest: the first variant of each test comes first, and what fails is noted."""
+    """A plugin of pytest: the known killer comes first, then the first variant of each test; what fails is noted."""
 
     excluded: frozenset[str]
+    first: str = ""
     failed: list[str] = field(default_factory=list)
 
     def pytest_configure(self) -> None:
@@ -56,7 +59,7 @@ class _Watcher:
             turn[item.nodeid] = seen[test]
             seen[test] += 1
         chosen = [i for i in items if i.nodeid not in self.excluded and turn[i.nodeid] < VARIANTS]
-        items[:] = sorted(chosen, key=lambda i: turn[i.nodeid])
+        items[:] = sorted(chosen, key=lambda i: (short(i.nodeid) != self.first, turn[i.nodeid]))
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """Note what failed, in whatever phase."""
@@ -69,12 +72,23 @@ class _Watcher:
             self.failed.append(report.nodeid)
 
 
-def run_tests(mutant: Mutant | None, paths: tuple[str, ...], excluded: frozenset[str], *, every: bool = False) -> Found:
-    """Run tests with the defect in the product, up to the first that fails; `every`: all of them."""
+def short(name: str) -> str:
+    """Return the name of a test without its folders, or what else it is as it is."""
+    path, _, test = name.rpartition("::")
+    return f"{Path(path).name}::{test}" if path else name
+
+
+def run_tests(
+    mutant: Mutant | None, paths: tuple[str, ...], excluded: frozenset[str], *, every: bool = False, first: str = ""
+) -> Found:
+    """Run tests with the defect in the product, up to the first that fails; `every`: all of them.
+
+    The test called `first` comes before the others: it noticed the defect the last time.
+    """
     begin_s = time.monotonic()
     if mutant is not None:
         install(mutant)
-    watcher = _Watcher(excluded)
+    watcher = _Watcher(excluded, first)
     said = io.StringIO()
     with contextlib.redirect_stdout(said), contextlib.redirect_stderr(said):
         ended = pytest.main([*_USUAL, *([] if every else ["-x"]), *paths], plugins=[watcher])
@@ -114,10 +128,16 @@ def _too_long(_: int, __: FrameType | None) -> None:
     raise TimeoutError("the history does not end")
 
 
-def simulator(mutant: Mutant, seeds: range, excluded: frozenset[str]) -> Found:
-    """Try the rows of the fault catalogue first, then random histories."""
-    rows = run_tests(mutant, (ROWS,), excluded)
-    if rows.failed:
-        return rows
-    found = histories(None, seeds, excluded)
-    return Found(found.failed, rows.seconds + found.seconds)
+def simulator(mutant: Mutant, seeds: range, excluded: frozenset[str], first: str = "") -> Found:
+    """Try the rows of the fault catalogue, then random histories; `first`, a row or a seed, noticed it before."""
+    begin_s = time.monotonic()
+    tried: Mutant | None = mutant
+    if seed := re.match(r"seed (\d+): ", first):
+        found = histories(mutant, range(int(seed[1]), int(seed[1]) + 1), excluded)
+        if found.failed:
+            return found
+        tried = None  # the defect is in this process already
+    found = run_tests(tried, (ROWS,), excluded, first=first)
+    if not found.failed:
+        found = histories(None, seeds, excluded)
+    return Found(found.failed, time.monotonic() - begin_s)

@@ -439,3 +439,23 @@ def test_backup_keeps_its_copy_for_itself_while_the_owner_has_none() -> None:
     commands = acts(book.peer_says(wants=4, copies=bare)) + acts(book.pass_time(20.0, peer_alive=True))
     assert not any(isinstance(one, c.DisconnectDisk | c.OutdateDisk) for one in commands)
     assert not any(isinstance(one, c.SaveRecord) and one.record.epoch > 3 for one in commands)
+
+
+@pytest.mark.parametrize(
+    ("read", "consents"), [(GENERATIONS, True), (("9e9e", "1a2c"), False), ((), False)], ids=["same", "newer", "never"]
+)
+def test_backup_whose_tools_hang_from_the_start_consents_only_to_what_was_compared(
+    read: tuple[str, ...], consents: bool
+) -> None:
+    """Its volume was never brought up; what nobody has read there may be newer than what the owner has."""
+    book = Playbook(Engine(setup(B), Record(3, A)))
+    book.hears(e.Tick())
+    book.hears(e.DomainChanged(WEB, running=False))
+    book.done(c.ReadDomain(WEB), c.PrepareVolume(WEB))
+    book.hears(ended(c.PrepareVolume(WEB), Outcome.UNKNOWN))
+    book.engine.units[WEB].has_generations(read)
+    book.peer_says(record=Record(3, A))
+    book.hears(ended(c.SaveRecord(book.engine.record)))
+    assert book.engine.units[WEB].is_down
+    commands = book.peer_says(wants=4) + book.pass_time(0.9, peer_alive=True)
+    assert (4 in [one.record.epoch for one in commands if isinstance(one, c.SaveRecord)]) is consents
