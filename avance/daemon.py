@@ -335,6 +335,7 @@ class PairedNode:
             boot=self._boot,
             alerts_queued=self._alerts.queued,
             alerts_dropped=self._alerts.dropped,
+            alerts_refused=self._alerts.refused,
             journal_dropped=self._journal.dropped,
             rejected=self._rejected,
             watchdog_armed=self._watchdog.armed,

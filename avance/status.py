@@ -29,6 +29,7 @@ class Around:
     boot: str
     alerts_queued: int = 0
     alerts_dropped: int = 0
+    alerts_refused: bool = False
     journal_dropped: int = 0
     rejected: Mapping[str, int] = field(default_factory=dict)
     watchdog_armed: bool = False
@@ -54,7 +55,7 @@ def document(config: Config, engine: Engine, around: Around, now: float) -> dict
         "vms": {name: _vm(engine, name) for name in engine.units},
         "links": engine.liveness.states,
         "service_address": {"address": str(config.service_address), "held": engine.address.held},
-        "call_home": {"queued": around.alerts_queued, "dropped": around.alerts_dropped},
+        "call_home": {"queued": around.alerts_queued, "dropped": around.alerts_dropped, "refused": around.alerts_refused},
         "journal": {"dropped": around.journal_dropped},
         "rejected": dict(around.rejected),
         "arbitration": _arbitration(config, engine, now),
@@ -87,7 +88,7 @@ def unpaired(now: float, mirror: MirrorView | None = None) -> dict[str, Any]:
         "vms": {},
         "links": {},
         "service_address": {"address": None, "held": False},
-        "call_home": {"queued": 0, "dropped": 0},
+        "call_home": {"queued": 0, "dropped": 0, "refused": False},
         "journal": {"dropped": 0},
         "rejected": {},
         "arbitration": {"policy": None, "arbiters": [], "solo": False, "lease_s": None, "hole": "closed"},

@@ -1,26 +1,40 @@
 """Call Home: a durable queue of alerts on disk, filled by the daemon and emptied by a process of its own.
 
 The two meet only in the directory: one file per alert, complete or not there, removed only after the service centre
-has acknowledged it. So a slow or dead service centre can never touch failover.
+has acknowledged it. So a slow or dead service centre can never touch failover. The queue is bounded, and so is what one
+story can put into it: see decisions 0010 and 0022.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import os
 import uuid
+from dataclasses import dataclass
+from enum import StrEnum
 from pathlib import Path
 
-from avance.clock import wall_text
+from avance.clock import now_s, wall_text
 from avance.config import CallHome
+from avance.core.grouping import Groups, key_of
 from avance.core.model import Alert, NodeId
 from avance.files import write_durably
-from avance.wire.callhome import Envelope, body
+from avance.line_file import LineFile
+from avance.wire.callhome import Envelope, body, told
 
 QUEUE_DIR = Path("/var/lib/avance/callhome")
 QUEUE_MAX = 1000  # alerts kept while the service centre is away; beyond that new ones are counted, not kept
+RESERVED = 200  # of these, for critical ones only
+DEAD_LETTERS = "refused.jsonl"  # what the service centre refuses for good, and what is damaged
+DEAD_BYTES_MAX = 1 << 20  # twice this is on disk
+_DEAD_TEXT_MAX = 8000  # characters of one alert that are kept
 _REQUEST_S = 20.0
+_ANSWER_BYTES_MAX = 1 << 16
+_REFUSES_THIS = (400, 413, 415, 422)  # the request itself is wrong; no other alert would be refused for that
+
+_Waiting = tuple[Alert, int, str]
 
 
 class AlertQueue:
@@ -29,71 +43,209 @@ class AlertQueue:
     def __init__(self, directory: Path, node: NodeId) -> None:
         self._directory = directory
         self._node = node
-        self._waiting: asyncio.Queue[tuple[int, Alert, int, str]] = asyncio.Queue(QUEUE_MAX)
+        self._waiting: asyncio.Queue[_Waiting] = asyncio.Queue(QUEUE_MAX)
+        self._groups = Groups()
+        self._writing = asyncio.Lock()
         self.dropped = 0
         directory.mkdir(parents=True, exist_ok=True)
-        self._seq = max((int(path.stem) for path in directory.glob("*.json") if path.stem.isdigit()), default=0)
+        self._seq = max((int(name[:12]) for name in self._names() if name[:12].isdigit()), default=0)
 
     @property
     def queued(self) -> int:
-        """How many alerts have not been acknowledged yet."""
-        return self._waiting.qsize() + sum(1 for _ in self._directory.glob("*.json"))
+        """How many alerts have not been acknowledged yet; a story that is counted up is one of them."""
+        return self._waiting.qsize() + len(self._names())
+
+    @property
+    def refused(self) -> bool:
+        """The service centre has refused alerts for good: they are in a file."""
+        return (self._directory / DEAD_LETTERS).exists()
 
     def put(self, alert: Alert, epoch: int) -> None:
-        """Queue an alert; when the queue is full it is counted and dropped."""
-        self._seq += 1
-        if self._waiting.full():
+        """Queue an alert; when there is no room for one of its severity it is counted and dropped."""
+        if _has_room(self._waiting.qsize(), alert):
+            self._waiting.put_nowait((alert, epoch, wall_text()))
+        else:
             self.dropped += 1
-            return
-        self._waiting.put_nowait((self._seq, alert, epoch, wall_text()))
+
+    async def keep(self, alert: Alert, epoch: int) -> bool:
+        """Make one alert durable now, whatever else waits; says whether it is."""
+        return await self._keep((alert, epoch, wall_text()))
 
     async def write(self) -> None:
-        """Make queued alerts durable, for ever, in order."""
+        """Make queued alerts durable, for ever, in order; tell stories that were held when their time has come."""
+        async with self._writing:
+            await asyncio.to_thread(self._adopt)
         while True:
-            seq, alert, epoch, wall = await self._waiting.get()
-            if sum(1 for _ in self._directory.glob("*.json")) >= QUEUE_MAX:
-                self.dropped += 1
-                continue
-            raw = body(alert, Envelope(uuid.uuid4().hex, self._node, seq, epoch, wall))
+            due_at = self._groups.next_due()
+            waiting: _Waiting | None = None
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(None if due_at is None else max(0.0, due_at - now_s())):
+                    waiting = await self._waiting.get()
+            if waiting is not None:
+                await self._keep(waiting)
+            if due_at is not None and now_s() >= due_at:
+                async with self._writing:
+                    await asyncio.to_thread(self._tell_held)
+
+    async def _keep(self, waiting: _Waiting) -> bool:
+        try:
+            async with self._writing:
+                kept = await asyncio.to_thread(self._write, *waiting)
+        except OSError:
+            kept = False  # a full or dying disk: counted in the status, and no reason to stop the daemon
+        self.dropped += not kept
+        return kept
+
+    def _write(self, alert: Alert, epoch: int, wall: str) -> bool:
+        """Write one alert, or count its story up: then the newer one takes the place of the one that waits."""
+        key = key_of(alert)
+        before = self._groups.stories.get(key)
+        old = None if before is None else self._directory / before.name
+        waits = old is not None and old.exists()
+        if not waits and not _has_room(len(self._names()), alert):
+            return False
+        self._seq += 1
+        story = self._groups.take(key, self._seq, wall, now_s(), waits=waits)
+        envelope = Envelope(uuid.uuid4().hex, self._node, story.seq, epoch, wall, story.count, story.since)
+        write_durably(self._directory / story.name, body(alert, envelope))
+        if waits and old is not None:
+            old.unlink(missing_ok=True)  # it may be on its way just now: then the centre hears of both
+        return True
+
+    def _tell_held(self) -> None:
+        for held, free in self._groups.due(now_s()):
+            with contextlib.suppress(OSError):  # it waits for the next start then
+                (self._directory / held.name).rename(self._directory / free.name)
+
+    def _adopt(self) -> None:
+        """Go on with the stories of an earlier run; what it held is told now, for nobody knows what it told when."""
+        for name in sorted(self._names()):
+            path = self._directory / name
             try:
-                await asyncio.to_thread(write_durably, self._directory / f"{seq:012}.json", raw)
-            except OSError:
-                self.dropped += 1  # a full or dying disk: counted in the status, and no reason to stop the daemon
+                if path.suffix == ".later":
+                    path = path.rename(path.with_suffix(".json"))
+                key, count, since = told(path.read_bytes())
+            except (OSError, ValueError, LookupError, TypeError):
+                continue  # whoever delivers it finds out what is wrong with it
+            if name[:12].isdigit():
+                self._groups.found(key, int(name[:12]), count, since)
+
+    def _names(self) -> list[str]:
+        return [name for name in os.listdir(self._directory) if name.endswith((".json", ".later"))]  # noqa: PTH208 - a fifth of the time
 
 
-def oldest(directory: Path) -> Path | None:
-    """Return the alert that must be delivered next, or None when all are delivered.
+def _has_room(used: int, alert: Alert) -> bool:
+    return used < (QUEUE_MAX if alert.severity == "critical" else QUEUE_MAX - RESERVED)
+
+
+def waiting(directory: Path) -> list[str]:
+    """Return the names of the alerts that may be delivered, the oldest first.
 
     It is asked twice a second for ever, so it costs one look at the directory and nothing else.
     """
     try:
-        names = [name for name in os.listdir(directory) if name.endswith(".json")]  # noqa: PTH208 - a fifth of the time
+        return sorted(name for name in os.listdir(directory) if name.endswith(".json"))  # noqa: PTH208 - a fifth of the time
     except FileNotFoundError:
+        return []
+
+
+class Said(StrEnum):
+    """What became of one alert."""
+
+    TAKEN = "TAKEN"  # acknowledged and removed; or it has gone meanwhile, because a newer one has its place
+    AWAY = "AWAY"  # nobody has answered, or nothing could be sent: the next one would fare no better
+    UNCLEAR = "UNCLEAR"  # there was an answer, and no acknowledgement: the fault may be this alert's or the centre's
+    REFUSED = "REFUSED"  # this alert will never be taken
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """What became of one alert, and why; `why` holds no secret."""
+
+    said: Said
+    why: str = ""
+
+
+def deliver(target: CallHome, path: Path) -> Delivery:
+    """Deliver one alert, and remove it once it is acknowledged; never raises."""
+    try:
+        raw = path.read_bytes()
+    except FileNotFoundError:
+        return Delivery(Said.TAKEN)
+    except OSError as error:
+        return Delivery(Said.UNCLEAR, f"it cannot be read: {error}")
+    wanted = _id_of(raw)
+    if wanted is None:
+        return Delivery(Said.REFUSED, "the file is damaged: it is no alert")
+    delivery = _post(target, raw, wanted)
+    if delivery.said is Said.TAKEN:
+        try:
+            path.unlink(missing_ok=True)
+        except OSError as error:
+            return Delivery(Said.AWAY, f"it was taken, and cannot be removed: {error}")
+    return delivery
+
+
+def _id_of(raw: bytes) -> str | None:
+    try:
+        fields = json.loads(raw)
+    except (ValueError, RecursionError):
         return None
-    return directory / min(names) if names else None
+    found = fields.get("id") if isinstance(fields, dict) else None
+    return found if isinstance(found, str) else None
 
 
-def deliver(target: CallHome, path: Path) -> str | None:
-    """Deliver one alert and remove it once it is acknowledged; returns why it was not delivered, or None."""
+def _post(target: CallHome, raw: bytes, wanted: str) -> Delivery:
     import http.client  # noqa: PLC0415 - a fifth of the daemon's start, and only the deliverer needs it
     import ssl  # noqa: PLC0415 - same
     import urllib.parse  # noqa: PLC0415 - same
 
-    url = urllib.parse.urlsplit(target.url)
-    raw = path.read_bytes()
-    context = ssl.create_default_context(cadata=target.ca_pem)
-    connection = http.client.HTTPSConnection(url.hostname or "", url.port or 443, timeout=_REQUEST_S, context=context)
-    headers = {"Content-Type": "application/json", "Authorization": f"Bearer {target.token}", "Connection": "close"}
+    connection = None
     try:
+        url = urllib.parse.urlsplit(target.url)
+        context = ssl.create_default_context(cadata=target.ca_pem)
+        connection = http.client.HTTPSConnection(
+            url.hostname or "", url.port or 443, timeout=_REQUEST_S, context=context
+        )
+        headers = {"Content-Type": "application/json", "Authorization": f"Bearer {target.token}", "Connection": "close"}
         connection.request("POST", url.path or "/", raw, headers)
         response = connection.getresponse()
-        answer = json.loads(response.read() or b"{}")
-    except (OSError, http.client.HTTPException, ValueError) as error:
-        return f"{type(error).__name__}: {error}"
+        answer = response.read(_ANSWER_BYTES_MAX)
+    except (OSError, http.client.HTTPException) as error:
+        return Delivery(Said.AWAY, f"{type(error).__name__}: {error}".replace(target.token, "(token)"))
+    except ValueError as error:  # its text may quote the token in another spelling
+        why = "the URL, the authority or the token of the site is no good"
+        return Delivery(Said.AWAY, f"{type(error).__name__}: {why}")
     finally:
-        connection.close()
-    ack = answer.get("ack") if isinstance(answer, dict) else None
-    if response.status != http.client.OK or ack != json.loads(raw)["id"]:
-        return f"status {response.status}, answer {answer}"
-    path.unlink()
-    return None
+        if connection is not None:
+            connection.close()
+    if response.status == http.client.OK and _is_ack(answer, wanted):
+        return Delivery(Said.TAKEN)
+    why = f"status {response.status}, answer {answer[:200]!r}".replace(target.token, "(token)")
+    return Delivery(Said.REFUSED if response.status in _REFUSES_THIS else Said.UNCLEAR, why)
+
+
+def _is_ack(answer: bytes, wanted: str) -> bool:
+    try:
+        fields = json.loads(answer)
+    except (ValueError, RecursionError):
+        return False
+    return isinstance(fields, dict) and fields.get("ack") == wanted
+
+
+def bury(directory: Path, name: str, why: str) -> None:
+    """Move an alert that nobody takes into the file of dead letters, which is bounded.
+
+    Raises:
+        OSError: the disk refuses; the alert may still be in the queue.
+    """
+    path, letters = directory / name, LineFile(directory / DEAD_LETTERS)
+    try:
+        content = path.read_bytes()[:_DEAD_TEXT_MAX].decode(errors="replace")
+    except OSError as error:
+        content = f"(not readable: {error})"
+    if letters.size_bytes() >= DEAD_BYTES_MAX:
+        letters.rotate()
+    letters.append(json.dumps({"wall": wall_text(), "name": name, "why": why, "alert": content}))
+    letters.close()
+    path.unlink(missing_ok=True)

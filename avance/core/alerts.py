@@ -7,12 +7,12 @@ from avance.core.model import Alert, LinkName, MirrorView, NodeId, VmId
 
 def link_down(link: LinkName) -> Alert:
     """A link to the peer carries no heartbeats any more."""
-    return Alert("fault", "link_down", "warning", f"No heartbeat returns on link {link}.")
+    return Alert("fault", "link_down", "warning", f"No heartbeat returns on link {link}.", link)
 
 
 def link_up(link: LinkName) -> Alert:
     """A link to the peer carries heartbeats again."""
-    return Alert("recovery", "link_up", "info", f"Heartbeats return on link {link} again.")
+    return Alert("recovery", "link_up", "info", f"Heartbeats return on link {link} again.", link)
 
 
 def peer_lost(peer: NodeId, silence_s: float) -> Alert:
@@ -52,7 +52,7 @@ def fenced(reason: str) -> Alert:
 def datagrams_refused(link: LinkName, reason: str, count: int) -> Alert:
     """Somebody sends what is no heartbeat of the peer."""
     text = f"Forged or replayed datagrams on link {link}: {count} refused in the last second ({reason})."
-    return Alert("fault", "datagrams_refused", "warning", text)
+    return Alert("fault", "datagrams_refused", "warning", text, link)
 
 
 def mismatch(reason: str) -> Alert:
@@ -62,17 +62,19 @@ def mismatch(reason: str) -> Alert:
 
 def vm_started(vm: VmId) -> Alert:
     """A VM runs on this node now."""
-    return Alert("recovery", "vm_started", "info", f"VM {vm} runs on this node.")
+    return Alert("recovery", "vm_started", "info", f"VM {vm} runs on this node.", vm)
 
 
 def vm_crashed(vm: VmId) -> Alert:
     """The domain of a VM vanished while it was wanted."""
-    return Alert("fault", "vm_crashed", "critical", f"The domain of VM {vm} is gone; it is started again.")
+    return Alert("fault", "vm_crashed", "critical", f"The domain of VM {vm} is gone; it is started again.", vm)
 
 
 def command_failed(command: str, vm: VmId, detail: str) -> Alert:
     """A command for a VM did not succeed; it is tried again after a look."""
-    return Alert("fault", "command_failed", "critical", f"{command} for VM {vm} did not succeed: {detail}")
+    return Alert(
+        "fault", "command_failed", "critical", f"{command} for VM {vm} did not succeed: {detail}", f"{command} {vm}"
+    )
 
 
 def store_failed(detail: str) -> Alert:
@@ -88,19 +90,19 @@ def protected() -> Alert:
 def no_good_copy(vm: VmId) -> Alert:
     """Neither side has a copy that may be used without an operator."""
     text = f"VM {vm}: both copies are inconsistent; an operator must choose."
-    return Alert("fault", "no_good_copy", "critical", text)
+    return Alert("fault", "no_good_copy", "critical", text, vm)
 
 
 def copy_lost(vm: VmId) -> Alert:
     """DRBD lost the local copy of a volume: the pair runs on one copy."""
     text = f"DRBD has no local copy of VM {vm} any more: the disk of this node is gone; only one copy is left."
-    return Alert("fault", "copy_lost", "critical", text)
+    return Alert("fault", "copy_lost", "critical", text, vm)
 
 
 def copy_behind(vm: VmId, peer: NodeId) -> Alert:
     """The disk of this node must not be served: writes that were acknowledged are missing on it, or may be."""
     text = f"The copy of VM {vm} on this node is behind; it is not served before node {peer} has made it good again."
-    return Alert("fault", "copy_behind", "critical", text)
+    return Alert("fault", "copy_behind", "critical", text, vm)
 
 
 def foreign_disk(vm: VmId) -> Alert:
@@ -109,7 +111,7 @@ def foreign_disk(vm: VmId) -> Alert:
         f"The disk of VM {vm} on this node holds other data than it had: it is not used. Put the right disk back, or"
         " take the volume away so that a new one is made."
     )
-    return Alert("fault", "foreign_disk", "critical", text)
+    return Alert("fault", "foreign_disk", "critical", text, vm)
 
 
 def hands_over(peer: NodeId, why: str) -> Alert:
@@ -143,13 +145,13 @@ def waits(reasons: tuple[str, ...]) -> Alert:
 def backup_down(link: LinkName) -> Alert:
     """The private link is still dead after the backup's restart."""
     text = f"The private link {link} is still dead after the restart of the backup; there is no redundancy."
-    return Alert("fault", "backup_down", "critical", text)
+    return Alert("fault", "backup_down", "critical", text, link)
 
 
 def quarantined(node: NodeId) -> Alert:
     """The peer failed too often."""
     text = f"Node {node} failed too often; it is kept out of service until `avance reset-device {node}`."
-    return Alert("fault", "quarantined", "critical", text)
+    return Alert("fault", "quarantined", "critical", text, node)
 
 
 def lagging(lag_s: float) -> Alert:
@@ -160,13 +162,13 @@ def lagging(lag_s: float) -> Alert:
 def contradiction(vm: VmId) -> Alert:
     """DRBD called two copies equal that it knows to differ."""
     text = f"DRBD called the copies of VM {vm} equal, but knows blocks that differ; they are synchronised again."
-    return Alert("fault", "out_of_sync", "warning", text)
+    return Alert("fault", "out_of_sync", "warning", text, vm)
 
 
 def operator(request: str, node: NodeId) -> Alert:
     """A person used a right that only a person has."""
     code = f"operator_{request.replace('-', '_')}"
-    return Alert("recovery", code, "warning", f"An operator asked for {request} {node}.")
+    return Alert("recovery", code, "warning", f"An operator asked for {request} {node}.", node)
 
 
 def mirror_degraded(view: MirrorView) -> Alert:

@@ -286,9 +286,14 @@ class PeerView:
 
 @dataclass(frozen=True, slots=True)
 class Alert:
-    """Something that the service centre must hear; `code` is a fixed word, `text` is for people."""
+    """Something that the service centre must hear; `code` is a fixed word, `text` is for people.
+
+    `about`: the VM, link or node that it is about, where there may be several. The same code about the same thing is
+    the same story, and is counted up when it repeats.
+    """
 
     kind: str
     code: str
     severity: str
     text: str
+    about: str = ""
