@@ -148,6 +148,17 @@ def backup_down(link: LinkName) -> Alert:
     return Alert("fault", "backup_down", "critical", text, link)
 
 
+def cures_used_up(node: NodeId, reason: str, times: int) -> Alert:
+    """A backup has restarted so often in the hope of a cure that it does so no more."""
+    text = (
+        f"On node {node}, {reason}. It has restarted {times} times for that, in vain, and restarts no more; there is no"
+        " redundancy while this lasts. Check the cable, the ports at both ends and the network card, or the disk. What"
+        f" is mended is used again by itself; `avance reset-device {node}` on node {node} allows restarts again, and"
+        " so does an hour without the fault."
+    )
+    return Alert("fault", "cures_used_up", "critical", text)
+
+
 def quarantined(node: NodeId) -> Alert:
     """The peer failed too often."""
     text = f"Node {node} failed too often; it is kept out of service until `avance reset-device {node}`."

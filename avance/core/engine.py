@@ -222,6 +222,8 @@ class Engine:
                 self.right.vouched()
             case operator.Order.RESET_DEVICE:
                 self.sight.partner.reset_device()
+            case operator.Order.START_ANEW:
+                self.cure.mended()
             case operator.Order.YIELD:
                 self.sight.pairing.give_up()
             case _:
@@ -356,7 +358,7 @@ class Engine:
             sight.durable.wish(wish, draft)
         if self.cure.due:
             self.cure.restart(sight, draft)
-        if (wish := self.cure.look(sight, now)) is not None:
+        if (wish := self.cure.look(sight, draft, now)) is not None:
             sight.durable.wish(wish, draft)
         right.ask(sight, draft, now, waiting=bool(self.fence.asks))
         if sight.pairing.pair is PairState.PAIRED and cure.failed(sight, now):

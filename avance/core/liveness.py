@@ -21,6 +21,7 @@ from math import inf
 
 from avance.core import alerts
 from avance.core import events as e
+from avance.core.damper import doubled
 from avance.core.decision import Draft
 from avance.core.model import LinkName, LinkState, Timers
 from avance.core.pause import PauseWatch
@@ -193,7 +194,7 @@ class Liveness:
         """How long a link that fell must be good before it is used again: longer each time (docs/safety.md, S22)."""
         if entry.falls == 0:
             return 0.0
-        return min(self.timers.link_hold_s * 2.0 ** (entry.falls - 1), self.timers.link_hold_max_s)
+        return doubled(self.timers.link_hold_s, entry.falls - 1, self.timers.link_hold_max_s)
 
     @property
     def proof_s(self) -> float | None:

@@ -180,7 +180,8 @@ class Record:
     `arbiters` are the tokens whose *whole* agreement gives the next epoch while the peer is lost: `witness:<name>` and
     `survivor:<node>`; none means that power fence and site policy decide (core/arbiters.py). `boot` is the boot of the
     machine in which this node was last in service. `cure` is the epoch for which this node restarted itself in the
-    hope of a cure of the private link, 0 for none. `split` says that both sides wrote alone: only an operator ends it.
+    hope of a cure of the private link, 0 for none; `cures` counts such restarts until none was needed for an hour.
+    `split` says that both sides wrote alone: only an operator ends it.
     `quarantined` says that the peer fails too often to be a target of a failover. `discard` names volumes whose data
     an operator gave up on this node, after a copy was kept. `chosen` is the last epoch that an operator made so.
 
@@ -203,6 +204,7 @@ class Record:
     chosen: int = 0
     behind: tuple[VmId, ...] = ()
     generations: tuple[tuple[VmId, str], ...] = ()
+    cures: int = 0
 
     def solo(self, me: NodeId) -> bool:
         """This node holds the durable right to write alone (docs/safety.md, S3), and was the last in service."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from avance.core.crashloop import CrashLoop
+from avance.core.damper import doubled
 from avance.core.model import PeerView, Timers
 
 
@@ -60,7 +61,7 @@ class Partner:
         if machine not in ("", peer.machine) and peer.record.cure != epoch:
             too_often = self.crashes.failed(now)
             again = self.crashes.recent(now) - 1
-            hold_s = min(self.timers.stable_s * 2.0**again, self.timers.link_hold_max_s) if again > 0 else 0.0
+            hold_s = doubled(self.timers.stable_s, again, self.timers.link_hold_max_s) if again > 0 else 0.0
             self.stable_at = now + hold_s
         return Restarted(links_fell, too_often) if links_fell or too_often else None
 

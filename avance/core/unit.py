@@ -12,6 +12,7 @@ from avance.core import copies
 from avance.core import vm as table
 from avance.core.circumstances import Circumstances, Goal
 from avance.core.consent import must_disconnect, released
+from avance.core.damper import doubled
 from avance.core.model import Copy, DiskRole, DiskState, DiskView, Outcome, PairState, VmSpec, VmState
 
 # A backup without a disk replicates nothing. If it connected all the same, its end would freeze the owner's I/O anew.
@@ -211,8 +212,8 @@ class VmUnit:
         """Say whether the last failure is too recent. The pauses grow with each failure, but not for a stop."""
         if self.failures == 0:
             return False
-        factor = 1 if around.goal is Goal.STOP else min(2 ** (self.failures - 1), _RETRY_FACTOR_MAX)
-        return now < self.failed_at + around.retry_s * factor
+        pause_s = doubled(around.retry_s, self.failures - 1, around.retry_s * _RETRY_FACTOR_MAX)
+        return now < self.failed_at + (around.retry_s if around.goal is Goal.STOP else pause_s)
 
     def _disk_duty(self, around: Circumstances) -> c.VmCommand | None:
         name, disk = self.spec.name, self.disk

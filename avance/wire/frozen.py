@@ -19,6 +19,7 @@ from avance.core import (
     commands,
     crashloop,
     cure,
+    damper,
     decision,
     durable,
     engine,
@@ -44,8 +45,8 @@ from avance.core import (
 from avance.parsed import Json
 
 _MODULES: tuple[ModuleType, ...] = (
-    address, arbitration, care, circumstances, commands, crashloop, cure, decision, durable, engine, events, fence,
-    guard, handover, liveness, mirror, model, pair, pairing, partner, pause, rights, setup, sight, takeover, unit,
+    address, arbitration, care, circumstances, commands, crashloop, cure, damper, decision, durable, engine, events,
+    fence, guard, handover, liveness, mirror, model, pair, pairing, partner, pause, rights, setup, sight, takeover, unit,
     units, vm,
 )  # fmt: skip
 _CLASSES: dict[str, type] = {

@@ -32,7 +32,9 @@ _HASH = "sha256"
 # at all is 255: a heartbeat without an echo.
 _HEAD = struct.Struct("!QddBB")
 _NO_ECHO = 255
-_RECORD = tuple(field.name for field in fields(Record))  # the order of the record's values in a datagram
+_AT_HOME = ("cures",)  # what only the node itself needs
+# The order of the record's values in a datagram.
+_RECORD = tuple(field.name for field in fields(Record) if field.name not in _AT_HOME)
 _RETIRED_BOOTS_MAX = 64  # far more restarts than a node survives without quarantine
 
 

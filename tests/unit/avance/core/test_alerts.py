@@ -21,6 +21,7 @@ EVERY = [
     alerts.datagrams_refused(PRIV, "not a heartbeat", 3), alerts.copy_lost(WEB), alerts.copy_behind(WEB, B),
     alerts.foreign_disk(WEB), alerts.hands_over(B, "the copy of web here is gone"),
     alerts.mirror_degraded(MirrorView(halves=1, detail="vdb")), alerts.mirror_whole(MirrorView(halves=2)),
+    alerts.cures_used_up(B, "the private link is down", 3),
     alerts.mirror_refused(MirrorView(detail="vdb is old")), alerts.mirror_reused(),
 ]  # fmt: skip
 
