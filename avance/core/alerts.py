@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from avance.core.model import Alert, LinkName, MirrorView, NodeId, VmId
 
 
@@ -49,9 +51,14 @@ def fenced(reason: str) -> Alert:
     return Alert("fault", "fenced", "critical", f"This node stops its VMs: {reason}. Restart the node to rejoin.")
 
 
-def datagrams_refused(link: LinkName, reason: str, count: int) -> Alert:
-    """Somebody sends what is no heartbeat of the peer."""
-    text = f"Forged or replayed datagrams on link {link}: {count} refused in the last second ({reason})."
+def datagrams_refused(link: LinkName, counts: Mapping[str, int], senders: tuple[str, ...]) -> Alert:
+    """Somebody sends what is no heartbeat of the peer; `counts`: how many since the last time, by reason."""
+    why = ", ".join(f"{count} times: {reason}" for reason, count in sorted(counts.items()))
+    text = (
+        f"Datagrams on link {link} that are no heartbeats of the peer are refused; they change nothing. They say that"
+        f" they come from {', '.join(senders) or 'nowhere'} ({why}). Keep this sender off the network; if it is the"
+        " peer, give both nodes the same site and the same version. It is told once an hour."
+    )
     return Alert("fault", "datagrams_refused", "warning", text, link)
 
 

@@ -38,6 +38,7 @@ from avance.core.results import Result, WitnessTaught
 from avance.core.rights import Right
 from avance.core.setup import Setup
 from avance.core.sight import Sight
+from avance.core.strangers import Strangers
 from avance.core.takeover import Allowed
 from avance.core.unit import VmUnit
 from avance.core.units import Units
@@ -73,6 +74,7 @@ class Engine:
         self.handover = HandOver()
         self.cure = Cure()
         self.fence = Fence()
+        self.strangers = Strangers(timers.second_s)
         self.address = Address(timers.retry_s)
         self.guard = Guard(timers)
         self.care = Care(timers, setup.witnesses)
@@ -193,7 +195,7 @@ class Engine:
                 self.right.arbitration.neighbours_seen(event, now)
                 draft.say(f"{_GATEWAY[gateway]}; others answer for {', '.join(claimed) or 'none of our addresses'}")
             case e.DatagramsRefused():
-                sight.liveness.datagrams_refused(event, draft, now)
+                self.strangers.refused(event, draft, now)
             case e.OperatorAsked():
                 self._operator_asked(event, draft)
             case e.MirrorChanged(view):

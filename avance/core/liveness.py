@@ -20,14 +20,12 @@ from dataclasses import dataclass, field
 from math import inf
 
 from avance.core import alerts
-from avance.core import events as e
 from avance.core.damper import doubled
 from avance.core.decision import Draft
 from avance.core.model import LinkName, LinkState, Timers
 from avance.core.pause import PauseWatch
 
 _ANSWER_S = 0.1  # beyond a heartbeat: then the peer has echoed what was sent after a lag
-_REFUSAL_QUIET_S = 60.0  # between two alerts of refused datagrams for the same reason
 _AFTER_PAUSE = 2  # heartbeats: a peer that is there has answered before this node looks for another right
 
 
@@ -62,7 +60,6 @@ class Liveness:
     _lagged_at: float | None = field(init=False, default=None)
     heard_at_s: float | None = field(init=False, default=None)
     contact_s: float | None = field(init=False, default=None)
-    _refusal_told_until: dict[str, float] = field(init=False, default_factory=dict)
 
     def __post_init__(self) -> None:
         assert self.names, "a pair needs at least one link"
@@ -120,13 +117,6 @@ class Liveness:
         if gap_s:
             self.void(now)
             draft.say(f"this machine stood still for about {gap_s:.0f} s", alert=alerts.paused_machine(gap_s))
-
-    def datagrams_refused(self, event: e.DatagramsRefused, draft: Draft, now: float) -> None:
-        """Tell of datagrams that must not be believed; once a minute for each reason."""
-        if now >= self._refusal_told_until.get(event.reason, now):
-            self._refusal_told_until[event.reason] = now + _REFUSAL_QUIET_S * self.timers.second_s
-            alert = alerts.datagrams_refused(event.link, event.reason, event.count)
-            draft.say(alert.text, alert=alert)
 
     def judge(self, draft: Draft, now: float) -> None:
         """Re-judge every link, and say what has changed, and that nothing was judged for too long."""
