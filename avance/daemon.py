@@ -8,6 +8,7 @@ exception, in either, ends the process; the supervisor starts it again and the s
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import os
 import socket
@@ -29,11 +30,12 @@ from avance.adapters.netlink import NodeNetwork, put_filter, warm_up
 from avance.adapters.power import PeerBmc
 from avance.adapters.store import STATE_DIR, RecordStore
 from avance.adapters.vif import DomainWires
-from avance.adapters.watchdog import NodeWatchdog
+from avance.adapters.watchdog import MACHINE_BOOT, REASON, NodeWatchdog, left_before
 from avance.adapters.witness import WitnessClient
 from avance.adapters.xen import XenHypervisor
 from avance.clock import HardwareClock, now_s
 from avance.config import CONFIG_PATH, Config, parse
+from avance.core import alerts
 from avance.core import commands as c
 from avance.core.engine import Engine, Setup
 from avance.core.events import CommandDone, Event, FencePeerAsked, OperatorAsked, VmAdded
@@ -55,7 +57,6 @@ from avance.wire.decision_lines import Before
 _FENCE_ANSWER_S = 20.0  # deadline of the fence-peer handler, times the dilation
 _OPERATOR_ANSWER_S = 20.0  # what a person asked for is durable or refused by then; times the dilation
 _OPERATOR_VERBS = ("override", "reset-device", "keep")
-MACHINE_BOOT = Path("/proc/sys/kernel/random/boot_id")  # proc(5): a new one at each start of the kernel
 _ASK_WORKERS_S = 5.0  # between two looks whether the asyncio loop still answers
 _END_S = 5.0  # for the turn that the decisions are in when the daemon ends
 
@@ -100,7 +101,9 @@ class PairedNode:
         """Serve until the process ends."""
         self._journal.begin(self.engine, now_s())
         self._mirror.attach(self._loop.put)
-        self._journal.milestone("daemon_started", now_s(), f"epoch {self.engine.record.epoch} was durable")
+        reset = left_before(REASON)
+        why = "" if reset is None else f"; this machine had reset itself: {reset[0]}"
+        self._journal.milestone("daemon_started", now_s(), f"epoch {self.engine.record.epoch} was durable{why}")
         with HeartbeatChannel(self.config, self._boot, self._loop.put) as channel, self._clock:
             self._rejected = channel.rejected
             async with asyncio.TaskGroup() as tasks:
@@ -112,6 +115,8 @@ class PairedNode:
                 tasks.create_task(self._hypervisor.follow())
                 tasks.create_task(self._network.run())
                 tasks.create_task(self._put_gate())
+                if reset is not None:
+                    tasks.create_task(self._tell_reset(*reset))
 
     def _attach(self, channel: PeerChannel, tasks: asyncio.TaskGroup) -> None:
         """Say where heartbeats go, and who does the work that waits."""
@@ -129,6 +134,12 @@ class PairedNode:
         """As soon as the networks are there; without it everything else works, and the status says what is missing."""
         await self._network.wait_up()
         await self._gate.attach()
+
+    async def _tell_reset(self, reason: str, wall: str) -> None:
+        """Say why this machine had reset itself; what is told durably is forgotten."""
+        if await self._alerts.keep(alerts.was_reset(reason, wall), self.engine.record.epoch):
+            with contextlib.suppress(OSError):
+                await asyncio.to_thread(REASON.unlink)
 
     # ---------------------------------------------------------------- in the thread of the decisions
 

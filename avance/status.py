@@ -50,12 +50,16 @@ def document(config: Config, engine: Engine, around: Around, now: float) -> dict
         "pair": engine.pair,
         "role": "none" if owner is None else "primary" if owner == config.node else "backup",
         "protected": engine.protected,
-        "waits": _waits(engine),
+        "waits": _waits(engine, now),
         "dilation": config.dilation,
         "vms": {name: _vm(engine, name) for name in engine.units},
         "links": engine.liveness.states,
         "service_address": {"address": str(config.service_address), "held": engine.address.held},
-        "call_home": {"queued": around.alerts_queued, "dropped": around.alerts_dropped, "refused": around.alerts_refused},
+        "call_home": {
+            "queued": around.alerts_queued,
+            "dropped": around.alerts_dropped,
+            "refused": around.alerts_refused,
+        },
         "journal": {"dropped": around.journal_dropped},
         "rejected": dict(around.rejected),
         "arbitration": _arbitration(config, engine, now),
@@ -100,7 +104,7 @@ def unpaired(now: float, mirror: MirrorView | None = None) -> dict[str, Any]:
     }
 
 
-def _waits(engine: Engine) -> str | None:
+def _waits(engine: Engine, now: float) -> str | None:
     """Say what a service that does not run waits for; None when it runs, or when it is for the peer to say."""
     if engine.pair is PairState.STARTING:
         return f"node {engine.setup.peer_id} has not been heard yet"
@@ -111,6 +115,9 @@ def _waits(engine: Engine) -> str | None:
         return "both nodes wrote: an operator has to choose a version (avance keep NODE)"
     if engine.pair is PairState.FENCED or not engine.is_owner:
         return None
+    left = [vm for vm in engine.units if engine.restarts.held(engine.sight, vm, now)]
+    if left and not engine.handover.leaving:
+        return f"VM {left[0]} has failed too often; mend it, then `avance reset-device {engine.setup.me}` on this node"
     missing = [vm for vm in engine.units if not copies.is_good(engine.record, vm, engine.copy(vm))]
     works = any(one.state is VmState.RUNNING and one.disk and not one.disk.suspended for one in engine.units.values())
     if not missing or engine.handover.leaving or works:

@@ -21,9 +21,9 @@ AlertCode: TypeAlias = Literal[
     "alone", "backup_down", "command_failed", "copy_behind", "copy_lost", "cures_used_up", "daemon_lag",
     "datagrams_refused", "fenced", "foreign_disk", "hands_over", "link_down", "link_up", "machine_paused",
     "mirror_degraded", "mirror_refused", "mirror_reused", "mirror_whole", "no_good_copy", "operator_keep",
-    "operator_override", "operator_reset_device", "out_of_sync", "pair_mismatch", "peer_lost", "peer_returned",
-    "protected", "quarantined", "resets_itself", "split", "store_failed", "takeover", "takeover_refused",
-    "vm_crashed", "vm_started", "waits_for_peer",
+    "operator_override", "operator_reset_device", "out_of_sync", "pair_mismatch", "peer_lost", "peer_resets",
+    "peer_returned", "protected", "quarantined", "resets_itself", "split", "store_failed", "takeover",
+    "takeover_refused", "vm_crashed", "vm_left", "vm_started", "waits_for_peer", "was_reset",
 ]  # fmt: skip
 Phase: TypeAlias = Literal["detect", "decide", "fence", "promote", "vm_start", "guest_up", "service_up", "redundancy"]
 

@@ -32,6 +32,7 @@ DEAD_BYTES_MAX = 1 << 20  # twice this is on disk
 _DEAD_TEXT_MAX = 8000  # characters of one alert that are kept
 _REQUEST_S = 20.0
 _ANSWER_BYTES_MAX = 1 << 16
+_TOKEN_MIN = 5  # characters
 _REFUSES_THIS = (400, 413, 415, 422)  # the request itself is wrong; no other alert would be refused for that
 
 _Waiting = tuple[Alert, int, str]
@@ -212,7 +213,7 @@ def _post(target: CallHome, raw: bytes, wanted: str) -> Delivery:
         response = connection.getresponse()
         answer = response.read(_ANSWER_BYTES_MAX)
     except (OSError, http.client.HTTPException) as error:
-        return Delivery(Said.AWAY, f"{type(error).__name__}: {error}".replace(target.token, "(token)"))
+        return Delivery(Said.AWAY, _without(target.token, f"{type(error).__name__}: {error}"))
     except ValueError as error:  # its text may quote the token in another spelling
         why = "the URL, the authority or the token of the site is no good"
         return Delivery(Said.AWAY, f"{type(error).__name__}: {why}")
@@ -221,8 +222,13 @@ def _post(target: CallHome, raw: bytes, wanted: str) -> Delivery:
             connection.close()
     if response.status == http.client.OK and _is_ack(answer, wanted):
         return Delivery(Said.TAKEN)
-    why = f"status {response.status}, answer {answer[:200]!r}".replace(target.token, "(token)")
+    why = _without(target.token, f"status {response.status}, answer {answer[:200]!r}")
     return Delivery(Said.REFUSED if response.status in _REFUSES_THIS else Said.UNCLEAR, why)
+
+
+def _without(token: str, text: str) -> str:
+    """Return the text without the token, which an answer may repeat; one so short that it is in any text is none."""
+    return text.replace(token, "(token)") if len(token) >= _TOKEN_MIN else text
 
 
 def _is_ack(answer: bytes, wanted: str) -> bool:

@@ -72,9 +72,26 @@ def vm_started(vm: VmId) -> Alert:
     return Alert("recovery", "vm_started", "info", f"VM {vm} runs on this node.", vm)
 
 
+def vm_left(vm: VmId, node: NodeId, times: int, *, there: bool) -> Alert:
+    """A VM fails again and again, and is not started any more; `there`: the other node has tried, too."""
+    also = "as it did on the other node before" if there else f"{times} times within an hour"
+    text = (
+        f"VM {vm} has failed on node {node}, {also}: it does not run and is not started again. Its data is kept. Mend"
+        f" the guest, its kernel or its definition, then run `avance reset-device {node}` on node {node}. Without that"
+        " it is tried again when its failures are an hour old."
+    )
+    return Alert("fault", "vm_left", "critical", text, vm)
+
+
 def vm_crashed(vm: VmId) -> Alert:
     """The domain of a VM vanished while it was wanted."""
-    return Alert("fault", "vm_crashed", "critical", f"The domain of VM {vm} is gone; it is started again.", vm)
+    return Alert(
+        "fault",
+        "vm_crashed",
+        "critical",
+        f"The domain of VM {vm} is gone; it is started again, unless it fails too often.",
+        vm,
+    )
 
 
 def command_failed(command: str, vm: VmId, detail: str) -> Alert:
@@ -123,7 +140,7 @@ def foreign_disk(vm: VmId) -> Alert:
 
 def hands_over(peer: NodeId, why: str) -> Alert:
     """The VMs are stopped here and started where the good copy is."""
-    text = f"The VMs move to node {peer}, which has the good copy: {why}."
+    text = f"The VMs move to node {peer}, which has a good copy: {why}."
     return Alert("recovery", "hands_over", "critical", text)
 
 
@@ -131,6 +148,17 @@ def split(reason: str) -> Alert:
     """Both nodes wrote alone: nothing is discarded, and nothing runs until an operator chooses."""
     text = f"Both nodes wrote alone: {reason}. Every VM is stopped and both versions are kept; run `avance keep NODE`."
     return Alert("fault", "split", "critical", text)
+
+
+def peer_resets(peer: NodeId, reason: str) -> Alert:
+    """The peer has said why it resets itself, with its last word."""
+    return Alert("fault", "peer_resets", "warning", f"Node {peer} says that it resets itself: {reason}.", peer)
+
+
+def was_reset(reason: str, wall: str) -> Alert:
+    """This node had reset itself, and is back: what it could not tell before."""
+    text = f"This node is back. It had reset itself at {wall}, because: {reason}."
+    return Alert("recovery", "was_reset", "critical", text)
 
 
 def resets_itself(reason: str) -> Alert:

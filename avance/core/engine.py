@@ -34,6 +34,7 @@ from avance.core.model import Copy, LinkState, PairState, PeerView, Record, VmId
 from avance.core.pair import Happens, PairFacts, PairTrigger, Save, judge, mismatch
 from avance.core.pairing import Pairing
 from avance.core.partner import Partner
+from avance.core.restarts import Restarts
 from avance.core.results import Result, WitnessTaught
 from avance.core.rights import Right
 from avance.core.setup import Setup
@@ -75,6 +76,7 @@ class Engine:
         self.cure = Cure()
         self.fence = Fence()
         self.strangers = Strangers(timers.second_s)
+        self.restarts = Restarts(timers.second_s)
         self.address = Address(timers.retry_s)
         self.guard = Guard(timers)
         self.care = Care(timers, setup.witnesses)
@@ -124,8 +126,10 @@ class Engine:
         self._take(event, draft, now)
         sight.liveness.judge(draft, now)
         self._judge_pair(draft, now)
-        if (wish := self.handover.judge(sight, draft, now)) is not None:
+        failing = self.restarts.elsewhere(sight, now)
+        if (wish := self.handover.judge(sight, draft, now, failing=failing)) is not None:
             sight.durable.wish(wish, draft)
+        self.restarts.tell(sight, draft, now, moves=not self.handover.rests)
         self._judge_consent(draft, now)
         if (wish := self.right.judge(sight, draft, now)) is not None:
             sight.durable.wish(wish, draft)
@@ -157,7 +161,7 @@ class Engine:
         match event:
             case e.HeartbeatSeen(link, view, echoed_sent_s):
                 assert view.node == sight.setup.peer_id
-                sight.partner.heard(view)
+                sight.partner.heard(view, draft)
                 sight.liveness.heartbeat_seen(link, sight.renewing(view.record, echoed_sent_s), now)
             case e.HeartbeatUnproven(link):
                 sight.liveness.receipt(link, now)
@@ -166,7 +170,7 @@ class Engine:
             case e.DiskStreamReset():
                 sight.units.disks_unknown()
             case e.DomainChanged():
-                sight.units.domain_changed(event, draft)
+                self.restarts.domain_changed(sight, event, draft, now)
             case e.CommandDone(command, result):
                 self._command_done(command, result, draft, now)
             case e.Tick(rtc_s):
@@ -175,13 +179,7 @@ class Engine:
             case _:
                 self._take_rarer(event, draft, now)
 
-    def _take_rarer(
-        self,
-        event: e.FencePeerAsked | e.VmAdded | e.LinkChanged | e.NeighboursSeen | e.DatagramsRefused | e.OperatorAsked
-        | e.MirrorChanged,
-        draft: Draft,
-        now: float,
-    ) -> None:  # fmt: skip
+    def _take_rarer(self, event: e.Rarer, draft: Draft, now: float) -> None:
         sight = self.sight
         match event:
             case e.FencePeerAsked(vm, ask):
@@ -189,8 +187,8 @@ class Engine:
             case e.VmAdded(spec, config_hash):
                 sight.units.add(spec, draft)
                 sight.config_hash = config_hash
-            case e.LinkChanged(link, carrier):
-                draft.say(f"carrier of {link} is {'up' if carrier else 'down'}")  # decides nothing: the echo does
+            case e.LinkChanged():
+                sight.liveness.carrier_changed(event, draft, now)
             case e.NeighboursSeen(gateway, claimed):
                 self.right.arbitration.neighbours_seen(event, now)
                 draft.say(f"{_GATEWAY[gateway]}; others answer for {', '.join(claimed) or 'none of our addresses'}")
@@ -226,6 +224,7 @@ class Engine:
                 self.sight.partner.reset_device()
             case operator.Order.START_ANEW:
                 self.cure.mended()
+                self.restarts.anew()
             case operator.Order.YIELD:
                 self.sight.pairing.give_up()
             case _:
@@ -257,6 +256,7 @@ class Engine:
                     draft.say(said)
             case _:
                 sight.units.done(command, result, self.around(command.vm, now), draft, now)
+                self.restarts.done(command, result, now)
 
     # ------------------------------------------------------------ the record and the pair
 
@@ -322,7 +322,7 @@ class Engine:
 
     def _paired(self, draft: Draft, now: float) -> None:
         sight, peer_id, returned = self.sight, self.setup.peer_id, self.sight.partner.was_paired
-        draft.in_order("refused", "mismatch", "waits")
+        draft.in_order("refused", "mismatch", "waits", "peer_resets")
         self.right.paired()
         restarted = sight.partner.met(sight.durable.record.epoch, now)
         draft.milestone("peer_returned" if returned else "paired")
@@ -391,7 +391,9 @@ class Engine:
         sight, leaving = self.sight, bool(self.handover.leaving)
         asked = self.right.is_asked(sight, now)
         consenting, paused = asked and self.right.is_consenting(sight, now), bool(self.guard.paused)
-        return goal.around(sight, vm, now, leaving=leaving, paused=paused, asked=asked, consenting=consenting)
+        seen = goal.around(sight, vm, now, leaving=leaving, paused=paused, asked=asked, consenting=consenting)
+        seen.left, seen.moving = self.restarts.held(sight, vm, now), self.handover.moving
+        return seen
 
     def _drive_address(self, draft: Draft, now: float) -> None:
         """Hold the service address where the VMs belong."""
@@ -407,13 +409,13 @@ class Engine:
             echoing = self.sight.echoing
             self.next_heartbeat_at = now + self.setup.timers.heartbeat_s
             self.sight.liveness.sent(now, echoing=echoing)
-            draft.command(c.SendHeartbeat(self.view(now), echoing))
+            draft.command(c.SendHeartbeat(self.view(now, ends=draft.ends), echoing))
 
     # ------------------------------------------------------------ what it comes to
 
-    def view(self, now: float) -> PeerView:
-        """What this node says of itself to its peer; the very same value until something of it changes."""
-        view = self.sight.view(self.right.wants, self.care.up(now))
+    def view(self, now: float, *, ends: str = "") -> PeerView:
+        """What this node says of itself, the very same value until it changes; `ends`: why it resets itself."""
+        view = self.restarts.said(self.sight.view(self.right.wants, self.care.up(now)), now, ends)
         self.said = self.said if view == self.said else view
         assert self.said is not None
         return self.said

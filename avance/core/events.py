@@ -140,19 +140,5 @@ class MirrorChanged:
     view: MirrorView
 
 
-Event = (
-    Tick
-    | HeartbeatSeen
-    | HeartbeatUnproven
-    | LinkChanged
-    | DiskChanged
-    | DiskStreamReset
-    | DomainChanged
-    | CommandDone
-    | FencePeerAsked
-    | VmAdded
-    | NeighboursSeen
-    | OperatorAsked
-    | DatagramsRefused
-    | MirrorChanged
-)
+Rarer = FencePeerAsked | VmAdded | LinkChanged | NeighboursSeen | OperatorAsked | DatagramsRefused | MirrorChanged
+Event = Tick | HeartbeatSeen | HeartbeatUnproven | DiskChanged | DiskStreamReset | DomainChanged | CommandDone | Rarer

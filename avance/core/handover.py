@@ -20,18 +20,26 @@ _SYNCING = ("SyncSource", "SyncTarget")
 
 @dataclass(slots=True)
 class HandOver:
-    """The hand-over that is under way: `leaving` says why, `unfit_from_s` since when the peer has the better copy."""
+    """The hand-over that is under way: `leaving` says why, `unfit_from_s` since when there is a reason.
+
+    `moving`: the copies here are as good as the peer's, so they are let go of and marked as outdated first.
+    """
 
     leaving: str = ""
     unfit_from_s: float | None = None
+    moving: bool = False
 
-    def judge(self, sight: Sight, draft: Draft, now: float) -> Wish | None:
-        """As an owner without a good copy: stop the VMs, then give the right to the peer, which has one."""
-        reason, peer_id = _better_there(sight, now), sight.setup.peer_id
+    def judge(self, sight: Sight, draft: Draft, now: float, *, failing: str | None = None) -> Wish | None:
+        """As an owner without a good copy: stop the VMs, then give the right to the peer, which has one.
+
+        `failing`: both copies are equal, and this is why the VMs are to be tried there (core/restarts.py).
+        """
+        better, peer_id = _better_there(sight, now), sight.setup.peer_id
+        reason = better or failing
         if reason is None:
-            self.unfit_from_s = None
+            self.unfit_from_s, self.moving = None, False
             if self.leaving:
-                draft.say("the VMs are not handed over: the peer's copy is no longer known to be the better one")
+                draft.say("the VMs are not handed over: there is no reason any more")
             self.leaving = ""
             return None
         self.unfit_from_s = now if self.unfit_from_s is None else self.unfit_from_s
@@ -39,10 +47,11 @@ class HandOver:
         if not self.leaving:
             if not sure:
                 return None
-            self.leaving = reason
+            self.leaving, self.moving = reason, better is None
             draft.say(f"{reason}: the VMs move to the peer", alert=alerts.hands_over(peer_id, reason))
         retry_s, units = sight.setup.timers.retry_s, sight.units.by_name.values()
         tied = any(unit.comes_up(now, retry_s) or copies.is_lost(unit.disk) for unit in units)
+        tied = tied or (self.moving and not all(unit.is_marked for unit in units))
         stopped = sight.known and not sight.may_write and not tied
         if not stopped or not sight.durable.free(now):
             return None

@@ -269,7 +269,8 @@ class PeerView:
 
     `boot` is the run of the daemon, `machine` the boot of its machine. `wants` is the epoch that it asks the peer's
     consent for, 0 for none. `witnesses` are those that it reaches. `copies`: its own copy of each volume. `mirror` is
-    the note of its newest half and what it keeps of the receiver's (MirrorView).
+    the note of its newest half and what it keeps of the receiver's (MirrorView). `left`: VMs that failed there too
+    often. `ends`: why it resets itself just now, for people; it proves nothing.
     """
 
     node: NodeId
@@ -284,6 +285,8 @@ class PeerView:
     witnesses: tuple[str, ...] = ()
     copies: dict[VmId, Copy] = field(default_factory=dict)
     mirror: tuple[str, str] = ("", "")
+    left: tuple[VmId, ...] = ()
+    ends: str = ""
 
 
 @dataclass(frozen=True, slots=True)

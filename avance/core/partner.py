@@ -7,8 +7,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from avance.core import alerts
 from avance.core.crashloop import CrashLoop
 from avance.core.damper import doubled
+from avance.core.decision import Draft
 from avance.core.model import PeerView, Timers
 
 
@@ -43,9 +45,11 @@ class Partner:
     stable_at: float = 0.0
     mismatch_from_s: float | None = None
 
-    def heard(self, view: PeerView) -> None:
-        """Note what the peer says of itself."""
+    def heard(self, view: PeerView, draft: Draft) -> None:
+        """Note what the peer says of itself; a last word is for people, and proves nothing."""
         self.view = view
+        if view.ends:
+            draft.once("peer_resets", alerts.peer_resets(view.node, view.ends))
 
     def met(self, epoch: int, now: float) -> Restarted | None:
         """Pair, and count the peer's restarts.

@@ -89,6 +89,11 @@ class VmUnit:
         return self.disk is not None and self.disk.role is DiskRole.PRIMARY and self.disk.disk is DiskState.UP_TO_DATE
 
     @property
+    def is_marked(self) -> bool:
+        """The copy is apart and marked as outdated: it cannot be promoted unless somebody with a right forces it."""
+        return self.disk is not None and _is_marked(self.disk)
+
+    @property
     def dropped(self) -> bool:
         """DRBD let go of a disk that it had (on-io-error detach, or disk-timeout)."""
         if copies.is_lost(self.disk):
@@ -232,6 +237,8 @@ class VmUnit:
         connected = disk.connection != "StandAlone"
         if around.consenting and not released(disk):
             return c.DisconnectDisk(self.spec.name) if must_disconnect(disk) else c.OutdateDisk(self.spec.name)
+        if around.moving and disk.role is not DiskRole.PRIMARY and disk.disk in _HELD and not _is_marked(disk):
+            return c.DisconnectDisk(self.spec.name) if connected else c.OutdateDisk(self.spec.name)
         # While nobody writes: later the end of this connection could freeze the new writer for ever (decision 0017).
         if around.leaving and connected and copies.is_lost(disk) and disk.role is not DiskRole.PRIMARY:
             return c.DisconnectDisk(self.spec.name)
@@ -249,7 +256,7 @@ class VmUnit:
         return None
 
     def _connecting(self, disk: DiskView, around: Circumstances) -> c.VmCommand | None:
-        if around.pair is not PairState.PAIRED or around.consenting or self._is_questioned(around):
+        if around.pair is not PairState.PAIRED or around.consenting or around.moving or self._is_questioned(around):
             return None
         if around.unproven and not self.invalidated and disk.connection == "StandAlone" and disk.disk in _HELD:
             # DRBD would fetch what it noted here, and part of that may lie on the half that was lost: so it takes all.
@@ -334,7 +341,7 @@ class VmUnit:
         if self.state is VmState.FAILED:
             return self._take(table.VmTrigger.RETRY)
         disk = self.disk
-        if around.goal is Goal.RUN and self.state is VmState.STANDBY:
+        if around.goal is Goal.RUN and self.state is VmState.STANDBY and not around.left:
             fit = disk is not None and _usable(disk, around) and not (around.solo and around.unread)
             return self._take(table.VmTrigger.RUN) if fit else None
         if around.goal is Goal.STOP:

@@ -34,6 +34,7 @@ from avance.core import (
     pairing,
     partner,
     pause,
+    restarts,
     rights,
     setup,
     sight,
@@ -47,8 +48,8 @@ from avance.parsed import Json
 
 _MODULES: tuple[ModuleType, ...] = (
     address, arbitration, care, circumstances, commands, crashloop, cure, damper, decision, durable, engine, events,
-    fence, guard, handover, liveness, mirror, model, pair, pairing, partner, pause, rights, setup, sight, strangers,
-    takeover, unit, units, vm,
+    fence, guard, handover, liveness, mirror, model, pair, pairing, partner, pause, restarts, rights, setup, sight,
+    strangers, takeover, unit, units, vm,
 )  # fmt: skip
 _CLASSES: dict[str, type] = {
     f"{module.__name__.rpartition('.')[2]}.{name}": value

@@ -172,6 +172,14 @@ def test_a_site_that_cannot_work_is_a_reason_without_its_token(
     assert "SECRET" not in delivery.why
 
 
+def test_an_answer_that_repeats_the_token_is_told_without_it(tmp_path: Path, credentials: Credentials) -> None:
+    """What a service centre says goes into logs and files of this node; the token does not."""
+    filled(tmp_path)
+    with centre(credentials, lambda _: (403, b"who is t0ken?"), []) as target:
+        delivery = deliver(target, first(tmp_path))
+    assert "who is (token)?" in delivery.why
+
+
 @pytest.mark.parametrize("raw", [b"", b"\x00" * 40, b"{}", b"[]", b'{"id": 7}', b"[" * 100_000])
 def test_a_damaged_file_is_a_dead_letter(tmp_path: Path, raw: bytes) -> None:
     """It is never sent; it goes to the file of dead letters with the reason, and waits no more."""

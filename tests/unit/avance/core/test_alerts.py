@@ -22,6 +22,7 @@ EVERY = [
     alerts.copy_lost(WEB), alerts.copy_behind(WEB, B),
     alerts.foreign_disk(WEB), alerts.hands_over(B, "the copy of web here is gone"),
     alerts.mirror_degraded(MirrorView(halves=1, detail="vdb")), alerts.mirror_whole(MirrorView(halves=2)),
+    alerts.vm_left(WEB, A, 5, there=False), alerts.peer_resets(B, "it is fenced"), alerts.was_reset("fenced", "noon"),
     alerts.cures_used_up(B, "the private link is down", 3),
     alerts.mirror_refused(MirrorView(detail="vdb is old")), alerts.mirror_reused(),
 ]  # fmt: skip

@@ -62,3 +62,15 @@ def test_forged_senders_are_bounded() -> None:
         book.hears(e.DatagramsRefused(PRIV, "not a heartbeat", 1, (f"10.9.0.{number}",)))
     book.now += 3600.0
     assert texts(book.hears(JUNK))[0].count("10.9.0.") == 4
+
+
+def test_a_loose_plug_does_not_fill_the_journal() -> None:
+    """Sixty lines an hour about carriers, the last one says that no more come; after the hour they come again."""
+    book = paired(A)
+    for number in range(1000):
+        book.hears(e.LinkChanged(PRIV, carrier=bool(number % 2)))
+    assert book.reasons.count("carrier of priv0") == 60
+    assert book.reasons.count("no more is said for a while") == 1
+    book.now += 3600.0
+    book.hears(e.LinkChanged(PRIV, carrier=True))
+    assert book.reasons.count("carrier of priv0") == 61
