@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
-from tests.mutants import catalogue_copies, catalogue_data, catalogue_mirror, catalogue_right, catalogue_stop
+from tests.mutants import (
+    catalogue_copies,
+    catalogue_damping,
+    catalogue_data,
+    catalogue_mirror,
+    catalogue_right,
+    catalogue_stop,
+)
 
 MUTANTS = (
     *catalogue_right.MUTANTS,
@@ -10,4 +17,5 @@ MUTANTS = (
     *catalogue_data.MUTANTS,
     *catalogue_copies.MUTANTS,
     *catalogue_mirror.MUTANTS,
+    *catalogue_damping.MUTANTS,
 )
