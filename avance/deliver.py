@@ -8,7 +8,7 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from avance.adapters.callhome import DEAD_LETTERS, QUEUE_DIR, Delivery, Said, bury, deliver, waiting
+from avance.adapters.callhome import DEAD_LETTERS, QUEUE_DIR, Delivery, Reception, bury, deliver, waiting
 from avance.clock import now_s
 from avance.config import CONFIG_PATH, CallHome, parse
 from avance.core.damper import HOUR_S, Damper, doubled
@@ -46,15 +46,15 @@ class Courier:
 
     def ended(self, name: str, delivery: Delivery) -> bool:
         """Note what became of one; says whether it is a dead letter."""
-        if delivery.said is Said.TAKEN:
+        if delivery.said is Reception.TAKEN:
             self.pause_s, self.failures, self.taken = 0.0, 0, self.taken + 1
             return False
-        if delivery.said is Said.REFUSED:
+        if delivery.said is Reception.REFUSED:
             self.pause_s = 0.0
             return True
         self.pause_s = doubled(_FIRST_PAUSE_S, self.failures, _BACK_OFF_MAX_S)
         self.failures += 1
-        if delivery.said is Said.AWAY:
+        if delivery.said is Reception.AWAY:
             self.last = ""
             return False
         count, taken_before = self.tries.get(name, (0, self.taken))
@@ -63,7 +63,7 @@ class Courier:
 
 
 @dataclass(slots=True)
-class _Log:
+class _HourlyLog:
     """Says each thing once an hour, and at once when it is another thing than before."""
 
     said: str = ""
@@ -76,7 +76,7 @@ class _Log:
             print(f"call home: {text}", flush=True)
 
 
-def _target(log: _Log) -> CallHome | None:
+def _target(log: _HourlyLog) -> CallHome | None:
     try:
         raw = json.loads(CONFIG_PATH.read_text())
         return parse(raw["node"], raw["site"], []).call_home
@@ -91,7 +91,7 @@ def deliver_all(wait: Callable[[float], bool]) -> int:
     It waits until the node is paired, and for ever when the site refuses Call Home.
     """
     target: CallHome | None = None
-    courier, log = Courier(), _Log()
+    courier, log = Courier(), _HourlyLog()
     while not wait(courier.pause_s):
         names = waiting(QUEUE_DIR)
         if not names:
@@ -105,7 +105,7 @@ def deliver_all(wait: Callable[[float], bool]) -> int:
     return 0
 
 
-def _one(target: CallHome, courier: Courier, name: str, log: _Log) -> None:
+def _one(target: CallHome, courier: Courier, name: str, log: _HourlyLog) -> None:
     delivery = deliver(target, QUEUE_DIR / name)
     if courier.ended(name, delivery):
         try:
@@ -115,7 +115,7 @@ def _one(target: CallHome, courier: Courier, name: str, log: _Log) -> None:
             log.say(f"{name} is refused ({delivery.why}), and cannot be put aside: {error}", "put aside")
             return
         log.say(f"{name} is refused and now in {DEAD_LETTERS}: {delivery.why}", f"refused {delivery.why}")
-    elif delivery.said is not Said.TAKEN:
+    elif delivery.said is not Reception.TAKEN:
         log.say(f"{name} not delivered, next try in {courier.pause_s:g} s: {delivery.why}", delivery.why)
 
 

@@ -18,7 +18,7 @@ from pathlib import Path
 
 from avance.clock import now_s, wall_text
 from avance.config import CallHome
-from avance.core.grouping import Groups, key_of
+from avance.core.grouping import AlertGroups, key_of
 from avance.core.model import Alert, NodeId
 from avance.files import write_durably
 from avance.line_file import LineFile
@@ -45,7 +45,7 @@ class AlertQueue:
         self._directory = directory
         self._node = node
         self._waiting: asyncio.Queue[_Waiting] = asyncio.Queue(QUEUE_MAX)
-        self._groups = Groups()
+        self._groups = AlertGroups()
         self._writing = asyncio.Lock()
         self.dropped = 0
         directory.mkdir(parents=True, exist_ok=True)
@@ -150,7 +150,7 @@ def waiting(directory: Path) -> list[str]:
         return []
 
 
-class Said(StrEnum):
+class Reception(StrEnum):
     """What became of one alert."""
 
     TAKEN = "TAKEN"  # acknowledged and removed; or it has gone meanwhile, because a newer one has its place
@@ -163,7 +163,7 @@ class Said(StrEnum):
 class Delivery:
     """What became of one alert, and why; `why` holds no secret."""
 
-    said: Said
+    said: Reception
     why: str = ""
 
 
@@ -172,18 +172,18 @@ def deliver(target: CallHome, path: Path) -> Delivery:
     try:
         raw = path.read_bytes()
     except FileNotFoundError:
-        return Delivery(Said.TAKEN)
+        return Delivery(Reception.TAKEN)
     except OSError as error:
-        return Delivery(Said.UNCLEAR, f"it cannot be read: {error}")
+        return Delivery(Reception.UNCLEAR, f"it cannot be read: {error}")
     wanted = _id_of(raw)
     if wanted is None:
-        return Delivery(Said.REFUSED, "the file is damaged: it is no alert")
+        return Delivery(Reception.REFUSED, "the file is damaged: it is no alert")
     delivery = _post(target, raw, wanted)
-    if delivery.said is Said.TAKEN:
+    if delivery.said is Reception.TAKEN:
         try:
             path.unlink(missing_ok=True)
         except OSError as error:
-            return Delivery(Said.AWAY, f"it was taken, and cannot be removed: {error}")
+            return Delivery(Reception.AWAY, f"it was taken, and cannot be removed: {error}")
     return delivery
 
 
@@ -213,17 +213,17 @@ def _post(target: CallHome, raw: bytes, wanted: str) -> Delivery:
         response = connection.getresponse()
         answer = response.read(_ANSWER_BYTES_MAX)
     except (OSError, http.client.HTTPException) as error:
-        return Delivery(Said.AWAY, _without(target.token, f"{type(error).__name__}: {error}"))
+        return Delivery(Reception.AWAY, _without(target.token, f"{type(error).__name__}: {error}"))
     except ValueError as error:  # its text may quote the token in another spelling
         why = "the URL, the authority or the token of the site is no good"
-        return Delivery(Said.AWAY, f"{type(error).__name__}: {why}")
+        return Delivery(Reception.AWAY, f"{type(error).__name__}: {why}")
     finally:
         if connection is not None:
             connection.close()
     if response.status == http.client.OK and _is_ack(answer, wanted):
-        return Delivery(Said.TAKEN)
+        return Delivery(Reception.TAKEN)
     why = _without(target.token, f"status {response.status}, answer {answer[:200]!r}")
-    return Delivery(Said.REFUSED if response.status in _REFUSES_THIS else Said.UNCLEAR, why)
+    return Delivery(Reception.REFUSED if response.status in _REFUSES_THIS else Reception.UNCLEAR, why)
 
 
 def _without(token: str, text: str) -> str:

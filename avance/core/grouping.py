@@ -39,7 +39,7 @@ class Story:
 
 
 @dataclass(slots=True)
-class Groups:
+class AlertGroups:
     """All stories that are going on."""
 
     window_s: float = HOUR_S
@@ -78,4 +78,4 @@ class Groups:
         return min((story.damper.free_at for story in self.stories.values() if story.held), default=None)
 
 
-__all__ = ["AT_ONCE", "Groups", "Story", "key_of"]
+__all__ = ["AT_ONCE", "AlertGroups", "Story", "key_of"]

@@ -93,7 +93,8 @@ MUTANTS = (
         (
             Edit(
                 _DELIVER,
-                "        if delivery.said is Said.REFUSED:\n            self.pause_s = 0.0\n            return True\n",
+                "        if delivery.said is Reception.REFUSED:\n"
+                "            self.pause_s = 0.0\n            return True\n",
                 "",
             ),
             Edit(_DELIVER, "next((name for name in names if name > self.last), names[0])", "names[0]"),

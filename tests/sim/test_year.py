@@ -15,7 +15,7 @@ import pytest
 
 from avance import deliver as courier
 from avance.adapters import callhome
-from avance.adapters.callhome import QUEUE_MAX, AlertQueue, Delivery, Said, waiting
+from avance.adapters.callhome import QUEUE_MAX, AlertQueue, Delivery, Reception, waiting
 from avance.core import alerts
 from avance.core import commands as c
 from avance.core import events as e
@@ -105,14 +105,14 @@ def test_a_centre_that_listens_is_not_flooded(tmp_path: Path, clock: list[float]
 def _delivered(directory: Path, monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str]]:
     """Let the centre be away a while longer, then take everything; returns the stories as they arrive."""
     taken: list[tuple[str, str]] = []
-    away = [Said.AWAY] * 20
+    away = [Reception.AWAY] * 20
 
     def deliver(_: object, path: Path) -> Delivery:
         if away:
             return Delivery(away.pop(), "nobody answers")
         taken.append(told(path.read_bytes())[0])
         path.unlink()
-        return Delivery(Said.TAKEN)
+        return Delivery(Reception.TAKEN)
 
     monkeypatch.setattr(courier, "QUEUE_DIR", directory)
     monkeypatch.setattr(courier, "deliver", deliver)

@@ -9,12 +9,12 @@ from pathlib import Path
 import pytest
 
 from avance import deliver as module
-from avance.adapters.callhome import DEAD_LETTERS, Delivery, Said, waiting
+from avance.adapters.callhome import DEAD_LETTERS, Delivery, Reception, waiting
 from avance.config import CallHome
 from avance.parsed import Json
 from tests.unit.avance.site import site
 
-Answer = Callable[[str], Said]
+Answer = Callable[[str], Reception]
 NAMES = [f"{number:012}.json" for number in (1, 2)]
 
 
@@ -49,7 +49,7 @@ def run(monkeypatch: pytest.MonkeyPatch, answer: Answer, limit: int) -> tuple[li
         assert target.token == "t0ken"
         tries.append(path.name)
         said = answer(path.name)
-        if said is Said.TAKEN:
+        if said is Reception.TAKEN:
             path.unlink()
         return Delivery(said, str(said))
 
@@ -61,14 +61,14 @@ def run(monkeypatch: pytest.MonkeyPatch, answer: Answer, limit: int) -> tuple[li
 def test_queue_is_emptied_without_pauses(tmp_path: Path, queue: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """While the service centre answers, one alert follows the other, the oldest first."""
     configure(tmp_path, monkeypatch)
-    assert run(monkeypatch, lambda _: Said.TAKEN, 4) == ([2.0, 0.0, 0.0, 2.0], NAMES)
+    assert run(monkeypatch, lambda _: Reception.TAKEN, 4) == ([2.0, 0.0, 0.0, 2.0], NAMES)
     assert waiting(queue) == []
 
 
 def test_failures_back_off_to_a_bound(tmp_path: Path, queue: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A service centre that is away is asked ever more rarely, at least once a minute, and for the oldest alert."""
     configure(tmp_path, monkeypatch)
-    pauses, tries = run(monkeypatch, lambda _: Said.AWAY, 10)
+    pauses, tries = run(monkeypatch, lambda _: Reception.AWAY, 10)
     assert pauses[1:] == [1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 60.0, 60.0, 60.0]
     assert {*tries} == {NAMES[0]}
 
@@ -76,7 +76,7 @@ def test_failures_back_off_to_a_bound(tmp_path: Path, queue: Path, monkeypatch: 
 def test_an_alert_that_is_refused_blocks_nobody(tmp_path: Path, queue: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """It becomes a dead letter with the reason, and the next one is delivered at once."""
     configure(tmp_path, monkeypatch)
-    pauses, tries = run(monkeypatch, lambda name: Said.REFUSED if name == NAMES[0] else Said.TAKEN, 4)
+    pauses, tries = run(monkeypatch, lambda name: Reception.REFUSED if name == NAMES[0] else Reception.TAKEN, 4)
     assert (pauses, tries) == ([2.0, 0.0, 0.0, 2.0], NAMES)
     assert waiting(queue) == []
     assert json.loads((queue / DEAD_LETTERS).read_text())["name"] == NAMES[0]
@@ -87,7 +87,7 @@ def test_an_alert_that_the_centre_chokes_on_blocks_nobody(
 ) -> None:
     """Without a clear answer the next one is tried; when others are taken all the time, it is a dead letter at last."""
     configure(tmp_path, monkeypatch)
-    pauses, tries = run(monkeypatch, lambda name: Said.UNCLEAR if name == NAMES[0] else Said.TAKEN, 14)
+    pauses, tries = run(monkeypatch, lambda name: Reception.UNCLEAR if name == NAMES[0] else Reception.TAKEN, 14)
     assert tries[:2] == NAMES
     assert tries.count(NAMES[0]) == 10
     assert sum(pauses[:3]) <= 4.0, "the sound one waited for no more than one failure"
@@ -99,7 +99,7 @@ def test_a_centre_that_takes_nothing_makes_no_dead_letters(
 ) -> None:
     """While it answers everything with an error, the fault is the centre's: every alert stays."""
     configure(tmp_path, monkeypatch)
-    pauses, tries = run(monkeypatch, lambda _: Said.UNCLEAR, 60)
+    pauses, tries = run(monkeypatch, lambda _: Reception.UNCLEAR, 60)
     assert waiting(queue) == NAMES
     assert tries[:4] == NAMES * 2
     assert max(pauses) == 60.0
@@ -111,7 +111,7 @@ def test_an_alert_that_cannot_be_put_aside_is_tried_again_later(
     """A disk that refuses the dead letters does not make the process spin, nor end."""
     configure(tmp_path, monkeypatch)
     (queue / DEAD_LETTERS).mkdir()
-    pauses, _ = run(monkeypatch, lambda _: Said.REFUSED, 4)
+    pauses, _ = run(monkeypatch, lambda _: Reception.REFUSED, 4)
     assert pauses == [2.0, 60.0, 60.0, 60.0]
 
 
@@ -122,9 +122,9 @@ def test_the_log_says_the_same_once_an_hour(
     configure(tmp_path, monkeypatch)
     clock = [0.0]
     monkeypatch.setattr(module, "now_s", lambda: clock[0])
-    said = [Said.AWAY] * 500 + [Said.UNCLEAR] * 500
+    said = [Reception.AWAY] * 500 + [Reception.UNCLEAR] * 500
 
-    def answer(_: str) -> Said:
+    def answer(_: str) -> Reception:
         clock[0] += 60.0
         return said.pop(0)
 
@@ -136,7 +136,7 @@ def test_the_log_says_the_same_once_an_hour(
 def test_site_without_call_home_keeps_its_alerts(tmp_path: Path, queue: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A site that refuses Call Home sends nothing."""
     configure(tmp_path, monkeypatch, call_home=None)
-    assert run(monkeypatch, lambda _: Said.TAKEN, 3)[1] == []
+    assert run(monkeypatch, lambda _: Reception.TAKEN, 3)[1] == []
     assert waiting(queue) == NAMES
 
 
@@ -147,10 +147,10 @@ def test_a_site_that_cannot_be_read_keeps_its_alerts(
     path = tmp_path / "config"
     path.write_text("{")
     monkeypatch.setattr(module, "CONFIG_PATH", path)
-    assert run(monkeypatch, lambda _: Said.TAKEN, 3) == ([2.0, 60.0, 60.0], [])
+    assert run(monkeypatch, lambda _: Reception.TAKEN, 3) == ([2.0, 60.0, 60.0], [])
 
 
 def test_no_queue_yet_is_no_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The deliverer may start before the daemon."""
     monkeypatch.setattr(module, "QUEUE_DIR", tmp_path / "later")
-    assert run(monkeypatch, lambda _: Said.TAKEN, 3)[0] == [2.0, 2.0, 2.0]
+    assert run(monkeypatch, lambda _: Reception.TAKEN, 3)[0] == [2.0, 2.0, 2.0]

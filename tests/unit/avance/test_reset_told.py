@@ -10,12 +10,12 @@ import pytest
 
 from avance import daemon as module
 from avance.config import parse
-from avance.daemon import Node
+from avance.daemon import PairedNode
 from tests.unit.avance.site import site
 
 
 @pytest.fixture
-def node(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Node:
+def node(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> PairedNode:
     """Node a of the site, whose machine has left a reason behind."""
     monkeypatch.setattr(module, "STATE_DIR", tmp_path)
     monkeypatch.setattr(module, "QUEUE_DIR", tmp_path / "callhome")
@@ -23,15 +23,15 @@ def node(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Node:
     monkeypatch.setattr(module, "REASON", tmp_path / "reset")
     (tmp_path / "reset").write_text("{}")
     raw = {"node": "a", "site": site(), "vms": []}
-    return Node(parse("a", raw["site"], []), raw)
+    return PairedNode(parse("a", raw["site"], []), raw)
 
 
-def tells(node: Node) -> None:
+def tells(node: PairedNode) -> None:
     """Let the daemon tell what was left."""
     asyncio.run(node._tell_reset("the lease has ended", "2026-01-01T00:00:00+00:00"))
 
 
-def test_a_reset_is_told_after_the_boot(tmp_path: Path, node: Node) -> None:
+def test_a_reset_is_told_after_the_boot(tmp_path: Path, node: PairedNode) -> None:
     """The reason becomes a durable alert, and only then it is forgotten."""
     tells(node)
     told = [json.loads(path.read_text()) for path in (tmp_path / "callhome").glob("*.json")]
@@ -40,7 +40,7 @@ def test_a_reset_is_told_after_the_boot(tmp_path: Path, node: Node) -> None:
     assert not (tmp_path / "reset").exists()
 
 
-def test_a_reset_that_cannot_be_told_is_kept(tmp_path: Path, node: Node) -> None:
+def test_a_reset_that_cannot_be_told_is_kept(tmp_path: Path, node: PairedNode) -> None:
     """A full disk: the next start tells it."""
     (tmp_path / "callhome").rmdir()
     tells(node)

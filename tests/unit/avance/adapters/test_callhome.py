@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from avance.adapters import callhome
-from avance.adapters.callhome import DEAD_LETTERS, AlertQueue, Delivery, Said, bury, deliver, waiting
+from avance.adapters.callhome import DEAD_LETTERS, AlertQueue, Delivery, Reception, bury, deliver, waiting
 from avance.config import CallHome
 from avance.core import alerts
 from avance.core.model import Alert
@@ -92,7 +92,7 @@ def test_alerts_are_delivered_in_order_and_removed(tmp_path: Path, credentials: 
     seen: list[Json] = []
     with centre(credentials, acknowledge, seen) as target:
         while waiting(tmp_path):
-            assert deliver(target, first(tmp_path)) == Delivery(Said.TAKEN)
+            assert deliver(target, first(tmp_path)) == Delivery(Reception.TAKEN)
     assert [entry["body"]["code"] for entry in seen] == ["link_down", "vm_crashed"]
     assert {(entry["path"], entry["token"]) for entry in seen} == {("/v1/alerts", "Bearer t0ken")}
     assert [complaints("alert", entry["body"]) for entry in seen] == [[], []]
@@ -101,15 +101,16 @@ def test_alerts_are_delivered_in_order_and_removed(tmp_path: Path, credentials: 
 @pytest.mark.parametrize(
     ("answer", "said"),
     [
-        ((500, b"{}"), Said.UNCLEAR), ((200, b"{}"), Said.UNCLEAR), ((200, b""), Said.UNCLEAR),
-        ((200, b"not json"), Said.UNCLEAR), ((200, b"[]"), Said.UNCLEAR), ((200, b'"x"'), Said.UNCLEAR),
-        ((200, b'{"ack": "another"}'), Said.UNCLEAR), ((403, b'{"error": "token"}'), Said.UNCLEAR),
-        ((404, b""), Said.UNCLEAR), ((429, b""), Said.UNCLEAR), ((400, b'{"error": "no code"}'), Said.REFUSED),
-        ((413, b""), Said.REFUSED), ((422, b""), Said.REFUSED),
+        ((500, b"{}"), Reception.UNCLEAR), ((200, b"{}"), Reception.UNCLEAR), ((200, b""), Reception.UNCLEAR),
+        ((200, b"not json"), Reception.UNCLEAR), ((200, b"[]"), Reception.UNCLEAR), ((200, b'"x"'), Reception.UNCLEAR),
+        ((200, b'{"ack": "another"}'), Reception.UNCLEAR), ((403, b'{"error": "token"}'), Reception.UNCLEAR),
+        ((404, b""), Reception.UNCLEAR), ((429, b""), Reception.UNCLEAR),
+        ((400, b'{"error": "no code"}'), Reception.REFUSED),
+        ((413, b""), Reception.REFUSED), ((422, b""), Reception.REFUSED),
     ],
 )  # fmt: skip
 def test_alert_without_acknowledgement_is_kept(
-    tmp_path: Path, credentials: Credentials, answer: tuple[int, bytes], said: Said
+    tmp_path: Path, credentials: Credentials, answer: tuple[int, bytes], said: Reception
 ) -> None:
     """Whatever else the service centre answers, the alert stays and the reason is told; some answers are for good."""
     filled(tmp_path)
@@ -135,7 +136,7 @@ def test_dead_service_centre_is_a_reason(tmp_path: Path, credentials: Credential
     filled(tmp_path)
     path = first(tmp_path)
     delivery = deliver(CallHome("https://127.0.0.1:1/v1/alerts", credentials.authority.read_text(), "t"), path)
-    assert (delivery.said, path.exists()) == (Said.AWAY, True)
+    assert (delivery.said, path.exists()) == (Reception.AWAY, True)
     assert "refused" in delivery.why
 
 
@@ -148,7 +149,7 @@ def test_foreign_certificate_is_refused(
     seen: list[Json] = []
     with centre(other, acknowledge, seen) as target:
         answer = deliver(CallHome(target.url, credentials.authority.read_text(), "t0ken"), first(tmp_path))
-    assert (answer.said, "CERTIFICATE_VERIFY_FAILED" in answer.why) == (Said.AWAY, True)
+    assert (answer.said, "CERTIFICATE_VERIFY_FAILED" in answer.why) == (Reception.AWAY, True)
     assert seen == []
 
 
@@ -168,7 +169,7 @@ def test_a_site_that_cannot_work_is_a_reason_without_its_token(
     filled(tmp_path)
     path = first(tmp_path)
     delivery = deliver(CallHome(url, ca_pem, token), path)
-    assert (delivery.said, path.exists()) == (Said.AWAY, True)
+    assert (delivery.said, path.exists()) == (Reception.AWAY, True)
     assert "SECRET" not in delivery.why
 
 
@@ -186,7 +187,7 @@ def test_a_damaged_file_is_a_dead_letter(tmp_path: Path, raw: bytes) -> None:
     path = tmp_path / "000000000001.json"
     path.write_bytes(raw)
     delivery = deliver(CallHome("https://127.0.0.1:1/", "", "t"), path)
-    assert delivery.said is Said.REFUSED
+    assert delivery.said is Reception.REFUSED
     bury(tmp_path, path.name, delivery.why)
     assert waiting(tmp_path) == []
     letter = json.loads((tmp_path / DEAD_LETTERS).read_text())
@@ -195,7 +196,7 @@ def test_a_damaged_file_is_a_dead_letter(tmp_path: Path, raw: bytes) -> None:
 
 def test_an_alert_that_has_gone_is_no_failure(tmp_path: Path) -> None:
     """The daemon may replace an alert by a newer one of the same story at any moment."""
-    assert deliver(CallHome("https://127.0.0.1:1/", "", "t"), tmp_path / "000000000001.json").said is Said.TAKEN
+    assert deliver(CallHome("https://127.0.0.1:1/", "", "t"), tmp_path / "000000000001.json").said is Reception.TAKEN
 
 
 def test_dead_letters_are_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
