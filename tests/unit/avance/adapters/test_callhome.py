@@ -216,11 +216,9 @@ def tell(directory: Path, *told: Alert) -> AlertQueue:
 
     async def story() -> None:
         for one in told:
-            queue.put(one, 3)
-        await until(lambda: queue._waiting.empty() and queue._seq + queue.dropped >= len(told))
-        await until(lambda: len(list(directory.iterdir())) > 0)
+            await queue.keep(one, 3)
 
-    beside(queue.write(), story)
+    asyncio.run(story())
     return queue
 
 
