@@ -124,11 +124,15 @@ class VmAdded:
 
 @dataclass(frozen=True, slots=True)
 class DatagramsRefused:
-    """Datagrams came on a link that must not be believed; told at most once a second, `count` since the last time."""
+    """Datagrams came on a link that must not be believed; told at most once a minute, `count` since the last time.
+
+    `senders`: some of the addresses that they named as their source.
+    """
 
     link: LinkName
     reason: str
     count: int
+    senders: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,21 +161,8 @@ class AddressSeen:
     present: bool
 
 
-Event = (
-    Tick
-    | HeartbeatSeen
-    | HeartbeatUnproven
-    | LinkChanged
-    | DiskChanged
-    | DiskStreamReset
-    | DomainChanged
-    | CommandDone
-    | FencePeerAsked
-    | VmAdded
-    | NeighboursSeen
-    | OperatorAsked
-    | DatagramsRefused
-    | MirrorChanged
-    | PartSeen
-    | AddressSeen
-)
+Rarer = (
+    FencePeerAsked | VmAdded | LinkChanged | NeighboursSeen | OperatorAsked | DatagramsRefused | MirrorChanged
+    | PartSeen | AddressSeen
+)  # fmt: skip
+Event = Tick | HeartbeatSeen | HeartbeatUnproven | DiskChanged | DiskStreamReset | DomainChanged | CommandDone | Rarer

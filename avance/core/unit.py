@@ -12,6 +12,7 @@ from avance.core import copies
 from avance.core import vm as table
 from avance.core.circumstances import Circumstances, Goal
 from avance.core.consent import apart, marked, must_disconnect
+from avance.core.damper import doubled
 from avance.core.model import Copy, DiskRole, DiskState, DiskView, Outcome, PairState, Timers, VmSpec, VmState
 
 # A backup without a disk replicates nothing. If it connected all the same, its end would freeze the owner's I/O anew.
@@ -164,7 +165,7 @@ class VmUnit:
 
     def is_held(self, now: float, timers: Timers) -> bool:
         """The peer is not met for a while, so that the VM does not stand still at each try."""
-        hold_s = min(_HOLD_S * timers.second_s * 2.0 ** (self.falls - 2), timers.link_hold_max_s)
+        hold_s = doubled(_HOLD_S * timers.second_s, self.falls - 2, timers.link_hold_max_s)
         return self.unsteady and now < self.fell_at + hold_s
 
     def _note_fall(self, before: DiskView | None, now: float, second_s: float, *, carries: bool) -> None:
@@ -264,8 +265,8 @@ class VmUnit:
         """Say whether the last failure is too recent. The pauses grow with each failure, but not for a stop."""
         if self.failures == 0:
             return False
-        factor = 1 if around.goal is Goal.STOP else min(2 ** (self.failures - 1), _RETRY_FACTOR_MAX)
-        return now < self.failed_at + around.retry_s * factor
+        pause_s = doubled(around.retry_s, self.failures - 1, around.retry_s * _RETRY_FACTOR_MAX)
+        return now < self.failed_at + (around.retry_s if around.goal is Goal.STOP else pause_s)
 
     def _disk_duty(self, around: Circumstances) -> c.VmCommand | None:
         name, disk = self.spec.name, self.disk
@@ -284,7 +285,8 @@ class VmUnit:
         connected = disk.connection != "StandAlone"
         if around.consenting and not apart(disk):
             return c.DisconnectDisk(self.spec.name)
-        if around.marking and disk.disk in _HELD and not marked(disk):
+        lets_go = around.marking or (around.moving and disk.role is not DiskRole.PRIMARY)
+        if lets_go and disk.disk in _HELD and not marked(disk):
             return c.DisconnectDisk(self.spec.name) if must_disconnect(disk) else c.OutdateDisk(self.spec.name)
         consented = around.outdated and around.pair is PairState.PAIRED and not around.replicate
         if consented and not connected and disk.disk in _GOOD:
@@ -308,7 +310,9 @@ class VmUnit:
         return None
 
     def _connecting(self, disk: DiskView, around: Circumstances) -> c.VmCommand | None:
-        if around.pair is not PairState.PAIRED or around.consenting or around.marking or self._is_questioned(around):
+        if around.pair is not PairState.PAIRED or around.consenting or self._is_questioned(around):
+            return None
+        if around.marking or around.moving:
             return None
         if around.unproven and not self.invalidated and disk.connection == "StandAlone" and disk.disk in _HELD:
             # DRBD would fetch what it noted here, and part of that may lie on the half that was lost: so it takes all.
@@ -393,7 +397,7 @@ class VmUnit:
         if self.state is VmState.FAILED:
             return self._take(table.VmTrigger.RETRY)
         disk = self.disk
-        if around.goal is Goal.RUN and self.state is VmState.STANDBY:
+        if around.goal is Goal.RUN and self.state is VmState.STANDBY and not around.left:
             fit = disk is not None and _usable(disk, around) and not (around.solo and around.unread)
             return self._take(table.VmTrigger.RUN) if fit else None
         if around.goal is Goal.STOP:
