@@ -54,7 +54,7 @@ unit-bed: setup
 tree: setup
 	@echo "== repository and mutants"; time $(PYTEST) -q tests/repo tests/mutants
 
-integration: setup ## tests with real QEMU, nbdkit, ipmi_sim and the programs of the bed; no node image
+integration: image ## tests with real QEMU, nbdkit, ipmi_sim, the node's kernel and the programs of the bed
 	@echo "== integration"; time $(PYTEST) -q tests/integration
 
 coverage: setup ## which lines unit and integration tests execute, the least covered files first; a figure, no gate

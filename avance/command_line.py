@@ -117,5 +117,5 @@ def _request(args: argparse.Namespace) -> dict[str, Any]:
 def _read_json(path: Path) -> Json:
     try:
         return json.loads(path.read_text())
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ValueError(f"{path} is not JSON ({error}); nothing was changed") from error

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from avance.errors import ConfigError
 from avance.parsed import Json
-from avance.twice import Twice
+from avance.twice import TwoCopies
 from avance.wire import configuration as wire
 
 TWIN = Path("/var/lib/avance/config.twin.json")
@@ -20,7 +20,7 @@ class Configuration:
     """The configuration as it was given: the node's name, its site and its VMs; nothing of it is checked here."""
 
     def __init__(self, path: Path, twin: Path) -> None:
-        self._copies = Twice((path, twin), wire.decode, _LOST)
+        self._copies = TwoCopies((path, twin), wire.decode, _LOST)
         self._seq = 0
 
     @property

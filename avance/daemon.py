@@ -40,7 +40,7 @@ from avance.core import alerts
 from avance.core import commands as c
 from avance.core.engine import Engine
 from avance.core.events import CommandDone, Event, FencePeerAsked, OperatorAsked, VmAdded
-from avance.core.model import NodeId, Outcome, Part
+from avance.core.model import NodeId, NodePart, Outcome
 from avance.core.results import Done, answered
 from avance.disk_work import DiskCommand, disk_work
 from avance.engine_setup import engine_setup
@@ -48,7 +48,7 @@ from avance.errors import AvanceError, ConfigError
 from avance.journal import JOURNAL_PATH, Journal
 from avance.loop import Loop
 from avance.parsed import Json
-from avance.parts import Parts
+from avance.parts import NodeParts
 from avance.ports import PeerChannel
 from avance.standby import await_turn
 from avance.status import Around, document, unpaired
@@ -103,14 +103,14 @@ class PairedNode:
         self._questions: dict[int, asyncio.Future[c.AnswerOperator]] = {}
         self._rejected: Mapping[str, int] = {}
         self._gate_tried = False
-        self._parts = Parts(
+        self._parts = NodeParts(
             {
-                Part.GATE: lambda: self._gate.problem if self._gate_tried else "",
-                Part.WATCHDOG: lambda: self._watchdog.problem if config.watchdog else "",
-                Part.RECORD: lambda: self._store.problem,
-                Part.CONFIGURATION: lambda: kept.problem,
-                Part.JOURNAL: lambda: self._journal.problem,
-                Part.ALERTS: lambda: self.alerts.problem,
+                NodePart.GATE: lambda: self._gate.problem if self._gate_tried else "",
+                NodePart.WATCHDOG: lambda: self._watchdog.problem if config.watchdog else "",
+                NodePart.RECORD: lambda: self._store.problem,
+                NodePart.CONFIGURATION: lambda: kept.problem,
+                NodePart.JOURNAL: lambda: self._journal.problem,
+                NodePart.ALERTS: lambda: self.alerts.problem,
             }
         )
 

@@ -8,21 +8,21 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 from avance.core.events import PartSeen
-from avance.core.model import Part
+from avance.core.model import NodePart
 
 _WITHOUT = {
-    Part.GATE: "The gate of the lease is not in place: {}. After a pause of this machine VMs and service address could"
-    " still send for a moment; it is tried again",
-    Part.WATCHDOG: "The watchdog does not protect: {}. A hung node would not be reset; look at the device and driver",
+    NodePart.GATE: "The gate of the lease is not in place: {}. After a pause of this machine VMs and service address"
+    " could still send for a moment; it is tried again",
+    NodePart.WATCHDOG: "The watchdog does not protect: {}. A hung node would not be reset; look at device and driver",
 }
 
 
-class Parts:
+class NodeParts:
     """Asks each part what is wrong with it; `problems` answer with a text, with nothing while all is well."""
 
-    def __init__(self, problems: dict[Part, Callable[[], str | None]]) -> None:
+    def __init__(self, problems: dict[NodePart, Callable[[], str | None]]) -> None:
         self._problems = problems
-        self._told: dict[Part, str] = {}
+        self._told: dict[NodePart, str] = {}
 
     def changed(self) -> Iterator[PartSeen]:
         """Yield what is another than it was the last time."""

@@ -22,7 +22,7 @@ from avance.wire.summed import UnknownFormat
 T = TypeVar("T")
 
 
-class Twice(Generic[T]):
+class TwoCopies(Generic[T]):
     """Two copies of one text. `decode` returns number and value of a copy, or raises ValueError with the reason.
 
     `lost` says, after a colon, what it means that no copy can be used, and what to do. `problem` says what is wrong

@@ -7,16 +7,18 @@ an image that was used recently, because a running bed may stand on it.
 import os
 import shutil
 from collections.abc import Callable
-from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
+from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
+from typing import Any
 
-from images import base, bytecode, debian, ext4, guest, hypervisor, manifest, process, product
+from images import base, bytecode, debian, drbd, ext4, guest, hypervisor, manifest, process, product
 from images.cache import Cache, Layer, combined_hash, hash_paths
 from images.errors import BuildError
 from images.progress import Progress
 
 KEPT_IMAGES = 8
-_FINAL_CODE = ("build.py", "guest.py", "cpio.py", "product.py", "bytecode.py", "ext4.py", "manifest.py")
+_FINAL_CODE = ("build.py", "guest.py", "drbd.py", "cpio.py", "product.py", "bytecode.py", "ext4.py", "manifest.py")
 
 
 class Builder:
@@ -53,31 +55,42 @@ class Builder:
         name = combined_hash(inputs)
         found = self._cache.get(name, digests=self._digests)
         if found is None:
-            xen, root, workload = self._layers()
+            layers = self._layers()
             found = self._cache.make(
                 name,
                 inputs,
-                lambda directory: self._assemble(directory, xen, root, workload),
-                lambda layer: manifest.write(layer, name, inputs, versions(xen, root), product.version()),
+                lambda directory: self._assemble(directory, layers),
+                lambda layer: manifest.write(layer, name, inputs, versions(layers), product.version()),
             )
             self._progress.say(f"image {name} is finished")
         else:
             self._progress.say(f"image {name} is up to date")
         return found.directory / manifest.FILE
 
-    def _layers(self) -> tuple[Layer, Layer, Layer]:
+    def _layers(self) -> "Layers":
         process.require((*debian.TOOLS, *ext4.TOOLS, process.Tool("unshare", "util-linux")))
         with ThreadPoolExecutor(max_workers=3) as workers:
-            root = workers.submit(self._layer, base_name(), base.inputs(), base.fill)
+            root = workers.submit(self._root)
             xen = workers.submit(self._layer, xen_name(), hypervisor.inputs(), hypervisor.fill)
             service = workers.submit(self._layer, service_name(), guest.inputs(), guest.fill)
             try:
-                for job in wait((xen, root, service), return_when=FIRST_EXCEPTION).done:
+                jobs: list[Future[Any]] = [xen, root, service]
+                for job in wait(jobs, return_when=FIRST_EXCEPTION).done:
                     job.result()
             except BaseException:
                 self._progress.cancel()
                 raise
-            return xen.result(), root.result(), service.result()
+            return Layers(xen.result(), *root.result(), service.result())
+
+    def _root(self) -> tuple[Layer, Layer]:
+        """The node's root, and then DRBD's module, which is made for the kernel in it."""
+        root = self._layer(base_name(), base.inputs(), base.fill)
+        kernel, name = drbd.kernel_of(root), drbd_name()
+        found = self._cache.peek(name)
+        if found is not None and not drbd.fits(found, kernel):
+            self._progress.say(f"{name} was made for another kernel than {kernel.version}; it is made again")
+            self._cache.remove(name)
+        return root, self._layer(name, drbd.inputs(), lambda directory, say: drbd.fill(directory, kernel, say))
 
     def _layer(self, name: str, inputs: dict[str, str], fill: Callable[[Path, Progress], dict[str, str]]) -> Layer:
         found = self._cache.get(name, digests=self._digests)
@@ -85,20 +98,24 @@ class Builder:
             return found
         return self._cache.make(name, inputs, lambda directory: fill(directory, self._progress))
 
-    def _assemble(self, directory: Path, xen: Layer, root: Layer, workload: Layer) -> dict[str, str]:
+    def _assemble(self, directory: Path, layers: "Layers") -> dict[str, str]:
         self._progress.say("image: the product and the node's files are written into a copy of the root")
-        for layer, name in ((xen, "xen"), (root, "vmlinux"), (root, "initrd")):
+        root = layers.root
+        for layer, name in ((layers.xen, "xen"), (root, "vmlinux"), (root, "initrd")):
             os.link(layer.path(name), directory / name)
         base.copy_sparse(root.path("root.img"), directory / "root.img")
         work = directory / "work"
         work.mkdir()
         ramdisk = work / "guest-initrd"
-        ramdisk.write_bytes(guest.ramdisk(workload.path("workload").read_bytes(), root.directory / "guest-modules"))
-        items = [*product.placed(work), ext4.Placed(ramdisk, PurePosixPath(manifest.GUEST_RAMDISK))]
+        ramdisk.write_bytes(
+            guest.ramdisk(layers.workload.path("workload").read_bytes(), root.directory / "guest-modules")
+        )
+        module = drbd.placed(layers.module, drbd.kernel_of(root))
+        items = [*product.placed(work), *module, ext4.Placed(ramdisk, PurePosixPath(manifest.GUEST_RAMDISK))]
         existing = ext4.parse_listing(root.path("listing").read_text(encoding="utf-8"))
         ext4.put(directory / "root.img", items, existing, work / "debugfs.log")
         shutil.rmtree(work)
-        return {"xen": xen.directory.name, "base": root.directory.name, "workload": workload.directory.name}
+        return {name: layer.directory.name for name, layer in vars(layers).items()}
 
     def _prune(self, current: str) -> None:
         names = self._cache.names()
@@ -111,6 +128,16 @@ class Builder:
             self._cache.remove(name)
 
 
+@dataclass(frozen=True)
+class Layers:
+    """The finished layers that an image is put together from."""
+
+    xen: Layer
+    root: Layer
+    module: Layer
+    workload: Layer
+
+
 def xen_name() -> str:
     """Return the name of the current hypervisor layer."""
     return f"xen-{combined_hash(hypervisor.inputs())}"
@@ -119,6 +146,11 @@ def xen_name() -> str:
 def base_name() -> str:
     """Return the name of the current base layer."""
     return f"base-{combined_hash(base.inputs())}"
+
+
+def drbd_name() -> str:
+    """Return the name of the current layer of DRBD's module; the one that is there may be for another kernel."""
+    return f"drbd-{combined_hash(drbd.inputs())}"
 
 
 def service_name() -> str:
@@ -130,12 +162,18 @@ def final_inputs() -> dict[str, str]:
     """Return the digests of everything that the image is made from."""
     here = Path(__file__).parent
     code = hash_paths({f"images/{name}": here / name for name in _FINAL_CODE})
-    layers = {"layer/xen": xen_name(), "layer/base": base_name(), "layer/workload": service_name()}
-    return code | layers | hash_paths(product.sources()) | {"python": bytecode.TAG}
+    layers = {"xen": xen_name(), "base": base_name(), "drbd": drbd_name(), "workload": service_name()}
+    return (
+        code
+        | {f"layer/{name}": layer for name, layer in layers.items()}
+        | hash_paths(product.sources())
+        | {"python": bytecode.TAG}
+    )
 
 
-def versions(xen: Layer, root: Layer) -> dict[str, str | bool]:
-    """Return what the image holds, for reports."""
+def versions(layers: Layers) -> dict[str, str | bool]:
+    """Return what the image holds, for reports; `drbd_mended`: DRBD's module is not Debian's own."""
+    xen, root = layers.xen, layers.root
     packages = dict(
         line.split(" ", 1) for line in root.path("packages").read_text(encoding="utf-8").splitlines() if " " in line
     )
@@ -149,6 +187,7 @@ def versions(xen: Layer, root: Layer) -> dict[str, str | bool]:
         "xen_tools": tools,
         "kernel": root.info["kernel"],
         "drbd": root.info["drbd"],
+        "drbd_mended": drbd.is_mended(layers.module),
         "drbd_utils": utilities,
         "live_migration": xen.info["live_migration"] == "true",
     }

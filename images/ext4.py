@@ -23,11 +23,15 @@ _HARMLESS = ("debugfs 1.", "debugfs: ", "Allocated inode: ")
 
 @dataclass(frozen=True)
 class Placed:
-    """A host file and its place and permission bits in the image."""
+    """A host file and its place and permission bits in the image.
+
+    With `kept`, a file that is there already stays beside it, under its name and this ending.
+    """
 
     source: Path
     target: PurePosixPath
     mode: int = 0o644
+    kept: str = ""
 
 
 @dataclass(frozen=True)
@@ -62,7 +66,10 @@ def script(items: Iterable[Placed | Link], existing: Listing) -> str:
                 made.add(str(parent))
                 lines += [f"mkdir {parent}", *_owned(parent, stat.S_IFDIR | 0o755)]
         if str(item.target) in existing.files:
-            lines.append(f"rm {item.target}")
+            kept = item.kept if isinstance(item, Placed) else ""
+            # debugfs renames nothing; a second name, and the first one taken away, leave the count of names right.
+            away = [f"ln {item.target} {item.target}{kept}", f"unlink {item.target}"]
+            lines += away if kept else [f"rm {item.target}"]
         if isinstance(item, Link):
             lines.append(f"symlink {item.target} {item.text}")
         else:

@@ -2,7 +2,7 @@
 
 The two meet only in the directory: one file per alert, complete or not there, removed only after the service centre
 has acknowledged it. So a slow or dead service centre can never touch failover. The queue is bounded, and so is what one
-story can put into it: see decisions 0010 and 0025.
+story can put into it: see decisions 0010 and 0026.
 """
 
 from __future__ import annotations

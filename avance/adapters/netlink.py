@@ -18,7 +18,7 @@ from typing import Any, Self
 
 from avance.config import Config, LinkConfig
 from avance.core.events import AddressSeen, LinkChanged, PartSeen
-from avance.core.model import LinkName, Outcome, Part
+from avance.core.model import LinkName, NodePart, Outcome
 from avance.core.results import Done
 from avance.files import read_text
 from avance.ports import Sink
@@ -75,7 +75,7 @@ class NodeNetwork:
             self._carriers[link.name] = carrier
             problem = await self._put(link) if present else self._missing(link)
             if problem != self._problems.get(link.name, ""):
-                self._sink(PartSeen(Part.DEVICE, problem, link.name))
+                self._sink(PartSeen(NodePart.DEVICE, problem, link.name))
             self._problems[link.name] = problem
             if not problem and link.name == self._config.replication_link:
                 self._ready.set()

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from avance.core.model import Outcome, Record
 from avance.core.results import Done
-from avance.twice import Twice
+from avance.twice import TwoCopies
 from avance.wire import record as wire
 
 STATE_DIR = Path("/var/lib/avance")
@@ -28,7 +28,7 @@ class RecordStore:
 
     def __init__(self, directory: Path, dilation: float) -> None:
         self._directory = directory
-        self._copies = Twice((directory / _NAMES[0], directory / _NAMES[1]), wire.decode, _LOST)
+        self._copies = TwoCopies((directory / _NAMES[0], directory / _NAMES[1]), wire.decode, _LOST)
         self._deadline_s = _DEADLINE_S * dilation
         self._seq = 0
         self._writing = asyncio.Lock()

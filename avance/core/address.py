@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from avance.core import commands as c
 from avance.core.damper import doubled
 from avance.core.decision import Draft
-from avance.core.model import Part
+from avance.core.model import NodePart
 from avance.core.results import Done
 
 _RETRY_FACTOR_MAX = 16  # an address that cannot be held is tried again at least every 16 retry times
@@ -38,12 +38,12 @@ class Address:
             draft.say(f"{type(command).__name__} ended {result.outcome}: {result.detail}")
         if holding and not ok:
             draft.part(
-                Part.ADDRESS, f"The service address cannot be held: {result.detail}. It is tried again and again"
+                NodePart.ADDRESS, f"The service address cannot be held: {result.detail}. It is tried again and again"
             )
         if ok and holding:
             draft.say("the service address is up here", milestone="service_address_up")
         if ok:
-            draft.part(Part.ADDRESS, "")
+            draft.part(NodePart.ADDRESS, "")
 
     def seen(self, draft: Draft, *, present: bool) -> None:
         """The address is not where the last command left it, so that command is given again."""
@@ -51,7 +51,7 @@ class Address:
             return
         if self.held and not present:
             self.held = False
-            draft.part(Part.ADDRESS, "The service address was taken off this node from outside. It is put back now")
+            draft.part(NodePart.ADDRESS, "The service address was taken off this node from outside. It is put back now")
         elif self.down and present:
             self.down = False
             draft.say("the service address is up on this node, where it must not be")

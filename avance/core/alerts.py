@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from avance.core.model import Alert, LinkName, MirrorView, NodeId, Part, VmId
+from avance.core.model import Alert, LinkName, MirrorView, NodeId, NodePart, VmId
 
 
 def link_down(link: LinkName) -> Alert:
@@ -254,15 +254,16 @@ def mirror_reused() -> Alert:
     return Alert("recovery", "mirror_reused", "warning", text)
 
 
-_STOPS = (Part.GATE, Part.WATCHDOG, Part.DEVICE, Part.ADDRESS)  # without it a client, or safety, misses something now
+# Without these a client, or safety, misses something now.
+_STOPS = (NodePart.GATE, NodePart.WATCHDOG, NodePart.DEVICE, NodePart.ADDRESS)
 
 
-def part_failed(part: Part, problem: str) -> Alert:
+def part_failed(part: NodePart, problem: str) -> Alert:
     """A part of this node does not do its work."""
     return Alert("fault", f"{part}_failed", "critical" if part in _STOPS else "warning", f"{problem}.")
 
 
-def part_restored(part: Part, name: str) -> Alert:
+def part_restored(part: NodePart, name: str) -> Alert:
     """It does its work again."""
     which = f"{part} {name}".strip()
     return Alert("recovery", f"{part}_restored", "info", f"In order again on this node: {which}.")

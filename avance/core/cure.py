@@ -1,7 +1,7 @@
 """The cure of a backup that a dead private link or disk left behind: one restart, planned and remembered durably.
 
 A cable or a disk that comes and goes makes no loop of it: after `CURES_MAX` restarts there are no more, until none was
-needed for an hour, or a person says so (decision 0025). The count is in the record, because each restart ends this run.
+needed for an hour, or a person says so (decision 0026). The count is in the record, because each restart ends this run.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""A damper: something that repeats may happen so often within a time, and is left alone then (decision 0025).
+"""A damper: something that repeats may happen so often within a time, and is left alone then (decision 0026).
 
 It is a value: `counted` returns another one. What is done instead, and what is told, belongs to the one who asks. It
 must never hold back what ends a right, what takes one, or what starts a VM for the first time.

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 from avance.core import alerts
 from avance.core import commands as c
-from avance.core.model import Alert, PairState, Part
+from avance.core.model import Alert, NodePart, PairState
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +75,7 @@ class Draft:
             self.told.add(key)
             self.say(alert.text, alert=alert)
 
-    def part(self, part: Part, problem: str, name: str = "") -> None:
+    def part(self, part: NodePart, problem: str, name: str = "") -> None:
         """Tell the service centre once that a part of this node does not do its work, and once that it does again."""
         key = f"{part}_failed {name}"
         if problem and key in self.told:

@@ -127,12 +127,10 @@ class Engine:
         sight.liveness.judge(draft, now)
         self._judge_pair(draft, now)
         failing = self.restarts.elsewhere(sight, now)
-        if (wish := self.handover.judge(sight, draft, now, failing=failing)) is not None:
-            sight.durable.wish(wish, draft)
+        sight.durable.wish(self.handover.judge(sight, draft, now, failing=failing), draft)
         self.restarts.tell(sight, draft, now, moves=not self.handover.rests)
         self._judge_consent(draft, now)
-        if (wish := self.right.judge(sight, draft, now)) is not None:
-            sight.durable.wish(wish, draft)
+        sight.durable.wish(self.right.judge(sight, draft, now), draft)
         self._judge_guard(draft, now, tick=isinstance(event, e.Tick))
         sight.units.drive(lambda vm: self.around(vm, now), draft, now)
         self.right.give_power_back(sight, draft, now)
@@ -367,15 +365,11 @@ class Engine:
         right.leave(sight, draft, now)
         if not sight.durable.free(now):
             return
-        if (wish := right.consents(sight, now)) is not None:
-            sight.durable.wish(wish, draft)
-        if self.cure.due:
-            self.cure.restart(sight, draft)
-        if (wish := self.cure.look(sight, draft, now)) is not None:
-            sight.durable.wish(wish, draft)
-        moving = self.handover.moving  # then it is this node that lets go of its copies, and needs no consent
-        if not moving and (wish := right.ask(sight, draft, now, waiting=bool(self.fence.asks))) is not None:
-            sight.durable.wish(wish, draft)
+        sight.durable.wish(right.consents(sight, now), draft)
+        self.cure.restart(sight, draft)
+        sight.durable.wish(self.cure.look(sight, draft, now), draft)
+        if not self.handover.moving:  # then it is this node that lets go of its copies, and needs no consent
+            sight.durable.wish(right.ask(sight, draft, now, waiting=bool(self.fence.asks)), draft)
         if sight.pairing.pair is PairState.PAIRED and cure.failed(sight, now):
             draft.once("backup_down", alerts.backup_down(self.setup.replication_link))
 
@@ -401,15 +395,10 @@ class Engine:
 
     def around(self, vm: VmId, now: float) -> Circumstances:
         """What a VM must know of the pair."""
-        sight, leaving = self.sight, bool(self.handover.leaving)
-        asked = self.right.is_asked(sight, now)
+        sight, asked = self.sight, self.right.is_asked(self.sight, now)
         consenting, paused = asked and self.right.is_consenting(sight, now), bool(self.guard.paused)
-        marking = self.handover.marking
-        seen = goal.around(
-            sight, vm, now, leaving=leaving, marking=marking, paused=paused, asked=asked, consenting=consenting
-        )
-        seen.left, seen.moving = self.restarts.held(sight, vm, now), self.handover.moving
-        return seen
+        left = self.restarts.held(sight, vm, now)
+        return goal.around(sight, self.handover, vm, now, left=left, paused=paused, asked=asked, consenting=consenting)
 
     def _drive_address(self, draft: Draft, now: float) -> None:
         """Hold the service address where the VMs belong."""

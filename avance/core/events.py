@@ -6,7 +6,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from avance.core import commands as c
-from avance.core.model import DiskView, LinkName, MirrorView, NodeId, Part, PeerView, VmId, VmSpec
+from avance.core.model import DiskView, LinkName, MirrorView, NodeId, NodePart, PeerView, VmId, VmSpec
 from avance.core.results import Result, answer_of
 
 
@@ -149,7 +149,7 @@ class PartSeen:
     Empty: it does its work. `name` says which one, where there are several. Told when it has changed.
     """
 
-    part: Part
+    part: NodePart
     problem: str
     name: str = ""
 
@@ -162,7 +162,14 @@ class AddressSeen:
 
 
 Rarer = (
-    FencePeerAsked | VmAdded | LinkChanged | NeighboursSeen | OperatorAsked | DatagramsRefused | MirrorChanged
-    | PartSeen | AddressSeen
-)  # fmt: skip
+    FencePeerAsked
+    | VmAdded
+    | LinkChanged
+    | NeighboursSeen
+    | OperatorAsked
+    | DatagramsRefused
+    | MirrorChanged
+    | PartSeen
+    | AddressSeen
+)
 Event = Tick | HeartbeatSeen | HeartbeatUnproven | DiskChanged | DiskStreamReset | DomainChanged | CommandDone | Rarer

@@ -1,4 +1,4 @@
-"""Alerts that repeat are one *story*: it is told at once some times, and counted up after that (decision 0025).
+"""Alerts that repeat are one *story*: it is told at once some times, and counted up after that (decision 0026).
 
 Pure: what waits on the disk belongs to `adapters/callhome.py`, which asks here. It must never drop an alert.
 """

@@ -79,7 +79,7 @@ class DiskRole(StrEnum):
     UNKNOWN = "Unknown"
 
 
-class Part(StrEnum):
+class NodePart(StrEnum):
     """What of a node the pair depends on, beside links, disks and VMs; an alert is named after it."""
 
     GATE = "gate"

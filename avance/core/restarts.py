@@ -1,4 +1,4 @@
-"""Restarts of a VM that keeps failing: some here, then one on the other node, then it is left (decision 0025).
+"""Restarts of a VM that keeps failing: some here, then one on the other node, then it is left (decision 0026).
 
 A failure is a domain that was gone by itself, or a creation that failed. A creation whose outcome is unknown says
 nothing about the VM. The count holds nothing back but the next start on this node: not a stop, not a takeover, and not

@@ -382,7 +382,7 @@ def _replication_lost(sight: Sight, now: float, *, waiting: bool) -> str | None:
         return None  # the link may still be starting, as its nodes are
     if waiting:
         return "DRBD waits for the right to go on without the peer"
-    if any(unit.unsteady and unit.is_held(now, sight.setup.timers) for unit in sight.units.by_name.values()):
+    if any(unit.steadiness.is_held(now, sight.setup.timers) for unit in sight.units.by_name.values()):
         return "the replication breaks again and again"
     reasons = (consent.replication_lost(unit.disk, link) for unit in sight.units.by_name.values())
     return next((reason for reason in reasons if reason is not None), _never_met(sight, now))

@@ -1,4 +1,4 @@
-"""What strangers send on a link: refused, counted, and told once an hour with their addresses (decision 0025).
+"""What strangers send on a link: refused, counted, and told once an hour with their addresses (decision 0026).
 
 A datagram that is refused decides nothing, so nothing here may change what the core believes of its peer.
 """

@@ -5,7 +5,7 @@ At most one command per VM is in flight (`busy`); its outcome is the next event.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from avance.core import commands as c
 from avance.core import copies
@@ -13,7 +13,8 @@ from avance.core import vm as table
 from avance.core.circumstances import Circumstances, Goal
 from avance.core.consent import apart, marked, must_disconnect
 from avance.core.damper import doubled
-from avance.core.model import Copy, DiskRole, DiskState, DiskView, Outcome, PairState, Timers, VmSpec, VmState
+from avance.core.model import Copy, DiskRole, DiskState, DiskView, Outcome, PairState, VmSpec, VmState
+from avance.core.steadiness import Steadiness
 
 # A backup without a disk replicates nothing. If it connected all the same, its end would freeze the owner's I/O anew.
 _GONE = (DiskState.DISKLESS, DiskState.FAILED)
@@ -32,8 +33,6 @@ _BY_ACTION: dict[table.Action, type[c.ReadDomain | c.PromoteDisk | c.DemoteDisk 
 }
 _STEPS = ("ReadDomain", "PromoteDisk")
 READS = ("ReadGeneration", "ReadInFlight")  # they change nothing
-_STEADY_S = 60.0  # a connection that lasted so long was sound
-_HOLD_S = 40.0  # so long nobody is met after the second fall in a row, and twice as long after each further one
 _COUNTS = 3  # so often the requests are counted after a change, if nobody seems stuck
 _STATE_COMMANDS = frozenset(command.__name__ for command in _BY_ACTION.values())
 
@@ -77,9 +76,7 @@ class VmUnit:
     shaken_at: float | None = None  # when this node, as the writer, lost its peer, froze, or went on
     counts: int = 0
     counted_at: float = 0.0
-    falls: int = 0  # connections of the writer that ended soon, in a row, although heartbeats passed on the same link
-    fell_at: float = 0.0
-    met_at: float = 0.0
+    steadiness: Steadiness = field(default_factory=Steadiness)
     stuck_looks: int = 0  # so many looks in a row saw more open requests than anybody works on
 
     @property
@@ -158,27 +155,6 @@ class VmUnit:
         self.disk_known, self.disk = False, None
         self.connected()  # DRBD may have connected since, and let go again
 
-    @property
-    def unsteady(self) -> bool:
-        """The replication broke twice in a row although heartbeats pass: the link does not carry its data."""
-        return self.falls > 1
-
-    def is_held(self, now: float, timers: Timers) -> bool:
-        """The peer is not met for a while, so that the VM does not stand still at each try."""
-        hold_s = doubled(_HOLD_S * timers.second_s, self.falls - 2, timers.link_hold_max_s)
-        return self.unsteady and now < self.fell_at + hold_s
-
-    def _note_fall(self, before: DiskView | None, now: float, second_s: float, *, carries: bool) -> None:
-        """Note how a connection began and ended; `carries`: heartbeats pass on the link at that moment."""
-        if before is None or self.disk is None:
-            return
-        was, is_now = before.connection == "Connected", self.disk.connection == "Connected"
-        if is_now and not was:
-            self.met_at = now
-        elif was and not is_now and self.disk.connection != "StandAlone" and self.disk.role is DiskRole.PRIMARY:
-            steady = now >= self.met_at + _STEADY_S * second_s
-            self.falls, self.fell_at = (0 if steady else self.falls) + carries, now
-
     def disk_changed(
         self, view: DiskView | None, now: float, second_s: float = 1.0, *, carries: bool = False
     ) -> DiskView | None:
@@ -188,7 +164,7 @@ class VmUnit:
             self.changed_at, self.read_for = now, None  # the same again later need not be the same generation
             self.shaken(before, now)
             self.connected()
-            self._note_fall(before, now, second_s, carries=carries)
+            self.steadiness.changed(before, view, now, second_s, carries=carries)
         if view is not None and view.replication == "SyncTarget":
             self.resynced, self.generations = True, ()  # what it had is being replaced; it is read again
         return before
@@ -265,8 +241,8 @@ class VmUnit:
         """Say whether the last failure is too recent. The pauses grow with each failure, but not for a stop."""
         if self.failures == 0:
             return False
-        pause_s = doubled(around.retry_s, self.failures - 1, around.retry_s * _RETRY_FACTOR_MAX)
-        return now < self.failed_at + (around.retry_s if around.goal is Goal.STOP else pause_s)
+        times = 0 if around.goal is Goal.STOP else self.failures - 1
+        return now < self.failed_at + doubled(around.retry_s, times, around.retry_s * _RETRY_FACTOR_MAX)
 
     def _disk_duty(self, around: Circumstances) -> c.VmCommand | None:
         name, disk = self.spec.name, self.disk
@@ -310,9 +286,8 @@ class VmUnit:
         return None
 
     def _connecting(self, disk: DiskView, around: Circumstances) -> c.VmCommand | None:
-        if around.pair is not PairState.PAIRED or around.consenting or self._is_questioned(around):
-            return None
-        if around.marking or around.moving:
+        apart = around.consenting or around.marking or around.moving
+        if around.pair is not PairState.PAIRED or apart or self._is_questioned(around):
             return None
         if around.unproven and not self.invalidated and disk.connection == "StandAlone" and disk.disk in _HELD:
             # DRBD would fetch what it noted here, and part of that may lie on the half that was lost: so it takes all.

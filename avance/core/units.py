@@ -44,8 +44,8 @@ class Units:
     ) -> DiskView | None:
         """Note what DRBD says of a disk; returns what it had said before. `carries`: heartbeats pass on its link."""
         unit = self.by_name[vm]
-        before, falls = unit.disk_changed(view, now, self.timers.second_s, carries=carries), unit.falls
-        if unit.unsteady:
+        before, falls = unit.disk_changed(view, now, self.timers.second_s, carries=carries), unit.steadiness.falls
+        if unit.steadiness.unsteady:
             draft.once(f"unsteady {vm}", alerts.replication_unsteady(vm, falls))
         elif view is not None and view.in_sync:
             draft.in_order(f"unsteady {vm}")

@@ -38,6 +38,7 @@ from avance.core import (
     rights,
     setup,
     sight,
+    steadiness,
     strangers,
     takeover,
     unit,
@@ -49,7 +50,7 @@ from avance.parsed import Json
 _MODULES: tuple[ModuleType, ...] = (
     address, arbitration, care, circumstances, commands, crashloop, cure, damper, decision, durable, engine, events,
     fence, guard, handover, liveness, mirror, model, pair, pairing, partner, pause, restarts, rights, setup, sight,
-    strangers, takeover, unit, units, vm,
+    steadiness, strangers, takeover, unit, units, vm,
 )  # fmt: skip
 _CLASSES: dict[str, type] = {
     f"{module.__name__.rpartition('.')[2]}.{name}": value

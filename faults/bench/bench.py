@@ -21,7 +21,7 @@ from functools import partial
 from pathlib import Path
 
 from faults.bench import injection, recovery
-from faults.bench.rows import PROMISES, Part, Promise, Row, disk_ratio, disk_speed, loads_text, table
+from faults.bench.rows import PROMISES, Area, Promise, Row, disk_ratio, disk_speed, loads_text, table
 from faults.run import scenario
 from faults.run.plan import Plan
 from faults.run.scenario import primary_crash
@@ -59,9 +59,9 @@ class Bench:
     revision: str = ""
     accelerator: str = "none (no machine ran)"
     dilation: float = 1.0  # of every pair that runs
-    parts: Collection[Part] = tuple(Part)
+    parts: Collection[Area] = tuple(Area)
     values: dict[str, list[Value]] = field(default_factory=lambda: {name: [] for name in PROMISES})
-    loads: dict[Part, list[float]] = field(default_factory=lambda: {part: [] for part in Part})
+    loads: dict[Area, list[float]] = field(default_factory=lambda: {part: [] for part in Area})
     left_out: list[str] = field(default_factory=list)
     progress: Progress = field(default_factory=Progress)
 
@@ -79,7 +79,7 @@ class Bench:
         samples += [Sample("host.load_before", "", Value(loads[-1]))] if loads else []
         self._keep(lambda store: store.add(made, samples))
 
-    def note_load(self, part: Part) -> None:
+    def note_load(self, part: Area) -> None:
         """Remember how busy the host is before a measurement begins."""
         self.loads[part].append(os.getloadavg()[0])
 
@@ -113,7 +113,7 @@ class Bench:
 
     def _target(self, promise: Promise) -> float | None:
         """The target of a figure; one of seconds of a pair is multiplied by the dilation, as the figure is."""
-        is_dilated = promise.unit == "s" and promise.part in (Part.PAIR, Part.RECOVERY)
+        is_dilated = promise.unit == "s" and promise.part in (Area.PAIR, Area.RECOVERY)
         return promise.target if promise.target is None or not is_dilated else promise.target * self.dilation
 
     def rows(self) -> list[Row]:
@@ -131,13 +131,13 @@ class Bench:
         ]  # fmt: skip
 
 
-async def main(out: Path, runs: int, only: Collection[Part] = ()) -> int:
+async def main(out: Path, runs: int, only: Collection[Area] = ()) -> int:
     """Measure the parts (all, when none is named); returns 0 when every row of theirs has a value."""
-    bench = Bench(out, runs, store=default_path(), revision=await git_revision(ROOT), parts=tuple(only) or tuple(Part))
-    for part, measure in ((Part.SWITCH, _switch), (Part.DISK, _disk), (Part.IMAGE, _builds), (Part.PAIR, _pair),
-                          (Part.RECOVERY, _recovery)):  # fmt: skip
+    bench = Bench(out, runs, store=default_path(), revision=await git_revision(ROOT), parts=tuple(only) or tuple(Area))
+    for part, measure in ((Area.SWITCH, _switch), (Area.DISK, _disk), (Area.IMAGE, _builds), (Area.PAIR, _pair),
+                          (Area.RECOVERY, _recovery)):  # fmt: skip
         if part in bench.parts:
-            if part in (Part.PAIR, Part.RECOVERY):
+            if part in (Area.PAIR, Area.RECOVERY):
                 bench.dilation = await fix_dilation(bench.progress)
             await measure(bench)
     rows = bench.rows()
@@ -163,7 +163,7 @@ async def _switch(bench: Bench) -> None:
     """Forwarding and latency of the switch alone, and how late a timed cut is; a value is the median of one run."""
     for number in range(bench.runs):
         bench.progress.say(f"bench: switch run {number + 1} of {bench.runs}")
-        bench.note_load(Part.SWITCH)
+        bench.note_load(Area.SWITCH)
         await _guarded(bench, partial(_switch_once, bench))
 
 
@@ -197,7 +197,7 @@ async def _disk(bench: Bench) -> None:
     """Boot a node anew for each run, and let it write to a disk behind the disk server and to a plain file."""
     for number in range(bench.runs):
         bench.progress.say(f"bench: disk run {number + 1} of {bench.runs}")
-        bench.note_load(Part.DISK)
+        bench.note_load(Area.DISK)
         await _guarded(bench, partial(_disk_once, bench, number))
 
 
@@ -216,7 +216,7 @@ async def _pair(bench: Bench) -> None:
     async with Session(bench.out / "snapshot", SiteOptions()) as session:
         await session.protect()  # makes the snapshot that the restores below are measured with
     for number in range(bench.runs):
-        bench.note_load(Part.PAIR)
+        bench.note_load(Area.PAIR)
         bench.progress.say(f"bench: cold run {number + 1} of {bench.runs}")
         await _guarded(bench, partial(_cold, bench, number))
         bench.progress.say(f"bench: restore run {number + 1} of {bench.runs}")
@@ -228,12 +228,12 @@ async def _recovery(bench: Bench) -> None:
     async with Session(bench.out / "rest", SiteOptions()) as session:
         await session.protect()
         for _ in range(bench.runs):
-            bench.note_load(Part.RECOVERY)
+            bench.note_load(Area.RECOVERY)
             await _guarded(bench, partial(_rest, bench, session))
     for number in range(bench.runs):
         for name in recovery.names():
             bench.progress.say(f"bench: row {name}, run {number + 1} of {bench.runs}")
-            bench.note_load(Part.RECOVERY)
+            bench.note_load(Area.RECOVERY)
             await _guarded(bench, partial(_recover, bench, name, number))
 
 
@@ -256,7 +256,7 @@ async def _builds(bench: Bench) -> None:
     """Build the image from nothing in a cache of its own, then time the build that finds nothing to do."""
     scratch = bench.out / "cache"
     for _ in range(bench.runs):
-        bench.note_load(Part.IMAGE)
+        bench.note_load(Area.IMAGE)
         async with bench.progress.step("bench: build the image from nothing"):
             took_s = await _timed_build(["--clean"], scratch)
         bench.add("image build from nothing", took_s)

@@ -15,7 +15,7 @@ from testbed.figures.statistics import SampleSummary, Value
 DISK_RATIO_MIN = 0.7
 
 
-class Part(StrEnum):
+class Area(StrEnum):
     """What can be measured by itself with `--only`."""
 
     SWITCH = "switch"
@@ -36,7 +36,7 @@ class Better(StrEnum):
 class Promise:
     """What is promised of one figure; without a target it is shown for comparison only."""
 
-    part: Part
+    part: Area
     unit: str
     target: float | None
     better: Better = Better.LOWER
@@ -57,37 +57,37 @@ def _disk_promises() -> dict[str, Promise]:
     found = {}
     for kind in KINDS:
         for is_fresh in (True, False):
-            ratio = Promise(Part.DISK, "", DISK_RATIO_MIN, Better.HIGHER, digits=2)
+            ratio = Promise(Area.DISK, "", DISK_RATIO_MIN, Better.HIGHER, digits=2)
             found[disk_ratio(kind.name, is_fresh=is_fresh)] = ratio
-            found[disk_speed(kind.name, is_fresh=is_fresh)] = Promise(Part.DISK, "MB/s", None, Better.HIGHER)
+            found[disk_speed(kind.name, is_fresh=is_fresh)] = Promise(Area.DISK, "MB/s", None, Better.HIGHER)
     return found
 
 
 PROMISES: dict[str, Promise] = {
-    "cold boot to protected": Promise(Part.PAIR, "s", 60.0),
-    "restore to protected, VM answering the client": Promise(Part.PAIR, "s", 3.0),
-    "primary crash: backup commands VM start": Promise(Part.PAIR, "s", 20.0),
-    "primary crash: client served again": Promise(Part.PAIR, "s", 45.0),
-    "primary crash: redundancy restored": Promise(Part.PAIR, "s", 300.0),
-    "image build from nothing": Promise(Part.IMAGE, "s", 600.0),
-    "image build, nothing changed": Promise(Part.IMAGE, "s", 2.0),
-    "peak host memory of a protected pair": Promise(Part.PAIR, "MiB", 4096.0),
-    "switch: frames of 1,500 bytes": Promise(Part.SWITCH, "1/s", 20_000.0, Better.HIGHER, digits=0),
-    "switch: with frames of 9,000 bytes": Promise(Part.SWITCH, "MB/s", 100.0, Better.HIGHER, digits=0),
-    "switch: added latency when idle": Promise(Part.SWITCH, "us", 200.0, digits=0),
-    "switch: own lateness, as it exports it": Promise(Part.SWITCH, "ms", None, digits=2),
-    "switch: lateness of a timed cut": Promise(Part.SWITCH, "ms", 5.0, digits=2),
-    "link.cut by the director: due to cut": Promise(Part.SWITCH, "ms", 5.0, digits=2),
-    "power cut, its BMC reads off: VM start commanded": Promise(Part.RECOVERY, "s", 7.0),
-    "kernel panic, cut by the BMC: VM start commanded": Promise(Part.RECOVERY, "s", 10.0),
-    "power cut of the primary: VM start commanded": Promise(Part.RECOVERY, "s", 17.0),
-    "power cut of the primary: client served again": Promise(Part.RECOVERY, "s", 35.0),
-    "power cut of the backup: service stands still": Promise(Part.RECOVERY, "s", 8.0),
-    "hung disk of the backup: service stands still": Promise(Part.RECOVERY, "s", 8.0),
-    "daemon: share of a dom0 processor": Promise(Part.RECOVERY, "", 0.03, digits=3),
-    "protected pair at rest: host cores": Promise(Part.RECOVERY, "", 0.12, digits=3),
-    "daemon: killed to its first heartbeat": Promise(Part.RECOVERY, "s", 3.0),
-    "multicasts of a node on a link, most in a second": Promise(Part.RECOVERY, "1/s", 10.0, digits=0),
+    "cold boot to protected": Promise(Area.PAIR, "s", 60.0),
+    "restore to protected, VM answering the client": Promise(Area.PAIR, "s", 3.0),
+    "primary crash: backup commands VM start": Promise(Area.PAIR, "s", 20.0),
+    "primary crash: client served again": Promise(Area.PAIR, "s", 45.0),
+    "primary crash: redundancy restored": Promise(Area.PAIR, "s", 300.0),
+    "image build from nothing": Promise(Area.IMAGE, "s", 600.0),
+    "image build, nothing changed": Promise(Area.IMAGE, "s", 2.0),
+    "peak host memory of a protected pair": Promise(Area.PAIR, "MiB", 4096.0),
+    "switch: frames of 1,500 bytes": Promise(Area.SWITCH, "1/s", 20_000.0, Better.HIGHER, digits=0),
+    "switch: with frames of 9,000 bytes": Promise(Area.SWITCH, "MB/s", 100.0, Better.HIGHER, digits=0),
+    "switch: added latency when idle": Promise(Area.SWITCH, "us", 200.0, digits=0),
+    "switch: own lateness, as it exports it": Promise(Area.SWITCH, "ms", None, digits=2),
+    "switch: lateness of a timed cut": Promise(Area.SWITCH, "ms", 5.0, digits=2),
+    "link.cut by the director: due to cut": Promise(Area.SWITCH, "ms", 5.0, digits=2),
+    "power cut, its BMC reads off: VM start commanded": Promise(Area.RECOVERY, "s", 7.0),
+    "kernel panic, cut by the BMC: VM start commanded": Promise(Area.RECOVERY, "s", 10.0),
+    "power cut of the primary: VM start commanded": Promise(Area.RECOVERY, "s", 17.0),
+    "power cut of the primary: client served again": Promise(Area.RECOVERY, "s", 35.0),
+    "power cut of the backup: service stands still": Promise(Area.RECOVERY, "s", 8.0),
+    "hung disk of the backup: service stands still": Promise(Area.RECOVERY, "s", 8.0),
+    "daemon: share of a dom0 processor": Promise(Area.RECOVERY, "", 0.03, digits=3),
+    "protected pair at rest: host cores": Promise(Area.RECOVERY, "", 0.12, digits=3),
+    "daemon: killed to its first heartbeat": Promise(Area.RECOVERY, "s", 3.0),
+    "multicasts of a node on a link, most in a second": Promise(Area.RECOVERY, "1/s", 10.0, digits=0),
     **_disk_promises(),
 }
 
@@ -131,7 +131,7 @@ def _plain(value: Value) -> float | str:
     return value.text() if value.censored else value.at
 
 
-def loads_text(loads: Mapping[Part, Sequence[float]]) -> str:
+def loads_text(loads: Mapping[Area, Sequence[float]]) -> str:
     """How busy the host was before each measurement, in words."""
     shown = [f"{part} {min(seen):.1f} to {max(seen):.1f}" for part, seen in loads.items() if seen]
     return "load average of a minute before each measurement: " + (", ".join(shown) or "unknown")

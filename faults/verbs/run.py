@@ -133,9 +133,9 @@ def _crashes(args: argparse.Namespace) -> int:
 
 def _bench(args: argparse.Namespace) -> int:
     from faults.bench.bench import main  # noqa: PLC0415 - imports the whole bed
-    from faults.bench.rows import Part  # noqa: PLC0415 - as above
+    from faults.bench.rows import Area  # noqa: PLC0415 - as above
 
     if args.runs < 1:
         raise UsageError("--runs must be at least 1; 5 make a median worth reading.")
-    code: int = asyncio.run(main(args.out, args.runs, [Part(name) for name in args.only]))
+    code: int = asyncio.run(main(args.out, args.runs, [Area(name) for name in args.only]))
     return code

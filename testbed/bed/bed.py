@@ -19,7 +19,7 @@ from typing import Self
 
 from testbed import pace, site
 from testbed.bed.snapshot import Snapshot, SnapshotStore, snapshot_key
-from testbed.bed.world import Parts, Secrets, World
+from testbed.bed.world import Secrets, World, WorldParts
 from testbed.client.ledger import Ledger
 from testbed.client.levels import ProbeLevels, Targets, tcp_orders
 from testbed.client.outage import PATIENCE_S
@@ -68,7 +68,7 @@ class BedOptions:
     keep_disks: bool = False
 
 
-class Bed(Parts):
+class Bed(WorldParts):
     """The running bed as an async context manager; its parts are those of its world."""
 
     world: World

@@ -43,7 +43,7 @@ class Secrets:
         return Secrets(secrets.token_hex(32), secrets.token_hex(16))
 
 
-class Parts:
+class WorldParts:
     """What a bed consists of; there as soon as the context of the world, or of the bed, is entered."""
 
     switch: Switch
@@ -55,13 +55,13 @@ class Parts:
     bmcs: dict[str, Bmc]
     witnesses: dict[str, WitnessProcess]
 
-    def take(self, other: Parts) -> None:
+    def take(self, other: WorldParts) -> None:
         """Have the same parts as another one."""
-        for name in Parts.__annotations__:
+        for name in WorldParts.__annotations__:
             setattr(self, name, getattr(other, name))
 
 
-class World(Parts):
+class World(WorldParts):
     """The running world as an async context manager."""
 
     def __init__(

@@ -10,14 +10,16 @@ import asyncio
 import os
 import shutil
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from testbed.errors import HostError, TestbedError
+from testbed.errors import HostError, ImageError, TestbedError
 from testbed.host import speed
 from testbed.host.accelerator import choose_accelerator, find_qemu
 from testbed.host.places import cache_directory, running_bed, stale_socket_dirs
 from testbed.host.speedometer import measure
+from testbed.node import image
 from testbed.process import run
 from testbed.site import ROOT
 
@@ -158,6 +160,31 @@ async def _user_namespaces() -> Check:
     return Check("user namespaces", True, "usable")
 
 
+async def _image() -> Check:
+    argv = [sys.executable, "-m", "images", "path"]
+    done = await run(argv, timeout_s=COMMAND_TIMEOUT_S, check=False, cwd=ROOT)
+    if done.returncode != 0:
+        return Check("node image", False, "not built yet", "`make image` builds it.", optional=True)
+    try:
+        return image_check(image.load(Path(done.stdout.strip())).versions)
+    except ImageError as error:
+        return Check("node image", False, "not usable", str(error), optional=True)
+
+
+def image_check(versions: Mapping[str, object]) -> Check:
+    """Return what the image of this checkout lacks by its own word: its manifest says what could not be built."""
+    drbd = f"DRBD {versions.get('drbd')}"
+    if versions.get("drbd_mended"):
+        return Check("node image", True, f"{drbd}, mended")
+    way_out = (
+        "The source of exactly the image's kernel could not be had when it was built. A VM whose flush is lost stands "
+        "still until its node restarts. `python -m images build --clean` tries again."
+    )
+    return Check(
+        "node image", False, f"{drbd} as the distribution has it, which can lose a flush", way_out, optional=True
+    )
+
+
 async def _private_network() -> Check:
     way_out = "Only the TCP levels of the probe need it; without it a run has the other levels and says so."
     argv = [sys.executable, "-m", "testbed.lan.private_net"]
@@ -197,6 +224,7 @@ async def checks(cache_dir: Path, run_dir: Path, *, root: Path = ROOT) -> list[C
         *await _node(root),
         await _docker(),
         await _private_network(),
+        await _image(),
         _stale(),
         _running(),
     ]

@@ -167,7 +167,7 @@ MUTANTS = (
         "a writer meets its peer at once again, however often the link has failed to carry its data",
         (
             Edit(
-                _UNIT,
+                "avance/core/steadiness.py",
                 "        return self.unsteady and now < self.fell_at + hold_s\n",
                 "        return False\n",
             ),

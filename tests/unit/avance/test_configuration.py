@@ -108,3 +108,10 @@ def test_node_that_cannot_read_what_it_keeps_says_so(directory: Path, name: str)
     assert told[1]["ok"].startswith("NOT SERVING: ")
     assert told[2]["error"].endswith("nothing was changed")
     assert f"{name} is damaged" in told[3]["error"]
+
+
+def test_missing_device_is_refused(directory: Path) -> None:
+    """A site that names a device which this node lacks is refused before anything is kept."""
+    request = {"op": "pair", "node": "a", "site": site()}
+    absent = json.loads(json.dumps(request).replace('"eth0"', '"no-such-dev0"'))
+    assert "no-such-dev0" in answers(Daemon(), absent)[0]["error"]

@@ -104,9 +104,7 @@ def test_status_in_words_is_asked_for() -> None:
 
 def test_unpaired_node_refuses_to_act() -> None:
     """Before a site is known there is nothing to protect and nobody to fence."""
-    given = answers(
-        Daemon(), {"op": "protect", "vm": vm()}, {"op": "fence-peer", "resource": "avance-web"}, {"op": "dance"}
-    )
+    given = answers(Daemon(), {"op": "protect", "vm": vm()}, {"op": "fence-peer", "resource": ""}, {"op": "dance"})
     assert ["not paired yet" in answer["error"] for answer in given] == [True, True, False]
     assert "unknown request" in given[2]["error"]
 
@@ -129,13 +127,6 @@ def test_bad_site_changes_nothing(directories: Path, change: dict[str, Any]) -> 
     assert "error" in given[0]
     assert given[1]["pair"] == "UNPAIRED"
     assert not (directories / "config.json").exists()
-
-
-def test_missing_device_is_refused() -> None:
-    """A site that names a device which this node lacks is refused before anything is kept."""
-    request = {"op": "pair", "node": "a", "site": site()}
-    absent = json.loads(json.dumps(request).replace('"eth0"', '"no-such-dev0"'))
-    assert "no-such-dev0" in answers(Daemon(), absent)[0]["error"]
 
 
 def test_protected_vm_is_durable_before_the_core_hears_of_it(directories: Path) -> None:
@@ -170,8 +161,7 @@ def test_question_of_drbd_reaches_the_core_and_back(monkeypatch: pytest.MonkeyPa
 
     async def story() -> None:
         one = node(vm())
-        for foreign in ("avance-db", "web", ""):
-            assert f"no VM with the resource {foreign!r}" in (await one.fence_peer(foreign))["error"]
+        assert ["no VM" in (await one.fence_peer(foreign))["error"] for foreign in ("avance-db", "web")] == [True, True]
 
         async def answer() -> None:
             event = await next_event(one)
@@ -381,8 +371,8 @@ def test_answer_of_a_witness_names_the_witness(monkeypatch: pytest.MonkeyPatch) 
         calls.append(arguments)
         return WitnessAsked(Outcome.OK, "granted 5 a", Word.GRANTED)
 
-    async def teach(*arguments: object, paired: bool) -> Done:
-        calls.append((*arguments, paired))
+    async def teach(*arguments: object, paired: bool, alone: bool) -> Done:
+        calls.append((*arguments, paired, alone))
         return Done(Outcome.UNKNOWN, "silent")
 
     async def story() -> list[Event]:
@@ -397,7 +387,7 @@ def test_answer_of_a_witness_names_the_witness(monkeypatch: pytest.MonkeyPatch) 
         CommandDone(c.AskWitness("w1", 5, "n-1"), WitnessAsked(Outcome.OK, "granted 5 a", Word.GRANTED)),
         CommandDone(c.TeachWitness("w2", 4, A, paired=True), WitnessTaught(Outcome.UNKNOWN, "silent")),
     ]
-    assert calls == [("w1", 5, "n-1"), ("w2", 4, A, True)]
+    assert calls == [("w1", 5, "n-1"), ("w2", 4, A, True, False)]
 
 
 class Parts:

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from avance.core.events import PartSeen
-from avance.core.model import Part
-from avance.parts import Parts
+from avance.core.model import NodePart
+from avance.parts import NodeParts
 
 
 def test_each_change_is_told_once() -> None:
     """The first look tells what is wrong, the next ones what has changed."""
-    said: dict[Part, str | None] = {Part.GATE: None, Part.JOURNAL: "The journal cannot be written"}
-    parts = Parts({part: lambda part=part: said[part] for part in said})  # type: ignore[misc]  # one for each part
-    assert list(parts.changed()) == [PartSeen(Part.JOURNAL, "The journal cannot be written")]
+    said: dict[NodePart, str | None] = {NodePart.GATE: None, NodePart.JOURNAL: "The journal cannot be written"}
+    parts = NodeParts({part: lambda part=part: said[part] for part in said})  # type: ignore[misc]  # one for each part
+    assert list(parts.changed()) == [PartSeen(NodePart.JOURNAL, "The journal cannot be written")]
     assert list(parts.changed()) == []
-    said |= {Part.GATE: "no map {}", Part.JOURNAL: ""}
+    said |= {NodePart.GATE: "no map {}", NodePart.JOURNAL: ""}
     gate, journal = parts.changed()
-    assert "The gate of the lease is not in place: no map {}. VMs" in gate.problem
-    assert journal == PartSeen(Part.JOURNAL, "")
+    assert "The gate of the lease is not in place: no map {}. After a pause" in gate.problem
+    assert journal == PartSeen(NodePart.JOURNAL, "")

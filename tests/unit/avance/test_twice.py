@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from avance.errors import StoreError
-from avance.twice import Twice
+from avance.twice import TwoCopies
 from avance.wire.summed import UnknownFormat, seal, unseal
 
 NAMES = ("copy.a", "copy.b")
@@ -28,9 +28,9 @@ def copy(seq: int, word: str, version: str = "v1") -> bytes:
     return seal(f"{version} {seq} {word}")
 
 
-def twice(directory: Path) -> Twice[str]:
+def twice(directory: Path) -> TwoCopies[str]:
     """Return what is kept there."""
-    return Twice((directory / NAMES[0], directory / NAMES[1]), decode, LOST)
+    return TwoCopies((directory / NAMES[0], directory / NAMES[1]), decode, LOST)
 
 
 def spoil(path: Path, how: str) -> None:

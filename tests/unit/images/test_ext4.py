@@ -62,6 +62,17 @@ def test_written_files_belong_to_root_with_the_given_mode(image: Path, tmp_path:
     assert "Mode: 0755" in stat_of(image, "/usr/bin")
 
 
+def test_a_file_that_is_replaced_can_be_kept(image: Path, tmp_path: Path) -> None:
+    """The old content stands beside the new one, and the file system is whole: `put` has it checked."""
+    for name, text in (("old", "old\n"), ("new", "new\n")):
+        (tmp_path / name).write_text(text)
+    place = PurePosixPath("/f")
+    put(image, [Placed(tmp_path / "old", place)], EMPTY, tmp_path / "log")
+    put(image, [Placed(tmp_path / "new", place, kept=".dist")], Listing({"/"}, {"/f"}), tmp_path / "log")
+    told = [process.combined_output(["debugfs", "-R", f"cat {path}", str(image)]) for path in ("/f", "/f.dist")]
+    assert [text.splitlines()[-1] for text in told] == ["new", "old"]
+
+
 def test_a_missing_source_is_an_error(image: Path, tmp_path: Path) -> None:
     """debugfs reports failures only in words; they must not be lost."""
     with pytest.raises(BuildError, match="failed"):

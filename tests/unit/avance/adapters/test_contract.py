@@ -40,7 +40,7 @@ from avance.config import BmcConfig, CallHome, WitnessSite
 from avance.core import alerts
 from avance.core.events import DiskStreamReset, Event, MirrorChanged, NeighboursSeen
 from avance.core.halves import Note
-from avance.core.model import Outcome, Part, Record
+from avance.core.model import NodePart, Outcome, Record
 from avance.core.results import Done
 from avance.errors import StoreError
 from avance.wire import md
@@ -411,7 +411,7 @@ def test_devices(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         network = NodeNetwork(site, events.append)
         network._route = Route()  # pyroute2 leaves something open in each thread
         await followed(network.run(), lambda: len(events) == 2, "")
-        assert {(event.part, event.name) for event in events} == {(Part.DEVICE, link.name) for link in site.links}
+        assert {(event.part, event.name) for event in events} == {(NodePart.DEVICE, link.name) for link in site.links}
         assert "as soon as the device is back, it is used again" in events[0].problem
         for act in (network.hold_address, network.release_address):
             assert "no network device" in (await settled(act())).detail

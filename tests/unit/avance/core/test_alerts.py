@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from avance.core import alerts
-from avance.core.model import Alert, LinkName, MirrorView, Part
+from avance.core.model import Alert, LinkName, MirrorView, NodePart
 from tests.playbook import PRIV, WEB, A, B
 
 EVERY = [
@@ -26,8 +26,8 @@ EVERY = [
     alerts.vm_left(WEB, A, 5, there=False), alerts.peer_resets(B, "it is fenced"), alerts.was_reset("fenced", "noon"),
     alerts.cures_used_up(B, "the private link is down", 3),
     alerts.mirror_refused(MirrorView(detail="vdb is old")), alerts.mirror_reused(),
-    *(alerts.part_failed(part, "It is gone. Look for it") for part in Part),
-    *(alerts.part_restored(part, "") for part in Part),
+    *(alerts.part_failed(part, "It is gone. Look for it") for part in NodePart),
+    *(alerts.part_restored(part, "") for part in NodePart),
 ]  # fmt: skip
 
 
@@ -59,5 +59,5 @@ def test_texts_carry_the_evidence() -> None:
 def test_every_alert_is_tried_here() -> None:
     """A new alert is added to this list, so that its words are checked."""
     made = {name for name, one in vars(alerts).items() if callable(one) and one.__module__ == alerts.__name__}
-    parts = 2 * (len(Part) - 1)
+    parts = 2 * (len(NodePart) - 1)
     assert len(made) == len(EVERY) - 2 - parts, "the operator has three words, and each part of a node has its own"

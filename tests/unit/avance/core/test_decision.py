@@ -5,7 +5,7 @@ from __future__ import annotations
 from avance.core import alerts
 from avance.core import commands as c
 from avance.core.decision import Decision, Draft
-from avance.core.model import PairState, Part
+from avance.core.model import NodePart, PairState
 from tests.playbook import WEB
 
 
@@ -68,11 +68,11 @@ def test_a_part_is_told_once_for_each_failure() -> None:
     told: set[str] = set()
     draft = Draft(3, PairState.PAIRED, told)
     for problem in ("", "It is gone", "It is gone for good", "", "", "It is gone"):
-        draft.part(Part.DEVICE, problem, "biz0")
+        draft.part(NodePart.DEVICE, problem, "biz0")
     codes = [one.alert.code for one in draft.commands if isinstance(one, c.SendAlert)]
     assert codes == ["device_failed", "device_restored", "device_failed"]
     assert draft.reasons == [
         "It is gone.", "It is gone for good", "In order again on this node: device biz0.", "It is gone.",
     ]  # fmt: skip
-    draft.part(Part.DEVICE, "It is gone", "priv0")
+    draft.part(NodePart.DEVICE, "It is gone", "priv0")
     assert len(draft.commands) == 4, "each has its own"

@@ -79,7 +79,7 @@ def test_replication_that_breaks_again_and_again_is_held() -> None:
     """For a while nobody is met."""
     book = paired(A)
     unit = book.engine.units[WEB]
-    unit.falls, unit.fell_at = 2, book.now
+    unit.steadiness.falls, unit.steadiness.fell_at = 2, book.now
     around = book.engine.around(WEB, book.now)
     assert (around.held, around.replicate) == (True, False)
     assert not book.engine.around(WEB, book.now + 41.0).held

@@ -10,6 +10,7 @@ from avance.core import commands as c
 from avance.core import events as e
 from avance.core.engine import Engine
 from avance.core.model import LinkName, Outcome, PairState, Record
+from avance.core.unit import VmUnit
 from tests.playbook import (
     BIZ,
     PRIV,
@@ -23,6 +24,7 @@ from tests.playbook import (
     paired,
     served,
     setup,
+    spec,
 )
 
 
@@ -148,3 +150,10 @@ def test_doubt_counts_while_the_peer_is_there() -> None:
     assert 3.0 <= doubt_s < 5.0
     book.pass_time(5.0)
     assert book.engine.sight.standing(book.now, tick=True, leaving=False).doubt_s == 0.0
+
+
+def test_volume_that_was_never_brought_up_is_down() -> None:
+    """DRBD's tools hang from the start of the machine: nothing of it can be connected."""
+    assert VmUnit(spec(), untouched=True).is_down
+    assert not VmUnit(spec(), untouched=True, attach_tried=True).is_down
+    assert not VmUnit(spec()).is_down

@@ -360,9 +360,10 @@ def test_own_lone_copy_is_good() -> None:
 @pytest.mark.parametrize("situation", list(Situation))
 @pytest.mark.parametrize("state", [None, *DiskState])
 def test_which_copy_may_be_written_alone(state: DiskState | None, situation: Situation) -> None:
-    """Only an UpToDate copy may be written alone; after a lone start also a Consistent one (docs/safety.md, S8)."""
-    good = state is DiskState.UP_TO_DATE or (situation is BOOT and state is DiskState.CONSISTENT)
+    """Only an UpToDate copy may be written alone; of an owner also a Consistent one (docs/safety.md, S8)."""
     for owner in (A, B):
+        alone = situation is BOOT or owner == A  # after a lone start nobody but an owner gets a right
+        good = state is DiskState.UP_TO_DATE or (alone and state is DiskState.CONSISTENT)
         assert (copy_refusals(Record(3, owner), A, disks(state), situation) == []) is good
 
 

@@ -9,12 +9,11 @@ import pytest
 
 from avance.core import commands as c
 from avance.core.circumstances import Circumstances, Goal
-from avance.core.model import DiskRole, DiskState, DiskView, Outcome, PairState, Timers, VmState
+from avance.core.model import DiskRole, DiskState, DiskView, Outcome, PairState, VmState
 from avance.core.unit import VmUnit
 from tests.playbook import WEB, in_sync, peer_gone, spec
 
 P, S = DiskRole.PRIMARY, DiskRole.SECONDARY
-TIMERS = Timers()
 RUN = Circumstances(
     Goal.RUN, PairState.PAIRED, both_fresh=False, i_am_owner=True, retry_s=2.0, solo=False, consenting=False,
     replicate=True, cut=False, keep=0, discard=False,
@@ -167,32 +166,6 @@ def test_owner_that_cannot_record_marks_its_copies_on_their_own_disks() -> None:
     assert unit(VmState.STANDBY, DiskView(S, DiskState.OUTDATED)).next_command(marking, 0.0) is None
 
 
-def test_writer_whose_connection_breaks_again_and_again_is_left_alone_longer_each_time() -> None:
-    """Two falls in a row while heartbeats pass, then 40 s, 80 s, 160 s; a steady minute ends it."""
-    one, now, holds = unit(VmState.RUNNING, in_sync(P)), 0.0, []
-    for _ in range(6):
-        one.disk_changed(peer_gone(P), now, carries=True)
-        until = now
-        while one.is_held(until, TIMERS):
-            until += 1.0
-        holds.append(until - now)
-        one.disk_changed(in_sync(P), now + 1.0)
-        now += 8.0
-    assert holds == [0.0, 40.0, 80.0, 160.0, 160.0, 160.0]
-    one.disk_changed(peer_gone(P), now + 100.0, carries=True)
-    assert not one.unsteady
-
-
-def test_breaks_that_have_another_reason_do_not_count() -> None:
-    """The link is down, this node left by itself, or nobody writes: no fall of the replication."""
-    for after, carries in ((peer_gone(P), False), (DiskView(P, DiskState.UP_TO_DATE), True), (peer_gone(S), True)):
-        one = unit(VmState.RUNNING, in_sync(P))
-        for now in (0.0, 5.0, 10.0):
-            one.disk_changed(after, now, carries=carries)
-            one.disk_changed(in_sync(P), now + 1.0)
-        assert not one.unsteady
-
-
 def test_what_hangs_is_known_to_be_stuck_only_where_the_vm_did_not_run() -> None:
     """Every command ends unknown: a VM that was not there cannot be started; one that may run is left alone."""
     for looked, state, stuck in ((True, VmState.STANDBY, True), (False, VmState.CHECKING, False)):
@@ -229,13 +202,6 @@ def test_what_was_seen_before_a_start_that_failed_counts_no_more(done: str, outc
     one.looked, one.busy = True, done
     one.command_done(done, outcome, ALONE, 5.0)
     assert one.looked is (outcome is Outcome.OK)
-
-
-def test_volume_that_was_never_brought_up_is_down() -> None:
-    """DRBD's tools hang from the start of the machine: nothing of it can be connected."""
-    assert VmUnit(spec(), untouched=True).is_down
-    assert not VmUnit(spec(), untouched=True, attach_tried=True).is_down
-    assert not VmUnit(spec()).is_down
 
 
 def test_backup_that_lost_the_owner_leaves_the_replication() -> None:

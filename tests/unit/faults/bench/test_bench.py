@@ -9,7 +9,7 @@ import pytest
 
 from faults.bench import bench
 from faults.bench.bench import Bench
-from faults.bench.rows import PROMISES, Part
+from faults.bench.rows import PROMISES, Area
 from faults.bench.rows import table as bench_table
 from testbed.errors import WaitTimeout
 from testbed.figures.statistics import Value
@@ -128,19 +128,19 @@ def test_an_error_of_one_run_does_not_end_the_bench(
 
 def test_only_the_parts_that_were_asked_for_have_rows(tmp_path: Path) -> None:
     """A part that is not measured is not missing."""
-    table = Bench(tmp_path, 1, parts=(Part.SWITCH,))
-    assert {PROMISES[row.name].part for row in table.rows()} == {Part.SWITCH}
+    table = Bench(tmp_path, 1, parts=(Area.SWITCH,))
+    assert {PROMISES[row.name].part for row in table.rows()} == {Area.SWITCH}
 
 
 def test_the_load_of_the_host_is_stored_beside_a_figure(tmp_path: Path) -> None:
     """It is a condition of the run, of the same part, and it stands below the table."""
-    table = Bench(tmp_path, 1, store=tmp_path / "metrics.sqlite", parts=(Part.PAIR,))
-    table.note_load(Part.PAIR)
+    table = Bench(tmp_path, 1, store=tmp_path / "metrics.sqlite", parts=(Area.PAIR,))
+    table.note_load(Area.PAIR)
     table.add(NAME, 31.0)
     with MetricStore(tmp_path / "metrics.sqlite") as store:
         found = {series.metric: points for series, points in store.series().items()}
-    assert [point.value.at for point in found["host.load_before"]] == table.loads[Part.PAIR]
-    assert f"pair {table.loads[Part.PAIR][0]:.1f}" in table.rows()[0].note
+    assert [point.value.at for point in found["host.load_before"]] == table.loads[Area.PAIR]
+    assert f"pair {table.loads[Area.PAIR][0]:.1f}" in table.rows()[0].note
 
 
 def test_the_main_function_measures_only_the_named_parts(
@@ -152,7 +152,7 @@ def test_the_main_function_measures_only_the_named_parts(
     async def fills(bench_: Bench) -> None:
         measured.append("switch")
         for name, promise in PROMISES.items():
-            if promise.part is Part.SWITCH:
+            if promise.part is Area.SWITCH:
                 bench_.add(name, 1.0)
 
     async def fails(_bench: Bench) -> None:
@@ -162,8 +162,8 @@ def test_the_main_function_measures_only_the_named_parts(
     monkeypatch.setenv("AVANCE_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr(bench, "_switch", fills)
     monkeypatch.setattr(bench, "_disk", fails)
-    assert asyncio.run(bench.main(tmp_path / "out", 1, [Part.SWITCH])) == 0
-    assert asyncio.run(bench.main(tmp_path / "out", 1, [Part.SWITCH, Part.DISK])) == 1
+    assert asyncio.run(bench.main(tmp_path / "out", 1, [Area.SWITCH])) == 0
+    assert asyncio.run(bench.main(tmp_path / "out", 1, [Area.SWITCH, Area.DISK])) == 1
     assert measured == ["switch", "switch", "disk"]
     assert "link.cut by the director" in capsys.readouterr().out
     assert "link.cut by the director" in (tmp_path / "build" / "bench.json").read_text()

@@ -8,14 +8,14 @@ from pathlib import Path
 import pytest
 
 from faults.bench import recovery
-from faults.bench.rows import PROMISES, Part
+from faults.bench.rows import PROMISES, Area
 from testbed.errors import TestbedError
 from testbed.judge.result import Result
 
 
 def test_every_row_of_the_part_is_measured() -> None:
     """What is promised and what is measured are the same rows."""
-    promised = {name for name, promise in PROMISES.items() if promise.part is Part.RECOVERY}
+    promised = {name for name, promise in PROMISES.items() if promise.part is Area.RECOVERY}
     at_rest = {recovery.SHARE, recovery.IDLE, recovery.RESTART}
     assert promised == {*recovery.RECOVERIES, *at_rest, recovery.MULTICASTS}
 

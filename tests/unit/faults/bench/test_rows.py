@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from faults.bench.rows import PROMISES, Better, Part, Row, disk_ratio, loads_text, table
+from faults.bench.rows import PROMISES, Area, Better, Row, disk_ratio, loads_text, table
 from testbed.bench.guest_disk import KINDS
 from testbed.figures.statistics import Value, summarise
 
@@ -71,6 +71,6 @@ def test_conditions_stand_once_below_the_table() -> None:
 
 def test_the_load_of_the_host_is_told_by_part() -> None:
     """The least and the most of each part; a part without any is not named."""
-    text = loads_text({Part.SWITCH: [0.5, 2.0], Part.DISK: [], Part.PAIR: [1.0]})
+    text = loads_text({Area.SWITCH: [0.5, 2.0], Area.DISK: [], Area.PAIR: [1.0]})
     assert text.endswith("measurement: switch 0.5 to 2.0, pair 1.0 to 1.0")
     assert loads_text({}).endswith("unknown")

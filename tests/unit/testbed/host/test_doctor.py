@@ -47,6 +47,14 @@ def test_memory_is_judged_by_what_is_available(tmp_path: Path, available_kib: in
     assert doctor._memory(path).ok is ok
 
 
+@pytest.mark.parametrize(("mended", "ok"), [(True, True), (False, False), (None, False)])
+def test_an_image_with_the_distributions_drbd_is_told(mended: bool | None, ok: bool) -> None:
+    """It can run, so it is no failure; an older manifest, which says nothing about it, counts as the same."""
+    check = doctor.image_check({"drbd": "8.4.11"} if mended is None else {"drbd": "8.4.11", "drbd_mended": mended})
+    assert (check.ok, check.optional or ok) == (ok, True)
+    assert ok or ("lose a flush" in check.found and "--clean" in check.way_out)
+
+
 def test_a_directory_that_is_not_there_yet_is_judged_by_its_file_system(tmp_path: Path) -> None:
     """The run directory is made by the run, so its nearest parent is measured."""
     check = doctor._disk("disk: run", tmp_path / "build" / "demo")
