@@ -261,8 +261,8 @@ class VmUnit:
         connected = disk.connection != "StandAlone"
         if around.consenting and not apart(disk):
             return c.DisconnectDisk(self.spec.name)
-        lets_go = around.marking or (around.moving and disk.role is not DiskRole.PRIMARY)
-        if lets_go and disk.disk in _HELD and not marked(disk):
+        marks = around.marking or (around.moving and disk.role is not DiskRole.PRIMARY)
+        if marks and disk.disk in _HELD and not marked(disk):
             return c.DisconnectDisk(self.spec.name) if must_disconnect(disk) else c.OutdateDisk(self.spec.name)
         consented = around.outdated and around.pair is PairState.PAIRED and not around.replicate
         if consented and not connected and disk.disk in _GOOD:
@@ -286,8 +286,9 @@ class VmUnit:
         return None
 
     def _connecting(self, disk: DiskView, around: Circumstances) -> c.VmCommand | None:
-        apart = around.consenting or around.marking or around.moving
-        if around.pair is not PairState.PAIRED or apart or self._is_questioned(around):
+        if around.pair is not PairState.PAIRED or around.consenting or around.marking or around.moving:
+            return None
+        if self._is_questioned(around):
             return None
         if around.unproven and not self.invalidated and disk.connection == "StandAlone" and disk.disk in _HELD:
             # DRBD would fetch what it noted here, and part of that may lie on the half that was lost: so it takes all.
@@ -313,9 +314,7 @@ class VmUnit:
         if around.discard and around.peer_read and not around.related and disk.disk in _WHOLE:
             return c.InvalidateDisk(self.spec.name)  # DRBD refuses to connect unrelated data
         if around.behind and not around.discard:
-            if around.i_am_owner or not around.peer_read:
-                return None
-            if not around.peer_good:
+            if around.i_am_owner or not around.peer_read or not around.peer_good:
                 return None  # neither is known to be good: nothing is thrown away
             if not around.target and disk.disk in _WHOLE:
                 return c.InvalidateDisk(self.spec.name)
@@ -346,8 +345,7 @@ class VmUnit:
 
     def _is_questioned(self, around: Circumstances) -> bool:
         """The peer asks for consent, and it is not known yet whether this copy has writes that the peer's lacks."""
-        apart = self.disk is not None and self.disk.connection != "Connected"
-        return around.asked and apart and not self.read_apart
+        return around.asked and not self.read_apart and self.disk is not None and self.disk.connection != "Connected"
 
     def _counting(self, around: Circumstances, now: float) -> c.VmCommand | None:
         """Look for a while after each change at the connection whether a request of the running VM never ends."""
