@@ -82,6 +82,12 @@ MUTANTS = (
         units=("tests/unit/avance/core/test_restarts.py",),
     ),
     Mutant(
+        "consent-asked-while-moving",
+        "an owner that lets go of its copies to hand a failing VM over asks the peer for its consent, and keeps the right",
+        (Edit("avance/core/engine.py", "        if not self.handover.moving:  #", "        if True:  #"),),
+        units=("tests/unit/avance/core/test_restarts.py",),
+    ),
+    Mutant(
         "critical-dropped-for-junk",
         "a critical alert finds no room in a queue that is full of others",
         (Edit(_QUEUE, 'QUEUE_MAX if alert.severity == "critical" else ', 'QUEUE_MAX if alert.severity == "" else '),),

@@ -265,6 +265,7 @@ def test_a_story_that_is_taken_each_time_is_held_at_last(tmp_path: Path, monkeyp
         queue.put(alerts.vm_crashed(WEB), 3)
         queue.put(alerts.vm_crashed(WEB), 3)
         await until(lambda: [path.name for path in tmp_path.iterdir()] == ["000000000005.later"])
+        await queue.count()
         assert (waiting(tmp_path), queue.queued) == ([], 1)
         clock[0] = 3600.0
         queue.put(alerts.protected(), 3)
