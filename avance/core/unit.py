@@ -33,6 +33,7 @@ _BY_ACTION: dict[table.Action, type[c.ReadDomain | c.PromoteDisk | c.DemoteDisk 
 }
 _STEPS = ("ReadDomain", "PromoteDisk")
 READS = ("ReadGeneration", "ReadInFlight")  # they change nothing
+_NOTED = {"InvalidateDisk": "invalidated", "KeepCopy": "kept", "PrepareVolume": "prepared"}  # whether it was done
 _COUNTS = 3  # so often the requests are counted after a change, if nobody seems stuck
 _STATE_COMMANDS = frozenset(command.__name__ for command in _BY_ACTION.values())
 
@@ -229,6 +230,10 @@ class VmUnit:
         if self._rests(around, now):
             return None
         command = self._disk_duty(around)
+        vain = self.settled[0] == "ConnectDisk" and not around.i_am_owner and self.read_for != self.disk
+        if type(command) is c.ConnectDisk and vain and now >= self.read_at + around.retry_s:
+            # A half that met a writer without a disk may have begun a generation of its own before it was refused.
+            self.read_for, self.read_at, command = self.disk, now, c.ReadGeneration(self.spec.name)
         settling = now < self.settled_at + around.retry_s
         if command is not None and settling and (type(command).__name__, self.disk) == self.settled:
             return None  # it was done just now, and DRBD has not reported yet what it changed
@@ -419,14 +424,9 @@ class VmUnit:
 
     def _note(self, done: str, *, ok: bool) -> None:
         """Remember what an outcome says of the volume and of the domain."""
-        if done == "AttachDisk":
-            self.attach_tried = True
-        elif done == "InvalidateDisk":
-            self.invalidated = ok
-        elif done == "KeepCopy":
-            self.kept = ok
-        elif done == "PrepareVolume":
-            self.prepared = ok
+        self.attach_tried = self.attach_tried or done == "AttachDisk"
+        if done in _NOTED:
+            setattr(self, _NOTED[done], ok)
         elif done == "StartDomain":
             self.half_made = not ok
         if done in ("StartDomain", "PromoteDisk"):
