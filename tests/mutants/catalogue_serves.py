@@ -205,4 +205,9 @@ MUTANTS = (
         (Edit(_REGISTER, "taught=self.taught and newest,", "taught=self.taught,"),),
         beyond="the storage of the simulated witness is either whole or lost",
     ),
+    Mutant(
+        "refused-half-is-not-read",
+        "a backup that DRBD refused does not look whether its copy has begun a generation of its own",
+        (Edit(_UNIT, 'vain = self.settled[0] == "ConnectDisk" and', "vain = False and"),),
+    ),
 )

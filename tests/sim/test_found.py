@@ -268,3 +268,13 @@ def test_a_generation_that_the_owners_second_daemon_never_reads() -> None:
         Fault("disk.gone", "a", 19.52, 35.0, {"back": "foreign", "press": True}),
     )
     assert run(Plan(610, SimSite(1, gateway=False), faults, 0.56)).violation is None
+
+
+def test_a_half_that_was_refused_is_read_before_it_meets_again() -> None:
+    """B met A in the moment in which A's disks died: it began a generation of its own, and believed its old reading."""
+    faults = (
+        Fault("link.cut_one_way", "b.priv0", 5.04, 25.19, {"direction": "in"}),
+        Fault("link.hold_and_release", "a.biz0", 11.61, 1.32),
+        Fault("disk.slow", "a", 21.08, 38.03, {"disk": "vdb", "delay_s": 4.25}),
+    )
+    assert run(Plan(2998, SimSite(0, policy="safety"), faults, 6.95)).violation is None
