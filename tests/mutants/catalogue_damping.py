@@ -83,7 +83,7 @@ MUTANTS = (
     ),
     Mutant(
         "consent-asked-while-moving",
-        "an owner that lets go of its copies to hand a failing VM over asks the peer for its consent, and keeps the right",
+        "an owner that lets go of its copies to hand a VM over asks the peer for consent, and keeps the right",
         (Edit("avance/core/engine.py", "        if not self.handover.moving:  #", "        if True:  #"),),
         units=("tests/unit/avance/core/test_restarts.py",),
     ),
