@@ -43,5 +43,6 @@ def test_the_demand_can_fail() -> None:
     for node, machine in row.world.machines.items():
         machine.useless.add("watchdog")
         row.breaks("process.stop", f"{node}/daemon")
+    row.breaks("guest.crash", "web")
     with pytest.raises(Violation, match="nobody says why"):
         demand(row.world)

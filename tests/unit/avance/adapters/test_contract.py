@@ -21,7 +21,7 @@ from typing import Any
 import pytest
 
 from avance import data_disks
-from avance.adapters import callhome, drbd, mirror, neighbours, netlink, power, xen
+from avance.adapters import callhome, drbd, mirror, neighbours, netlink, power, process, xen
 from avance.adapters.callhome import AlertQueue, Delivery, Reception, deliver, waiting
 from avance.adapters.drbd import DrbdDisks
 from avance.adapters.gate import LeaseGate
@@ -102,7 +102,7 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
         (drbd, "_ZERO_MIB_PER_S", 1e9), (drbd, "_RESTART_S", 0.01), (xen, "CONFIG_DIR", tmp_path), (xen, "_XL_S", 0.2),
         (xen, "_CREATE_S", 0.2), (xen, "_ANSWER_S", 0.3), (power, "READ_S", 0.2), (power, "CUT_S", 0.2),
         (mirror, "_TOOL_S", 0.2), (data_disks, "_TOOL_S", 0.2), (data_disks, "_READ_S", 1.0), (mirror, "_LOOK_S", 0.05),
-        (neighbours, "_WAIT_S", 0.01), (neighbours, "_PAUSE_S", 0.001),
+        (neighbours, "_WAIT_S", 0.01), (neighbours, "_PAUSE_S", 0.001), (process, "_REAP_S", 30.0),
         (netlink, "_ANNOUNCE_S", (0.0,)), (callhome, "_REQUEST_S", 0.5),
     ):  # fmt: skip
         monkeypatch.setattr(module, name, value)
