@@ -33,7 +33,6 @@ _BY_ACTION: dict[table.Action, type[c.ReadDomain | c.PromoteDisk | c.DemoteDisk 
 }
 _STEPS = ("ReadDomain", "PromoteDisk")
 READS = ("ReadGeneration", "ReadInFlight")  # they change nothing
-_NOTED = {"InvalidateDisk": "invalidated", "KeepCopy": "kept", "PrepareVolume": "prepared"}  # whether it was done
 _COUNTS = 3  # so often the requests are counted after a change, if nobody seems stuck
 _STATE_COMMANDS = frozenset(command.__name__ for command in _BY_ACTION.values())
 
@@ -425,9 +424,10 @@ class VmUnit:
     def _note(self, done: str, *, ok: bool) -> None:
         """Remember what an outcome says of the volume and of the domain."""
         self.attach_tried = self.attach_tried or done == "AttachDisk"
-        if done in _NOTED:
-            setattr(self, _NOTED[done], ok)
-        elif done == "StartDomain":
+        self.invalidated = ok if done == "InvalidateDisk" else self.invalidated
+        self.kept = ok if done == "KeepCopy" else self.kept
+        self.prepared = ok if done == "PrepareVolume" else self.prepared
+        if done == "StartDomain":
             self.half_made = not ok
         if done in ("StartDomain", "PromoteDisk"):
             self.looked = self.looked and ok  # whether anything runs or writes here has to be looked at anew
