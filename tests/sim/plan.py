@@ -24,9 +24,18 @@ MACHINE_FAULTS = ("power.cut", "node.kill", "power.reset", "node.pause", "node.f
 PROCESS_FAULTS = ("process.kill", "process.stop", "process.stop_for", "process.blocked")
 LINK_FAULTS = ("link.cut", "link.cut", "link.cut_one_way", "link.loss", "link.delay", "link.duplicate",
                "link.hold_and_release", "link.flap", "link.carrier_loss")  # fmt: skip
-DISK_FAULTS = ("disk.gone", "disk.gone", "disk.gone", "disk.hang", "disk.hang", "disk.slow", "store.errors")
+DISK_FAULTS = (
+    "disk.gone",
+    "disk.gone",
+    "disk.gone",
+    "disk.hang",
+    "disk.hang",
+    "disk.slow",
+    "store.errors",
+    "store.refuses",
+)
 TOOLS = ("xl", "xl", "drbd", "ip", "lvm", "all")
-PATH_FAULTS = ("link.crossing", "link.no_datagrams", "link.no_streams")
+PATH_FAULTS = ("link.crossing", "link.no_datagrams", "link.no_streams", "link.no_large")
 LASTING = 1 / 3  # share of plans of which one fault stays
 # What is over in a moment, or heals itself, cannot stay.
 PASSING = frozenset({"power.reset", "power.flicker", "process.kill", "process.stop_for", "guest.crash", "clock.jump",

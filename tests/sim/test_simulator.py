@@ -236,6 +236,7 @@ def _target(name: str) -> str:
         "link.crossing": "both",
         "link.no_datagrams": "priv0",
         "link.no_streams": "priv0",
+        "link.no_large": "priv0",
         "tool.hang": "b/xl",
         "power.cut_both": "a+b",
         "witness.cut": "a/w1",
