@@ -143,6 +143,9 @@ def _owner_waits(engine: Engine, now: float) -> str | None:
         if one.failures:
             times = f"{one.failing} did not succeed {one.failures} times"
             return f"VM {one.spec.name} does not start on node {me}, whose tools or disks have to be mended: {times}"
+        if one.disk is not None and one.disk.suspended:
+            why = "; ".join(engine.right.refused) or f"node {peer} has to let this node go on alone"
+            return f"the I/O of {one.spec.name} stands still: {why}"
         if one.state is VmState.STANDBY and engine.pair is PairState.PAIRED and not engine.solo:
             return f"the copies of {one.spec.name} have to meet, or node {peer} has to let this node go on alone"
     return None

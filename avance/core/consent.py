@@ -53,6 +53,11 @@ def marked(view: DiskView | None) -> bool:
     return view is not None and view.disk in (DiskState.OUTDATED, DiskState.INCONSISTENT) and not must_disconnect(view)
 
 
+def stays(view: DiskView | None) -> bool:
+    """The generation that a copy has then stays: nobody writes. What stands still begins another one when it goes on."""
+    return view is not None and view.connection != "Connected" and not view.suspended
+
+
 def must_disconnect(view: DiskView) -> bool:
     """A connected copy cannot be outdated (DRBD: "Refusing to be Outdated while Connected")."""
     return view.connection != "StandAlone"

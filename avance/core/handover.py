@@ -94,8 +94,10 @@ def _cannot_record(sight: Sight, now: float) -> str | None:
     frozen = any(unit.disk is not None and unit.disk.suspended for unit in sight.units.by_name.values())
     if (durable.served and not frozen) or not _agreed(sight, now):
         return None
-    if not all(copies.peer_is_good(durable.record, peer, name) for name in sight.units.by_name):
-        return None
+    for name, unit in sight.units.by_name.items():
+        has_all = copies.holds(copies.peer_copy(peer, name).generations, unit.generations)
+        if not has_all or not copies.peer_is_good(durable.record, peer, name):
+            return None
     return "the record of this node cannot be written"
 
 

@@ -113,6 +113,9 @@ class Right:
             return None
         units = sight.units.by_name
         good = all(sight.is_good(name) and unit.disk is not None for name, unit in units.items())
+        if not sight.durable.owner:  # the peer has had the VMs: whatever is on its disk has to be here
+            theirs = {name: copies.peer_copy(sight.partner.view, name).generations for name in units}
+            good = good and all(copies.holds(unit.generations, theirs[name]) for name, unit in units.items())
         if not good or sight.unread or (sight.durable.owner and not self.wants):
             return None
         return takeover.Allowed(_WORD, CONSENTED_CODE, "its record cannot be written, and it has let go of its copies")
@@ -363,6 +366,8 @@ def _owner_is_good(sight: Sight, name: VmId) -> bool:
         return False
     if good and seen is not None and seen.peer_disk in (DiskState.DISKLESS, DiskState.FAILED):
         return False
+    if unit.is_down:  # its disk was looked at before DRBD's tools hung, or nobody knows what is on it
+        return copies.holds(theirs.generations, unit.generations)
     if seen is None or not (good or seen.disk is DiskState.OUTDATED):
         return True
     if seen.connection != "Connected" and not unit.read_apart:

@@ -11,7 +11,7 @@ running VMs may go on at once; the backup starts nothing before the old primary 
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 from avance.core.arbiters import survivors, witnesses
@@ -150,9 +150,7 @@ def copy_refusals(
         reasons.append("both nodes wrote alone; an operator must choose whose data is kept")
     if record.owner != me and record.peer_outdated:
         reasons.append(f"the owner {record.owner} recorded this copy as outdated in epoch {record.epoch}")
-    # An owner's disk may not have met its peer since the start, and nobody else can have written in its epoch.
-    alone = situation is Situation.BOOT or record.owner == me
-    good = (DiskState.UP_TO_DATE, DiskState.CONSISTENT) if alone else (DiskState.UP_TO_DATE,)
+    good = (DiskState.UP_TO_DATE, DiskState.CONSISTENT) if situation is Situation.BOOT else (DiskState.UP_TO_DATE,)
     states = {vm: view.disk if view is not None else DiskState.DISKLESS for vm, view in sorted(disks.items())}
     if not any(state in good and vm not in behind for vm, state in states.items()):
         why = dict.fromkeys(behind, "behind, or in doubt; only its peer has the good one")
@@ -168,17 +166,8 @@ def decide(facts: TakeoverFacts, timers: Timers, now: float) -> Verdict:
     reasons = copy_refusals(facts.record, facts.me, facts.disks, facts.situation, behind=facts.behind)
     if reasons:
         return Refused(tuple(reasons))
-    verdict = _at_boot(facts, now) if facts.situation is Situation.BOOT else _judge(facts, timers, now)
-    if isinstance(verdict, Allowed) and not any(_is_up_to_date(view) for view in facts.disks.values()):
-        return replace(verdict, fence_code=_OUTDATED)
-    return verdict
-
-
-def _is_up_to_date(view: DiskView | None) -> bool:
-    return view is not None and view.disk is DiskState.UP_TO_DATE
-
-
-def _judge(facts: TakeoverFacts, timers: Timers, now: float) -> Verdict:
+    if facts.situation is Situation.BOOT:
+        return _at_boot(facts, now)
     at_once = facts.owner or facts.power is Power.OFF_EARLY
     start_at = facts.lost_at + (0.0 if at_once else timers.backup_delay_s)
     if now < start_at:

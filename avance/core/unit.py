@@ -11,7 +11,7 @@ from avance.core import commands as c
 from avance.core import copies
 from avance.core import vm as table
 from avance.core.circumstances import Circumstances, Goal
-from avance.core.consent import apart, marked, must_disconnect
+from avance.core.consent import apart, marked, must_disconnect, stays
 from avance.core.damper import doubled
 from avance.core.model import Copy, DiskRole, DiskState, DiskView, Outcome, PairState, VmSpec, VmState
 from avance.core.steadiness import Steadiness
@@ -327,16 +327,16 @@ class VmUnit:
     def _reading(self, around: Circumstances, now: float) -> c.VmCommand | None:
         """Read the generations again when what DRBD says has changed and lasts, and nothing is urgent.
 
-        They are read at once where a right depends on them: when this daemon does not know them at all, and when the
-        peer asks for consent to go on with its own copy.
+        They are read at once where a right depends on them: when this daemon does not know them, also of a copy that
+        stands still, and when the peer asks for consent.
         """
         disk = self.disk
-        if disk is None or disk.disk in _UNREADABLE or disk.suspended:
+        if disk is None or disk.disk in _UNREADABLE or (disk.suspended and self.generations):
             return None
         if disk.disk is DiskState.INCONSISTENT or disk.replication == "SyncTarget":
             return None  # while a copy is filled, DRBD gives it an identifier that says nothing
         met = around.pair is PairState.PAIRED and disk.connection == "Connected"
-        soon = around.unread or self._is_questioned(around)
+        soon = around.unread or self._is_questioned(around) or disk.suspended
         if not (met or soon or (around.solo and self.state is VmState.RUNNING)):
             return None
         tried = self.read_at >= self.changed_at or not soon
@@ -398,7 +398,7 @@ class VmUnit:
         if done in READS:
             if done == "ReadGeneration":
                 self.read_for = self.read_for if outcome is Outcome.OK else None
-                self.read_apart = self.read_for is not None and self.read_for.connection != "Connected"
+                self.read_apart = stays(self.read_for)
             return None  # it changes nothing, and nothing else waits because it failed
         if outcome is Outcome.UNKNOWN and not self.hung_by:
             self.hung_by, self.hung_from_s = done, now

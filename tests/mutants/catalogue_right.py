@@ -9,7 +9,7 @@ _ARBITRATION, _ENGINE, _SIGHT = "avance/core/arbitration.py", "avance/core/engin
 _DURABLE = "avance/core/durable.py"
 _AGAIN = "tests/unit/avance/core/test_heard_again.py"
 _COPY = Edit(_TAKEOVER, "    if record.owner != me and record.peer_outdated:\n", "    if False:\n")
-_GOOD = "(DiskState.UP_TO_DATE, DiskState.CONSISTENT) if alone else (DiskState.UP_TO_DATE,)"
+_GOOD = "(DiskState.UP_TO_DATE, DiskState.CONSISTENT) if situation is Situation.BOOT else (DiskState.UP_TO_DATE,)"
 _USABLE = "        return disk.disk in _GOOD or _is_marked(disk)\n"
 
 MUTANTS = (

@@ -163,6 +163,19 @@ MUTANTS = (
         (Edit(_HANDOVER, "once and not runs and unit.is_stuck(now, wait_s)", "False"),),
     ),
     Mutant(
+        "frozen-copy-is-not-read",
+        "an owner whose daemon finds its writer frozen never reads its copy, so that its peer cannot consent",
+        (Edit(_UNIT, "or (disk.suspended and self.generations):\n", "or disk.suspended:\n"),),
+        units=("tests/unit/avance/core/test_units.py",),
+    ),
+    Mutant(
+        "frozen-copy-counts-as-read",
+        "a generation that was read while the writer stood still counts as the last one after it went on",
+        (Edit("avance/core/consent.py", '!= "Connected" and not view.suspended\n', '!= "Connected"\n'),),
+        units=("tests/unit/avance/core/test_units.py",),
+        beyond="in the simulator such a writer is read again before it can be asked",
+    ),
+    Mutant(
         "endless-reconnect",
         "a writer meets its peer at once again, however often the link has failed to carry its data",
         (
@@ -174,9 +187,24 @@ MUTANTS = (
         ),
     ),
     Mutant(
-        "owner-needs-a-met-disk",
-        "an owner whose disk has not met its peer since the start gets no right, although nobody else can have written",
-        (Edit(_TAKEOVER, "situation is Situation.BOOT or record.owner == me\n", "situation is Situation.BOOT\n"),),
+        "any-copy-of-an-owner-will-do",
+        "an owner whose disk has met nobody since the start gets the right, although its peer may have newer data",
+        (
+            Edit(
+                _TAKEOVER,
+                "if situation is Situation.BOOT else (DiskState.UP_TO_DATE,)",
+                "if situation is Situation.BOOT or record.owner == me else (DiskState.UP_TO_DATE,)",
+            ),
+        ),
+    ),
+    Mutant(
+        "consents-to-what-nobody-compared",
+        "a backup whose DRBD tools hang from the start consents although nobody has looked at its disk",
+        (
+            Edit(
+                _RIGHTS, "        return copies.holds(theirs.generations, unit.generations)\n", "        return True\n"
+            ),
+        ),
     ),
     Mutant(
         "register-believes-a-lone-stranger",

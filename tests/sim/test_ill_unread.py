@@ -124,3 +124,24 @@ def test_stream_of_drbd_breaks_while_the_writer_is_alone(seed: int, site: SimSit
     row.passes(60.0)
     row.heals(dead)
     row.recovers()
+
+
+@pytest.mark.parametrize("site", [SimSite(policy="safety"), WITNESS], ids=["safe", "witness"])
+@pytest.mark.parametrize("killed_after_s", [0.2, 0.6, 1.5])
+@SEEDS
+def test_writer_is_frozen_when_its_daemon_starts_anew(seed: int, killed_after_s: float, site: SimSite) -> None:
+    """Nobody has read the generation of A's copy, which stands still; B may have been granted the next epoch by then.
+
+    The private link stays cut. A reads what it has, B compares and consents, and A goes on.
+    """
+    row = Row(site, seed)
+    _, biz = row.apart()
+    side = row.world.resources[WEB].sides[A]
+    row.world.run_until(lambda: side.suspended, 8.0)
+    row.passes(killed_after_s)
+    row.breaks("process.kill", "a/daemon")
+    row.passes(5.0)
+    row.heals(biz)
+    row.passes(100.0)
+    assert row.served_by() is not None, row.world.summary()
+    row.recovers()

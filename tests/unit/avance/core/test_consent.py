@@ -89,3 +89,12 @@ def test_consent_is_the_next_epoch_of_the_owner() -> None:
     assert given == Record(4, A, peer_outdated=True, arbiters=("witness:w1",), boot="m")
     assert given.solo(A)
     assert not given.solo(B)
+
+
+def test_generation_of_a_copy_that_may_still_write_does_not_stay() -> None:
+    """A connected copy takes the writes of its peer; a frozen one begins another generation when it goes on."""
+    left = DiskView(S, DiskState.UP_TO_DATE)
+    assert consent.stays(left)
+    assert not consent.stays(in_sync(S))
+    assert not consent.stays(peer_gone(P, suspended=True))
+    assert not consent.stays(None)

@@ -6,8 +6,10 @@ from dataclasses import replace
 
 import pytest
 
+from avance.core import commands as c
 from avance.core import events as e
-from avance.core.model import DiskRole, DiskState, Record, VmState
+from avance.core.model import DiskRole, DiskState, Outcome, Record, VmState
+from avance.core.unit import VmUnit
 from tests.playbook import (
     WEB,
     A,
@@ -15,6 +17,7 @@ from tests.playbook import (
     in_sync,
     paired,
     peer_gone,
+    spec,
 )
 
 P, S = DiskRole.PRIMARY, DiskRole.SECONDARY
@@ -75,3 +78,16 @@ def test_backup_calls_it_protected_only_when_the_peer_runs_the_vm() -> None:
         book.peer_says(vms={WEB: word})
         assert book.engine.protected is (word is VmState.RUNNING)
     assert book.milestones[-1] == "protected"
+
+
+def test_frozen_copy_that_nobody_has_read_is_read() -> None:
+    """A new daemon finds its writer frozen: the peer consents only to data that it can compare; once is enough."""
+    frozen = peer_gone(P, suspended=True)
+    unit, around = VmUnit(spec(), VmState.RUNNING, prepared=True), paired(A).engine.around(WEB, 100.0)
+    unit.disk_changed(frozen, 100.0)
+    assert unit.next_command(around, 100.0) == c.ReadGeneration(WEB)
+    unit.command_done("ReadGeneration", Outcome.OK, around, 100.3)
+    assert not unit.read_apart, "it begins another generation when it goes on"
+    unit.has_generations(("1a2c",))
+    unit.disk_changed(replace(frozen, out_of_sync_kib=4), 105.0)
+    assert unit.next_command(around, 110.0) is None
