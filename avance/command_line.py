@@ -17,7 +17,7 @@ from avance.socket_line import ask
 
 _OPERATOR_VERBS = {
     "override": "go on without the peer NODE, which is off for certain and stays off",
-    "reset-device": "take NODE back, which failed too often",
+    "reset-device": "take NODE back, which failed too often; on NODE itself: what was left there is tried again",
     "keep": "after both nodes wrote alone: keep the data of NODE",
 }
 

@@ -30,12 +30,13 @@ from avance.adapters.netlink import NodeNetwork, has_filter, put_filter, warm_up
 from avance.adapters.power import PeerBmc
 from avance.adapters.store import STATE_DIR, RecordStore
 from avance.adapters.vif import DomainWires
-from avance.adapters.watchdog import NodeWatchdog
+from avance.adapters.watchdog import REASON, NodeWatchdog, left_before
 from avance.adapters.witness import WitnessClient
 from avance.adapters.xen import XenHypervisor
 from avance.clock import HardwareClock, now_s
 from avance.config import CONFIG_PATH, Config, parse
 from avance.configuration import TWIN, Configuration
+from avance.core import alerts
 from avance.core import commands as c
 from avance.core.engine import Engine
 from avance.core.events import CommandDone, Event, FencePeerAsked, OperatorAsked, VmAdded
@@ -117,7 +118,9 @@ class PairedNode:
         """Serve until the process ends."""
         self._journal.begin(self.engine, now_s())
         self._mirror.attach(self._hear)
+        reset = left_before(REASON)
         started = [f"epoch {self.engine.record.epoch} was durable", self._store.found, self._kept.found]
+        started.append("" if reset is None else f"this machine had reset itself: {reset[0]}")
         self._journal.milestone("daemon_started", now_s(), "; ".join(text for text in started if text))
         with HeartbeatChannel(self.config, self._boot, self._hear) as channel, self._clock:
             self._rejected = channel.rejected
@@ -131,6 +134,8 @@ class PairedNode:
                 tasks.create_task(self._network.run())
                 tasks.create_task(self._keep_gate())
                 tasks.create_task(self._look_at_parts())
+                if reset is not None:
+                    tasks.create_task(self._tell_reset(*reset))
 
     def _attach(self, channel: PeerChannel, tasks: asyncio.TaskGroup) -> None:
         """Say where heartbeats go, and who does the work that waits."""
@@ -158,6 +163,12 @@ class PairedNode:
             for seen in self._parts.changed():
                 self._hear(seen)
             await asyncio.sleep(_LOOK_AT_PARTS_S)
+
+    async def _tell_reset(self, reason: str, wall: str) -> None:
+        """Say why this machine had reset itself; what is told durably is forgotten."""
+        if await self.alerts.keep(alerts.was_reset(reason, wall), self.engine.record.epoch):
+            with contextlib.suppress(OSError):
+                await asyncio.to_thread(REASON.unlink)
 
     # ---------------------------------------------------------------- in the thread of the decisions
 
@@ -368,6 +379,7 @@ class PairedNode:
             boot=self._boot,
             alerts_queued=self.alerts.queued,
             alerts_dropped=self.alerts.dropped,
+            alerts_refused=self.alerts.refused,
             journal_dropped=self._journal.dropped,
             rejected=self._rejected,
             watchdog_armed=self._watchdog.armed,

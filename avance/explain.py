@@ -15,7 +15,8 @@ from avance.wire.decision_lines import Before, is_routine, told
 _TURNS = frozenset({"peer_lost", "takeover_decided", "epoch_saved", "peer_returned", "paired"})
 _ALERTS = frozenset(
     {"takeover", "alone", "takeover_refused", "waits_for_peer", "fenced", "split", "resets_itself", "machine_paused",
-     "backup_down", "quarantined", "pair_mismatch", "datagrams_refused", "store_failed", "fence_failed"}
+     "backup_down", "cures_used_up", "vm_left", "quarantined", "pair_mismatch", "datagrams_refused", "store_failed",
+     "fence_failed"}
 )  # fmt: skip
 _TURNS_MAX = 1000  # remembered for the summary; a flapping link must not fill the memory
 

@@ -29,6 +29,7 @@ class Around:
     boot: str
     alerts_queued: int = 0
     alerts_dropped: int = 0
+    alerts_refused: bool = False
     journal_dropped: int = 0
     rejected: Mapping[str, int] = field(default_factory=dict)
     watchdog_armed: bool = False
@@ -49,12 +50,16 @@ def document(config: Config, engine: Engine, around: Around, now: float) -> dict
         "pair": engine.pair,
         "role": "none" if owner is None else "primary" if owner == config.node else "backup",
         "protected": engine.protected,
-        "waits": waits(engine),
+        "waits": waits(engine, now),
         "dilation": config.dilation,
         "vms": {name: _vm(engine, name) for name in engine.units},
         "links": engine.liveness.states,
         "service_address": {"address": str(config.service_address), "held": engine.address.held},
-        "call_home": {"queued": around.alerts_queued, "dropped": around.alerts_dropped},
+        "call_home": {
+            "queued": around.alerts_queued,
+            "dropped": around.alerts_dropped,
+            "refused": around.alerts_refused,
+        },
         "journal": {"dropped": around.journal_dropped},
         "rejected": dict(around.rejected),
         "arbitration": _arbitration(config, engine, now),
@@ -87,7 +92,7 @@ def unpaired(now: float, mirror: MirrorView | None = None, broken: str = "") -> 
         "vms": {},
         "links": {},
         "service_address": {"address": None, "held": False},
-        "call_home": {"queued": 0, "dropped": 0},
+        "call_home": {"queued": 0, "dropped": 0, "refused": False},
         "journal": {"dropped": 0},
         "rejected": {},
         "arbitration": {"policy": None, "arbiters": [], "solo": False, "lease_s": None, "hole": "closed"},
@@ -99,7 +104,7 @@ def unpaired(now: float, mirror: MirrorView | None = None, broken: str = "") -> 
     }
 
 
-def waits(engine: Engine) -> str | None:
+def waits(engine: Engine, now: float) -> str | None:
     """Say what a service that does not run waits for; None when it runs, or when it is for the peer to say."""
     peer = engine.setup.peer_id
     if engine.pair is PairState.STARTING:
@@ -111,12 +116,15 @@ def waits(engine: Engine) -> str | None:
         return "both nodes wrote: an operator has to choose a version (avance keep NODE)"
     if engine.pair is PairState.FENCED or not engine.is_owner:
         return None
-    return _owner_waits(engine)
+    return _owner_waits(engine, now)
 
 
-def _owner_waits(engine: Engine) -> str | None:
+def _owner_waits(engine: Engine, now: float) -> str | None:
     """Say the same as the owner of a pair, or as a node that goes on alone."""
     me, peer, units = engine.setup.me, engine.setup.peer_id, engine.units.values()
+    left = [vm for vm in engine.units if engine.restarts.held(engine.sight, vm, now)]
+    if left and not engine.handover.leaving:
+        return f"VM {left[0]} has failed too often; mend it, then `avance reset-device {me}` on this node"
     if any(one.state is VmState.RUNNING and one.has_data and one.disk and not one.disk.suspended for one in units):
         return None
     if engine.handover.leaving:

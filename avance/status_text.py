@@ -18,7 +18,7 @@ def status_text(status: dict[str, Any]) -> str:
         f"{word}: node {status['node']} is {status['role']}, pair {status['pair']}, epoch {status['epoch']}",
         f"links:           {links}",
         f"service address: {address['address']}" + (" (here)" if address["held"] else ""),
-        f"call home:       {status['call_home']['queued']} alerts waiting",
+        f"call home:       {_call_home_text(status['call_home'])}",
         f"arbitration:     {_arbitration_text(status)}",
         f"watchdog:        {_watchdog_text(status['watchdog'])}",
         f"gate:            {status['gate']['problem'] or 'in place'}",
@@ -45,6 +45,11 @@ def _arbitration_text(status: dict[str, Any]) -> str:
     lease = "" if words["lease_s"] is None or words["solo"] else f", lease {words['lease_s']:.1f} s"
     hole = ", HOLE OPEN: a cut of every link can lead to two writers" if words["hole"] == "open" else ""
     return means + (", this node may write alone" if words["solo"] else "") + lease + hole
+
+
+def _call_home_text(call_home: dict[str, Any]) -> str:
+    refused = "; some were refused for good: see /var/lib/avance/callhome/refused.jsonl"
+    return f"{call_home['queued']} alerts waiting" + (refused if call_home.get("refused") else "")
 
 
 def _watchdog_text(watchdog: dict[str, Any]) -> str:

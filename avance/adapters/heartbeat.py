@@ -27,7 +27,8 @@ from avance.wire.rejected import Rejected
 
 PORT = 7780
 _DATAGRAM_BYTES_MAX = 8192
-_REFUSED_S = 1.0  # between two times that refused datagrams are told of
+_REFUSED_S = 60.0  # between two times that refused datagrams are told of
+_SENDERS_MAX = 4  # of the addresses that refused datagrams came from
 _PRIORITY = 6  # above bulk replication in the queueing discipline (socket(7), SO_PRIORITY)
 
 
@@ -62,7 +63,7 @@ class HeartbeatChannel:
         self._said: tuple[PeerView, bytes] | None = None  # the last view, and its body
         self._echoing = True
         self._unheard: deque[tuple[Event, _LinkSocket, tuple[str, float]]] = deque()
-        self._refused: dict[tuple[LinkName, str], int] = {}
+        self._refused: dict[tuple[LinkName, str], tuple[int, tuple[str, ...]]] = {}
         self._refused_told_at = -inf
         self.unsent: dict[LinkName, int] = dict.fromkeys(self._ports, 0)
 
@@ -112,12 +113,12 @@ class HeartbeatChannel:
     def _readable(self, port: _LinkSocket) -> None:
         """Take one datagram; if there are more, the socket stays readable, and others have their turn first."""
         try:
-            datagram = port.socket.recv(_DATAGRAM_BYTES_MAX)
+            datagram, (sender, _) = port.socket.recvfrom(_DATAGRAM_BYTES_MAX)
         except OSError:
             return  # an asynchronous network error that the next send meets again
         beat = self._receiver.accept(port.link.name, datagram)
         if isinstance(beat, Rejected):
-            self._refuse(port.link.name, beat.reason)
+            self._refuse(port.link.name, beat.reason, sender)
         elif isinstance(beat, Unproven):
             self._tell(HeartbeatUnproven(port.link.name), port, beat.beat)
         else:
@@ -142,17 +143,20 @@ class HeartbeatChannel:
             self._seq += 1
             self._send(port, self._datagram(port, self._said[1]))
 
-    def _refuse(self, link: LinkName, reason: str) -> None:
-        """Count a refused datagram, and tell of all that gathered, once a second however many there are."""
+    def _refuse(self, link: LinkName, reason: str, sender: str) -> None:
+        """Count a refused datagram, and tell of all that gathered, once a minute however many there are."""
         if reason == NOT_ECHOED_YET:
             return
-        self._refused[link, reason] = self._refused.get((link, reason), 0) + 1
+        count, senders = self._refused.get((link, reason), (0, ()))
+        if sender not in senders and len(senders) < _SENDERS_MAX:
+            senders = (*senders, sender)
+        self._refused[link, reason] = (count + 1, senders)
         now = now_s()
         if now < self._refused_told_at + _REFUSED_S:
             return
         self._refused_told_at = now
-        for (where, why), count in self._refused.items():
-            self._sink(DatagramsRefused(where, why, count))
+        for (where, why), (gathered, named) in self._refused.items():
+            self._sink(DatagramsRefused(where, why, gathered, named))
         self._refused.clear()
 
 

@@ -14,6 +14,7 @@ from avance.adapters.process import run
 from avance.attributes import Attributes
 from avance.clock import now_s
 from avance.core import halves
+from avance.core.damper import doubled
 from avance.core.events import MirrorChanged
 from avance.core.halves import HALVES, AssemblyPlan, Half, Note, Return, Slots
 from avance.core.model import MirrorState, MirrorView, Outcome
@@ -33,7 +34,6 @@ _TOOL_S = 60.0
 _LOOK_S = 5.0  # between two looks when nothing was told; a disk that returns tells nobody
 _RETRY_S = 1.0  # before a note is written again, or the count that belongs to it is read
 _AGAIN_MAX_S = 160.0  # between two tries to take a flapping disk back
-_DOUBLED_MAX = 32  # that pause has reached its maximum long before
 _RUNS = (MirrorState.CURRENT, MirrorState.UNPROVEN)
 
 
@@ -332,7 +332,7 @@ class DataMirror:
 
     async def _take(self, disk: str, how: Return, *, listed: bool, superblock: bool) -> None:
         tries = self._tries[disk] = self._tries.get(disk, 0) + 1
-        self._again_at[disk] = now_s() + min(_LOOK_S * 2.0 ** min(tries, _DOUBLED_MAX), _AGAIN_MAX_S)
+        self._again_at[disk] = now_s() + doubled(_LOOK_S, tries, _AGAIN_MAX_S)
         self._devices.pop(disk, None)
         if listed:
             await run(md.manage_argv("remove", disk), timeout_s=_TOOL_S)

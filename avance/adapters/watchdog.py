@@ -14,19 +14,24 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import fcntl
+import json
 import os
 import struct
+import threading
 from pathlib import Path
 from typing import Protocol
 
 from avance.adapters.process import keep_open
+from avance.clock import wall_text
 from avance.errors import AvanceError
-from avance.files import read_text, write_text
+from avance.files import read_small, read_text, write_durably, write_text
 
 DEVICE = Path("/dev/watchdog")
 KEEPER = Path("/run/avance/watchdog-keeper")  # number of the process that keeps the device open; in memory
 SYSRQ = Path("/proc/sysrq-trigger")
 KERNEL_LOG = Path("/dev/kmsg")
+REASON = Path("/var/lib/avance/reset")  # what the next start tells; on the system disk
+MACHINE_BOOT = Path("/proc/sys/kernel/random/boot_id")  # proc(5): a new one at each start of the kernel
 
 # linux/watchdog.h; the codes of ioctl(2) for an int: direction, size 4, 'W', number
 _SETTIMEOUT, _GETTIMEOUT, _KEEPALIVE = 0xC0045706, 0x80045707, 0x80045705
@@ -34,6 +39,7 @@ _PIDFD_GETFD = 438  # asm/unistd.h; the same on all architectures
 _KEPT_AS = 3  # the descriptor in the keeper
 _NUMBER_MAX = 20  # digits of the number of a process, and more
 _NOW_S = 1  # the shortest time of the Linux watchdog API
+_LEAVE_S = 0.5  # for the reason to reach the disk; one that hangs must not put the reset off
 
 
 class WatchdogFailed(AvanceError):
@@ -106,6 +112,7 @@ class NodeWatchdog:
     def reset(self, reason: str) -> None:
         """Reset this machine at once; when the kernel does not do it, the watchdog runs out as soon as it can.
 
+        Before, the reason is left on the disk, within half a second at most: the watchdog has nearly run out by then.
         The letter b resets without a look at disks or processes, and for root it works whatever `kernel.sysrq` says
         (Documentation/admin-guide/sysrq.rst). In dom0 it ends in a call to Xen, which resets the machine.
         """
@@ -113,6 +120,7 @@ class NodeWatchdog:
         if self._timer is not None:
             with contextlib.suppress(OSError):
                 self._timer.set_timeout(_NOW_S)
+        leave(REASON, reason)
         _say(KERNEL_LOG, f"<0>avance: this node resets itself: {reason}\n")  # level 0: a quiet console shows it too
         _say(SYSRQ, "b")
 
@@ -136,6 +144,30 @@ class NodeWatchdog:
         with self._keeper.open("r+") as file:
             file.write(str(pid))
         self._to_keep = None
+
+
+def leave(path: Path, reason: str) -> None:
+    """Make durable why this machine is reset; gives up after half a second, and never raises."""
+
+    def write() -> None:
+        with contextlib.suppress(OSError):
+            left = {"reason": reason, "wall": wall_text(), "boot": read_text(MACHINE_BOOT)}
+            write_durably(path, json.dumps(left).encode())
+
+    writing = threading.Thread(target=write, daemon=True)
+    with contextlib.suppress(RuntimeError):  # no thread can be started any more
+        writing.start()
+        writing.join(_LEAVE_S)
+
+
+def left_before(path: Path) -> tuple[str, str] | None:
+    """Return why, and when by the wall clock, an earlier boot of this machine was reset; None when nothing is left."""
+    try:
+        left = json.loads(read_small(path))
+        reason, wall, boot = str(left["reason"]), str(left["wall"]), str(left["boot"])
+        return None if boot == read_text(MACHINE_BOOT) else (reason, wall)
+    except (OSError, ValueError, LookupError, TypeError, RecursionError):
+        return None
 
 
 def take_over(keeper: Path, device: Path) -> int | None:

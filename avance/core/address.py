@@ -5,9 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from avance.core import commands as c
+from avance.core.damper import doubled
 from avance.core.decision import Draft
 from avance.core.model import NodePart
 from avance.core.results import Done
+
+_RETRY_FACTOR_MAX = 16  # an address that cannot be held is tried again at least every 16 retry times
 
 
 @dataclass(slots=True)
@@ -19,6 +22,7 @@ class Address:
     busy: bool = False
     down: bool = False  # an earlier run of the daemon may have left it up
     retry_at: float = 0.0
+    failures: int = 0
 
     def done(self, command: c.HoldAddress | c.ReleaseAddress, result: Done, draft: Draft, now: float) -> None:
         """Note how the command ended."""
@@ -26,8 +30,11 @@ class Address:
         self.busy = False
         self.held = ok if holding else self.held and not ok
         self.down = ok and not holding
+        self.failures = 0 if ok else self.failures + 1
         if not ok:
-            self.retry_at = now + self.retry_s
+            # The pauses grow, but not for a release: it is a stop.
+            pause_s = doubled(self.retry_s, self.failures - 1, _RETRY_FACTOR_MAX * self.retry_s)
+            self.retry_at = now + (pause_s if holding else self.retry_s)
             draft.say(f"{type(command).__name__} ended {result.outcome}: {result.detail}")
         if holding and not ok:
             draft.part(

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from avance.core.model import Alert, LinkName, MirrorView, NodeId, NodePart, VmId
 
 
 def link_down(link: LinkName) -> Alert:
     """A link to the peer carries no heartbeats any more."""
-    return Alert("fault", "link_down", "warning", f"No heartbeat returns on link {link}.")
+    return Alert("fault", "link_down", "warning", f"No heartbeat returns on link {link}.", link)
 
 
 def link_up(link: LinkName) -> Alert:
     """A link to the peer carries heartbeats again."""
-    return Alert("recovery", "link_up", "info", f"Heartbeats return on link {link} again.")
+    return Alert("recovery", "link_up", "info", f"Heartbeats return on link {link} again.", link)
 
 
 def peer_lost(peer: NodeId, silence_s: float) -> Alert:
@@ -49,10 +51,15 @@ def fenced(reason: str) -> Alert:
     return Alert("fault", "fenced", "critical", f"This node stops its VMs: {reason}. Restart the node to rejoin.")
 
 
-def datagrams_refused(link: LinkName, reason: str, count: int) -> Alert:
-    """Somebody sends what is no heartbeat of the peer."""
-    text = f"Forged or replayed datagrams on link {link}: {count} refused in the last second ({reason})."
-    return Alert("fault", "datagrams_refused", "warning", text)
+def datagrams_refused(link: LinkName, counts: Mapping[str, int], senders: tuple[str, ...]) -> Alert:
+    """Somebody sends what is no heartbeat of the peer; `counts`: how many since the last time, by reason."""
+    why = ", ".join(f"{count} times: {reason}" for reason, count in sorted(counts.items()))
+    text = (
+        f"Datagrams on link {link} that are no heartbeats of the peer are refused; they change nothing. They say that"
+        f" they come from {', '.join(senders) or 'nowhere'} ({why}). Keep this sender off the network; if it is the"
+        " peer, give both nodes the same site and the same version. It is told once an hour."
+    )
+    return Alert("fault", "datagrams_refused", "warning", text, link)
 
 
 def mismatch(reason: str) -> Alert:
@@ -62,17 +69,36 @@ def mismatch(reason: str) -> Alert:
 
 def vm_started(vm: VmId) -> Alert:
     """A VM runs on this node now."""
-    return Alert("recovery", "vm_started", "info", f"VM {vm} runs on this node.")
+    return Alert("recovery", "vm_started", "info", f"VM {vm} runs on this node.", vm)
+
+
+def vm_left(vm: VmId, node: NodeId, times: int, *, there: bool) -> Alert:
+    """A VM fails again and again, and is not started any more; `there`: the other node has tried, too."""
+    also = "as it did on the other node before" if there else f"{times} times within an hour"
+    text = (
+        f"VM {vm} has failed on node {node}, {also}: it does not run and is not started again. Its data is kept. Mend"
+        f" the guest, its kernel or its definition, then run `avance reset-device {node}` on node {node}. Without that"
+        " it is tried again when its failures are an hour old."
+    )
+    return Alert("fault", "vm_left", "critical", text, vm)
 
 
 def vm_crashed(vm: VmId) -> Alert:
     """The domain of a VM vanished while it was wanted."""
-    return Alert("fault", "vm_crashed", "critical", f"The domain of VM {vm} is gone; it is started again.")
+    return Alert(
+        "fault",
+        "vm_crashed",
+        "critical",
+        f"The domain of VM {vm} is gone; it is started again, unless it fails too often.",
+        vm,
+    )
 
 
 def command_failed(command: str, vm: VmId, detail: str) -> Alert:
     """A command for a VM did not succeed; it is tried again after a look."""
-    return Alert("fault", "command_failed", "critical", f"{command} for VM {vm} did not succeed: {detail}")
+    return Alert(
+        "fault", "command_failed", "critical", f"{command} for VM {vm} did not succeed: {detail}", f"{command} {vm}"
+    )
 
 
 def store_failed(detail: str) -> Alert:
@@ -88,19 +114,19 @@ def protected() -> Alert:
 def no_good_copy(vm: VmId) -> Alert:
     """Neither side has a copy that may be used without an operator."""
     text = f"VM {vm}: both copies are inconsistent; an operator must choose."
-    return Alert("fault", "no_good_copy", "critical", text)
+    return Alert("fault", "no_good_copy", "critical", text, vm)
 
 
 def copy_lost(vm: VmId) -> Alert:
     """DRBD lost the local copy of a volume: the pair runs on one copy."""
     text = f"DRBD has no local copy of VM {vm} any more: the disk of this node is gone; only one copy is left."
-    return Alert("fault", "copy_lost", "critical", text)
+    return Alert("fault", "copy_lost", "critical", text, vm)
 
 
 def copy_behind(vm: VmId, peer: NodeId) -> Alert:
     """The disk of this node must not be served: writes that were acknowledged are missing on it, or may be."""
     text = f"The copy of VM {vm} on this node is behind; it is not served before node {peer} has made it good again."
-    return Alert("fault", "copy_behind", "critical", text)
+    return Alert("fault", "copy_behind", "critical", text, vm)
 
 
 def replication_unsteady(vm: VmId, falls: int) -> Alert:
@@ -118,12 +144,12 @@ def foreign_disk(vm: VmId) -> Alert:
         f"The disk of VM {vm} on this node holds other data than it had: it is not used. Put the right disk back, or"
         " take the volume away so that a new one is made."
     )
-    return Alert("fault", "foreign_disk", "critical", text)
+    return Alert("fault", "foreign_disk", "critical", text, vm)
 
 
 def hands_over(peer: NodeId, why: str) -> Alert:
     """The VMs are stopped here and started where the good copy is."""
-    text = f"The VMs move to node {peer}, which has the good copy: {why}."
+    text = f"The VMs move to node {peer}, which has a good copy: {why}."
     return Alert("recovery", "hands_over", "critical", text)
 
 
@@ -131,6 +157,17 @@ def split(reason: str) -> Alert:
     """Both nodes wrote alone: nothing is discarded, and nothing runs until an operator chooses."""
     text = f"Both nodes wrote alone: {reason}. Every VM is stopped and both versions are kept; run `avance keep NODE`."
     return Alert("fault", "split", "critical", text)
+
+
+def peer_resets(peer: NodeId, reason: str) -> Alert:
+    """The peer has said why it resets itself, with its last word."""
+    return Alert("fault", "peer_resets", "warning", f"Node {peer} says that it resets itself: {reason}.", peer)
+
+
+def was_reset(reason: str, wall: str) -> Alert:
+    """This node had reset itself, and is back: what it could not tell before."""
+    text = f"This node is back. It had reset itself at {wall}, because: {reason}."
+    return Alert("recovery", "was_reset", "critical", text)
 
 
 def resets_itself(reason: str) -> Alert:
@@ -158,13 +195,24 @@ def fence_failed(peer: NodeId, detail: str) -> Alert:
 def backup_down(link: LinkName) -> Alert:
     """The private link is still dead after the backup's restart."""
     text = f"The private link {link} is still dead after the restart of the backup; there is no redundancy."
-    return Alert("fault", "backup_down", "critical", text)
+    return Alert("fault", "backup_down", "critical", text, link)
+
+
+def cures_used_up(node: NodeId, reason: str, times: int) -> Alert:
+    """A backup has restarted so often in the hope of a cure that it does so no more."""
+    text = (
+        f"On node {node}, {reason}. It has restarted {times} times for that, in vain, and restarts no more; there is no"
+        " redundancy while this lasts. Check the cable, the ports at both ends and the network card, or the disk. What"
+        f" is mended is used again by itself; `avance reset-device {node}` on node {node} allows restarts again, and"
+        " so does an hour without the fault."
+    )
+    return Alert("fault", "cures_used_up", "critical", text)
 
 
 def quarantined(node: NodeId) -> Alert:
     """The peer failed too often."""
     text = f"Node {node} failed too often; it is kept out of service until `avance reset-device {node}`."
-    return Alert("fault", "quarantined", "critical", text)
+    return Alert("fault", "quarantined", "critical", text, node)
 
 
 def lagging(lag_s: float) -> Alert:
@@ -175,13 +223,13 @@ def lagging(lag_s: float) -> Alert:
 def contradiction(vm: VmId) -> Alert:
     """DRBD called two copies equal that it knows to differ."""
     text = f"DRBD called the copies of VM {vm} equal, but knows blocks that differ; they are synchronised again."
-    return Alert("fault", "out_of_sync", "warning", text)
+    return Alert("fault", "out_of_sync", "warning", text, vm)
 
 
 def operator(request: str, node: NodeId) -> Alert:
     """A person used a right that only a person has."""
     code = f"operator_{request.replace('-', '_')}"
-    return Alert("recovery", code, "warning", f"An operator asked for {request} {node}.")
+    return Alert("recovery", code, "warning", f"An operator asked for {request} {node}.", node)
 
 
 def mirror_degraded(view: MirrorView) -> Alert:

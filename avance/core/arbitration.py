@@ -11,6 +11,7 @@ from typing import assert_never
 
 from avance.core import commands as c
 from avance.core import events as e
+from avance.core.damper import doubled
 from avance.core.model import Timers
 from avance.core.register import Word
 from avance.core.results import Done, PowerRead, WitnessAsked
@@ -178,7 +179,7 @@ class Arbitration:
     @property
     def _again_s(self) -> float:
         """How long a power fence that failed is left alone: its BMC may be starting, or be out of reach for good."""
-        return min(_FENCE_AGAIN_S * self.timers.second_s * 2.0 ** (self._failures - 1), self.timers.link_hold_max_s)
+        return doubled(_FENCE_AGAIN_S * self.timers.second_s, self._failures - 1, self.timers.link_hold_max_s)
 
     def neighbours_seen(self, event: e.NeighboursSeen, now: float) -> None:
         """Note which neighbours answer."""

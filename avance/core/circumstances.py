@@ -27,7 +27,8 @@ class Circumstances:
     mirror may lack its last writes. `behind`: this node's copy must not be served. `peer_good`: the peer's may.
     `outdated`: the owner has written, or may have, without this backup's copy. `peer_attached`: the peer has
     a disk, good or not. `giving`: the record that hands the VMs over is on its way to the disk.
-    `related`: the two copies have a generation in common.
+    `related`: the two copies have a generation in common. `left`: the VM has failed too often, so it is not started.
+    `moving`: that is why it is handed over, so this owner lets go of its copy, and marks it, once nothing writes.
     `accepted`: the disk is ours, or the peer knows its data, so it may be attached. `peer_read`: the generations of
     the peer's copy are known. `target`: they show that DRBD will take this copy as the target of a resynchronisation.
     `asked`: the owner asks this backup for its consent. `marking`: this owner's record cannot be written, so it lets go
@@ -62,6 +63,8 @@ class Circumstances:
     peer_attached: bool = True
     giving: bool = False
     related: bool = True
+    left: bool = False
+    moving: bool = False
 
 
 __all__ = ["Circumstances", "Goal"]

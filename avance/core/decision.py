@@ -38,9 +38,13 @@ class Draft:
     reasons: list[str] = field(default_factory=list)
     milestones: list[str] = field(default_factory=list)
     urgent: bool = False
+    last: c.ResetNode | None = None  # nothing follows it
 
     def command(self, command: c.Command) -> None:
-        """Give one command."""
+        """Give one command; a reset comes after everything else, and the peer hears of it before."""
+        if isinstance(command, c.ResetNode):
+            self.last, self.urgent = command, True
+            return
         if isinstance(command, c.StartDomain):
             self.milestones.append("vm_start_commanded")
         self.commands.append(command)
@@ -106,13 +110,19 @@ class Draft:
         self.epoch = epoch
 
     @property
+    def ends(self) -> str:
+        """Why this node resets itself in this turn, or the empty text."""
+        return "" if self.last is None else self.last.reason
+
+    @property
     def quiet(self) -> bool:
         """Nothing was worth a word so far."""
         return not self.reasons and not self.milestones
 
     def decision(self) -> Decision:
         """Return what was decided."""
-        return Decision(tuple(self.commands), tuple(self.reasons), tuple(self.milestones))
+        ending = () if self.last is None else (self.last,)
+        return Decision((*self.commands, *ending), tuple(self.reasons), tuple(self.milestones))
 
 
 __all__ = ["Decision", "Draft"]

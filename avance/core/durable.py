@@ -105,9 +105,9 @@ class Durable:
         """Say whether a record can be saved now: one at a time, and not at once after a save that failed."""
         return self.saving is None and now >= self.retry_at
 
-    def wish(self, wish: Wish, draft: Draft) -> None:
-        """Make a record durable, one at a time; the wish comes again after the outcome."""
-        if self.saving is not None:
+    def wish(self, wish: Wish | None, draft: Draft) -> None:
+        """Make a record durable, one at a time; the wish comes again after the outcome. None: nothing is wished."""
+        if wish is None or self.saving is not None:
             return
         self.saving = wish.record
         draft.say(wish.reason)

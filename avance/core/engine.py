@@ -34,10 +34,12 @@ from avance.core.model import Copy, LinkState, PairState, PeerView, Record, VmId
 from avance.core.pair import Happens, PairFacts, PairTrigger, Save, judge, mismatch
 from avance.core.pairing import Pairing
 from avance.core.partner import Partner
+from avance.core.restarts import Restarts
 from avance.core.results import Result, WitnessTaught
 from avance.core.rights import Right
 from avance.core.setup import Setup
 from avance.core.sight import Sight
+from avance.core.strangers import Strangers
 from avance.core.takeover import Allowed
 from avance.core.unit import VmUnit
 from avance.core.units import Units
@@ -73,6 +75,8 @@ class Engine:
         self.handover = HandOver()
         self.cure = Cure()
         self.fence = Fence()
+        self.strangers = Strangers(timers.second_s)
+        self.restarts = Restarts(timers.second_s)
         self.address = Address(timers.retry_s)
         self.guard = Guard(timers)
         self.care = Care(timers, setup.witnesses)
@@ -122,11 +126,10 @@ class Engine:
         self._take(event, draft, now)
         sight.liveness.judge(draft, now)
         self._judge_pair(draft, now)
-        if (wish := self.handover.judge(sight, draft, now)) is not None:
-            sight.durable.wish(wish, draft)
+        sight.durable.wish(self.handover.judge(sight, draft, now, failing=self.restarts.elsewhere(sight, now)), draft)
+        self.restarts.tell(sight, draft, now, moves=not self.handover.rests)
         self._judge_consent(draft, now)
-        if (wish := self.right.judge(sight, draft, now)) is not None:
-            sight.durable.wish(wish, draft)
+        sight.durable.wish(self.right.judge(sight, draft, now), draft)
         self._judge_guard(draft, now, tick=isinstance(event, e.Tick))
         sight.units.drive(lambda vm: self.around(vm, now), draft, now)
         self.right.give_power_back(sight, draft, now)
@@ -155,7 +158,7 @@ class Engine:
         match event:
             case e.HeartbeatSeen(link, view, echoed_sent_s):
                 assert view.node == sight.setup.peer_id
-                sight.partner.heard(view)
+                sight.partner.heard(view, draft)
                 self.right.heard(sight, view, echoed_sent_s)
                 sight.liveness.heartbeat_seen(link, sight.renewing(view.record, echoed_sent_s), now)
             case e.HeartbeatUnproven(link):
@@ -167,7 +170,7 @@ class Engine:
                 if why:
                     draft.say(f"nobody knows the state of DRBD until it tells again: {why}")
             case e.DomainChanged():
-                sight.units.domain_changed(event, draft)
+                self.restarts.domain_changed(sight, event, draft, now)
             case e.CommandDone(command, result):
                 self._command_done(command, result, draft, now)
             case e.Tick(rtc_s):
@@ -184,13 +187,13 @@ class Engine:
             case e.VmAdded(spec, config_hash):
                 sight.units.add(spec, draft)
                 sight.config_hash = config_hash
-            case e.LinkChanged(link, carrier):
-                draft.say(f"carrier of {link} is {'up' if carrier else 'down'}")  # decides nothing: the echo does
+            case e.LinkChanged():
+                sight.liveness.carrier_changed(event, draft, now)
             case e.NeighboursSeen(gateway, claimed):
                 self.right.arbitration.neighbours_seen(event, now)
                 draft.say(f"{_GATEWAY[gateway]}; others answer for {', '.join(claimed) or 'none of our addresses'}")
             case e.DatagramsRefused():
-                sight.liveness.datagrams_refused(event, draft, now)
+                self.strangers.refused(event, draft, now)
             case e.OperatorAsked():
                 self._operator_asked(event, draft)
             case e.MirrorChanged(view):
@@ -224,6 +227,9 @@ class Engine:
                 self.right.vouched()
             case operator.Order.RESET_DEVICE:
                 self.sight.partner.reset_device()
+            case operator.Order.START_ANEW:
+                self.cure.mended()
+                self.restarts.anew()
             case operator.Order.YIELD:
                 self.sight.pairing.give_up()
             case _:
@@ -257,6 +263,7 @@ class Engine:
                     self.right.fence_tried(sight, result.detail, draft)
             case _:
                 sight.units.done(command, result, self.around(command.vm, now), draft, now)
+                self.restarts.done(command, result, now)
 
     # ------------------------------------------------------------ the record and the pair
 
@@ -322,7 +329,7 @@ class Engine:
 
     def _paired(self, draft: Draft, now: float) -> None:
         sight, peer_id, returned = self.sight, self.setup.peer_id, self.sight.partner.was_paired
-        draft.in_order("refused", "mismatch", "waits")
+        draft.in_order("refused", "mismatch", "waits", "peer_resets")
         self.right.paired()
         restarted = sight.partner.met(sight.durable.record.epoch, now)
         draft.milestone("peer_returned" if returned else "paired")
@@ -357,14 +364,11 @@ class Engine:
         right.leave(sight, draft, now)
         if not sight.durable.free(now):
             return
-        if (wish := right.consents(sight, now)) is not None:
-            sight.durable.wish(wish, draft)
-        if self.cure.due:
-            self.cure.restart(sight, draft)
-        if (wish := self.cure.look(sight, now)) is not None:
-            sight.durable.wish(wish, draft)
-        if (wish := right.ask(sight, draft, now, waiting=bool(self.fence.asks))) is not None:
-            sight.durable.wish(wish, draft)
+        sight.durable.wish(right.consents(sight, now), draft)
+        self.cure.restart(sight, draft)
+        sight.durable.wish(self.cure.look(sight, draft, now), draft)
+        if not self.handover.moving:  # then it is this node that lets go of its copies, and needs no consent
+            sight.durable.wish(right.ask(sight, draft, now, waiting=bool(self.fence.asks)), draft)
         if sight.pairing.pair is PairState.PAIRED and cure.failed(sight, now):
             draft.once("backup_down", alerts.backup_down(self.setup.replication_link))
 
@@ -390,13 +394,10 @@ class Engine:
 
     def around(self, vm: VmId, now: float) -> Circumstances:
         """What a VM must know of the pair."""
-        sight, leaving = self.sight, bool(self.handover.leaving)
-        asked = self.right.is_asked(sight, now)
+        sight, asked = self.sight, self.right.is_asked(self.sight, now)
         consenting, paused = asked and self.right.is_consenting(sight, now), bool(self.guard.paused)
-        marking = self.handover.marking
-        return goal.around(
-            sight, vm, now, leaving=leaving, marking=marking, paused=paused, asked=asked, consenting=consenting
-        )
+        left = self.restarts.held(sight, vm, now)
+        return goal.around(sight, self.handover, vm, now, left=left, paused=paused, asked=asked, consenting=consenting)
 
     def _drive_address(self, draft: Draft, now: float) -> None:
         """Hold the service address where the VMs belong."""
@@ -412,14 +413,15 @@ class Engine:
             echoing = self.sight.echoing
             self.next_heartbeat_at = now + self.setup.timers.heartbeat_s
             self.sight.liveness.sent(now, echoing=echoing)
-            draft.command(c.SendHeartbeat(self.view(now), echoing))
+            draft.command(c.SendHeartbeat(self.view(now, ends=draft.ends), echoing))
 
     # ------------------------------------------------------------ what it comes to
 
-    def view(self, now: float) -> PeerView:
-        """What this node says of itself to its peer; the very same value until something of it changes."""
+    def view(self, now: float, *, ends: str = "") -> PeerView:
+        """What this node says of itself, the very same value until it changes; `ends`: why it resets itself."""
         leaves = max(self.right.left, self.handover.leaves)
         view = self.sight.view(self.right.wants, leaves if leaves > self.record.epoch else 0, self.care.up(now))
+        view = self.restarts.said(view, now, ends)
         self.said = self.said if view == self.said else view
         assert self.said is not None
         return self.said

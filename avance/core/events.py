@@ -124,11 +124,15 @@ class VmAdded:
 
 @dataclass(frozen=True, slots=True)
 class DatagramsRefused:
-    """Datagrams came on a link that must not be believed; told at most once a second, `count` since the last time."""
+    """Datagrams came on a link that must not be believed; told at most once a minute, `count` since the last time.
+
+    `senders`: some of the addresses that they named as their source.
+    """
 
     link: LinkName
     reason: str
     count: int
+    senders: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from avance.core import copies
 from avance.core.circumstances import Circumstances, Goal
+from avance.core.handover import HandOver
 from avance.core.model import LinkState, PairState, VmId
 from avance.core.sight import Sight
 
@@ -25,9 +26,10 @@ def goal(sight: Sight, now: float, *, solo: bool, leaving: bool, paused: bool) -
 
 
 def around(
-    sight: Sight, vm: VmId, now: float, *, leaving: bool, marking: bool, paused: bool, asked: bool, consenting: bool
+    sight: Sight, handover: HandOver, vm: VmId, now: float, *, left: bool, paused: bool, asked: bool, consenting: bool
 ) -> Circumstances:
     """Return what a VM must know of the pair."""
+    leaving = bool(handover.leaving)
     record, peer, owner, saving = sight.durable.record, sight.partner.view, sight.durable.owner, sight.durable.saving
     unit, theirs = sight.units.by_name[vm], copies.peer_copy(peer, vm)
     solo, cut = sight.solo, sight.private_link() is LinkState.DOWN
@@ -51,7 +53,9 @@ def around(
         peer_read=bool(theirs.generations),
         target=copies.meets_by_bitmap(unit.generations, theirs.generations),
         asked=asked,
-        marking=marking,
+        marking=handover.marking,
+        moving=handover.moving,
+        left=left,
         held=held,
         unread=vm in sight.unread,
         unproven=sight.unproven and not owner,

@@ -24,29 +24,35 @@ _LEFT = "this epoch was left to the peer"
 
 @dataclass(slots=True)
 class HandOver:
-    """The hand-over that is under way: `leaving` says why, `unfit_from_s` since when the peer has the better copy.
+    """The hand-over that is under way: `leaving` says why, `unfit_from_s` since when there is a reason.
 
-    `marking`: it goes by the marks on the copies, because the record cannot be written. `leaves`: the epoch that is
-    left to the peer, 0 for none; whoever has said so keeps to it until it has taken in that epoch, or ends. `given`:
-    this run has handed over before, and hung tools are no reason to do so again.
+    `moving`: the copies here are as good as the peer's, so they are let go of and marked as outdated first. `marking`:
+    it goes by the marks on the copies, because the record cannot be written. `leaves`: the epoch that is left to the
+    peer, 0 for none; whoever has said so keeps to it until it has taken in that epoch, or ends. `given`: this run has
+    handed over before, and hung tools are no reason to do so again.
     """
 
     leaving: str = ""
     unfit_from_s: float | None = None
+    moving: bool = False
     marking: bool = False
     leaves: int = 0
     given: bool = False
 
-    def judge(self, sight: Sight, draft: Draft, now: float) -> Wish | None:
-        """As an owner without a good copy: stop the VMs, then give the right to the peer, which has one."""
+    def judge(self, sight: Sight, draft: Draft, now: float, *, failing: str | None = None) -> Wish | None:
+        """As an owner without a good copy: stop the VMs, then give the right to the peer, which has one.
+
+        `failing`: both copies are equal, and this is why the VMs are to be tried there (core/restarts.py).
+        """
         mute, peer_id = _cannot_record(sight, now), sight.setup.peer_id
         self.leaves = self.leaves if self.leaves > sight.durable.record.epoch else 0
         self.marking = bool(self.leaves) or mute is not None
-        reason = mute or _better_there(sight, now, once=not self.given) or (_LEFT if self.leaves else None)
+        better = mute or _better_there(sight, now, once=not self.given) or (_LEFT if self.leaves else None)
+        reason = better or failing
         if reason is None:
-            self.unfit_from_s = None
+            self.unfit_from_s, self.moving = None, False
             if self.leaving:
-                draft.say("the VMs are not handed over: the peer's copy is no longer known to be the better one")
+                draft.say("the VMs are not handed over: there is no reason any more")
             self.leaving = ""
             return None
         self.unfit_from_s = now if self.unfit_from_s is None else self.unfit_from_s
@@ -54,10 +60,11 @@ class HandOver:
         if not self.leaving:
             if not sure:
                 return None
-            self.leaving = reason
+            self.leaving, self.moving = reason, better is None
             draft.say(f"{reason}: the VMs move to the peer", alert=alerts.hands_over(peer_id, reason))
         retry_s, units = sight.setup.timers.retry_s, sight.units.by_name.values()
         tied = any(unit.comes_up(now, retry_s) or copies.is_lost(unit.disk) for unit in units)
+        tied = tied or (self.moving and not all(consent.marked(unit.disk) for unit in units))
         stopped = sight.sure and not sight.may_write and not tied
         if stopped and mute is not None and not self.leaves and all(consent.marked(unit.disk) for unit in units):
             self.leaves = sight.durable.record.epoch + 1

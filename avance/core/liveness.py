@@ -21,13 +21,13 @@ from math import inf
 
 from avance.core import alerts
 from avance.core import events as e
+from avance.core.damper import HOUR_S, Damper, doubled
 from avance.core.decision import Draft
 from avance.core.model import LinkName, LinkState, Timers
 from avance.core.pause import PauseWatch
 
+_CARRIERS_MAX = 60  # lines an hour
 _ANSWER_S = 0.1  # beyond a heartbeat: then the peer has echoed what was sent after a lag
-_REFUSAL_QUIET_S = 60.0  # between two alerts of refused datagrams for the same reason
-_DOUBLED_MAX = 32  # the hold of a link has reached its maximum long before
 _AFTER_PAUSE = 2  # heartbeats: a peer that is there has answered before this node looks for another right
 
 
@@ -52,6 +52,7 @@ class Liveness:
     names: tuple[LinkName, ...]
     _links: dict[LinkName, _Link] = field(init=False)
     pauses: PauseWatch = field(init=False)
+    carriers: Damper = field(init=False)  # lines about the carriers of links
     started_at: float | None = field(init=False, default=None)
     lease_from_s: float | None = field(init=False, default=None)
     _void_before_s: float | None = field(init=False, default=None)
@@ -62,12 +63,12 @@ class Liveness:
     _lagged_at: float | None = field(init=False, default=None)
     heard_at_s: float | None = field(init=False, default=None)
     contact_s: float | None = field(init=False, default=None)
-    _refusal_told_until: dict[str, float] = field(init=False, default_factory=dict)
 
     def __post_init__(self) -> None:
         assert self.names, "a pair needs at least one link"
         self._links = {name: _Link() for name in self.names}
         self.pauses = PauseWatch(self.timers.pause_s, self.timers.second_s)
+        self.carriers = Damper(_CARRIERS_MAX, HOUR_S * self.timers.second_s)
 
     def begin(self, now: float) -> None:
         """Note when this run of the daemon began; only the first call counts."""
@@ -121,12 +122,13 @@ class Liveness:
             self.void(now)
             draft.say(f"this machine stood still for about {gap_s:.0f} s", alert=alerts.paused_machine(gap_s))
 
-    def datagrams_refused(self, event: e.DatagramsRefused, draft: Draft, now: float) -> None:
-        """Tell of datagrams that must not be believed; once a minute for each reason."""
-        if now >= self._refusal_told_until.get(event.reason, now):
-            self._refusal_told_until[event.reason] = now + _REFUSAL_QUIET_S * self.timers.second_s
-            alert = alerts.datagrams_refused(event.link, event.reason, event.count)
-            draft.say(alert.text, alert=alert)
+    def carrier_changed(self, event: e.LinkChanged, draft: Draft, now: float) -> None:
+        """Note it for people; it decides nothing, the echo does. A loose plug must not fill the journal."""
+        if self.carriers.full(now):
+            return
+        self.carriers = self.carriers.counted(now)
+        more = "; it changes so often that no more is said for a while" if self.carriers.full(now) else ""
+        draft.say(f"carrier of {event.link} is {'up' if event.carrier else 'down'}{more}")
 
     def judge(self, draft: Draft, now: float) -> None:
         """Re-judge every link, and say what has changed, and that nothing was judged for too long."""
@@ -194,8 +196,7 @@ class Liveness:
         """How long a link that fell must be good before it is used again: longer each time (docs/safety.md, S22)."""
         if entry.falls == 0:
             return 0.0
-        doubled = min(entry.falls - 1, _DOUBLED_MAX)  # a link with a loose contact falls for years
-        return min(self.timers.link_hold_s * 2.0**doubled, self.timers.link_hold_max_s)
+        return doubled(self.timers.link_hold_s, entry.falls - 1, self.timers.link_hold_max_s)
 
     @property
     def proof_s(self) -> float | None:

@@ -10,11 +10,13 @@ from dataclasses import dataclass, field
 
 from avance.core import alerts
 from avance.core import commands as c
+from avance.core.damper import doubled
 from avance.core.decision import Draft
 from avance.core.model import Alert, MirrorState, MirrorView
 from avance.core.results import Done
 
 _RUNS = (MirrorState.CURRENT, MirrorState.UNPROVEN)
+_RETRY_FACTOR_MAX = 16  # a command that fails is tried again at least every 16 retry times
 
 
 @dataclass(slots=True)  # not frozen, as PairFacts
@@ -41,6 +43,7 @@ class MirrorCare:
     view: MirrorView = field(default_factory=MirrorView)
     busy: str | None = None
     retry_at: float = 0.0
+    failures: int = 0
 
     def changed(self, view: MirrorView, draft: Draft) -> bool:
         """Take in what is known of the mirror, and tell of it at once; says whether it runs now and did not before."""
@@ -58,8 +61,9 @@ class MirrorCare:
         word = type(command).__name__
         assert self.busy == word, f"{word} ended, but {self.busy} was in flight"
         self.busy = None
+        self.failures = 0 if result.ok else self.failures + 1
         if not result.ok:
-            self.retry_at = now + self.retry_s
+            self.retry_at = now + doubled(self.retry_s, self.failures - 1, _RETRY_FACTOR_MAX * self.retry_s)
             draft.say(f"{word} ended {result.outcome}: {result.detail}")
 
     def free(self, now: float) -> bool:

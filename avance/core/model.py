@@ -193,7 +193,8 @@ class Record:
     `arbiters` are the tokens whose *whole* agreement gives the next epoch while the peer is lost: `witness:<name>` and
     `survivor:<node>`; none means that power fence and site policy decide (core/arbiters.py). `boot` is the boot of the
     machine in which this node was last in service. `cure` is the epoch for which this node restarted itself in the
-    hope of a cure of the private link, 0 for none. `split` says that both sides wrote alone: only an operator ends it.
+    hope of a cure of the private link, 0 for none; `cures` counts such restarts until none was needed for an hour.
+    `split` says that both sides wrote alone: only an operator ends it.
     `quarantined` says that the peer fails too often to be a target of a failover. `discard` names volumes whose data
     an operator gave up on this node, after a copy was kept. `chosen` is the last epoch that an operator made so.
 
@@ -216,6 +217,7 @@ class Record:
     chosen: int = 0
     behind: tuple[VmId, ...] = ()
     generations: tuple[tuple[VmId, str], ...] = ()
+    cures: int = 0
 
     def solo(self, me: NodeId) -> bool:
         """This node holds the durable right to write alone (docs/safety.md, S3), and was the last in service."""
@@ -281,7 +283,8 @@ class PeerView:
     `boot` is the run of the daemon, `machine` the boot of its machine. `wants` is the epoch that it asks the peer's
     consent for, 0 for none. `leaves` is the epoch that it leaves to the peer by this word alone, because its record
     cannot be written; 0 for none. `witnesses` are those that it reaches. `copies`: its own copy of each volume.
-    `mirror` is the note of its newest half and what it keeps of the receiver's (MirrorView).
+    `mirror` is the note of its newest half and what it keeps of the receiver's (MirrorView). `left`: VMs that failed
+    there too often. `ends`: why it resets itself just now, for people; it proves nothing.
     """
 
     node: NodeId
@@ -297,13 +300,20 @@ class PeerView:
     copies: dict[VmId, Copy] = field(default_factory=dict)
     mirror: tuple[str, str] = ("", "")
     leaves: int = 0
+    left: tuple[VmId, ...] = ()
+    ends: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Alert:
-    """Something that the service centre must hear; `code` is a fixed word, `text` is for people."""
+    """Something that the service centre must hear; `code` is a fixed word, `text` is for people.
+
+    `about`: the VM, link or node that it is about, where there may be several. The same code about the same thing is
+    the same story, and is counted up when it repeats.
+    """
 
     kind: str
     code: str
     severity: str
     text: str
+    about: str = ""

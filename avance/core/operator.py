@@ -16,6 +16,7 @@ class Order(StrEnum):
 
     OVERRIDE = "OVERRIDE"  # the silent peer is off for certain
     RESET_DEVICE = "RESET_DEVICE"  # the peer is sound again
+    START_ANEW = "START_ANEW"  # what failed too often on this node is mended
     YIELD = "YIELD"  # this node's version of diverged data is given up
 
 
@@ -31,6 +32,8 @@ def decide(event: e.OperatorAsked, sight: Sight) -> Order | Wish | Refusal:
     if event.request == "override":
         return _override(event, sight)
     if event.request == "reset-device":
+        if event.node == sight.setup.me:
+            return Order.START_ANEW
         if event.node != sight.setup.peer_id or not sight.durable.owner:
             return Refusal(f"only the owner of the epoch can reset its peer {sight.setup.peer_id}")
         return Order.RESET_DEVICE

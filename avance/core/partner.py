@@ -7,7 +7,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from avance.core import alerts
 from avance.core.crashloop import CrashLoop
+from avance.core.damper import doubled
+from avance.core.decision import Draft
 from avance.core.model import PeerView, Timers
 
 
@@ -42,9 +45,11 @@ class Partner:
     stable_at: float = 0.0
     mismatch_from_s: float | None = None
 
-    def heard(self, view: PeerView) -> None:
-        """Note what the peer says of itself."""
+    def heard(self, view: PeerView, draft: Draft) -> None:
+        """Note what the peer says of itself; a last word is for people, and proves nothing."""
         self.view = view
+        if view.ends:
+            draft.once("peer_resets", alerts.peer_resets(view.node, view.ends))
 
     def met(self, epoch: int, now: float) -> Restarted | None:
         """Pair, and count the peer's restarts.
@@ -60,7 +65,7 @@ class Partner:
         if machine not in ("", peer.machine) and peer.record.cure != epoch:
             too_often = self.crashes.failed(now)
             again = self.crashes.recent(now) - 1
-            hold_s = min(self.timers.stable_s * 2.0**again, self.timers.link_hold_max_s) if again > 0 else 0.0
+            hold_s = doubled(self.timers.stable_s, again, self.timers.link_hold_max_s) if again > 0 else 0.0
             self.stable_at = now + hold_s
         return Restarted(links_fell, too_often) if links_fell or too_often else None
 

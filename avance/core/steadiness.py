@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from avance.core.damper import doubled
 from avance.core.model import DiskRole, DiskView, Timers
 
 _STEADY_S = 60.0  # a connection that lasted so long was sound
@@ -44,7 +45,7 @@ class Steadiness:
 
     def is_held(self, now: float, timers: Timers) -> bool:
         """The peer is not met for a while, so that the VM does not stand still at each try."""
-        hold_s = min(_HOLD_S * timers.second_s * 2.0 ** (self.falls - 2), timers.link_hold_max_s)
+        hold_s = doubled(_HOLD_S * timers.second_s, self.falls - 2, timers.link_hold_max_s)
         return self.unsteady and now < self.fell_at + hold_s
 
 

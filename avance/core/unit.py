@@ -12,6 +12,7 @@ from avance.core import copies
 from avance.core import vm as table
 from avance.core.circumstances import Circumstances, Goal
 from avance.core.consent import apart, marked, must_disconnect, stays
+from avance.core.damper import doubled
 from avance.core.model import Copy, DiskRole, DiskState, DiskView, Outcome, PairState, VmSpec, VmState
 from avance.core.steadiness import Steadiness
 
@@ -244,8 +245,8 @@ class VmUnit:
         """Say whether the last failure is too recent. The pauses grow with each failure, but not for a stop."""
         if self.failures == 0:
             return False
-        factor = 1 if around.goal is Goal.STOP else min(2 ** (self.failures - 1), _RETRY_FACTOR_MAX)
-        return now < self.failed_at + around.retry_s * factor
+        times = 0 if around.goal is Goal.STOP else self.failures - 1
+        return now < self.failed_at + doubled(around.retry_s, times, around.retry_s * _RETRY_FACTOR_MAX)
 
     def _disk_duty(self, around: Circumstances) -> c.VmCommand | None:
         name, disk = self.spec.name, self.disk
@@ -264,7 +265,8 @@ class VmUnit:
         connected = disk.connection != "StandAlone"
         if around.consenting and not apart(disk):
             return c.DisconnectDisk(self.spec.name)
-        if around.marking and disk.disk in _HELD and not marked(disk):
+        marks = around.marking or (around.moving and disk.role is not DiskRole.PRIMARY)
+        if marks and disk.disk in _HELD and not marked(disk):
             return c.DisconnectDisk(self.spec.name) if must_disconnect(disk) else c.OutdateDisk(self.spec.name)
         consented = around.outdated and around.pair is PairState.PAIRED and not around.replicate
         if consented and not connected and disk.disk in _GOOD:
@@ -288,7 +290,9 @@ class VmUnit:
         return None
 
     def _connecting(self, disk: DiskView, around: Circumstances) -> c.VmCommand | None:
-        if around.pair is not PairState.PAIRED or around.consenting or around.marking or self._is_questioned(around):
+        if around.pair is not PairState.PAIRED or around.consenting or around.marking or around.moving:
+            return None
+        if self._is_questioned(around):
             return None
         if around.unproven and not self.invalidated and disk.connection == "StandAlone" and disk.disk in _HELD:
             # DRBD would fetch what it noted here, and part of that may lie on the half that was lost: so it takes all.
@@ -314,9 +318,7 @@ class VmUnit:
         if around.discard and around.peer_read and not around.related and disk.disk in _WHOLE:
             return c.InvalidateDisk(self.spec.name)  # DRBD refuses to connect unrelated data
         if around.behind and not around.discard:
-            if around.i_am_owner or not around.peer_read:
-                return None
-            if not around.peer_good:
+            if around.i_am_owner or not around.peer_read or not around.peer_good:
                 return None  # neither is known to be good: nothing is thrown away
             if not around.target and disk.disk in _WHOLE:
                 return c.InvalidateDisk(self.spec.name)
@@ -347,8 +349,7 @@ class VmUnit:
 
     def _is_questioned(self, around: Circumstances) -> bool:
         """The peer asks for consent, and it is not known yet whether this copy has writes that the peer's lacks."""
-        apart = self.disk is not None and self.disk.connection != "Connected"
-        return around.asked and apart and not self.read_apart
+        return around.asked and not self.read_apart and self.disk is not None and self.disk.connection != "Connected"
 
     def _counting(self, around: Circumstances, now: float) -> c.VmCommand | None:
         """Look for a while after each change at the connection whether a request of the running VM never ends."""
@@ -373,7 +374,7 @@ class VmUnit:
         if self.state is VmState.FAILED:
             return self._take(table.VmTrigger.RETRY)
         disk = self.disk
-        if around.goal is Goal.RUN and self.state is VmState.STANDBY:
+        if around.goal is Goal.RUN and self.state is VmState.STANDBY and not around.left:
             fit = disk is not None and _usable(disk, around) and not (around.solo and around.unread)
             return self._take(table.VmTrigger.RUN) if fit else None
         if around.goal is Goal.STOP:

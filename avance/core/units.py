@@ -66,11 +66,13 @@ class Units:
         if both and view.connection == "Connected" and not both_fresh:
             draft.once(f"no_good_copy {vm}", alerts.no_good_copy(vm))
 
-    def domain_changed(self, event: e.DomainChanged, draft: Draft) -> None:
-        """Note what Xen says of a domain."""
+    def domain_changed(self, event: e.DomainChanged, draft: Draft) -> bool:
+        """Note what Xen says of a domain; true when a running VM was lost."""
         unit, vm = self.by_name[event.vm], event.vm
-        if unit.domain_changed(running=event.running, paused=event.paused, never_ran=event.never_ran):
+        lost = unit.domain_changed(running=event.running, paused=event.paused, never_ran=event.never_ran)
+        if lost:
             draft.say(f"the domain of {vm} is gone", alert=alerts.vm_crashed(vm))
+        return lost
 
     def done(self, command: c.VmCommand, result: Result, around: Circumstances, draft: Draft, now: float) -> None:
         """Note how a command of a VM ended, and give the one that follows at once."""

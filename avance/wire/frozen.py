@@ -19,6 +19,7 @@ from avance.core import (
     commands,
     crashloop,
     cure,
+    damper,
     decision,
     durable,
     engine,
@@ -33,10 +34,12 @@ from avance.core import (
     pairing,
     partner,
     pause,
+    restarts,
     rights,
     setup,
     sight,
     steadiness,
+    strangers,
     takeover,
     unit,
     units,
@@ -45,9 +48,9 @@ from avance.core import (
 from avance.parsed import Json
 
 _MODULES: tuple[ModuleType, ...] = (
-    address, arbitration, care, circumstances, commands, crashloop, cure, decision, durable, engine, events, fence,
-    guard, handover, liveness, mirror, model, pair, pairing, partner, pause, rights, setup, sight, steadiness,
-    takeover, unit, units, vm,
+    address, arbitration, care, circumstances, commands, crashloop, cure, damper, decision, durable, engine, events,
+    fence, guard, handover, liveness, mirror, model, pair, pairing, partner, pause, restarts, rights, setup, sight,
+    steadiness, strangers, takeover, unit, units, vm,
 )  # fmt: skip
 _CLASSES: dict[str, type] = {
     f"{module.__name__.rpartition('.')[2]}.{name}": value

@@ -32,7 +32,10 @@ _HASH = "sha256"
 # at all is 255: a heartbeat without an echo.
 _HEAD = struct.Struct("!QddBB")
 _NO_ECHO = 255
-_RECORD = tuple(field.name for field in fields(Record))  # the order of the record's values in a datagram
+_AT_HOME = ("cures",)  # what only the node itself needs
+# The order of the record's values in a datagram.
+_RECORD = tuple(field.name for field in fields(Record) if field.name not in _AT_HOME)
+ENDS_MAX = 300  # characters of a last word
 _RETIRED_BOOTS_MAX = 64  # far more restarts than a node survives without quarantine
 
 
@@ -71,6 +74,10 @@ def body(view: PeerView) -> bytes:
     }
     if view.leaves:
         values["l"] = view.leaves
+    if view.left:
+        values["f"] = view.left
+    if view.ends:
+        values["e"] = view.ends[:ENDS_MAX]
     return json.dumps(values, separators=(",", ":")).encode()
 
 
@@ -141,6 +148,8 @@ def _view(values: Json) -> PeerView:
         witnesses=tuple(str(name) for name in values["g"]),
         copies={VmId(vm): Copy(DiskState(disk), tuple(map(str, rest))) for vm, (disk, *rest) in values["k"].items()},
         mirror=(str(values["h"][0]), str(values["h"][1])),
+        left=tuple(VmId(str(name)) for name in values.get("f", ())),
+        ends=str(values.get("e", ""))[:ENDS_MAX],
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from tests.mutants import (
     catalogue_copies,
+    catalogue_damping,
     catalogue_data,
     catalogue_mirror,
     catalogue_outside,
@@ -20,4 +21,5 @@ MUTANTS = (
     *catalogue_mirror.MUTANTS,
     *catalogue_outside.MUTANTS,
     *catalogue_serves.MUTANTS,
+    *catalogue_damping.MUTANTS,
 )

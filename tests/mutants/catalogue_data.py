@@ -183,8 +183,8 @@ MUTANTS = (
         (
             Edit(
                 _CURE,
-                "        return Wish(replace(record, cure=record.epoch), f",
-                "        return Wish(replace(record, cure=0), f",
+                "        cured = replace(record, cure=record.epoch, ",
+                "        cured = replace(record, cure=0, ",
             ),
         ),
     ),

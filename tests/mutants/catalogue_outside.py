@@ -111,7 +111,8 @@ MUTANTS = (
     Mutant(
         "link-falls-too-often",
         "a link that has fallen a thousand times ends the daemon",
-        (Edit("avance/core/liveness.py", "_DOUBLED_MAX = 32", "_DOUBLED_MAX = 10**6"),),
+        (Edit("avance/core/damper.py", "_STEPS_MAX = 64", "_STEPS_MAX = 10**6"),),
         "no history is long enough",
+        units=("tests/unit/avance/core/test_liveness.py",),
     ),
 )

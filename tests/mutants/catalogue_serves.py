@@ -47,7 +47,7 @@ MUTANTS = (
     Mutant(
         "fence-tried-without-a-pause",
         "a BMC that stays away is asked without end every 5 s",
-        (Edit(_ARBITRATION, "2.0 ** (self._failures - 1)", "2.0 ** 0"),),
+        (Edit(_ARBITRATION, "self._failures - 1, self", "0, self"),),
     ),
     Mutant(
         "elected-survivor-waits",

@@ -38,7 +38,7 @@ def said(world: World) -> tuple[str, ...]:
         daemon = machine.daemon
         if daemon is None or daemon.stopped or not machine.awake:
             continue
-        text = waits(daemon.engine)
+        text = waits(daemon.engine, machine.mono())
         if text is not None:
             found.append(f"{name}: {text}")
     return tuple(found)

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from avance.core.model import NodeId
+from avance.core.model import NodeId, VmId
 from tests.sim import inject_disks as disks
 from tests.sim import inject_links as links
 from tests.sim.site import peer_of
@@ -101,6 +101,7 @@ def _heal_machine(world: World, machine: Machine) -> None:
     disks.heal_machine(world, machine)
     machine.blocked_s = 0.0
     machine.useless.clear()
+    machine.dying_vms.clear()
     machine.go_on()
     machine.power_on()
     if machine.daemon is not None:
@@ -188,6 +189,18 @@ def _guest_crash(world: World, fault: Fault) -> None:
         for vm in list(machine.domains):
             if vm == fault.target and machine.awake:
                 machine.end_domain(vm, crashed=True)
+
+
+def _crash_loop_on(world: World, fault: Fault) -> None:
+    """The guest dies, and dies again some seconds after each start, on whichever node."""
+    for machine in world.machines.values():
+        machine.dying_vms[VmId(fault.target)] = float(fault.parameters.get("after_s", 15.0))
+    _guest_crash(world, fault)
+
+
+def _crash_loop_off(world: World, fault: Fault) -> None:
+    for machine in world.machines.values():
+        machine.dying_vms.pop(VmId(fault.target), None)
 
 
 def _clock(world: World, fault: Fault) -> None:
@@ -308,6 +321,7 @@ _TABLE: dict[str, tuple[Act, Act]] = {
     "process.kill": (_kill, _nothing),
     "process.blocked": (_blocked_on, _blocked_off),
     "guest.crash": (_guest_crash, _nothing),
+    "guest.crash_loop": (_crash_loop_on, _crash_loop_off),
     "clock.jump": (_clock, _nothing),
     "disk.hang": (disks.hang_on, disks.hang_off),
     "disk.gone": (disks.gone_on, disks.gone_off),

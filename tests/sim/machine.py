@@ -47,6 +47,7 @@ class Machine:
         self.gate_until_s: float | None = None  # a machine that has just started has no gate yet
         self.blocked_s = 0.0
         self.broken_vms: set[VmId] = set()
+        self.dying_vms: dict[VmId, float] = {}  # guests that die so many seconds after each start
         self.half_made: set[VmId] = set()  # domains that a killed `xl create` left behind, paused
         self.undead = 0  # no domain can be destroyed
         self.hung: dict[str, int] = {}  # tools that do not end
@@ -294,7 +295,13 @@ class Machine:
             self.domains[vm] = True
             self.world.judges.started(self, vm, side)
             self._told_domain(vm)
+            if vm in self.dying_vms:
+                self.after(self.dying_vms[vm], self._guest_dies, vm)
         return True
+
+    def _guest_dies(self, vm: VmId) -> None:
+        if vm in self.dying_vms:
+            self.end_domain(vm, crashed=True)
 
     def half_make(self, vm: VmId) -> None:
         """Let a `xl create` that was killed leave its domain behind, paused."""

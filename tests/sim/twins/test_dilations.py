@@ -70,7 +70,8 @@ class Twin:
         if isinstance(command, c.OpenGate):
             return f"OpenGate({None if command.until_s is None else command.until_s / self.by})"
         if isinstance(command, c.SendHeartbeat):
-            return f"SendHeartbeat({replace(command.view, dilation=1.0)}, {command.echoing})"
+            ends = "ends" if command.view.ends else ""  # the reason tells of seconds
+            return f"SendHeartbeat({replace(command.view, dilation=1.0, ends=ends)}, {command.echoing})"
         if isinstance(command, c.SendAlert):
             return f"SendAlert({command.alert.code})"  # its text tells of seconds
         return type(command).__name__ if isinstance(command, c.ResetNode) else repr(command)

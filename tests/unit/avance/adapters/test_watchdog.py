@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import signal
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,7 +13,7 @@ import pytest
 
 from avance.adapters import watchdog as module
 from avance.adapters.process import keep_open
-from avance.adapters.watchdog import NodeWatchdog, take_over
+from avance.adapters.watchdog import NodeWatchdog, leave, left_before, take_over
 
 
 class Device:
@@ -148,10 +149,12 @@ def test_reset_is_asked_of_the_kernel(
     log.touch()
     monkeypatch.setattr(module, "SYSRQ", sysrq)
     monkeypatch.setattr(module, "KERNEL_LOG", log)
+    monkeypatch.setattr(module, "REASON", tmp_path / "reset")
     watchdog = NodeWatchdog(10.0, *place)
     watchdog.feed()
     watchdog.reset("met a newer epoch")
     watchdog.feed()
+    assert "met a newer epoch" in (tmp_path / "reset").read_text(), "it is on the disk before the kernel is asked"
     assert sysrq.read_text() == "b"
     assert "met a newer epoch" in log.read_text()
     assert told == ["time 10", "feed", "time 1"], "it is never fed again"
@@ -172,3 +175,35 @@ def test_failing_feed_is_said(told: list[str], place: tuple[Path, Path], monkeyp
     monkeypatch.setattr(Device, "feed", lambda _self: None)
     watchdog.feed()
     assert watchdog.problem is None
+
+
+def test_the_reason_is_told_by_the_next_boot_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A daemon that is started anew while the machine has not been reset does not say that it was."""
+    reason, boot = tmp_path / "reset", tmp_path / "boot"
+    boot.write_text("boot-1\n")
+    monkeypatch.setattr(module, "MACHINE_BOOT", boot)
+    assert left_before(reason) is None
+    leave(reason, "the lease has ended")
+    assert left_before(reason) is None
+    boot.write_text("boot-2\n")
+    left = left_before(reason)
+    assert left is not None
+    assert left[0] == "the lease has ended"
+
+
+@pytest.mark.parametrize("raw", [b"", b"{", b"[]", b"{}", b"\xff"])
+def test_a_damaged_reason_is_none(tmp_path: Path, raw: bytes) -> None:
+    """A torn file does not keep a node from starting."""
+    (tmp_path / "reset").write_bytes(raw)
+    assert left_before(tmp_path / "reset") is None
+
+
+def test_a_disk_that_hangs_does_not_put_the_reset_off(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The reason gets a moment and no more; one that the disk refuses is given up at once."""
+    hangs = threading.Event()
+    monkeypatch.setattr(module, "_LEAVE_S", 0.01)
+    monkeypatch.setattr(module, "write_durably", lambda *_: hangs.wait(60.0))
+    leave(tmp_path / "reset", "the lease has ended")
+    assert not hangs.is_set(), "it came back although the disk still hangs"
+    hangs.set()
+    leave(tmp_path / "no such directory" / "reset", "the lease has ended")

@@ -28,7 +28,7 @@ def cut_off() -> Playbook:
     return book
 
 
-def releasing(*, link_down: bool = True, cure: int = 0) -> Playbook:
+def releasing(*, link_down: bool = True, cure: int = 0, cures: int = 0) -> Playbook:
     """Return a backup that was asked for consent and has left the replication; it saves its consent now."""
     book = paired(B)
     if link_down:
@@ -37,7 +37,7 @@ def releasing(*, link_down: bool = True, cure: int = 0) -> Playbook:
     assert acts(book.peer_says(links=links, wants=4)) == [c.DisconnectDisk(WEB)]
     book.done(c.DisconnectDisk(WEB))
     book.expect(e.DiskChanged(WEB, LEFT), c.ReadGeneration(WEB))
-    book.engine.sight.durable.record = replace(book.engine.record, cure=cure)
-    given = served(B, replace(CONSENT, cure=cure))
+    book.engine.sight.durable.record = replace(book.engine.record, cure=cure, cures=cures)
+    given = served(B, replace(CONSENT, cure=cure, cures=cures))
     book.done(c.ReadGeneration(WEB), c.SaveRecord(given), detail=" ".join(GENERATIONS))
     return book

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from avance.core import commands as c
 from avance.core import events as e
+from avance.core.address import Address
+from avance.core.decision import Draft
 from avance.core.engine import Engine
-from avance.core.model import Outcome, Record
+from avance.core.model import Outcome, PairState, Record
+from avance.core.results import Done
 from tests.playbook import A, B, Playbook, acts, alerts, ended, paired, served, setup
 
 
@@ -65,3 +68,19 @@ def test_address_that_appears_on_the_backup_is_taken_down() -> None:
     backup.peer_says(record=Record(3, A))
     backup.done(c.ReleaseAddress())
     assert acts(backup.hears(e.AddressSeen(present=True))) == [c.ReleaseAddress()]
+
+
+def test_pauses_between_tries_grow_but_not_for_a_release() -> None:
+    """An address that cannot be held for a year is no line in the journal each 2 s; a release is never put off."""
+    holding, releasing = Address(2.0), Address(2.0)
+    draft = Draft(3, PairState.PAIRED, set())
+    pauses = []
+    for _ in range(7):
+        holding.done(c.HoldAddress(), Done(Outcome.FAILED, "no device"), draft, 100.0)
+        releasing.done(c.ReleaseAddress(), Done(Outcome.FAILED, "no tool"), draft, 100.0)
+        pauses.append(holding.retry_at - 100.0)
+        assert releasing.retry_at == 102.0
+    assert pauses == [2.0, 4.0, 8.0, 16.0, 32.0, 32.0, 32.0]
+    holding.done(c.HoldAddress(), Done(Outcome.OK), draft, 200.0)
+    holding.done(c.HoldAddress(), Done(Outcome.FAILED, "no device"), draft, 300.0)
+    assert holding.retry_at == 302.0

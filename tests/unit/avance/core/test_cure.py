@@ -5,16 +5,10 @@ from __future__ import annotations
 from dataclasses import replace
 
 from avance.core import commands as c
+from avance.core import events as e
+from avance.core.cure import CURES_MAX
 from avance.core.model import DiskRole, PairState, Record
-from tests.playbook import (
-    BIZ,
-    WEB,
-    B,
-    acts,
-    alerts,
-    ended,
-    served,
-)
+from tests.playbook import BIZ, WEB, A, B, Playbook, acts, alerts, ended, paired, served
 from tests.unit.avance.core.letting_go import CONSENT, cut_off, names, releasing
 
 P, S = DiskRole.PRIMARY, DiskRole.SECONDARY
@@ -28,7 +22,7 @@ def test_consent_is_durable_before_anything_else() -> None:
     book.done(c.SaveRecord(given), c.OutdateDisk(WEB))
     assert "ResetNode" not in names(book.pass_time(1.0, links=(BIZ,))), "the owner has not taken the right yet"
     commands = book.peer_says(links=(BIZ,), record=replace(CONSENT, boot="x"), wants=0)
-    assert acts(commands) == [c.SaveRecord(replace(given, cure=4))]
+    assert acts(commands) == [c.SaveRecord(replace(given, cure=4, cures=1))]
     commands = book.hears(ended(c.SaveRecord(given)))
     assert "ResetNode" in names(commands)
     assert "resets_itself" in alerts(commands)
@@ -63,3 +57,55 @@ def test_failed_cure_is_told_after_the_restart() -> None:
     commands += book.peer_says(links=(BIZ,), pair=PairState.PAIRED)
     assert "backup_down" not in alerts(commands), "the link may come up a moment after its nodes"
     assert "backup_down" in alerts(book.pass_time(11.0, links=(BIZ,)))
+
+
+def consented(cures: int) -> tuple[Playbook, Record]:
+    """Return a backup that has consented after earlier restarts for a cure, and the record that says so."""
+    book = releasing(cures=cures)
+    given = served(B, replace(CONSENT, cures=cures))
+    book.done(c.SaveRecord(given), c.OutdateDisk(WEB))
+    return book, given
+
+
+def test_a_backup_restarts_three_times_and_no_more() -> None:
+    """The third restart is the last one; the next time one alert says what to change, and this backup stays up."""
+    book, given = consented(CURES_MAX - 1)
+    commands = book.peer_says(links=(BIZ,), record=replace(CONSENT, boot="x"), wants=0)
+    assert acts(commands) == [c.SaveRecord(replace(given, cure=4, cures=CURES_MAX))]
+    book, _ = consented(CURES_MAX)
+    commands = book.peer_says(links=(BIZ,), record=replace(CONSENT, boot="x"), wants=0)
+    commands += book.pass_time(30.0, links=(BIZ,))
+    assert not {"SaveRecord", "ResetNode"} & {*names(commands)}
+    assert alerts(commands) == ["cures_used_up"]
+
+
+def running_for(seconds: float) -> Playbook:
+    """Return a backup with three restarts behind it, and whose daemon has run for so long since."""
+    book = paired(B, record=Record(3, A, cures=CURES_MAX))
+    started_at = book.engine.sight.liveness.started_at
+    assert started_at is not None
+    book.engine.sight.liveness.started_at = started_at - seconds
+    return book
+
+
+def test_restarts_are_forgotten_after_an_hour_that_needed_none() -> None:
+    """The hour counts from the start of this run."""
+    book = running_for(3595.0)
+    assert "SaveRecord" not in names(book.pass_time(3.0, peer_alive=True))
+    commands = acts(book.pass_time(3.0, peer_alive=True))
+    assert commands == [c.SaveRecord(replace(book.engine.record, cures=0))]
+
+
+def test_a_fault_that_comes_again_within_the_hour_keeps_the_count() -> None:
+    """A cable that goes on to fall is the same story, however long it takes."""
+    book = running_for(3590.0)
+    book.pass_time(4.0, links=(BIZ,))
+    assert "SaveRecord" not in names(book.pass_time(20.0, peer_alive=True))
+
+
+def test_a_person_may_allow_restarts_again() -> None:
+    """`reset-device` with the name of the node itself forgets the earlier restarts at once, durably."""
+    book = paired(B, record=Record(3, A, cures=CURES_MAX))
+    commands = book.hears(e.OperatorAsked("reset-device", B, 1))
+    assert c.SaveRecord(replace(book.engine.record, cures=0)) in commands
+    assert "operator_reset_device" in alerts(commands)

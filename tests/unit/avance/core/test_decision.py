@@ -51,7 +51,16 @@ def test_a_reset_says_why() -> None:
     made = draft()
     made.reset("this node is fenced")
     assert made.reasons == ["this node is fenced"]
-    assert made.commands[-1] == c.ResetNode("this node is fenced")
+    assert made.decision().commands[-1] == c.ResetNode("this node is fenced")
+
+
+def test_a_reset_comes_last_and_the_peer_hears_of_it_before() -> None:
+    """Whatever is decided after it is done before it, and a heartbeat is sent in this turn."""
+    made = draft()
+    made.reset("this node is fenced")
+    made.command(c.StartDomain(WEB))
+    assert (made.urgent, made.ends) == (True, "this node is fenced")
+    assert [type(command).__name__ for command in made.decision().commands] == ["SendAlert", "StartDomain", "ResetNode"]
 
 
 def test_a_part_is_told_once_for_each_failure() -> None:

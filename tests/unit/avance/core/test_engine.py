@@ -272,7 +272,7 @@ def test_running_old_primary_is_fenced_by_a_higher_epoch() -> None:
     commands = book.peer_says(record=Record(4, B, peer_outdated=True), pair=PairState.ALONE)
     assert state(book) is PairState.FENCED
     stops = [c.PauseVms(), c.DestroyDomain(WEB), c.ReleaseAddress()]
-    assert acts(commands) == [c.ResetNode("this node is fenced"), *stops]
+    assert acts(commands) == [*stops, c.ResetNode("this node is fenced")]
     assert "fenced" in alerts(commands)
     book.done(c.DestroyDomain(WEB), c.DemoteDisk(WEB))
     book.hears(e.DiskChanged(WEB, peer_gone(S)))

@@ -107,20 +107,6 @@ def test_outcome_without_a_save_is_a_programmer_error() -> None:
         paired(A).hears(ended(c.SaveRecord(Record())))
 
 
-def test_refused_datagrams_are_told_once_a_minute_and_reason() -> None:
-    """A flood of forgeries is one alert a minute for each reason; an alert a second would drown every other."""
-    book = paired(A)
-    told = []
-    for second in range(130):
-        book.now += 1.0
-        told += [(second, code) for code in alerts(book.hears(e.DatagramsRefused(PRIV, "not a heartbeat", 9)))]
-        if second == 10:
-            told += [(0, code) for code in alerts(book.hears(e.DatagramsRefused(BIZ, "replayed or out of order", 1)))]
-        book.peer_says()
-    assert [second for second, code in told if code == "datagrams_refused"] == [0, 0, 60, 120]
-    assert "on link biz0: 1 refused" in book.reasons
-
-
 def test_owner_of_a_newer_epoch_renews_no_lease() -> None:
     """A save hangs, so the news of a newer epoch cannot be acted on; the echo that comes with it renews nothing."""
     book = paired(A, policy="safety", watchdog=True)

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
+
+import pytest
 
 from avance.core import alerts
-from avance.wire.callhome import TEXT_MAX, Envelope, body
+from avance.core.model import Alert
+from avance.wire.callhome import TEXT_MAX, Envelope, body, told
 from tests.playbook import WEB, A
 from tests.schema_check import complaints
 
@@ -24,7 +28,26 @@ def test_body_carries_alert_and_envelope() -> None:
     assert (fields["code"], fields["severity"]) == ("vm_crashed", "critical")
 
 
-def test_no_text_is_too_long_for_the_service_centre() -> None:
-    """One that it refused would hold up all alerts behind it."""
-    alert = alerts.command_failed("KeepCopy", WEB, "e" * 10_000)
-    assert len(json.loads(body(alert, ENVELOPE))["text"]) == TEXT_MAX
+def test_a_repeat_says_how_often_and_since_when() -> None:
+    """The count stands in fields of its own, and in the sentence that a person reads."""
+    often = replace(ENVELOPE, count=7, since="2025-12-31T23:00:00.000+00:00")
+    raw = body(alerts.vm_crashed(WEB), often)
+    fields = json.loads(raw)
+    assert complaints("alert", fields) == []
+    assert (fields["about"], fields["count"], fields["since"]) == ("web", 7, often.since)
+    assert fields["text"].endswith(f"It has happened 7 times since {often.since}.")
+    assert told(raw) == (("vm_crashed", "web"), 7, often.since)
+
+
+def test_a_long_text_is_cut() -> None:
+    """What a tool said may be longer than the published contract allows; the beginning is kept."""
+    fields = json.loads(body(Alert("fault", "command_failed", "critical", "x" * 9000), ENVELOPE))
+    assert complaints("alert", fields) == []
+    assert fields["text"] == "x" * TEXT_MAX + " ..."
+
+
+@pytest.mark.parametrize("raw", [b"", b"\x00" * 40, b"{}", b"[]", b"7", b'{"code": "x", "about": "", "count": "many"}'])
+def test_what_is_no_body_is_refused(raw: bytes) -> None:
+    """A damaged file is no story."""
+    with pytest.raises((ValueError, LookupError, TypeError)):
+        told(raw)

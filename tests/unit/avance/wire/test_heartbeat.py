@@ -9,9 +9,9 @@ from math import inf, nan
 
 import pytest
 
-from avance.core.model import Copy, DiskState, LinkName, NodeId, PairState, PeerView, Record, VmState
+from avance.core.model import Copy, DiskState, LinkName, NodeId, PairState, PeerView, Record, VmId, VmState
 from avance.wire.derived import of_heartbeats
-from avance.wire.heartbeat import MAGIC, Heartbeat, Receiver, Unproven, body, decode, encode, seal
+from avance.wire.heartbeat import ENDS_MAX, MAGIC, Heartbeat, Receiver, Unproven, body, decode, encode, seal
 from avance.wire.rejected import Rejected
 from tests.playbook import BIZ, PRIV, WEB, A, B
 from tests.schema_check import complaints
@@ -263,3 +263,13 @@ def test_unproven_heartbeat_is_taken_once() -> None:
     assert "replayed" in reason(side.accept(PRIV, encode(KEY, first)))
     other = replace(BEAT, echo=None, view=replace(VIEW, boot="boot-2"))
     assert side.accept(PRIV, encode(KEY, other)) == Unproven(other)
+
+
+def test_what_is_rarely_said_is_there_when_it_is_said() -> None:
+    """VMs that were given up, and a last word, whose length is bounded; else neither takes any room."""
+    assert b'"f"' not in body(BEAT.view)
+    said = replace(BEAT.view, left=(VmId("web"),), ends="x" * 1000)
+    found = decode(KEY, encode(KEY, replace(BEAT, view=said)))
+    assert isinstance(found, Heartbeat)
+    assert (found.view.left, found.view.ends) == (("web",), "x" * ENDS_MAX)
+    assert complaints("heartbeat", json.loads(body(said))) == []

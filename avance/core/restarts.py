@@ -1,0 +1,120 @@
+"""Restarts of a VM that keeps failing: some here, then one on the other node, then it is left (decision 0026).
+
+A failure is a domain that was gone by itself, or a creation that failed. A creation whose outcome is unknown says
+nothing about the VM. The count holds nothing back but the next start on this node: not a stop, not a takeover, and not
+the first start after either.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+
+from avance.core import alerts, copies
+from avance.core import commands as c
+from avance.core import events as e
+from avance.core.damper import HOUR_S, Damper
+from avance.core.decision import Draft
+from avance.core.model import Outcome, PairState, PeerView, VmId, VmState
+from avance.core.results import Result
+from avance.core.sight import Sight
+
+FAILURES_MAX = 5  # on one node within an hour; an hour holds no more reboots of a sound guest than that
+_ELSEWHERE = 1  # where the other node has given up: a VM that is sound needs no second try
+
+
+@dataclass(slots=True)
+class Restarts:
+    """How often each VM has failed on this node lately."""
+
+    second_s: float
+    failures: dict[VmId, Damper] = field(default_factory=dict)
+    equal_in: int = 0  # the epoch in which both copies of all VMs were equal, and all VMs were left here already
+
+    def domain_changed(self, sight: Sight, event: e.DomainChanged, draft: Draft, now: float) -> None:
+        """Let the VM note what Xen says of its domain; one that was lost is a failure."""
+        if sight.units.domain_changed(event, draft):
+            self.failed(event.vm, now)
+
+    def done(self, command: c.VmCommand, result: Result, now: float) -> None:
+        """Count a creation that failed."""
+        if isinstance(command, c.StartDomain) and result.outcome is Outcome.FAILED:
+            self.failed(command.vm, now)
+
+    def said(self, view: PeerView, now: float, ends: str) -> PeerView:
+        """Return the view with what is rarely said: VMs that are left, and why this node resets itself."""
+        left = self.given_up(now)
+        return replace(view, left=left, ends=ends) if left or ends else view
+
+    def failed(self, vm: VmId, now: float) -> None:
+        """Count a failure."""
+        damper = self.failures.get(vm, Damper(FAILURES_MAX, HOUR_S * self.second_s))
+        self.failures[vm] = damper.counted(now)
+
+    def anew(self) -> None:
+        """A person says that what failed is mended."""
+        self.failures.clear()
+
+    def count(self, vm: VmId, now: float) -> int:
+        """How often a VM has failed here within the hour."""
+        damper = self.failures.get(vm)
+        return 0 if damper is None else damper.recent(now)
+
+    def left(self, vm: VmId, now: float, *, left_there: bool = False) -> bool:
+        """This node starts the VM no more; `left_there`: nor does the other one."""
+        return bool(self.failures) and self.count(vm, now) >= (_ELSEWHERE if left_there else FAILURES_MAX)
+
+    def given_up(self, now: float) -> tuple[VmId, ...]:
+        """The VMs that this node would not start any more, whatever the other one does."""
+        return tuple(vm for vm in self.failures if self.left(vm, now))
+
+    def held(self, sight: Sight, vm: VmId, now: float) -> bool:
+        """The VM is not started here now."""
+        return bool(self.failures) and self.left(vm, now, left_there=_left_there(_agreeing(sight, now), vm))
+
+    def elsewhere(self, sight: Sight, now: float) -> str | None:
+        """As the owner: say why the VMs should be tried on the other node, or None.
+
+        All of them move together, so where another VM runs here, nothing moves, and the one that fails is left. Both
+        copies have to be equal, or to have been so when the last VM was left: since then nobody has written.
+        """
+        peer, record = _agreeing(sight, now), sight.durable.record
+        if not self.failures or peer is None or not sight.durable.owner or record.quarantined or record.split:
+            return None
+        failed = [vm for vm in sight.units.by_name if self.left(vm, now)]
+        if len(failed) < len(sight.units.by_name) or any(_left_there(peer, vm) for vm in failed):
+            return None
+        if record.peer_outdated or peer.record.peer_outdated or sight.behind or peer.record.behind:
+            return None
+        if len(sight.units.synced()) == len(failed):
+            self.equal_in = record.epoch
+        good = all(copies.peer_is_good(record, peer, vm) for vm in failed)  # nobody has written since
+        if self.equal_in != record.epoch or not good:
+            return None
+        return f"VM {failed[0]} has failed {self.count(failed[0], now)} times within an hour on this node"
+
+    def tell(self, sight: Sight, draft: Draft, now: float, *, moves: bool) -> None:
+        """As the owner: tell of each VM that is left, once; `moves`: the other node will try."""
+        peer = _agreeing(sight, now)
+        for vm in self.failures:
+            there = _left_there(peer, vm)
+            if not self.left(vm, now, left_there=there):
+                draft.in_order(f"left {vm}")
+            elif not moves and sight.entitled and sight.units.by_name[vm].state is not VmState.RUNNING:
+                draft.once(f"left {vm}", alerts.vm_left(vm, sight.setup.me, self.count(vm, now), there=there))
+
+
+def _agreeing(sight: Sight, now: float) -> PeerView | None:
+    """What the peer says, while both nodes are paired and it is heard."""
+    peer, record = sight.partner.view, sight.durable.record
+    if sight.pairing.pair is not PairState.PAIRED or peer is None or not sight.liveness.peer_alive(now):
+        return None
+    agrees = peer.pair is PairState.PAIRED and peer.record.epoch == record.epoch and peer.record.owner == record.owner
+    return peer if agrees else None
+
+
+def _left_there(peer: PeerView | None, vm: VmId) -> bool:
+    """The other node has given the VM up; only a peer that is heard counts."""
+    return peer is not None and vm in peer.left
+
+
+__all__ = ["FAILURES_MAX", "Restarts"]
