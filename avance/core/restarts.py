@@ -1,8 +1,9 @@
 """Restarts of a VM that keeps failing: some here, then one on the other node, then it is left (decision 0026).
 
-A failure is a domain that was gone by itself, or a creation that failed. A creation whose outcome is unknown says
-nothing about the VM. The count holds nothing back but the next start on this node: not a stop, not a takeover, and not
-the first start after either.
+A failure is a domain that was gone by itself, or a creation that failed. Both are a reason to try the other node. Only
+the first is a reason to leave the VM: a creation that fails says something about this node, costs nobody anything, and
+is tried again after a pause (`core/unit.py`). One whose outcome is unknown says nothing. The count holds nothing back
+but the next start on this node: not a stop, not a takeover, and not the first start after either.
 """
 
 from __future__ import annotations
@@ -27,8 +28,9 @@ class Restarts:
     """How often each VM has failed on this node lately."""
 
     second_s: float
-    failures: dict[VmId, Damper] = field(default_factory=dict)
-    equal_in: int = 0  # the epoch in which both copies of all VMs were equal, and all VMs were left here already
+    failures: dict[VmId, Damper] = field(default_factory=dict)  # domains that were gone by themselves
+    in_vain: dict[VmId, Damper] = field(default_factory=dict)  # creations that failed, since the last one that did not
+    equal_in: int = 0  # the epoch in which both copies of all VMs were equal, and no VM was to be had here
 
     def domain_changed(self, sight: Sight, event: e.DomainChanged, draft: Draft, now: float) -> None:
         """Let the VM note what Xen says of its domain; one that was lost is a failure."""
@@ -36,36 +38,48 @@ class Restarts:
             self.failed(event.vm, now)
 
     def done(self, command: c.VmCommand, result: Result, now: float) -> None:
-        """Count a creation that failed."""
+        """Count a creation that failed; one that did not shows that this node can create the VM."""
         if isinstance(command, c.StartDomain) and result.outcome is Outcome.FAILED:
-            self.failed(command.vm, now)
+            self._count(self.in_vain, command.vm, now)
+        elif isinstance(command, c.StartDomain) and result.outcome is Outcome.OK:
+            self.in_vain.pop(command.vm, None)
 
     def said(self, view: PeerView, now: float, ends: str) -> PeerView:
-        """Return the view with what is rarely said: VMs that are left, and why this node resets itself."""
+        """Return the view with what is rarely said: VMs that fail here, and why this node resets itself."""
         left = self.given_up(now)
         return replace(view, left=left, ends=ends) if left or ends else view
 
     def failed(self, vm: VmId, now: float) -> None:
-        """Count a failure."""
-        damper = self.failures.get(vm, Damper(FAILURES_MAX, HOUR_S * self.second_s))
-        self.failures[vm] = damper.counted(now)
+        """Count a domain that was gone by itself."""
+        self._count(self.failures, vm, now)
+
+    def _count(self, counts: dict[VmId, Damper], vm: VmId, now: float) -> None:
+        counts[vm] = counts.get(vm, Damper(FAILURES_MAX, HOUR_S * self.second_s)).counted(now)
 
     def anew(self) -> None:
         """A person says that what failed is mended."""
         self.failures.clear()
+        self.in_vain.clear()
 
     def count(self, vm: VmId, now: float) -> int:
-        """How often a VM has failed here within the hour."""
-        damper = self.failures.get(vm)
-        return 0 if damper is None else damper.recent(now)
+        """How often a VM was gone by itself here within the hour."""
+        return _recent(self.failures, vm, now)
+
+    def times(self, vm: VmId, now: float) -> int:
+        """How often a VM has failed here within the hour: it was gone, or could not be created."""
+        return self.count(vm, now) + _recent(self.in_vain, vm, now)
 
     def left(self, vm: VmId, now: float, *, left_there: bool = False) -> bool:
         """This node starts the VM no more; `left_there`: nor does the other one."""
         return bool(self.failures) and self.count(vm, now) >= (_ELSEWHERE if left_there else FAILURES_MAX)
 
+    def fails(self, vm: VmId, now: float) -> bool:
+        """The VM has failed here so often that the other node should try."""
+        return self.times(vm, now) >= FAILURES_MAX
+
     def given_up(self, now: float) -> tuple[VmId, ...]:
-        """The VMs that this node would not start any more, whatever the other one does."""
-        return tuple(vm for vm in self.failures if self.left(vm, now))
+        """The VMs that fail here, and need not be sent here: the other node may try, and then nobody."""
+        return tuple(vm for vm in {**self.failures, **self.in_vain} if self.fails(vm, now))
 
     def held(self, sight: Sight, vm: VmId, now: float) -> bool:
         """The VM is not started here now."""
@@ -74,14 +88,17 @@ class Restarts:
     def elsewhere(self, sight: Sight, now: float) -> str | None:
         """As the owner: say why the VMs should be tried on the other node, or None.
 
-        All of them move together, so where another VM runs here, nothing moves, and the one that fails is left. Both
-        copies have to be equal, or to have been so when the last VM was left: since then nobody has written.
+        All of them move together, so where a VM runs here, nothing moves. Both copies have to be equal, or to have been
+        so when the last VM began to fail: since then nobody has written.
         """
-        peer, record = _agreeing(sight, now), sight.durable.record
-        if not self.failures or peer is None or not sight.durable.owner or record.quarantined or record.split:
+        peer, record, units = _agreeing(sight, now), sight.durable.record, sight.units.by_name
+        if not (self.failures or self.in_vain) or any(unit.state is VmState.RUNNING for unit in units.values()):
+            self.equal_in = 0
             return None
-        failed = [vm for vm in sight.units.by_name if self.left(vm, now)]
-        if len(failed) < len(sight.units.by_name) or any(_left_there(peer, vm) for vm in failed):
+        if peer is None or not sight.durable.owner or record.quarantined or record.split:
+            return None
+        failed = [vm for vm in units if self.fails(vm, now)]
+        if len(failed) < len(units) or any(_left_there(peer, vm) for vm in failed):
             return None
         if record.peer_outdated or peer.record.peer_outdated or sight.behind or peer.record.behind:
             return None
@@ -90,7 +107,7 @@ class Restarts:
         good = all(copies.peer_is_good(record, peer, vm) for vm in failed)  # nobody has written since
         if self.equal_in != record.epoch or not good:
             return None
-        return f"VM {failed[0]} has failed {self.count(failed[0], now)} times within an hour on this node"
+        return f"VM {failed[0]} has failed {self.times(failed[0], now)} times within an hour on this node"
 
     def tell(self, sight: Sight, draft: Draft, now: float, *, moves: bool) -> None:
         """As the owner: tell of each VM that is left, once; `moves`: the other node will try."""
@@ -112,8 +129,13 @@ def _agreeing(sight: Sight, now: float) -> PeerView | None:
     return peer if agrees else None
 
 
+def _recent(counts: dict[VmId, Damper], vm: VmId, now: float) -> int:
+    damper = counts.get(vm)
+    return 0 if damper is None else damper.recent(now)
+
+
 def _left_there(peer: PeerView | None, vm: VmId) -> bool:
-    """The other node has given the VM up; only a peer that is heard counts."""
+    """The VM fails on the other node; only a peer that is heard counts."""
     return peer is not None and vm in peer.left
 
 

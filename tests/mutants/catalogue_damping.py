@@ -70,6 +70,38 @@ MUTANTS = (
         ),
     ),
     Mutant(
+        "left-for-a-failed-creation",
+        "a VM that could not be created five times is not started for an hour, also when the cause has gone",
+        (
+            Edit(_RESTARTS, "self.count(vm, now) >= (_ELSE", "self.times(vm, now) >= (_ELSE"),
+            Edit(
+                _RESTARTS,
+                "            self._count(self.in_vain, command.vm, now)\n",
+                "            self._count(self.failures, command.vm, now)\n",
+            ),
+        ),
+    ),
+    Mutant(
+        "never-created-elsewhere",
+        "a VM that cannot be created on its node is never tried on the other one",
+        (
+            Edit(
+                _RESTARTS,
+                "        return self.times(vm, now) >= FAILURES_MAX\n",
+                "        return self.count(vm, now) >= FAILURES_MAX\n",
+            ),
+        ),
+    ),
+    Mutant(
+        "moved-while-it-runs",
+        "a VM that runs is stopped and handed over, because its creation failed before",
+        (
+            Edit(_RESTARTS, " or any(unit.state is VmState.RUNNING for unit in units.values()):", ":"),
+            Edit(_RESTARTS, "            self.in_vain.pop(command.vm, None)\n", "            pass\n"),
+        ),
+        units=("tests/unit/avance/core/test_restarts.py",),
+    ),
+    Mutant(
         "moved-without-a-mark",
         "an owner whose VM fails gives the right away while its own copy may still be served",
         (

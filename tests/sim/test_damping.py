@@ -135,6 +135,45 @@ def test_a_sound_vm_is_not_stopped_for_one_that_fails() -> None:
     assert row.alerts(A).count("vm_left") == 1
 
 
+@pytest.mark.parametrize("vms", [(WEB,), (WEB, DB)])
+@pytest.mark.parametrize("lone", [True, False])
+def test_a_vm_that_cannot_be_created_for_minutes(vms: tuple[VmId, ...], *, lone: bool) -> None:
+    """Creations fail on both nodes: nothing is left, and the VM runs within a minute after the cause has gone."""
+    row = Row(SimSite(witnesses=1, vms=vms))
+    for machine in row.world.machines.values():
+        machine.broken_vms.add(vms[-1])
+    if lone:
+        row.off(A)
+    else:
+        row.world.machines[A].end_domain(vms[-1], crashed=True)
+    row.passes(300.0)
+    assert row.world.runner(vms[-1]) is None
+    assert not row.alerts().count("vm_left")
+    assert starts(row, A, B) <= 60, "the pauses between the tries grow"
+    if len(vms) > 1:
+        assert row.served_by() == (B if lone else A)
+    for machine in row.world.machines.values():
+        machine.broken_vms.clear()
+    row.passes(60.0)
+    assert row.world.runner(vms[-1]) is not None, row.world.summary()
+    row.recovers()
+
+
+def test_a_vm_that_cannot_be_created_here_is_created_on_the_other_node() -> None:
+    """One node lacks what the VM needs, and stays so: the other node serves, and nothing is thrown back."""
+    row = Row(WITNESS)
+    row.world.machines[A].broken_vms.add(WEB)
+    row.world.machines[A].end_domain(WEB, crashed=True)
+    row.passes(120.0)
+    assert row.served_by() == B, row.world.summary()
+    tries = starts(row, A)
+    row.passes(300.0)
+    assert row.served_by() == B
+    assert starts(row, A) == tries
+    row.world.machines[A].broken_vms.clear()
+    row.recovers()
+
+
 def test_a_node_that_resets_itself_says_why_to_its_peer() -> None:
     """The last heartbeat carries the reason; the peer tells it once, and believes nothing else because of it."""
     row = Row(WITNESS)

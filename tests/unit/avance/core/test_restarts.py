@@ -124,13 +124,49 @@ def test_a_takeover_starts_the_vm_whatever_was_left_elsewhere() -> None:
     assert not book.engine.restarts.held(book.engine.sight, WEB, book.now)
 
 
-def test_a_creation_of_unknown_outcome_is_no_failure_of_the_vm() -> None:
-    """A tool that hangs says nothing about the guest; one that ends with an error does."""
-    book = paired(A)
-    for outcome, count in ((Outcome.UNKNOWN, 0), (Outcome.FAILED, 1)):
+def creation(book: Playbook, outcome: Outcome, times: int = 1) -> None:
+    """Let creations of the VM end so."""
+    for _ in range(times):
         book.engine.units[WEB].busy, book.engine.units[WEB].state = "StartDomain", VmState.STARTING
         book.hears(ended(c.StartDomain(WEB), outcome))
-        assert book.engine.restarts.count(WEB, book.now) == count
+        book.engine.units[WEB].busy, book.engine.units[WEB].state = None, VmState.STANDBY
+
+
+def test_a_creation_counts_by_its_outcome() -> None:
+    """A tool that hangs says nothing; one that ends with an error does; one success shows that it can be done here."""
+    book = paired(A)
+    for outcome, times in ((Outcome.UNKNOWN, 0), (Outcome.FAILED, 1), (Outcome.FAILED, 2), (Outcome.OK, 0)):
+        creation(book, outcome)
+        assert book.engine.restarts.times(WEB, book.now) == times
+
+
+def test_a_vm_that_cannot_be_created_is_not_left() -> None:
+    """It is tried again after each pause, however often it failed; the peer hears that it need not be sent here."""
+    book = paired(A, record=Record(3, A, quarantined=True))
+    creation(book, Outcome.FAILED, 3 * FAILURES_MAX)
+    assert not book.engine.restarts.held(book.engine.sight, WEB, book.now)
+    assert book.engine.view(book.now).left == (WEB,)
+    book.engine.sight.units.by_name[WEB].failed_at = book.now - 40.0
+    assert starts(book.hears(e.Tick()) + _promoted(book)) == 1
+    assert book.engine.view(book.now + 3600.0).left == ()
+
+
+def test_a_vm_that_runs_is_not_moved_for_what_failed_before() -> None:
+    """Creations failed, and then it was there: nothing is handed over."""
+    book = paired(A)
+    creation(book, Outcome.FAILED, FAILURES_MAX)
+    assert book.engine.restarts.elsewhere(book.engine.sight, book.now) is not None
+    book.engine.units[WEB].state = VmState.RUNNING
+    assert book.engine.restarts.elsewhere(book.engine.sight, book.now) is None
+    assert book.engine.restarts.equal_in == 0, "it writes: that the copies were equal says nothing any more"
+
+
+def test_a_persons_word_forgets_creations_too() -> None:
+    """`reset-device` with the name of the node itself."""
+    book = paired(A, record=Record(3, A, quarantined=True))
+    creation(book, Outcome.FAILED, FAILURES_MAX)
+    book.hears(e.OperatorAsked("reset-device", A, 1))
+    assert book.engine.restarts.times(WEB, book.now) == 0
 
 
 def test_a_stop_is_not_held_back() -> None:
