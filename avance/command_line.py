@@ -5,7 +5,6 @@ what only a person may, look into a journal. What has to start fast does not com
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from math import inf
 from pathlib import Path
@@ -115,7 +114,9 @@ def _request(args: argparse.Namespace) -> dict[str, Any]:
 
 
 def _read_json(path: Path) -> Json:
+    from avance.given import read_given  # noqa: PLC0415 - only the verbs that change something pay for it
+
     try:
-        return json.loads(path.read_text())
-    except (ValueError, RecursionError) as error:
-        raise ValueError(f"{path} is not JSON ({error}); nothing was changed") from error
+        return read_given(path)
+    except ValueError as error:
+        raise ValueError(f"{path} cannot be used: {error}; nothing was changed") from error

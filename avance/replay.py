@@ -44,11 +44,14 @@ class JournalLines:
         """Read a journal and what was rotated away from it.
 
         Raises:
-            JournalError: there is none.
+            JournalError: there is none, or it is something else.
         """
         journal = cls()
-        for _, line in _lines(path):
-            boot, seq = line["boot"], line["seq"]
+        for place, line in _lines(path):
+            try:
+                boot, seq = str(line["boot"]), int(line["seq"])
+            except (KeyError, TypeError, ValueError) as error:
+                raise JournalError(f"{place} is no line of a journal ({error!r})") from error
             journal.lines[boot, seq] = line
             journal.first.setdefault(boot, seq)
             journal.last[boot] = seq
@@ -56,18 +59,25 @@ class JournalLines:
 
 
 def _lines(path: Path) -> Iterator[tuple[str, Json]]:
-    """The place and content of every whole line; a power cut may have torn the last one of a run."""
+    """The place and content of every whole line; a power cut may have torn the last one of a run.
+
+    Raises:
+        JournalError: there is no such file, or it cannot be read.
+    """
     files = [file for file in (earlier(path), path) if file.exists()]
     if not files:
         raise JournalError(f"{path} does not exist")
     for file in files:
-        with file.open(encoding="utf-8", errors="replace") as text:
-            for number, line in enumerate(text, 1):
-                try:
-                    values = json.loads(line)
-                except ValueError:
-                    continue  # torn: the numbers of the next lines show whether anything is missing
-                yield f"{file.name}:{number}", values
+        try:
+            with file.open(encoding="utf-8", errors="replace") as text:
+                for number, line in enumerate(text, 1):
+                    try:
+                        values = json.loads(line)
+                    except (ValueError, RecursionError):
+                        continue  # torn: the numbers of the next lines show whether anything is missing
+                    yield f"{file.name}:{number}", values
+        except OSError as error:
+            raise JournalError(f"{file} cannot be read: {error.strerror}") from error
 
 
 @dataclass(slots=True)
@@ -190,6 +200,8 @@ def replay(path: Path, *, why: bool = False, from_s: float = 0.0, until_s: float
             raise
         if why:
             yield from told.decisions(from_s, until_s)
+    if current is None:
+        raise JournalError(f"{inputs_path(path)} holds no run: it is empty, damaged, or not what a daemon has recorded")
     yield from _end(current, told)
 
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from pathlib import Path
 
 from avance.config import CONFIG_PATH, parse
 from avance.configuration import TWIN, Configuration
 from avance.errors import AvanceError, ConfigError
+from avance.given import read_given
 from avance.parsed import Json
 from avance.wire import derived
 
@@ -34,7 +34,7 @@ def _site(path: Path | None) -> Json:
             raise ConfigError("this node is not paired; name the site file with --site")
         site = kept["site"]
     else:
-        site = json.loads(path.read_text())
+        site = read_given(path)
     nodes = site.get("nodes") if isinstance(site, dict) else None
     parse(min(nodes, default="") if isinstance(nodes, dict) else "", site, [])
     return site

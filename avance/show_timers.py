@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from pathlib import Path
 
@@ -11,6 +10,7 @@ from avance.configuration import TWIN, Configuration
 from avance.core.model import Timers
 from avance.core.timers_text import text
 from avance.errors import AvanceError
+from avance.given import read_given
 
 
 def main(site: Path | None) -> int:
@@ -20,7 +20,7 @@ def main(site: Path | None) -> int:
     except AvanceError as error:
         print(f"avance: {error}", file=sys.stderr)
         return 2
-    except (OSError, ValueError, RecursionError) as error:
+    except (OSError, ValueError) as error:
         print(f"avance: {site or CONFIG_PATH} cannot be read: {error}", file=sys.stderr)
         return 1
     if config is None:
@@ -34,7 +34,7 @@ def main(site: Path | None) -> int:
 def _config(site: Path | None) -> Config | None:
     """A site file is read from the side of its first node: the timers are the same for both."""
     if site is not None:
-        raw = json.loads(site.read_text())
+        raw = read_given(site)
         nodes = raw.get("nodes") if isinstance(raw, dict) else None
         names = sorted(nodes) if isinstance(nodes, dict) else []
         return parse(names[0] if names else "", raw, [])

@@ -185,7 +185,9 @@ def _replay(args: argparse.Namespace) -> int:
     schedule = read(args)
     require(schedule)
     revision = asyncio.run(_revision())
-    earlier = kept(args.out, schedule, revision) if args.times > 1 else {}
+    earlier = kept(args.out, schedule, revision)
+    if args.times == 1:
+        earlier.pop("run-1", None)  # whoever asks for one run wants to see one
     _keep(args.out, PLAN_FILE, schedule)
     outcomes = asyncio.run(replay(schedule, args.out, args.times, director(), earlier=earlier, revision=revision))
     if args.times > 1:
@@ -245,7 +247,8 @@ async def replay(
             outcomes.append(ReplayedRun(directory, BROKEN, [str(error)]))
         if times > 1 or outcomes[-1].verdict == BROKEN:
             print(f"run {number} of {times}: {_told(outcomes[-1])}", flush=True)
-        made = {"schedule": PLAN_FILE, "revision": revision, "runs": [vars(outcome) for outcome in outcomes]}
+        known = {**earlier, **{one.directory: one for one in outcomes}}  # an interruption loses nothing
+        made = {"schedule": PLAN_FILE, "revision": revision, "runs": [vars(one) for one in known.values()]}
         (out / REPLAY_FILE).write_text(json.dumps(made, indent=1) + "\n", encoding="utf-8")
     return outcomes
 

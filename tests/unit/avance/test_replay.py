@@ -172,6 +172,33 @@ def test_missing_files_are_named(tmp_path: Path, capsys: pytest.CaptureFixture[s
     assert "inputs.jsonl does not exist" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (b"5\n", "journal.jsonl:1 is no line of a journal"),
+        (b"{}\n", "journal.jsonl:1 is no line of a journal"),
+        (b'{"boot": "x", "seq": []}\n', "is no line of a journal"),
+        (b"[" * 100_000 + b"\n", "inputs.jsonl holds no run"),
+        (bytes(range(256)) * 20, "inputs.jsonl holds no run"),
+        (b"", "inputs.jsonl holds no run"),
+        (None, "cannot be read: Is a directory"),
+    ],
+    ids=["number", "object", "number of a line", "deep", "no text", "empty", "directory"],
+)
+def test_what_no_daemon_has_recorded_is_refused(
+    content: bytes | None, words: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Code 2 and a sentence; it never ends as if all were equal, nor with a traceback."""
+    journal = tmp_path / "journal.jsonl"
+    if content is None:
+        journal.mkdir()
+    else:
+        journal.write_bytes(content)
+        inputs_path(journal).write_bytes(content)
+    assert main(journal, why=True, from_s=0.0, until_s=1e9) == 2
+    assert words in capsys.readouterr().err
+
+
 def test_what_ended_the_daemon_is_named(tmp_path: Path) -> None:
     """A core that ended itself ends itself again, at the same input and with the same words."""
     tape, engine = Tape(tmp_path), Engine(setup(B), Record(3, A))

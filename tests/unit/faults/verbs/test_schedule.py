@@ -210,9 +210,12 @@ def test_an_interrupted_replay_goes_on(
     monkeypatch.setattr(verbs_schedule, "_revision", told)
     out = tmp_path / "out"
     argv = ["replay", str(plan), "--times", "4", "--out", str(out)]
-    first = World(a_result(Verdict.FAIL, "x"), MachineError("gone"), a_result(Verdict.INVALID_HOST), HostError("full"))
-    direct(monkeypatch, first)
+    direct(
+        monkeypatch, World(MachineError("gone"), MachineError("gone"), a_result(Verdict.FAIL, "x"), HostError("full"))
+    )
     assert command.main(argv) == 2
+    direct(monkeypatch, World(a_result(Verdict.INVALID_HOST), HostError("full"), *[HostError("full")] * 2))
+    assert command.main(argv) == 2, "what the second try did not come to is still known"
     if change == "revision":
         revision = "abd"
     if change == "schedule":
@@ -225,10 +228,10 @@ def test_an_interrupted_replay_goes_on(
     direct(monkeypatch, second)
     code = command.main(argv)
     if change == "nothing":
-        assert [where.name for _, where in second.ran] == ["run-2", "run-3", "run-4"]
+        assert [where.name for _, where in second.ran] == ["run-1", "run-2", "run-4"]
         assert code == FAILED, "what failed before the interruption still counts"
         printed = capsys.readouterr().out
-        assert "run 1 of 4: fail\n  because x (kept from before" in printed
+        assert "run 3 of 4: fail\n  because x (kept from before" in printed
         assert printed.splitlines()[-1] == "cut: failed in 1 of 4 runs (pass 3)"
     else:
         assert len(second.ran) == 4
