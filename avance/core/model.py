@@ -284,7 +284,7 @@ class PeerView:
     consent for, 0 for none. `leaves` is the epoch that it leaves to the peer by this word alone, because its record
     cannot be written; 0 for none. `witnesses` are those that it reaches. `copies`: its own copy of each volume.
     `mirror` is the note of its newest half and what it keeps of the receiver's (MirrorView). `left`: VMs that failed
-    there too often. `ends`: why it resets itself just now, for people; it proves nothing.
+    there too often, or could not be created. `ends`: why it resets itself just now, for people; it proves nothing.
     """
 
     node: NodeId

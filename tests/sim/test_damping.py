@@ -77,6 +77,7 @@ def test_a_guest_that_dies_at_each_boot(site: SimSite) -> None:
     row.passes(300.0)
     assert (starts(row, A), starts(row, B)) == (FAILURES_MAX - 1, 1)
     assert row.alerts().count("vm_left") == 1
+    assert row.alerts().count("vm_crashed") <= FAILURES_MAX + 1
     assert len(row.alerts()) <= 40, row.alerts()
     assert row.world.runner() is None
     assert not row.world.machines[A].resets
