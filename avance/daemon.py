@@ -61,6 +61,7 @@ _OPERATOR_ANSWER_S = 20.0  # what a person asked for is durable or refused by th
 _OPERATOR_VERBS = ("override", "reset-device", "keep")
 _ASK_WORKERS_S = 5.0  # between two looks whether the asyncio loop still answers
 _LOOK_AT_PARTS_S = 5.0  # between two looks at what the core cannot see: gate, watchdog, files
+_LOOK_SOON_S = 0.5  # the same while one of them is not known: the pair is not protected before
 _GATE_S = 60.0  # between two looks at the gate when the network has not changed
 _END_S = 5.0  # for the turn that the decisions are in when the daemon ends
 
@@ -104,12 +105,12 @@ class PairedNode:
         self._gate_tried = False
         self._parts = NodeParts(
             {
-                NodePart.GATE: lambda: self._gate.problem if self._gate_tried else "",
-                NodePart.WATCHDOG: lambda: self._watchdog.problem if config.watchdog else "",
-                NodePart.RECORD: lambda: self._store.problem,
-                NodePart.CONFIGURATION: lambda: kept.problem,
-                NodePart.JOURNAL: lambda: self._journal.problem,
-                NodePart.ALERTS: lambda: self.alerts.problem,
+                NodePart.GATE: lambda: self._gate.problem or "" if self._gate_tried else None,
+                NodePart.WATCHDOG: self._watchdog_problem,
+                NodePart.RECORD: lambda: self._store.problem or "",
+                NodePart.CONFIGURATION: lambda: kept.problem or "",
+                NodePart.JOURNAL: lambda: self._journal.problem or "",
+                NodePart.ALERTS: lambda: self.alerts.problem or "",
             }
         )
 
@@ -157,7 +158,13 @@ class PairedNode:
         while True:
             for seen in self._parts.changed():
                 self._hear(seen)
-            await asyncio.sleep(_LOOK_AT_PARTS_S)
+            await asyncio.sleep(_LOOK_AT_PARTS_S if self._parts.known else _LOOK_SOON_S)
+
+    def _watchdog_problem(self) -> str | None:
+        """Say why the watchdog does not protect; None before it was armed, which the first feed does."""
+        if not self.config.watchdog or self._watchdog.armed:
+            return ""
+        return self._watchdog.problem
 
     # ---------------------------------------------------------------- in the thread of the decisions
 

@@ -66,6 +66,7 @@ def document(config: Config, engine: Engine, around: Around, now: float) -> dict
         },
         "gate": {"problem": around.gate_problem},
         "mirror": _mirror(engine.sight.mirror.view),
+        "unguarded": _unguarded(engine),
         "quarantined": record.quarantined,
         "versions": {"avance": avance.__version__},
     }
@@ -94,6 +95,7 @@ def unpaired(now: float, mirror: MirrorView | None = None, broken: str = "") -> 
         "watchdog": {"configured": False, "armed": False, "problem": None, "feeds": 0},
         "gate": {"problem": None},
         "mirror": _mirror(mirror or MirrorView()),
+        "unguarded": {},
         "quarantined": False,
         "versions": {"avance": avance.__version__},
     }
@@ -141,6 +143,13 @@ def _owner_waits(engine: Engine) -> str | None:
         if one.state is VmState.STANDBY and engine.pair is PairState.PAIRED and not engine.solo:
             return f"the copies of {one.spec.name} have to meet, or node {peer} has to let this node go on alone"
     return None
+
+
+def _unguarded(engine: Engine) -> dict[str, list[str]]:
+    """Return by node which of gate and watchdog do not do their work; the peer's as it said last."""
+    peer = engine.sight.peer
+    told = {engine.setup.me: engine.sight.parts.unguarded, engine.setup.peer_id: peer.unguarded if peer else ()}
+    return {node: [*parts] for node, parts in told.items() if parts}
 
 
 def _mirror(view: MirrorView) -> dict[str, Any]:

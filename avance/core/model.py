@@ -281,7 +281,8 @@ class PeerView:
     `boot` is the run of the daemon, `machine` the boot of its machine. `wants` is the epoch that it asks the peer's
     consent for, 0 for none. `leaves` is the epoch that it leaves to the peer by this word alone, because its record
     cannot be written; 0 for none. `witnesses` are those that it reaches. `copies`: its own copy of each volume.
-    `mirror` is the note of its newest half and what it keeps of the receiver's (MirrorView).
+    `mirror` is the note of its newest half and what it keeps of the receiver's (MirrorView). `unguarded`: those of its
+    gate and its watchdog that do not do their work, or are not known to (core/own_parts.py).
     """
 
     node: NodeId
@@ -297,6 +298,7 @@ class PeerView:
     copies: dict[VmId, Copy] = field(default_factory=dict)
     mirror: tuple[str, str] = ("", "")
     leaves: int = 0
+    unguarded: tuple[NodePart, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -29,10 +29,12 @@ from avance.core import (
     liveness,
     mirror,
     model,
+    own_parts,
     pair,
     pairing,
     partner,
     pause,
+    redundancy,
     rights,
     setup,
     sight,
@@ -46,8 +48,8 @@ from avance.parsed import Json
 
 _MODULES: tuple[ModuleType, ...] = (
     address, arbitration, care, circumstances, commands, crashloop, cure, decision, durable, engine, events, fence,
-    guard, handover, liveness, mirror, model, pair, pairing, partner, pause, rights, setup, sight, steadiness,
-    takeover, unit, units, vm,
+    guard, handover, liveness, mirror, model, own_parts, pair, pairing, partner, pause, redundancy, rights, setup,
+    sight, steadiness, takeover, unit, units, vm,
 )  # fmt: skip
 _CLASSES: dict[str, type] = {
     f"{module.__name__.rpartition('.')[2]}.{name}": value

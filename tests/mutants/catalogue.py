@@ -10,6 +10,7 @@ from tests.mutants import (
     catalogue_right,
     catalogue_serves,
     catalogue_stop,
+    catalogue_told,
 )
 
 MUTANTS = (
@@ -20,4 +21,5 @@ MUTANTS = (
     *catalogue_mirror.MUTANTS,
     *catalogue_outside.MUTANTS,
     *catalogue_serves.MUTANTS,
+    *catalogue_told.MUTANTS,
 )

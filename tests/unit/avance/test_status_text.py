@@ -51,6 +51,13 @@ def test_the_data_disks_are_said_in_words(mirror: dict[str, Any], text: str) -> 
     assert f"data disks:      {text}" in status_text(known).splitlines()
 
 
+def test_a_node_without_its_guards_is_named() -> None:
+    """Also the other one: whoever asks one node hears why the pair is not protected."""
+    known = unpaired(0.0) | {"pair": "PAIRED", "unguarded": {"b": ["gate", "watchdog"]}}
+    line = status_text(known).splitlines()[1]
+    assert line == "NOT GUARDED: the gate and the watchdog of node b would not stop it when it hangs"
+
+
 def test_closed_hole_and_lone_right_are_said() -> None:
     """With an arbiter in office no hole is named; a node that may write alone needs no lease; a problem is named."""
     arbitration = {"policy": "availability", "arbiters": ["witness:w1"], "solo": True, "lease_s": 0.0, "hole": "closed"}

@@ -20,6 +20,7 @@ EVERY = [
     alerts.quarantined(A), alerts.lagging(2.34), alerts.contradiction(WEB), alerts.operator("override", A),
     alerts.operator("reset-device", A), alerts.operator("keep", A),
     alerts.datagrams_refused(PRIV, "not a heartbeat", 3), alerts.copy_lost(WEB), alerts.copy_behind(WEB, B),
+    alerts.one_copy(WEB, "the other node is not heard"), alerts.two_copies(WEB), alerts.last_disk(WEB),
     alerts.foreign_disk(WEB), alerts.hands_over(B, "the copy of web here is gone"),
     alerts.mirror_degraded(MirrorView(halves=1, detail="vdb")), alerts.mirror_whole(MirrorView(halves=2)),
     alerts.mirror_refused(MirrorView(detail="vdb is old")), alerts.mirror_reused(),
