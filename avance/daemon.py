@@ -22,6 +22,7 @@ import avance
 from avance.adapters.callhome import QUEUE_DIR, AlertQueue
 from avance.adapters.control import serve
 from avance.adapters.drbd import DrbdDisks
+from avance.adapters.drbd_module import DrbdModule
 from avance.adapters.gate import LeaseGate
 from avance.adapters.heartbeat import HeartbeatChannel
 from avance.adapters.mirror import DataMirror
@@ -89,6 +90,7 @@ class PairedNode:
         sink = self._hear
         self._disks = DrbdDisks(config, sink)
         self._mirror = mirror
+        self._module = DrbdModule()
         self._hypervisor = XenHypervisor(config, sink)
         self._network = NodeNetwork(config, sink)
         self._wires = DomainWires()
@@ -111,6 +113,7 @@ class PairedNode:
                 NodePart.CONFIGURATION: lambda: kept.problem or "",
                 NodePart.JOURNAL: lambda: self._journal.problem or "",
                 NodePart.ALERTS: lambda: self.alerts.problem or "",
+                NodePart.MODULE: lambda: self._module.problem,
             }
         )
 
@@ -380,6 +383,8 @@ class PairedNode:
             watchdog_armed=self._watchdog.armed,
             watchdog_problem=self._watchdog.problem,
             gate_problem=self._gate.problem,
+            drbd_version=self._module.version,
+            drbd_problem=self._module.problem,
         )
         with self._turning:
             return document(self.config, self.engine, around, now_s())

@@ -24,6 +24,7 @@ class Around:
     """What the daemon knows beside the engine: its queues, its sockets, its watchdog and its gate.
 
     The watchdog is armed by its first feed; `watchdog_problem` and `gate_problem` say why they do not protect.
+    `drbd_version` is that of the loaded module, empty while none is; `drbd_problem` says what is wrong with it.
     """
 
     boot: str
@@ -34,6 +35,8 @@ class Around:
     watchdog_armed: bool = False
     watchdog_problem: str | None = None
     gate_problem: str | None = None
+    drbd_version: str = ""
+    drbd_problem: str = ""
 
 
 def document(config: Config, engine: Engine, around: Around, now: float) -> dict[str, Any]:
@@ -65,6 +68,7 @@ def document(config: Config, engine: Engine, around: Around, now: float) -> dict
             "feeds": engine.guard.feeds,
         },
         "gate": {"problem": around.gate_problem},
+        "drbd": {"version": around.drbd_version or None, "problem": around.drbd_problem or None},
         "mirror": _mirror(engine.sight.mirror.view),
         "unguarded": _unguarded(engine),
         "quarantined": record.quarantined,
@@ -94,6 +98,7 @@ def unpaired(now: float, mirror: MirrorView | None = None, broken: str = "") -> 
         "arbitration": {"policy": None, "arbiters": [], "solo": False, "lease_s": None, "hole": "closed"},
         "watchdog": {"configured": False, "armed": False, "problem": None, "feeds": 0},
         "gate": {"problem": None},
+        "drbd": {"version": None, "problem": None},
         "mirror": _mirror(mirror or MirrorView()),
         "unguarded": {},
         "quarantined": False,

@@ -22,6 +22,7 @@ def status_text(status: dict[str, Any]) -> str:
         f"arbitration:     {_arbitration_text(status)}",
         f"watchdog:        {_watchdog_text(status['watchdog'])}",
         f"gate:            {status['gate']['problem'] or 'in place'}",
+        f"drbd module:     {status['drbd']['problem'] or status['drbd']['version'] or 'not loaded yet'}",
         f"data disks:      {_mirror_text(status['mirror'])}",
     ]
     if status.get("waits"):

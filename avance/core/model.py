@@ -90,6 +90,7 @@ class NodePart(StrEnum):
     CONFIGURATION = "configuration"
     JOURNAL = "journal"
     ALERTS = "alerts"
+    MODULE = "module"
 
 
 class MirrorState(StrEnum):

@@ -77,6 +77,16 @@ def test_both_nodes_guards_are_told() -> None:
     assert complaints("status", given) == []
 
 
+def test_the_module_of_drbd_is_told() -> None:
+    """With its version and with what is wrong with it, or with neither while none is loaded."""
+    engine = Engine(setup(A), Record())
+    assert document(config(), engine, AROUND, 1.0)["drbd"] == {"version": None, "problem": None}
+    around = replace(AROUND, drbd_version="8.4.11", drbd_problem="it is not mended")
+    given = document(config(), engine, around, 1.0)
+    assert given["drbd"] == {"version": "8.4.11", "problem": "it is not mended"}
+    assert complaints("status", json.loads(json.dumps(given))) == []
+
+
 @pytest.mark.parametrize("state", MirrorState)
 def test_the_mirror_is_told(state: MirrorState) -> None:
     """Also by a node that is not paired yet; what is noted of it is nobody's business."""
