@@ -22,6 +22,7 @@ import avance
 from avance.adapters.callhome import QUEUE_DIR, AlertQueue
 from avance.adapters.control import serve
 from avance.adapters.drbd import DrbdDisks
+from avance.adapters.drbd_module import DrbdModule
 from avance.adapters.gate import LeaseGate
 from avance.adapters.heartbeat import HeartbeatChannel
 from avance.adapters.mirror import DataMirror
@@ -62,6 +63,7 @@ _OPERATOR_ANSWER_S = 20.0  # what a person asked for is durable or refused by th
 _OPERATOR_VERBS = ("override", "reset-device", "keep")
 _ASK_WORKERS_S = 5.0  # between two looks whether the asyncio loop still answers
 _LOOK_AT_PARTS_S = 5.0  # between two looks at what the core cannot see: gate, watchdog, files
+_LOOK_SOON_S = 0.5  # the same while one of them is not known: the pair is not protected before
 _GATE_S = 60.0  # between two looks at the gate when the network has not changed
 _END_S = 5.0  # for the turn that the decisions are in when the daemon ends
 
@@ -89,6 +91,7 @@ class PairedNode:
         sink = self._hear
         self._disks = DrbdDisks(config, sink)
         self._mirror = mirror
+        self._module = DrbdModule()
         self._hypervisor = XenHypervisor(config, sink)
         self._network = NodeNetwork(config, sink)
         self._wires = DomainWires()
@@ -105,12 +108,13 @@ class PairedNode:
         self._gate_tried = False
         self._parts = NodeParts(
             {
-                NodePart.GATE: lambda: self._gate.problem if self._gate_tried else "",
-                NodePart.WATCHDOG: lambda: self._watchdog.problem if config.watchdog else "",
-                NodePart.RECORD: lambda: self._store.problem,
-                NodePart.CONFIGURATION: lambda: kept.problem,
-                NodePart.JOURNAL: lambda: self._journal.problem,
-                NodePart.ALERTS: lambda: self.alerts.problem,
+                NodePart.GATE: lambda: self._gate.problem or "" if self._gate_tried else None,
+                NodePart.WATCHDOG: self._watchdog_problem,
+                NodePart.RECORD: lambda: self._store.problem or "",
+                NodePart.CONFIGURATION: lambda: kept.problem or "",
+                NodePart.JOURNAL: lambda: self._journal.problem or "",
+                NodePart.ALERTS: lambda: self.alerts.problem or "",
+                NodePart.MODULE: lambda: self._module.problem,
             }
         )
 
@@ -162,7 +166,13 @@ class PairedNode:
         while True:
             for seen in self._parts.changed():
                 self._hear(seen)
-            await asyncio.sleep(_LOOK_AT_PARTS_S)
+            await asyncio.sleep(_LOOK_AT_PARTS_S if self._parts.known else _LOOK_SOON_S)
+
+    def _watchdog_problem(self) -> str | None:
+        """Say why the watchdog does not protect; None before it was armed, which the first feed does."""
+        if not self.config.watchdog or self._watchdog.armed:
+            return ""
+        return self._watchdog.problem
 
     async def _tell_reset(self, reason: str, wall: str) -> None:
         """Say why this machine had reset itself; what is told durably is forgotten."""
@@ -385,6 +395,8 @@ class PairedNode:
             watchdog_armed=self._watchdog.armed,
             watchdog_problem=self._watchdog.problem,
             gate_problem=self._gate.problem,
+            drbd_version=self._module.version,
+            drbd_problem=self._module.problem,
         )
         with self._turning:
             return document(self.config, self.engine, around, now_s())

@@ -18,17 +18,27 @@ _WITHOUT = {
 
 
 class NodeParts:
-    """Asks each part what is wrong with it; `problems` answer with a text, with nothing while all is well."""
+    """Asks each part what is wrong with it.
+
+    `problems` answer with a text, with an empty one while all is well, and with None while nobody knows.
+    """
 
     def __init__(self, problems: dict[NodePart, Callable[[], str | None]]) -> None:
         self._problems = problems
         self._told: dict[NodePart, str] = {}
 
     def changed(self) -> Iterator[PartSeen]:
-        """Yield what is another than it was the last time."""
+        """Yield what is another than it was the last time; the first time, what is known of each part."""
         for part, problem in self._problems.items():
             said = problem()
+            if said is None:
+                continue
             text = _WITHOUT.get(part, "{}").format(said) if said else ""
-            if text != self._told.get(part, ""):
+            if text != self._told.get(part):
                 self._told[part] = text
                 yield PartSeen(part, text)
+
+    @property
+    def known(self) -> bool:
+        """Each part was told of, well or not."""
+        return self._told.keys() == self._problems.keys()

@@ -24,6 +24,7 @@ class Around:
     """What the daemon knows beside the engine: its queues, its sockets, its watchdog and its gate.
 
     The watchdog is armed by its first feed; `watchdog_problem` and `gate_problem` say why they do not protect.
+    `drbd_version` is that of the loaded module, empty while none is; `drbd_problem` says what is wrong with it.
     """
 
     boot: str
@@ -35,6 +36,8 @@ class Around:
     watchdog_armed: bool = False
     watchdog_problem: str | None = None
     gate_problem: str | None = None
+    drbd_version: str = ""
+    drbd_problem: str = ""
 
 
 def document(config: Config, engine: Engine, around: Around, now: float) -> dict[str, Any]:
@@ -70,7 +73,9 @@ def document(config: Config, engine: Engine, around: Around, now: float) -> dict
             "feeds": engine.guard.feeds,
         },
         "gate": {"problem": around.gate_problem},
+        "drbd": {"version": around.drbd_version or None, "problem": around.drbd_problem or None},
         "mirror": _mirror(engine.sight.mirror.view),
+        "unguarded": _unguarded(engine),
         "quarantined": record.quarantined,
         "versions": {"avance": avance.__version__},
     }
@@ -98,7 +103,9 @@ def unpaired(now: float, mirror: MirrorView | None = None, broken: str = "") -> 
         "arbitration": {"policy": None, "arbiters": [], "solo": False, "lease_s": None, "hole": "closed"},
         "watchdog": {"configured": False, "armed": False, "problem": None, "feeds": 0},
         "gate": {"problem": None},
+        "drbd": {"version": None, "problem": None},
         "mirror": _mirror(mirror or MirrorView()),
+        "unguarded": {},
         "quarantined": False,
         "versions": {"avance": avance.__version__},
     }
@@ -149,6 +156,13 @@ def _owner_waits(engine: Engine, now: float) -> str | None:
         if one.state is VmState.STANDBY and engine.pair is PairState.PAIRED and not engine.solo:
             return f"the copies of {one.spec.name} have to meet, or node {peer} has to let this node go on alone"
     return None
+
+
+def _unguarded(engine: Engine) -> dict[str, list[str]]:
+    """Return by node which of gate and watchdog do not do their work; the peer's as it said last."""
+    peer = engine.sight.peer
+    told = {engine.setup.me: engine.sight.parts.unguarded, engine.setup.peer_id: peer.unguarded if peer else ()}
+    return {node: [*parts] for node, parts in told.items() if parts}
 
 
 def _mirror(view: MirrorView) -> dict[str, Any]:

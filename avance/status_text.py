@@ -22,12 +22,15 @@ def status_text(status: dict[str, Any]) -> str:
         f"arbitration:     {_arbitration_text(status)}",
         f"watchdog:        {_watchdog_text(status['watchdog'])}",
         f"gate:            {status['gate']['problem'] or 'in place'}",
+        f"drbd module:     {status['drbd']['problem'] or status['drbd']['version'] or 'not loaded yet'}",
         f"data disks:      {_mirror_text(status['mirror'])}",
     ]
     if status.get("waits"):
         lines.insert(1, f"WAITS: {status['waits']}")
+    for node, parts in status["unguarded"].items():
+        lines.insert(1, f"NOT GUARDED: the {' and the '.join(parts)} of node {node} would not stop it when it hangs")
     if status["quarantined"]:
-        lines.append("QUARANTINED: a node failed too often; `avance reset-device NODE` takes it back")
+        lines.append("QUARANTINED: the other node failed too often; `avance reset-device NODE` takes it back")
     if status["rejected"]:
         refused = ", ".join(f"{count} {reason}" for reason, count in sorted(status["rejected"].items()))
         lines.append(f"refused datagrams: {refused}")

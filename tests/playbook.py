@@ -194,6 +194,13 @@ def served(me: NodeId, record: Record) -> Record:
     return replace(record, boot=f"{me}-machine-1", generations=((WEB, GENERATIONS[0]),))
 
 
+def guarded(book: Playbook) -> Playbook:
+    """Say that gate and watchdog of the node do their work."""
+    for guard in book.engine.sight.parts.guards:
+        book.hears(e.PartSeen(guard, ""))
+    return book
+
+
 def paired(me: NodeId, *, owner: NodeId = A, record: Record | None = None, **changes: object) -> Playbook:
     """Return a pair in full service in epoch 3: the owner runs the VM, the other node stands by."""
     known = Record(3, owner) if record is None else record
@@ -204,7 +211,7 @@ def paired(me: NodeId, *, owner: NodeId = A, record: Record | None = None, **cha
         record=replace(known, boot=f"{book.engine.setup.peer_id}-machine-1"),
         vms={WEB: VmState.STANDBY if mine else VmState.RUNNING},
     )
-    book.hears(e.Tick())
+    guarded(book).hears(e.Tick())
     book.hears(e.DiskChanged(WEB, in_sync(DiskRole.PRIMARY if mine else DiskRole.SECONDARY)))
     book.hears(e.DomainChanged(WEB, running=mine))
     book.hears(ended(c.ReadDomain(WEB)))

@@ -123,6 +123,26 @@ def copy_lost(vm: VmId) -> Alert:
     return Alert("fault", "copy_lost", "critical", text, vm)
 
 
+def one_copy(vm: VmId, why: str) -> Alert:
+    """A VM that runs has had no second good copy for a while, whatever the reason is."""
+    text = f"VM {vm} has one copy only: {why}. It is not protected until both copies are equal again."
+    return Alert("fault", "one_copy", "critical", text)
+
+
+def two_copies(vm: VmId) -> Alert:
+    """It has two equal copies again."""
+    return Alert("recovery", "two_copies", "info", f"VM {vm} has two equal copies again.")
+
+
+def last_disk(vm: VmId) -> Alert:
+    """The only copy of a VM is on one half of a mirror: the next lost disk loses its data."""
+    text = (
+        f"The only copy of VM {vm} is on the last data disk of this node: one more lost disk loses its data. Bring the"
+        " other node back, or replace the missing disk."
+    )
+    return Alert("fault", "last_disk", "critical", text)
+
+
 def copy_behind(vm: VmId, peer: NodeId) -> Alert:
     """The disk of this node must not be served: writes that were acknowledged are missing on it, or may be."""
     text = f"The copy of VM {vm} on this node is behind; it is not served before node {peer} has made it good again."

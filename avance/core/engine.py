@@ -31,6 +31,7 @@ from avance.core.holdings import held
 from avance.core.liveness import Liveness
 from avance.core.mirror import MirrorCare
 from avance.core.model import Copy, LinkState, PairState, PeerView, Record, VmId
+from avance.core.own_parts import OwnParts, guards_of
 from avance.core.pair import Happens, PairFacts, PairTrigger, Save, judge, mismatch
 from avance.core.pairing import Pairing
 from avance.core.partner import Partner
@@ -70,6 +71,7 @@ class Engine:
             liveness=Liveness(timers, setup.links),
             units=Units(timers, {spec.name: VmUnit(spec, untouched=new) for spec in setup.vms}),
             mirror=MirrorCare(timers.retry_s),
+            parts=OwnParts(guards_of(watchdog=setup.watchdog)),
         )
         self.right = Right(Arbitration(timers, setup.boot, setup.power))
         self.handover = HandOver()
@@ -134,7 +136,7 @@ class Engine:
         sight.units.drive(lambda vm: self.around(vm, now), draft, now)
         self.right.give_power_back(sight, draft, now)
         self._drive_address(draft, now)
-        sight.units.judge_protection(draft, protected=sight.is_protected())
+        sight.units.judge_protection(sight.copy_facts(now), draft, now, protected=sight.is_protected())
         if self.fence.asks:
             self.fence.answer(self.right.fence_code(sight), draft)
         self._care_for_witnesses(draft, now)
@@ -200,7 +202,7 @@ class Engine:
                 if sight.mirror.changed(view, draft):
                     sight.units.mirror_runs()
             case e.PartSeen(part, problem, name):
-                draft.part(part, problem, name)
+                sight.parts.seen(part, problem, name, draft)
             case e.AddressSeen(present):
                 self.address.seen(draft, present=present)
             case _:

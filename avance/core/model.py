@@ -90,6 +90,7 @@ class NodePart(StrEnum):
     CONFIGURATION = "configuration"
     JOURNAL = "journal"
     ALERTS = "alerts"
+    MODULE = "module"
 
 
 class MirrorState(StrEnum):
@@ -285,6 +286,8 @@ class PeerView:
     cannot be written; 0 for none. `witnesses` are those that it reaches. `copies`: its own copy of each volume.
     `mirror` is the note of its newest half and what it keeps of the receiver's (MirrorView). `left`: VMs that failed
     there too often, or could not be created. `ends`: why it resets itself just now, for people; it proves nothing.
+    `mirror` is the note of its newest half and what it keeps of the receiver's (MirrorView). `unguarded`: those of its
+    gate and its watchdog that do not do their work, or are not known to (core/own_parts.py).
     """
 
     node: NodeId
@@ -302,6 +305,7 @@ class PeerView:
     leaves: int = 0
     left: tuple[VmId, ...] = ()
     ends: str = ""
+    unguarded: tuple[NodePart, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

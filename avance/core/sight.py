@@ -24,9 +24,11 @@ from avance.core.model import (
     VmId,
     VmState,
 )
+from avance.core.own_parts import OwnParts
 from avance.core.pair import PairFacts
 from avance.core.pairing import Pairing
 from avance.core.partner import Partner
+from avance.core.redundancy import CopyFacts
 from avance.core.setup import Setup
 from avance.core.units import Units
 
@@ -43,6 +45,7 @@ class Sight:
     liveness: Liveness
     units: Units
     mirror: MirrorCare
+    parts: OwnParts
 
     @property
     def timers(self) -> Timers:
@@ -171,11 +174,13 @@ class Sight:
         return peer is not None and vm in self.durable.record.fresh and vm in peer.record.fresh
 
     def is_protected(self) -> bool:
-        """Every VM runs, on two copies that are equal and known to be."""
+        """Every VM runs, on two copies that are equal and known to be, and both nodes are guarded."""
         peer, units = self.partner.view, self.units.by_name
         if self.pairing.pair is not PairState.PAIRED or not units or peer is None:
             return False
         if self.durable.record.peer_outdated or peer.record.peer_outdated:
+            return False
+        if self.parts.unguarded or peer.unguarded:
             return False
         if not all(unit.disk is not None and unit.disk.in_sync for unit in units.values()):
             return False
@@ -192,6 +197,13 @@ class Sight:
             if unit.generations and theirs and unit.generations[0] != theirs[0]:
                 return False
         return True
+
+    def copy_facts(self, now: float) -> CopyFacts:
+        """Return what must be known to tell of a VM with one copy only."""
+        units = self.units.by_name
+        serves = frozenset(name for name, unit in units.items() if unit.state is VmState.RUNNING)
+        heard = self.liveness.peer_alive(now)
+        return CopyFacts(serves if self.entitled else frozenset(), self.units.disks(), heard, self.mirror.view)
 
     def mirror_facts(self, now: float, *, override: bool) -> MirrorFacts:
         """Return what the mirror must know of the pair; `override`: a person vouches that the peer is off."""
@@ -243,6 +255,7 @@ class Sight:
             copies={name: self.copy(name) for name in units},
             mirror=(mirror.note, mirror.kept),
             leaves=leaves,
+            unguarded=self.parts.unguarded,
         )
 
     def standing(self, now: float, *, tick: bool, leaving: bool) -> Standing:

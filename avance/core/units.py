@@ -11,6 +11,7 @@ from avance.core import events as e
 from avance.core.circumstances import Circumstances
 from avance.core.decision import Draft
 from avance.core.model import DiskState, DiskView, NodeId, Timers, VmId, VmSpec, VmState
+from avance.core.redundancy import CopyFacts, Redundancy
 from avance.core.results import GenerationsRead, InFlightCounted, Result, VolumePrepared
 from avance.core.unit import READS, VmUnit
 
@@ -25,6 +26,10 @@ class Units:
     by_name: dict[VmId, VmUnit]
     zeroed: set[VmId] = field(default_factory=set)
     protected: bool = False
+    redundancy: Redundancy = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.redundancy = Redundancy(self.timers)
 
     # ------------------------------------------------------------ what is told
 
@@ -126,8 +131,9 @@ class Units:
             if command is not None:
                 draft.command(command)
 
-    def judge_protection(self, draft: Draft, *, protected: bool) -> None:
-        """Say when every VM is protected, and when no longer."""
+    def judge_protection(self, facts: CopyFacts, draft: Draft, now: float, *, protected: bool) -> None:
+        """Say when every VM is protected, when no longer, and when a VM has one copy only."""
+        self.redundancy.judge(facts, draft, now)
         before, self.protected = self.protected, protected
         if protected and not before:
             draft.say("every VM is protected", milestone="protected", alert=alerts.protected())

@@ -30,10 +30,12 @@ from avance.core import (
     liveness,
     mirror,
     model,
+    own_parts,
     pair,
     pairing,
     partner,
     pause,
+    redundancy,
     restarts,
     rights,
     setup,
@@ -49,8 +51,8 @@ from avance.parsed import Json
 
 _MODULES: tuple[ModuleType, ...] = (
     address, arbitration, care, circumstances, commands, crashloop, cure, damper, decision, durable, engine, events,
-    fence, guard, handover, liveness, mirror, model, pair, pairing, partner, pause, restarts, rights, setup, sight,
-    steadiness, strangers, takeover, unit, units, vm,
+    fence, guard, handover, liveness, mirror, model, own_parts, pair, pairing, partner, pause, redundancy, restarts,
+    rights, setup, sight, steadiness, strangers, takeover, unit, units, vm,
 )  # fmt: skip
 _CLASSES: dict[str, type] = {
     f"{module.__name__.rpartition('.')[2]}.{name}": value

@@ -18,7 +18,7 @@ import struct
 from dataclasses import dataclass, field, fields, replace
 from math import isfinite
 
-from avance.core.model import Copy, DiskState, LinkName, NodeId, PairState, PeerView, Record, VmId, VmState
+from avance.core.model import Copy, DiskState, LinkName, NodeId, NodePart, PairState, PeerView, Record, VmId, VmState
 from avance.parsed import Json
 from avance.wire.plain import read_record, to_plain
 from avance.wire.rejected import Rejected
@@ -78,6 +78,8 @@ def body(view: PeerView) -> bytes:
         values["f"] = view.left
     if view.ends:
         values["e"] = view.ends[:ENDS_MAX]
+    if view.unguarded:
+        values["u"] = view.unguarded
     return json.dumps(values, separators=(",", ":")).encode()
 
 
@@ -145,6 +147,7 @@ def _view(values: Json) -> PeerView:
         machine=str(values["m"]),
         wants=int(values["w"]),
         leaves=int(values.get("l", 0)),
+        unguarded=tuple(NodePart(part) for part in values.get("u", ())),
         witnesses=tuple(str(name) for name in values["g"]),
         copies={VmId(vm): Copy(DiskState(disk), tuple(map(str, rest))) for vm, (disk, *rest) in values["k"].items()},
         mirror=(str(values["h"][0]), str(values["h"][1])),

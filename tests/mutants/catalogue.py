@@ -11,6 +11,7 @@ from tests.mutants import (
     catalogue_right,
     catalogue_serves,
     catalogue_stop,
+    catalogue_told,
 )
 
 MUTANTS = (
@@ -22,4 +23,5 @@ MUTANTS = (
     *catalogue_outside.MUTANTS,
     *catalogue_serves.MUTANTS,
     *catalogue_damping.MUTANTS,
+    *catalogue_told.MUTANTS,
 )

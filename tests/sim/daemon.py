@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from avance.core import commands as c
 from avance.core import events as e
 from avance.core.engine import Engine
-from avance.core.model import DiskView, LinkName, Outcome, VmId
+from avance.core.model import DiskView, LinkName, NodePart, Outcome, VmId
 from avance.wire.derived import of_heartbeats
 from avance.wire.heartbeat import Heartbeat, Receiver, Unproven, encode
 from avance.wire.rejected import Rejected
@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
 KEY = of_heartbeats(b"a secret of the simulated site")
 FIRST_REPORT_S = 0.05
+LOOK_AT_PARTS_S = 5.0  # as in avance/daemon.py
+LOOK_SOON_S = 0.5
 
 
 @dataclass(slots=True)
@@ -57,6 +59,9 @@ class Daemon:
         self.stopped = False
         self.busy_until = -1.0
         self.nonces: dict[tuple[str, str], bool] = {}
+        self.parts: dict[NodePart, str] = {}  # what was told of gate and watchdog
+        self.held: bool | None = None  # where the last command left the service address
+        self._armed = False
         self._seq = 0
         self._box: deque[e.Event | Arrived] = deque()
         self._tick_due = False
@@ -66,6 +71,7 @@ class Daemon:
         """Begin to tick, and read the world anew."""
         self.machine.after(0.01, self._tick)
         self.machine.after(FIRST_REPORT_S, self._first_report)
+        self.machine.after(FIRST_REPORT_S, self._look_at_parts)
 
     def die(self) -> None:
         """The process is gone."""
@@ -119,6 +125,22 @@ class Daemon:
             for vm in self.machine.vms:
                 self.reported[vm] = self.machine.view(vm)
                 self.deliver(e.DiskChanged(vm, self.machine.view(vm)))
+
+    def _look_at_parts(self) -> None:
+        """Do what avance/parts.py and avance/adapters/netlink.py do: tell what has changed of what stands around."""
+        if not self.alive:
+            return
+        machine = self.machine
+        told = {NodePart.GATE: "its program is gone" if machine.ungated else ""}
+        if self._armed or machine.unwatched:
+            told[NodePart.WATCHDOG] = "no such device" if machine.unwatched else ""
+        for part, problem in told.items():
+            if self.parts.get(part) != problem:
+                self.parts[part] = problem
+                self.deliver(e.PartSeen(part, problem))
+        if self.held is not None and self.held is not machine.address:
+            self.deliver(e.AddressSeen(machine.address))
+        machine.after(LOOK_AT_PARTS_S if NodePart.WATCHDOG in self.parts else LOOK_SOON_S, self._look_at_parts)
 
     def _tick(self) -> None:
         if not self.alive:
@@ -176,6 +198,7 @@ class Daemon:
                 machine.open_gate(until_s)
             case c.FeedWatchdog():
                 machine.feed()
+                self._armed = True
             case c.ResetNode(reason):
                 if "reset" not in machine.useless:
                     machine.reset(reason)

@@ -135,6 +135,8 @@ class World:
         self.engine, self.b = Engine(told, record), Adapter(Receiver(_KEY, B, A, boot))
         self.tell(e.DiskChanged(WEB, in_sync(DiskRole.SECONDARY)))
         self.tell(e.DomainChanged(WEB, running=False))
+        for guard in self.engine.sight.parts.guards:
+            self.tell(e.PartSeen(guard, ""))
 
     # ------------------------------------------------------------ A
 

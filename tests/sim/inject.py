@@ -23,7 +23,7 @@ SIM_ONLY = frozenset({
     "node.deaf", "link.apart", "link.crossing", "link.no_datagrams", "link.no_streams", "link.no_large",
     "process.blocked", "bmc.deaf", "witness.down", "witness.pause", "witness.wiped", "witness.mute", "witness.late",
     "witness.cut", "witness.restart", "gateway.down", "gateway.cut", "store.errors", "store.refuses", "commands.odd",
-    "tool.hang", "domain.undead", "disk.half",
+    "tool.hang", "domain.undead", "disk.half", "gate.gone", "watchdog.dead", "address.gone",
 })  # fmt: skip
 DARK = frozenset({"power.cut", "power.cut_both", "node.kill", "bmc.dead_with_node"})  # the node stays off
 
@@ -102,6 +102,8 @@ def _heal_machine(world: World, machine: Machine) -> None:
     machine.blocked_s = 0.0
     machine.useless.clear()
     machine.dying_vms.clear()
+    machine.ungated = machine.unwatched = 0
+    machine.guards_changed()
     machine.go_on()
     machine.power_on()
     if machine.daemon is not None:
@@ -157,6 +159,30 @@ def _deaf_on(world: World, fault: Fault) -> None:
 
 def _deaf_off(world: World, fault: Fault) -> None:
     _machine(world, fault).useless -= {"pause", "reset"}
+
+
+def _part(world: World, fault: Fault, by: int) -> None:
+    machine = _machine(world, fault)
+    if fault.name == "gate.gone":
+        machine.ungated = max(0, machine.ungated + by)
+    else:
+        machine.unwatched = max(0, machine.unwatched + by)
+    machine.guards_changed()
+    world.judges.placement_changed()
+
+
+def _part_on(world: World, fault: Fault) -> None:
+    """Take the gate off the way out, and let nobody put it back; or let the watchdog be armed by nothing."""
+    _part(world, fault, 1)
+
+
+def _part_off(world: World, fault: Fault) -> None:
+    _part(world, fault, -1)
+
+
+def _address_gone(world: World, fault: Fault) -> None:
+    """Somebody deletes the service address of a node."""
+    _machine(world, fault).hold(address=False)
 
 
 def _stop(world: World, fault: Fault) -> None:
@@ -316,6 +342,8 @@ _TABLE: dict[str, tuple[Act, Act]] = {
     "node.pause": (_pause, _continue),
     "node.freeze": (_pause, _continue),
     "node.deaf": (_deaf_on, _deaf_off),
+    **dict.fromkeys(("gate.gone", "watchdog.dead"), (_part_on, _part_off)),
+    "address.gone": (_address_gone, _nothing),
     "process.stop": (_stop, _go_on),
     "process.stop_for": (_stop, _go_on),
     "process.kill": (_kill, _nothing),

@@ -26,6 +26,7 @@ OVERLAP_S = 2.0
 CANNOT_LOOK_S = 6.0
 DEAF_S = 12.0  # what neither pauses its VMs nor resets itself is off the wire, and its watchdog ends it
 STALL_S = 8.0
+UNGUARDED_S = 15.0  # in which both nodes know of a gate or a watchdog that does not do its work
 STOPS_S = 10.0  # from the moment in which a node knows of a split to its last write
 NEVER = -1e9
 
@@ -224,12 +225,17 @@ class Judges(Hole):
         Nothing else in it looks at the clock that ran on (decision 0015, smaller holes). Its writes stay frozen.
         """
         since = machine.thawed_at
+        if machine.runs_free:
+            machine.freed_at = self.world.now
+        if self.world.now - machine.freed_at < 2 * OVERLAP_S:
+            return True
         if machine.blind:
             nobody = machine.daemon is None or machine.daemon.stopped
             since = self.world.now if nobody else max(since, machine.daemon_at)
         # A node that cannot look, because its tools hang, is off the wire and ends itself some seconds later (row H21).
-        cannot_look = machine.blind and machine.cannot_look and not machine.reaches_clients
-        deaf = machine.useless >= {"pause", "reset"} and not machine.reaches_clients
+        closed = machine.ungated > 0 or not machine.reaches_clients
+        cannot_look = machine.blind and machine.cannot_look and closed
+        deaf = machine.useless >= {"pause", "reset"} and closed
         return self.world.now - since < (DEAF_S if deaf else CANNOT_LOOK_S if cannot_look else OVERLAP_S)
 
     def thawed(self, machine: Machine) -> None:
@@ -238,7 +244,7 @@ class Judges(Hole):
         mine, theirs = machine.store.record, other.store.record
         taken = theirs.solo(other.name) and theirs.epoch > mine.epoch
         says = machine.address or any(machine.runs(vm) for vm in machine.domains)
-        if taken and says and machine.reaches_clients and not self.forgiven("I5"):
+        if taken and says and machine.reaches_clients and not machine.ungated and not self.forgiven("I5"):
             self.fail("I5", f"{machine.name} thaws and sends on, but {other.name} owns epoch {theirs.epoch}")
 
     def _answers(self, machine: Machine) -> bool:
@@ -267,7 +273,18 @@ class Judges(Hole):
         engines = [machine.engine for machine in self.world.machines.values()]
         if all(engine is not None and engine.protected for engine in engines):
             self._compare_copies()
+            self._look_at_guards()
         self.look_for_hole()
+
+    def _look_at_guards(self) -> None:
+        """Nobody calls the pair protected while the gate or the watchdog of a node is known to be missing (S37)."""
+        machines = self.world.machines.values()
+        if not all(one.awake and one.daemon is not None and not one.daemon.stopped for one in machines):
+            return  # nobody could tell
+        for machine in machines:
+            since = machine.unguarded_from_s
+            if since >= 0 and self.world.now - max(since, machine.daemon_at, machine.thawed_at) > UNGUARDED_S:
+                self.fail("I13", f"both nodes say protected, but {machine.name} has no gate or no watchdog")
 
     def _compare_copies(self) -> None:
         """Copies that are called protected are equal, but for writes in flight, once both daemons know their state."""

@@ -56,6 +56,10 @@ class Machine:
         self.clones: dict[VmId, Content] = {}
         self.own_disks: dict[VmId, Content] = {}  # what was in the place of another disk
         self.useless: set[str] = set()  # what does nothing here any more: `reset`, `pause`, `watchdog`
+        self.ungated = 0  # the gate is gone: whatever its number says, every frame passes
+        self.unwatched = 0  # the watchdog cannot be armed, and ends nothing
+        self.unguarded_from_s = -1.0  # since when; negative: it is guarded
+        self.freed_at = -1e9  # when it could not have been stopped last
         self.resets: list[tuple[float, str]] = []
         self.thawed_at = -1e9
         self.daemon_at = -1e9  # since then there is a daemon that runs
@@ -234,7 +238,7 @@ class Machine:
         self.after(TIMERS.watchdog_s, self._bite, self._fed)
 
     def _bite(self, fed: int) -> None:
-        if fed == self._fed and "watchdog" not in self.useless:
+        if fed == self._fed and "watchdog" not in self.useless and not self.unwatched:
             self.reset("watchdog")
 
     # ------------------------------------------------------------ DRBD's questions and reports
@@ -348,7 +352,26 @@ class Machine:
     @property
     def reaches_clients(self) -> bool:
         """What its VMs and the service address send passes the gate of the lease (avance/adapters/gate.py)."""
-        return self.awake and (self.gate_until_s is None or self.mono() < self.gate_until_s)
+        return self.awake and (self.ungated > 0 or not self.gate_closed)
+
+    @property
+    def gate_closed(self) -> bool:
+        """The right has ended, as the gate knows it."""
+        return self.gate_until_s is not None and self.mono() >= self.gate_until_s
+
+    @property
+    def runs_free(self) -> bool:
+        """Its watchdog is dead, and nothing else can stop it: a double fault that only people can end."""
+        daemon = self.daemon
+        acts = daemon is not None and not daemon.stopped and not self.useless >= {"pause", "reset"}
+        return self.unwatched > 0 and not acts
+
+    def guards_changed(self) -> None:
+        """Note since when the gate or the watchdog does not do its work."""
+        guarded = not self.ungated and not self.unwatched
+        self.unguarded_from_s = (
+            -1.0 if guarded else self.world.now if self.unguarded_from_s < 0 else self.unguarded_from_s
+        )
 
     def open_gate(self, until_s: float | None) -> None:
         """Move the end of what may leave."""

@@ -36,10 +36,13 @@ DISK_FAULTS = (
 )
 TOOLS = ("xl", "xl", "drbd", "ip", "lvm", "all")
 PATH_FAULTS = ("link.crossing", "link.no_datagrams", "link.no_streams", "link.no_large")
+PART_FAULTS = ("gate.gone", "watchdog.dead", "address.gone")
+PARTS = 0.15  # share of plans with one of these beside the others
 LASTING = 1 / 3  # share of plans of which one fault stays
 # What is over in a moment, or heals itself, cannot stay.
 PASSING = frozenset({"power.reset", "power.flicker", "process.kill", "process.stop_for", "guest.crash", "clock.jump",
-                     "link.flap", "link.crossing", "witness.restart", "witness.wiped", "disk.half"})  # fmt: skip
+                     "link.flap", "link.crossing", "witness.restart", "witness.wiped", "disk.half",
+                     "address.gone"})  # fmt: skip
 BMC_FAULTS = ("bmc.unreachable", "bmc.slow", "bmc.deaf", "bmc.dead_with_node")
 WITNESS_FAULTS = ("witness.down", "witness.pause", "witness.wiped", "witness.mute", "witness.late", "witness.cut",
                   "witness.restart")  # fmt: skip
@@ -102,7 +105,8 @@ def draw(seed: int) -> Plan:
         faults = _sleeper(dice)
     if dice.random() < LASTING:
         faults = _with_lasting(dice, faults)
-    return Plan(seed, site, tuple(sorted(faults, key=_moment)), round(dice.uniform(0.0, SETTLE_S), 2))
+    settle_s = round(dice.uniform(0.0, SETTLE_S), 2)
+    return Plan(seed, site, tuple(sorted((*faults, *_a_part(seed, faults)), key=_moment)), settle_s)
 
 
 def _with_lasting(dice: random.Random, faults: tuple[Fault, ...]) -> tuple[Fault, ...]:
@@ -168,6 +172,22 @@ def _last(dice: random.Random, *, open_ended: float = 0.3) -> float | None:
     return (
         None if dice.random() < open_ended else round(dice.choice((1.0, 4.0, 12.0, 25.0)) * dice.uniform(0.5, 1.6), 2)
     )
+
+
+def _a_part(seed: int, faults: tuple[Fault, ...]) -> tuple[Fault, ...]:
+    """Beside the others, in some plans: a gate or a watchdog that does not do its work, or an address that is deleted.
+
+    It has dice of its own, so the other faults of a seed stay what they are.
+    """
+    dice = random.Random(f"parts {seed}")
+    if dice.random() >= PARTS:
+        return ()
+    at_s, node = round(dice.uniform(0.5, 20.0), 2), _node(dice)
+    name = dice.choice(PART_FAULTS)
+    if name == "address.gone":
+        return (Fault(name, node, at_s),)
+    stays = dice.random() < LASTING and not any(fault.stays for fault in faults)
+    return (Fault(name, node, at_s, None if stays else _last(dice), stays=stays),)
 
 
 def _node(dice: random.Random) -> str:

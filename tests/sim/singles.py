@@ -63,7 +63,8 @@ def faults() -> Iterator[tuple[str, str, dict[str, Any]]]:
 
 def _of_nodes() -> Iterator[tuple[str, str, dict[str, Any]]]:
     for node in ("a", "b"):
-        for name in ("power.cut", "node.kill", "node.pause", "node.freeze", "node.deaf", "domain.undead"):
+        for name in ("power.cut", "node.kill", "node.pause", "node.freeze", "node.deaf", "domain.undead",
+                     "gate.gone", "watchdog.dead"):  # fmt: skip
             yield name, node, {}
         yield "process.stop", f"{node}/daemon", {}
         yield "process.blocked", f"{node}/daemon", {"blocked_s": 0.5}

@@ -133,8 +133,10 @@ def _do(daemon: Daemon, command: c.Work) -> tuple[bool, str]:
     match command:
         case c.HoldAddress():
             machine.hold(address=True)
+            daemon.held = True
         case c.ReleaseAddress():
             machine.hold(address=False)
+            daemon.held = False
         case c.PauseVms():
             if "pause" in machine.useless:
                 return False, ""

@@ -8,8 +8,8 @@ from dataclasses import replace
 import pytest
 
 from avance.core.engine import Engine
-from avance.core.events import DiskChanged
-from avance.core.model import DiskRole, DiskState, MirrorState, MirrorView, NodeId, PairState, Record, VmState
+from avance.core.events import DiskChanged, PartSeen
+from avance.core.model import DiskRole, DiskState, MirrorState, MirrorView, NodeId, NodePart, PairState, Record, VmState
 from avance.parsed import Json
 from avance.status import Around, document, unpaired
 from tests.playbook import WEB, A, B, paired, peer_gone, setup
@@ -64,6 +64,27 @@ def test_what_the_daemon_counts_is_told() -> None:
     assert given["journal"] == {"dropped": 4}
     assert given["watchdog"] == {"configured": True, "armed": True, "problem": "no device", "feeds": 0}
     assert given["quarantined"] is True
+
+
+def test_both_nodes_guards_are_told() -> None:
+    """What this node knows of its own, and what the peer said of its last."""
+    book = paired(A, watchdog=True)
+    assert document(config(), book.engine, AROUND, 100.0)["unguarded"] == {}
+    book.hears(PartSeen(NodePart.WATCHDOG, "no such device"))
+    book.peer_says(unguarded=(NodePart.GATE,))
+    given = json.loads(json.dumps(document(config(), book.engine, AROUND, 100.0)))
+    assert given["unguarded"] == {"a": ["watchdog"], "b": ["gate"]}
+    assert complaints("status", given) == []
+
+
+def test_the_module_of_drbd_is_told() -> None:
+    """With its version and with what is wrong with it, or with neither while none is loaded."""
+    engine = Engine(setup(A), Record())
+    assert document(config(), engine, AROUND, 1.0)["drbd"] == {"version": None, "problem": None}
+    around = replace(AROUND, drbd_version="8.4.11", drbd_problem="it is not mended")
+    given = document(config(), engine, around, 1.0)
+    assert given["drbd"] == {"version": "8.4.11", "problem": "it is not mended"}
+    assert complaints("status", json.loads(json.dumps(given))) == []
 
 
 @pytest.mark.parametrize("state", MirrorState)

@@ -51,6 +51,27 @@ def test_the_data_disks_are_said_in_words(mirror: dict[str, Any], text: str) -> 
     assert f"data disks:      {text}" in status_text(known).splitlines()
 
 
+def test_a_node_without_its_guards_is_named() -> None:
+    """Also the other one: whoever asks one node hears why the pair is not protected."""
+    known = unpaired(0.0) | {"pair": "PAIRED", "unguarded": {"b": ["gate", "watchdog"]}}
+    line = status_text(known).splitlines()[1]
+    assert line == "NOT GUARDED: the gate and the watchdog of node b would not stop it when it hangs"
+
+
+@pytest.mark.parametrize(
+    ("drbd", "text"),
+    [
+        ({"version": None, "problem": None}, "not loaded yet"),
+        ({"version": "8.4.11+avance", "problem": None}, "8.4.11+avance"),
+        ({"version": "8.4.11", "problem": "it is 8.4.11, without the patch"}, "it is 8.4.11, without the patch"),
+    ],
+)
+def test_the_module_of_drbd_is_said(drbd: dict[str, Any], text: str) -> None:
+    """One line says which module runs, and what is missing in Debian's own."""
+    known = unpaired(0.0) | {"pair": "PAIRED", "drbd": drbd}
+    assert f"drbd module:     {text}" in status_text(known).splitlines()
+
+
 def test_closed_hole_and_lone_right_are_said() -> None:
     """With an arbiter in office no hole is named; a node that may write alone needs no lease; a problem is named."""
     arbitration = {"policy": "availability", "arbiters": ["witness:w1"], "solo": True, "lease_s": 0.0, "hole": "closed"}

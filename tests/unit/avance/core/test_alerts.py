@@ -21,6 +21,7 @@ EVERY = [
     alerts.operator("reset-device", A), alerts.operator("keep", A),
     alerts.datagrams_refused(PRIV, {"not a heartbeat": 3}, ("10.9.0.7",)),
     alerts.copy_lost(WEB), alerts.copy_behind(WEB, B),
+    alerts.one_copy(WEB, "the other node is not heard"), alerts.two_copies(WEB), alerts.last_disk(WEB),
     alerts.foreign_disk(WEB), alerts.hands_over(B, "the copy of web here is gone"),
     alerts.mirror_degraded(MirrorView(halves=1, detail="vdb")), alerts.mirror_whole(MirrorView(halves=2)),
     alerts.vm_left(WEB, A, 5, there=False), alerts.peer_resets(B, "it is fenced"), alerts.was_reset("fenced", "noon"),

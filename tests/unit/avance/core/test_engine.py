@@ -19,6 +19,7 @@ from tests.playbook import (
     acts,
     alerts,
     ended,
+    guarded,
     in_sync,
     paired,
     peer_gone,
@@ -94,7 +95,7 @@ def heir() -> Playbook:
 
 def test_fresh_volume_comes_into_service() -> None:
     """A fresh pair elects, prepares, records, attaches, connects, declares equal, promotes, starts, in this order."""
-    book = Playbook(Engine(setup(A), Record()))
+    book = guarded(Playbook(Engine(setup(A), Record())))
     book.peer_says(record=Record())
     assert book.engine.sight.durable.saving == Record(1, A)
     assert book.engine.units[WEB].busy == "ReadDomain"

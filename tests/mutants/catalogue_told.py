@@ -1,0 +1,69 @@
+"""Defects of what must be told: a guard that is missing, one copy only, the last disk."""
+
+from __future__ import annotations
+
+from tests.mutants.mutant import Edit, Mutant
+
+_SIGHT, _PARTS, _REDUNDANCY = "avance/core/sight.py", "avance/core/own_parts.py", "avance/core/redundancy.py"
+_IN_DOUBT = "        if self.parts.unguarded or peer.unguarded:\n"
+
+MUTANTS = (
+    Mutant(
+        "protected-without-a-guard",
+        "a node says protected although its own gate or watchdog does not do its work",
+        (Edit(_SIGHT, _IN_DOUBT, "        if peer.unguarded:\n"),),
+        units=("tests/unit/avance/core/test_own_parts.py",),
+    ),
+    Mutant(
+        "peers-guard-forgotten",
+        "a node says protected although its peer has told that its gate or watchdog does not do its work",
+        (Edit(_SIGHT, _IN_DOUBT, "        if self.parts.unguarded:\n"),),
+        units=("tests/unit/avance/core/test_own_parts.py",),
+    ),
+    Mutant(
+        "guard-not-told-to-the-peer",
+        "a node keeps to itself that its gate or watchdog does not do its work",
+        (Edit(_SIGHT, "            unguarded=self.parts.unguarded,\n", ""),),
+        units=("tests/unit/avance/core/test_own_parts.py",),
+    ),
+    Mutant(
+        "guard-taken-for-granted",
+        "a gate or watchdog that nobody has looked at counts as one that does its work",
+        (
+            Edit(
+                _PARTS,
+                "    _sound: set[NodePart] = field(default_factory=set)\n",
+                "    _sound: set[NodePart] = field(default_factory=lambda: {*NodePart})\n",
+            ),
+        ),
+        beyond="there a daemon looks at its guards in its first second",
+    ),
+    Mutant(
+        "unknown-watchdog-counts-as-armed",
+        "a watchdog that was never fed is told to the core as one that protects",
+        (Edit("avance/parts.py", "            said = problem()\n", '            said = problem() or ""\n'),),
+        beyond="it lies below the core",
+    ),
+    Mutant(
+        "one-copy-is-silence",
+        "a VM that has had one copy only for long raises no alert",
+        (
+            Edit(
+                _REDUNDANCY, "        if alone_s >= _ONE_COPY_S * self.timers.second_s:\n", "        if alone_s < 0:\n"
+            ),
+        ),
+        beyond="nothing but an alert follows from it",
+    ),
+    Mutant(
+        "last-disk-is-silence",
+        "nobody hears that the only copy is on the last disk",
+        (Edit(_REDUNDANCY, "0 < facts.mirror.halves < facts.mirror.of", "facts.mirror.halves < 0"),),
+        beyond="the simulator has no mirror",
+    ),
+    Mutant(
+        "one-copy-counts-on",
+        "short times on one copy add up to a long one",
+        (Edit(_REDUNDANCY, "        self._since.pop(vm, None)\n        if f", "        if f"),),
+        beyond="nothing but an alert follows from it",
+    ),
+)
