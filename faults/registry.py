@@ -21,7 +21,7 @@ from faults.fault import Aim, Fault, Trait
 from faults.parameters import Parameter, converted, nearest, parameters_of
 from testbed import pace
 from testbed.errors import UsageError
-from testbed.topology import NODES, Topology
+from testbed.topology import DISK_NAMES, NODES, Topology
 
 ROLES = ("primary", "backup")
 BOTH = "+"
@@ -122,6 +122,9 @@ def check(name: str, target: object, parameters: Mapping[str, object], topology:
     given = {"seed": 0, **parameters} if kind.takes_seed else parameters
     converted(kind.parameters, given, owner=name)
     known = kind.targets(topology)
+    disk = given.get("disk", DISK_NAMES[0])
+    if "disk" in {parameter.name for parameter in kind.parameters} and disk not in DISK_NAMES:
+        raise UsageError(f"{kind.name}: a node has no disk {disk!r}; possible are {', '.join(DISK_NAMES)}.")
     if target not in known:
         listed = ", ".join(known) or "none"
         raise UsageError(f"{kind.name} breaks a {kind.aim}; there is no {target!r}; possible are {listed}.")

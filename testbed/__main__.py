@@ -25,6 +25,7 @@ from testbed.by_hand import verbs as by_hand_verbs
 from testbed.errors import HostError, TestbedError, UsageError
 from testbed.figures import history
 from testbed.host import doctor
+from testbed.out_directory import made
 from testbed.replica import look as replica_look
 from testbed.site import SiteOptions
 from testbed.topology import NETWORKS_MAX, VMS_MAX, Topology
@@ -107,7 +108,7 @@ def _up(args: argparse.Namespace) -> int:
     site = SiteOptions(networks=args.networks, vms=args.vms)
 
     async def stay() -> None:
-        async with Session(args.out, site) as session, desk.serving(session.bed) as orders:
+        async with Session(made(args.out), site) as session, desk.serving(session.bed) as orders:
             await session.protect(cold=args.cold)
             async with AsyncExitStack() as stack:
                 for entry in entry_points(group="testbed.up"):

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from testbed.errors import UsageError
 
 NODES = ("a", "b")
+DISK_NAMES = ("vda", "vdb", "vdc")  # of each node
 PRIVATE = "priv0"
 PREFIX = 24  # of every network
 NETWORKS_MAX, VMS_MAX, WITNESSES_MAX, PROCESSORS_MAX = 5, 8, 2, 4

@@ -134,15 +134,23 @@ def check_demands(demands: Sequence[Demand], steps: Sequence[Step]) -> None:
 
 
 def is_number(value: object) -> bool:
-    """Say whether this is a finite number, and not true or false."""
-    if isinstance(value, float):
+    """Say whether this is a number that a float can hold, and not true or false."""
+    if not isinstance(value, int | float) or isinstance(value, bool):
+        return False
+    try:
         return math.isfinite(value)
-    return isinstance(value, int) and not isinstance(value, bool)
+    except OverflowError:  # a whole number that no float can hold
+        return False
 
 
 def is_count(value: object, least: int) -> bool:
     """Say whether this is a whole number from `least` on that somebody may count to."""
     return isinstance(value, int) and not isinstance(value, bool) and least <= value <= NTH_MAX
+
+
+def first_hidden(text: str) -> str:
+    """Return the first letter that steers a terminal or cannot be seen, as Python writes it; empty for a plain text."""
+    return next((repr(letter)[1:-1] for letter in text if not letter.isprintable()), "")
 
 
 def is_text(value: object, form: re.Pattern[str]) -> bool:

@@ -17,7 +17,7 @@ from typing import Any
 from faults import registry
 from faults.parameters import converted, parameters_of
 from faults.registry import resolve_node, resolve_target
-from faults.schedule.checks import NAME, check_demands, check_step, is_number, is_text
+from faults.schedule.checks import NAME, check_demands, check_step, first_hidden, is_number, is_text
 from faults.schedule.demand import Demand
 from faults.schedule.step import Step
 from faults.schedule.trigger import AlertCame, MachineEvent, Milestone, Range, Resync, Time, Trigger
@@ -30,6 +30,7 @@ SCHEMA = "testbed.schedule/1"
 SEED_MAX = 2**64
 STEPS_MAX = 200  # a person reads a schedule, and a shrinker repeats it
 _DRAWS_MAX = 100
+_SHOWN_MAX = 60
 HEADER_KEYS = ("schema", "scenario", "seed", "expect", "outage_max_s", "overlap_max_s", "demands", "site", "about")
 STEP_KEYS = ("fault", "target", "with", "when", "until", "name")
 
@@ -111,11 +112,19 @@ def _check_header(schedule: Schedule, steps: int) -> None:
         raise UsageError(f"seed must be a whole number from 0 to 2^64-1, not {seed!r}.")
     for key, value in (("outage_max_s", schedule.outage_max_s), ("overlap_max_s", schedule.overlap_max_s)):
         if value is not None and (not is_number(value) or value < 0):
-            raise UsageError(f"{key} must be a number of seconds, not {value!r}.")
+            raise UsageError(f"{key} must be a number of seconds, not {shown(value)}.")
+    if hidden := first_hidden(schedule.about):
+        raise UsageError(f"about has the letter {hidden}, which a terminal would obey or hide; write plain text.")
     if not steps:
         raise UsageError('it has no step; add one line for each, as {"fault": ..., "target": ..., "when": ...}.')
     if steps > STEPS_MAX:
         raise UsageError(f"there are {steps} steps; the most are {STEPS_MAX}.")
+
+
+def shown(value: object) -> str:
+    """Return a value for a refusal: as Python writes it, and short."""
+    text = repr(value)
+    return text if len(text) <= _SHOWN_MAX else f"{text[:_SHOWN_MAX]} ..."
 
 
 def dump(schedule: Schedule) -> str:

@@ -17,6 +17,7 @@ from testbed import pace
 from testbed.errors import TestbedError, UsageError
 from testbed.judge.result import Result
 from testbed.judge.verdict import Verdict
+from testbed.out_directory import made
 from testbed.process import run_live
 from testbed.site import ROOT
 
@@ -63,7 +64,7 @@ def _seed(text: str) -> int:
 def _run(args: argparse.Namespace) -> int:
     if args.scenario not in SCENARIOS:
         raise UsageError(f"There is no scenario {args.scenario!r}; possible are {', '.join(SCENARIOS)}.")
-    result = asyncio.run(crash_once(args.out, seed=args.seed, cold=args.cold, capture=args.capture))
+    result = asyncio.run(crash_once(made(args.out), seed=args.seed, cold=args.cold, capture=args.capture))
     print(summary(args.out, result))
     asyncio.run(_store(result))
     return CODES[result.verdict]
@@ -89,7 +90,7 @@ async def crash_once(out: Path, *, seed: int | None = None, cold: bool = False, 
 
 
 def _demo(args: argparse.Namespace) -> int:
-    return asyncio.run(_demo_run(args.out))
+    return asyncio.run(_demo_run(made(args.out)))
 
 
 async def _demo_run(out: Path) -> int:
@@ -128,7 +129,7 @@ def _crashes(args: argparse.Namespace) -> int:
 
     if args.runs < 1:
         raise UsageError("--runs must be at least 1.")
-    return asyncio.run(main(args.out, args.runs))
+    return asyncio.run(main(made(args.out), args.runs))
 
 
 def _bench(args: argparse.Namespace) -> int:
@@ -137,5 +138,5 @@ def _bench(args: argparse.Namespace) -> int:
 
     if args.runs < 1:
         raise UsageError("--runs must be at least 1; 5 make a median worth reading.")
-    code: int = asyncio.run(main(args.out, args.runs, [Area(name) for name in args.only]))
+    code: int = asyncio.run(main(made(args.out), args.runs, [Area(name) for name in args.only]))
     return code

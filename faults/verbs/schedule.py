@@ -24,6 +24,7 @@ from testbed import pace
 from testbed.errors import HostError, TestbedError, UsageError
 from testbed.judge.result import Result
 from testbed.judge.verdict import Verdict, worst
+from testbed.out_directory import made
 from testbed.report.story import again
 
 if TYPE_CHECKING:
@@ -325,6 +326,6 @@ class FailsAlike:
 def _keep(out: Path, name: str, schedule: Schedule) -> Path:
     from faults.schedule.schedule import dump  # noqa: PLC0415 - as above
 
-    out.mkdir(parents=True, exist_ok=True)
-    (out / name).write_text(dump(schedule), encoding="utf-8")
-    return out / name
+    path = made(out) / name
+    path.write_text(dump(schedule), encoding="utf-8")
+    return path

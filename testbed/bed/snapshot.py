@@ -20,11 +20,10 @@ from testbed.errors import SnapshotError
 from testbed.node.image import Image
 from testbed.node.spec import ACCEL, CPU, PORTS
 from testbed.site import SiteOptions, avance_site, avance_vm
-from testbed.topology import NODES, Topology
+from testbed.topology import DISK_NAMES, NODES, Topology
 
 FORMAT = 6  # of what is saved, and of the hardware and the ports of the switch that it belongs to
 KEPT = 6  # snapshots that are kept, the newest included; each takes some hundred MiB, and each dilation has its own
-DISK_NAMES = ("vda", "vdb", "vdc")
 
 
 def snapshot_key(image: Image, accel: str, options: SiteOptions, fingerprint: str) -> str:

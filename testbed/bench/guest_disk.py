@@ -20,9 +20,9 @@ from testbed.disk.server import NbdDisk
 from testbed.errors import GuestCommandError, MachineError, WaitTimeout
 from testbed.node.agent import GuestAgent
 from testbed.node.machine import Machine
-from testbed.node.node import DISK_NAMES
 from testbed.node.spec import DiskSpec, NbdDiskSpec
 from testbed.process import run
+from testbed.topology import DISK_NAMES
 from testbed.wait import wait_until
 
 MIB = 2**20

@@ -14,6 +14,8 @@ from pathlib import Path
 BROADCAST = "ff:ff:ff:ff:ff:ff"
 NOWHERE = "00:00:00:00:00:00"
 PROTOCOL_UDP = 17
+_TRIAL_FROM, _TRIAL_TO = "02:74:65:73:74:01", "02:74:65:73:74:02"
+_EXPERIMENTAL = 0x88B5
 _ARP_REQUEST, _ARP_REPLY = 1, 2
 _ETHERNET_BYTES, _UDP_BYTES = 14, 8
 _ICMP_ECHO_REQUEST, _ICMP_ECHO_REPLY = 8, 0
@@ -107,6 +109,17 @@ def echo(from_mac: str, to_mac: str, packet: Echo) -> bytes:
     kind = _ICMP_ECHO_REQUEST if packet.is_request else _ICMP_ECHO_REPLY
     body = ICMP(type=kind, id=packet.number, seq=packet.sequence) / Raw(packet.payload)
     return bytes(Ether(src=from_mac, dst=to_mac) / IP(src=packet.source_ip, dst=packet.target_ip) / body)
+
+
+def trial_frame(size_bytes: int) -> bytes:
+    """Return a frame of this length from and to nobody, of the type that is kept for experiments (IEEE 802, 88-B5).
+
+    A bridge passes it to every port: the address that it is for never sends.
+    """
+    from scapy.layers.l2 import Ether  # noqa: PLC0415
+
+    head = bytes(Ether(src=_TRIAL_FROM, dst=_TRIAL_TO, type=_EXPERIMENTAL))
+    return head + bytes(size_bytes - len(head))
 
 
 def decode(frame: bytes) -> Packet | None:

@@ -23,10 +23,9 @@ from testbed.node.machine import Machine
 from testbed.node.spec import MachineSpec, NbdDiskSpec, NicSpec
 from testbed.process import tail
 from testbed.switch.client import Switch
-from testbed.topology import Topology
+from testbed.topology import DISK_NAMES, Topology
 from testbed.wait import wait_until
 
-DISK_NAMES = ("vda", "vdb", "vdc")
 ROOT_DISK = "vda"
 DATA_DISK_BYTES = 512 << 20
 DOCUMENT_DIR = "/run"

@@ -162,6 +162,9 @@ def answer(core: SwitchCore, connection: Connection, line: bytes) -> Reply:
         return {"id": number, "ok": True, **operation(core, connection, request)}
     except (ValueError, OSError) as error:
         return {"id": number, "ok": False, "error": str(error)}
+    except (TypeError, LookupError, AttributeError, ArithmeticError, RecursionError) as error:
+        # A value of a kind that nobody thought of: the wire of a bed must not end with it.
+        return {"id": number, "ok": False, "error": f"this request cannot be understood ({error!r})"}
 
 
 def _ports(core: SwitchCore, _connection: Connection, _request: Request) -> Reply:
@@ -197,11 +200,11 @@ def _counters(counters: Counters, *, is_open: bool) -> Reply:
 def _set_rule(core: SwitchCore, request: Request, *, is_open: bool) -> Reply:
     port = _port(core, request)
     direction = request.get("direction")
-    if direction not in {"in", "out", "both"}:
+    if direction not in ("in", "out", "both"):
         raise BadRequest(f"there is no direction {direction!r}; possible are in (from the device), out and both")
-    if direction in {"in", "both"}:
+    if direction in ("in", "both"):
         port.in_open = is_open
-    if direction in {"out", "both"}:
+    if direction in ("out", "both"):
         port.out_open = is_open
         core.drain(port)
     return {"t_s": time.monotonic()}
@@ -216,7 +219,7 @@ def _port(core: SwitchCore, request: Request) -> Port:
 
 def _one_direction(request: Request) -> str:
     direction = request.get("direction")
-    if direction not in {"in", "out"}:
+    if direction not in ("in", "out"):
         raise BadRequest(f"there is no direction {direction!r} for this; possible are in (from the device) and out")
     return str(direction)
 
@@ -253,7 +256,7 @@ def _rules(core: SwitchCore, _connection: Connection, _request: Request) -> Repl
 def _observe(core: SwitchCore, connection: Connection, request: Request) -> Reply:
     """What taps have seen, with the counters of all ports at the same instant; `reset` begins a new window."""
     numbers = request.get("taps")
-    if not isinstance(numbers, list):
+    if not isinstance(numbers, list) or not all(isinstance(number, int) for number in numbers):
         raise BadRequest("taps must be a list of rule numbers")
     taps = {}
     for number in numbers:
@@ -316,6 +319,10 @@ def _capture_stop(core: SwitchCore, _connection: Connection, _request: Request) 
         raise BadRequest("no capture is running; capture_start begins one")
     core.capture = None
     capture.close()
+    if capture.problem:
+        raise BadRequest(
+            f"the capture {capture.path} is not whole, {capture.refused} frames are missing: {capture.problem}"
+        )
     return {"path": str(capture.path), "frames": capture.frames, "refused": capture.refused}
 
 

@@ -1,7 +1,8 @@
 """Writes captured frames as pcapng: one interface per switch port, monotonic nanoseconds, comments on drops.
 
 It exists because the switch must not import scapy. It must never delay the data path: it only appends to a buffered
-file and refuses, with a count, what would make the file larger than its bound.
+file and refuses, with a count, what would make the file larger than its bound. It must never raise because of the disk
+once it has begun: a disk that is full ends the capture, and the frames go on.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ class PcapngWriter:
         self.path = path
         self.frames = 0
         self.refused = 0
+        self.problem = ""  # why nothing is written any more, for a person
         self.size_bytes = 0
         self._size_bytes_max = size_bytes_max
         self._file = path.open("wb")
@@ -33,23 +35,37 @@ class PcapngWriter:
 
     def write(self, interface: int, t_ns: int, frame: bytes, *, inbound: bool, comment: str = "") -> None:
         """Append one frame seen at the interface; the comment says why it was dropped, if it was."""
-        if self.size_bytes + len(frame) > self._size_bytes_max:
+        if self.problem or self.size_bytes + len(frame) > self._size_bytes_max:
             self.refused += 1
             return
         options = _option(_OPTION_FLAGS, struct.pack("<I", _INBOUND if inbound else _OUTBOUND))
         if comment:
             options = _option(_OPTION_COMMENT, comment.encode()) + options
         head = struct.pack("<IIIII", interface, t_ns >> 32, t_ns & 0xFFFFFFFF, len(frame), len(frame))
-        self._append(_block(_PACKET, head + _padded(frame) + options + _option(0, b"")))
-        self.frames += 1
+        try:
+            self._append(_block(_PACKET, head + _padded(frame) + options + _option(0, b"")))
+        except OSError as error:
+            self._failed(error)
+            self.refused += 1
+        else:
+            self.frames += 1
 
     def flush(self) -> None:
         """Hand to the operating system what is still buffered."""
-        self._file.flush()
+        try:
+            self._file.flush()
+        except OSError as error:
+            self._failed(error)
 
     def close(self) -> None:
-        """Finish the file; it can be read from now on."""
-        self._file.close()
+        """Finish the file; it can be read from now on, if there is no `problem`."""
+        try:
+            self._file.close()
+        except OSError as error:
+            self._failed(error)
+
+    def _failed(self, error: OSError) -> None:
+        self.problem = self.problem or error.strerror or str(error)
 
     def _append(self, block: bytes) -> None:
         self._file.write(block)

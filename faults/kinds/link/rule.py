@@ -80,6 +80,9 @@ class RuleFault:
         """How long to look."""
         return self.window_s
 
+    async def speak(self, bed: Bed) -> None:
+        """Send frames at the beginning of a window, where the fault ends the very traffic that would show it."""
+
     async def prepare(self, bed: Bed) -> None:
         """Place the taps before and behind where the rule will stand."""
         await check_port(bed, self.target)
@@ -140,6 +143,7 @@ class RuleFault:
 
     async def _look(self, bed: Bed) -> Proof:
         first = await bed.switch.observe(self._taps(), reset=True)
+        await self.speak(bed)
         await asyncio.sleep(self.window())
         last = await bed.switch.observe(self._taps())
         window_s = last["t_s"] - first["t_s"]

@@ -12,9 +12,13 @@ from typing import ClassVar
 
 from faults.fault import FaultVerdict
 from faults.kinds.link.evidence import ENOUGH, FrameBalance, of_chance
-from faults.kinds.link.rule import RuleFault
+from faults.kinds.link.rule import RuleFault, ways_of
 from testbed.bed import Bed
 from testbed.errors import TestbedError, UsageError
+from testbed.lan import packets
+
+TRIALS = 8  # frames that a fault sends itself in one window; the last one leaves when half of it is over
+SHORT_BYTES, FULL_BYTES = 60, 1_514  # an Ethernet frame, at least and usually at most
 
 
 @dataclass
@@ -183,6 +187,13 @@ class MtuBlackHole(RuleFault):
     def settings(self) -> dict[str, object]:
         """The longest frame that passes, with its Ethernet header."""
         return {"bytes_max": self.bytes_max}
+
+    async def speak(self, bed: Bed) -> None:
+        """Send long and short frames of its own: the nodes send no long ones any more where none arrive."""
+        longest = max(FULL_BYTES, self.bytes_max + 1)
+        frames = [packets.trial_frame(size) for size in (longest, SHORT_BYTES)]
+        for way in ways_of(self.direction) if not self.match else ():
+            await bed.switch.inject(self.target, way, frames, interval_s=self.window() / TRIALS / 2, count=TRIALS)
 
     def judge(self, seen: FrameBalance, _window_s: float) -> FaultVerdict:
         """A long one was sent, and only long ones are missing."""

@@ -326,6 +326,19 @@ def test_senseless_numbers_are_refused(
     assert world.ran == []
 
 
+@pytest.mark.parametrize("verb", ["replay", "shrink"])
+def test_a_directory_that_cannot_be_made_is_refused(
+    verb: str, plan: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """One sentence, and nothing is run."""
+    world = World()
+    direct(monkeypatch, world)
+    for out in ("/proc/nope", str(plan)):
+        assert command.main([verb, str(plan), "--out", out]) == 2
+        assert "cannot be a directory here" in capsys.readouterr().err
+    assert world.ran == []
+
+
 def test_only_the_same_failure_counts(plan: Path, tmp_path: Path) -> None:
     """Figures may differ; another reason is another failure, and a broken bed says nothing."""
     answers: list[Result | Exception] = [

@@ -13,7 +13,6 @@ from testbed import site
 from testbed.bed import snapshot
 from testbed.bed.snapshot import KEPT, Building, SnapshotStore, snapshot_key
 from testbed.errors import HostError, SnapshotError
-from testbed.node import node
 from testbed.node.image import Image
 from testbed.site import SiteOptions
 from testbed.topology import NODES
@@ -193,9 +192,3 @@ def test_a_discarded_snapshot_is_gone(tmp_path: Path) -> None:
     store.discard(found)
     assert store.find("k1") is None
     assert list(tmp_path.iterdir()) == []
-
-
-def test_disks_are_those_of_a_node() -> None:
-    """The bed and the snapshot speak of the same disks."""
-
-    assert snapshot.DISK_NAMES == node.DISK_NAMES

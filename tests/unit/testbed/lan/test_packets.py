@@ -22,6 +22,16 @@ def test_an_echo_round_trips() -> None:
         assert packets.decode(packets.echo(ME, YOU, echo) + bytes(3)) == echo
 
 
+def test_a_trial_frame_is_nobodys() -> None:
+    """It has the length that was asked for, is no packet that anybody answers, and is for no group."""
+    for size in (60, 1_514):
+        frame = packets.trial_frame(size)
+        assert len(frame) == size
+        assert packets.decode(frame) is None
+        assert not frame[0] & 1
+        assert frame[:6] != frame[6:12], "a bridge learns where its sender is, and must not know where it goes"
+
+
 def test_arp_round_trips() -> None:
     """Requests, replies and announcements keep their addresses."""
     assert packets.decode(packets.arp_request(ME, MY_IP, YOUR_IP)) == packets.Arp(True, ME, MY_IP, YOUR_IP)

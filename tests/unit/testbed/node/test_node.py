@@ -21,7 +21,7 @@ from testbed.node import node as node_module
 from testbed.node.agent import ExecResult, GuestAgent
 from testbed.node.node import Node, Place
 from testbed.switch.client import Switch
-from testbed.topology import Topology
+from testbed.topology import DISK_NAMES, Topology
 from tests.unit.testbed.small_image import small_image
 
 ONE_VM = Topology()
@@ -63,7 +63,7 @@ def test_the_hardware_follows_the_topology(tmp_path: Path) -> None:
     """A network card for each link, memory for all VMs, and processors."""
     bed = Topology(networks=2, vms=4, processors=2)
     node = make_node(tmp_path, History(), tmp_path, bed)
-    node.storage = {disk: cast("NbdDisk", SimpleNamespace(socket=tmp_path / disk)) for disk in node_module.DISK_NAMES}
+    node.storage = {disk: cast("NbdDisk", SimpleNamespace(socket=tmp_path / disk)) for disk in DISK_NAMES}
     spec = node.spec()
     assert [(nic.name, nic.mac) for nic in spec.nics] == list(bed.node_macs["a"].items())
     assert len(spec.nics) == 3

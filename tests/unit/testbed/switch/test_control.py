@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from testbed.socket_line import LINE_BYTES_MAX
+from testbed.switch import control
 from tests.unit.testbed.wire import EVERYBODY, MAC_A, MAC_B, MAC_VM, Bench, ether
 
 
@@ -42,6 +43,23 @@ def bench() -> Iterator[Bench]:
         ("rule_remove", {"rule": 9}, "there are none"),
         ("observe", {"taps": 1}, "list of rule numbers"),
         ("observe", {"taps": [1]}, "no tap"),
+        ("observe", {"taps": [[]]}, "list of rule numbers"),
+        ("observe", {"taps": [{}]}, "list of rule numbers"),
+        ("cut", {"port": "a.priv0", "direction": []}, "possible are in"),
+        ("cut", {"port": [], "direction": {}}, "possible are a.priv0"),
+        ("rule_add", {"port": "a.priv0", "direction": {}, "kind": "jam"}, "possible are in"),
+        ("rule_add", {"port": "a.priv0", "direction": "in", "kind": [], "settings": []}, "possible are loss"),
+        ("rule_add", {"port": "a.priv0", "direction": "in", "kind": "loss", "match": {"port": []}}, ""),
+        ("rule_remove", {"rule": []}, "there are none"),
+        ("rule_remove", {"rule": {}}, "there are none"),
+        ("inject", {"port": "a.priv0", "direction": "in", "frames": [[]]}, ""),
+        ("inject", {"port": "a.priv0", "direction": "in", "frames": ["00" * 60], "interval_s": 1e400}, ""),
+        ("inject", {"port": "a.priv0", "direction": "in", "frames": ["00" * 60], "interval_s": 10**400}, ""),
+        ("inject_stop", {"injection": {}}, "number that inject returned"),
+        ("capture_start", {"path": []}, "absolute path"),
+        ("capture_start", {"path": "/proc/nope"}, "No such file"),
+        ("load", {"path": "/dev/zero/x"}, ""),
+        ("watch", {"macs": [[]]}, "not a MAC address"),
         ("inject", {"port": "a.priv0", "direction": "in", "frames": ["xyz"]}, "hexadecimal"),
         ("inject", {"port": "a.priv0", "direction": "in", "frames": [], "count": "x"}, "are numbers"),
         ("inject_stop", {"injection": 3}, "may be over"),
@@ -212,3 +230,32 @@ def test_a_flooded_frame_is_no_claim_of_the_port_it_leaves_by(bench: Bench) -> N
     assert len(bench.got("b.biz0")) == 1
     bench.core.tick()
     assert {event["port"] for event in bench.messages()} == {"a.biz0"}
+
+
+def test_an_answer_is_given_to_what_nobody_thought_of(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A mistake in one operation is told to who asked; the wire stays."""
+    for error in (TypeError("unhashable"), KeyError("x"), OverflowError("too large"), RecursionError("deep")):
+
+        def raises(*_: object, error: Exception = error) -> dict[str, object]:
+            raise error
+
+        monkeypatch.setitem(control._OPERATIONS, "ports", raises)
+        reply = bench.ask("ports")
+        assert reply["ok"] is False
+        assert "cannot be understood" in reply["error"]
+    bench.send("a.priv0", ether(EVERYBODY, MAC_A))
+    assert len(bench.got("b.priv0")) == 1
+
+
+def test_a_full_disk_ends_a_capture_and_not_the_wire(bench: Bench) -> None:
+    """Frames go on; who stops the capture hears that it is not whole, and how many are missing."""
+    assert bench.ask("capture_start", path="/dev/full")["ok"]
+    for _ in range(50):
+        bench.send("a.priv0", ether(EVERYBODY, MAC_A) + bytes(1000))
+        assert len(bench.got("b.priv0")) == 1
+    bench.core.tick()
+    reply = bench.ask("capture_stop")
+    assert reply["ok"] is False
+    assert "is not whole" in reply["error"]
+    assert "No space left on device" in reply["error"]
+    assert bench.ask("capture_stop")["error"].startswith("no capture is running")

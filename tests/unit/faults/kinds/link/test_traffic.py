@@ -10,8 +10,9 @@ import pytest
 from faults.fault import FaultVerdict
 from faults.kinds.link import traffic
 from faults.kinds.link.evidence import FrameBalance
-from faults.kinds.link.rule import RuleFault
+from faults.kinds.link.rule import WINDOWS_MAX, RuleFault
 from testbed.errors import TestbedError, UsageError
+from testbed.switch.client import Direction
 from testbed.switch.rule_kinds import make_rule
 from tests.unit.faults.kinds.link.link_world import World
 
@@ -86,3 +87,31 @@ def test_a_release_that_loses_frames_is_an_error() -> None:
     world.switch.records[1] = [[0.0, 60, 1]]
     with pytest.raises(TestbedError, match=r"at a\.priv0 \(in\) lost or mixed up"):
         asyncio.run(fault.verify_released(world.bed))
+
+
+def test_an_mtu_black_hole_sends_frames_of_its_own() -> None:
+    """Long and short ones in each direction, in each window: the nodes send none where none arrive."""
+    world, fault = World(), traffic.MtuBlackHole(T, bytes_max=1_000, window_s=0.0)
+    sent: list[tuple[object, list[int]]] = []
+
+    async def inject(_port: str, way: object, frames: list[bytes], **_more: object) -> tuple[int, float]:
+        sent.append((way, [len(frame) for frame in frames]))
+        return 1, 5.0
+
+    world.switch.inject = inject  # type: ignore[method-assign, assignment]  # a switch that notes what it sends
+
+    async def story() -> None:
+        await fault.prepare(world.bed)
+        await fault.inject(world.bed)
+        assert sent == []
+        await fault.confirm(world.bed)
+
+    asyncio.run(story())
+    assert sent == WINDOWS_MAX * [(Direction.IN, [1_514, 60]), (Direction.OUT, [1_514, 60])]
+
+
+def test_its_frames_pass_by_where_only_other_frames_are_meant() -> None:
+    """A hole for TCP alone would let them through, and so they would prove nothing."""
+    world, fault = World(), traffic.MtuBlackHole(T, window_s=0.0, match={"protocol": 6})
+    asyncio.run(fault.speak(world.bed))
+    assert world.switch.running == []
