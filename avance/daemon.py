@@ -62,8 +62,6 @@ _FENCE_ANSWER_S = 20.0  # deadline of the fence-peer handler, times the dilation
 _OPERATOR_ANSWER_S = 20.0  # what a person asked for is durable or refused by then; times the dilation
 _OPERATOR_VERBS = ("override", "reset-device", "keep")
 _ASK_WORKERS_S = 5.0  # between two looks whether the asyncio loop still answers
-_LOOK_AT_PARTS_S = 5.0  # between two looks at what the core cannot see: gate, watchdog, files
-_LOOK_SOON_S = 0.5  # the same while one of them is not known: the pair is not protected before
 _GATE_S = 60.0  # between two looks at the gate when the network has not changed
 _END_S = 5.0  # for the turn that the decisions are in when the daemon ends
 
@@ -98,7 +96,7 @@ class PairedNode:
         self._gate = LeaseGate(config.public_devices, config.service_address.ip, put_filter, has_filter)
         self._neighbours = ArpNeighbours(config, sink)
         self._power = None if config.peer_bmc is None else PeerBmc(config.peer_bmc, config.dilation)
-        self._watchdog = NodeWatchdog(config.timers.watchdog_s)
+        self._watchdog = watchdog = NodeWatchdog(config.timers.watchdog_s)
         self.alerts = AlertQueue(QUEUE_DIR, config.node)
         self._journal = Journal(JOURNAL_PATH, config.node, self._boot)
         self._witnesses = WitnessClient(config, self._boot)
@@ -109,7 +107,8 @@ class PairedNode:
         self._parts = NodeParts(
             {
                 NodePart.GATE: lambda: self._gate.problem or "" if self._gate_tried else None,
-                NodePart.WATCHDOG: self._watchdog_problem,
+                # The first feed arms it; before that nobody knows.
+                NodePart.WATCHDOG: lambda: "" if not config.watchdog or watchdog.armed else watchdog.problem,
                 NodePart.RECORD: lambda: self._store.problem or "",
                 NodePart.CONFIGURATION: lambda: kept.problem or "",
                 NodePart.JOURNAL: lambda: self._journal.problem or "",
@@ -166,13 +165,7 @@ class PairedNode:
         while True:
             for seen in self._parts.changed():
                 self._hear(seen)
-            await asyncio.sleep(_LOOK_AT_PARTS_S if self._parts.known else _LOOK_SOON_S)
-
-    def _watchdog_problem(self) -> str | None:
-        """Say why the watchdog does not protect; None before it was armed, which the first feed does."""
-        if not self.config.watchdog or self._watchdog.armed:
-            return ""
-        return self._watchdog.problem
+            await asyncio.sleep(self._parts.pause_s)
 
     async def _tell_reset(self, reason: str, wall: str) -> None:
         """Say why this machine had reset itself; what is told durably is forgotten."""

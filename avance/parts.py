@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from avance.core.events import PartSeen
 from avance.core.model import NodePart
 
+LOOK_S, LOOK_SOON_S = 5.0, 0.5
 _WITHOUT = {
     NodePart.GATE: "The gate of the lease is not in place: {}. After a pause of this machine VMs and service address"
     " could still send for a moment; it is tried again",
@@ -39,6 +40,6 @@ class NodeParts:
                 yield PartSeen(part, text)
 
     @property
-    def known(self) -> bool:
-        """Each part was told of, well or not."""
-        return self._told.keys() == self._problems.keys()
+    def pause_s(self) -> float:
+        """Seconds to the next look; it comes soon until each part was told of, because nothing is protected before."""
+        return LOOK_S if self._told.keys() == self._problems.keys() else LOOK_SOON_S

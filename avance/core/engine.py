@@ -417,8 +417,6 @@ class Engine:
             self.sight.liveness.sent(now, echoing=echoing)
             draft.command(c.SendHeartbeat(self.view(now, ends=draft.ends), echoing))
 
-    # ------------------------------------------------------------ what it comes to
-
     def view(self, now: float, *, ends: str = "") -> PeerView:
         """What this node says of itself, the very same value until it changes; `ends`: why it resets itself."""
         leaves = max(self.right.left, self.handover.leaves)

@@ -56,8 +56,8 @@ MUTANTS = (
         (
             Edit(
                 _RESTARTS,
-                "        return 0 if damper is None else damper.recent(now)\n",
-                "        return 0 if damper is None else len(damper.times)\n",
+                "    return 0 if damper is None else damper.recent(now)\n",
+                "    return 0 if damper is None else len(damper.times)\n",
             ),
         ),
     ),

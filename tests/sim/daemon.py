@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 KEY = of_heartbeats(b"a secret of the simulated site")
 FIRST_REPORT_S = 0.05
-LOOK_AT_PARTS_S = 5.0  # as in avance/daemon.py
+LOOK_AT_PARTS_S = 5.0  # as in avance/parts.py
 LOOK_SOON_S = 0.5
 
 

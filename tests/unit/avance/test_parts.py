@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from avance.core.events import PartSeen
 from avance.core.model import NodePart
-from avance.parts import NodeParts
+from avance.parts import LOOK_S, LOOK_SOON_S, NodeParts
 
 
 def test_each_change_is_told_once() -> None:
@@ -27,7 +27,7 @@ def test_what_nobody_knows_is_not_told() -> None:
     said: dict[NodePart, str | None] = {NodePart.WATCHDOG: None}
     parts = NodeParts({NodePart.WATCHDOG: lambda: said[NodePart.WATCHDOG]})
     assert list(parts.changed()) == []
-    assert not parts.known
+    assert parts.pause_s == LOOK_SOON_S
     said[NodePart.WATCHDOG] = ""
     assert list(parts.changed()) == [PartSeen(NodePart.WATCHDOG, "")]
-    assert parts.known
+    assert parts.pause_s == LOOK_S

@@ -60,6 +60,7 @@ FED = {
     "callhome": "files, sockets, descriptors",
     "control": "tests/unit/avance/adapters/test_control.py, with the other ends of that socket",
     "drbd": "programs, files, descriptors",
+    "drbd_module": "files: test_drbd_module.py",
     "gate": "devices, files, descriptors",
     "heartbeat": "devices, datagrams",
     "hypercall": "module",
