@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import pytest
 
-from avance.core.model import NodePart
-from tests.playbook import A, B, NodeId
+from avance.core.model import NodeId, NodePart
+from tests.playbook import A, B
 from tests.sim.judges import Violation
 from tests.sim.plan import PART_FAULTS, draw
 from tests.sim.rows import PLAIN, SEEDS, WITNESS, Row
