@@ -150,6 +150,7 @@ CASES = {
     ),
 }
 # These bring their own frames, so silence is no excuse; who forges must have heard something, and says so.
+SPEAKING = {"link.mtu_black_hole"}  # they send frames of their own
 CONDITIONAL = {"link.foreign_host", "link.storm", "link.forged"}
 
 
@@ -182,11 +183,19 @@ def test_a_fault_that_does_nothing_is_found_out(name: str) -> None:
     assert story.proof.verdict is FaultVerdict.MISMATCH, story.proof
 
 
-@pytest.mark.parametrize("name", sorted(set(CASES) - CONDITIONAL))
+@pytest.mark.parametrize("name", sorted(set(CASES) - CONDITIONAL - SPEAKING))
 def test_silence_proves_nothing(name: str) -> None:
     """Without a single frame on the wire the verdict is inconclusive, though the fault is there."""
     fault = CASES[name].make()
     assert run_story(fault, window_s=0.1, silent=True).proof.verdict is FaultVerdict.INCONCLUSIVE
+
+
+@pytest.mark.parametrize("name", sorted(SPEAKING))
+def test_a_fault_that_speaks_proves_itself_in_silence(name: str) -> None:
+    """Its own frames show it where nobody else sends any, and show its absence as well."""
+    assert run_story(CASES[name].make(), window_s=0.1, silent=True).proof.verdict is FaultVerdict.CONFIRMED
+    broken = sabotaged(CASES[name].make())
+    assert run_story(broken, window_s=0.1, silent=True).proof.verdict is FaultVerdict.MISMATCH
 
 
 def test_the_table_names_every_link_fault() -> None:
