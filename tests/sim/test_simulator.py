@@ -36,7 +36,9 @@ def test_plans_cover_every_fault_and_site() -> None:
     plans = [draw(seed) for seed in range(3000)]
     assert {len([one for one in plan.faults if one.name not in PART_FAULTS]) for plan in plans} == {3, 5}
     assert 0.1 < sum(any(one.name in PART_FAULTS for one in plan.faults) for plan in plans) / len(plans) < 0.2
-    never = {"disk.half"}  # md and DRBD cannot know the old half: that is the adapter's to refuse
+    # md and DRBD cannot know the old half: that is the adapter's to refuse. A guest that dies at each boot is left in
+    # the end, until a person says that it is mended, so such a pair is not whole by itself (test_damping.py).
+    never = {"disk.half", "guest.crash_loop"}
     assert {fault.name for plan in plans for fault in plan.faults} == {*NAMES} - never
     data_disks = {(fault.name, fault.target) for plan in plans for fault in plan.faults if fault.name == "disk.gone"}
     assert data_disks == {("disk.gone", "a"), ("disk.gone", "b")}
