@@ -284,10 +284,10 @@ class PeerView:
     `boot` is the run of the daemon, `machine` the boot of its machine. `wants` is the epoch that it asks the peer's
     consent for, 0 for none. `leaves` is the epoch that it leaves to the peer by this word alone, because its record
     cannot be written; 0 for none. `witnesses` are those that it reaches. `copies`: its own copy of each volume.
-    `mirror` is the note of its newest half and what it keeps of the receiver's (MirrorView). `left`: VMs that failed
-    there too often, or could not be created. `ends`: why it resets itself just now, for people; it proves nothing.
     `mirror` is the note of its newest half and what it keeps of the receiver's (MirrorView). `unguarded`: those of its
-    gate and its watchdog that do not do their work, or are not known to (core/own_parts.py).
+    gate and its watchdog that do not do their work, or are not known to (core/own_parts.py). `left`: VMs whose guest
+    has died there too often. `unmade`: VMs that could not be created there. `ends`: why it resets itself just now, for
+    people; it proves nothing.
     """
 
     node: NodeId
@@ -304,6 +304,7 @@ class PeerView:
     mirror: tuple[str, str] = ("", "")
     leaves: int = 0
     left: tuple[VmId, ...] = ()
+    unmade: tuple[VmId, ...] = ()
     ends: str = ""
     unguarded: tuple[NodePart, ...] = ()
 

@@ -46,8 +46,10 @@ class Restarts:
 
     def said(self, view: PeerView, now: float, ends: str) -> PeerView:
         """Return the view with what is rarely said: VMs that fail here, and why this node resets itself."""
-        left = self.given_up(now)
-        return replace(view, left=left, ends=ends) if left or ends else view
+        failing = tuple(vm for vm in {**self.failures, **self.in_vain} if self.fails(vm, now))
+        left = tuple(vm for vm in failing if self.left(vm, now))
+        unmade = tuple(vm for vm in failing if vm not in left)
+        return replace(view, left=left, unmade=unmade, ends=ends) if failing or ends else view
 
     def failed(self, vm: VmId, now: float) -> None:
         """Count a domain that was gone by itself."""
@@ -77,10 +79,6 @@ class Restarts:
         """The VM has failed here so often that the other node should try."""
         return self.times(vm, now) >= FAILURES_MAX
 
-    def given_up(self, now: float) -> tuple[VmId, ...]:
-        """The VMs that fail here, and need not be sent here: the other node may try, and then nobody."""
-        return tuple(vm for vm in {**self.failures, **self.in_vain} if self.fails(vm, now))
-
     def held(self, sight: Sight, vm: VmId, now: float) -> bool:
         """The VM is not started here now."""
         return bool(self.failures) and self.left(vm, now, left_there=_left_there(_agreeing(sight, now), vm))
@@ -98,7 +96,7 @@ class Restarts:
         if peer is None or not sight.durable.owner or record.quarantined or record.split:
             return None
         failed = [vm for vm in units if self.fails(vm, now)]
-        if len(failed) < len(units) or any(_left_there(peer, vm) for vm in failed):
+        if len(failed) < len(units) or any(_left_there(peer, vm) or vm in peer.unmade for vm in failed):
             return None
         if record.peer_outdated or peer.record.peer_outdated or sight.behind or peer.record.behind:
             return None
@@ -135,7 +133,7 @@ def _recent(counts: dict[VmId, Damper], vm: VmId, now: float) -> int:
 
 
 def _left_there(peer: PeerView | None, vm: VmId) -> bool:
-    """The VM fails on the other node; only a peer that is heard counts."""
+    """The other node starts the VM no more; only a peer that is heard counts."""
     return peer is not None and vm in peer.left
 
 

@@ -76,6 +76,8 @@ def body(view: PeerView) -> bytes:
         values["l"] = view.leaves
     if view.left:
         values["f"] = view.left
+    if view.unmade:
+        values["x"] = view.unmade
     if view.ends:
         values["e"] = view.ends[:ENDS_MAX]
     if view.unguarded:
@@ -152,6 +154,7 @@ def _view(values: Json) -> PeerView:
         copies={VmId(vm): Copy(DiskState(disk), tuple(map(str, rest))) for vm, (disk, *rest) in values["k"].items()},
         mirror=(str(values["h"][0]), str(values["h"][1])),
         left=tuple(VmId(str(name)) for name in values.get("f", ())),
+        unmade=tuple(VmId(str(name)) for name in values.get("x", ())),
         ends=str(values.get("e", ""))[:ENDS_MAX],
     )
 

@@ -65,7 +65,7 @@ MUTANTS = (
         "vm-thrown-back",
         "two nodes throw a VM that fails to each other for ever",
         (
-            Edit(_RESTARTS, " or any(_left_there(peer, vm) for vm in failed)", ""),
+            Edit(_RESTARTS, " or any(_left_there(peer, vm) or vm in peer.unmade for vm in failed)", ""),
             Edit(_RESTARTS, "_ELSEWHERE = 1  #", "_ELSEWHERE = FAILURES_MAX  #"),
         ),
     ),
@@ -78,6 +78,17 @@ MUTANTS = (
                 _RESTARTS,
                 "            self._count(self.in_vain, command.vm, now)\n",
                 "            self._count(self.failures, command.vm, now)\n",
+            ),
+        ),
+    ),
+    Mutant(
+        "unmade-counts-as-left",
+        "a guest that dies once is left where it runs, because the other node could not create it",
+        (
+            Edit(
+                _RESTARTS,
+                "        left = tuple(vm for vm in failing if self.left(vm, now))\n",
+                "        left = failing\n",
             ),
         ),
     ),

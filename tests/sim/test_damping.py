@@ -171,6 +171,9 @@ def test_a_vm_that_cannot_be_created_here_is_created_on_the_other_node() -> None
     row.passes(300.0)
     assert row.served_by() == B
     assert starts(row, A) == tries
+    row.world.machines[B].end_domain(WEB, crashed=True)
+    row.passes(30.0)
+    assert row.served_by() == B, "one death is no reason to leave a VM that cannot be created on the other node"
     row.world.machines[A].broken_vms.clear()
     row.recovers()
 

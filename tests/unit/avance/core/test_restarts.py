@@ -145,10 +145,23 @@ def test_a_vm_that_cannot_be_created_is_not_left() -> None:
     book = paired(A, record=Record(3, A, quarantined=True))
     creation(book, Outcome.FAILED, 3 * FAILURES_MAX)
     assert not book.engine.restarts.held(book.engine.sight, WEB, book.now)
-    assert book.engine.view(book.now).left == (WEB,)
+    assert (book.engine.view(book.now).left, book.engine.view(book.now).unmade) == ((), (WEB,))
     book.engine.sight.units.by_name[WEB].failed_at = book.now - 40.0
     assert starts(book.hears(e.Tick()) + _promoted(book)) == 1
-    assert book.engine.view(book.now + 3600.0).left == ()
+    assert book.engine.view(book.now + 3600.0).unmade == ()
+
+
+def test_a_peer_that_cannot_create_the_vm_shortens_no_tries_here() -> None:
+    """A guest that dies once is started again where it could be created; it is not sent back either."""
+    book = paired(A)
+    book.peer_says(unmade=(WEB,))
+    for _ in range(FAILURES_MAX - 1):
+        book.engine.restarts.failed(WEB, book.now)
+        assert not book.engine.restarts.held(book.engine.sight, WEB, book.now)
+    book.engine.restarts.failed(WEB, book.now)
+    book.engine.units[WEB].state = VmState.STANDBY
+    assert book.engine.restarts.held(book.engine.sight, WEB, book.now)
+    assert book.engine.restarts.elsewhere(book.engine.sight, book.now) is None
 
 
 def test_a_vm_that_runs_is_not_moved_for_what_failed_before() -> None:

@@ -268,8 +268,8 @@ def test_unproven_heartbeat_is_taken_once() -> None:
 def test_what_is_rarely_said_is_there_when_it_is_said() -> None:
     """VMs that were given up, and a last word, whose length is bounded; else neither takes any room."""
     assert b'"f"' not in body(BEAT.view)
-    said = replace(BEAT.view, left=(VmId("web"),), ends="x" * 1000)
+    said = replace(BEAT.view, left=(VmId("web"),), unmade=(VmId("db"),), ends="x" * 1000)
     found = decode(KEY, encode(KEY, replace(BEAT, view=said)))
     assert isinstance(found, Heartbeat)
-    assert (found.view.left, found.view.ends) == (("web",), "x" * ENDS_MAX)
+    assert (found.view.left, found.view.unmade, found.view.ends) == (("web",), ("db",), "x" * ENDS_MAX)
     assert complaints("heartbeat", json.loads(body(said))) == []
