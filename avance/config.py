@@ -16,6 +16,7 @@ from pathlib import Path
 
 from avance.core.crashloop import SAMPLES_MIN, Policy
 from avance.core.model import LinkName, NodeId, Timers, VmId, VmSpec
+from avance.definitions import NUMBER, numbered
 from avance.errors import ConfigError
 from avance.parsed import Json
 from avance.wire import derived
@@ -23,7 +24,6 @@ from avance.wire import derived
 CONFIG_PATH = Path("/etc/avance/config.json")
 SITE_SCHEMA = "avance.site/1"
 POLICIES = ("availability", "safety")
-VMS_MAX = 8
 FIRST_DRBD_PORT = 7789
 WITNESSES_MAX = 2  # the one in office and its alternate
 PORT_MAX = 65535
@@ -153,6 +153,7 @@ def parse(node: str, site: Json, vms: Json) -> Config:
     watchdog = _switch(site, "watchdog", default=True)
     data_integrity, stay = (_switch(site, key, default=False) for key in ("data_integrity", "stay_without_disk"))
     crash_policy, crash_samples = _quarantine(site.get("quarantine", {}))
+    vms = numbered(vms)
     whole = _encoded({"site": site, "vms": vms})
     taken = {address for link in links for address in (link.address.ip, link.peer_address)} | {service_address.ip}
     specs = _vms(vms, {link.name: link for link in links if link.name != site["replication_link"]}, taken)
@@ -454,8 +455,6 @@ def _is_certificate(text: str) -> bool:
 
 
 def _vms(value: Json, networks: dict[LinkName, LinkConfig], taken: set[ipaddress.IPv4Address]) -> tuple[VmSpec, ...]:
-    if not isinstance(value, list) or len(value) > VMS_MAX:
-        raise ConfigError(f"a site has at most {VMS_MAX} VMs")
     specs = tuple(_vm(index, entry, networks, taken) for index, entry in enumerate(value))
     for what in ("name", "mac", "address"):
         if len({getattr(spec, what) for spec in specs}) < len(specs):
@@ -466,7 +465,7 @@ def _vms(value: Json, networks: dict[LinkName, LinkConfig], taken: set[ipaddress
 def _vm(index: int, value: Json, networks: dict[LinkName, LinkConfig], taken: set[ipaddress.IPv4Address]) -> VmSpec:
     place = f"vm {value.get('name', index)!r}" if isinstance(value, dict) else f"vm {index}"
     texts = {"name", "kernel", "ramdisk", "cmdline", "mac", "network", "address"}
-    _keys(place, value, needed=texts | {"memory_mib", "volume_mib"}, optional=set())
+    _keys(place, value, needed=texts | {"memory_mib", "volume_mib", NUMBER}, optional=set())
     if not all(isinstance(value[key], str) for key in texts):
         raise ConfigError(f"{place}: {', '.join(sorted(texts))} must be texts")
     if not _NAME.fullmatch(value["name"]) or not _MAC.fullmatch(value["mac"]):
@@ -492,7 +491,7 @@ def _vm(index: int, value: Json, networks: dict[LinkName, LinkConfig], taken: se
         name=VmId(value["name"]),
         memory_mib=value["memory_mib"],
         volume_mib=value["volume_mib"],
-        minor=index,
-        port=FIRST_DRBD_PORT + index,
+        minor=value[NUMBER],
+        port=FIRST_DRBD_PORT + value[NUMBER],
         **values,
     )

@@ -43,6 +43,7 @@ from avance.core.engine import Engine
 from avance.core.events import CommandDone, Event, FencePeerAsked, OperatorAsked, VmAdded
 from avance.core.model import NodeId, NodePart, Outcome
 from avance.core.results import Done, answered
+from avance.definitions import added
 from avance.disk_work import DiskCommand, disk_work
 from avance.engine_setup import engine_setup
 from avance.errors import AvanceError, ConfigError
@@ -366,10 +367,11 @@ class PairedNode:
             return await self._protect(definition)
 
     async def _protect(self, definition: Json) -> dict[str, Any]:
-        raw = {**self._raw, "vms": [*self._raw["vms"], definition]}
+        raw = {**self._raw, "vms": added(self._raw["vms"], definition)}
         config = parse(self.config.node, raw["site"], raw["vms"])
         await asyncio.to_thread(self._kept.save, raw)
-        self.config, self._raw, spec = config, raw, config.vms[-1]
+        known, self.config, self._raw = self.config.vms, config, raw
+        (spec,) = set(config.vms) - set(known)
         self._loop.put(VmAdded(spec, config.config_hash))
         self._hypervisor.add(spec)
         self._disks.add(spec)

@@ -56,6 +56,7 @@ def document(config: Config, engine: Engine, around: Around, now: float) -> dict
         "waits": waits(engine, now),
         "dilation": config.dilation,
         "vms": {name: _vm(engine, name) for name in engine.units},
+        "definitions": {"hash": engine.sight.config_hash, "peer_hash": _peer_hash(engine)},
         "links": engine.liveness.states,
         "service_address": {"address": str(config.service_address), "held": engine.address.held},
         "call_home": {
@@ -95,6 +96,7 @@ def unpaired(now: float, mirror: MirrorView | None = None, broken: str = "") -> 
         "waits": broken or None,
         "dilation": 1.0,
         "vms": {},
+        "definitions": {"hash": None, "peer_hash": None},
         "links": {},
         "service_address": {"address": None, "held": False},
         "call_home": {"queued": 0, "dropped": 0, "refused": False},
@@ -154,6 +156,8 @@ def _owner_waits(engine: Engine, now: float) -> str | None:
             why = "; ".join(engine.right.refused) or f"node {peer} has to let this node go on alone"
             return f"the I/O of {one.spec.name} stands still: {why}"
         if one.state is VmState.STANDBY and engine.pair is PairState.PAIRED and not engine.solo:
+            if not engine.sight.is_agreed:
+                return f"site and VMs are not the same on {me} and {peer}: what one of them lacks has to be given there"
             return f"the copies of {one.spec.name} have to meet, or node {peer} has to let this node go on alone"
     return None
 
@@ -167,6 +171,11 @@ def _unguarded(engine: Engine) -> dict[str, list[str]]:
 
 def _mirror(view: MirrorView) -> dict[str, Any]:
     return {"state": view.state, "halves": view.halves, "of": view.of, "detail": view.detail}
+
+
+def _peer_hash(engine: Engine) -> str | None:
+    peer = engine.sight.partner.view
+    return None if peer is None else peer.config_hash
 
 
 def _arbitration(config: Config, engine: Engine, now: float) -> dict[str, Any]:

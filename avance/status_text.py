@@ -29,6 +29,9 @@ def status_text(status: dict[str, Any]) -> str:
         lines.insert(1, f"WAITS: {status['waits']}")
     for node, parts in status["unguarded"].items():
         lines.insert(1, f"NOT GUARDED: the {' and the '.join(parts)} of node {node} would not stop it when it hangs")
+    mine, peers = (status.get("definitions", {}).get(key) for key in ("hash", "peer_hash"))
+    if peers is not None and mine != peers:
+        lines.append(f"DEFINITIONS DIFFER: {mine} here, {peers} on the peer; until they are equal no disk connects")
     if status["quarantined"]:
         lines.append("QUARANTINED: the other node failed too often; `avance reset-device NODE` takes it back")
     if status["rejected"]:

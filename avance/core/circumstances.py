@@ -33,6 +33,7 @@ class Circumstances:
     the peer's copy are known. `target`: they show that DRBD will take this copy as the target of a resynchronisation.
     `asked`: the owner asks this backup for its consent. `marking`: this owner's record cannot be written, so it lets go
     of its copies on their own disks. `held`: the replication broke again and again, and is left alone for a while.
+    `agreed`: both nodes hold the same definitions.
     `unread`: the record knows a generation of the volume, and this
     run of the daemon does not know the copy's.
     """
@@ -58,6 +59,7 @@ class Circumstances:
     marking: bool = False
     held: bool = False
     unread: bool = False
+    agreed: bool = True
     unproven: bool = False
     outdated: bool = False
     peer_attached: bool = True

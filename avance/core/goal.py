@@ -43,6 +43,7 @@ def around(
         solo=solo,
         consenting=consenting,
         replicate=sight.partner.is_stable(now) and not record.quarantined and not cut and not held,
+        agreed=sight.is_agreed,
         cut=cut,
         keep=record.epoch if sight.pairing.yields and record.split else 0,
         discard=vm in record.discard,

@@ -232,6 +232,12 @@ class Sight:
             return True
         return now - self.liveness.silent_from_s(now) >= limit_s
 
+    @property
+    def is_agreed(self) -> bool:
+        """Both nodes hold the same site and the same VMs (docs/safety.md, S42); the peer's last word counts."""
+        peer = self.partner.view
+        return peer is not None and peer.config_hash == self.config_hash
+
     # ------------------------------------------------------------ what others are told
 
     def view(self, wants: int, leaves: int, witnesses: tuple[str, ...]) -> PeerView:

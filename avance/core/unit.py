@@ -297,7 +297,7 @@ class VmUnit:
         if around.unproven and not self.invalidated and disk.connection == "StandAlone" and disk.disk in _HELD:
             # DRBD would fetch what it noted here, and part of that may lie on the half that was lost: so it takes all.
             return c.InvalidateDisk(self.spec.name) if around.peer_good else None
-        if disk.connection == "StandAlone" and around.replicate and _may_meet(disk, around):
+        if disk.connection == "StandAlone" and around.replicate and around.agreed and _may_meet(disk, around):
             return self._meeting(disk, around)
         whole = disk.disk is DiskState.UP_TO_DATE and disk.replication == "Established"
         doubt = (around.behind and not self.resynced) or (around.unproven and not self.invalidated)

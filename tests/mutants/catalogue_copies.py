@@ -190,4 +190,36 @@ MUTANTS = (
         "what DRBD said before its stream of events broke still counts as what happened since",
         (Edit(_UNIT, "self.connected()  # DRBD may", "pass  # DRBD may"),),
     ),
+    Mutant(
+        "definitions-not-compared",
+        "disks connect although the two nodes hold different definitions of their VMs",
+        (Edit(_UNIT, " and around.agreed and", " and"),),
+        beyond="both nodes of the simulator are given one configuration",
+        units=("tests/unit/avance/core/test_goal.py",),
+    ),
+    Mutant(
+        "unheard-definitions-agreed",
+        "a peer that was not heard counts as one with the same definitions",
+        (
+            Edit(
+                _SIGHT,
+                "return peer is not None and peer.config_hash == self.config_hash",
+                "return peer is None or peer.config_hash == self.config_hash",
+            ),
+        ),
+        beyond="both nodes of the simulator are given one configuration",
+        units=("tests/unit/avance/core/test_goal.py",),
+    ),
+    Mutant(
+        "number-by-order",
+        "minor and port of a VM follow the order of the definitions",
+        (
+            Edit(
+                "avance/definitions.py",
+                "[_with_number(entry, free) for entry in vms]",
+                "[{**entry, NUMBER: place} if isinstance(entry, dict) else entry for place, entry in enumerate(vms)]",
+            ),
+        ),
+        beyond="both nodes of the simulator are given one configuration",
+    ),
 )

@@ -135,7 +135,7 @@ def test_protected_vm_is_durable_before_the_core_hears_of_it(directories: Path) 
     async def story() -> None:
         one = node()
         assert "ok" in await one.protect(vm())
-        assert json.loads((directories / "config.json").read_text())["vms"] == [vm()]
+        assert json.loads((directories / "config.json").read_text())["vms"] == [vm(number=0)]
         event = one._loop.waiting.popleft()
         assert isinstance(event, VmAdded)
         assert event.spec == one.config.vms[0]

@@ -14,7 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from avance.config import VMS_MAX, parse
+from avance.config import parse
+from avance.definitions import VMS_MAX
 from avance.errors import ConfigError
 from avance.parsed import Json
 from tests.unit.avance.site import CERTIFICATE, SECRET, W1, W2, full_site, site, vm, with_bmc, with_links
@@ -148,6 +149,10 @@ VMS: list[tuple[Json, str]] = [
     ([vm(address="10.77.0.11")], "belongs to a node"),
     ([vm(address="10.77.0.10")], "belongs to a node or the service"),
     ([vm(memory_mib=True)], "memory_mib"),
+    ([vm(number=8)], "from 0 to 7"),
+    ([vm(number=True)], "from 0 to 7"),
+    ([vm(number="0")], "from 0 to 7"),
+    ([vm(number=2), vm(number=2, name="db")], "the number 2"),
 ]
 
 
@@ -187,7 +192,7 @@ def page() -> str:
     for change, _ in SITES:
         lines.append(_row(change, answer(full_site(**change), [vm()])))
     for vms, _ in VMS:
-        changed = vms if len(vms) != 1 else {key: value for key, value in vms[0].items() if value != vm()[key]}
+        changed = vms if len(vms) != 1 else {key: value for key, value in vms[0].items() if value != vm().get(key)}
         lines.append(_row({"vm": changed} if len(vms) == 1 else f"{len(vms)} VMs", answer(site(), vms)))
     return "\n".join(lines) + "\n"
 

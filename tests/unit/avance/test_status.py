@@ -161,3 +161,16 @@ def test_a_node_that_waits_names_who_can_end_it() -> None:
     book.pass_time(30.0)
     assert "safety gives no right" in str(waits(book.engine))
     assert "node a has to be back, or an operator has to vouch that it is off" in str(waits(book.engine))
+
+
+def test_definitions_that_differ_are_told() -> None:
+    """Both hashes stand in the status, and a service whose copies may not meet says why."""
+    book = paired(A)
+    book.peer_says(config_hash="another")
+    given = document(config(), book.engine, AROUND, book.now)
+    assert given["definitions"] == {"hash": "c0ffee", "peer_hash": "another"}
+    book.engine.units[WEB].state = VmState.STANDBY
+    assert "not the same on a and b" in str(document(config(), book.engine, AROUND, book.now)["waits"])
+    book.peer_says(config_hash="c0ffee")
+    book.engine.units[WEB].state = VmState.STANDBY
+    assert "have to meet" in str(document(config(), book.engine, AROUND, book.now)["waits"])

@@ -82,3 +82,10 @@ def test_closed_hole_and_lone_right_are_said() -> None:
     assert "/dev/watchdog: no such device" in text
     assert "gate:            biz0: no clsact" in text
     assert "refused" not in text
+
+
+@pytest.mark.parametrize(("mine", "peers", "told"), [("1a", "2b", True), ("1a", "1a", False), ("1a", None, False)])
+def test_definitions_that_differ_are_said_in_words(mine: str, peers: str | None, told: bool) -> None:
+    """Nothing is said while they are equal, or the peer has not been heard."""
+    known = unpaired(0.0) | {"pair": "PAIRED", "definitions": {"hash": mine, "peer_hash": peers}}
+    assert ("DEFINITIONS DIFFER: 1a here, 2b on the peer" in status_text(known)) is told

@@ -6,10 +6,13 @@ from dataclasses import replace
 
 import pytest
 
+from avance.core import commands as c
 from avance.core import events as e
 from avance.core.circumstances import Goal
-from avance.core.model import PairState, Record, VmState
-from tests.playbook import BIZ, WEB, A, B, paired
+from avance.core.engine import Engine
+from avance.core.model import DiskRole, PairState, Record, VmState
+from avance.core.unit import VmUnit
+from tests.playbook import BIZ, WEB, A, B, paired, peer_gone, setup, spec
 
 
 @pytest.mark.parametrize(
@@ -45,6 +48,26 @@ def test_nothing_is_started_while_the_vms_stand_still() -> None:
     book = paired(A)
     book.engine.guard.paused = True
     assert book.engine.around(WEB, book.now).goal is Goal.HOLD
+
+
+def test_definitions_are_compared_in_each_heartbeat() -> None:
+    """A VM that was given on one node only ends the agreement, until the other node has it too."""
+    book = paired(A)
+    assert book.engine.around(WEB, book.now).agreed
+    book.peer_says(config_hash="another")
+    assert not book.engine.around(WEB, book.now).agreed
+    book.peer_says(config_hash=book.engine.setup.config_hash)
+    assert book.engine.around(WEB, book.now).agreed
+    unheard = Engine(setup(), Record())
+    assert not unheard.sight.is_agreed, "a peer that was never heard agrees to nothing"
+
+
+def test_disks_meet_only_while_the_definitions_are_equal() -> None:
+    """Two nodes that number their VMs otherwise would connect one VM to another (docs/safety.md, S42)."""
+    apart, around = replace(peer_gone(DiskRole.SECONDARY), connection="StandAlone"), paired(B).engine.around(WEB, 100.0)
+    one = VmUnit(spec(), state=VmState.STANDBY, disk=apart, disk_known=True, prepared=True)
+    assert one.next_command(replace(around, agreed=False), 0.0) is None
+    assert one.next_command(replace(around, agreed=True), 0.0) == c.ConnectDisk(WEB)
 
 
 def test_link_that_is_down_is_not_replicated_over() -> None:
