@@ -138,8 +138,7 @@ class PairedNode:
                 tasks.create_task(self._network.run())
                 tasks.create_task(self._keep_gate())
                 tasks.create_task(self._look_at_parts())
-                if reset is not None:
-                    tasks.create_task(self._tell_reset(*reset))
+                tasks.create_task(self._tell_reset(reset))
 
     def _attach(self, channel: PeerChannel, tasks: asyncio.TaskGroup) -> None:
         """Say where heartbeats go, and who does the work that waits."""
@@ -168,9 +167,9 @@ class PairedNode:
                 self._hear(seen)
             await asyncio.sleep(self._parts.pause_s)
 
-    async def _tell_reset(self, reason: str, wall: str) -> None:
-        """Say why this machine had reset itself; what is told durably is forgotten."""
-        if await self.alerts.keep(alerts.was_reset(reason, wall), self.engine.record.epoch):
+    async def _tell_reset(self, found: tuple[str, str] | None) -> None:
+        """Say why and when this machine had reset itself, if it had; what is told durably is forgotten."""
+        if found is not None and await self.alerts.keep(alerts.was_reset(*found), self.engine.record.epoch):
             with contextlib.suppress(OSError):
                 await asyncio.to_thread(REASON.unlink)
 
@@ -373,9 +372,8 @@ class PairedNode:
         known, self.config, self._raw = self.config.vms, config, raw
         (spec,) = set(config.vms) - set(known)
         self._loop.put(VmAdded(spec, config.config_hash))
-        self._hypervisor.add(spec)
-        self._disks.add(spec)
-        self._neighbours.add(spec)
+        for adapter in (self._hypervisor, self._disks, self._neighbours):
+            adapter.add(spec)
         return {"ok": f"VM {spec.name} is to be protected"}
 
     def status(self) -> dict[str, Any]:

@@ -31,7 +31,7 @@ def node(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> PairedNode:
 
 def tells(node: PairedNode) -> None:
     """Let the daemon tell what was left."""
-    asyncio.run(node._tell_reset("the lease has ended", "2026-01-01T00:00:00+00:00"))
+    asyncio.run(node._tell_reset(("the lease has ended", "2026-01-01T00:00:00+00:00")))
 
 
 def test_a_reset_is_told_after_the_boot(tmp_path: Path, node: PairedNode) -> None:
