@@ -57,7 +57,8 @@ ROWS: dict[tuple[VmState, VmTrigger], tuple[VmState, Action]] = {
     (S.RUNNING, T.DOMAIN_GONE): (S.STANDBY, Action.NOTHING),
     # The way down: the domain first, then the right to write.
     (S.RUNNING, T.STOP): (S.STOPPING, Action.DESTROY),
-    (S.STANDBY, T.STOP): (S.DEMOTING, Action.DEMOTE),
+    # A domain that died by itself is gone for us, but Xen lists it until it is destroyed, and it holds the disk open.
+    (S.STANDBY, T.STOP): (S.STOPPING, Action.DESTROY),
     (S.STOPPING, T.DONE): (S.DEMOTING, Action.DEMOTE),
     (S.STOPPING, T.DONE_UNWANTED): (S.DEMOTING, Action.DEMOTE),
     (S.STOPPING, T.NOT_DONE): (S.FAILED, Action.NOTHING),

@@ -125,6 +125,17 @@ MUTANTS = (
         units=("tests/unit/avance/core/test_restarts.py",),
     ),
     Mutant(
+        "dead-domain-holds-the-disk",
+        "a node demotes a disk that a dead domain still holds open, in vain, and resets itself in the end",
+        (
+            Edit(
+                "avance/core/vm.py",
+                "    (S.STANDBY, T.STOP): (S.STOPPING, Action.DESTROY),\n",
+                "    (S.STANDBY, T.STOP): (S.DEMOTING, Action.DEMOTE),\n",
+            ),
+        ),
+    ),
+    Mutant(
         "consent-asked-while-moving",
         "an owner that lets go of its copies to hand a VM over asks the peer for consent, and keeps the right",
         (Edit("avance/core/engine.py", "        if not self.handover.moving:  #", "        if True:  #"),),

@@ -48,6 +48,7 @@ class Machine:
         self.blocked_s = 0.0
         self.broken_vms: set[VmId] = set()
         self.dying_vms: dict[VmId, float] = {}  # guests that die so many seconds after each start
+        self.dead: set[VmId] = set()  # domains that died by themselves: Xen lists them, and they hold their disks open
         self.half_made: set[VmId] = set()  # domains that a killed `xl create` left behind, paused
         self.undead = 0  # no domain can be destroyed
         self.hung: dict[str, int] = {}  # tools that do not end
@@ -162,6 +163,7 @@ class Machine:
         self.gate_until_s, self.blind = None, False
         self.domains.clear()
         self.half_made.clear()
+        self.dead.clear()
         self.late.clear()
         self._waiting.clear()
         self._answers.clear()
@@ -284,7 +286,7 @@ class Machine:
 
     def holds(self, vm: VmId) -> bool:
         """Say whether a domain has the device open."""
-        return vm in self.domains
+        return vm in self.domains or vm in self.dead
 
     def runs(self, vm: VmId) -> bool:
         """Say whether the VM's processors run here now."""
@@ -295,6 +297,7 @@ class Machine:
         side, _ = self.world.resources[vm].pair(self.name)
         if not side.primary or vm in self.broken_vms or vm in self.half_made:
             return False
+        self.dead.discard(vm)  # what is left of an earlier one is cleared away first (avance/adapters/xen.py)
         if vm not in self.domains:
             self.domains[vm] = True
             self.world.judges.started(self, vm, side)
@@ -330,6 +333,10 @@ class Machine:
         """Let a domain be gone, by order or by a crash; false when it cannot be destroyed."""
         if self.undead and not crashed and vm in self.domains:
             return False
+        if crashed and vm in self.domains:
+            self.dead.add(vm)
+        elif not crashed:
+            self.dead.discard(vm)
         if self.domains.pop(vm, None) is not None:
             self.half_made.discard(vm)
             side, other = self.world.resources[vm].pair(self.name)

@@ -51,7 +51,7 @@ def summary(world: World, machine: Machine) -> str:
             seen = f"{view.role} {view.disk}/{view.peer_disk} {view.connection} {view.replication}"
             frozen = " frozen" if view.suspended else ""
         unit = engine.units.get(vm)
-        running = " domain" if machine.holds(vm) else ""
+        running = " domain" if vm in machine.domains else ""
         disks.append(f"{vm} {unit.state if unit else '?'}{running} {seen}{frozen}")
     still = f" {machine.still}d" if machine.still else ""
     asleep = " stopped" if machine.daemon is not None and machine.daemon.stopped else ""
