@@ -267,6 +267,14 @@ class GuestCrashLoop(GuestCrash):
         loops = None if self._boot_before is None or seen < LOOP_CRASHES_MIN else True  # it stayed down: nobody knows
         return Proof.of(loops, self._injected_at_s, evidence)
 
+    async def undo(self, bed: Bed) -> None:
+        """Say on each node, as a person would, that the guest is mended: a VM that dies too often is left until then.
+
+        A node that has nothing to forget refuses, which is no failure.
+        """
+        for name, node in bed.nodes.items() if self._stayed_down else ():
+            await node.machine.guest.run(["avance", "reset-device", name], timeout_s=COMMAND_S)
+
 
 class GuestHang(GuestFault):
     """The VM spins on its processor with its network off and does nothing for anybody, while Xen sees it run."""

@@ -44,6 +44,7 @@ class World:
     stopped: bool = False
     runs: bool = True
     witness: list[str] = field(default_factory=list)
+    mended: set[str] = field(default_factory=set)
 
     def line(self, flags: str = "-b----", reason: str = "-") -> str:
         """The VM's line of the list."""
@@ -76,6 +77,9 @@ class World:
             self.ends("--psc-", "3")
         elif "echo shutdown" in script:
             self.ends("--ps--", "0")
+        elif script == f"avance reset-device {node}":
+            self.mended.add(node)
+            self.runs, self.id = True, self.id + 1
         elif "echo hang" in script:
             self.hangs = True
         elif "xl destroy" in script:
@@ -215,6 +219,17 @@ def test_the_loop_goes_on_as_long_as_the_vm_comes_back() -> None:
     proof = asyncio.run(story())
     assert proof.verdict is FaultVerdict.CONFIRMED
     assert proof.evidence["stayed_down"] is True
+    world = World(restarts=1)
+    tell(GuestCrashLoop("web", crashes=3, patience_s=0.1), world)
+    assert world.mended == {"a", "b"}, "what was left is started again when a person says that it is mended"
+    assert not asyncio.run(mended_of(World()))
+
+
+async def mended_of(world: World) -> set[str]:
+    """Let a loop end by itself; returns where a person's word was given."""
+    async with Life(GuestCrashLoop("web", crashes=3), bed_of(world)) as life:
+        await life.prove()
+    return world.mended
 
 
 def test_heal_says_that_a_vm_stays_down() -> None:
