@@ -28,7 +28,7 @@ image: setup ## build the node image (cached by the hash of its inputs)
 demo: image ## the crash scenario on a real pair of nodes; the last line is the path of the report
 	@$(V) -m testbed demo --out build/demo
 
-check: setup ## lint, types, unit and repository tests, at the same time; some 65 s on two cores
+check: setup ## lint, types, unit and repository tests, at the same time; some 35 s on two quiet cores, a minute on busy ones
 	@time $(MAKE) --no-print-directory --jobs=5 --output-sync=target types tree $(UNIT) lint
 
 lint: setup
@@ -37,7 +37,7 @@ lint: setup
 types: setup
 	@echo "== mypy"; time $(V) -m mypy
 
-unit: setup ## unit tests alone; about a minute on two cores
+unit: setup ## unit tests alone; some 30 s on two quiet cores
 	@time $(MAKE) --no-print-directory --jobs=5 --output-sync=target $(UNIT)
 
 unit-core: setup
