@@ -236,6 +236,8 @@ class GuestCrashLoop(GuestCrash):
             if number and not await self._served_again(bed):
                 self._stayed_down = True
                 return
+            if number:
+                bed.history.record("fault", "again", name=self.name, target=self.target)
             self._boots.append(await ping(bed, self.target))
             await self.order(bed, self.word, self._node, self._domain)
             if self._injected_at_s is None:

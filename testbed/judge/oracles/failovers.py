@@ -81,7 +81,10 @@ def judge_moves(happened: Sequence[Move], faults: Sequence[FaultSpan], *, unseen
 
 
 def faults_of(records: Iterable[HistoryRecord]) -> list[FaultSpan]:
-    """The faults of a history; one that was healed before the next one began pays for nothing after that."""
+    """The faults of a history; one that was healed before the next one began pays for nothing after that.
+
+    A fault that strikes again by itself (`again`) is one more fault each time.
+    """
     began: list[tuple[tuple[str, ...], float]] = []
     healed: dict[int, float] = {}
     for record in records:
@@ -89,7 +92,7 @@ def faults_of(records: Iterable[HistoryRecord]) -> list[FaultSpan]:
             continue
         key = tuple(str(record.fields.get(field, "")) for field in ("name", "target", "step"))
         live = [number for number, (known, _) in enumerate(began) if known == key and number not in healed]
-        if record.kind in {"injecting", "injected"} and not live:
+        if record.kind == "again" or (record.kind in {"injecting", "injected"} and not live):
             began.append((key, record.t_s))
         elif record.kind == "healed" and live:
             healed[live[-1]] = record.t_s

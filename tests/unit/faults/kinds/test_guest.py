@@ -211,6 +211,9 @@ def test_the_loop_goes_on_as_long_as_the_vm_comes_back() -> None:
     """Three crashes of three boots; and two are a loop even when nobody starts it a third time."""
     proof = tell(GuestCrashLoop("web", crashes=3), World())
     assert proof.evidence["boots"] == ["boot1", "boot2", "boot3"]
+    bed = bed_of(World())
+    asyncio.run(Life(GuestCrashLoop("web", crashes=3), bed).prove())
+    assert [record.kind for record in bed.history if record.source == "fault"].count("again") == 2
 
     async def story() -> Proof:
         fault, bed = GuestCrashLoop("web", crashes=3, patience_s=0.1), bed_of(World(restarts=1))

@@ -103,6 +103,17 @@ def test_faults_are_found_in_a_history_with_the_end_of_their_time() -> None:
     assert faults_of(history) == [kill(1.0, 8.0), FaultSpan("node.kill", "b", 8.0), kill(9.0, 9.9), again]
 
 
+def test_a_fault_that_strikes_again_pays_each_time() -> None:
+    """A guest that crashes in a loop is started as often as it crashed, and once more would be one too many."""
+    history = History()
+    for t_s, kind in ((1.0, "injecting"), (3.0, "again"), (5.0, "again"), (7.0, "injected"), (9.0, "healed")):
+        history.record_at(t_s, "fault", kind, name="guest.crash_loop", target="web", step="loop")
+    found = faults_of(history)
+    assert [fault.began_s for fault in found] == [1.0, 3.0, 5.0]
+    assert unpaid([move(2.0), move(4.0), move(8.0)], found) == []
+    assert unpaid([move(2.0), move(4.0), move(8.0), move(9.5)], found) == [move(9.5)]
+
+
 def test_each_new_boot_of_the_vm_is_a_start_but_the_first() -> None:
     """The one that ran when the watch began was there already."""
     history = History()
