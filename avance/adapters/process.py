@@ -29,6 +29,7 @@ _PART_BYTES = 1 << 16
 _REST_MAX = 32  # reads after the end of a program; what it wrote itself fits into a pipe
 _SYSTEM_PATH = "/usr/sbin:/usr/bin:/sbin:/bin"
 _REAP_S = 1.0  # a killed process is gone at once, unless it waits for a dying disk
+_unreaped: list[subprocess.Popen[bytes]] = []  # killed, and not gone when somebody stopped waiting for them
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,6 +163,7 @@ class _Program:
             if given is not None:
                 stdin = os.memfd_create("stdin")
                 os.pwrite(stdin, given, 0)
+            _unreaped[:] = [one for one in _unreaped if one.poll() is None]
             self._process = subprocess.Popen(
                 argv,
                 env=None if environment is None else {**os.environ, **environment},
@@ -224,8 +226,9 @@ class _Program:
                 with contextlib.suppress(TimeoutError):
                     async with asyncio.timeout(_REAP_S):
                         await _readable(self._handle)
-                self._process.poll()
         finally:
+            if self._process.poll() is None:  # it hangs in the kernel, or this wait was cancelled
+                _unreaped.append(self._process)
             self._out.stream.close()
             self._err.stream.close()
             os.close(self._handle)

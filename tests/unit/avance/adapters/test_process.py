@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import os
 import resource
 import signal
@@ -11,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from avance.adapters import process as module
 from avance.adapters.process import OUTPUT_BYTES_MAX, Completed, Lines, keep_open, run, run_all
 from avance.core.model import Outcome
 from avance.core.results import Done
@@ -69,6 +71,29 @@ def test_deadline_is_unknown_and_kills(tmp_path: Path) -> None:
             await until(lambda: not process.exists())
 
     asyncio.run(story())
+
+
+def test_killed_program_that_is_not_gone_is_reaped_by_the_next_start(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One that hangs in the kernel, or whose end nobody waited for, leaves neither a warning nor a process behind."""
+    note = tmp_path / "pid"
+    monkeypatch.setattr(module, "_REAP_S", 0.0)
+    argv = ["sh", "-c", f"echo $$ > {note}; exec sleep infinity"]
+
+    async def story() -> None:
+        async with Lines(argv):
+            await until(lambda: note.exists() and note.read_text().endswith("\n"))
+        gc.collect()
+        process = Path("/proc", note.read_text().strip())
+        for _ in range(1000):
+            await run(["true"], timeout_s=100)
+            if not process.exists():
+                return
+        raise AssertionError("it was never reaped")
+
+    asyncio.run(story())
+    assert module._unreaped == []
 
 
 def test_steps_stop_at_the_first_failure(tmp_path: Path) -> None:
