@@ -134,10 +134,10 @@ def test_a_bed_in_the_background_of_a_script_can_be_ended(monkeypatch: pytest.Mo
     assert FakeSession.ended
 
 
-def test_up_takes_directory_and_cold_boot(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_up_takes_directory_and_cold_boot(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The options reach the session; the site is the product's default."""
-    up(monkeypatch, None, "--out", "somewhere", "--cold")
-    assert FakeSession.arguments == (Path("somewhere"), SiteOptions(), True)
+    up(monkeypatch, None, "--out", str(tmp_path / "somewhere"), "--cold")
+    assert FakeSession.arguments == (tmp_path / "somewhere", SiteOptions(), True)
 
 
 def test_up_takes_a_topology(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
