@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from functools import cache
 
 from avance.core.model import PairState
+from tests.playbook import A, B
 from tests.sim.demand import demand
 from tests.sim.inject import Fault, heal, heal_all, heal_others, inject
 from tests.sim.judges import STALL_S, Violation
@@ -17,6 +18,7 @@ TICK_S = 0.5
 LIVENESS_S = 300.0  # the longest hold of a flapping link is 160 s, and it may be met twice on the way
 QUIET_S = 3.0
 DOUBTFUL_S = 60.0  # so long an operator waits for the pair to help itself
+KEPT_S = 120.0  # from the choice of a version to protection
 CHOICE_S = 30.0  # ... and so long for each thing that was done
 
 
@@ -74,7 +76,7 @@ class _Happening:
 def run(plan: Plan, *, tracing: bool = False) -> Result:
     """Run a plan to its end."""
     world = begin(plan, tracing=tracing)
-    violation, recovered_s = None, 0.0
+    violation, recovered_s, divided = None, 0.0, False
     try:
         world.run(plan.end_s)
         _judge_backup(world, plan)
@@ -86,12 +88,16 @@ def run(plan: Plan, *, tracing: bool = False) -> Result:
             heal_all(world)
             recovered_s = recover(world)
             world.judges.end()
+            divided = world.judges.fell_in
+            if divided and split(world):
+                _keep(world, plan.seed)
         if world.judges.failovers > _failovers_max(plan):
             world.judges.fail("I10", f"{world.judges.failovers} failovers in {len(plan.faults)} faults")
     except AssertionError as error:
         violation = str(error) if isinstance(error, Violation) else f"assertion: {error!r}"
     judges = world.judges
-    return Result(plan, violation, world.elapsed_s, judges.fell_in, judges.asked, recovered_s, world.trace)
+    divided = divided or judges.fell_in
+    return Result(plan, violation, world.elapsed_s, divided, judges.asked, recovered_s, world.trace)
 
 
 def recover(world: World, limit_s: float = LIVENESS_S) -> float:
@@ -146,6 +152,18 @@ def _choose(world: World) -> None:
     world.operator(chosen, "override", other)
     world.run(CHOICE_S)
     world.machines[other].power_on()
+
+
+def _keep(world: World, seed: int) -> None:
+    """Be the operator after both nodes wrote: keep the version of one of them; with it the pair is protected again."""
+    kept = (A, B)[seed % 2]
+    world.judges.chose(kept)
+    for node in world.machines:
+        world.operator(node, "keep", kept)
+    world.run(KEPT_S)
+    if not world.protected():
+        world.judges.fail("I12", f"not protected {KEPT_S:g} s after the data of {kept} was kept: {world.summary()}")
+    world.judges.end()
 
 
 def split(world: World) -> bool:

@@ -5,14 +5,19 @@ The same seed gives the same plan and the same history. It must never depend on 
 
 from __future__ import annotations
 
+import json
 import random
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import cache
+from pathlib import Path
 from typing import Any
 
 from tests.sim.inject import Fault
 from tests.sim.site import SimSite
 
+RARE = Path(__file__).parent / "rare.json"  # histories that took a rare transition (tests/sim/reach.py)
+LEANING = 0.2  # share of plans that are drawn near one of these
 FAULTS = 3
 SETTLE_S = 12.0
 PARTITIONED = 0.35  # share of plans in which the nodes lose each other
@@ -80,7 +85,48 @@ class Plan:
 
 
 def draw(seed: int) -> Plan:
-    """Return the plan of a seed."""
+    """Return the plan of a seed: a new one, or one that is near an earlier one that took a rare transition."""
+    return _near_a_rare_one(seed) if leans(seed) else fresh(seed)
+
+
+def leans(seed: int) -> bool:
+    """Say whether the plan of this seed is drawn near a rare one."""
+    return random.Random(f"lean {seed}").random() < LEANING
+
+
+def _near_a_rare_one(seed: int) -> Plan:
+    """A plan that took a rare transition, with other moments, and one fault that is new in place of another or beside.
+
+    So random plans lean towards what they seldom reach; the list is made by tests/sim/reach.py.
+    """
+    dice = random.Random(f"near {seed}")
+    seeds = dice.choice(_rare())
+    plan = fresh(dice.choice(seeds))
+    faults = [_moved(dice, fault) for fault in plan.faults]
+    new = _draw_fault(dice, plan.site, round(dice.uniform(0.5, 30.0), 2))
+    places = [place for place, fault in enumerate(faults) if not fault.stays]
+    if places and dice.random() < 0.4:
+        faults[dice.choice(places)] = new
+    elif dice.random() < 0.5:
+        faults.append(new)
+    return Plan(seed, plan.site, tuple(sorted(faults, key=_moment)), plan.settle_s)
+
+
+def _moved(dice: random.Random, fault: Fault) -> Fault:
+    """The same fault a little earlier or later, and shorter or longer."""
+    at_s = round(max(0.1, fault.at_s + dice.choice((0.0, dice.uniform(-2.0, 2.0)))), 2)
+    for_s = None if fault.for_s is None else round(fault.for_s * dice.choice((1.0, dice.uniform(0.7, 1.4))), 2)
+    return replace(fault, at_s=at_s, for_s=for_s)
+
+
+@cache
+def _rare() -> list[list[int]]:
+    rare: dict[str, list[int]] = json.loads(RARE.read_text())
+    return list(rare.values())
+
+
+def fresh(seed: int) -> Plan:
+    """Return the plan that is drawn from all that there is."""
     dice = random.Random(f"plan {seed}")
     policy = "availability" if dice.random() < 0.6 else "safety"
     site = SimSite(dice.randrange(3), dice.random() < 0.5, dice.random() < 0.7, policy)
