@@ -80,8 +80,15 @@ def peer_copy(peer: PeerView | None, vm: VmId) -> Copy:
 
 
 def is_behind(record: Record, vm: VmId, generations: tuple[str, ...]) -> bool:
-    """This copy lacks, or may lack, acknowledged writes. Whether the disk is ours is judged anew each time."""
-    return vm in record.behind or (bool(generations) and not is_ours(newest(record, vm), generations))
+    """This copy lacks, or may lack, acknowledged writes. Whether the disk is ours is judged anew each time.
+
+    A version that a person has given up counts as behind until the kept one has replaced it.
+    """
+    return (
+        vm in record.behind
+        or vm in record.discard
+        or (bool(generations) and not is_ours(newest(record, vm), generations))
+    )
 
 
 def is_older(record: Record, peer: PeerView | None, vm: VmId, generations: tuple[str, ...]) -> bool:
@@ -89,7 +96,7 @@ def is_older(record: Record, peer: PeerView | None, vm: VmId, generations: tuple
 
     A peer that was left behind may know an older generation, which DRBD has forgotten here.
     """
-    if peer is None or not generations:
+    if peer is None or not generations or is_given_up(record, peer, vm):
         return False
     theirs = peer_copy(peer, vm)
     if theirs.disk is not DiskState.INCONSISTENT and descends(generations, theirs.generations):
@@ -105,11 +112,19 @@ def is_good(record: Record, vm: VmId, copy: Copy) -> bool:
 
 def peer_is_good(record: Record, peer: PeerView | None, vm: VmId) -> bool:
     """The peer says that its copy is good, and it is not older than what this node knows; silence is not good."""
-    if peer is None:
+    if peer is None or is_given_up(record, peer, vm):
         return False
     copy = peer_copy(peer, vm)
     known = not copy.generations or is_ours(newest(record, vm), copy.generations)
     return known and is_good(peer.record, vm, copy)
+
+
+def is_given_up(record: Record, peer: PeerView, vm: VmId) -> bool:
+    """A person chose this node's version of diverged data, and the peer's has not been replaced yet.
+
+    DRBD may call the peer's the newer one, because it was made from ours; the person's word counts (S39).
+    """
+    return vm in peer.record.discard or record.chosen > peer.record.epoch
 
 
 def is_there(copy: Copy) -> bool:

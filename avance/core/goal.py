@@ -68,9 +68,11 @@ def around(
 
 
 def is_accepted(sight: Sight, vm: VmId) -> bool:
-    """The disk is ours, or blank, or the peer knows its data; any other one is refused."""
-    found = sight.units.by_name[vm].generations
-    if copies.is_ours(copies.newest(sight.durable.record, vm), found) or found == (copies.JUST_CREATED,):
+    """The disk is ours, or blank, or the peer knows its data, or it was given up; any other one is refused."""
+    found, record = sight.units.by_name[vm].generations, sight.durable.record
+    if vm in record.discard:
+        return True  # the peer's data replace all of it
+    if copies.is_ours(copies.newest(record, vm), found) or found == (copies.JUST_CREATED,):
         return True
     theirs = copies.peer_copy(sight.partner.view, vm).generations
     return bool(found) and found[0] in theirs

@@ -68,7 +68,12 @@ def _keep(event: e.OperatorAsked, sight: Sight) -> Order | Wish | Refusal:
     if sight.durable.saving is not None:
         return Refusal("the durable record is being written just now; ask again")
     epoch = max(record.epoch, 0 if peer is None else peer.record.epoch) + 1
-    kept = replace(record, epoch=epoch, owner=me, peer_outdated=True, split=False, chosen=epoch)
+    # The person vouches for the data of this node, so what was known of better ones counts no more.
+    units = sight.units.by_name.items()
+    ours = tuple((name, unit.generations[0]) for name, unit in units if unit.generations)
+    kept = replace(
+        record, epoch=epoch, owner=me, peer_outdated=True, split=False, chosen=epoch, behind=(), generations=ours
+    )
     return Wish(kept, "an operator keeps this node's data")
 
 

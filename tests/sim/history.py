@@ -19,6 +19,7 @@ LIVENESS_S = 300.0  # the longest hold of a flapping link is 160 s, and it may b
 QUIET_S = 3.0
 DOUBTFUL_S = 60.0  # so long an operator waits for the pair to help itself
 KEPT_S = 120.0  # from the choice of a version to protection
+ASK_AGAIN_S = 10.0
 CHOICE_S = 30.0  # ... and so long for each thing that was done
 
 
@@ -158,9 +159,12 @@ def _keep(world: World, seed: int) -> None:
     """Be the operator after both nodes wrote: keep the version of one of them; with it the pair is protected again."""
     kept = (A, B)[seed % 2]
     world.judges.chose(kept)
-    for node in world.machines:
-        world.operator(node, "keep", kept)
-    world.run(KEPT_S)
+    end = world.now + KEPT_S
+    while world.now < end and not world.protected():
+        for node, machine in world.machines.items():
+            if machine.store.record.split:  # a person who is refused asks again
+                world.operator(node, "keep", kept)
+        world.run(ASK_AGAIN_S)
     if not world.protected():
         world.judges.fail("I12", f"not protected {KEPT_S:g} s after the data of {kept} was kept: {world.summary()}")
     world.judges.end()

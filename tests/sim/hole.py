@@ -52,7 +52,7 @@ class Hole:
         heard = met and all(one.daemon is not None and not one.daemon.stopped and not one.blocked_s for one in (a, b))
         heard = heard and not (a.store.hanging or b.store.hanging)  # nothing is judged while a record is on its way
         self._met_at = None if not heard else world.now if self._met_at is None else self._met_at
-        slow = any(one.cannot_look and one.domains for one in (a, b))
+        slow = any((one.cannot_look or one.cannot_stop) and one.domains for one in (a, b))
         limit_s = CLOSES_S + (CANNOT_STOP_S if slow else 0.0)
         if self._met_at is not None and world.now - self._met_at >= limit_s:
             self.hole_open = False

@@ -235,7 +235,7 @@ class Judges(Hole):
         # A node that cannot look, because its tools hang, is off the wire and ends itself some seconds later (row H21).
         closed = machine.ungated > 0 or not machine.reaches_clients
         cannot_look = machine.blind and machine.cannot_look and closed
-        deaf = machine.useless >= {"pause", "reset"} and closed
+        deaf = machine.cannot_stop and closed
         return self.world.now - since < (DEAF_S if deaf else CANNOT_LOOK_S if cannot_look else OVERLAP_S)
 
     def thawed(self, machine: Machine) -> None:

@@ -61,7 +61,11 @@ class Network:
 
     def meets(self, a: NodeId, b: NodeId) -> bool:
         """Say whether heartbeats pass in both directions on any one link."""
-        return any(self.both_ways(a, b, link) and not self.no_datagrams[link] for link in LINKS)
+        return any(self.both_ways(a, b, link) and not self._is_dumb(a, b, link) for link in LINKS)
+
+    def _is_dumb(self, a: NodeId, b: NodeId, link: LinkName) -> bool:
+        """Say whether heartbeats vanish or are held back on a link that is open."""
+        return bool(self.no_datagrams[link] or self.ports[a, link].held or self.ports[b, link].held)
 
     def carries(self, source: NodeId, target: NodeId, link: LinkName, dice: random.Random) -> list[float]:
         """Return after which delays a datagram sent now arrives: none when lost, two when doubled."""

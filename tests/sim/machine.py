@@ -319,6 +319,11 @@ class Machine:
             self._told_domain(vm)
 
     @property
+    def cannot_stop(self) -> bool:
+        """Neither the pause of the VMs nor the reset does anything: only the watchdog stops this machine."""
+        return self.useless >= {"pause", "reset"}
+
+    @property
     def cannot_look(self) -> bool:
         """A tool hangs without which nobody knows what runs, or what it was asked for has not come to its deadline."""
         return any(map(self.hung.get, ("xl", "drbd"))) or self.world.now - self.worked_again_at < TOOL_HANGS_ON_S
@@ -370,7 +375,7 @@ class Machine:
     def runs_free(self) -> bool:
         """Its watchdog is dead, and nothing else can stop it: a double fault that only people can end."""
         daemon = self.daemon
-        acts = daemon is not None and not daemon.stopped and not self.useless >= {"pause", "reset"}
+        acts = daemon is not None and not daemon.stopped and not self.cannot_stop
         return self.unwatched > 0 and not acts
 
     def guards_changed(self) -> None:

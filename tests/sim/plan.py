@@ -86,7 +86,14 @@ class Plan:
 
 def draw(seed: int) -> Plan:
     """Return the plan of a seed: a new one, or one that is near an earlier one that took a rare transition."""
-    return _near_a_rare_one(seed) if leans(seed) else fresh(seed)
+    plan = _near_a_rare_one(seed) if leans(seed) else fresh(seed)
+    return replace(plan, faults=_stoppable(plan.faults))
+
+
+def _stoppable(faults: tuple[Fault, ...]) -> tuple[Fault, ...]:
+    """A node whose pause and reset do nothing keeps its watchdog: nothing else could stop it."""
+    deaf = {fault.target for fault in faults if fault.name == "node.deaf"}
+    return tuple(fault for fault in faults if fault.name != "watchdog.dead" or fault.target not in deaf)
 
 
 def leans(seed: int) -> bool:
