@@ -63,7 +63,6 @@ _FENCE_ANSWER_S = 20.0  # deadline of the fence-peer handler, times the dilation
 _OPERATOR_ANSWER_S = 20.0  # what a person asked for is durable or refused by then; times the dilation
 _OPERATOR_VERBS = ("override", "reset-device", "keep")
 _ASK_WORKERS_S = 5.0  # between two looks whether the asyncio loop still answers
-_GATE_S = 60.0  # between two looks at the gate when the network has not changed
 _END_S = 5.0  # for the turn that the decisions are in when the daemon ends
 
 
@@ -158,7 +157,7 @@ class PairedNode:
         while True:
             await self._gate.keep()
             self._gate_tried = True
-            await self._network.wait_changed(_GATE_S)
+            await self._network.wait_changed(self._gate.pause_s)
 
     async def _look_at_parts(self) -> None:
         """Tell the core of each part that does not do its work, and when it does again."""

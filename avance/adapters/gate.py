@@ -25,6 +25,7 @@ from avance.files import read_text
 from avance.wire.xl import DOMAIN_DEVICE
 
 DEVICES = Path("/sys/class/net")
+LOOK_S, LOOK_SOON_S = 60.0, 1.0  # between two looks at the gate when the network has not changed
 NO_END = 2**64 - 1  # later than every clock: the right has no end of its own
 _NS = 1_000_000_000
 
@@ -78,6 +79,11 @@ class LeaseGate:
             _bpf(_MAP_UPDATE, struct.pack("=I4xQQQ", self._map, ctypes.addressof(key), ctypes.addressof(value), 0))
         except OSError as error:
             self.problem = f"the kernel keeps no end of the lease: {error}"
+
+    @property
+    def pause_s(self) -> float:
+        """Seconds to the next look; it comes soon until the gate is in place."""
+        return LOOK_S if self.problem is None else LOOK_SOON_S
 
     async def keep(self) -> None:
         """Put the program on every uplink of the networks where it is not; `problem` says what is missing."""

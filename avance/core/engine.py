@@ -111,7 +111,7 @@ class Engine:
         assert not changes, "neither a receipt nor a short time makes a calm pair worse"
         assert standing is not None, "a calm pair has been judged"
         standing.tick = tick
-        standing.lease_age_s, standing.lease_until_s = liveness.lease_age_s(now), liveness.lease_until_s(now)
+        standing.lease_age_s, standing.lease_until_s = liveness.lease_age_s(now), liveness.lease_until_s
         if not tick:
             return Decision(tuple(command for command, _ in self.guard.renewed(standing)), (), ())
         draft = self._draft()

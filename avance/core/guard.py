@@ -21,7 +21,7 @@ _UNSET_S = -1.0  # the gate was never moved: no time of a clock
 @dataclass(slots=True)  # not frozen, as PairFacts
 class Standing:
     """What the guard may look at. `tick`: this turn is one of those at a steady pace, which show how late the loop is.
-    `lease_until_s`: when the lease ends, or has ended.
+    `lease_until_s`: when the lease ends, or has ended; None before the first echo in this run of the daemon.
     `owner`: the durable record names this node. `deciding`: a right to go on is being made durable just now.
     `stuck_looks`: so many looks in a row showed a request of a VM that nobody works on.
     `superseded`: the peer owns a newer epoch, which this node has not taken in yet. `leaving`: the VMs are being handed
@@ -36,7 +36,7 @@ class Standing:
     lease_valid: bool
     lease_over: bool
     lease_age_s: float
-    lease_until_s: float
+    lease_until_s: float | None
     owner: bool
     deciding: bool
     watchdog: bool
@@ -151,11 +151,15 @@ class Guard:
     def _open(self, standing: Standing) -> list[tuple[c.Command, str]]:
         """Move the gate, which closes by itself at the end of the lease; at each heartbeat, not for every echo.
 
-        A node that owns nothing sends nothing, even if it cannot release an address (docs/safety.md, S23).
+        A node that owns nothing sends nothing, even if it cannot release an address (docs/safety.md, S23). Before the
+        first echo, a run of the daemon that finds a VM leaves the gate as the run before has set it: whether that end
+        has passed while the machine stood still, only the kernel knows.
         """
-        until_s = None if standing.solo else standing.lease_until_s
         barred = standing.superseded or standing.pair in (PairState.FENCED, PairState.SPLIT) or not standing.owner
-        until_s = 0.0 if barred else until_s
+        unproven = standing.lease_until_s is None and not standing.solo
+        if unproven and standing.may_write and not barred:
+            return []
+        until_s = 0.0 if barred or unproven else None if standing.solo else standing.lease_until_s
         last_s = self._gate_until_s
         later_s = inf if until_s is None or last_s is None or last_s == _UNSET_S else until_s - last_s
         if until_s == last_s or 0.0 <= later_s < self.timers.heartbeat_s / 2:

@@ -297,10 +297,12 @@ class Liveness:
         voided = self._void_before_s is not None and self.lease_from_s is None
         return voided or self.lease_age_s(now) >= self.timers.lease_s
 
-    def lease_until_s(self, now: float) -> float:
-        """When the right to run by the peer's echo ends, or ended (`lease_over` begins)."""
-        voided = self._void_before_s is not None and self.lease_from_s is None
-        return 0.0 if voided else now - self.lease_age_s(now) + self.timers.lease_s
+    @property
+    def lease_until_s(self) -> float | None:
+        """When the right to run by the peer's echo ends, or ended (`lease_over` begins); None before the first echo."""
+        if self.lease_from_s is None:
+            return None if self._void_before_s is None else 0.0
+        return self.lease_from_s + self.timers.lease_s
 
     def lease_valid(self, now: float) -> bool:
         """The peer confirmed, less than the lease time ago, that it hears this node."""

@@ -276,7 +276,7 @@ class Sight:
             lease_valid=liveness.lease_valid(now),
             lease_over=liveness.lease_over(now),
             lease_age_s=liveness.lease_age_s(now),
-            lease_until_s=liveness.lease_until_s(now),
+            lease_until_s=liveness.lease_until_s,
             owner=self.durable.owner,
             deciding=saving is not None and saving.solo(self.setup.me),
             watchdog=self.setup.watchdog,

@@ -222,4 +222,26 @@ MUTANTS = (
         ),
         beyond="both nodes of the simulator are given one configuration",
     ),
+    Mutant(
+        "kept-version-behind",
+        "after a split, the version that a person kept goes on to count as behind the other one",
+        (Edit("avance/core/operator.py", ", chosen=epoch, behind=(), generations=ours\n", ", chosen=epoch\n"),),
+    ),
+    Mutant(
+        "given-up-version-is-vouched",
+        "the version that a person gave up counts as good and as newer until it is replaced",
+        (
+            Edit(
+                _COPIES,
+                "    return vm in peer.record.discard or record.chosen > peer.record.epoch\n",
+                "    return False\n",
+            ),
+            Edit(_COPIES, "        or vm in record.discard\n", ""),
+        ),
+    ),
+    Mutant(
+        "given-up-disk-is-foreign",
+        "a disk whose data were given up, and whose node restarts before the copies meet, is refused for ever",
+        (Edit(_GOAL, "    if vm in record.discard:\n", "    if False:\n"),),
+    ),
 )

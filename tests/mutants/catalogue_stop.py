@@ -209,15 +209,30 @@ MUTANTS = (
         (
             Edit(
                 _GUARD,
-                "        until_s = None if standing.solo else standing.lease_until_s\n",
-                "        until_s = None\n",
+                "None if standing.solo else standing.lease_until_s",
+                "None",
             ),
         ),
     ),
     Mutant(
         "gate-open-for-anybody",
         "a node that has learnt of another owner sends on until it has released what it holds",
-        (Edit(_GUARD, "PairState.SPLIT) or not standing.owner\n        until_s", "PairState.SPLIT)\n        until_s"),),
+        (
+            Edit(
+                _GUARD, "PairState.SPLIT) or not standing.owner\n        unproven", "PairState.SPLIT)\n        unproven"
+            ),
+        ),
+    ),
+    Mutant(
+        "gate-opened-by-a-new-daemon",
+        "a daemon that has just started lets a VM send for the time of one lease, before its peer has confirmed it",
+        (
+            Edit(
+                "avance/core/liveness.py",
+                "            return None if self._void_before_s is None else 0.0\n",
+                "            return None if self._anchor_s is None else self._anchor_s + self.timers.lease_s\n",
+            ),
+        ),
     ),
     Mutant(
         "gate-never-moved",

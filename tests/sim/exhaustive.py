@@ -157,7 +157,7 @@ class World:
         standing = Standing(
             tick=True, pair=PairState.WAITING if lost else PairState.PAIRED, may_write=True, known=True, solo=False,
             lease_valid=liveness.lease_valid(now), lease_over=liveness.lease_over(now),
-            lease_age_s=liveness.lease_age_s(now), lease_until_s=liveness.lease_until_s(now),
+            lease_age_s=liveness.lease_age_s(now), lease_until_s=liveness.lease_until_s,
             owner=True, deciding=False, watchdog=True, superseded=False, leaving=False,
         )  # fmt: skip
         if any(isinstance(command, c.FeedWatchdog) for command, _ in self.guard.judge(standing, now)):

@@ -234,7 +234,9 @@ class Judges(Hole):
             since = self.world.now if nobody else max(since, machine.daemon_at)
         # A node that cannot look, because its tools hang, is off the wire and ends itself some seconds later (row H21).
         closed = machine.ungated > 0 or not machine.reaches_clients
-        cannot_look = machine.blind and machine.cannot_look and closed
+        # So is one that woke while no heartbeat passes: it is off the wire until the guard of its new daemon ends it.
+        unheard = not self.world.network.meets(A, B)
+        cannot_look = machine.blind and (machine.cannot_look or unheard) and closed
         deaf = machine.cannot_stop and closed
         return self.world.now - since < (DEAF_S if deaf else CANNOT_LOOK_S if cannot_look else OVERLAP_S)
 

@@ -221,8 +221,8 @@ class Machine:
             return
         self.daemon.die()
         self.daemon = None
-        if self.world.now - max(self.thawed_at, self.daemon_at) >= NOTICES_S:
-            self.blind = False
+        if self.still is None and self.world.now - max(self.thawed_at, self.daemon_at) >= NOTICES_S:
+            self.blind = False  # while the machine stands still, its daemon notices nothing
         self.store.crash()
         for ask in list(self._answers):
             self.after(0.05, self.fence_answered, ask, DENIED)

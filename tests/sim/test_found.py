@@ -278,3 +278,37 @@ def test_a_half_that_was_refused_is_read_before_it_meets_again() -> None:
         Fault("disk.slow", "a", 21.08, 38.03, {"disk": "vdb", "delay_s": 4.25}),
     )
     assert run(Plan(2998, SimSite(0, policy="safety"), faults, 6.95)).violation is None
+
+
+def test_a_version_that_a_person_kept_is_not_given_back() -> None:
+    """A's version was made from B's, so B's kept one counted as behind: the VM went to A, and to A's data."""
+    faults = (
+        Fault("link.apart", "priv0", 12.78, 17.38),
+        Fault("link.apart", "biz0", 12.78, 17.38),
+        Fault("link.no_streams", "priv0", 25.91, 10.85),
+    )
+    result = run(Plan(967, SimSite(0), faults, 3.44))  # of an odd seed: a person keeps the version of B
+    assert result.split
+    assert result.violation is None
+
+
+def test_a_version_that_was_given_up_is_replaced_after_a_restart() -> None:
+    """B gave its version up and restarted before the copies met: its disk counted as a foreign one for ever."""
+    faults = (
+        Fault("link.apart", "biz0", 12.02, 17.38),
+        Fault("link.apart", "priv0", 12.78, 23.5),
+        Fault("process.stop_for", "a/daemon", 27.04, 4.0),
+    )
+    result = run(Plan(5550, SimSite(0), faults, 3.44))
+    assert result.split
+    assert result.violation is None
+
+
+def test_a_daemon_that_starts_after_a_pause_opens_no_gate() -> None:
+    """A stood still while B took over, and its daemon was killed: the next one knew of no pause and let the VM send."""
+    faults = (
+        Fault("node.pause", "a", 5.75, 27.19),
+        Fault("link.no_datagrams", "both", 15.63),
+        Fault("process.kill", "a/daemon", 31.97),
+    )
+    assert run(Plan(7936, SimSite(1), faults, 10.35)).violation is None

@@ -289,10 +289,20 @@ def test_gate_never_outlasts_the_lease() -> None:
     dice = random.Random(8)
     guard, said = Guard(TIMERS), None
     for _ in range(2000):
-        standing = replace(OWNER, lease_until_s=dice.uniform(90.0, 110.0), solo=dice.random() < 0.1)
+        until_s = dice.uniform(90.0, 110.0)
+        standing = replace(OWNER, lease_until_s=until_s, solo=dice.random() < 0.1)
         said = (gate(guard, standing) or [said])[-1]
         assert (said is None) == standing.solo
-        assert said is None or said <= standing.lease_until_s
+        assert said is None or said <= until_s
+
+
+def test_run_without_an_echo_leaves_the_gate_that_it_finds() -> None:
+    """A VM runs, and the end that the run before has set may have passed: only an echo or the lone right moves it."""
+    guard, unheard = Guard(TIMERS), replace(OWNER, lease_valid=False, lease_until_s=None)
+    assert gate(guard, unheard) == []
+    assert gate(guard, OWNER) == [105.5]
+    assert gate(Guard(TIMERS), replace(unheard, solo=True)) == [None]
+    assert gate(Guard(TIMERS), replace(unheard, may_write=False)) == [0.0]
 
 
 @pytest.mark.parametrize(("age_s", "feeds"), [(2.9, True), (3.0, False), (5.9, False)])
