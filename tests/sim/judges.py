@@ -111,7 +111,7 @@ class Judges(Hole):
         engine = machine.engine
         if engine is not None and engine.pair is PairState.SPLIT:
             since = self._split_from.setdefault(node, now)
-            if now - since > STOPS_S + (CANNOT_STOP_S if machine.cannot_look else 0.0):
+            if now - since > STOPS_S + (CANNOT_STOP_S if machine.cannot_look or machine.cannot_stop else 0.0):
                 self.fail("I3", f"{node} acknowledges write {number} {now - since:.0f} s after it knew of the split")
 
     def io_error(self, machine: Machine, vm: VmId) -> None:

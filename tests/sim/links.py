@@ -13,6 +13,7 @@ from tests.playbook import BIZ, PRIV
 from tests.sim.site import NODES
 
 LATENCY_S = 0.002
+MOST = 0.5  # of all frames
 LINKS = (PRIV, BIZ)
 
 
@@ -64,8 +65,10 @@ class Network:
         return any(self.both_ways(a, b, link) and not self._is_dumb(a, b, link) for link in LINKS)
 
     def _is_dumb(self, a: NodeId, b: NodeId, link: LinkName) -> bool:
-        """Say whether heartbeats vanish or are held back on a link that is open."""
-        return bool(self.no_datagrams[link] or self.ports[a, link].held or self.ports[b, link].held)
+        """Say whether heartbeats vanish or are held back on a link that is open, all or most of them."""
+        ports = self.ports[a, link], self.ports[b, link]
+        lossy = sum(port.loss for port in ports) > MOST
+        return bool(self.no_datagrams[link]) or lossy or any(port.held for port in ports)
 
     def carries(self, source: NodeId, target: NodeId, link: LinkName, dice: random.Random) -> list[float]:
         """Return after which delays a datagram sent now arrives: none when lost, two when doubled."""
