@@ -35,6 +35,7 @@ from avance.core.register import Word
 A, B = NodeId("a"), NodeId("b")
 PRIV, BIZ = LinkName("priv0"), LinkName("biz0")
 WEB = VmId("web")
+DB = VmId("db")
 TICK_S = 0.1
 GENERATIONS = ("1a2c", "1c2e")
 

@@ -191,4 +191,4 @@ def _judge_backup(world: World, plan: Plan) -> None:
 
 def _failovers_max(plan: Plan) -> int:
     weights = {"power.flicker": 3, "link.flap": 1}
-    return sum(weights.get(fault.name, 1) for fault in plan.faults)
+    return len(plan.site.vms) * sum(weights.get(fault.name, 1) for fault in plan.faults)  # each VM moves for itself

@@ -13,10 +13,12 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from tests.playbook import DB, WEB
 from tests.sim.inject import Fault
 from tests.sim.site import SimSite
 
 RARE = Path(__file__).parent / "rare.json"  # histories that took a rare transition (tests/sim/reach.py)
+TWO_VMS, TWO = (WEB, DB), 0.15  # share of plans with two VMs
 LEANING = 0.2  # share of plans that are drawn near one of these
 FAULTS = 3
 SETTLE_S = 12.0
@@ -87,7 +89,12 @@ class Plan:
 def draw(seed: int) -> Plan:
     """Return the plan of a seed: a new one, or one that is near an earlier one that took a rare transition."""
     plan = _near_a_rare_one(seed) if leans(seed) else fresh(seed)
-    return replace(plan, faults=_stoppable(plan.faults))
+    return replace(plan, site=_site_of(seed, plan.site), faults=_stoppable(plan.faults))
+
+
+def _site_of(seed: int, site: SimSite) -> SimSite:
+    """Give some plans a second VM; the dice are its own, so the faults of a seed stay what they are."""
+    return replace(site, vms=TWO_VMS) if random.Random(f"vms {seed}").random() < TWO else site
 
 
 def _stoppable(faults: tuple[Fault, ...]) -> tuple[Fault, ...]:
@@ -326,7 +333,7 @@ def _crossing(dice: random.Random, at_s: float) -> Fault:
 
 
 def _a_guest(_: random.Random, __: SimSite, at_s: float) -> Fault:
-    return Fault("guest.crash", "web", at_s)
+    return Fault("guest.crash", WEB, at_s)
 
 
 def _both(dice: random.Random, _: SimSite, at_s: float) -> Fault:
@@ -389,6 +396,7 @@ def _smaller(plan: Plan) -> list[Plan]:
     fewer = plan.site.witnesses > 0 and not named  # a fault of a witness needs it
     plain = [replace(plan.site, witnesses=plan.site.witnesses - 1)] if fewer else []
     plain += [replace(plan.site, power=False)] if plan.site.power else []
+    plain += [replace(plan.site, vms=plan.site.vms[:1])] if len(plan.site.vms) > 1 else []
     found += [replace(plan, site=site) for site in plain]
     for number, fault in enumerate(plan.faults):
         for shorter in _shorter(fault):

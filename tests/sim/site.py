@@ -48,7 +48,8 @@ class SimSite:
     def text(self) -> str:
         """Return the site in a few words."""
         power, gateway = "power" if self.power else "no power", "gateway" if self.gateway else "no gateway"
-        return f"{self.witnesses} witnesses, {power}, {gateway}, {self.policy}"
+        more = "" if len(self.vms) == 1 else f", {len(self.vms)} VMs"
+        return f"{self.witnesses} witnesses, {power}, {gateway}, {self.policy}{more}"
 
 
 def peer_of(node: NodeId) -> NodeId:

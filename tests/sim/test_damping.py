@@ -12,11 +12,9 @@ from avance.core import commands as c
 from avance.core.cure import CURES_MAX
 from avance.core.model import VmId
 from avance.core.restarts import FAILURES_MAX
-from tests.playbook import WEB, A, B
+from tests.playbook import DB, WEB, A, B
 from tests.sim.rows import PLAIN, SAFE, WITNESS, Row
 from tests.sim.site import SimSite
-
-DB = VmId("db")
 
 
 def flaps(row: Row, times: int, *, down_s: float = 4.0, up_s: float = 56.0) -> None:

@@ -5,12 +5,9 @@ from __future__ import annotations
 import pytest
 
 from avance.core import commands as c
-from avance.core.model import VmId
-from tests.playbook import WEB, A, B
+from tests.playbook import DB, WEB, A, B
 from tests.sim.rows import SEEDS, WITNESS, Row
 from tests.sim.site import SimSite
-
-DB = VmId("db")
 
 
 @pytest.mark.parametrize("seed", SEEDS)
