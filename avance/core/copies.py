@@ -111,8 +111,11 @@ def is_good(record: Record, vm: VmId, copy: Copy) -> bool:
 
 
 def peer_is_good(record: Record, peer: PeerView | None, vm: VmId) -> bool:
-    """The peer says that its copy is good, and it is not older than what this node knows; silence is not good."""
-    if peer is None or is_given_up(record, peer, vm):
+    """The peer says that its copy is good, and it is not older than what this node knows; silence is not good.
+
+    After a split each copy is a version of its own, and none is better than the other before a person has chosen.
+    """
+    if peer is None or record.split or peer.record.split or is_given_up(record, peer, vm):
         return False
     copy = peer_copy(peer, vm)
     known = not copy.generations or is_ours(newest(record, vm), copy.generations)

@@ -244,4 +244,9 @@ MUTANTS = (
         "a disk whose data were given up, and whose node restarts before the copies meet, is refused for ever",
         (Edit(_GOAL, "    if vm in record.discard:\n", "    if False:\n"),),
     ),
+    Mutant(
+        "other-version-is-the-newest",
+        "while both nodes wait for a person's choice, a node notes the other version as the newest data",
+        (Edit(_COPIES, "record.split or peer.record.split or is_given_up", "is_given_up"),),
+    ),
 )

@@ -312,3 +312,16 @@ def test_a_daemon_that_starts_after_a_pause_opens_no_gate() -> None:
         Fault("process.kill", "a/daemon", 31.97),
     )
     assert run(Plan(7936, SimSite(1), faults, 10.35)).violation is None
+
+
+def test_a_disk_is_not_foreign_because_of_the_other_version() -> None:
+    """B noted A's version as the newest while both waited for a person, and then refused its own disk."""
+    faults = (
+        Fault("link.apart", "biz0", 3.49, 26.46, {"only_from": "a"}),
+        Fault("link.apart", "priv0", 6.11, 39.0, {"only_from": "a"}),
+        Fault("process.stop", "a/daemon", 15.79, 15.47),
+        Fault("tool.hang", "b/xl", 20.83),
+    )
+    result = run(Plan(14778, SimSite(0), faults, 11.89))
+    assert result.split
+    assert result.violation is None
