@@ -13,7 +13,7 @@ from functools import cache
 
 from tests.repo.tidy import dotted, imports, own_name
 
-# Folder, or a module that has a floor of its own -> its floor. docs/architecture.md says what each is for.
+# Folder, or a module that has a floor of its own -> its floor. CONTRIBUTING.md says what each is for.
 FLOORS = {
     "testbed/__main__.py": 7,
     "testbed/fixtures.py": 7,
