@@ -217,6 +217,11 @@ class Liveness:
         """Say whether this link was UP before the last update."""
         return self._links[name].was_up
 
+    def returns(self, name: LinkName) -> bool:
+        """Say whether a link that counts as down is good again, and is only held back because it fell."""
+        entry = self._links[name]
+        return entry.state is LinkState.DOWN and entry.good_from is not None
+
     @property
     def last_receipt_at(self) -> float | None:
         """When the peer was last heard on any link, or could have been; None means never in this run."""

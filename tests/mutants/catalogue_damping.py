@@ -178,4 +178,15 @@ MUTANTS = (
             ),
         ),
     ),
+    Mutant(
+        "cures-a-link-that-works",
+        "a backup restarts for the cure of a link that is good again, and only held back because it fell",
+        (
+            Edit(
+                "avance/core/cure.py",
+                "liveness.was_up(link) and not liveness.returns(link):\n",
+                "liveness.was_up(link):\n",
+            ),
+        ),
+    ),
 )

@@ -7,8 +7,8 @@ from dataclasses import replace
 from avance.core import commands as c
 from avance.core import events as e
 from avance.core.cure import CURES_MAX
-from avance.core.model import DiskRole, PairState, Record
-from tests.playbook import BIZ, WEB, A, B, Playbook, acts, alerts, ended, paired, served
+from avance.core.model import DiskRole, LinkState, PairState, Record
+from tests.playbook import BIZ, PRIV, WEB, A, B, Playbook, acts, alerts, ended, paired, served
 from tests.unit.avance.core.letting_go import CONSENT, cut_off, names, releasing
 
 P, S = DiskRole.PRIMARY, DiskRole.SECONDARY
@@ -41,6 +41,18 @@ def test_consent_over_a_good_link_needs_no_restart() -> None:
     book = releasing(link_down=False)
     book.done(c.SaveRecord(served(B, CONSENT)), c.ConnectDisk(WEB))
     assert "ResetNode" not in names(book.peer_says(record=CONSENT, wants=0))
+
+
+def test_link_that_is_good_again_needs_no_restart() -> None:
+    """The private link works, and only its hold is not over: a restart could cure nothing."""
+    book = releasing()
+    book.done(c.SaveRecord(served(B, CONSENT)), c.OutdateDisk(WEB))
+    book.pass_time(1.0, links=(BIZ, PRIV))
+    assert book.engine.liveness.state(PRIV) is LinkState.DOWN, "it is held back"
+    book.peer_says(links=(BIZ, PRIV), record=replace(CONSENT, boot="x"), wants=0)
+    commands = book.pass_time(10.0, links=(BIZ, PRIV))
+    assert not [one for one in acts(commands) if isinstance(one, c.SaveRecord) and one.record.cure]
+    assert book.engine.liveness.state(PRIV) is LinkState.UP
 
 
 def test_failed_cure_is_told_after_the_restart() -> None:
