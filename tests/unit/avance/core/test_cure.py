@@ -49,8 +49,8 @@ def test_link_that_is_good_again_needs_no_restart() -> None:
     book.done(c.SaveRecord(served(B, CONSENT)), c.OutdateDisk(WEB))
     book.pass_time(1.0, links=(BIZ, PRIV))
     assert book.engine.liveness.state(PRIV) is LinkState.DOWN, "it is held back"
-    book.peer_says(links=(BIZ, PRIV), record=replace(CONSENT, boot="x"), wants=0)
-    commands = book.pass_time(10.0, links=(BIZ, PRIV))
+    commands = book.peer_says(links=(BIZ, PRIV), record=replace(CONSENT, boot="x"), wants=0)
+    commands += book.pass_time(10.0, links=(BIZ, PRIV))
     assert not [one for one in acts(commands) if isinstance(one, c.SaveRecord) and one.record.cure]
     assert book.engine.liveness.state(PRIV) is LinkState.UP
 
