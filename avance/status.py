@@ -14,6 +14,7 @@ from avance.config import Config
 from avance.core import copies
 from avance.core.engine import Engine
 from avance.core.model import MirrorView, PairState, VmId, VmState
+from avance.core.unit import VmUnit
 from avance.wire import names
 
 SCHEMA = "avance.status/1"
@@ -130,17 +131,18 @@ def waits(engine: Engine, now: float) -> str | None:
 
 def _owner_waits(engine: Engine, now: float) -> str | None:
     """Say the same as the owner of a pair, or as a node that goes on alone."""
-    me, peer, units = engine.setup.me, engine.setup.peer_id, engine.units.values()
+    me, peer = engine.setup.me, engine.setup.peer_id
     left = [vm for vm in engine.units if engine.restarts.held(engine.sight, vm, now)]
     if left and not engine.handover.leaving:
         return f"VM {left[0]} has failed too often; mend it, then `avance reset-device {me}` on this node"
-    if any(one.state is VmState.RUNNING and one.has_data and one.disk and not one.disk.suspended for one in units):
+    waiting = {vm: one for vm, one in engine.units.items() if not _serves(one)}
+    if engine.units and not waiting:
         return None
     if engine.handover.leaving:
         return f"the VMs move to node {peer}: {engine.handover.leaving}"
     if engine.sight.durable.failing_from_s is not None:
         return f"the record of node {me} cannot be written: its system disk has to be replaced, or {peer} has to serve"
-    missing = [vm for vm in engine.units if not copies.is_good(engine.record, vm, engine.copy(vm))]
+    missing = [vm for vm in waiting if not copies.is_good(engine.record, vm, engine.copy(vm))]
     if missing and engine.record.peer_outdated:
         return f"the only good copy of {missing[0]} is on the disks of this node, and they are not there"
     if missing:
@@ -148,7 +150,7 @@ def _owner_waits(engine: Engine, now: float) -> str | None:
             f"no node is known to have a good copy of {missing[0]}; where both copies are there, an operator has to"
             f" choose: switch one node off, and run `avance override` on the other one"
         )
-    for one in units:
+    for one in waiting.values():
         if one.failures:
             times = f"{one.failing} did not succeed {one.failures} times"
             return f"VM {one.spec.name} does not start on node {me}, whose tools or disks have to be mended: {times}"
@@ -160,6 +162,11 @@ def _owner_waits(engine: Engine, now: float) -> str | None:
                 return f"site and VMs are not the same on {me} and {peer}: what one of them lacks has to be given there"
             return f"the copies of {one.spec.name} have to meet, or node {peer} has to let this node go on alone"
     return None
+
+
+def _serves(unit: VmUnit) -> bool:
+    """The VM runs, and its I/O goes on."""
+    return unit.state is VmState.RUNNING and unit.has_data and unit.disk is not None and not unit.disk.suspended
 
 
 def _unguarded(engine: Engine) -> dict[str, list[str]]:

@@ -66,4 +66,15 @@ MUTANTS = (
         (Edit(_REDUNDANCY, "        self._since.pop(vm, None)\n        if f", "        if f"),),
         beyond="nothing but an alert follows from it",
     ),
+    Mutant(
+        "silent-while-another-vm-runs",
+        "the status says nothing of a VM that does not run as long as another one runs",
+        (
+            Edit(
+                "avance/status.py",
+                "    if engine.units and not waiting:\n",
+                "    if len(waiting) < len(engine.units):\n",
+            ),
+        ),
+    ),
 )

@@ -25,11 +25,13 @@ from tests.sim.site import peer_of
 
 if TYPE_CHECKING:
     from tests.sim.machine import Machine
+    from tests.sim.mirror import Mirror
 
 KEY = of_heartbeats(b"a secret of the simulated site")
 FIRST_REPORT_S = 0.05
 LOOK_AT_PARTS_S = 5.0  # as in avance/parts.py
 LOOK_SOON_S = 0.5
+LOOK_AT_MIRROR_S = 5.0  # as in avance/adapters/mirror.py
 
 
 @dataclass(slots=True)
@@ -72,6 +74,8 @@ class Daemon:
         self.machine.after(0.01, self._tick)
         self.machine.after(FIRST_REPORT_S, self._first_report)
         self.machine.after(FIRST_REPORT_S, self._look_at_parts)
+        if self.machine.mirror is not None:
+            self.machine.after(FIRST_REPORT_S, self._first_look_at_mirror, self.machine.mirror)
 
     def die(self) -> None:
         """The process is gone."""
@@ -125,6 +129,17 @@ class Daemon:
             for vm in self.machine.vms:
                 self.reported[vm] = self.machine.view(vm)
                 self.deliver(e.DiskChanged(vm, self.machine.view(vm)))
+
+    def _first_look_at_mirror(self, mirror: Mirror) -> None:
+        if self.alive:
+            mirror.begin()
+            self.machine.after(LOOK_AT_MIRROR_S, self._look_at_mirror, mirror)
+
+    def _look_at_mirror(self, mirror: Mirror) -> None:
+        if self.alive:
+            if not self.stopped:
+                mirror.again()
+            self.machine.after(LOOK_AT_MIRROR_S, self._look_at_mirror, mirror)
 
     def _look_at_parts(self) -> None:
         """Do what avance/parts.py and avance/adapters/netlink.py do: tell what has changed of what stands around."""

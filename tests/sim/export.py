@@ -54,6 +54,8 @@ def _steps(name: str, fault: Fault) -> list[Step]:
     until = None if fault.for_s is None else Trigger(fault.for_s, Anchor(name))
     if fault.name == "process.stop_for":
         until, given = None, {"seconds": fault.for_s or 4.0}
+    if fault.name == "half.gone":
+        return [Step(name, "disk.gone", fault.target, Trigger(fault.at_s), until, _of_the_bed(given))]
     if fault.name not in ("disk.gone", "disk.hang", "disk.slow") or given.get("disk") == "vda":
         return [Step(name, fault.name, fault.target, Trigger(fault.at_s), until, _of_the_bed(given))]
     steps = [

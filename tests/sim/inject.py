@@ -23,7 +23,7 @@ SIM_ONLY = frozenset({
     "node.deaf", "link.apart", "link.crossing", "link.no_datagrams", "link.no_streams", "link.no_large",
     "process.blocked", "bmc.deaf", "witness.down", "witness.pause", "witness.wiped", "witness.mute", "witness.late",
     "witness.cut", "witness.restart", "gateway.down", "gateway.cut", "store.errors", "store.refuses", "commands.odd",
-    "tool.hang", "domain.undead", "disk.half", "gate.gone", "watchdog.dead", "address.gone",
+    "tool.hang", "domain.undead", "disk.half", "half.gone", "gate.gone", "watchdog.dead", "address.gone",
 })  # fmt: skip
 DARK = frozenset({"power.cut", "power.cut_both", "node.kill", "bmc.dead_with_node"})  # the node stays off
 
@@ -354,6 +354,7 @@ _TABLE: dict[str, tuple[Act, Act]] = {
     "disk.hang": (disks.hang_on, disks.hang_off),
     "disk.gone": (disks.gone_on, disks.gone_off),
     "disk.half": (disks.half_on, disks.half_off),
+    "half.gone": (disks.half_gone, disks.half_back),
     "disk.slow": (disks.slow_on, disks.slow_off),
     "store.errors": (disks.errors_on, disks.errors_off),
     "store.refuses": (disks.refuses_on, disks.refuses_off),

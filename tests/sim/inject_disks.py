@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from avance.core.model import DiskState, NodeId
 from tests.sim.drbd_side import Content
+from tests.sim.mirror import DISKS
 from tests.sim.site import peer_of
 
 if TYPE_CHECKING:
@@ -83,6 +84,22 @@ def gone_off(world: World, fault: Fault) -> None:
         if found is not None:
             machine.own_disks.setdefault(vm, side.take_out())
             side.put_in(found)
+    if _pressed(fault):
+        _start_anew(machine)
+
+
+def half_gone(world: World, fault: Fault) -> None:
+    """Take one half of a node's mirror away."""
+    mirror = _machine(world, fault).mirror
+    assert mirror is not None, "the site has no simulated mirrors"
+    mirror.drop(str(fault.parameters["disk"]))
+
+
+def half_back(world: World, fault: Fault) -> None:
+    """Let it answer again."""
+    machine = _machine(world, fault)
+    assert machine.mirror is not None
+    machine.mirror.back(str(fault.parameters["disk"]))
     if _pressed(fault):
         _start_anew(machine)
 
@@ -198,6 +215,9 @@ def heal_machine(world: World, machine: Machine) -> None:
             machine.reset("its own disk is put back")
             side.put_in(own)
             swapped = True
+    if machine.mirror is not None:
+        for disk in DISKS:
+            machine.mirror.back(disk)
     machine.clones.clear()
     machine.undead = 0
     for tool in list(machine.hung):

@@ -13,6 +13,7 @@ from avance.core import events as e
 from avance.core.model import DiskRole, DiskState, DiskView, NodeId, VmId
 from tests.sim.daemon import Daemon
 from tests.sim.drbd_side import Content
+from tests.sim.mirror import Mirror
 from tests.sim.site import TIMERS
 from tests.sim.store import Store
 
@@ -55,6 +56,7 @@ class Machine:
         self.worked_again_at = -1e9  # when one ended again; what it was asked for before hangs until its deadline
         self.late: dict[str, list[Callable[[], None]]] = {}  # what a hung tool does when it can go on at last
         self.clones: dict[VmId, Content] = {}
+        self.mirror = Mirror(self) if world.site.halves else None
         self.own_disks: dict[VmId, Content] = {}  # what was in the place of another disk
         self.useless: set[str] = set()  # what does nothing here any more: `reset`, `pause`, `watchdog`
         self.ungated = 0  # the gate is gone: whatever its number says, every frame passes
@@ -168,6 +170,8 @@ class Machine:
         self._waiting.clear()
         self._answers.clear()
         self._fed += 1
+        if self.mirror is not None:
+            self.mirror.died()
         if was_on:
             self.store.crash()
             for resource in self.world.resources.values():

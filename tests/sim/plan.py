@@ -15,10 +15,12 @@ from typing import Any
 
 from tests.playbook import DB, WEB
 from tests.sim.inject import Fault
+from tests.sim.mirror import DISKS
 from tests.sim.site import SimSite
 
 RARE = Path(__file__).parent / "rare.json"  # histories that took a rare transition (tests/sim/reach.py)
 TWO_VMS, TWO = (WEB, DB), 0.15  # share of plans with two VMs
+HALVES = 0.08  # share of plans in which the halves of a mirror are gone
 LEANING = 0.2  # share of plans that are drawn near one of these
 FAULTS = 3
 SETTLE_S = 12.0
@@ -88,8 +90,36 @@ class Plan:
 
 def draw(seed: int) -> Plan:
     """Return the plan of a seed: a new one, or one that is near an earlier one that took a rare transition."""
-    plan = _near_a_rare_one(seed) if leans(seed) else fresh(seed)
+    plan = _with_halves(_near_a_rare_one(seed) if leans(seed) else fresh(seed))
     return replace(plan, site=_site_of(seed, plan.site), faults=_stoppable(plan.faults))
+
+
+def _with_halves(plan: Plan) -> Plan:
+    """In some plans the halves of a node's mirror are gone one after the other, and the node is started anew.
+
+    The dice are its own. One of the other faults stays beside them.
+    """
+    dice = random.Random(f"halves {plan.seed}")
+    if dice.random() >= HALVES:
+        return plan
+    node, first, second = _node(dice), *dice.sample(DISKS, 2)
+    at_s, away_s = (
+        round(dice.uniform(0.5, 12.0), 2),
+        round(dice.choice((2.0, 8.0, 20.0, 40.0)) * dice.uniform(0.7, 1.3), 2),
+    )
+    faults = [Fault("half.gone", node, at_s, away_s, {"disk": first, "press": False})]
+    then_s = round(at_s + away_s * dice.uniform(0.3, 1.2), 2)
+    if dice.random() < 0.7:
+        press = dice.random() < 0.5
+        faults.append(Fault("half.gone", node, then_s, _last(dice), {"disk": second, "press": press}))
+    if dice.random() < 0.8:
+        end = dice.choice(("power.reset", "power.reset", "power.cut", "process.kill"))
+        target = f"{node}/daemon" if end == "process.kill" else node
+        for_s = round(dice.uniform(2.0, 20.0), 2) if end == "power.cut" else None
+        faults.append(Fault(end, target, round(max(0.1, then_s + dice.uniform(-0.5, 3.0)), 2), for_s))
+    beside = [dice.choice([fault for fault in plan.faults if not fault.stays] or [faults[0]])]
+    every = tuple(sorted((*faults, *(fault for fault in beside if fault is not faults[0])), key=_moment))
+    return Plan(plan.seed, replace(plan.site, halves=True), every, plan.settle_s)
 
 
 def _site_of(seed: int, site: SimSite) -> SimSite:

@@ -14,13 +14,14 @@ TIMERS = Timers()
 
 @dataclass(frozen=True)
 class SimSite:
-    """One site: 0 to 2 witnesses, a BMC at each node or none, a gateway or none, the policy and the VMs."""
+    """One site: 0 to 2 witnesses, a BMC at each node or none, a gateway or none, policy, VMs, and mirrors or none."""
 
     witnesses: int = 0
     power: bool = False
     gateway: bool = True
     policy: str = "availability"
     vms: tuple[VmId, ...] = (WEB,)
+    halves: bool = False  # the mirror of each node is simulated, too (tests/sim/mirror.py)
 
     @property
     def witness_names(self) -> tuple[str, ...]:
@@ -48,8 +49,9 @@ class SimSite:
     def text(self) -> str:
         """Return the site in a few words."""
         power, gateway = "power" if self.power else "no power", "gateway" if self.gateway else "no gateway"
+        halves = ", halves" if self.halves else ""
         more = "" if len(self.vms) == 1 else f", {len(self.vms)} VMs"
-        return f"{self.witnesses} witnesses, {power}, {gateway}, {self.policy}{more}"
+        return f"{self.witnesses} witnesses, {power}, {gateway}, {self.policy}{more}{halves}"
 
 
 def peer_of(node: NodeId) -> NodeId:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from tests.sim.history import run
 from tests.sim.inject import Fault
-from tests.sim.plan import Plan
+from tests.sim.plan import TWO_VMS, Plan
 from tests.sim.site import SimSite
 
 
@@ -312,6 +312,17 @@ def test_a_daemon_that_starts_after_a_pause_opens_no_gate() -> None:
         Fault("process.kill", "a/daemon", 31.97),
     )
     assert run(Plan(7936, SimSite(1), faults, 10.35)).violation is None
+
+
+def test_a_vm_that_is_left_beside_one_that_runs_is_told() -> None:
+    """The tools of the owner hung after one of two VMs had died: the other one ran, and the status said nothing."""
+    crossing = {"first": "b", "lag_s": 0.0, "first_s": 12.75, "every_s": 0.72, "pause_s": 4.36, "rounds": 1}
+    faults = (
+        Fault("tool.hang", "a/all", 5.61, stays=True),
+        Fault("link.crossing", "both", 11.79, 45.42, crossing),
+        Fault("guest.crash", "web", 14.61),
+    )
+    assert run(Plan(5518, SimSite(0, vms=TWO_VMS), faults, 9.17)).violation is None
 
 
 def test_a_disk_is_not_foreign_because_of_the_other_version() -> None:

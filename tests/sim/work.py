@@ -43,6 +43,10 @@ def begin(daemon: Daemon, command: c.Work) -> None:
     if isinstance(command, c.SaveRecord):
         machine.store.save(command.record, _Saved(daemon, command))
         return
+    if isinstance(command, c.KeepMirrorNote | c.UseMirrorNote | c.ReuseHalves | c.TrustMirror):
+        assert machine.mirror is not None, "only a mirror that is simulated says anything to the core"
+        machine.after(world.random.uniform(*USUAL_S), machine.mirror.do, daemon, command)
+        return
     if isinstance(command, c.AskWitness | c.TeachWitness):
         world.arbiters[command.witness].send(daemon, command)
         return
@@ -191,7 +195,8 @@ _METHODS = {
 
 
 def _prepare(side: Side) -> tuple[bool, str]:
-    if side.gone:
+    mirror = side.machine.mirror
+    if side.gone or (mirror is not None and not mirror.runs):
         return False, "Volume group not found"
     fresh = not side.made or (side.current == 0 and not side.up)
     side.made = True

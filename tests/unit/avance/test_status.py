@@ -8,11 +8,11 @@ from dataclasses import replace
 import pytest
 
 from avance.core.engine import Engine
-from avance.core.events import DiskChanged, PartSeen
+from avance.core.events import DiskChanged, PartSeen, VmAdded
 from avance.core.model import DiskRole, DiskState, MirrorState, MirrorView, NodeId, NodePart, PairState, Record, VmState
 from avance.parsed import Json
 from avance.status import Around, document, unpaired
-from tests.playbook import WEB, A, B, paired, peer_gone, setup
+from tests.playbook import DB, WEB, A, B, in_sync, paired, peer_gone, setup, spec
 from tests.schema_check import complaints
 from tests.unit.avance.site import config
 
@@ -153,6 +153,20 @@ def test_an_owner_that_cannot_serve_says_what_is_ill() -> None:
     assert "the record of node a cannot be written" in str(waits(book.engine))
     book.engine.handover.leaving = "the copy of web here is gone"
     assert waits(book.engine) == "the VMs move to node b: the copy of web here is gone"
+
+
+def test_a_vm_that_waits_beside_one_that_runs_is_named() -> None:
+    """One VM runs and the other one cannot be created: what is to be done stands in the status all the same."""
+    book = paired(A)
+    book.hears(VmAdded(spec(DB, 1), "c0ffee"))
+    other = book.engine.units[DB]
+    book.hears(DiskChanged(DB, in_sync(DiskRole.SECONDARY)))
+    other.state = VmState.STANDBY
+    other.failures, other.failing = 2, "ReadDomain"
+    assert book.engine.units[WEB].state is VmState.RUNNING
+    assert "VM db does not start on node a" in str(waits(book.engine))
+    other.failures, other.state = 0, VmState.RUNNING
+    assert waits(book.engine) is None
 
 
 def test_a_node_that_waits_names_who_can_end_it() -> None:
