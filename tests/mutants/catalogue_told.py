@@ -73,7 +73,7 @@ MUTANTS = (
             Edit(
                 "avance/status.py",
                 "    if engine.units and not waiting:\n",
-                "    if len(waiting) < len(engine.units):\n",
+                "    if not all(waiting):\n",
             ),
         ),
     ),

@@ -92,14 +92,14 @@ def half_gone(world: World, fault: Fault) -> None:
     """Take one half of a node's mirror away."""
     mirror = _machine(world, fault).mirror
     assert mirror is not None, "the site has no simulated mirrors"
-    mirror.drop(str(fault.parameters["disk"]))
+    mirror.drop(str(fault.parameters.get("disk", "vdb")))
 
 
 def half_back(world: World, fault: Fault) -> None:
     """Let it answer again."""
     machine = _machine(world, fault)
     assert machine.mirror is not None
-    machine.mirror.back(str(fault.parameters["disk"]))
+    machine.mirror.back(str(fault.parameters.get("disk", "vdb")))
     if _pressed(fault):
         _start_anew(machine)
 

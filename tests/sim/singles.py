@@ -45,6 +45,8 @@ SITES = {
     "witness": SimSite(witnesses=1),
     "safe witness": SimSite(witnesses=1, policy="safety"),
     "both": SimSite(witnesses=1, power=True),
+    "halves": SimSite(halves=True),  # ... and with the mirrors of the nodes, for their faults alone
+    "halves witness": SimSite(witnesses=1, halves=True),
 }
 # Whether its copy is the newer one is read by the tool that hangs, and this site has nobody else to ask.
 UNREAD = re.compile(r"a: the copies of web have to meet, or node b has to let this node go on alone")
@@ -73,6 +75,7 @@ def _of_nodes() -> Iterator[tuple[str, str, dict[str, Any]]]:
         for disk in ("vda", "vdb"):
             yield "disk.hang", node, {"disk": disk}
             yield "disk.slow", node, {"disk": disk, "delay_s": 3.0}
+            yield "half.gone", node, {"disk": disk.replace("vda", "vdc")}
         yield "store.errors", node, {"share": 1.0}
         yield "store.refuses", node, {}
         for tool in ("xl", "drbd", "ip", "lvm", "all"):
@@ -209,6 +212,8 @@ def rows() -> list[Single]:
             for site, made in SITES.items():
                 family = name.partition(".")[0]
                 if (family == "witness" and not made.witnesses) or (family == "bmc" and not made.power):
+                    continue
+                if (family == "half") is not made.halves:
                     continue
                 found.append(Single(name, target, state, site, given))
     return found

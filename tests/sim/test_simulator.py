@@ -32,9 +32,9 @@ def test_same_seed_is_the_same_history(seed: int) -> None:
 
 
 def test_plans_cover_every_fault_and_site() -> None:
-    """Random plans have three faults or five, in some beside a part that fails, and leave out no fault and no site."""
+    """Random plans have two faults to six, in some beside a part that fails, and leave out no fault and no site."""
     plans = [draw(seed) for seed in range(3000)]
-    assert {len([one for one in plan.faults if one.name not in PART_FAULTS]) for plan in plans} == {3, 5}
+    assert {len([one for one in plan.faults if one.name not in PART_FAULTS]) for plan in plans} == {2, 3, 4, 5, 6}
     assert 0.1 < sum(any(one.name in PART_FAULTS for one in plan.faults) for plan in plans) / len(plans) < 0.2
     # md and DRBD cannot know the old half: that is the adapter's to refuse. A guest that dies at each boot is left in
     # the end, until a person says that it is mended, so such a pair is not whole by itself (test_damping.py).
@@ -43,7 +43,9 @@ def test_plans_cover_every_fault_and_site() -> None:
     data_disks = {(fault.name, fault.target) for plan in plans for fault in plan.faults if fault.name == "disk.gone"}
     assert data_disks == {("disk.gone", "a"), ("disk.gone", "b")}
     assert 0.25 < sum(plan.lasting is not None for plan in plans) / len(plans) < 0.4
-    assert len({plan.site for plan in plans}) == 24
+    assert len({replace(plan.site, vms=(WEB,), halves=False) for plan in plans}) == 24
+    assert 0.1 < sum(len(plan.site.vms) == 2 for plan in plans) / len(plans) < 0.2
+    assert 0.05 < sum(plan.site.halves for plan in plans) / len(plans) < 0.12
 
 
 def _writes_alone(row: Row) -> None:
@@ -228,7 +230,7 @@ def test_frozen_side_never_acknowledges() -> None:
 def test_faults_leave_nothing_behind() -> None:
     """Each fault of the table can be injected and healed in a world where its target exists."""
     for name in NAMES:
-        row = Row(SimSite(witnesses=1, power=True))
+        row = Row(SimSite(witnesses=1, power=True, halves=True))
         target = _target(name)
         row.heals(row.breaks(name, target))
         row.passes(1.0)
