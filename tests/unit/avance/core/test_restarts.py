@@ -6,7 +6,8 @@ from dataclasses import replace
 
 from avance.core import commands as c
 from avance.core import events as e
-from avance.core.model import DiskRole, DiskState, DiskView, Outcome, Record, VmId, VmState
+from avance.core.decision import Draft
+from avance.core.model import DiskRole, DiskState, DiskView, Outcome, PairState, Record, VmId, VmState
 from avance.core.restarts import FAILURES_MAX
 from tests.playbook import WEB, A, B, Playbook, acts, alerts, ended, in_sync, paired
 
@@ -97,6 +98,18 @@ def test_the_node_that_is_tried_next_tries_once() -> None:
     assert [alert.code for alert in told].count("vm_left") == 1
     assert "avance reset-device b" in next(alert.text for alert in told if alert.code == "vm_left")
     assert "hands_over" not in [alert.code for alert in told]
+
+
+def test_a_right_that_comes_back_is_a_new_beginning() -> None:
+    """It failed here, and the right went to the peer: when it comes back, the VM has all its tries (decision 0026)."""
+    book = paired(A)
+    restarts, sight, draft = book.engine.restarts, book.engine.sight, Draft(3, PairState.PAIRED, set())
+    for _ in range(FAILURES_MAX):
+        restarts.failed(WEB, book.now)
+    for owner, held in ((A, True), (B, True), (B, True), (A, False)):
+        sight.durable.record = replace(sight.durable.record, owner=owner)
+        restarts.tell(sight, draft, book.now, moves=False)
+        assert restarts.held(sight, WEB, book.now) is held
 
 
 def test_a_peer_that_is_not_heard_any_more_does_not_count() -> None:
