@@ -66,4 +66,45 @@ MUTANTS = (
         (Edit(_REDUNDANCY, "        self._since.pop(vm, None)\n        if f", "        if f"),),
         beyond="nothing but an alert follows from it",
     ),
+    Mutant(
+        "heard-peer-called-unheard",
+        "the status of a node that starts says that its peer was not heard, although it was, and has another site",
+        (Edit("avance/status.py", "    if not engine.liveness.peer_alive(now):\n", "    if now > 0.0:\n"),),
+    ),
+    Mutant(
+        "one-vm-speaks-for-all",
+        "where one VM runs, the status does not say what another one waits for",
+        (Edit("avance/status.py", "    if not idle:\n", "    if len(idle) < len(units):\n"),),
+        beyond="the demand of the simulator is made where no VM runs",
+    ),
+    Mutant(
+        "dead-record-is-silence",
+        "a node whose record cannot be written says that it looks for its right, or that its VMs move",
+        (
+            Edit(
+                "avance/status.py",
+                "fails = engine.setup.peer_id, engine.sight.durable.failing_from_s is not None",
+                "fails = engine.setup.peer_id, False",
+            ),
+        ),
+    ),
+    Mutant(
+        "mismatch-told-once-for-ever",
+        "the second time in which the two nodes hold different sites is not told",
+        (Edit("avance/core/partner.py", '            draft.in_order("mismatch")\n', ""),),
+        beyond="alerts are only counted in the simulator",
+    ),
+    Mutant(
+        "failed-fence-told-once-for-ever",
+        "the second loss of the peer in which its BMC does not answer is not told",
+        (Edit("avance/core/engine.py", '"waits", "peer_resets", "fence_failed")', '"waits", "peer_resets")'),),
+        beyond="alerts are only counted in the simulator",
+        units=("tests/unit/avance/core/test_pairing.py",),
+    ),
+    Mutant(
+        "dead-link-told-once-for-ever",
+        "the second time in which the restart of the backup does not cure the private link is not told",
+        (Edit("avance/core/units.py", '            draft.in_order("backup_down", "refused")\n', ""),),
+        beyond="alerts are only counted in the simulator",
+    ),
 )
