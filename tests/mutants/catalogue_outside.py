@@ -117,7 +117,7 @@ MUTANTS = (
     ),
     Mutant(
         "resource-file-is-waited-for",
-        "on a system disk that hangs, the resource file of a VM is written again and again, each time in one more thread",
+        "on a system disk that hangs, the resource file of a VM is written anew in one more thread each time",
         (Edit("avance/adapters/drbd.py", "        if vm in self._writing:\n", "        if not vm:\n"),),
         beyond="it lies below the core",
     ),

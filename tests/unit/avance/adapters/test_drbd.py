@@ -52,7 +52,7 @@ def test_missing_volume_is_made_and_called_fresh(tools: Tools, tmp_path: Path) -
 
 
 def test_a_resource_file_on_a_disk_that_hangs(tools: Tools, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The outcome is unknown in time, and no second write is begun beside the first; it is written when that has ended."""
+    """The outcome is unknown in time, and no second write is begun beside the first one."""
     answers, begun = threading.Event(), []
 
     def hangs(path: Path, raw: bytes) -> None:
