@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import pytest
 
-from avance.core.model import PairState
+from avance.core.model import PairState, VmId
 from tests.playbook import WEB, A, B
 from tests.sim.demand import is_served, said
 from tests.sim.rows import PLAIN, SAFE, WITNESS, Row
 from tests.sim.site import SimSite
+
+DB = VmId("db")
 
 
 def test_a_guest_that_was_moved_comes_back_with_the_right() -> None:
@@ -96,3 +98,31 @@ def test_an_owner_that_loses_all_its_disks_at_once(site: SimSite) -> None:
     row.breaks("disk.gone", "a")
     row.breaks("store.refuses", "a")
     assert is_served(row.world), row.world.summary()
+
+
+@pytest.mark.xfail(strict=True, reason="open: the witness's yes and a wait of 17 s outlast no node that nothing stops")
+def test_a_primary_that_said_that_nothing_stops_it() -> None:
+    """Gate and watchdog of A are dead, and B knows it; A's daemon hangs, and then both answer for one address."""
+    row = Row(WITNESS)
+    row.breaks("gate.gone", "a")
+    row.breaks("watchdog.dead", "a")
+    row.passes(20.0)
+    row.breaks("process.stop", "a/daemon")
+    row.passes(40.0)
+    sends = [name for name, one in row.world.machines.items() if one.runs(WEB) and one.reaches_clients]
+    assert len(sends) <= 1, row.world.summary()
+
+
+@pytest.mark.xfail(strict=True, reason="open: the record calls all copies of a node outdated, not those of one VM")
+def test_the_good_copy_of_one_vm_is_served() -> None:
+    """B has lost its copy of one VM only, and A dies: B's copy of the other VM is equal, and nobody serves it."""
+    row = Row(SimSite(witnesses=1, vms=(WEB, DB)))
+    resource = row.world.resources[WEB]
+    side, _ = resource.pair(B)
+    side.gone += 1
+    resource.detach(side, side.turn)
+    row.passes(90.0)
+    assert row.world.resources[DB].pair(B)[0].view(row.world.resources[DB].pair(A)[0]).in_sync
+    row.off(A)
+    row.passes(120.0)
+    assert row.world.runner(DB) == B, row.world.summary()
