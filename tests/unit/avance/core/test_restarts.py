@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import pytest
+
 from avance.core import commands as c
 from avance.core import events as e
 from avance.core.decision import Draft
@@ -186,6 +188,29 @@ def test_a_vm_that_runs_is_not_moved_for_what_failed_before() -> None:
     book.engine.units[WEB].state = VmState.RUNNING
     assert book.engine.restarts.elsewhere(book.engine.sight, book.now) is None
     assert book.engine.restarts.equal_in == 0, "it writes: that the copies were equal says nothing any more"
+
+
+@pytest.mark.parametrize("reason", ["outdated here", "outdated there", "behind here", "behind there", "never equal"])
+def test_a_vm_moves_only_where_both_copies_are_equal(reason: str) -> None:
+    """Whatever speaks against one of the copies keeps the VM where it fails."""
+    book = paired(A)
+    creation(book, Outcome.FAILED, FAILURES_MAX)
+    sight = book.engine.sight
+    assert book.engine.restarts.elsewhere(sight, book.now) is not None
+    peer = book.peer.record
+    match reason:
+        case "outdated here":
+            sight.durable.record = replace(sight.durable.record, peer_outdated=True)
+        case "outdated there":
+            sight.partner.view = replace(book.peer, record=replace(peer, peer_outdated=True))
+        case "behind here":
+            sight.durable.record = replace(sight.durable.record, behind=(WEB,))
+        case "behind there":
+            sight.partner.view = replace(book.peer, record=replace(peer, behind=(WEB,)))
+        case _:
+            book.engine.restarts.equal_in = 0
+            book.engine.units[WEB].disk = replace(in_sync(DiskRole.SECONDARY), out_of_sync_kib=4)
+    assert book.engine.restarts.elsewhere(sight, book.now) is None
 
 
 def test_a_persons_word_forgets_creations_too() -> None:
