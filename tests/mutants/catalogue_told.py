@@ -70,6 +70,7 @@ MUTANTS = (
         "heard-peer-called-unheard",
         "the status of a node that starts says that its peer was not heard, although it was, and has another site",
         (Edit("avance/status.py", "    if not engine.liveness.peer_alive(now):\n", "    if now > 0.0:\n"),),
+        beyond="such a start is over after 10 s, and the demand of the simulator is made later",
     ),
     Mutant(
         "one-vm-speaks-for-all",
