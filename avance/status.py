@@ -14,6 +14,7 @@ from avance.config import Config
 from avance.core import copies
 from avance.core.engine import Engine
 from avance.core.model import MirrorView, PairState, VmId, VmState
+from avance.core.pair import mismatch
 from avance.core.unit import VmUnit
 from avance.wire import names
 
@@ -116,33 +117,66 @@ def unpaired(now: float, mirror: MirrorView | None = None, broken: str = "") -> 
 
 def waits(engine: Engine, now: float) -> str | None:
     """Say what a service that does not run waits for; None when it runs, or when it is for the peer to say."""
-    peer = engine.setup.peer_id
+    peer, fails = engine.setup.peer_id, engine.sight.durable.failing_from_s is not None
     if engine.pair is PairState.STARTING:
-        return f"node {peer} has not been heard yet"
+        return _starting(engine, now)
+    if engine.pair is PairState.WAITING and fails:
+        return _unwritable(engine)
     if engine.pair is PairState.WAITING:
         why = "; ".join(engine.right.refused) or f"node {peer} is lost, and this node looks for its right"
+        if (beside := _beside(engine, now)) is not None:
+            return f"{beside}; {why}"
         return f"{why}; node {peer} has to be back, or an operator has to vouch that it is off (avance override {peer})"
     if engine.pair is PairState.SPLIT:
         return "both nodes wrote: an operator has to choose a version (avance keep NODE)"
+    if engine.pair is not PairState.FENCED and not engine.is_owner and fails and _is_given(engine):
+        return _unwritable(engine)
     if engine.pair is PairState.FENCED or not engine.is_owner:
         return None
     return _owner_waits(engine, now)
 
 
+def _starting(engine: Engine, now: float) -> str:
+    peer = engine.setup.peer_id
+    if not engine.liveness.peer_alive(now):
+        return f"node {peer} has not been heard yet"
+    return _beside(engine, now) or f"node {peer} is heard, and the two nodes have not agreed yet"
+
+
+def _beside(engine: Engine, now: float) -> str | None:
+    """Say why a peer that is heard cannot be paired with, and who can mend that; None where nothing forbids it."""
+    facts = engine.sight.pair_facts(now)
+    reason = mismatch(facts) if facts.peer_alive else None
+    if reason is None:
+        return None
+    return f"node {engine.setup.peer_id} is heard, but {reason}; an operator has to give both the same site and VMs"
+
+
+def _unwritable(engine: Engine) -> str:
+    me, peer = engine.setup.me, engine.setup.peer_id
+    return f"the record of node {me} cannot be written: its system disk has to be replaced, or {peer} has to serve"
+
+
+def _is_given(engine: Engine) -> bool:
+    """The peer has given the right to this node, which has not taken it in yet."""
+    peer = engine.sight.peer
+    return peer is not None and peer.record.epoch > engine.record.epoch and peer.record.owner == engine.setup.me
+
+
 def _owner_waits(engine: Engine, now: float) -> str | None:
     """Say the same as the owner of a pair, or as a node that goes on alone."""
-    me, peer = engine.setup.me, engine.setup.peer_id
+    me, peer, units = engine.setup.me, engine.setup.peer_id, engine.units.values()
     left = [vm for vm in engine.units if engine.restarts.held(engine.sight, vm, now)]
     if left and not engine.handover.leaving:
         return f"VM {left[0]} has failed too often; mend it, then `avance reset-device {me}` on this node"
-    waiting = {vm: one for vm, one in engine.units.items() if not _serves(one)}
-    if engine.units and not waiting:
+    idle = {one.spec.name: one for one in units if not _serves(one)}
+    if not idle:
         return None
+    if engine.sight.durable.failing_from_s is not None:
+        return _unwritable(engine)
     if engine.handover.leaving:
         return f"the VMs move to node {peer}: {engine.handover.leaving}"
-    if engine.sight.durable.failing_from_s is not None:
-        return f"the record of node {me} cannot be written: its system disk has to be replaced, or {peer} has to serve"
-    missing = [vm for vm in waiting if not copies.is_good(engine.record, vm, engine.copy(vm))]
+    missing = [vm for vm in idle if not copies.is_good(engine.record, vm, engine.copy(vm))]
     if missing and engine.record.peer_outdated:
         return f"the only good copy of {missing[0]} is on the disks of this node, and they are not there"
     if missing:
@@ -150,13 +184,13 @@ def _owner_waits(engine: Engine, now: float) -> str | None:
             f"no node is known to have a good copy of {missing[0]}; where both copies are there, an operator has to"
             f" choose: switch one node off, and run `avance override` on the other one"
         )
-    for one in waiting.values():
+    for one in idle.values():
         if one.failures:
             times = f"{one.failing} did not succeed {one.failures} times"
             return f"VM {one.spec.name} does not start on node {me}, whose tools or disks have to be mended: {times}"
         if one.disk is not None and one.disk.suspended:
             why = "; ".join(engine.right.refused) or f"node {peer} has to let this node go on alone"
-            return f"the I/O of {one.spec.name} stands still: {why}"
+            return f"the I/O of {one.spec.name} stands still: {why}; else node {peer} has to be mended or switched off"
         if one.state is VmState.STANDBY and engine.pair is PairState.PAIRED and not engine.solo:
             if not engine.sight.is_agreed:
                 return f"site and VMs are not the same on {me} and {peer}: what one of them lacks has to be given there"
@@ -165,7 +199,6 @@ def _owner_waits(engine: Engine, now: float) -> str | None:
 
 
 def _serves(unit: VmUnit) -> bool:
-    """The VM runs, and its I/O goes on."""
     return unit.state is VmState.RUNNING and unit.has_data and unit.disk is not None and not unit.disk.suspended
 
 

@@ -14,6 +14,7 @@ from avance.core.events import DiskChanged, DiskStreamReset
 from avance.core.model import Outcome, VmId, VmSpec
 from avance.core.results import Done, GenerationsRead, InFlightCounted, VolumePrepared
 from avance.files import read_text, write_durably
+from avance.late import in_time
 from avance.ports import Sink
 from avance.wire import derived, drbd, names
 from avance.wire.quoted import quoted
@@ -43,6 +44,7 @@ class DrbdDisks:
         self._specs: dict[VmId, VmSpec] = {spec.name: spec for spec in config.vms}
         self._parser = drbd.EventsParser()
         self._slow = config.dilation
+        self._writing: set[VmId] = set()  # whose resource files are being written, or hang
         self._listed = asyncio.Event()  # DRBD has said which resources there are
 
     def add(self, spec: VmSpec) -> None:
@@ -57,11 +59,9 @@ class DrbdDisks:
         They are not read when its resource is up already. A success is a VolumePrepared.
         """
         spec = self._specs[vm]
-        text = drbd.resource_file(self._shared, spec)
-        try:
-            await asyncio.to_thread(write_durably, RESOURCE_DIR / f"{names.of(vm)}.res", text.encode())
-        except (OSError, ValueError) as error:  # ValueError: it has letters that no file can hold
-            return Done(Outcome.FAILED, f"the resource file of {vm} was not written, so it is as before: {error}")
+        written = await self._write(vm, drbd.resource_file(self._shared, spec))
+        if written.outcome is not Outcome.OK:
+            return written
         if await self._is_up(vm):
             return VolumePrepared(Outcome.OK)
         group = drbd.VOLUME_GROUP
@@ -93,6 +93,28 @@ class DrbdDisks:
         except TimeoutError:
             return False
         return self._parser.views.get(vm) is not None
+
+    async def _write(self, vm: VmId, text: str) -> Done:
+        """Write the resource file of a VM; the disk below it may hang, and then no second write is begun."""
+        path = RESOURCE_DIR / f"{names.of(vm)}.res"
+        if vm in self._writing:
+            return Done(Outcome.UNKNOWN, f"an earlier write of {path} still hangs, so this one was not begun")
+        try:
+            raw = text.encode()
+            self._writing.add(vm)
+            await in_time(lambda: self._written(vm, path, raw), _SHORT_S * self._slow)
+        except TimeoutError:
+            return Done(Outcome.UNKNOWN, f"{path} was not written within {_SHORT_S * self._slow:g} s")
+        except (OSError, ValueError) as error:  # ValueError: it has letters that no file can hold
+            self._writing.discard(vm)  # there may have been no thread for it
+            return Done(Outcome.FAILED, f"the resource file of {vm} was not written, so it is as before: {error}")
+        return Done(Outcome.OK)
+
+    def _written(self, vm: VmId, path: Path, raw: bytes) -> None:
+        try:
+            write_durably(path, raw)
+        finally:
+            self._writing.discard(vm)
 
     async def _existing(self, spec: VmSpec) -> Done:
         """Activate a volume; one that was zeroed and never used since, by a daemon that died then, is still fresh."""

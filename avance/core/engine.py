@@ -331,7 +331,7 @@ class Engine:
 
     def _paired(self, draft: Draft, now: float) -> None:
         sight, peer_id, returned = self.sight, self.setup.peer_id, self.sight.partner.was_paired
-        draft.in_order("refused", "mismatch", "waits", "peer_resets")
+        draft.in_order("refused", "mismatch", "waits", "peer_resets", "fence_failed")
         self.right.paired()
         restarted = sight.partner.met(sight.durable.record.epoch, now)
         draft.milestone("peer_returned" if returned else "paired")
@@ -343,9 +343,7 @@ class Engine:
             draft.alert(alerts.quarantined(peer_id))
 
     def _judge_mismatch(self, facts: PairFacts, draft: Draft, now: float) -> None:
-        reason = mismatch(facts) if facts.peer_alive else None
-        if self.sight.partner.differs(reason, now) and reason is not None:
-            draft.once("mismatch", alerts.mismatch(reason))
+        self.sight.partner.differs(mismatch(facts) if facts.peer_alive else None, draft, now)
 
     def _tidy_record(self, draft: Draft, now: float) -> None:
         """Note durably what follows from the disks and from the agreement of a pair."""

@@ -101,8 +101,8 @@ class PairFacts:
 
     `yielded`: an operator gave up this node's version of diverged data, and a copy of it is kept. `vms`: all volumes.
     `peer_lost`: no receipt for the peer-lost time, for the owner no echo (see core/liveness.py). `boot_wait_over`:
-    nothing was heard since this run of the daemon began, for long enough to stop waiting. `known`: this node knows
-    whether its VMs run.
+    nothing was heard since this run of the daemon began, for long enough to stop waiting; `waited`: it began so long
+    ago. `known`: this node knows whether its VMs run.
     """
 
     me: NodeId
@@ -118,6 +118,7 @@ class PairFacts:
     config_hash: str
     dilation: float
     yielded: bool = False
+    waited: bool = False
     vms: tuple[VmId, ...] = ()
 
 
@@ -225,8 +226,12 @@ def _beyond(mine: Record, peer: PeerView) -> bool:
 
 def _with_peer(state: PairState, facts: PairFacts, peer: PeerView) -> Judgement:
     mine, theirs = facts.record, peer.record
-    if mismatch(facts) is not None or theirs.split:
+    if theirs.split:
         return Stay()
+    if mismatch(facts) is not None:
+        # Its record is not newer, so it has no right; for a start it is worth as little as a silent one (S21).
+        alone = replace(facts, peer_lost=False, boot_wait_over=facts.waited)
+        return _without_peer(state, alone) if state is PairState.STARTING else Stay()
     if mine.epoch == theirs.epoch == 0 and mine.owner is None and facts.me < facts.peer_id:
         return Save(replace(mine, epoch=1, owner=facts.me), "first election: the lower node name owns epoch 1")
     if not _same(mine, theirs):

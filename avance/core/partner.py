@@ -79,16 +79,18 @@ class Partner:
         self.crashes.reset()
         self.stable_at = 0.0
 
-    def differs(self, reason: str | None, now: float) -> bool:
-        """Note why the nodes must not be paired; say whether this has lasted.
+    def differs(self, reason: str | None, draft: Draft, now: float) -> None:
+        """Note why the nodes must not be paired, and tell of it when it has lasted; None: they may.
 
         It has to last because an operator changes one node after the other.
         """
         if reason is None:
             self.mismatch_from_s = None
-            return False
+            draft.in_order("mismatch")
+            return
         self.mismatch_from_s = now if self.mismatch_from_s is None else self.mismatch_from_s
-        return now - self.mismatch_from_s >= self.timers.peer_lost_s
+        if now - self.mismatch_from_s >= self.timers.peer_lost_s:
+            draft.once("mismatch", alerts.mismatch(reason))
 
     def links_are_up(self, now: float, waits: int = 1) -> bool:
         """The nodes have been paired for so many boot waits: links come up later than their nodes."""

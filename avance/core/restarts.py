@@ -30,6 +30,7 @@ class Restarts:
     second_s: float
     failures: dict[VmId, Damper] = field(default_factory=dict)  # domains that were gone by themselves
     in_vain: dict[VmId, Damper] = field(default_factory=dict)  # creations that failed, since the last one that did not
+    away: bool = False  # the right was the peer's a moment ago
     equal_in: int = 0  # the epoch in which both copies of all VMs were equal, and no VM was to be had here
 
     def domain_changed(self, sight: Sight, event: e.DomainChanged, draft: Draft, now: float) -> None:
@@ -108,8 +109,13 @@ class Restarts:
         return f"VM {failed[0]} has failed {self.times(failed[0], now)} times within an hour on this node"
 
     def tell(self, sight: Sight, draft: Draft, now: float, *, moves: bool) -> None:
-        """As the owner: tell of each VM that is left, once; `moves`: the other node will try."""
-        peer = _agreeing(sight, now)
+        """As the owner: tell of each VM that is left, once; `moves`: the other node will try.
+
+        A right that has come from the peer is a new beginning: each VM has all its tries here (decision 0026).
+        """
+        if self.away and sight.durable.owner:
+            self.failures.clear()
+        self.away, peer = not sight.durable.owner, _agreeing(sight, now)
         for vm in self.failures:
             there = _left_there(peer, vm)
             if not self.left(vm, now, left_there=there):

@@ -304,6 +304,7 @@ class Sight:
             peer_alive=self.liveness.peer_alive(now),
             peer_lost=lost,
             boot_wait_over=lost and waited_s >= setup.timers.boot_wait_s,
+            waited=waited_s >= setup.timers.boot_wait_s,
             may_write=self.may_write,
             known=self.sure,
             config_hash=self.config_hash,

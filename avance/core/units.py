@@ -57,7 +57,7 @@ class Units:
         if copies.is_lost(view):
             draft.once(f"copy_lost {vm}", alerts.copy_lost(vm))
         elif view is not None and view.in_sync:
-            draft.in_order(f"copy_lost {vm}")
+            draft.in_order(f"copy_lost {vm}", f"foreign_disk {vm}", f"no_good_copy {vm}")
         return before
 
     def tell_of_disk(self, vm: VmId, before: DiskView | None, draft: Draft, *, both_fresh: bool) -> None:
@@ -136,6 +136,7 @@ class Units:
         self.redundancy.judge(facts, draft, now)
         before, self.protected = self.protected, protected
         if protected and not before:
+            draft.in_order("backup_down", "refused")
             draft.say("every VM is protected", milestone="protected", alert=alerts.protected())
         elif before and not protected:
             draft.say("no longer protected")

@@ -189,6 +189,8 @@ def _replay(args: argparse.Namespace) -> int:
     earlier = kept(args.out, schedule, revision)
     if args.times == 1:
         earlier.pop("run-1", None)  # whoever asks for one run wants to see one
+    if not earlier:  # what is there is of another schedule or another product, and must not be taken for this one's
+        (made(args.out) / REPLAY_FILE).unlink(missing_ok=True)
     _keep(args.out, PLAN_FILE, schedule)
     outcomes = asyncio.run(replay(schedule, args.out, args.times, director(), earlier=earlier, revision=revision))
     if args.times > 1:

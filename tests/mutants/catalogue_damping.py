@@ -62,6 +62,11 @@ MUTANTS = (
         ),
     ),
     Mutant(
+        "failures-outlive-the-right",
+        "a VM that failed on a node is not started there when that node takes over, although nobody else is left",
+        (Edit(_RESTARTS, "        if self.away and sight.durable.owner:\n", "        if False:\n"),),
+    ),
+    Mutant(
         "vm-thrown-back",
         "two nodes throw a VM that fails to each other for ever",
         (

@@ -115,4 +115,10 @@ MUTANTS = (
         "no history is long enough",
         units=("tests/unit/avance/core/test_liveness.py",),
     ),
+    Mutant(
+        "resource-file-is-waited-for",
+        "on a system disk that hangs, the resource file of a VM is written anew in one more thread each time",
+        (Edit("avance/adapters/drbd.py", "        if vm in self._writing:\n", "        if not vm:\n"),),
+        beyond="it lies below the core",
+    ),
 )

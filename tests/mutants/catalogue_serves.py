@@ -6,7 +6,7 @@ from tests.mutants.mutant import Edit, Mutant
 
 _TAKEOVER, _RIGHTS, _ENGINE = "avance/core/takeover.py", "avance/core/rights.py", "avance/core/engine.py"
 _ARBITRATION, _HANDOVER, _UNIT = "avance/core/arbitration.py", "avance/core/handover.py", "avance/core/unit.py"
-_REGISTER = "avance/core/register.py"
+_REGISTER, _PAIR = "avance/core/register.py", "avance/core/pair.py"
 _CONSENTING = """\
         if around.consenting and not apart(disk):
             return c.DisconnectDisk(self.spec.name)
@@ -237,5 +237,22 @@ MUTANTS = (
         "refused-half-is-not-read",
         "a backup that DRBD refused does not look whether its copy has begun a generation of its own",
         (Edit(_UNIT, 'vain = self.settled[0] == "ConnectDisk" and', "vain = False and"),),
+    ),
+    Mutant(
+        "waits-for-a-peer-with-another-site",
+        "a node that starts beside a peer that must not be paired with waits for ever, also a lone owner",
+        (
+            Edit(
+                _PAIR,
+                "        return _without_peer(state, alone) if state is PairState.STARTING else Stay()\n",
+                "        return Stay()\n",
+            ),
+        ),
+    ),
+    Mutant(
+        "peer-with-another-site-is-not-waited-for",
+        "a node that starts beside a peer with another site does not wait until that one may have been given the same",
+        (Edit(_PAIR, "boot_wait_over=facts.waited)", "boot_wait_over=True)"),),
+        beyond="there the nodes are given their sites before they start",
     ),
 )

@@ -67,14 +67,44 @@ MUTANTS = (
         beyond="nothing but an alert follows from it",
     ),
     Mutant(
-        "silent-while-another-vm-runs",
-        "the status says nothing of a VM that does not run as long as another one runs",
+        "heard-peer-called-unheard",
+        "the status of a node that starts says that its peer was not heard, although it was, and has another site",
+        (Edit("avance/status.py", "    if not engine.liveness.peer_alive(now):\n", "    if now > 0.0:\n"),),
+        beyond="such a start is over after 10 s, and the demand of the simulator is made later",
+    ),
+    Mutant(
+        "one-vm-speaks-for-all",
+        "where one VM runs, the status does not say what another one waits for",
+        (Edit("avance/status.py", "    if not idle:\n", "    if len(idle) < len(units):\n"),),
+    ),
+    Mutant(
+        "dead-record-is-silence",
+        "a node whose record cannot be written says that it looks for its right, or that its VMs move",
         (
             Edit(
                 "avance/status.py",
-                "    if engine.units and not waiting:\n",
-                "    if not all(waiting):\n",
+                "fails = engine.setup.peer_id, engine.sight.durable.failing_from_s is not None",
+                "fails = engine.setup.peer_id, False",
             ),
         ),
+    ),
+    Mutant(
+        "mismatch-told-once-for-ever",
+        "the second time in which the two nodes hold different sites is not told",
+        (Edit("avance/core/partner.py", '            draft.in_order("mismatch")\n', ""),),
+        beyond="alerts are only counted in the simulator",
+    ),
+    Mutant(
+        "failed-fence-told-once-for-ever",
+        "the second loss of the peer in which its BMC does not answer is not told",
+        (Edit("avance/core/engine.py", '"waits", "peer_resets", "fence_failed")', '"waits", "peer_resets")'),),
+        beyond="alerts are only counted in the simulator",
+        units=("tests/unit/avance/core/test_pairing.py",),
+    ),
+    Mutant(
+        "dead-link-told-once-for-ever",
+        "the second time in which the restart of the backup does not cure the private link is not told",
+        (Edit("avance/core/units.py", '            draft.in_order("backup_down", "refused")\n', ""),),
+        beyond="alerts are only counted in the simulator",
     ),
 )

@@ -95,7 +95,7 @@ def faults_of(records: Iterable[HistoryRecord]) -> list[FaultSpan]:
         if record.kind == "again" or (record.kind in {"injecting", "injected"} and not live):
             began.append((key, record.t_s))
         elif record.kind == "healed" and live:
-            healed[live[-1]] = record.t_s
+            healed.update(dict.fromkeys(live, record.t_s))  # with it every strike is over
     spans = []
     for number, (key, began_s) in enumerate(began):
         later = [at_s for _, at_s in began[number + 1 :] if number in healed and at_s >= healed[number]]

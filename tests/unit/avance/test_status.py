@@ -9,10 +9,21 @@ import pytest
 
 from avance.core.engine import Engine
 from avance.core.events import DiskChanged, PartSeen, VmAdded
-from avance.core.model import DiskRole, DiskState, MirrorState, MirrorView, NodeId, NodePart, PairState, Record, VmState
+from avance.core.model import (
+    DiskRole,
+    DiskState,
+    MirrorState,
+    MirrorView,
+    NodeId,
+    NodePart,
+    PairState,
+    Record,
+    VmId,
+    VmState,
+)
 from avance.parsed import Json
 from avance.status import Around, document, unpaired
-from tests.playbook import DB, WEB, A, B, in_sync, paired, peer_gone, setup, spec
+from tests.playbook import WEB, A, B, Playbook, paired, peer_gone, setup, spec
 from tests.schema_check import complaints
 from tests.unit.avance.site import config
 
@@ -106,9 +117,9 @@ def test_no_secret_is_told() -> None:
     assert "t0ken-of-the-tests" not in text
 
 
-def waits(engine: Engine) -> str | None:
+def waits(engine: Engine, now: float = 100.0) -> str | None:
     """Return what the status says that the service waits for."""
-    said: str | None = document(config(), engine, AROUND, 100.0)["waits"]
+    said: str | None = document(config(), engine, AROUND, now)["waits"]
     return said
 
 
@@ -152,20 +163,43 @@ def test_an_owner_that_cannot_serve_says_what_is_ill() -> None:
     durable.failing_from_s = book.now
     assert "the record of node a cannot be written" in str(waits(book.engine))
     book.engine.handover.leaving = "the copy of web here is gone"
+    assert "the record of node a cannot be written" in str(waits(book.engine)), "so nothing moves"
+    durable.failing_from_s = None
     assert waits(book.engine) == "the VMs move to node b: the copy of web here is gone"
 
 
-def test_a_vm_that_waits_beside_one_that_runs_is_named() -> None:
-    """One VM runs and the other one cannot be created: what is to be done stands in the status all the same."""
+def test_a_node_without_its_record_says_so_whatever_it_is_asked_for() -> None:
+    """It looks for a right, or was given one; without its record it can take neither."""
+    book = paired(B)
+    assert waits(book.engine) is None, "the peer serves"
+    book.engine.sight.durable.failing_from_s = book.now
+    assert waits(book.engine) is None
+    book.peer_says(record=replace(book.engine.record, epoch=4, owner=B))
+    assert "the record of node b cannot be written" in str(waits(book.engine))
+    book.engine.sight.pairing.pair = PairState.WAITING
+    assert "the record of node b cannot be written" in str(waits(book.engine))
+
+
+def test_a_peer_that_is_heard_is_not_called_unheard() -> None:
+    """A node that starts beside a peer with another site says what both need."""
+    book = Playbook(Engine(setup(A), Record(3, A)))
+    book.peer_says(config_hash="other")
+    book.peer_says(config_hash="other")
+    said = str(waits(book.engine, book.now))
+    assert "node b is heard, but the configurations differ" in said
+    book.engine.sight.partner.view = replace(book.peer, config_hash="c0ffee")
+    assert "have not agreed yet" in str(waits(book.engine, book.now))
+
+
+def test_each_vm_counts() -> None:
+    """One VM runs and another does not: what that one waits for is said all the same."""
     book = paired(A)
-    book.hears(VmAdded(spec(DB, 1), "c0ffee"))
-    other = book.engine.units[DB]
-    book.hears(DiskChanged(DB, in_sync(DiskRole.SECONDARY)))
-    other.state = VmState.STANDBY
-    other.failures, other.failing = 2, "ReadDomain"
-    assert book.engine.units[WEB].state is VmState.RUNNING
+    book.hears(VmAdded(spec(VmId("db"), 1), "c0ffee"))
+    web, db = book.engine.units.values()
+    assert web.state is VmState.RUNNING
+    db.state, db.disk, db.disk_known, db.failures, db.failing = VmState.STANDBY, web.disk, True, 3, "StartDomain"
     assert "VM db does not start on node a" in str(waits(book.engine))
-    other.failures, other.state = 0, VmState.RUNNING
+    db.state = VmState.RUNNING
     assert waits(book.engine) is None
 
 

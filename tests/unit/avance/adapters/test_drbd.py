@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from pathlib import Path
 
 import pytest
@@ -48,6 +49,29 @@ def test_missing_volume_is_made_and_called_fresh(tools: Tools, tmp_path: Path) -
     assert [call.split()[0] for call in tools.calls] == ["lvs", "lvremove", "lvcreate", "dd", "drbdmeta", "lvrename"]
     assert "of=/dev/vg0/avance-web.part" in tools.calls[3]
     assert (tmp_path / "avance-web.res").read_text().startswith("resource avance-web {")
+
+
+def test_a_resource_file_on_a_disk_that_hangs(tools: Tools, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The outcome is unknown in time, and no second write is begun beside the first one."""
+    answers, begun = threading.Event(), []
+
+    def hangs(path: Path, raw: bytes) -> None:
+        begun.append(path)
+        answers.wait(10.0)
+
+    monkeypatch.setattr(module, "write_durably", hangs)
+    monkeypatch.setattr(module, "_SHORT_S", 0.05)
+    one = disks()
+    assert [asyncio.run(one.prepare(WEB)).outcome for _ in range(3)] == [Outcome.UNKNOWN] * 3
+    assert len(begun) == 1
+    assert not tools.calls, "nothing else was done"
+    answers.set()
+    monkeypatch.setattr(module, "_SHORT_S", 20.0)
+    tools.says("drbdmeta", GI.format("7A0F5C8B1D2E3F40"))
+    for _ in range(100):
+        if asyncio.run(one.prepare(WEB)).outcome is Outcome.OK:
+            break
+    assert len(begun) == 2
 
 
 def test_existing_volume_is_never_touched(tools: Tools) -> None:

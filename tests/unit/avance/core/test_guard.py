@@ -331,3 +331,12 @@ def test_right_in_doubt_ends_with_a_reset() -> None:
     idle = replace(IDLE, pair=PairState.WAITING, owner=False)
     assert "ResetNode" not in names(running(), replace(idle, doubt_s=14.9))
     assert "ResetNode" in names(running(), replace(idle, doubt_s=15.0))
+
+
+@pytest.mark.parametrize(("superseded", "limit_s"), [(True, 4.0), (False, 15.0)])
+def test_what_cannot_be_stopped_ends_sooner_where_the_peer_may_run_it(*, superseded: bool, limit_s: float) -> None:
+    """4 s when the peer owns a newer epoch, 15 s otherwise (docs/safety.md, S28)."""
+    guard, backup = running(), replace(OWNER, owner=False, superseded=superseded)
+    assert "ResetNode" not in names(guard, backup, 100.0)
+    assert "ResetNode" not in names(guard, backup, 100.0 + limit_s - 0.1)
+    assert "ResetNode" in names(guard, backup, 100.0 + limit_s)

@@ -7,8 +7,8 @@ from dataclasses import replace
 import pytest
 
 from avance.core import commands as c
+from avance.core import copies, handover
 from avance.core import events as e
-from avance.core import handover
 from avance.core.engine import Engine
 from avance.core.model import Copy, DiskRole, DiskState, DiskView, Outcome, PairState, PeerView, Record, VmId, VmState
 from tests.playbook import (
@@ -93,6 +93,19 @@ def test_peer_that_was_left_behind_gets_it_only_with_everything(case: str) -> No
         LEFT, peer, {WEB: view, DB: view}, {WEB: copy, DB: copy}, NOBODY, NOBODY, stays=False
     )
     assert handover.wanted(one_more) is None  # the peer has nothing of that one
+
+
+def test_lone_owner_moves_all_vms_or_none() -> None:
+    """Neither copy here is good, and the peer has everything of one VM only: the other one's writes would be left."""
+    record = replace(LEFT, behind=(WEB, DB))
+    mine, theirs = Copy(DiskState.CONSISTENT, ("2b",)), Copy(DiskState.OUTDATED, ("2b", "1a"))
+    view = DiskView(S, DiskState.CONSISTENT)
+    for other, moves in ((theirs, True), (Copy(DiskState.OUTDATED, ("1a",)), False)):
+        both = {WEB: theirs, DB: other}
+        peer = PeerView(B, "b-boot-1", "c0ffee", 1.0, PairState.PAIRED, record=Record(4, A), copies=both)
+        seen, held = {WEB: view, DB: view}, {WEB: mine, DB: mine}
+        found = handover.wanted(handover.HandoverFacts(record, peer, seen, held, NOBODY, NOBODY, stays=False))
+        assert (found is not None) is moves
 
 
 def test_service_waits_for_the_disk_of_a_lone_owner() -> None:
@@ -247,6 +260,23 @@ def test_right_on_the_disk_is_not_left_by_a_word() -> None:
     assert not _mute(peer_outdated=True).engine.handover.leaving
 
 
+@pytest.mark.parametrize("doubt", ["lone right", "right on its way", "writes of its own"])
+def test_owner_that_may_have_what_its_peer_lacks_leaves_nothing(doubt: str) -> None:
+    """Whatever shows that it may have written alone, or may yet, ends the marking of its copies at once."""
+    book = _mute()
+    durable, unit = book.engine.sight.durable, book.engine.units[WEB]
+    assert book.engine.handover.marking
+    lone = replace(durable.record, peer_outdated=True)
+    if doubt == "lone right":
+        durable.record = lone
+    elif doubt == "right on its way":
+        durable.unsure = replace(lone, epoch=lone.epoch + 1)
+    else:
+        unit.generations = ("f0", *unit.generations)
+    book.hears(e.Tick())
+    assert not book.engine.handover.marking
+
+
 def test_owner_that_serves_is_not_moved_for_its_record() -> None:
     """It is mirrored and its VM runs: nothing needs the record now."""
     book = paired(A)
@@ -264,6 +294,16 @@ def test_backup_takes_what_is_left_to_it() -> None:
     saved = next(one for one in commands if isinstance(one, c.SaveRecord))
     assert saved.record == served(B, Record(4, B, peer_outdated=True))
     assert c.PromoteDisk(WEB) in book.hears(ended(saved))
+
+
+def test_backup_that_lacks_what_the_owner_has_takes_nothing() -> None:
+    """The owner's copy is of a generation that this one does not come from: its word does not make this one newer."""
+    book = paired(B)
+    book.hears(e.DiskChanged(WEB, peer_gone(S)))
+    theirs = {WEB: Copy(DiskState.OUTDATED, ("f0", *copies.known(GENERATIONS)))}
+    book.peer_says(leaves=4, vms={WEB: VmState.STANDBY}, copies=theirs)
+    assert book.engine.granted is None
+    assert book.engine.sight.durable.saving is None
 
 
 def test_backup_without_a_good_copy_takes_nothing() -> None:

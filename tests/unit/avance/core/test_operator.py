@@ -58,6 +58,18 @@ def test_override_needs_the_right_name_and_a_waiting_node() -> None:
     assert "operator_override" in alerts(commands)
 
 
+def test_override_vouches_for_a_copy_that_is_behind() -> None:
+    """The record of the right has no such mark any more, else the copy would not be served (docs/safety.md, S20)."""
+    book = paired(B)
+    book.engine.sight.durable.record = replace(book.engine.record, behind=(WEB,))
+    book.hears(e.DiskChanged(WEB, peer_gone(DiskRole.SECONDARY)))
+    book.pass_time(6.0)
+    book.hears(e.OperatorAsked("override", A, 7))
+    saving = book.engine.sight.durable.saving
+    assert saving is not None
+    assert (saving.owner, saving.chosen, saving.behind) == (B, 4, ())
+
+
 def test_override_ends_with_the_peers_return() -> None:
     """What a person vouched for holds for this loss of the peer only."""
     book = paired(B)

@@ -298,6 +298,25 @@ def test_mismatch_comes_after_the_epoch() -> None:
     assert mismatch(FACTS) is None
 
 
+def test_a_start_beside_a_peer_that_cannot_be_paired_with() -> None:
+    """It is decided as a lone start: a right that is kept, or a question to the arbiters once the wait is over."""
+    lone = Record(3, A, peer_outdated=True, boot=MACHINE)
+    given = facts(theirs=Record(2, A), record=lone, config_hash="other")
+    assert became(PairState.STARTING, given) is PairState.ALONE
+    for record in (replace(lone, boot="another"), Record(3, A), Record(3, B)):
+        booted = replace(given, record=record)
+        assert became(PairState.STARTING, booted) is None, "the peer may be given the same site in a moment"
+        assert became(PairState.STARTING, replace(booted, waited=True)) is PairState.WAITING
+    assert became(PairState.STARTING, replace(given, record=Record(3, A, boot=MACHINE), waited=True)) is None
+    assert became(PairState.STARTING, replace(given, config_hash="c0ffee", waited=True)) is None, "this one follows"
+    blank = facts(theirs=Record(3, A), record=Record(), waited=True)
+    assert became(PairState.STARTING, blank) is None
+    newer = facts(theirs=Record(4, B, peer_outdated=True), record=lone, config_hash="other")
+    assert became(PairState.STARTING, newer) is PairState.SPLIT
+    split = facts(theirs=Record(3, A, split=True), record=lone, config_hash="other")
+    assert became(PairState.STARTING, split) is None
+
+
 def test_starting_node_does_not_pair_with_one_that_may_be_taking_over() -> None:
     """A peer in WAITING may be saving the next epoch just now, so a restarted node waits for its word."""
     assert judge(PairState.STARTING, facts(theirs=Record(3, A), says=PairState.WAITING)) == Stay()

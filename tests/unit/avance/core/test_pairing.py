@@ -140,6 +140,16 @@ def test_lasting_mismatch_is_told_once() -> None:
     assert told(book).count("pair_mismatch") == 1
 
 
+def test_what_is_in_order_with_the_peer_is_told_anew() -> None:
+    """A peer that is back needs no fence and no right: the next time people hear of all that again."""
+    book = paired(A)
+    book.engine.told.update({"fence_failed", "refused", "waits"})
+    book.pass_time(6.0)
+    book.peer_says()
+    assert state(book) is PairState.PAIRED
+    assert not book.engine.told & {"fence_failed", "refused", "waits"}
+
+
 def test_sixth_quick_failure_puts_the_peer_into_quarantine() -> None:
     """A backup that fails six times within minutes is quarantined, durably, and told; its disk is connected no more."""
     book = alone()

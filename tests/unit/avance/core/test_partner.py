@@ -68,12 +68,14 @@ def test_a_restart_for_a_cure_is_planned() -> None:
 
 
 def test_a_mismatch_is_told_when_it_lasts() -> None:
-    """It begins anew after each moment in which both agree."""
-    one = partner()
-    assert [one.differs("x", now) for now in (200.0, 204.9, 205.0)] == [False, False, True]
-    assert not one.rests(205.0)
-    assert not one.differs(None, 206.0)
-    assert not one.differs("x", 207.0)
+    """It begins anew after each moment in which both agree, and the next one is told again."""
+    one, draft = partner(), Draft(3, PairState.PAIRED, set())
+    told = []
+    for reason, now in (("x", 200.0), ("x", 204.9), ("x", 205.0), (None, 206.0), ("y", 207.0), ("y", 212.0)):
+        one.differs(reason, draft, now)
+        told.append(len([command for command in draft.commands if isinstance(command, c.SendAlert)]))
+        assert one.rests(now) is (reason is None)
+    assert told == [0, 0, 1, 1, 1, 2]
 
 
 def test_links_get_time_to_come_up() -> None:

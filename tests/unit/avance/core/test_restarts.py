@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import pytest
+
 from avance.core import commands as c
 from avance.core import events as e
-from avance.core.model import DiskRole, DiskState, DiskView, Outcome, Record, VmId, VmState
+from avance.core.decision import Draft
+from avance.core.model import DiskRole, DiskState, DiskView, Outcome, PairState, Record, VmId, VmState
 from avance.core.restarts import FAILURES_MAX
 from tests.playbook import WEB, A, B, Playbook, acts, alerts, ended, in_sync, paired
 
@@ -99,6 +102,18 @@ def test_the_node_that_is_tried_next_tries_once() -> None:
     assert "hands_over" not in [alert.code for alert in told]
 
 
+def test_a_right_that_comes_back_is_a_new_beginning() -> None:
+    """It failed here, and the right went to the peer: when it comes back, the VM has all its tries (decision 0026)."""
+    book = paired(A)
+    restarts, sight, draft = book.engine.restarts, book.engine.sight, Draft(3, PairState.PAIRED, set())
+    for _ in range(FAILURES_MAX):
+        restarts.failed(WEB, book.now)
+    for owner, held in ((A, True), (B, True), (B, True), (A, False)):
+        sight.durable.record = replace(sight.durable.record, owner=owner)
+        restarts.tell(sight, draft, book.now, moves=False)
+        assert restarts.held(sight, WEB, book.now) is held
+
+
 def test_a_peer_that_is_not_heard_any_more_does_not_count() -> None:
     """What it gave up does not shorten the tries of the node that is left."""
     book = paired(B, owner=B)
@@ -173,6 +188,29 @@ def test_a_vm_that_runs_is_not_moved_for_what_failed_before() -> None:
     book.engine.units[WEB].state = VmState.RUNNING
     assert book.engine.restarts.elsewhere(book.engine.sight, book.now) is None
     assert book.engine.restarts.equal_in == 0, "it writes: that the copies were equal says nothing any more"
+
+
+@pytest.mark.parametrize("reason", ["outdated here", "outdated there", "behind here", "behind there", "never equal"])
+def test_a_vm_moves_only_where_both_copies_are_equal(reason: str) -> None:
+    """Whatever speaks against one of the copies keeps the VM where it fails."""
+    book = paired(A)
+    creation(book, Outcome.FAILED, FAILURES_MAX)
+    sight = book.engine.sight
+    assert book.engine.restarts.elsewhere(sight, book.now) is not None
+    peer = book.peer.record
+    match reason:
+        case "outdated here":
+            sight.durable.record = replace(sight.durable.record, peer_outdated=True)
+        case "outdated there":
+            sight.partner.view = replace(book.peer, record=replace(peer, peer_outdated=True))
+        case "behind here":
+            sight.durable.record = replace(sight.durable.record, behind=(WEB,))
+        case "behind there":
+            sight.partner.view = replace(book.peer, record=replace(peer, behind=(WEB,)))
+        case _:
+            book.engine.restarts.equal_in = 0
+            book.engine.units[WEB].disk = replace(in_sync(DiskRole.SECONDARY), out_of_sync_kib=4)
+    assert book.engine.restarts.elsewhere(sight, book.now) is None
 
 
 def test_a_persons_word_forgets_creations_too() -> None:

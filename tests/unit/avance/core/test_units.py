@@ -91,3 +91,14 @@ def test_frozen_copy_that_nobody_has_read_is_read() -> None:
     unit.has_generations(("1a2c",))
     unit.disk_changed(replace(frozen, out_of_sync_kib=4), 105.0)
     assert unit.next_command(around, 110.0) is None
+
+
+def test_what_is_in_order_is_told_anew() -> None:
+    """A copy that is equal again, and a pair that is protected again: the next time people hear of it again."""
+    book = paired(A)
+    book.hears(e.DiskChanged(WEB, peer_gone(P)))
+    book.engine.told.update({"backup_down", "refused", f"foreign_disk {WEB}", f"no_good_copy {WEB}"})
+    book.hears(e.DiskChanged(WEB, in_sync(P)))
+    assert not book.engine.told & {f"foreign_disk {WEB}", f"no_good_copy {WEB}"}
+    assert book.engine.protected
+    assert not book.engine.told & {"backup_down", "refused"}

@@ -197,6 +197,28 @@ def test_a_single_replay_shows_its_story_and_its_schedule(
     assert f"again: testbed replay {twice / 'schedule.jsonl'} --times 2" in capsys.readouterr().out
 
 
+def test_what_another_schedule_did_is_never_taken_over(
+    plan: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its verdicts lie in the same directory, and the new schedule is interrupted before its first run has ended."""
+
+    async def told() -> str:
+        return "abc"
+
+    monkeypatch.setattr(verbs_schedule, "_revision", told)
+    out = tmp_path / "out"
+    argv = ["replay", str(plan), "--times", "2", "--out", str(out)]
+    direct(monkeypatch, World(*[a_result(Verdict.PASS)] * 2))
+    assert command.main(argv) == PASSED
+    plan.write_text(FILE.replace('"seed": 7', '"seed": 8'), encoding="utf-8")
+    direct(monkeypatch, World(HostError("full")))
+    assert command.main(argv) == 2
+    second = World(*[a_result(Verdict.FAIL, "x")] * 2)
+    direct(monkeypatch, second)
+    assert command.main(argv) == FAILED
+    assert len(second.ran) == 2
+
+
 @pytest.mark.parametrize("change", ["nothing", "revision", "changed files", "schedule", "half a file"])
 def test_an_interrupted_replay_goes_on(
     change: str, plan: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]

@@ -114,6 +114,17 @@ def test_a_fault_that_strikes_again_pays_each_time() -> None:
     assert unpaid([move(2.0), move(4.0), move(8.0), move(9.5)], found) == [move(9.5)]
 
 
+def test_a_fault_that_struck_again_and_was_healed_pays_for_nothing_later() -> None:
+    """Once it is over and another fault begins, no strike of it is left that could pay for a spurious failover."""
+    history = History()
+    for t_s, kind in ((1.0, "injecting"), (3.0, "again"), (5.0, "again"), (9.0, "healed")):
+        history.record_at(t_s, "fault", kind, name="guest.crash_loop", target="web", step="loop")
+    history.record_at(20.0, "fault", "injecting", name="node.kill", target="a", step="kill")
+    found = faults_of(history)
+    assert [fault.settled_s for fault in found] == [20.0, 20.0, 20.0, None]
+    assert unpaid([move(2.0), move(25.0), move(30.0)], found) == [move(30.0)]
+
+
 def test_each_new_boot_of_the_vm_is_a_start_but_the_first() -> None:
     """The one that ran when the watch began was there already."""
     history = History()
