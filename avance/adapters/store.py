@@ -1,12 +1,16 @@
 """The durable record: two copies on disk, written one after the other (avance/twice.py).
 
 The disk may hang: writing happens in a thread with a deadline, and a write that missed it has an unknown outcome. A
-new write never begins before that one has ended, so an old record can never come late and replace a newer one.
+new write never begins before that one has ended, so an old record can never come late and replace a newer one. A file
+system that is read-only, as the kernel makes one whose disk is dead, is not written to at all: the save has FAILED, and
+nobody has to doubt what is there.
 """
 
 from __future__ import annotations
 
 import asyncio
+import errno
+import os
 from pathlib import Path
 
 from avance.core.model import Outcome, Record
@@ -21,6 +25,10 @@ _LOST = (
     "this node does not know which epoch is valid and starts no VM. Put a good copy back, or install the release that "
     "wrote them, or replace the node"
 )
+
+
+class _ReadOnly(OSError):
+    """The file system takes nothing, so that nothing was begun."""
 
 
 class RecordStore:
@@ -64,13 +72,20 @@ class RecordStore:
                 self._late = None
             self._seq += 1
             raw = wire.encode(record, self._seq)
-            write = asyncio.get_running_loop().run_in_executor(None, self._copies.save, raw)
+            write = asyncio.get_running_loop().run_in_executor(None, self._save, raw)
             await asyncio.wait({write}, timeout=self._deadline_s)
             if not write.done():
                 self._late = write
                 return Done(Outcome.UNKNOWN, f"the disk did not answer within {self._deadline_s:g} s")
             error = write.exception()
+            if isinstance(error, _ReadOnly):
+                return Done(Outcome.FAILED, f"{self._directory}: {error.strerror}; nothing was written")
             if isinstance(error, OSError):
                 return Done(Outcome.UNKNOWN, f"{self._directory}: {error}")
             write.result()
             return Done(Outcome.OK)
+
+    def _save(self, raw: bytes) -> None:
+        if os.statvfs(self._directory).f_flag & os.ST_RDONLY:
+            raise _ReadOnly(errno.EROFS, os.strerror(errno.EROFS))
+        self._copies.save(raw)
