@@ -1,8 +1,8 @@
 """The durable record: two copies on disk, written one after the other (avance/twice.py).
 
 The disk may hang: writing happens in a thread with a deadline, and a write that missed it has an unknown outcome. A
-new write never begins before that one has ended, so an old record can never come late and replace a newer one. A file
-system that is read-only, as the kernel makes one whose disk is dead, is not written to at all: the save has FAILED, and
+new write never begins before that one has ended, so an old record can never come late and replace a newer one. Where
+the file system is read-only, as the kernel has it when its disk is dead, no copy is touched: the save has FAILED, and
 nobody has to doubt what is there.
 """
 
@@ -20,6 +20,7 @@ from avance.wire import record as wire
 
 STATE_DIR = Path("/var/lib/avance")
 _NAMES = ("record.a", "record.b")
+_PROBE = "record.probe"
 _DEADLINE_S = 4.0
 _LOST = (
     "this node does not know which epoch is valid and starts no VM. Put a good copy back, or install the release that "
@@ -86,6 +87,12 @@ class RecordStore:
             return Done(Outcome.OK)
 
     def _save(self, raw: bytes) -> None:
-        if os.statvfs(self._directory).f_flag & os.ST_RDONLY:
-            raise _ReadOnly(errno.EROFS, os.strerror(errno.EROFS))
+        """Write the copies, but not where no file can be made: that is known before anything is touched."""
+        probe = self._directory / _PROBE
+        try:
+            os.close(os.open(probe, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600))
+            probe.unlink()
+        except OSError as error:
+            if error.errno == errno.EROFS:
+                raise _ReadOnly(errno.EROFS, os.strerror(errno.EROFS)) from error
         self._copies.save(raw)

@@ -256,7 +256,7 @@ MUTANTS = (
     Mutant(
         "read-only-in-doubt",
         "a save that a read-only file system refused counts as one that may be on the disk",
-        (Edit("avance/adapters/store.py", "os.ST_RDONLY:", "0:"),),
+        (Edit("avance/adapters/store.py", "error.errno == errno.EROFS", "error.errno < 0"),),
         _OUTSIDE,
     ),
     Mutant(

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import threading
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 
@@ -97,12 +97,17 @@ def test_refusing_disk_is_unknown(tmp_path: Path) -> None:
 def test_read_only_file_system_has_refused_and_leaves_no_doubt(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The kernel makes the file system of a dead disk read-only: no copy is touched, and that is certain."""
     save(tmp_path, OLD)
-    before = [(tmp_path / name).read_bytes() for name in COPIES]
+    before, real = [(tmp_path / name).read_bytes() for name in COPIES], os.open
+
+    def opened(path: Path, flags: int, mode: int = 0o777) -> int:
+        if flags & os.O_CREAT:
+            raise OSError(errno.EROFS, "Read-only file system", str(path))
+        return real(path, flags, mode)
 
     async def story() -> Done:
         store = RecordStore(tmp_path, 1.0)
         store.load()
-        monkeypatch.setattr(os, "statvfs", lambda _path: SimpleNamespace(f_flag=os.ST_RDONLY | os.ST_RELATIME))
+        monkeypatch.setattr(os, "open", opened)
         return await store.save(NEW)
 
     done = asyncio.run(story())
@@ -110,6 +115,7 @@ def test_read_only_file_system_has_refused_and_leaves_no_doubt(tmp_path: Path, m
         Outcome.FAILED,
         f"{tmp_path}: Read-only file system; nothing was written",
     )
+    monkeypatch.undo()
     assert [(tmp_path / name).read_bytes() for name in COPIES] == before
 
 
