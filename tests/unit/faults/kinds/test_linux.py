@@ -11,9 +11,9 @@ from typing import Any, cast
 import pytest
 
 from faults.fault import Fault, FaultVerdict, Proof
-from faults.kinds import dom0
-from faults.kinds.dom0 import AddressDeleted, CardGone, ForeignDomain
+from faults.kinds import linux
 from faults.kinds.evidence import silence
+from faults.kinds.linux import AddressDeleted, CardGone, ForeignDomain
 from faults.life import FaultFailed, Life
 from testbed.bed import Bed
 from testbed.errors import UsageError
@@ -27,8 +27,8 @@ NOTICE = "Deleted 5: biz0    inet 10.77.0.10/24 scope global biz0"
 @pytest.fixture(autouse=True)
 def short_waits(monkeypatch: pytest.MonkeyPatch) -> None:
     """This world answers at once."""
-    monkeypatch.setattr(dom0, "MENDED_S", 0.1)
-    monkeypatch.setattr(dom0, "POLL_S", 0.002)
+    monkeypatch.setattr(linux, "MENDED_S", 0.1)
+    monkeypatch.setattr(linux, "POLL_S", 0.002)
     monkeypatch.setattr(silence, "WINDOW_S", 0.002)
 
 
@@ -56,9 +56,9 @@ class World:
             self.notices.append(NOTICE)
         elif script.startswith("ip addr add"):
             self.has_address = True
-        elif script == f"cat {dom0._LOG}":
+        elif script == f"cat {linux._LOG}":
             return "\n".join(self.notices)
-        elif script == dom0._DEVICE:
+        elif script == linux._DEVICE:
             return "virtio3\n" if "eth0" in self.cards else "\n"
         elif script.endswith("/unbind") and self.obeys:
             self.cards.discard("eth0")
@@ -66,11 +66,11 @@ class World:
             self.cards.add("eth0")
         elif script.startswith("ls "):
             return " ".join(sorted(self.cards))
-        elif script == dom0._CREATE and self.obeys:
+        elif script == linux._CREATE and self.obeys:
             self.listed.append(arguments[0])
         elif script.startswith("xl destroy"):
             self.listed.remove(arguments[0])
-        elif script == dom0._LIST:
+        elif script == linux._LIST:
             return "\n".join(["Name ID", "Domain-0 0", *(f"{name} 7 16 1 --p---" for name in self.listed)])
         return ""
 
@@ -108,7 +108,7 @@ def test_the_kernel_tells_of_a_deleted_address(mends: bool) -> None:
     proof = story(world, AddressDeleted)
     assert (proof.verdict, proof.evidence["kernel"], world.has_address) == (FaultVerdict.CONFIRMED, [NOTICE], True)
     assert any(script.startswith("ip addr add") for script in world.done) is not mends
-    assert world.done[-1] == dom0._UNWATCH
+    assert world.done[-1] == linux._UNWATCH
 
 
 def test_a_node_without_the_service_address_is_refused() -> None:

@@ -38,7 +38,7 @@ async def _mended(seen: Callable[[], Awaitable[bool]], what: str) -> None:
     await wait_until(seen, what=what, timeout_s=MENDED_S, poll_s=POLL_S, tolerate=(GuestCommandError,))
 
 
-class _Dom0Fault:
+class _LinuxFault:
     """What these faults share: a node that is on."""
 
     name: ClassVar[str]
@@ -52,10 +52,10 @@ class _Dom0Fault:
         check_node(bed, self.target)
 
 
-class AddressDeleted(_Dom0Fault):
+class AddressDeleted(_LinuxFault):
     """Somebody deletes the service address from the node that holds it, by hand."""
 
-    name = "dom0.address_deleted"
+    name = "linux.address_deleted"
 
     def __init__(self, target: str) -> None:
         super().__init__(target)
@@ -102,10 +102,10 @@ class AddressDeleted(_Dom0Fault):
             await shell(bed, self.target, _UNWATCH)
 
 
-class CardGone(_Dom0Fault):
+class CardGone(_LinuxFault):
     """The network card of the private link is gone from the node, as when its driver has lost it."""
 
-    name = "dom0.card_gone"
+    name = "linux.card_gone"
 
     def __init__(self, target: str) -> None:
         super().__init__(target)
@@ -153,10 +153,10 @@ class CardGone(_Dom0Fault):
         await _mended(there, f"the card of node {self.target}")
 
 
-class ForeignDomain(_Dom0Fault):
+class ForeignDomain(_LinuxFault):
     """A domain that belongs to nobody, with a blank in its name, is there and stays paused."""
 
-    name = "dom0.foreign_domain"
+    name = "linux.foreign_domain"
 
     def __init__(self, target: str, *, called: str = "not ours") -> None:
         super().__init__(target)
