@@ -17,7 +17,7 @@ MUTANTS = (
     ),
     Mutant(
         "count-stands-still",
-        "md never counts on while the mirror is in use, so that an older copy of a half has the count of the present one",
+        "md never counts on while the mirror is in use: an older copy of a half has the count of the present one",
         (Edit("avance/adapters/mirror.py", "            for _ in range(md.COUNTS):\n", "            for _ in ():\n"),),
         _BELOW,
     ),
