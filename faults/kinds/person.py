@@ -24,7 +24,7 @@ ASK_AGAIN_S = 1.0
 SEEN_TIMEOUT_S = 10.0  # the journal's line comes some milliseconds later
 
 
-class Order(StrEnum):
+class PersonsOrder(StrEnum):
     """What a person may decide."""
 
     KEEP = "keep"
@@ -44,7 +44,7 @@ class PersonOrders:
 
     name: ClassVar[str] = "person.orders"
 
-    def __init__(self, target: str, *, order: Order, whom: Whom = Whom.PEER, patience_s: float = 60.0) -> None:
+    def __init__(self, target: str, *, order: PersonsOrder, whom: Whom = Whom.PEER, patience_s: float = 60.0) -> None:
         self.target = target
         self.order = order
         self.whom = whom

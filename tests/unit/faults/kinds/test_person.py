@@ -13,7 +13,7 @@ import pytest
 from faults import registry
 from faults.fault import FaultVerdict, Proof
 from faults.kinds import person
-from faults.kinds.person import Order, PersonOrders, Whom
+from faults.kinds.person import PersonOrders, PersonsOrder, Whom
 from faults.life import FaultFailed, Life
 from testbed.bed import Bed
 from testbed.errors import GuestCommandError, UsageError
@@ -76,7 +76,7 @@ def given(fault: PersonOrders, **how: object) -> tuple[Proof, list[str]]:
 
 def test_the_order_is_given_again_until_it_is_taken() -> None:
     """A node that is starting and a product that refuses at first are asked again."""
-    proof, asked = given(PersonOrders("a", order=Order.OVERRIDE), refusals=2, is_deaf=True)
+    proof, asked = given(PersonOrders("a", order=PersonsOrder.OVERRIDE), refusals=2, is_deaf=True)
     assert asked == ["avance override b"] * 4
     assert proof.verdict is FaultVerdict.CONFIRMED
     assert proof.evidence["answers"] == ["avance: this node is PAIRED"] * 2 + ["done"]
@@ -84,19 +84,19 @@ def test_the_order_is_given_again_until_it_is_taken() -> None:
 
 def test_the_name_that_is_typed_is_the_own_one_or_that_of_the_peer() -> None:
     """`keep` on both nodes names the same node."""
-    proof, asked = given(PersonOrders("a", order=Order.KEEP, whom=Whom.OWN))
+    proof, asked = given(PersonOrders("a", order=PersonsOrder.KEEP, whom=Whom.OWN))
     assert (asked, proof.verdict) == (["avance keep a"], FaultVerdict.CONFIRMED)
 
 
 def test_an_order_of_which_the_journal_does_not_tell_was_not_there() -> None:
     """The exit code of the command alone proves nothing."""
-    proof, _ = given(PersonOrders("a", order=Order.KEEP), tells=False)
+    proof, _ = given(PersonOrders("a", order=PersonsOrder.KEEP), tells=False)
     assert proof.verdict is FaultVerdict.MISMATCH
 
 
 def test_an_order_that_is_refused_all_the_time_fails_with_the_products_words() -> None:
     """The person gives up after a while."""
-    fault = PersonOrders("a", order=Order.OVERRIDE, patience_s=1.0)
+    fault = PersonOrders("a", order=PersonsOrder.OVERRIDE, patience_s=1.0)
     with pytest.raises(FaultFailed, match="this node is PAIRED"):
         given(fault, refusals=10**6)
 
@@ -104,7 +104,7 @@ def test_an_order_that_is_refused_all_the_time_fails_with_the_products_words() -
 def test_a_node_that_is_off_is_refused() -> None:
     """Nobody can type there."""
     with pytest.raises(UsageError, match="is off"):
-        given(PersonOrders("a", order=Order.KEEP), is_on=False)
+        given(PersonOrders("a", order=PersonsOrder.KEEP), is_on=False)
 
 
 def test_a_schedule_may_write_it() -> None:
