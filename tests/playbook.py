@@ -120,12 +120,21 @@ class Playbook:
     def pass_time(
         self, seconds: float, *, peer_alive: bool = False, links: tuple[LinkName, ...] = (), tick_s: float = TICK_S
     ) -> list[c.Command]:
-        """Let time pass in ticks, in silence or with the peer being heard; returns all that was commanded."""
-        commands = []
+        """Let time pass in ticks, in silence or with the peer being heard; returns all that was commanded.
+
+        A record that is written only to see whether it can be written, before a right is looked for, is written.
+        """
+        commands: list[c.Command] = []
         end = self.now + seconds
         while self.now < end - 1e-9:
             self.now = min(round(self.now + tick_s, 6), end)
-            commands += self.peer_says(links=links) if peer_alive or links else self.hears(e.Tick())
+            given = self.peer_says(links=links) if peer_alive or links else self.hears(e.Tick())
+            proof = c.SaveRecord(self.engine.record)
+            asks = any("still written" in reason for reason in self.said[-1].reasons)
+            if asks and proof in given and self.engine.pair is not PairState.PAIRED:
+                given.remove(proof)
+                given += self.hears(ended(proof))
+            commands += given
         return commands
 
     @property

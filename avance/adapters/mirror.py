@@ -20,7 +20,7 @@ from avance.core.halves import HALVES, AssemblyPlan, Half, Note, Return, Slots
 from avance.core.model import MirrorState, MirrorView, Outcome
 from avance.core.results import Done
 from avance.data_disks import DiskReader
-from avance.files import read_small, read_text, write_durably
+from avance.files import read_small, read_text, write_durably, write_text
 from avance.late import in_time
 from avance.ports import Sink
 from avance.wire import md
@@ -34,6 +34,7 @@ _TOOL_S = 60.0
 _LOOK_S = 5.0  # between two looks when nothing was told; a disk that returns tells nobody
 _RETRY_S = 1.0  # before a note is written again, or the count that belongs to it is read
 _AGAIN_MAX_S = 160.0  # between two tries to take a flapping disk back
+_COUNT_S = 300.0  # between two moments in which md counts on, so that an older copy of a half is known by its count
 _RUNS = (MirrorState.CURRENT, MirrorState.UNPROVEN)
 
 
@@ -63,6 +64,7 @@ class DataMirror:
         self._tries: dict[str, int] = {}
         self._again_at: dict[str, float] = {}
         self._refused: dict[str, str] = {}
+        self._count_at = now_s() + _COUNT_S
 
     # ---------------------------------------------------------------- what others may ask
 
@@ -146,6 +148,7 @@ class DataMirror:
                     if self._state in _RUNS:
                         await self._look()
                         await self._take_back()
+                        await self._count_on()
                     elif await self._reader.slots() != self._judged:
                         await self._open()
 
@@ -346,6 +349,23 @@ class DataMirror:
                 return
         await run(md.manage_argv("add", disk), timeout_s=_TOOL_S)
 
+    async def _count_on(self) -> None:
+        """Let md count on, now and then: by itself it does not while the array is only written to.
+
+        An older copy of a half is then left out by md beside the newer half, and by the note without it (0019).
+        """
+        if now_s() < self._count_at or self._state is not MirrorState.CURRENT or self._array_state() == "broken":
+            return
+        self._count_at = now_s() + _COUNT_S
+        used = [disk for disk, words in self._members().items() if "in_sync" in words]
+        path = self._sysfs / md.member_name(used[0] if used else self._disks[0]) / "state"
+        try:
+            for _ in range(md.COUNTS):
+                await in_time(lambda: count_on(path), _SAVE_S)
+        except (OSError, TimeoutError):
+            return  # a disk that hangs or is gone: md tells of it in its own time
+        self._recount = True
+
     # ---------------------------------------------------------------- the notes
 
     def _load(self, name: str) -> str:
@@ -382,6 +402,11 @@ class DataMirror:
             self._view = view
             if self._sink is not None:
                 self._sink(MirrorChanged(view))
+
+
+def count_on(path: Path) -> None:
+    """Give a member a flag that it does not have back: md writes every superblock anew, with the next count."""
+    write_text(path, md.NOTHING_NEW)
 
 
 def _text(path: Path) -> str:

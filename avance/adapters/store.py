@@ -1,12 +1,16 @@
 """The durable record: two copies on disk, written one after the other (avance/twice.py).
 
 The disk may hang: writing happens in a thread with a deadline, and a write that missed it has an unknown outcome. A
-new write never begins before that one has ended, so an old record can never come late and replace a newer one.
+new write never begins before that one has ended, so an old record can never come late and replace a newer one. Where
+the file system is read-only, as the kernel has it when its disk is dead, no copy is touched: the save has FAILED, and
+nobody has to doubt what is there.
 """
 
 from __future__ import annotations
 
 import asyncio
+import errno
+import os
 from pathlib import Path
 
 from avance.core.model import Outcome, Record
@@ -16,11 +20,16 @@ from avance.wire import record as wire
 
 STATE_DIR = Path("/var/lib/avance")
 _NAMES = ("record.a", "record.b")
+_PROBE = "record.probe"
 _DEADLINE_S = 4.0
 _LOST = (
     "this node does not know which epoch is valid and starts no VM. Put a good copy back, or install the release that "
     "wrote them, or replace the node"
 )
+
+
+class _ReadOnly(OSError):
+    """The file system takes nothing, so that nothing was begun."""
 
 
 class RecordStore:
@@ -64,13 +73,26 @@ class RecordStore:
                 self._late = None
             self._seq += 1
             raw = wire.encode(record, self._seq)
-            write = asyncio.get_running_loop().run_in_executor(None, self._copies.save, raw)
+            write = asyncio.get_running_loop().run_in_executor(None, self._save, raw)
             await asyncio.wait({write}, timeout=self._deadline_s)
             if not write.done():
                 self._late = write
                 return Done(Outcome.UNKNOWN, f"the disk did not answer within {self._deadline_s:g} s")
             error = write.exception()
+            if isinstance(error, _ReadOnly):
+                return Done(Outcome.FAILED, f"{self._directory}: {error.strerror}; nothing was written")
             if isinstance(error, OSError):
                 return Done(Outcome.UNKNOWN, f"{self._directory}: {error}")
             write.result()
             return Done(Outcome.OK)
+
+    def _save(self, raw: bytes) -> None:
+        """Write the copies, but not where no file can be made: that is known before anything is touched."""
+        probe = self._directory / _PROBE
+        try:
+            os.close(os.open(probe, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600))
+            probe.unlink()
+        except OSError as error:
+            if error.errno == errno.EROFS:
+                raise _ReadOnly(errno.EROFS, os.strerror(errno.EROFS)) from error
+        self._copies.save(raw)

@@ -120,7 +120,8 @@ class Durable:
         if not result.ok:
             self.retry_at = now + self.timers.retry_s
             self.failing_from_s = now if self.failing_from_s is None else self.failing_from_s
-            if result.outcome is Outcome.UNKNOWN:
+            same = saved == self.record and self.unsure is None  # whichever is there, it says the same
+            if result.outcome is Outcome.UNKNOWN and not same:
                 self._may_be_there(saved, now)
             draft.say(f"the record was not saved: {result.detail}")
             draft.once("store_failed", alerts.store_failed(result.detail))

@@ -26,8 +26,8 @@ class Right:
 
     `granted`: by what means the right was, or is being, taken. `wants`: the epoch for which the peer's consent is
     asked, 0 for none. `unreplicated`: why the VMs have no second copy, and since when. `override`: a person vouches
-    that the peer is off. `lost_at`: when the peer counted as lost. `refused`: why there is no right yet, as it was
-    judged last.
+    that the peer is off. `lost_at`: when the peer counted as lost. `begun_at`: since when this right is looked for.
+    `refused`: why there is no right yet, as it was judged last.
 
     Words in place of records that cannot be written (docs/safety.md, S40): `left` is the epoch that this backup has
     left to the owner, said first at `left_at`. `offered` is the epoch that the peer leaves to this node.
@@ -40,6 +40,7 @@ class Right:
     unreplicated: tuple[str, float] | None = None
     override: bool = False
     lost_at: float | None = None
+    begun_at: float = 0.0
     refused: tuple[str, ...] = ()
     left: int = 0
     left_at: float = 0.0
@@ -163,6 +164,7 @@ class Right:
         """Start to collect evidence for the next epoch: the peer is lost, or was never there."""
         timers, served, power = sight.setup.timers, sight.durable.served, self.arbitration.power
         self.arbitration.begin(sight.durable.record.epoch + 1)
+        self.begun_at = now
         if served and power is Power.OFF_EARLY:
             self.arbitration.still_off_early()
         if not served:
@@ -197,6 +199,8 @@ class Right:
         if isinstance(verdict, takeover.Allowed):
             return self._take(sight, verdict, draft)
         if isinstance(verdict, takeover.Fetch):
+            if self.wants == 0 and (proof := self._to_be_proven(sight, verdict)) is not None:
+                return proof  # who has asked for consent has done so
             self.refused = (verdict.reason,)
             asked = self.arbitration.fetch(verdict.needs, arbiters.witnesses(sight.durable.record.arbiters))
             if asked:
@@ -208,6 +212,18 @@ class Right:
             told = alerts.waits(verdict.reasons) if waits else alerts.takeover_refused(verdict.reasons)
             draft.once("waits" if waits else "refused", told)
         return None
+
+    def _to_be_proven(self, sight: Sight, verdict: takeover.Fetch) -> Wish | None:
+        """Return the record as it is, to be written once more before anybody gives something up for this node.
+
+        A witness that has granted the epoch refuses it to the peer, and a peer that was switched off serves nobody.
+        """
+        saved_at = sight.durable.saved_at
+        takes = takeover.Need.WITNESSES in verdict.needs or takeover.Need.CUT_POWER in verdict.needs
+        if not takes or (saved_at is not None and saved_at >= self.begun_at):
+            return None
+        self.refused = ("it is not known whether the record of this node can still be written",)
+        return Wish(sight.durable.record, f"{verdict.reason}: is the record of this node still written?")
 
     def _take(self, sight: Sight, allowed: takeover.Allowed, draft: Draft) -> Wish:
         self.granted = allowed

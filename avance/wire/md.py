@@ -15,6 +15,8 @@ SUPERBLOCK_AT = 4096
 SUPERBLOCK_BYTES = 4096
 LABEL_BYTES = 2**20  # what has to be zero at the start of a disk that counts as blank
 DEVICE = "/dev/md0"
+NOTHING_NEW = "-failfast"  # a flag of a member that is never set; md writes all superblocks when it is taken away
+COUNTS = 2  # one is taken back when the array becomes clean
 
 _MAGIC = 0xA92B4EFC
 _ROLES_AT = 256

@@ -274,6 +274,8 @@ class _RunStages:
             await self._redundant(zero_s)
             result.is_redundant = True
         result.is_redundant = bool(result.is_redundant)
+        async with self._finding():  # the end of a resynchronisation may hold a request up for a moment
+            await wait_until(served, what="the service, at the end", timeout_s=SERVICE_LIMIT_S, poll_s=POLL_S)
 
     async def _redundant(self, zero_s: float) -> None:
         """Wait until both nodes say protected; asked at each milestone, and now and then."""

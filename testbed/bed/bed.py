@@ -184,16 +184,24 @@ class Bed(WorldParts):
 
     async def _pair(self) -> None:
         mark = self.history.mark()
+        await self.each(self._tell_site)
+        for name in self.nodes:
+            await self.wait_milestone("paired", node=name, after=mark, timeout_s=PAIR_TIMEOUT_S)
+
+    async def _tell_site(self, node: Node) -> None:
         document = site.avance_site(
             self.options.site,
             secret=self.world.keys.secret,
             token=self.world.keys.token,
             authority_pem=self.credentials.authority.read_text(encoding="ascii"),
         )
-        template = self.image.product.pair
-        await self.each(lambda node: node.command(template, document, timeout_s=COMMAND_TIMEOUT_S))
-        for name in self.nodes:
-            await self.wait_milestone("paired", node=name, after=mark, timeout_s=PAIR_TIMEOUT_S)
+        await node.command(self.image.product.pair, document, timeout_s=COMMAND_TIMEOUT_S)
+
+    async def tell_bare(self, node: Node) -> None:
+        """Tell a machine that has just been put in a node's place its site and its VMs, as a person would."""
+        await self._tell_site(node)
+        for vm in self.topology.guests:
+            await self._tell_vm(node, vm)
 
     @property
     def _the_vms(self) -> str:
@@ -206,6 +214,11 @@ class Bed(WorldParts):
 
     async def _protect_vm(self, vm: Vm) -> None:
         mark = self.history.mark()
+        await self.each(lambda node: self._tell_vm(node, vm))
+        for name in self.nodes:
+            await self.wait_milestone("protected", node=name, after=mark, timeout_s=PROTECT_TIMEOUT_S)
+
+    async def _tell_vm(self, node: Node, vm: Vm) -> None:
         workload = self.image.workload
         document = site.avance_vm(
             self.options.site,
@@ -215,10 +228,7 @@ class Bed(WorldParts):
             memory_mib=workload.memory_mib,
             volume_mib=workload.volume_mib,
         )
-        template = self.image.product.protect
-        await self.each(lambda node: node.command(template, document, timeout_s=COMMAND_TIMEOUT_S))
-        for name in self.nodes:
-            await self.wait_milestone("protected", node=name, after=mark, timeout_s=PROTECT_TIMEOUT_S)
+        await node.command(self.image.product.protect, document, timeout_s=COMMAND_TIMEOUT_S)
 
     async def wait_served(self, timeout_s: float) -> None:
         """Wait until each VM answers the client."""

@@ -254,6 +254,12 @@ MUTANTS = (
         _OUTSIDE,
     ),
     Mutant(
+        "read-only-in-doubt",
+        "a save that a read-only file system refused counts as one that may be on the disk",
+        (Edit("avance/adapters/store.py", "error.errno == errno.EROFS", "error.errno < 0"),),
+        _OUTSIDE,
+    ),
+    Mutant(
         "witness-answers-before-durable",
         "the witness sends a grant although its disk did not take it",
         (

@@ -16,6 +16,12 @@ MUTANTS = (
         _BELOW,
     ),
     Mutant(
+        "count-stands-still",
+        "md never counts on while the mirror is in use: an older copy of a half has the count of the present one",
+        (Edit("avance/adapters/mirror.py", "            for _ in range(md.COUNTS):\n", "            for _ in ():\n"),),
+        _BELOW,
+    ),
+    Mutant(
         "older-clone-taken",
         "an older copy of the current half is taken for it, because it carries the right names",
         (Edit(_HALVES, " and half.events >= note.events\n", "\n"),),

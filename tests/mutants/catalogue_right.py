@@ -47,6 +47,17 @@ MUTANTS = (
         ),
     ),
     Mutant(
+        "asks-without-a-record",
+        "a node that cannot write its record takes the next epoch away from its peer, at the witness or by a power cut",
+        (
+            Edit(
+                _RIGHTS,
+                "            if self.wants == 0 and (proof :=",
+                "            if self.wants < 0 and (proof :=",
+            ),
+        ),
+    ),
+    Mutant(
         "right-used-while-dropped",
         "the right to write alone is used while the record that ends it is on its way to the disk",
         (

@@ -108,6 +108,36 @@ def test_backup_is_ill_and_the_owner_returns(seed: int, off_s: float, site: SimS
     row.recovers()
 
 
+@DEATHS
+@pytest.mark.parametrize("site", [WITNESS, POWER], ids=["witness", "power"])
+@pytest.mark.parametrize("seed", SEEDS)
+def test_backup_that_cannot_record_takes_nothing_away(seed: int, site: SimSite, death: str) -> None:
+    """B, whose root disk is dead, asks nobody for a right; when it dies of that, A comes back and serves (row E24)."""
+    row = Row(site, seed)
+    _record_dies(row, B, death)
+    off = row.off(A)
+    row.passes(40.0)
+    assert not [*row.since(B, c.AskWitness), *row.since(B, c.CutPeerPower)], row.world.summary()
+    row.off(B)
+    row.heals(off)
+    row.passes(120.0)
+    if site is WITNESS:  # elsewhere an owner without the lone right waits for its peer
+        assert row.served_by() == A, row.world.summary()
+
+
+@DEATHS
+@pytest.mark.parametrize("seed", SEEDS)
+def test_owner_that_cannot_record_leaves_the_witness_to_its_backup(seed: int, death: str) -> None:
+    """All links between the nodes are cut, and A could not keep a grant: it does not ask for one, and B serves."""
+    row = Row(WITNESS, seed)
+    died = _record_dies(row, A, death)
+    cuts = row.apart()
+    row.passes(60.0)
+    assert row.served_by() == B, row.world.summary()
+    row.heals(died, *cuts)
+    row.recovers()
+
+
 @pytest.mark.parametrize("death", ["hangs", "errors"])
 @pytest.mark.parametrize("site", [PLAIN, SAFE], ids=["plain", "safe"])
 @pytest.mark.parametrize("seed", SEEDS)

@@ -135,9 +135,11 @@ def test_writer_is_frozen_when_its_daemon_starts_anew(seed: int, killed_after_s:
     The private link stays cut. A reads what it has, B compares and consents, and A goes on.
     """
     row = Row(site, seed)
+    mute = [row.breaks("witness.mute", "w1")] if site.witnesses else []  # A is frozen before it is granted anything
     _, biz = row.apart()
     side = row.world.resources[WEB].sides[A]
     row.world.run_until(lambda: side.suspended, 8.0)
+    row.heals(*mute)
     row.passes(killed_after_s)
     row.breaks("process.kill", "a/daemon")
     row.passes(5.0)

@@ -79,6 +79,8 @@ class TwiceByDomains:
                 until_s=until_s,
                 away=gone,
                 gap_max_s=GAP_MAX_S * scene.dilation,
+                still={node: standstills(recorded.records, node) for node in scene.node_ports},
+                allowed_s=recorded.overlap_allowed_s,
             )
         return together(self.name, said)
 
@@ -106,9 +108,14 @@ def judge_domains(
     until_s: float,
     away: Mapping[str, Sequence[Window]],
     gap_max_s: float = GAP_MAX_S,
+    still: Mapping[str, Sequence[Window]] | None = None,
+    allowed_s: float = 0.0,
 ) -> Finding:
-    """Judge what the nodes' dom0s listed; `away` are the times in which a node was off or stood still."""
-    name, overlaps = TwiceByDomains.name, twice(alive(lists))
+    """Judge what the nodes' dom0s listed; `away` are the times in which a node was off or stood still.
+
+    `still` are those of them in which its machine was paused, after which a domain may run for `allowed_s`.
+    """
+    name, overlaps = TwiceByDomains.name, twice(alive(lists, still or {}, allowed_s))
     if overlaps:
         return failed(name, f"{overlaps[0]}", overlaps=[str(item) for item in overlaps])
     gaps = {
@@ -186,13 +193,26 @@ def boots_of(records: Iterable[HistoryRecord], source: str) -> list[Alive]:
     return found
 
 
-def alive(lists: Iterable[Domains]) -> list[Alive]:
-    """Each running domain of each list as a sighting."""
-    return [
-        Alive(f"domain {number} of node {seen.node} (life {seen.life})", seen.asked_s, seen.answered_s)
-        for seen in lists
-        for number in seen.running
-    ]
+def alive(lists: Iterable[Domains], still: Mapping[str, Sequence[Window]], allowed_s: float) -> list[Alive]:
+    """Each running domain of each list as a sighting; what was seen before and after a standstill is told apart.
+
+    A question that was put during a standstill was answered after it. An answer within `allowed_s` of its end is none.
+    """
+    found = []
+    for seen in lists:
+        over = sorted(to_s for from_s, to_s in still.get(seen.node, ()) if from_s <= seen.answered_s)
+        if over and seen.answered_s - over[-1] <= allowed_s:
+            continue
+        part = f", after standstill {len(over)}" if over else ""
+        found += [
+            Alive(
+                f"domain {number} of node {seen.node} (life {seen.life}{part})",
+                max(seen.asked_s, *over) if over else seen.asked_s,
+                seen.answered_s,
+            )
+            for number in seen.running
+        ]
+    return found
 
 
 def twice(sightings: Iterable[Alive]) -> list[Twice]:
@@ -265,6 +285,19 @@ def away(
         if boots_anew(record) == node and not record.fields.get("incoming"):  # a restored machine does not boot
             times.append((record.t_s, _booted_at(records, node, record.t_s, BOOT_GRACE_S * dilation)))
     return times + [(from_s, until_s) for from_s in gone.values()]
+
+
+def standstills(records: Iterable[HistoryRecord], node: str) -> list[Window]:
+    """The times in which the machine of a node was paused with its clocks."""
+    found, stopped_s = [], None
+    for record in records:
+        event = record.fields.get("event") if record.source == f"qmp.{node}" else None
+        if event == "STOP" and stopped_s is None:
+            stopped_s = record.t_s
+        elif event == "RESUME" and stopped_s is not None:
+            found.append((stopped_s, record.t_s))
+            stopped_s = None
+    return found
 
 
 def _booted_at(records: Sequence[HistoryRecord], node: str, started_s: float, grace_s: float) -> float:

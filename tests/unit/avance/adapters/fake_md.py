@@ -111,6 +111,15 @@ class FakeMd:
             array, device, _ = self.label(one)
             self.write(one, superblock(array, device, max(counts) + 1, number=number))
 
+    def counts_on(self) -> None:
+        """Every half in use gets the next count."""
+        for number, disk in enumerate(self.disks):
+            member = self.sysfs / f"dev-{Path(disk).name}" / "state"
+            if member.exists() and "in_sync" in member.read_text():
+                array, device, events = self.label(disk)
+                roles = struct.unpack_from("<2H", Path(disk).read_bytes(), _AT + 256)
+                self.write(disk, superblock(array, device, events + 1, roles=roles, number=number))
+
     def stops(self) -> None:
         """The machine stops: nothing runs any more."""
         if self.sysfs.exists():

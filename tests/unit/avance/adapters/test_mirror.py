@@ -140,6 +140,66 @@ def test_the_old_half_alone_is_not_assembled(fake: FakeMd) -> None:
     assert life.note == note
 
 
+def test_an_older_copy_of_a_half_is_known_by_its_count(fake: FakeMd, monkeypatch: pytest.MonkeyPatch) -> None:
+    """md counts on now and then, and the note follows; a copy from before is refused, alone as well."""
+    counted: list[str] = []
+
+    def count(path: Path) -> None:
+        counted.append(path.parent.name)
+        fake.counts_on()
+
+    whole(fake)
+    older, copy = fake.label(fake.disks[0])[2], Path(fake.disks[0]).read_bytes()
+    monkeypatch.setattr(module, "_COUNT_S", 0.1)
+    monkeypatch.setattr(module, "count_on", count)
+    life = Life(fake)
+
+    async def story() -> None:
+        await life.becomes(MirrorState.CURRENT, 2)
+        await until(lambda: len(counted) >= 2 * md.COUNTS and life.note.events > older)
+
+    life.lives(story)
+    assert set(counted) == {"dev-vdb"}
+    fake.stops()
+    Path(fake.disks[0]).write_bytes(copy)
+    fake.take(fake.disks[1])
+    alone = Life(fake)
+
+    async def refused() -> None:
+        assert (await alone.mirror.ready()).outcome is Outcome.FAILED
+
+    alone.lives(refused)
+    assert alone.said[-1].state is MirrorState.OLD
+
+
+def test_to_count_on_is_to_take_a_flag_away_that_is_not_there(tmp_path: Path) -> None:
+    """md writes every superblock anew for that (tried on the pair, docs/experiments.md), and nothing else changes."""
+    (tmp_path / "state").write_text("in_sync\n")
+    module.count_on(tmp_path / "state")
+    assert (tmp_path / "state").read_text() == "-failfast"
+
+
+def test_a_disk_that_cannot_count_on_changes_nothing(fake: FakeMd, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It hangs or is gone; the note stays as it is."""
+    note = whole(fake)
+    monkeypatch.setattr(module, "_COUNT_S", 0.05)
+    tries: list[Path] = []
+
+    def fails(path: Path) -> None:
+        tries.append(path)
+        raise OSError("no such device")
+
+    monkeypatch.setattr(module, "count_on", fails)
+    life = Life(fake)
+
+    async def story() -> None:
+        await life.becomes(MirrorState.CURRENT, 2)
+        await until(lambda: len(tries) > 2)
+
+    life.lives(story)
+    assert life.note == note
+
+
 def test_the_current_half_that_returns_later_is_assembled_without_a_restart(fake: FakeMd) -> None:
     """And the old one beside it is rebuilt from it."""
     degraded(fake)

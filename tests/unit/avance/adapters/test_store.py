@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import errno
+import os
 import threading
 from pathlib import Path
 
@@ -11,6 +13,7 @@ import pytest
 from avance import twice
 from avance.adapters.store import RecordStore
 from avance.core.model import Outcome, Record
+from avance.core.results import Done
 from avance.errors import StoreError
 from avance.files import overwrite
 from tests.playbook import A, B
@@ -89,6 +92,31 @@ def test_refusing_disk_is_unknown(tmp_path: Path) -> None:
         return (await RecordStore(tmp_path / "gone", 1.0).save(OLD)).outcome
 
     assert asyncio.run(story()) is Outcome.UNKNOWN
+
+
+def test_read_only_file_system_has_refused_and_leaves_no_doubt(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The kernel makes the file system of a dead disk read-only: no copy is touched, and that is certain."""
+    save(tmp_path, OLD)
+    before, real = [(tmp_path / name).read_bytes() for name in COPIES], os.open
+
+    def opened(path: Path, flags: int, mode: int = 0o777) -> int:
+        if flags & os.O_CREAT:
+            raise OSError(errno.EROFS, "Read-only file system", str(path))
+        return real(path, flags, mode)
+
+    async def story() -> Done:
+        store = RecordStore(tmp_path, 1.0)
+        store.load()
+        monkeypatch.setattr(os, "open", opened)
+        return await store.save(NEW)
+
+    done = asyncio.run(story())
+    assert (done.outcome, done.detail) == (
+        Outcome.FAILED,
+        f"{tmp_path}: Read-only file system; nothing was written",
+    )
+    monkeypatch.undo()
+    assert [(tmp_path / name).read_bytes() for name in COPIES] == before
 
 
 def test_hanging_write_never_replaces_a_newer_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -202,6 +202,20 @@ def test_backup_asks_three_seconds_after_the_owner_would() -> None:
         assert "AskWitness" in names(book.pass_time(0.4))
 
 
+@pytest.mark.parametrize("outcome", [Outcome.UNKNOWN, Outcome.FAILED])
+def test_node_that_cannot_write_its_record_asks_no_witness(outcome: Outcome) -> None:
+    """A grant that it could not keep would only be missing to its peer; it asks as soon as a save works again."""
+    book = paired(B, record=Record(3, A, arbiters=(W1,)), witnesses=("w1",))
+    proof = c.SaveRecord(book.engine.record)
+    while proof not in book.hears(e.Tick()):
+        book.now += 0.1
+    assert "AskWitness" not in names(book.hears(ended(proof, outcome, "read-only")))
+    assert "the record of this node can still be written" in book.engine.right.refused[0]
+    while proof not in book.hears(e.Tick()):
+        book.now += 0.1
+    assert "AskWitness" in names(book.hears(ended(proof)))
+
+
 def test_granted_backup_still_waits_for_the_old_primary() -> None:
     """A witness's grant is the right, not the end of the old primary: without a fence it waits until 17 s."""
     book = paired(B, record=Record(3, A, arbiters=(W1,)), witnesses=("w1",))

@@ -27,6 +27,7 @@ from testbed.host.speed import SpeedSample
 from testbed.host.speedometer import Speedometer
 from testbed.judge.result import FaultResult, Result
 from testbed.judge.verdict import Verdict
+from testbed.progress import Progress
 from testbed.site import SiteOptions
 from testbed.topology import Topology
 from tests.unit.faults.run.whole_run import without_machines
@@ -118,6 +119,34 @@ class Watched(AsyncExitStack):
     def __init__(self, **asked: Any) -> None:  # noqa: ANN401 - whatever it was asked for
         super().__init__()
         self.asked = asked
+
+
+def test_a_run_does_not_end_in_the_middle_of_a_hiccup(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As both copies became equal the client was not answered for a moment: it is served again before the run ends."""
+    monkeypatch.setattr(scenario, "POLL_S", 0.001)
+    looks = iter([True, False, False, True])
+    order: list[str] = []
+
+    class Hiccup:
+        @property
+        def is_up(self) -> bool:
+            order.append("up" if (now := next(looks)) else "down")
+            return now
+
+    async def redundant(_stages: object, _zero_s: float) -> None:
+        order.append("redundant")
+
+    async def story() -> None:
+        with History() as history:
+            bed = SimpleNamespace(progress=Progress(), history=history)
+            result = Result(scenario="x", accel="tcg", dilation=1.0, seed=1, started_wall="")
+            parts: list[Any] = [bed, None, result, None, Hiccup(), None]
+            monkeypatch.setattr(scenario._RunStages, "_redundant", redundant)
+            await scenario._RunStages(*parts)._recover(0.0)
+            assert (result.is_redundant, result.problems) == (True, [])
+
+    asyncio.run(story())
+    assert order == ["up", "redundant", "down", "down", "up"]
 
 
 def test_each_vm_has_a_client_with_a_book_and_a_watch_on_its_boots(tmp_path: Path) -> None:

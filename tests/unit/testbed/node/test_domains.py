@@ -128,6 +128,6 @@ def test_what_is_watched_is_what_the_oracle_reads(monkeypatch: pytest.MonkeyPatc
 
     history = asyncio.run(scenario())
     assert {look.node for look in domains_of(history, "web")} == {"a", "b"}
-    assert [item.instances for item in twice(alive(domains_of(history, "web")))] == [
+    assert [item.instances for item in twice(alive(domains_of(history, "web"), {}, 0.0))] == [
         ("domain 1 of node a (life 0)", "domain 1 of node b (life 0)")
     ]

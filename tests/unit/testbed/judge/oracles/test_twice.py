@@ -16,6 +16,7 @@ from testbed.judge.oracles.twice import (
     is_running,
     judge_boots,
     judge_domains,
+    standstills,
     twice,
     unwatched,
 )
@@ -61,6 +62,31 @@ def test_looks_that_merely_touch_prove_nothing() -> None:
     """Two single looks at the same time may be of one domain that ended and one that began in between."""
     assert twice([Alive("x", 1.0, 2.0), Alive("y", 1.5, 1.9)]) == []
     assert twice([Alive("x", 1.0, 2.0), Alive("x", 3.0, 4.0), Alive("y", 3.5, 5.0)]) == []
+
+
+@pytest.mark.parametrize(
+    ("answered_s", "allowed_s", "verdict"), [(7.4, 0.5, "pass"), (7.4, 0.3, "fail"), (7.8, 0.5, "fail")]
+)
+def test_a_domain_of_a_paused_machine_does_not_run(answered_s: float, allowed_s: float, verdict: str) -> None:
+    """Node a stands still from 2 to 7 s; its domain may run for a moment after it, before anybody there can know."""
+    before, after = watched("a", 1, to_s=2), Domains("a", "1", 5.0, answered_s, (1,))
+    found = judge_domains(
+        [*before, after, *watched("b", to_s=3), *watched("b", 1, from_s=4)],
+        nodes=("a", "b"), since_s=0.0, until_s=10.0, away={"a": [(2.0, 7.0)]},
+        still={"a": [(2.0, 7.0)]}, allowed_s=allowed_s,
+    )  # fmt: skip
+    assert found.verdict == verdict
+    if verdict == "fail":
+        assert found.text.startswith("domain 1 of node a (life 1, after standstill 1) and domain 1 of node b (life 1)")
+
+
+def test_standstills_are_what_the_machine_told() -> None:
+    """From STOP to RESUME; one that has not ended is none yet."""
+    with History() as history:
+        for t_s, event in ((1.0, "STOP"), (2.0, "RESUME"), (3.0, "RESUME"), (4.0, "STOP"), (5.0, "STOP")):
+            history.record_at(t_s, "qmp.a", "event", event=event)
+        history.record_at(1.5, "qmp.b", "event", event="STOP")
+        assert standstills(list(history), "a") == [(1.0, 2.0)]
 
 
 def test_the_same_number_in_another_life_of_the_node_is_another_domain() -> None:
