@@ -122,7 +122,9 @@ def test_the_good_copy_of_one_vm_is_served() -> None:
     side.gone += 1
     resource.detach(side, side.turn)
     row.passes(90.0)
-    assert row.world.resources[DB].pair(B)[0].view(row.world.resources[DB].pair(A)[0]).in_sync
+    seen = row.world.machines[B].view(DB)
+    assert seen is not None
+    assert seen.in_sync
     row.off(A)
     row.passes(120.0)
     assert row.world.runner(DB) == B, row.world.summary()

@@ -103,7 +103,8 @@ def test_lone_owner_moves_all_vms_or_none() -> None:
     for other, moves in ((theirs, True), (Copy(DiskState.OUTDATED, ("1a",)), False)):
         both = {WEB: theirs, DB: other}
         peer = PeerView(B, "b-boot-1", "c0ffee", 1.0, PairState.PAIRED, record=Record(4, A), copies=both)
-        seen, held = {WEB: view, DB: view}, {WEB: mine, DB: mine}
+        seen: dict[VmId, DiskView | None] = {WEB: view, DB: view}
+        held = {WEB: mine, DB: mine}
         found = handover.wanted(handover.HandoverFacts(record, peer, seen, held, NOBODY, NOBODY, stays=False))
         assert (found is not None) is moves
 
