@@ -40,8 +40,8 @@ from avance.configuration import TWIN, Configuration
 from avance.core import alerts
 from avance.core import commands as c
 from avance.core.engine import Engine
-from avance.core.events import CommandDone, Event, FencePeerAsked, OperatorAsked, VmAdded
-from avance.core.model import NodeId, NodePart, Outcome
+from avance.core.events import CommandDone, Event, VmAdded
+from avance.core.model import NodePart, Outcome
 from avance.core.results import Done, answered
 from avance.definitions import added
 from avance.disk_work import DiskCommand, disk_work
@@ -52,16 +52,14 @@ from avance.loop import Loop
 from avance.parsed import Json
 from avance.parts import NodeParts
 from avance.ports import PeerChannel
+from avance.requests import OPERATOR_VERBS, Requests
 from avance.standby import await_turn
 from avance.status import Around, document, unpaired
 from avance.status_text import status_text
-from avance.wire import derived, names
+from avance.wire import derived
 from avance.wire.decision_lines import Before
 from avance.wire.masked import Mask
 
-_FENCE_ANSWER_S = 20.0  # deadline of the fence-peer handler, times the dilation
-_OPERATOR_ANSWER_S = 20.0  # what a person asked for is durable or refused by then; times the dilation
-_OPERATOR_VERBS = ("override", "reset-device", "keep")
 _ASK_WORKERS_S = 5.0  # between two looks whether the asyncio loop still answers
 _GATE_S = 60.0  # between two looks at the gate when the network has not changed
 _END_S = 5.0  # for the turn that the decisions are in when the daemon ends
@@ -101,8 +99,7 @@ class PairedNode:
         self.alerts = AlertQueue(QUEUE_DIR, config.node)
         self._journal = Journal(JOURNAL_PATH, config.node, self._boot)
         self._witnesses = WitnessClient(config, self._boot)
-        self._asks: dict[int, asyncio.Future[int]] = {}
-        self._questions: dict[int, asyncio.Future[c.AnswerOperator]] = {}
+        self.requests = Requests(config, self._loop.put, self.engine.units)
         self._rejected: Mapping[str, int] = {}
         self._gate_tried = False
         self._parts = NodeParts(
@@ -198,10 +195,8 @@ class PairedNode:
                 self._watchdog.reset(reason)
             case c.SendAlert(alert, epoch):
                 self._workers.call_soon_threadsafe(self.alerts.put, alert, epoch)
-            case c.AnswerFencePeer():
-                self._workers.call_soon_threadsafe(self._answer_fence_peer, command)
-            case c.AnswerOperator():
-                self._workers.call_soon_threadsafe(self._answer_operator, command)
+            case c.AnswerFencePeer() | c.AnswerOperator():
+                self._workers.call_soon_threadsafe(self.requests.answered, command)
             case _:
                 self._workers.call_soon_threadsafe(self._start, command)
 
@@ -308,53 +303,7 @@ class PairedNode:
             up = await self._mirror.ready()
         return await disk_work(self._disks, command) if up.outcome is Outcome.OK else up
 
-    # ---------------------------------------------------------------- requests from the control socket
-
-    async def fence_peer(self, resource: str) -> dict[str, Any]:
-        """Let the core answer DRBD's question; no answer within the deadline is a denial."""
-        vm = names.vm_of(resource)
-        if vm is None or vm not in self.engine.units:
-            return {"error": f"there is no VM with the resource {resource!r} on this node"}
-        ask = max(self._asks, default=0) + 1
-        answer: asyncio.Future[int] = asyncio.get_running_loop().create_future()
-        self._asks[ask] = answer
-        self._loop.put(FencePeerAsked(vm, ask))
-        try:
-            async with asyncio.timeout(_FENCE_ANSWER_S * self.config.dilation):
-                return {"code": await answer}
-        except TimeoutError:
-            return {"error": f"no right to go on without the peer within {_FENCE_ANSWER_S * self.config.dilation:g} s"}
-        finally:
-            del self._asks[ask]
-
-    def _answer_fence_peer(self, command: c.AnswerFencePeer) -> None:
-        answer = self._asks.get(command.ask)
-        if answer is not None and not answer.done():
-            answer.set_result(command.code)
-
-    async def operator(self, request: str, typed: str) -> dict[str, Any]:
-        """Let the core do what only a person may ask for; the typed name must be one that this makes sense for."""
-        possible = [self.config.peer] if request == "override" else sorted([self.config.node, self.config.peer])
-        if typed not in possible:
-            return {"error": f"{request} {typed!r}: the name must be {' or '.join(possible)}; nothing was changed"}
-        ask = max(self._questions, default=0) + 1
-        answer: asyncio.Future[c.AnswerOperator] = asyncio.get_running_loop().create_future()
-        self._questions[ask] = answer
-        self._loop.put(OperatorAsked(request, NodeId(typed), ask))
-        deadline_s = _OPERATOR_ANSWER_S * self.config.dilation
-        try:
-            async with asyncio.timeout(deadline_s):
-                given = await answer
-        except TimeoutError:
-            return {"error": f"{request} {typed}: no decision within {deadline_s:g} s; look at the status"}
-        finally:
-            del self._questions[ask]
-        return {"ok" if given.done else "error": given.text}
-
-    def _answer_operator(self, command: c.AnswerOperator) -> None:
-        answer = self._questions.get(command.ask)
-        if answer is not None and not answer.done():
-            answer.set_result(command)
+    # ---------------------------------------------------------------- definitions, status
 
     async def protect(self, definition: Json) -> dict[str, Any]:
         """Add a VM: check it, make the configuration durable, then tell the core.
@@ -455,10 +404,10 @@ class Daemon:
         if op == "protect":
             return await self._paired_node().protect(request.get("vm"))
         if op == "fence-peer":
-            return await self._paired_node().fence_peer(str(request.get("resource")))
-        if op in _OPERATOR_VERBS:
-            return await self._paired_node().operator(op, str(request.get("node")))
-        possible = ("status", "pair", "protect", "fence-peer", *_OPERATOR_VERBS)
+            return await self._paired_node().requests.fence_peer(str(request.get("resource")))
+        if op in OPERATOR_VERBS:
+            return await self._paired_node().requests.operator(op, str(request.get("node")))
+        possible = ("status", "pair", "protect", "fence-peer", *OPERATOR_VERBS)
         return {"error": f"unknown request {op!r}; possible are {', '.join(possible)}"}
 
     def _paired_node(self) -> PairedNode:

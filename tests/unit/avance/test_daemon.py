@@ -22,9 +22,7 @@ from avance.core.events import (
     CommandDone,
     DatagramsRefused,
     Event,
-    FencePeerAsked,
     HeartbeatSeen,
-    OperatorAsked,
     Tick,
     VmAdded,
 )
@@ -154,65 +152,6 @@ def test_refused_vm_changes_nothing(directories: Path) -> None:
 
     asyncio.run(story())
     assert not (directories / "config.json").exists()
-
-
-def test_question_of_drbd_reaches_the_core_and_back(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The handler gets the core's code, an error for a foreign resource, and an error after the deadline."""
-
-    async def story() -> None:
-        one = node(vm())
-        assert ["no VM" in (await one.fence_peer(foreign))["error"] for foreign in ("avance-db", "web")] == [True, True]
-
-        async def answer() -> None:
-            event = await next_event(one)
-            assert isinstance(event, FencePeerAsked)
-            one._answer_fence_peer(c.AnswerFencePeer(event.ask, 5))
-
-        async with asyncio.TaskGroup() as tasks:
-            asked = tasks.create_task(one.fence_peer("avance-web"))
-            tasks.create_task(answer())
-        assert asked.result() == {"code": 5}
-        monkeypatch.setattr(module, "_FENCE_ANSWER_S", 0.01)
-        assert "error" in await one.fence_peer("avance-web")
-        one._answer_fence_peer(c.AnswerFencePeer(99, 5))
-
-    asyncio.run(story())
-
-
-def test_operator_asks_the_core(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A person gets the core's answer, done or refused; no answer within the deadline is an error."""
-
-    async def story() -> None:
-        one = node(vm())
-        for done, key in ((True, "ok"), (False, "error")):
-
-            async def answer(*, done: bool = done) -> None:
-                event = await next_event(one)
-                assert isinstance(event, OperatorAsked)
-                assert (event.request, event.node) == ("override", B)
-                one._answer_operator(c.AnswerOperator(event.ask, done, "so it is"))
-
-            async with asyncio.TaskGroup() as tasks:
-                asked = tasks.create_task(one.operator("override", "b"))
-                tasks.create_task(answer())
-            assert asked.result() == {key: "so it is"}
-        monkeypatch.setattr(module, "_OPERATOR_ANSWER_S", 0.01)
-        assert "no decision within" in (await one.operator("keep", "a"))["error"]
-        one._answer_operator(c.AnswerOperator(99, done=True, text="late"))
-
-    asyncio.run(story())
-
-
-@pytest.mark.parametrize(("verb", "name"), [("override", "a"), ("override", "c"), ("keep", ""), ("reset-device", "c")])
-def test_mistyped_node_is_refused(verb: str, name: str) -> None:
-    """Only the peer can be overridden, and only a node of the pair can be named; the core is not even asked."""
-
-    async def story() -> None:
-        one = node(vm())
-        assert "nothing was changed" in (await one.operator(verb, name))["error"]
-        assert not one._loop.waiting
-
-    asyncio.run(story())
 
 
 def test_unpaired_node_has_no_operator() -> None:
