@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 
 import pytest
 
@@ -17,7 +18,7 @@ from tests.unit.avance.site import config
 class Core:
     """Stands for the core: keeps what it is told, and answers each question as it is told to."""
 
-    def __init__(self, **answer: object) -> None:
+    def __init__(self, **answer: Any) -> None:  # noqa: ANN401 - the fields of any answer
         self.heard: list[Event] = []
         self.requests = Requests(config(), self.hear, {"web"})
         self._answer = answer
