@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from typing import assert_never
 
-from avance.core import alerts, calm, cure, goal, operator
+from avance.core import alerts, calm, cure, goal, operator, roster
 from avance.core import commands as c
 from avance.core import events as e
 from avance.core.address import Address
@@ -28,6 +28,7 @@ from avance.core.fence import Fence
 from avance.core.guard import Guard, Standing
 from avance.core.handover import HandOver
 from avance.core.holdings import held
+from avance.core.leftover import Leftover
 from avance.core.liveness import Liveness
 from avance.core.mirror import MirrorCare
 from avance.core.model import Copy, LinkState, PairState, PeerView, Record, VmId
@@ -69,7 +70,11 @@ class Engine:
             pairing=Pairing(),
             partner=Partner(timers, crashes),
             liveness=Liveness(timers, setup.links),
-            units=Units(timers, {spec.name: VmUnit(spec, untouched=new) for spec in setup.vms}),
+            units=Units(
+                timers,
+                {spec.name: VmUnit(spec, untouched=new) for spec in setup.vms},
+                {} if new else {vm: Leftover() for vm in setup.removed},
+            ),
             mirror=MirrorCare(timers.retry_s),
             parts=OwnParts(guards_of(watchdog=setup.watchdog)),
         )
@@ -166,7 +171,7 @@ class Engine:
             case e.HeartbeatUnproven(link):
                 sight.liveness.receipt(link, now)
             case e.DiskChanged():
-                self._disk_changed(event, draft, now)
+                roster.disk_changed(event, sight, self.fence, draft, now)
             case e.DiskStreamReset(why):
                 sight.units.disks_unknown()
                 if why:
@@ -185,10 +190,9 @@ class Engine:
         sight = self.sight
         match event:
             case e.FencePeerAsked(vm, ask):
-                self.fence.asked(vm, ask, draft)
-            case e.VmAdded(spec, config_hash):
-                sight.units.add(spec, draft)
-                sight.config_hash = config_hash
+                self.fence.asked(vm, ask, draft, known=vm in sight.units.by_name)
+            case e.VmAdded() | e.VmChanged() | e.VmRemoved():
+                sight.config_hash = roster.changed(event, sight, self.fence, self.restarts, draft)
             case e.LinkChanged():
                 sight.liveness.carrier_changed(event, draft, now)
             case e.NeighboursSeen(gateway, claimed):
@@ -207,14 +211,6 @@ class Engine:
                 self.address.seen(draft, present=present)
             case _:
                 assert_never(event)
-
-    def _disk_changed(self, event: e.DiskChanged, draft: Draft, now: float) -> None:
-        units, vm, view = self.sight.units, event.vm, event.view
-        carries = self.sight.private_link() is LinkState.UP
-        before = units.disk_changed(vm, view, draft, now, carries=carries)
-        if view is not None and view.connection == "Connected":
-            self.fence.connected(vm, draft)
-        units.tell_of_disk(vm, before, draft, both_fresh=self.sight.both_fresh(vm))
 
     def _operator_asked(self, event: e.OperatorAsked, draft: Draft) -> None:
         """Do what only a person may decide, or say why not; the answer does not wait for the effect."""
@@ -263,6 +259,8 @@ class Engine:
                     draft.say(said)
                 if isinstance(command, c.CutPeerPower):
                     self.right.fence_tried(sight, result.detail, draft)
+            case _ if command.vm not in sight.units.by_name:
+                sight.units.done_in_vain(command.vm)
             case _:
                 sight.units.done(command, result, self.around(command.vm, now), draft, now)
                 self.restarts.done(command, result, now)

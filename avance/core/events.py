@@ -123,6 +123,22 @@ class VmAdded:
 
 
 @dataclass(frozen=True, slots=True)
+class VmChanged:
+    """The definition of a VM is another one, durably; it counts from the VM's next start."""
+
+    spec: VmSpec
+    config_hash: str
+
+
+@dataclass(frozen=True, slots=True)
+class VmRemoved:
+    """A VM was removed from the definitions, durably; what is left of it here is taken away by others."""
+
+    vm: VmId
+    config_hash: str
+
+
+@dataclass(frozen=True, slots=True)
 class DatagramsRefused:
     """Datagrams came on a link that must not be believed; told at most once a minute, `count` since the last time.
 
@@ -164,6 +180,8 @@ class AddressSeen:
 Rarer = (
     FencePeerAsked
     | VmAdded
+    | VmChanged
+    | VmRemoved
     | LinkChanged
     | NeighboursSeen
     | OperatorAsked

@@ -29,6 +29,7 @@ def held(sight: Sight, care: Care, now: float) -> Held:
         elected=elected,
         behind=_behind(sight),
         generations=_newest_generations(sight),
+        vms=frozenset(units.by_name),
     )
 
 
@@ -49,7 +50,7 @@ def _newest_generations(sight: Sight) -> tuple[tuple[VmId, str], ...]:
         theirs = copies.peer_copy(peer, name).generations
         if copies.descends(mine, theirs) and known != theirs[0] and copies.peer_is_vouched(record, peer, name):
             record = replace(record, generations=copies.with_newest(record, name, theirs[0]))
-    return record.generations
+    return tuple(pair for pair in record.generations if pair[0] in sight.units.by_name)
 
 
 def _behind(sight: Sight) -> tuple[VmId, ...]:

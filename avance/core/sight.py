@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from avance.core import copies
 from avance.core.durable import Durable
 from avance.core.guard import Standing
+from avance.core.leftover import MayGo
 from avance.core.liveness import Liveness
 from avance.core.mirror import MirrorCare, MirrorFacts
 from avance.core.model import (
@@ -112,18 +113,41 @@ class Sight:
 
     @property
     def may_write(self) -> bool:
-        """A VM runs here, or could."""
-        return self.durable.served and any(unit.may_write for unit in self.units.by_name.values())
+        """A VM runs here, or could; one that was removed counts until it is gone."""
+        units = self.units
+        if any(unit.may_write for unit in units.by_name.values()):
+            return self.durable.served
+        return self.durable.served and any(left.runs for left in units.leftovers.values())
 
     @property
     def known(self) -> bool:
         """This node knows of each VM whether it runs here."""
-        return not self.durable.served or all(unit.known for unit in self.units.by_name.values())
+        known = self._leftovers_known and all(unit.known for unit in self.units.by_name.values())
+        return known or not self.durable.served
 
     @property
     def sure(self) -> bool:
         """This node knows of each VM whether it runs here; what DRBD says of its disk may be unknown."""
-        return not self.durable.served or all(unit.is_sure for unit in self.units.by_name.values())
+        sure = self._leftovers_known and all(unit.is_sure for unit in self.units.by_name.values())
+        return sure or not self.durable.served
+
+    @property
+    def _leftovers_known(self) -> bool:
+        return all(left.runs is not None for left in self.units.leftovers.values())
+
+    def may_go(self, vm: VmId, now: float) -> MayGo:
+        """Say what of a removed VM may be taken away (docs/safety.md, S43).
+
+        The end of the replication could freeze a VM that the peer still runs. So the disk stays until the peer holds
+        the same definitions, or is not heard.
+        """
+        record, busy = self.durable.record, vm in self.units.leftovers and self.units.leftovers[vm].busy
+        if vm in self.units.by_name or busy:
+            return MayGo(domain=False, disk=False, forgotten=False)
+        silent = now - self.liveness.silent_from_s(now) >= self.setup.timers.peer_lost_s
+        named = {*record.fresh, *record.discard, *record.behind, *(name for name, _ in record.generations)}
+        forgotten = vm not in named and vm not in self.units.leftovers
+        return MayGo(domain=True, disk=self.is_agreed or silent, forgotten=forgotten)
 
     # ------------------------------------------------------------ the copies
 
@@ -157,6 +181,12 @@ class Sight:
         record, units = self.durable.record, self.units.by_name
         return frozenset(name for name, unit in units.items() if unit.unread and copies.newest(record, name))
 
+    @property
+    def peer_behind(self) -> bool:
+        """The peer says that its copy of a VM is behind; what it still says of a VM that was removed does not count."""
+        peer = self.partner.view
+        return peer is not None and any(name in self.units.by_name for name in peer.record.behind)
+
     def is_behind(self, name: VmId) -> bool:
         """Say the same of one volume."""
         unit, record = self.units.by_name[name], self.durable.record
@@ -184,7 +214,7 @@ class Sight:
             return False
         if not all(unit.disk is not None and unit.disk.in_sync for unit in units.values()):
             return False
-        if self.behind or peer.record.behind or not self._same_generations():
+        if self.behind or self.peer_behind or not self._same_generations():
             return False
         mine = {name: unit.state for name, unit in units.items()}
         running = mine if self.durable.owner else peer.vms

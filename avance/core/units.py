@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from avance.core import alerts, copies
 from avance.core import commands as c
 from avance.core import events as e
 from avance.core.circumstances import Circumstances
 from avance.core.decision import Draft
+from avance.core.leftover import Leftover, left_of
 from avance.core.model import DiskState, DiskView, NodeId, Timers, VmId, VmSpec, VmState
 from avance.core.redundancy import CopyFacts, Redundancy
 from avance.core.results import GenerationsRead, InFlightCounted, Result, VolumePrepared
@@ -20,10 +21,14 @@ _SYNCING = ("SyncSource", "SyncTarget")
 
 @dataclass(slots=True)
 class Units:
-    """The VMs by name; `zeroed` are the volumes that were made since the record was looked at last."""
+    """The VMs by name; `zeroed` are the volumes that were made since the record was looked at last.
+
+    `leftovers`: VMs that were removed, and of which something may still run here, or begin to.
+    """
 
     timers: Timers
     by_name: dict[VmId, VmUnit]
+    leftovers: dict[VmId, Leftover] = field(default_factory=dict)
     zeroed: set[VmId] = field(default_factory=set)
     protected: bool = False
     redundancy: Redundancy = field(init=False)
@@ -38,6 +43,25 @@ class Units:
         assert spec.name not in self.by_name, f"{spec.name} is protected already"
         self.by_name[spec.name] = VmUnit(spec)
         draft.say(f"VM {spec.name} is to be protected")
+
+    def change(self, spec: VmSpec, draft: Draft) -> None:
+        """Take another definition of a VM; what runs goes on as it was started."""
+        if spec.name in self.by_name:
+            self.by_name[spec.name] = replace(self.by_name[spec.name], spec=spec)
+            draft.say(f"VM {spec.name} has another definition, from its next start")
+
+    def remove(self, vm: VmId, draft: Draft) -> None:
+        """Let a VM be none any more; what may still run of it is remembered until it is known to be gone."""
+        unit = self.by_name.pop(vm, None)
+        if unit is None:
+            return
+        left = left_of(unit)
+        if not left.is_gone:
+            self.leftovers[vm] = left
+        self.zeroed.discard(vm)
+        self.redundancy.forget(vm, draft)
+        draft.in_order(*(f"{what} {vm}" for what in ("unsteady", "copy_lost", "no_good_copy", "foreign_disk")))
+        draft.say(f"VM {vm} is removed")
 
     def disks_unknown(self) -> None:
         """Forget what DRBD said."""
@@ -73,7 +97,12 @@ class Units:
 
     def domain_changed(self, event: e.DomainChanged, draft: Draft) -> bool:
         """Note what Xen says of a domain; true when a running VM was lost."""
-        unit, vm = self.by_name[event.vm], event.vm
+        unit, vm = self.by_name.get(event.vm), event.vm
+        if unit is None:
+            if vm in self.leftovers:
+                self.leftovers[vm].domain_changed(running=event.running)
+                self._tidy(vm)
+            return False
         lost = unit.domain_changed(running=event.running, paused=event.paused, never_ran=event.never_ran)
         if lost:
             draft.say(f"the domain of {vm} is gone", alert=alerts.vm_crashed(vm))
@@ -95,6 +124,16 @@ class Units:
         if follow is not None:
             draft.command(follow)
         self._answered(unit, result)
+
+    def done_in_vain(self, vm: VmId) -> None:
+        """Note that a command of a VM that was removed has ended; what it says of the VM is of no use."""
+        if vm in self.leftovers:
+            self.leftovers[vm].done()
+            self._tidy(vm)
+
+    def _tidy(self, vm: VmId) -> None:
+        if self.leftovers[vm].is_gone:
+            del self.leftovers[vm]
 
     def _answered(self, unit: VmUnit, result: Result) -> None:
         """Note what an answer says of the copy."""
@@ -186,7 +225,8 @@ class Units:
 
     def rest(self, now: float) -> bool:
         """No VM needs anything."""
-        return not self.zeroed and all(unit.rests(now, self.timers.retry_s) for unit in self.by_name.values())
+        quiet = not self.zeroed and not self.leftovers
+        return quiet and all(unit.rests(now, self.timers.retry_s) for unit in self.by_name.values())
 
 
 __all__ = ["Units"]

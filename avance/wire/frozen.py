@@ -27,6 +27,7 @@ from avance.core import (
     fence,
     guard,
     handover,
+    leftover,
     liveness,
     mirror,
     model,
@@ -51,8 +52,8 @@ from avance.parsed import Json
 
 _MODULES: tuple[ModuleType, ...] = (
     address, arbitration, care, circumstances, commands, crashloop, cure, damper, decision, durable, engine, events,
-    fence, guard, handover, liveness, mirror, model, own_parts, pair, pairing, partner, pause, redundancy, restarts,
-    rights, setup, sight, steadiness, strangers, takeover, unit, units, vm,
+    fence, guard, handover, leftover, liveness, mirror, model, own_parts, pair, pairing, partner, pause, redundancy,
+    restarts, rights, setup, sight, steadiness, strangers, takeover, unit, units, vm,
 )  # fmt: skip
 _CLASSES: dict[str, type] = {
     f"{module.__name__.rpartition('.')[2]}.{name}": value

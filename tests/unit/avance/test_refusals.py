@@ -149,10 +149,17 @@ VMS: list[tuple[Json, str]] = [
     ([vm(address="10.77.0.11")], "belongs to a node"),
     ([vm(address="10.77.0.10")], "belongs to a node or the service"),
     ([vm(memory_mib=True)], "memory_mib"),
-    ([vm(number=8)], "from 0 to 7"),
-    ([vm(number=True)], "from 0 to 7"),
-    ([vm(number="0")], "from 0 to 7"),
+    ([vm(number=16)], "from 0 to 15"),
+    ([vm(number=True)], "from 0 to 15"),
+    ([vm(number="0")], "from 0 to 15"),
     ([vm(number=2), vm(number=2, name="db")], "the number 2"),
+    ([vm(number=2), {"name": "db", "number": 2, "removed": True}], "the number 2"),
+    ([vm(), {"name": "web", "number": 1, "removed": True}], "its name is taken"),
+    ([{"name": "db", "number": 1, "removed": True}, {"name": "db", "number": 2, "removed": True}], "its name is taken"),
+    ([vm(removed=False)], "stands for no removed VM"),
+    ([{"name": "db", "removed": True}], "stands for no removed VM"),
+    ([{"name": "../x", "number": 1, "removed": True}], "stands for no removed VM"),
+    ([vm()] + [{"name": f"x{one}", "number": one, "removed": True} for one in range(16)], "all numbers belong"),
 ]
 
 

@@ -1,0 +1,92 @@
+"""What is left of removed VMs is taken away: the domain at once, the disk when the end of its replication harms nobody.
+
+A removed VM is a tombstone in the definitions until this is done on both nodes (docs/safety.md, S43). When it may go is
+the core's business (`Sight.may_go`). A step that is done already is done, so all of it is tried again at each start.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+from avance.clock import now_s
+from avance.core.leftover import MayGo
+from avance.core.model import VmId
+from avance.core.results import Done
+from avance.ports import Disks, Hypervisor
+from avance.vm_config import Tombstone
+
+_LOOK_S = 1.0  # between two looks at what may go
+AGAIN_S = 60.0  # from a step that failed to the next try; times the dilation
+
+
+@dataclass(slots=True)
+class _Removal:
+    """How far the removal of one VM is. `problem` says why the last step failed."""
+
+    minor: int
+    stopped: bool = False
+    cleared: bool = False
+    again_at: float = 0.0
+    problem: str = ""
+
+
+class Leftovers:
+    """The removed VMs of which something may be left on this node; `may_go` says what may be taken away now."""
+
+    def __init__(
+        self, hypervisor: Hypervisor, disks: Disks, may_go: Callable[[VmId], MayGo], *, dilation: float
+    ) -> None:
+        self._hypervisor, self._disks, self._may_go = hypervisor, disks, may_go
+        self._again_s = AGAIN_S * dilation
+        self._removals: dict[VmId, _Removal] = {}
+        self._more = asyncio.Event()
+
+    @property
+    def unfinished(self) -> tuple[VmId, ...]:
+        """The removed VMs of which something is left here, or may be: their tombstones must stay."""
+        return tuple(self._removals)
+
+    @property
+    def problem(self) -> str:
+        """Why a removed VM is not gone from this node; "" while nothing has failed."""
+        return "; ".join(
+            f"the removed VM {vm} is not gone from this node yet: {removal.problem}. It is tried again each minute"
+            for vm, removal in self._removals.items()
+            if removal.problem
+        )
+
+    def take_on(self, removed: Iterable[Tombstone]) -> None:
+        """Take away what is left of these VMs, too."""
+        for tombstone in removed:
+            self._removals.setdefault(tombstone.name, _Removal(tombstone.minor))
+        self._more.set()
+
+    async def run(self) -> None:
+        """Do so for ever."""
+        while True:
+            await self._more.wait()
+            for vm, removal in tuple(self._removals.items()):
+                await self._go_on(vm, removal)
+            if not self._removals:
+                self._more.clear()
+            else:
+                await asyncio.sleep(_LOOK_S)
+
+    async def _go_on(self, vm: VmId, removal: _Removal) -> None:
+        """Do what may be done for one of them."""
+        if now_s() < removal.again_at:
+            return
+        if not removal.stopped and self._may_go(vm).domain:
+            removal.stopped = self._ended(removal, await self._hypervisor.clear(vm))
+        if removal.stopped and not removal.cleared and self._may_go(vm).disk:
+            # One that fails may do so because the domain holds the disk open: the next try begins with that.
+            removal.cleared = removal.stopped = self._ended(removal, await self._disks.clear(vm, removal.minor))
+        if removal.cleared and self._may_go(vm).forgotten:
+            del self._removals[vm]
+
+    def _ended(self, removal: _Removal, done: Done) -> bool:
+        removal.problem = "" if done.ok else done.detail
+        removal.again_at = 0.0 if done.ok else now_s() + self._again_s
+        return done.ok
