@@ -17,6 +17,7 @@ from avance.core import alerts, calm, cure, goal, operator, roster
 from avance.core import commands as c
 from avance.core import events as e
 from avance.core.address import Address
+from avance.core.agreement import Agreement
 from avance.core.arbitration import Arbitration
 from avance.core.care import Care
 from avance.core.circumstances import Circumstances
@@ -77,6 +78,7 @@ class Engine:
             ),
             mirror=MirrorCare(timers.retry_s),
             parts=OwnParts(guards_of(watchdog=setup.watchdog)),
+            agreement=Agreement(setup.me, setup.peer_id, timers, setup.stand),
         )
         self.right = Right(Arbitration(timers, setup.boot, setup.power))
         self.handover = HandOver()
@@ -144,6 +146,7 @@ class Engine:
         sight.units.judge_protection(sight.copy_facts(now), draft, now, protected=sight.is_protected())
         if self.fence.asks:
             self.fence.answer(self.right.fence_code(sight), draft)
+        sight.agreement.judge(sight.agreement_facts(now), draft, now)
         self._care_for_witnesses(draft, now)
         if sight.mirror.free(now):
             sight.mirror.drive(sight.mirror_facts(now, override=self.right.override), draft)
@@ -201,47 +204,24 @@ class Engine:
             case e.DatagramsRefused():
                 self.strangers.refused(event, draft, now)
             case e.OperatorAsked():
-                self._operator_asked(event, draft)
+                operator.asked(event, sight, self.right, self.cure, self.restarts, draft)
             case e.MirrorChanged(view):
                 if sight.mirror.changed(view, draft):
                     sight.units.mirror_runs()
             case e.PartSeen(part, problem, name):
                 sight.parts.seen(part, problem, name, draft)
+            case e.ChangeAsked() | e.TakeAsked() | e.DocumentHeard():
+                sight.agreement.take_in(event, sight.agreement_facts(now), draft, now)
             case e.AddressSeen(present):
                 self.address.seen(draft, present=present)
             case _:
                 assert_never(event)
 
-    def _operator_asked(self, event: e.OperatorAsked, draft: Draft) -> None:
-        """Do what only a person may decide, or say why not; the answer does not wait for the effect."""
-        decided = operator.decide(event, self.sight)
-        match decided:
-            case operator.Refusal(reason):
-                draft.command(c.AnswerOperator(event.ask, done=False, text=reason))
-                return
-            case Wish():
-                self.sight.durable.wish(decided, draft)
-            case operator.Order.OVERRIDE:
-                self.right.vouched()
-            case operator.Order.RESET_DEVICE:
-                self.sight.partner.reset_device()
-            case operator.Order.START_ANEW:
-                self.cure.mended()
-                self.restarts.anew()
-            case operator.Order.YIELD:
-                self.sight.pairing.give_up()
-            case _:
-                assert_never(decided)
-        draft.alert(alerts.operator(event.request, event.node))
-        draft.command(c.AnswerOperator(event.ask, done=True, text=f"{event.request} {event.node}: done"))
-
     def _command_done(self, command: c.Work, result: Result, draft: Draft, now: float) -> None:
         sight = self.sight
         match command:
-            case c.SaveRecord():
-                saved = sight.durable.done(result, draft, now)
-                if saved is not None:
-                    self._saved(saved, draft)
+            case c.SaveRecord() | c.SaveDefinitions():
+                self._save_done(command, result, draft, now)
             case c.HoldAddress() | c.ReleaseAddress():
                 self.address.done(command, result, draft, now)
             case c.PauseVms() | c.UnpauseVms():
@@ -266,6 +246,14 @@ class Engine:
                 self.restarts.done(command, result, now)
 
     # ------------------------------------------------------------ the record and the pair
+
+    def _save_done(self, command: c.SaveRecord | c.SaveDefinitions, result: Result, draft: Draft, now: float) -> None:
+        if isinstance(command, c.SaveDefinitions):
+            self.sight.agreement.done(command, result, draft, now)
+            return
+        saved = self.sight.durable.done(result, draft, now)
+        if saved is not None:
+            self._saved(saved, draft)
 
     def _saved(self, saved: Saved, draft: Draft) -> None:
         """Act on a record that is durable now; the peer has to know of it."""
@@ -430,6 +418,7 @@ class Engine:
         return (
             sight.durable.rests(now)
             and sight.partner.rests(now)
+            and sight.agreement.rests
             and self.right.rests
             and sight.is_whole
             and self.cure.rests

@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from avance.core import copies
+from avance.core.agreement import Agreement, AgreementFacts
 from avance.core.durable import Durable
 from avance.core.guard import Standing
 from avance.core.leftover import MayGo
@@ -47,6 +48,7 @@ class Sight:
     units: Units
     mirror: MirrorCare
     parts: OwnParts
+    agreement: Agreement
 
     @property
     def timers(self) -> Timers:
@@ -144,10 +146,9 @@ class Sight:
         record, busy = self.durable.record, vm in self.units.leftovers and self.units.leftovers[vm].busy
         if vm in self.units.by_name or busy:
             return MayGo(domain=False, disk=False, forgotten=False)
-        silent = now - self.liveness.silent_from_s(now) >= self.setup.timers.peer_lost_s
         named = {*record.fresh, *record.discard, *record.behind, *(name for name, _ in record.generations)}
         forgotten = vm not in named and vm not in self.units.leftovers
-        return MayGo(domain=True, disk=self.is_agreed or silent, forgotten=forgotten)
+        return MayGo(domain=True, disk=self.is_agreed or self.silent(now), forgotten=forgotten)
 
     # ------------------------------------------------------------ the copies
 
@@ -268,6 +269,21 @@ class Sight:
         peer = self.partner.view
         return peer is not None and peer.config_hash == self.config_hash
 
+    def silent(self, now: float) -> bool:
+        """Nothing at all was heard of the peer for the peer-lost time."""
+        return now - self.liveness.silent_from_s(now) >= self.setup.timers.peer_lost_s
+
+    def agreement_facts(self, now: float) -> AgreementFacts:
+        """Return what must be known of the pair to agree on definitions."""
+        peer, mine = self.partner.view, self.agreement.stand.version
+        return AgreementFacts(
+            said=None if peer is None else peer.agreement,
+            heard=peer is not None and self.liveness.peer_alive(now),
+            silent=self.silent(now),
+            in_use=self.config_hash == mine.hash,
+            both_use=self.is_agreed,
+        )
+
     # ------------------------------------------------------------ what others are told
 
     def view(self, wants: int, leaves: int, witnesses: tuple[str, ...]) -> PeerView:
@@ -292,6 +308,7 @@ class Sight:
             mirror=(mirror.note, mirror.kept),
             leaves=leaves,
             unguarded=self.parts.unguarded,
+            agreement=self.agreement.word,
         )
 
     def standing(self, now: float, *, tick: bool, leaving: bool) -> Standing:

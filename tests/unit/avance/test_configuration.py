@@ -17,7 +17,7 @@ from avance.errors import ConfigError, StoreError
 from tests.schema_check import complaints
 from tests.unit.avance.site import site
 
-RAW = {"node": "a", "site": {"any": "thing"}, "vms": []}
+RAW = {"node": "a", "site": {"any": "thing"}, "vms": [], "number": 1, "history": [], "proposal": None}
 
 
 @pytest.fixture

@@ -35,7 +35,7 @@ def test_every_secret_of_the_site_is_named() -> None:
     bare = full_site(witnesses=[], call_home=None)
     for entry in bare["nodes"].values():
         entry["bmc"] = None
-    assert len(derived.every(bare)) == 3
+    assert len(derived.every(bare)) == 5
 
 
 def test_a_bmc_without_a_password_has_the_derived_one() -> None:
