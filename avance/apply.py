@@ -30,7 +30,7 @@ def why_not(before: Config, after: Config, unfinished: Collection[VmId]) -> str:
         if number is None:
             return (
                 f"node {before.node} has a VM {old.name}, of which these definitions know nothing; remove it there"
-                f" first (avance vm remove {old.name} --delete-volume)"
+                f" first (avance vm remove {old.name} --delete-volume --one-node)"
             )
         if number != old.minor or (spec is not None and spec.volume_mib != old.volume_mib):
             return (

@@ -53,8 +53,8 @@ def changed(request: dict[str, Any], before: Contents, *, alone: bool) -> Change
         name = str(request.get("name"))
         if request.get("delete_volume") is not True:
             raise ConfigError(
-                f"the volume of VM {name} would be deleted on both nodes, with all its data; say --delete-volume if that"
-                " is meant; nothing was changed"
+                f"the volume of VM {name} would be deleted on both nodes, with all its data; say --delete-volume if"
+                " that is meant; nothing was changed"
             )
         return Changed(f"vm remove {name}", Contents(before.site, removed(vms, name)))
     definition = request.get("vm")

@@ -7,6 +7,7 @@ kept with its contents in the configuration. It decides nothing; whether content
 from __future__ import annotations
 
 import asyncio
+import secrets
 import socket
 import uuid
 from collections.abc import Callable
@@ -28,12 +29,15 @@ _LOOSE_MAX = 8  # contents that are not durable: one question and one document a
 
 
 class Documents:
-    """All contents that this node knows, by their hash. `unfinished`: removed VMs of which something is left here."""
+    """All contents that this node knows, by their hash.
+
+    `in_use` is what the daemon works with. `unfinished`: removed VMs of which something is left here.
+    """
 
     def __init__(
         self, config: Config, raw: dict[str, Json], kept: Configuration, unfinished: Callable[[], tuple[VmId, ...]]
     ) -> None:
-        self._config, self._kept, self._unfinished = config, kept, unfinished
+        self.in_use, self._kept, self._unfinished = config, kept, unfinished
         self.stand = stand_of(raw, config.config_hash)
         self._contents = {config.config_hash: Contents(raw["site"], raw["vms"])}
         if self.stand.proposal is not None:
@@ -50,22 +54,22 @@ class Documents:
     def parsed(self, version: Version) -> Config:
         """Return the contents of a version that counts here as values."""
         contents = self._contents[version.hash]
-        return parse(self._config.node, contents.site, contents.vms)
+        return parse(self.in_use.node, contents.site, contents.vms)
 
     # ------------------------------------------------------------ what is given, and what is heard
 
-    def asked(self, text: str, contents: Contents, in_use: Config, *, alone: bool, ask: int) -> ChangeAsked:
-        """Return the question whether these contents may count.
+    def asked(self, text: str, contents: Contents, *, alone: bool) -> ChangeAsked:
+        """Return the question whether these contents may count, without its number.
 
         Raises:
             ConfigError: they are refused, or too large to be sent.
         """
-        config = parse(in_use.node, contents.site, contents.vms)
-        why = self._why_not(in_use, config)
+        config = parse(self.in_use.node, contents.site, contents.vms)
+        why = self._why_not(config)
         if why:
             raise ConfigError(f"{why}; nothing was changed")
         self._keep(config.config_hash, contents)
-        question = ChangeAsked(text, self.stand.version, config.config_hash, uuid.uuid4().hex, alone, ask)
+        question = ChangeAsked(text, self.stand.version, config.config_hash, uuid.uuid4().hex, alone, 0)
         if self._sealed(question.id, Version(self.stand.version.number + 1, config.config_hash)) is None:
             raise ConfigError(
                 f"site and VMs would have more than {BYTES_MAX >> 10} KiB when they are packed, which no node can send;"
@@ -73,32 +77,31 @@ class Documents:
             )
         return question
 
-    def heard(self, document: Document, in_use: Config) -> DocumentHeard:
+    def heard(self, document: Document) -> DocumentHeard:
         """Return what the core must know of a document that the peer has sent."""
         try:
-            config = parse(in_use.node, document.site, document.vms)
-            why = self._why_not(in_use, config)
+            config = parse(self.in_use.node, document.site, document.vms)
+            why = self._why_not(config)
         except ConfigError as error:
             return DocumentHeard(document.key, Version(document.number), document.history, str(error))
         self._keep(config.config_hash, Contents(document.site, document.vms))
         version = Version(document.number, config.config_hash)
         return DocumentHeard(document.key, version, document.history, why)
 
-    def _why_not(self, in_use: Config, config: Config) -> str:
-        return missing_device(config) or why_not(in_use, config, self._unfinished())
+    def _why_not(self, config: Config) -> str:
+        return missing_device(config) or why_not(self.in_use, config, self._unfinished())
 
     def _keep(self, contents_hash: str, contents: Contents) -> None:
         """Keep contents that are not durable yet; of those that nobody has asked for since, the oldest is forgotten."""
-        self._contents.pop(contents_hash, None) if contents_hash not in self._durable else None
-        self._contents.setdefault(contents_hash, contents)
-        loose = [known for known in self._contents if known not in self._durable]
+        proposal = self.stand.proposal
+        durable = {self.stand.version.hash, "" if proposal is None else proposal.version.hash}
+        if contents_hash in durable:
+            return
+        self._contents.pop(contents_hash, None)
+        self._contents[contents_hash] = contents
+        loose = [known for known in self._contents if known not in durable]
         for known in loose[:-_LOOSE_MAX]:
             del self._contents[known]
-
-    @property
-    def _durable(self) -> set[str]:
-        proposal = self.stand.proposal
-        return {self.stand.version.hash, *([] if proposal is None else [proposal.version.hash])}
 
     def datagram(self, key: str) -> bytes | None:
         """Return the sealed document with this key, None when this node does not have it any more."""
@@ -112,14 +115,13 @@ class Documents:
     def _sealed(self, key: str, version: Version) -> bytes | None:
         contents = self._contents[version.hash]
         document = Document(key, version.number, self.stand.history, contents.site, contents.vms)
-        nonce = uuid.uuid4().bytes + uuid.uuid4().bytes
-        return seal(self._config.secret, document, nonce[:NONCE_BYTES])
+        return seal(self.in_use.secret, document, secrets.token_bytes(NONCE_BYTES))
 
     # ------------------------------------------------------------ what is durable
 
     async def save(self, stand: Stand) -> Done:
         """Make a stand durable, with the contents that belong to it."""
-        deadline_s = _SAVE_S * self._config.dilation
+        deadline_s = _SAVE_S * self.in_use.dilation
         async with self._saving:
             if self._late is not None:
                 await asyncio.wait({self._late}, timeout=deadline_s)
@@ -148,7 +150,7 @@ class Documents:
         if contents is None or (proposal is not None and proposed is None):
             return None
         return {
-            "node": self._config.node,
+            "node": self.in_use.node,
             "site": contents.site,
             "vms": contents.vms,
             "number": stand.version.number,

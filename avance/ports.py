@@ -249,6 +249,10 @@ class PeerChannel(Protocol):
         """Send one heartbeat on every link; `echoing`: with the echo of what the core has heard there last."""
         ...
 
+    def send_document(self, datagram: bytes) -> None:
+        """Send a sealed document on every link, once."""
+        ...
+
     def heard(self, event: Event) -> None:
         """The core has taken this event in: the heartbeat that it tells of may be echoed from now on."""
         ...

@@ -8,16 +8,20 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Container
+from dataclasses import replace
 from typing import Any, Generic, TypeVar
 
+from avance.changes import changed
 from avance.config import Config
 from avance.core import commands as c
-from avance.core.events import Event, FencePeerAsked, OperatorAsked
+from avance.core.events import Event, FencePeerAsked, OperatorAsked, TakeAsked
 from avance.core.model import NodeId
+from avance.documents import Documents
 from avance.wire import names
 
 _FENCE_ANSWER_S = 20.0  # deadline of the fence-peer handler, times the dilation
 _OPERATOR_ANSWER_S = 20.0  # what a person asked for is durable or refused by then; times the dilation
+_AGREED_S = 40.0  # what both nodes had to agree on counts or is withdrawn by then; times the dilation
 OPERATOR_VERBS = ("override", "reset-device", "keep")
 
 T = TypeVar("T")
@@ -55,8 +59,10 @@ class Questions(Generic[T]):
 class Requests:
     """What is asked of one node; `sink` takes events for the core, `vms` are those of the engine."""
 
-    def __init__(self, config: Config, sink: Callable[[Event], None], vms: Container[str]) -> None:
-        self._config, self._sink, self._vms = config, sink, vms
+    def __init__(
+        self, config: Config, sink: Callable[[Event], None], vms: Container[str], documents: Documents
+    ) -> None:
+        self._config, self._sink, self._vms, self._documents = config, sink, vms, documents
         self._fences: Questions[c.AnswerFencePeer] = Questions()
         self.persons: Questions[c.AnswerOperator] = Questions()
 
@@ -85,6 +91,29 @@ class Requests:
             )
         except TimeoutError:
             return {"error": f"{request} {typed}: no decision within {deadline_s:g} s; look at the status"}
+        return {"ok" if given.done else "error": given.text}
+
+    async def change(self, request: dict[str, Any]) -> dict[str, Any]:
+        """Let both nodes agree on other definitions, or one alone where that is said.
+
+        Raises:
+            ConfigError: they are refused here already; nothing was changed.
+        """
+        alone = request.get("one_node") is True
+        wanted = changed(request, self._documents.contents, alone=alone)
+        question = self._documents.asked(wanted.text, wanted.contents, alone=alone)
+        return await self._agreed(wanted.text, lambda ask: replace(question, ask=ask))
+
+    async def take(self) -> dict[str, Any]:
+        """Let this node give its definitions up, and take the peer's."""
+        return await self._agreed("definitions take", TakeAsked)
+
+    async def _agreed(self, text: str, question: Callable[[int], Event]) -> dict[str, Any]:
+        deadline_s = _AGREED_S * self._config.dilation
+        try:
+            given = await self.persons.answer(lambda ask: self._sink(question(ask)), deadline_s)
+        except TimeoutError:
+            return {"error": f"{text}: nothing is decided after {deadline_s:g} s; look at `avance definitions`"}
         return {"ok" if given.done else "error": given.text}
 
     def answered(self, command: c.AnswerFencePeer | c.AnswerOperator) -> None:

@@ -118,8 +118,11 @@ class Agreement:
             return "another change is not agreed yet; ask again when it is (avance definitions)"
         if event.base != self.stand.version or not facts.in_use:
             return "the definitions have just changed; look at them, and ask again"
+        if event.hash == event.base.hash:
+            return "that is what counts already"
         if event.alone:
-            return "" if facts.silent else f"node {peer} is heard; ask without --one-node, so that it agrees"
+            free = facts.silent or self.differs(facts)
+            return "" if free else f"node {peer} is not silent; ask without --one-node, so that it agrees"
         if not facts.heard or said is None:
             return (
                 f"node {peer} is not heard, and cannot agree; ask again when it is back, or with --one-node: then it"
@@ -171,16 +174,19 @@ class Agreement:
             return
         versioned = event.key == said.version.key
         named = said.version if versioned or said.proposal is None else said.proposal.version
-        if event.version != named and not event.fit:
+        if event.version != named and not event.problem:
             return  # the peer has changed it meanwhile, and names another one soon
         taken = self.asked is not None and self.asked.first is None
-        why = event.fit
+        why = event.problem
         if not why and versioned and not taken and not self._descends(event):
             why, self.apart = _NO_DESCENT, event.version
         if not why:
             self.document = event
             return
         self.refused, self._refused_at = (event.key, why), now
+        if taken:
+            self.why_not = why
+            return
         draft.say(f"the definitions that node {self.peer} sent are not taken: {why}")
         if why != _NO_DESCENT and versioned:
             draft.once("definitions_refused", alerts.definitions_refused(self.peer, why))
@@ -204,7 +210,8 @@ class Agreement:
         if self.stand.version != before.version:
             self.document = None
             draft.say(f"definitions number {self.stand.version.number} count here now")
-            draft.command(c.UseDefinitions(self.stand.version))
+            mine = before.proposal is not None and before.proposal.by == self.me
+            draft.command(c.UseDefinitions(self.stand.version, later=mine))
 
     def _not_saved(self, stand: Stand, result: Done, draft: Draft, now: float) -> None:
         draft.say(f"the definitions were not saved: {result.detail}")

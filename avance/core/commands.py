@@ -32,9 +32,13 @@ class SaveDefinitions:
 
 @dataclass(frozen=True, slots=True)
 class UseDefinitions:
-    """Take the definitions of this version into use; they count, and are durable here."""
+    """Take the definitions of this version into use; they count, and are durable here.
+
+    `later`: the peer does so as well, and begins. Both daemons must not start anew at the same time.
+    """
 
     version: Version
+    later: bool = False
 
 
 @dataclass(frozen=True, slots=True)

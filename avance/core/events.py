@@ -204,13 +204,13 @@ class TakeAsked:
 class DocumentHeard:
     """The peer sent the document for which this node asked by `key`; its contents are those that the key names.
 
-    `version` and `history` are those of the document. `fit`: why this node cannot take it, "" when it can.
+    `version` and `history` are those of the document. `problem`: why this node cannot take it, "" when it can.
     """
 
     key: str
     version: Version
     history: tuple[Version, ...]
-    fit: str
+    problem: str
 
 
 Rarer = (

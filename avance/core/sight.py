@@ -141,14 +141,16 @@ class Sight:
         """Say what of a removed VM may be taken away (docs/safety.md, S43).
 
         The end of the replication could freeze a VM that the peer still runs. So the disk stays until the peer holds
-        the same definitions, or is not heard.
+        the same definitions, has no such VM, or is not heard.
         """
+        peer = self.partner.view
+        harmless = self.is_agreed or self.silent(now) or (peer is not None and vm not in peer.vms)
         record, busy = self.durable.record, vm in self.units.leftovers and self.units.leftovers[vm].busy
         if vm in self.units.by_name or busy:
             return MayGo(domain=False, disk=False, forgotten=False)
         named = {*record.fresh, *record.discard, *record.behind, *(name for name, _ in record.generations)}
         forgotten = vm not in named and vm not in self.units.leftovers
-        return MayGo(domain=True, disk=self.is_agreed or self.silent(now), forgotten=forgotten)
+        return MayGo(domain=True, disk=harmless, forgotten=forgotten)
 
     # ------------------------------------------------------------ the copies
 

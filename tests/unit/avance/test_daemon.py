@@ -24,18 +24,16 @@ from avance.core.events import (
     Event,
     HeartbeatSeen,
     Tick,
-    VmAdded,
 )
 from avance.core.model import Outcome, PairState, PeerView, Record
 from avance.core.register import Word
 from avance.core.results import Done, WitnessAsked, WitnessTaught
 from avance.daemon import Daemon, PairedNode
-from avance.errors import ConfigError
 from avance.replay import replay
 from tests.playbook import PRIV, WEB, A, B
 from tests.schema_check import complaints
 from tests.unit.avance.adapters.tools import until
-from tests.unit.avance.site import site, vm
+from tests.unit.avance.site import kept_of, site, vm
 
 
 @pytest.fixture(autouse=True)
@@ -50,7 +48,7 @@ def directories(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def node(*vms: dict[str, Any]) -> PairedNode:
     """Return node a of the site."""
-    raw, directory = {"node": "a", "site": site(), "vms": list(vms)}, Path(vars(module)["STATE_DIR"])
+    raw, directory = kept_of("a", *vms), Path(vars(module)["STATE_DIR"])
     kept = Configuration(directory / "config.json", directory / TWIN.name)
     return PairedNode(parse("a", raw["site"], raw["vms"]), raw, kept, DataMirror(directory))
 
@@ -76,10 +74,15 @@ class Channel:
     def __init__(self) -> None:
         self.sent: list[PeerView] = []
         self.told: list[Event] = []
+        self.documents: list[bytes] = []
 
     def send(self, view: PeerView, *, echoing: bool) -> None:
         """Keep a view."""
         self.sent.append(view)
+
+    def send_document(self, datagram: bytes) -> None:
+        """Keep a document."""
+        self.documents.append(datagram)
 
     def heard(self, event: Event) -> None:
         """Keep what the core has taken in."""
@@ -102,7 +105,7 @@ def test_status_in_words_is_asked_for() -> None:
 
 def test_unpaired_node_refuses_to_act() -> None:
     """Before a site is known there is nothing to protect and nobody to fence."""
-    given = answers(Daemon(), {"op": "protect", "vm": vm()}, {"op": "fence-peer", "resource": ""}, {"op": "dance"})
+    given = answers(Daemon(), {"op": "vm-add", "vm": vm()}, {"op": "fence-peer", "resource": ""}, {"op": "dance"})
     assert ["not paired yet" in answer["error"] for answer in given] == [True, True, False]
     assert "unknown request" in given[2]["error"]
 
@@ -124,33 +127,6 @@ def test_bad_site_changes_nothing(directories: Path, change: dict[str, Any]) -> 
     given = answers(daemon, {"op": "pair", "node": "a", "site": site(**change)}, {"op": "status"})
     assert "error" in given[0]
     assert given[1]["pair"] == "UNPAIRED"
-    assert not (directories / "config.json").exists()
-
-
-def test_protected_vm_is_durable_before_the_core_hears_of_it(directories: Path) -> None:
-    """The definition is on disk when the event is sent."""
-
-    async def story() -> None:
-        one = node()
-        assert "ok" in await one.protect(vm())
-        assert json.loads((directories / "config.json").read_text())["vms"] == [vm(number=0)]
-        event = one._loop.waiting.popleft()
-        assert isinstance(event, VmAdded)
-        assert event.spec == one.config.vms[0]
-
-    asyncio.run(story())
-
-
-def test_refused_vm_changes_nothing(directories: Path) -> None:
-    """A second VM of the same name is refused, and the first stays as it is."""
-
-    async def story() -> None:
-        one = node(vm())
-        with pytest.raises(ConfigError, match="same name"):
-            await one.protect(vm())
-        assert not one._loop.waiting
-
-    asyncio.run(story())
     assert not (directories / "config.json").exists()
 
 

@@ -3,24 +3,30 @@
 from __future__ import annotations
 
 import asyncio
+import socket
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from avance import requests as module
+from avance.configuration import Configuration
 from avance.core import commands as c
-from avance.core.events import Event, FencePeerAsked, OperatorAsked
+from avance.core.events import ChangeAsked, Event, FencePeerAsked, OperatorAsked, TakeAsked
+from avance.documents import Documents
+from avance.errors import ConfigError
 from avance.requests import Questions, Requests
 from tests.playbook import B
-from tests.unit.avance.site import config
+from tests.unit.avance.site import config, kept_of, vm
 
 
 class Core:
     """Stands for the core: keeps what it is told, and answers each question as it is told to."""
 
     def __init__(self, **answer: Any) -> None:  # noqa: ANN401 - the fields of any answer
+        documents = Documents(config(), kept_of("a", vm()), Configuration(Path("x"), Path("y")), tuple)
         self.heard: list[Event] = []
-        self.requests = Requests(config(), self.hear, {"web"})
+        self.requests = Requests(config(), self.hear, {"web"}, documents)
         self._answer = answer
 
     def hear(self, event: Event) -> None:
@@ -28,7 +34,7 @@ class Core:
         self.heard.append(event)
         if not self._answer:
             return
-        assert isinstance(event, FencePeerAsked | OperatorAsked)
+        assert isinstance(event, FencePeerAsked | OperatorAsked | ChangeAsked | TakeAsked)
         kind = c.AnswerFencePeer if isinstance(event, FencePeerAsked) else c.AnswerOperator
         answer = kind(event.ask, **self._answer)
         asyncio.get_running_loop().call_soon(self.requests.answered, answer)
@@ -60,6 +66,32 @@ def test_operator_asks_the_core(monkeypatch: pytest.MonkeyPatch) -> None:
             assert core.heard == [OperatorAsked("override", B, 1)]
         monkeypatch.setattr(module, "_OPERATOR_ANSWER_S", 0.01)
         assert "no decision within" in (await Core().requests.operator("keep", "a"))["error"]
+
+    asyncio.run(story())
+
+
+def test_change_is_checked_and_agreed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The core gets a question with its hash; what cannot work never comes so far, and a late answer is told."""
+    monkeypatch.setattr(socket, "if_nameindex", lambda: [(1, "eth0"), (2, "biz0")])
+    other = vm(name="db", mac="00:16:3e:77:00:21", address="10.77.0.21")
+
+    async def story() -> None:
+        core = Core(done=True, text="vm add db: done")
+        assert await core.requests.change({"op": "vm-add", "vm": other}) == {"ok": "vm add db: done"}
+        assert await core.requests.change({"op": "vm-add", "vm": other, "one_node": True}) == {"ok": "vm add db: done"}
+        assert await core.requests.take() == {"ok": "vm add db: done"}
+        first, second, third = core.heard
+        assert isinstance(first, ChangeAsked)
+        assert isinstance(second, ChangeAsked)
+        assert (first.text, first.alone, second.alone) == ("vm add db", False, True)
+        assert first.hash == second.hash != first.base.hash == config().config_hash
+        assert first.id != second.id
+        assert third == TakeAsked(1)
+        with pytest.raises(ConfigError, match="same name"):
+            await core.requests.change({"op": "vm-add", "vm": vm()})
+        assert len(core.heard) == 3
+        monkeypatch.setattr(module, "_AGREED_S", 0.01)
+        assert "nothing is decided after" in (await Core().requests.take())["error"]
 
     asyncio.run(story())
 
