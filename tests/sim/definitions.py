@@ -91,8 +91,10 @@ def _take(world: World, machine: Machine, new: Document) -> None:
     """Do what avance/apply.py does."""
     world.trace_line(machine.name, f"{new.hash} counts")
     before, machine.memory = machine.memory, dict(new.vms)
-    had, machine.vms, machine.removed, machine.config_hash = machine.vms, tuple(new.vms), new.removed, new.hash
-    events: list[e.Event] = [e.VmRemoved(vm, new.hash) for vm in had if vm not in new.vms]
+    had, kept = machine.vms, machine.removed
+    machine.vms, machine.removed, machine.config_hash = tuple(new.vms), new.removed, new.hash
+    gone = [vm for vm in had if vm not in new.vms] + [vm for vm in new.removed if vm not in {*had, *kept}]
+    events: list[e.Event] = [e.VmRemoved(vm, new.hash) for vm in gone]
     for place, vm in enumerate(new.vms):
         if vm not in had:
             events += [e.VmAdded(spec(vm, place), new.hash), e.DiskChanged(vm, machine.view(vm))]
