@@ -35,6 +35,9 @@ from avance.core.setup import Setup
 from avance.core.units import Units
 
 
+_BLANK = ((), (copies.JUST_CREATED,))  # the generations of a volume to which nothing was ever written
+
+
 @dataclass(slots=True)
 class Sight:
     """The owners of what is known; `config_hash` changes when a VM is added."""
@@ -205,6 +208,20 @@ class Sight:
         """Both nodes zeroed this volume, and neither has written to it."""
         peer = self.partner.view
         return peer is not None and vm in self.durable.record.fresh and vm in peer.record.fresh
+
+    @property
+    def filled(self) -> list[VmId]:
+        """The volumes to which something may ever have been written; a right depends on no other one's copy."""
+        return [name for name in self.units.by_name if not self._is_blank(name)]
+
+    def _is_blank(self, vm: VmId) -> bool:
+        """Neither node has ever known a generation of this volume: it is just being made, or both copies are zeroed."""
+        unit, peer = self.units.by_name[vm], self.partner.view
+        bare = unit.disk is None or unit.disk.disk is DiskState.INCONSISTENT
+        if peer is None or not bare or unit.generations not in _BLANK or copies.newest(self.durable.record, vm):
+            return False
+        theirs = copies.peer_copy(peer, vm)
+        return theirs.disk in (DiskState.DISKLESS, DiskState.INCONSISTENT) and theirs.generations in _BLANK
 
     def is_protected(self) -> bool:
         """Every VM runs, on two copies that are equal and known to be, and both nodes are guarded."""

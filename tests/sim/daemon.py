@@ -20,6 +20,7 @@ from avance.wire.heartbeat import Heartbeat, Receiver, Unproven, encode
 from avance.wire.rejected import Rejected
 from tests.playbook import ended
 from tests.sim import work
+from tests.sim.leftovers import Leftovers
 from tests.sim.links import LINKS
 from tests.sim.site import peer_of
 
@@ -49,8 +50,9 @@ class Daemon:
         self.boot = boot
         site = self.world.site
         setup = site.setup(
-            machine.name, boot=boot, machine=machine_boot, config_hash=machine.config_hash, vms=machine.vms
-        )
+            machine.name, boot=boot, machine=machine_boot, config_hash=machine.config_hash, vms=machine.vms,
+            removed=machine.removed,
+        )  # fmt: skip
         self.engine = Engine(setup, machine.store.record)
         self.receiver = Receiver(KEY, machine.name, peer_of(machine.name), boot)
         self.echo: dict[LinkName, tuple[str, float]] = {}
@@ -61,6 +63,7 @@ class Daemon:
         self.nonces: dict[tuple[str, str], bool] = {}
         self.parts: dict[NodePart, str] = {}  # what was told of gate and watchdog
         self.held: bool | None = None  # where the last command left the service address
+        self.leftovers = Leftovers(self)
         self._armed = False
         self._seq = 0
         self._box: deque[e.Event | Arrived] = deque()
@@ -72,6 +75,7 @@ class Daemon:
         self.machine.after(0.01, self._tick)
         self.machine.after(FIRST_REPORT_S, self._first_report)
         self.machine.after(FIRST_REPORT_S, self._look_at_parts)
+        self.leftovers.take_on(self.machine.removed)
 
     def die(self) -> None:
         """The process is gone."""

@@ -41,6 +41,8 @@ class Machine:
         self.store = Store(self)
         self.config_hash = "c0ffee"
         self.vms: tuple[VmId, ...] = world.site.vms
+        self.removed: tuple[VmId, ...] = ()
+        self.memory: dict[VmId, int] = {}
         self.daemon: Daemon | None = None
         self.domains: dict[VmId, bool] = {}  # value: its processors run (not paused)
         self.address = False

@@ -27,7 +27,16 @@ class SimSite:
         """The names of the witnesses, the preferred one first."""
         return tuple(f"w{number}" for number in range(1, self.witnesses + 1))
 
-    def setup(self, me: NodeId, *, boot: str, machine: str, config_hash: str, vms: tuple[VmId, ...]) -> Setup:
+    def setup(
+        self,
+        me: NodeId,
+        *,
+        boot: str,
+        machine: str,
+        config_hash: str,
+        vms: tuple[VmId, ...],
+        removed: tuple[VmId, ...] = (),
+    ) -> Setup:
         """Return what the engine of a node is told at its start."""
         base = setup(me)
         return replace(
@@ -43,6 +52,7 @@ class SimSite:
             power=self.power,
             gateway=self.gateway,
             watchdog=True,
+            removed=removed,
         )
 
     def text(self) -> str:
