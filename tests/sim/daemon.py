@@ -19,7 +19,7 @@ from avance.wire.derived import of_heartbeats
 from avance.wire.heartbeat import Heartbeat, Receiver, Unproven, encode
 from avance.wire.rejected import Rejected
 from tests.playbook import ended
-from tests.sim import work
+from tests.sim import agreed, work
 from tests.sim.leftovers import Leftovers
 from tests.sim.links import LINKS
 from tests.sim.site import peer_of
@@ -48,10 +48,11 @@ class Daemon:
         self.machine = machine
         self.world = machine.world
         self.boot = boot
+        agreed.begin(machine)
         site = self.world.site
         setup = site.setup(
             machine.name, boot=boot, machine=machine_boot, config_hash=machine.config_hash, vms=machine.vms,
-            removed=machine.removed,
+            removed=machine.removed, stand=machine.stand,
         )  # fmt: skip
         self.engine = Engine(setup, machine.store.record)
         self.receiver = Receiver(KEY, machine.name, peer_of(machine.name), boot)
@@ -208,6 +209,10 @@ class Daemon:
                     machine.reset(reason)
             case c.AnswerOperator():
                 world.answers.append(command)
+            case c.UseDefinitions(version):
+                agreed.use(self, version)
+            case c.SendDocument(key):
+                agreed.send(self, key)
             case c.SendAlert(alert):
                 world.alerts.append((world.now, machine.name, alert.code))
             case _:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from avance.core.engine import Setup
-from avance.core.model import NodeId, Timers, VmId
+from avance.core.model import NodeId, Stand, Timers, Version, VmId
 from tests.playbook import BIZ, PRIV, WEB, A, setup, spec
 
 NODES = (NodeId("a"), NodeId("b"))
@@ -36,6 +36,7 @@ class SimSite:
         config_hash: str,
         vms: tuple[VmId, ...],
         removed: tuple[VmId, ...] = (),
+        stand: Stand | None = None,
     ) -> Setup:
         """Return what the engine of a node is told at its start."""
         base = setup(me)
@@ -53,6 +54,7 @@ class SimSite:
             gateway=self.gateway,
             watchdog=True,
             removed=removed,
+            stand=stand or Stand(Version(0, config_hash)),
         )
 
     def text(self) -> str:

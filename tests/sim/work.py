@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from avance.core import commands as c
 from avance.core.model import DiskState, Outcome
+from tests.sim import agreed
 from tests.sim.arbiters import ASK_S
 
 if TYPE_CHECKING:
@@ -42,6 +43,9 @@ def begin(daemon: Daemon, command: c.Work) -> None:
     world, machine = daemon.world, daemon.machine
     if isinstance(command, c.SaveRecord):
         machine.store.save(command.record, _Saved(daemon, command))
+        return
+    if isinstance(command, c.SaveDefinitions):
+        agreed.save(daemon, command)
         return
     if isinstance(command, c.AskWitness | c.TeachWitness):
         world.arbiters[command.witness].send(daemon, command)

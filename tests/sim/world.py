@@ -46,6 +46,8 @@ class World(Clock):
         self.random = random.Random(seed)
         self.site = site or SimSite()
         self.document: Document | None = None  # the newest definitions, when a person has given any
+        self.offers: dict[str, Document] = {}  # all that was ever given to be agreed on, by hash
+        self.first_vms = self.site.vms
         self.tick_s = tick_s
         self.tracing = tracing
         self.wire = False  # real bytes for heartbeats
