@@ -32,4 +32,5 @@ def engine_setup(config: Config, boot: str) -> Setup:
         watchdog=config.watchdog,
         crash_policy=config.crash_policy,
         crash_samples=config.crash_samples,
+        removed=tuple(tombstone.name for tombstone in config.removed),
     )

@@ -33,7 +33,6 @@ from avance.core.redundancy import CopyFacts
 from avance.core.setup import Setup
 from avance.core.units import Units
 
-
 _BLANK = ((), (copies.JUST_CREATED,))  # the generations of a volume to which nothing was ever written
 
 
