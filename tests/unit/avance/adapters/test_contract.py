@@ -162,14 +162,6 @@ def test_programs(place: Path, monkeypatch: pytest.MonkeyPatch, how: str) -> Non
             assert not (how in NOT_DONE and done.ok)
         await settled(hypervisor.start(WEB))
         assert not (await settled(hypervisor.destroy(WEB))).ok, "Xen lists it still"
-        for keeper in (disks, hypervisor):
-            keeper.remove(WEB)
-        for call in disk_calls(disks):
-            await settled(call())
-        assert not (await settled(hypervisor.start(WEB))).ok
-        assert not (await settled(hypervisor.clear(WEB))).ok, "Xen lists it still"
-        done = await settled(disks.clear(WEB, 0))
-        assert not (how in NOT_DONE and done.ok)
         await followed(disks.follow(), lambda: any(isinstance(event, DiskStreamReset) for event in events), how)
         made = data_mirror(place, events.append)
         await followed(made.run(), lambda: any(isinstance(event, MirrorChanged) for event in events), how)
@@ -226,8 +218,6 @@ def test_files(place: Path, monkeypatch: pytest.MonkeyPatch, how: str) -> None:
         disks = DrbdDisks(config(), print)
         await settled(disks.in_flight(WEB))
         await settled(disks.prepare(WEB))
-        disks.remove(WEB)
-        await settled(disks.clear(WEB, 0))
         await settled(XenHypervisor(config(), print, Hypercalls(FakeXen())).start(WEB))
         made = data_mirror(place, print)
         await settled(made.keep_note(NOTE))
