@@ -5,7 +5,7 @@ definition that a person writes has none. Minor and port of DRBD follow from it,
 the other VMs (docs/safety.md, S42).
 
 A VM that was removed leaves a *tombstone*, `{"name", "number", "removed": true}`, until nothing of it is left on either
-node: name and number are not given again before (docs/safety.md, S43).
+node: name and number are not given again before (docs/safety.md, S44).
 """
 
 from __future__ import annotations

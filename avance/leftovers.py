@@ -1,6 +1,6 @@
 """What is left of removed VMs is taken away: the domain at once, the disk when the end of its replication harms nobody.
 
-A removed VM is a tombstone in the definitions until this is done on both nodes (docs/safety.md, S43). When it may go is
+A removed VM is a tombstone in the definitions until this is done on both nodes (docs/safety.md, S44). When it may go is
 the core's business (`Sight.may_go`). A step that is done already is done, so all of it is tried again at each start.
 """
 

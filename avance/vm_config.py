@@ -1,7 +1,7 @@
 """The VMs of a configuration into frozen values, and the tombstones of those that were removed. Pure.
 
 A VM that was removed stays in the definitions as a tombstone until nothing of it is left on either node. It is no VM: a
-tombstone only keeps name and number taken (docs/safety.md, S43).
+tombstone only keeps name and number taken (docs/safety.md, S44).
 """
 
 from __future__ import annotations

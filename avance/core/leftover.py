@@ -1,7 +1,7 @@
 """A VM that was removed, and of which something may still be here: its domain, or a command that is under way.
 
 It is no VM any more: nothing starts it, and nothing waits for it. But a domain that is there could write and send, so
-whoever stops writers counts it until it is known to be gone (docs/safety.md, S43).
+whoever stops writers counts it until it is known to be gone (docs/safety.md, S44).
 """
 
 from __future__ import annotations

@@ -91,6 +91,7 @@ class NodePart(StrEnum):
     JOURNAL = "journal"
     ALERTS = "alerts"
     MODULE = "module"
+    REMOVAL = "removal"
 
 
 class MirrorState(StrEnum):

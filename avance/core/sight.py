@@ -140,7 +140,7 @@ class Sight:
         return all(left.runs is not None for left in self.units.leftovers.values())
 
     def may_go(self, vm: VmId, now: float) -> MayGo:
-        """Say what of a removed VM may be taken away (docs/safety.md, S43).
+        """Say what of a removed VM may be taken away (docs/safety.md, S44).
 
         The end of the replication could freeze a VM that the peer still runs. So the disk stays until the peer holds
         the same definitions, has no such VM, or is not heard.

@@ -20,7 +20,7 @@ from tests.sim.site import SimSite
 from tests.sim.world import World
 
 DB, NEW = VmId("db"), VmId("new")
-SEEDS = (1, 2, 3)
+SEEDS = (1, 2)
 SITES = {"witness": SimSite(witnesses=1, vms=(WEB, DB)), "plain": SimSite(vms=(WEB, DB))}
 GONE_S = 90.0  # one try that failed, and a minute to the next
 
@@ -67,6 +67,7 @@ def ends_well(row: Row, give: Give) -> None:
         machine, engine = row.world.machines[node], row.world.engine(node)
         assert engine.sight.config_hash == machine.config_hash == definitions.document(row.world).hash
         assert tuple(engine.units) == row.world.site.vms
+        assert machine.daemon is not None
         assert not machine.daemon.leftovers.unfinished
     assert row.world.protected()
     row.world.judges.end()
@@ -74,11 +75,10 @@ def ends_well(row: Row, give: Give) -> None:
 
 @every
 @seeds
-@sites
 @pytest.mark.parametrize("first", [A, B])
-def test_in_a_protected_pair(first: NodeId, site: str, seed: int, give: Give) -> None:
+def test_in_a_protected_pair(first: NodeId, seed: int, give: Give) -> None:
     """The other VM does not notice it, nobody is reset, and the rest of the pair is protected within a minute."""
-    row = pair(site, seed)
+    row = pair("witness", seed)
     give(row.world, first)
     row.passes(60.0)
     assert row.world.protected(), row.world.summary()
@@ -128,12 +128,11 @@ def test_while_the_backup_is_dead(site: str, seed: int, give: Give) -> None:
 
 
 @every
-@seeds
-@pytest.mark.parametrize("after_s", [0.0, 2.0, 8.0, 14.0, 20.0, 40.0])
+@pytest.mark.parametrize("after_s", [0.0, 8.0, 16.0, 40.0])
 @pytest.mark.parametrize("first", [A, B])
-def test_around_a_takeover(first: NodeId, after_s: float, seed: int, give: Give) -> None:
+def test_around_a_takeover(first: NodeId, after_s: float, give: Give) -> None:
     """A dies just after B, or a moment before, has taken it in: one of the two documents counts, and B serves it."""
-    row = pair("witness", seed)
+    row = pair("witness", 1)
     if first == A:
         row.passes(after_s / 20)
         give(row.world, A)
@@ -151,11 +150,10 @@ def test_around_a_takeover(first: NodeId, after_s: float, seed: int, give: Give)
 
 @every
 @seeds
-@sites
 @pytest.mark.parametrize("first", [A, B])
-def test_while_io_stands_still(first: NodeId, site: str, seed: int, give: Give) -> None:
+def test_while_io_stands_still(first: NodeId, seed: int, give: Give) -> None:
     """DRBD asks whether the peer is out of the way, and one of the VMs that it asks for is removed."""
-    row = pair(site, seed)
+    row = pair("plain", seed)
     row.breaks("link.no_streams", "priv0")
     for _ in range(400):
         row.passes(0.05)
@@ -170,13 +168,12 @@ def test_while_io_stands_still(first: NodeId, site: str, seed: int, give: Give) 
 
 
 @every
-@seeds
 @sites
 @pytest.mark.parametrize("first", [A, B])
 @pytest.mark.parametrize("cut", ["a.priv0", "a.biz0", "apart"])
-def test_while_a_link_is_cut(cut: str, first: NodeId, site: str, seed: int, give: Give) -> None:
+def test_while_a_link_is_cut(cut: str, first: NodeId, site: str, give: Give) -> None:
     """One link, either; or both nodes apart, each of which may be the one that is told."""
-    row = pair(site, seed)
+    row = pair(site, 1)
     if cut == "apart":
         row.apart()
     else:
@@ -192,7 +189,7 @@ def test_while_a_link_is_cut(cut: str, first: NodeId, site: str, seed: int, give
 
 
 @seeds
-@pytest.mark.parametrize("wait_s", [0.0, 0.3, 0.6, 1.0, 1.5, 3.0])
+@pytest.mark.parametrize("wait_s", [0.0, 0.6, 1.5, 3.0])
 def test_removed_while_it_starts(wait_s: float, seed: int) -> None:
     """Its guest has died and it is started anew, or B takes it over: the creation ends, and its domain is destroyed."""
     row = pair("witness", seed)
@@ -241,7 +238,9 @@ def test_tool_hangs_while_it_is_removed(tool: str) -> None:
     hang = row.breaks("tool.hang", f"a/{tool}")
     removed(row.world, A)
     row.passes(100.0)
-    assert row.world.machines[A].daemon.leftovers.failures > 0
+    daemon = row.world.machines[A].daemon
+    assert daemon is not None
+    assert daemon.leftovers.failures > 0
     assert what_is_left(row.world, WEB)
     row.heals(hang)
     row.passes(GONE_S)

@@ -452,7 +452,7 @@ def test_module(place: Path, listed: object) -> None:
         async def story(module: object = module) -> None:
             async with FakeStore(place / "store").serving():
                 hypervisor = XenHypervisor(config(), print, Hypercalls(module), str(place / "store"))
-                for act in (hypervisor.read, hypervisor.start, hypervisor.destroy):
+                for act in (hypervisor.read, hypervisor.start, hypervisor.destroy, hypervisor.clear):
                     assert (await settled(act(WEB))).outcome is Outcome.UNKNOWN
                 for halt in (hypervisor.pause, hypervisor.unpause):
                     assert not (await settled(halt())).ok
