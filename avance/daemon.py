@@ -118,6 +118,7 @@ class PairedNode:
                 NodePart.JOURNAL: lambda: self._journal.problem or "",
                 NodePart.ALERTS: lambda: self.alerts.problem or "",
                 NodePart.MODULE: lambda: self._module.problem,
+                NodePart.REMOVAL: lambda: self._leftovers.problem,
             }
         )
 
