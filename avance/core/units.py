@@ -198,8 +198,8 @@ class Units:
 
     @property
     def works(self) -> bool:
-        """A command of a VM is in flight."""
-        return any(unit.busy for unit in self.by_name.values())
+        """A command of a VM is in flight, or a removed VM may still write."""
+        return bool(self.leftovers) or any(unit.busy for unit in self.by_name.values())
 
     @property
     def acts(self) -> bool:
