@@ -36,7 +36,7 @@ class Held:
     """What both nodes hold, as far as the record has to say it.
 
     `in_service`: the pair is PAIRED or ALONE. `together`: it is PAIRED, and the peer is heard. `synced`: the volumes
-    whose copies are equal. `whole`: all are, and the private link carries. `zeroed`: volumes that were made just now.
+    whose copies are equal. `whole`: all are, and the private link carries. `zeroed`: new volumes that are not noted.
     `works`: a command of a VM is in flight. `tripped`: the peer fails too often. `elected`: the arbiters that should be
     in office now, None for no change. `behind` and `generations`: as in the record. `vms`: the VMs that there are; the
     record names no other one.

@@ -12,7 +12,7 @@ from avance.core.sight import Sight
 
 
 def held(sight: Sight, care: Care, now: float) -> Held:
-    """Return what both nodes hold just now; what was zeroed since the last call is taken over."""
+    """Return what both nodes hold just now."""
     record, peer, units = sight.durable.record, sight.partner.view, sight.units
     synced, elected = units.synced(), None
     together = sight.pairing.pair is PairState.PAIRED and peer is not None and sight.liveness.peer_alive(now)
@@ -23,7 +23,7 @@ def held(sight: Sight, care: Care, now: float) -> Held:
         together=together,
         synced=synced,
         whole=len(synced) == len(units.by_name) and sight.private_link() is not LinkState.DOWN,
-        zeroed=units.take_zeroed(),
+        zeroed=units.unnoted(record.fresh),
         works=record.peer_outdated and units.works,  # only then it matters
         tripped=sight.partner.crashes.tripped,
         elected=elected,

@@ -21,7 +21,7 @@ _SYNCING = ("SyncSource", "SyncTarget")
 
 @dataclass(slots=True)
 class Units:
-    """The VMs by name; `zeroed` are the volumes that were made since the record was looked at last.
+    """The VMs by name; `zeroed` are the volumes that were made in this run, and that the record does not name yet.
 
     `leftovers`: VMs that were removed, and of which something may still run here, or begin to.
     """
@@ -179,10 +179,11 @@ class Units:
         elif before and not protected:
             draft.say("no longer protected")
 
-    def take_zeroed(self) -> set[VmId]:
-        """Return the volumes that were made since the last call."""
-        zeroed, self.zeroed = self.zeroed, set()
-        return zeroed
+    def unnoted(self, fresh: tuple[VmId, ...]) -> set[VmId]:
+        """Return the volumes that were made, and are neither durably noted, in `fresh`, nor equal to the peer's yet."""
+        if self.zeroed:
+            self.zeroed -= {*fresh} | self.synced()
+        return set(self.zeroed)
 
     def left_behind(self, known: tuple[VmId, ...], found: tuple[VmId, ...], by: NodeId | None, draft: Draft) -> None:
         """Say which copies are behind that were not; `by`: the peer of an owner, which people have to hear of."""
@@ -197,8 +198,8 @@ class Units:
 
     @property
     def works(self) -> bool:
-        """A command of a VM is in flight."""
-        return any(unit.busy for unit in self.by_name.values())
+        """A command of a VM is in flight, or a removed VM may still write."""
+        return bool(self.leftovers) or any(unit.busy for unit in self.by_name.values())
 
     @property
     def acts(self) -> bool:

@@ -8,6 +8,7 @@ from tests.mutants import (
     catalogue_data,
     catalogue_mirror,
     catalogue_outside,
+    catalogue_removed,
     catalogue_right,
     catalogue_serves,
     catalogue_stop,
@@ -24,4 +25,5 @@ MUTANTS = (
     *catalogue_serves.MUTANTS,
     *catalogue_damping.MUTANTS,
     *catalogue_told.MUTANTS,
+    *catalogue_removed.MUTANTS,
 )

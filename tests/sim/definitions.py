@@ -43,12 +43,13 @@ def document(world: World) -> Document:
 
 
 def add(world: World, vm: VmId, first: NodeId) -> None:
-    """Let a person add a VM; tombstones are dropped, as of VMs of which nothing is left."""
+    """Let a person add a VM; tombstones of VMs of which nothing is left are dropped."""
     resource = world.resources.setdefault(vm, Resource(world, vm, world.machines))
     assert not any(side.made for side in resource.sides.values()), f"something of an earlier {vm} is left"
     world.judges.protect(vm)
     now = document(world)
-    _give(world, Document(now.number + 1, {**now.vms, vm: 96}), first)
+    kept = tuple(one for one in now.removed if one != vm and what_is_left(world, one))
+    _give(world, Document(now.number + 1, {**now.vms, vm: 96}, kept), first)
 
 
 def change(world: World, vm: VmId, first: NodeId) -> None:

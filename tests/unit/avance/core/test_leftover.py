@@ -140,3 +140,19 @@ def test_guards_of_a_pair_without_vms() -> None:
     book.peer_says(config_hash="hash-2", vms={}, copies={})
     assert not book.engine.protected
     assert not any(isinstance(one, c.ResetNode) for one in book.pass_time(30.0, peer_alive=True))
+
+
+def test_lone_right_stays_while_a_removed_vm_may_write() -> None:
+    """Its domain may be writing alone, and is acknowledged: the right ends when that is gone, too."""
+    book = paired(A)
+    book.hears(e.VmAdded(spec(DB, 1), "hash-2"))
+    book.hears(e.DomainChanged(DB, running=True))
+    book.hears(ended(c.ReadDomain(DB)))
+    durable = book.engine.sight.durable
+    durable.record = replace(durable.record, peer_outdated=True)
+    book.peer = replace(book.peer, record=replace(book.peer.record, peer_outdated=True))
+    removed(book, DB)
+    book.hears(ended(c.PrepareVolume(DB)))
+    assert not [one for one in book.peer_says() if isinstance(one, c.SaveRecord)]
+    said = book.hears(e.DomainChanged(DB, running=False))
+    assert [one.record.peer_outdated for one in said if isinstance(one, c.SaveRecord)] == [False]
