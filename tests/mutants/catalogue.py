@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from tests.mutants import (
+    catalogue_agreed,
     catalogue_copies,
     catalogue_damping,
     catalogue_data,
@@ -25,5 +26,6 @@ MUTANTS = (
     *catalogue_serves.MUTANTS,
     *catalogue_damping.MUTANTS,
     *catalogue_told.MUTANTS,
+    *catalogue_agreed.MUTANTS,
     *catalogue_removed.MUTANTS,
 )

@@ -15,6 +15,26 @@ DB = vm(name="db", mac="00:16:3e:77:00:21", address="10.77.0.21")
 TOMBSTONE = {"name": "old", "number": 1, "removed": True}
 BEFORE = Contents(full_site(), [vm(number=0), TOMBSTONE])
 
+# What is another one in the site that is given to a pair, and the key that is named.
+FIXED: list[tuple[dict[str, Any], str]] = [
+    ({"secret": SECRET[::-1]}, "secret"), ({"nodes": with_links(a={"biz0": {"device": "eth7"}})}, "nodes"),
+     ({"nodes": {"a": {}, "c": {}}}, "nodes"), ({"nodes": []}, "nodes"), ({"dilation": 2.0}, "dilation"),
+     ({"timers": {}}, "timers"), ({"replication_link": "biz0"}, "replication_link"), ({"watchdog": True}, "watchdog"),
+     ({"service_address": {"network": "biz0", "address": "10.77.0.9/24"}}, "service_address"),
+     ({"data_integrity": True}, "data_integrity"), ({"more": 1}, "more"),
+]  # fmt: skip
+# What is asked for, and a word of the answer.
+REFUSED: list[tuple[dict[str, Any], str]] = [
+    ({"op": "vm-add", "vm": vm(name="x", number=3)}, "must not say `number`"),
+     ({"op": "vm-change", "vm": vm(number=0)}, "must not say `number`"), ({"op": "vm-change", "vm": DB}, "there is no"),
+     ({"op": "vm-change", "vm": vm(volume_mib=64)}, "its size cannot be changed"),
+     ({"op": "vm-change", "vm": {"name": "old"}}, "there is no VM 'old'"), ({"op": "vm-change", "vm": []}, "an object"),
+     ({"op": "vm-change"}, "an object"), ({"op": "vm-remove", "name": "web"}, "say --delete-volume"),
+     ({"op": "vm-remove", "name": "web", "delete_volume": "yes"}, "say --delete-volume"),
+     ({"op": "vm-remove", "name": "nobody", "delete_volume": True}, "there is no VM 'nobody'"),
+     ({"op": "site-change", "site": 5}, "an object"), ({"op": "site-change"}, "an object"),
+]  # fmt: skip
+
 
 def test_vm_is_added() -> None:
     """It gets a number; what was removed is forgotten where both agree, and its number is free again."""
@@ -52,31 +72,14 @@ def test_site_is_changed(change: dict[str, Any]) -> None:
     parse("a", made.contents.site, made.contents.vms)
 
 
-@pytest.mark.parametrize(
-    ("change", "key"),
-    [({"secret": SECRET[::-1]}, "secret"), ({"nodes": with_links(a={"biz0": {"device": "eth7"}})}, "nodes"),
-     ({"nodes": {"a": {}, "c": {}}}, "nodes"), ({"nodes": []}, "nodes"), ({"dilation": 2.0}, "dilation"),
-     ({"timers": {}}, "timers"), ({"replication_link": "biz0"}, "replication_link"), ({"watchdog": True}, "watchdog"),
-     ({"service_address": {"network": "biz0", "address": "10.77.0.9/24"}}, "service_address"),
-     ({"data_integrity": True}, "data_integrity"), ({"more": 1}, "more")],
-)  # fmt: skip
+@pytest.mark.parametrize(("change", "key"), FIXED)
 def test_site_that_needs_another_pair_is_refused(change: dict[str, Any], key: str) -> None:
     """What two nodes that run cannot change one after the other, or only a new start of everything."""
     with pytest.raises(ConfigError, match=f"site.{key} cannot be changed while the nodes are paired; what can be: "):
         changed({"op": "site-change", "site": full_site(**change)}, BEFORE, alone=False)
 
 
-@pytest.mark.parametrize(
-    ("request_", "why"),
-    [({"op": "vm-add", "vm": vm(name="x", number=3)}, "must not say `number`"),
-     ({"op": "vm-change", "vm": vm(number=0)}, "must not say `number`"), ({"op": "vm-change", "vm": DB}, "there is no"),
-     ({"op": "vm-change", "vm": vm(volume_mib=64)}, "its size cannot be changed"),
-     ({"op": "vm-change", "vm": {"name": "old"}}, "there is no VM 'old'"), ({"op": "vm-change", "vm": []}, "an object"),
-     ({"op": "vm-change"}, "an object"), ({"op": "vm-remove", "name": "web"}, "say --delete-volume"),
-     ({"op": "vm-remove", "name": "web", "delete_volume": "yes"}, "say --delete-volume"),
-     ({"op": "vm-remove", "name": "nobody", "delete_volume": True}, "there is no VM 'nobody'"),
-     ({"op": "site-change", "site": 5}, "an object"), ({"op": "site-change"}, "an object")],
-)  # fmt: skip
+@pytest.mark.parametrize(("request_", "why"), REFUSED)
 def test_change_that_cannot_be_is_refused(request_: dict[str, Any], why: str) -> None:
     """Each with its sentence, which says that nothing was changed."""
     with pytest.raises(ConfigError, match=why) as refused:

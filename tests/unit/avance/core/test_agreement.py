@@ -165,31 +165,47 @@ def test_two_proposals_at_once(me: NodeId) -> None:
         assert talk.owner.word.asks == "id-x"
 
 
-@pytest.mark.parametrize(
-    ("change", "facts", "said", "why"),
-    [
-        (ASK, {"heard": False, "silent": True}, AgreementWord(V1), "node b is not heard, and cannot agree"),
-        (ASK, {}, None, "node b is not heard, and cannot agree"),
-        (ASK, {}, AgreementWord(V2), "node b holds other definitions"),
-        (ASK, {}, AgreementWord(V1, THEIRS), "node b proposes another change just now"),
-        (ASK, {"both_use": False}, AgreementWord(V1), "the last change is just being taken into use"),
-        (ASK, {"in_use": False}, AgreementWord(V1), "the definitions have just changed"),
-        (replace(ASK, base=V3), {}, AgreementWord(V1), "the definitions have just changed"),
-        (replace(ASK, hash="one"), {}, AgreementWord(V1), "that is what counts already"),
-        (ALONE, {}, AgreementWord(V1), "node b is not silent; ask without --one-node"),
-        (ALONE, {"heard": False}, AgreementWord(V1), "node b is not silent"),
-    ],
-)
-def test_change_that_cannot_be_agreed_is_refused(
-    change: e.ChangeAsked, facts: dict[str, bool], said: AgreementWord | None, why: str
-) -> None:
-    """Before anything changes, with what is true now."""
+# What is asked for, what is true around the node, what the peer said last, and a word of the answer.
+REFUSED: list[tuple[e.ChangeAsked, dict[str, bool], AgreementWord | None, str]] = [
+    (ASK, {"heard": False, "silent": True}, AgreementWord(V1), "node b is not heard, and cannot agree"),
+    (ASK, {}, None, "node b is not heard, and cannot agree"),
+    (ASK, {}, AgreementWord(V2), "node b holds other definitions"),
+    (ASK, {}, AgreementWord(V1, THEIRS), "node b proposes another change just now"),
+    (ASK, {"both_use": False}, AgreementWord(V1), "the last change is just being taken into use"),
+    (ASK, {"in_use": False}, AgreementWord(V1), "the definitions have just changed"),
+    (replace(ASK, base=V3), {}, AgreementWord(V1), "the definitions have just changed"),
+    (replace(ASK, hash="one"), {}, AgreementWord(V1), "that is what counts already"),
+    (ALONE, {}, AgreementWord(V1), "node b is not silent; ask without --one-node"),
+    (ALONE, {"heard": False}, AgreementWord(V1), "node b is not silent"),
+]
+
+
+def refusal(change: e.ChangeAsked, facts: dict[str, bool], said: AgreementWord | None) -> str:
+    """Return what a person is told."""
     talk = Talk()
     talk.facts, talk.said = replace(talk.facts, **facts), said  # type: ignore[arg-type]  # a case names its fields
     told = answer(talk.hears(change))
     assert not told.done
-    assert why in told.text
-    assert told.text.endswith("; nothing was changed")
+    assert talk.owner.saving is None
+    return told.text
+
+
+@pytest.mark.parametrize(("change", "facts", "said", "why"), REFUSED)
+def test_change_that_cannot_be_agreed_is_refused(
+    change: e.ChangeAsked, facts: dict[str, bool], said: AgreementWord | None, why: str
+) -> None:
+    """Before anything changes, with what is true now."""
+    text = refusal(change, facts, said)
+    assert why in text
+    assert text.endswith("; nothing was changed")
+
+
+@pytest.mark.parametrize("heard", [True, False])
+def test_one_node_needs_a_silent_peer(*, heard: bool) -> None:
+    """One that is heard could agree; one that cannot hear this node goes on with what it has."""
+    talk = Talk()
+    talk.facts = replace(talk.facts, heard=heard)
+    assert "node b is not silent" in answer(talk.hears(ALONE)).text
     assert talk.owner.saving is None
 
 
