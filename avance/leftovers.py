@@ -41,6 +41,7 @@ class Leftovers:
         self._hypervisor, self._disks, self._may_go = hypervisor, disks, may_go
         self._again_s = AGAIN_S * dilation
         self._removals: dict[VmId, _Removal] = {}
+        self._finished: set[VmId] = set()  # in this run, and their tombstones are still there
         self._more = asyncio.Event()
 
     @property
@@ -58,9 +59,12 @@ class Leftovers:
         )
 
     def take_on(self, removed: Iterable[Tombstone]) -> None:
-        """Take away what is left of these VMs, too."""
-        for tombstone in removed:
-            self._removals.setdefault(tombstone.name, _Removal(tombstone.minor))
+        """Take away what is left of these VMs: all the tombstones that there are."""
+        tombstones = {tombstone.name: tombstone for tombstone in removed}
+        self._finished &= tombstones.keys()
+        for vm, tombstone in tombstones.items():
+            if vm not in self._finished:
+                self._removals.setdefault(vm, _Removal(tombstone.minor))
         self._more.set()
 
     async def run(self) -> None:
@@ -85,6 +89,7 @@ class Leftovers:
             removal.cleared = removal.stopped = self._ended(removal, await self._disks.clear(vm, removal.minor))
         if removal.cleared and self._may_go(vm).forgotten:
             del self._removals[vm]
+            self._finished.add(vm)
 
     def _ended(self, removal: _Removal, done: Done) -> bool:
         removal.problem = "" if done.ok else done.detail

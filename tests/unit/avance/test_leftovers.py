@@ -130,3 +130,22 @@ def test_vm_that_the_record_names_is_not_gone() -> None:
     node.may = ALL
     goes_on(made, lambda: not made.unfinished)
     assert len(node.asked) == 2
+
+
+def test_vm_that_is_gone_is_gone_until_its_name_is_given_again() -> None:
+    """Each change of the definitions names all tombstones; one that is dropped may stand for another VM later."""
+    node = Node()
+    made = node.leftovers(WEB)
+
+    async def body() -> None:
+        await until(lambda: not made.unfinished)
+        made.take_on([Tombstone(WEB, 0), Tombstone(DB, 1)])
+        assert made.unfinished == (DB,)
+        await until(lambda: not made.unfinished)
+        made.take_on([])
+        made.take_on([Tombstone(WEB, 0)])
+        assert made.unfinished == (WEB,)
+        await until(lambda: not made.unfinished)
+
+    beside(made.run(), body)
+    assert [step for step in node.asked if step.startswith("domain")] == ["domain web", "domain db", "domain web"]
