@@ -24,7 +24,7 @@ _TOLD_FROM = 2  # failures in a row: after a start the data disks are not there 
 
 @dataclass(slots=True)
 class _Removal:
-    """How far the removal of one VM is. `failing`: the step that failed last, `failures` times in a row; `problem`: why."""
+    """How far the removal of one VM is. `failing`: the step that failed last, so often in a row; `problem`: why."""
 
     minor: int
     stopped: bool = False
