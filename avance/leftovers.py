@@ -19,16 +19,19 @@ from avance.vm_config import Tombstone
 
 _LOOK_S = 1.0  # between two looks at what may go
 AGAIN_S = 60.0  # from a step that failed to the next try; times the dilation
+_TOLD_FROM = 2  # failures in a row: after a start the data disks are not there yet, and what was frozen ends by itself
 
 
 @dataclass(slots=True)
 class _Removal:
-    """How far the removal of one VM is. `problem` says why the last step failed."""
+    """How far the removal of one VM is. `failing`: the step that failed last, so often in a row; `problem`: why."""
 
     minor: int
     stopped: bool = False
     cleared: bool = False
     again_at: float = 0.0
+    failing: str = ""
+    failures: int = 0
     problem: str = ""
 
 
@@ -41,6 +44,7 @@ class Leftovers:
         self._hypervisor, self._disks, self._may_go = hypervisor, disks, may_go
         self._again_s = AGAIN_S * dilation
         self._removals: dict[VmId, _Removal] = {}
+        self._finished: set[VmId] = set()  # in this run, and their tombstones are still there
         self._more = asyncio.Event()
 
     @property
@@ -50,17 +54,20 @@ class Leftovers:
 
     @property
     def problem(self) -> str:
-        """Why a removed VM is not gone from this node; "" while nothing has failed."""
+        """Why a removed VM is not gone from this node; "" while nothing fails again and again."""
         return "; ".join(
             f"the removed VM {vm} is not gone from this node yet: {removal.problem}. It is tried again each minute"
             for vm, removal in self._removals.items()
-            if removal.problem
+            if removal.failures >= _TOLD_FROM
         )
 
     def take_on(self, removed: Iterable[Tombstone]) -> None:
-        """Take away what is left of these VMs, too."""
-        for tombstone in removed:
-            self._removals.setdefault(tombstone.name, _Removal(tombstone.minor))
+        """Take away what is left of these VMs: all the tombstones that there are."""
+        tombstones = {tombstone.name: tombstone for tombstone in removed}
+        self._finished &= tombstones.keys()
+        for vm, tombstone in tombstones.items():
+            if vm not in self._finished:
+                self._removals.setdefault(vm, _Removal(tombstone.minor))
         self._more.set()
 
     async def run(self) -> None:
@@ -79,14 +86,20 @@ class Leftovers:
         if now_s() < removal.again_at:
             return
         if not removal.stopped and self._may_go(vm).domain:
-            removal.stopped = self._ended(removal, await self._hypervisor.clear(vm))
+            removal.stopped = self._ended(removal, "domain", await self._hypervisor.clear(vm))
         if removal.stopped and not removal.cleared and self._may_go(vm).disk:
             # One that fails may do so because the domain holds the disk open: the next try begins with that.
-            removal.cleared = removal.stopped = self._ended(removal, await self._disks.clear(vm, removal.minor))
+            done = await self._disks.clear(vm, removal.minor)
+            removal.cleared = removal.stopped = self._ended(removal, "disk", done)
         if removal.cleared and self._may_go(vm).forgotten:
             del self._removals[vm]
+            self._finished.add(vm)
 
-    def _ended(self, removal: _Removal, done: Done) -> bool:
-        removal.problem = "" if done.ok else done.detail
-        removal.again_at = 0.0 if done.ok else now_s() + self._again_s
+    def _ended(self, removal: _Removal, step: str, done: Done) -> bool:
+        again = step == removal.failing
+        if not done.ok:
+            removal.failing, removal.failures = step, removal.failures + 1 if again else 1
+            removal.problem, removal.again_at = done.detail, now_s() + self._again_s
+        elif again:
+            removal.failing, removal.failures, removal.problem = "", 0, ""
         return done.ok

@@ -42,6 +42,7 @@ class Units:
         """Take another VM into care."""
         assert spec.name not in self.by_name, f"{spec.name} is protected already"
         self.by_name[spec.name] = VmUnit(spec)
+        self.leftovers.pop(spec.name, None)  # whether anything of that name runs is looked at anew
         draft.say(f"VM {spec.name} is to be protected")
 
     def change(self, spec: VmSpec, draft: Draft) -> None:

@@ -73,6 +73,7 @@ def proposed() -> Talk:
     """Return a node whose proposal is durable."""
     talk = Talk()
     assert talk.hears(ASK) == [c.SaveDefinitions(PROPOSED)]
+    assert talk.owner.word == AgreementWord(V1), "nothing is said that is not durable"
     assert talk.saves(PROPOSED) == []
     return talk
 
@@ -93,12 +94,25 @@ def test_coordinator_goes_from_word_to_word() -> None:
     assert talk.owner.rests
 
 
+def test_what_is_decided_is_written_until_it_is_durable() -> None:
+    """The peer holds it, and may hear of it from this disk after a start: it is not withdrawn any more."""
+    talk = proposed()
+    talk.peer_says(proposal=MINE)
+    assert talk.saves(COUNTS, Outcome.UNKNOWN, "it hangs") == []
+    assert talk.owner.word == AgreementWord(V1, MINE)
+    talk.now += 10 * ANSWER_S
+    assert talk.hears() == [c.SaveDefinitions(COUNTS)]
+    talk.now += 10 * ANSWER_S
+    assert answer(talk.saves(COUNTS)).done
+
+
 def test_participant_goes_from_word_to_word() -> None:
     """It asks for the document, holds it durably, and lets it count when the coordinator says that it does."""
     talk = Talk(me=B)
     assert talk.peer_says(proposal=MINE) == []
     assert talk.owner.word.asks == "id-a"
     assert talk.hears(e.DocumentHeard("id-a", V2, (), "")) == [c.SaveDefinitions(PROPOSED)]
+    assert talk.owner.word.proposal is None
     assert talk.saves(PROPOSED) == []
     assert talk.owner.word == AgreementWord(V1, MINE)
     assert talk.peer_says(V2) == [c.SaveDefinitions(COUNTS)]
