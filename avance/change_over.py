@@ -54,6 +54,7 @@ class ChangeOver:
             StartAnew: now.
         """
         command = await self._anew.get()
+        await asyncio.sleep(_LOOK_S)  # whoever asked for it gets the answer
         until_s = now_s() + (_PEER_BEGINS_S * self._documents.in_use.dilation if command.later else 0.0)
         while True:
             if now_s() >= until_s or self._peer_hash() == command.version.hash:

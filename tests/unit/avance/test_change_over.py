@@ -83,7 +83,7 @@ def test_vm_is_taken_into_use_at_once(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("later", [False, True])
 def test_site_needs_a_new_start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, later: bool) -> None:
-    """At once, or when the other node works with it; until then this node says what it works with."""
+    """Soon, or when the other node works with it; until then this node says what it works with."""
     monkeypatch.setattr(module, "_LOOK_S", 0.01)
     scene = Scene(tmp_path, Contents(site(policy="safety"), [vm(number=0)]))
 
