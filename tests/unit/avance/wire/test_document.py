@@ -15,6 +15,7 @@ from avance.wire import derived
 from avance.wire.document import BYTES_MAX, MAGIC, NONCE_BYTES, Document, _combined, is_document, seal, unseal
 from avance.wire.heartbeat import MAGIC as HEARTBEAT
 from avance.wire.rejected import Rejected
+from tests.unit.avance.adapters import nasty
 from tests.unit.avance.site import SECRET, full_site, vm
 
 KEY = bytes.fromhex(SECRET)
@@ -69,6 +70,13 @@ def test_every_changed_byte_is_noticed() -> None:
         assert isinstance(unseal(KEY, changed), Rejected), index
         assert isinstance(unseal(KEY, whole[:index]), Rejected), index
     assert unseal(b"t" * 32, whole) == Rejected("a document with a wrong authentication code")
+
+
+def test_what_strangers_send_is_refused() -> None:
+    """As it is, and behind the first bytes of a document."""
+    for datagram in nasty.DATAGRAMS:
+        for bytes_ in (datagram, MAGIC + datagram, MAGIC + bytes(32) + datagram):
+            assert isinstance(unseal(KEY, bytes_), Rejected)
 
 
 def test_large_one_is_not_sent() -> None:
