@@ -17,11 +17,11 @@ BEFORE = Contents(full_site(), [vm(number=0), TOMBSTONE])
 
 # What is another one in the site that is given to a pair, and the key that is named.
 FIXED: list[tuple[dict[str, Any], str]] = [
-    ({"timers": {}}, "timers"), ({"secret": SECRET[::-1]}, "secret"), ({"nodes": with_links(a={"biz0": {"device": "eth7"}})}, "nodes"),
-     ({"nodes": {"a": {}, "c": {}}}, "nodes"), ({"nodes": []}, "nodes"), ({"dilation": 2.0}, "dilation"),
-     ({"replication_link": "biz0"}, "replication_link"), ({"watchdog": True}, "watchdog"),
-     ({"service_address": {"network": "biz0", "address": "10.77.0.9/24"}}, "service_address"),
-     ({"data_integrity": True}, "data_integrity"), ({"more": 1}, "more"),
+    ({"timers": {}}, "timers"), ({"secret": SECRET[::-1]}, "secret"), ({"dilation": 2.0}, "dilation"),
+    ({"nodes": with_links(a={"biz0": {"device": "eth7"}})}, "nodes"), ({"nodes": {"a": {}, "c": {}}}, "nodes"),
+    ({"nodes": []}, "nodes"), ({"replication_link": "biz0"}, "replication_link"), ({"watchdog": True}, "watchdog"),
+    ({"service_address": {"network": "biz0", "address": "10.77.0.9/24"}}, "service_address"),
+    ({"data_integrity": True}, "data_integrity"), ({"more": 1}, "more"),
 ]  # fmt: skip
 # What is asked for, and a word of the answer.
 REFUSED: list[tuple[dict[str, Any], str]] = [
