@@ -207,6 +207,11 @@ class Agreement:
         if self.decided == self.stand:
             self.decided = None
         draft.tell_peer()
+        proposal = self.stand.proposal
+        if proposal is not None and proposal != before.proposal:
+            draft.say(f"definitions number {proposal.version.number}, proposed by node {proposal.by}, are held durably")
+        elif before.proposal is not None and self.stand.version == before.version:
+            draft.say(f"the proposal of definitions number {before.proposal.version.number} is gone")
         if self.stand.version != before.version:
             self.document = None
             draft.say(f"definitions number {self.stand.version.number} count here now")
