@@ -11,7 +11,7 @@ import pytest
 
 from avance.core import commands as c
 from avance.core.model import NodeId, PairState, VmId, VmState
-from tests.playbook import WEB, A, B
+from tests.playbook import PRIV, WEB, A, B
 from tests.sim import definitions
 from tests.sim.definitions import what_is_left
 from tests.sim.inject import Fault
@@ -165,6 +165,26 @@ def test_while_io_stands_still(first: NodeId, seed: int, give: Give) -> None:
     assert row.world.runner(DB) == A, row.world.summary()
     assert db_starts(row) == 0
     ends_well(row, give)
+
+
+@seeds
+@pytest.mark.parametrize("zeroed_s", [0.5, 200.0])
+@pytest.mark.parametrize("cut", ["link.no_streams priv0", "link.cut a.priv0"])
+def test_new_volume_keeps_nobody_from_going_on(cut: str, zeroed_s: float, seed: int) -> None:
+    """It is being zeroed, or was, and the copies have never met, when the replication breaks: the others go on."""
+    row = pair("plain", seed)
+    row.world.command_s[c.PrepareVolume] = (zeroed_s, zeroed_s + 1.0)
+    row.world.network.no_streams[PRIV] += 1
+    definitions.add(row.world, NEW, A)
+    row.passes(3.0)
+    row.breaks(*cut.split())
+    row.passes(30.0)
+    assert row.world.runner(DB) == row.world.runner(WEB) == A, row.world.summary()
+    assert db_starts(row) == 0
+    row.world.network.no_streams[PRIV] -= 1
+    row.world.command_s.clear()
+    row.heals()
+    ends_well(row, added)
 
 
 @every

@@ -132,11 +132,11 @@ def without_streams(new: Copy) -> Playbook:
     ("theirs", "asks"),
     [
         (Copy(), True),
+        (Copy(DiskState.INCONSISTENT, GENERATIONS), False),
         (Copy(DiskState.INCONSISTENT, ("4",)), True),
         (Copy(DiskState.UNKNOWN), False),
         (Copy(DiskState.UP_TO_DATE), False),
         (Copy(DiskState.OUTDATED, ("4",)), False),
-        (Copy(DiskState.INCONSISTENT, GENERATIONS), False),
     ],
 )
 def test_volume_that_is_just_being_made_holds_back_nobody(theirs: Copy, *, asks: bool) -> None:
