@@ -71,7 +71,14 @@ MUTANTS = (
     Mutant(
         "withdrawn-while-decided",
         "the coordinator withdraws, after a while, what it has let count already and cannot write",
-        (Edit(_CORE, "        return self.decided is None and (self.asked", "        return (self.asked"),),
+        (
+            Edit(_CORE, "        return self.decided is None and (self.asked", "        return (self.asked"),
+            Edit(
+                _CORE,
+                "        if self.decided is not None:\n            return self.decided\n",
+                "        if self.decided is not None and not self.why_not:\n            return self.decided\n",
+            ),
+        ),
     ),
     Mutant(
         "site-secret-travels",
