@@ -23,7 +23,6 @@ MUTANTS = (
                 "            return replace(stand, proposal=None) if said is None else",
             ),
         ),
-        "the document is taken later all the same, unless the coordinator is lost for ever",
     ),
     Mutant(
         "takes-what-does-not-descend",
