@@ -1,10 +1,12 @@
-"""The verbs of the `avance` command: run the daemon or a witness, pair a node, protect a VM, show the status, decide
-what only a person may, look into a journal. What has to start fast does not come here (`avance/__main__.py`).
+"""The verbs of the `avance` command: run the daemon or a witness, pair a node, change the definitions of the pair, show
+the status, decide what only a person may, look into a journal. What has to start fast does not come here
+(`avance/__main__.py`).
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 from math import inf
 from pathlib import Path
@@ -12,8 +14,10 @@ from typing import Any
 
 from avance.parsed import Json
 from avance.show_status import main as show_status
-from avance.socket_line import ask
+from avance.socket_line import ANSWER_S, ask
 
+_AGREED = ("vm", "site", "definitions")  # for these the daemon waits until the other node has agreed
+_AGREED_S = 1800.0  # longer than any daemon waits, whatever its dilation
 _OPERATOR_VERBS = {
     "override": "go on without the peer NODE, which is off for certain and stays off",
     "reset-device": "take NODE back, which failed too often; on NODE itself: what was left there is tried again",
@@ -32,9 +36,7 @@ def main(argv: list[str] | None = None) -> int:
     pair = verbs.add_parser("pair", help="tell this node its site; the same file on both nodes")
     pair.add_argument("--node", required=True, help="the name of this node in the site file")
     pair.add_argument("--site", required=True, type=Path, help="site file, schema avance.site/1")
-    vm = verbs.add_parser("vm", help="virtual machines").add_subparsers(dest="vm_verb", required=True)
-    protect = vm.add_parser("protect", help="protect a VM; the same definition on both nodes")
-    protect.add_argument("--file", required=True, type=Path, help="definition of the VM")
+    _add_definition_verbs(verbs)
     witness = verbs.add_parser("witness", help="give each epoch to one node; on a third machine, by its supervisor")
     witness.add_argument("--listen", required=True, metavar="ADDR:PORT", help="IPv4 address and UDP port")
     witness.add_argument("--state", required=True, type=Path, metavar="FILE", help="what it must never forget")
@@ -81,6 +83,28 @@ def main(argv: list[str] | None = None) -> int:
     return _ask_daemon(args)
 
 
+def _add_definition_verbs(verbs: Any) -> None:  # noqa: ANN401 - argparse has no public name for it
+    """Add what changes the definitions of the pair; each is given once, on either node."""
+    alone = argparse.ArgumentParser(add_help=False)
+    alone.add_argument("--one-node", action="store_true", help="while the other node is silent: it takes it later")
+    vm = verbs.add_parser("vm", help="virtual machines").add_subparsers(dest="vm_verb", required=True)
+    for verb, told in (
+        ("add", "protect another VM"),
+        ("change", "give a VM another definition, which counts from its next start"),
+    ):
+        one = vm.add_parser(verb, help=told, parents=[alone])
+        one.add_argument("--file", required=True, type=Path, help="definition of the VM")
+    remove = vm.add_parser("remove", help="remove a VM and its volume from both nodes", parents=[alone])
+    remove.add_argument("name", metavar="NAME", help="of the VM, typed in full")
+    remove.add_argument("--delete-volume", action="store_true", help="yes, all data of the VM may be deleted")
+    site = verbs.add_parser("site", help="the site of the pair").add_subparsers(dest="site_verb", required=True)
+    change = site.add_parser("change", help="give the pair another site", parents=[alone])
+    change.add_argument("--site", required=True, type=Path, help="site file, schema avance.site/1")
+    definitions = verbs.add_parser("definitions", help="which site and VMs count here, and what an agreement waits for")
+    definitions.add_argument("--json", action="store_true", help="the whole document, for programs")
+    definitions.add_argument("take", nargs="?", choices=("take",), help="give up ours, and take the other node's")
+
+
 def _witness(args: argparse.Namespace) -> int:
     from avance.errors import ConfigError  # noqa: PLC0415 - only the witness pays for these imports
     from avance.witness import main as witness  # noqa: PLC0415
@@ -94,13 +118,16 @@ def _witness(args: argparse.Namespace) -> int:
 
 def _ask_daemon(args: argparse.Namespace) -> int:
     try:
-        answer = ask(_request(args))
+        answer = ask(_request(args), answer_s=_AGREED_S if args.verb in _AGREED else ANSWER_S)
     except (OSError, ValueError) as error:
         print(f"avance: {error}", file=sys.stderr)
         return 1
     if "error" in answer:
         print(f"avance: {answer['error']}", file=sys.stderr)
         return 2
+    if args.verb == "definitions" and args.json and args.take is None:
+        print(json.dumps(answer))
+        return 0
     print(answer["ok"])
     return 0
 
@@ -108,8 +135,15 @@ def _ask_daemon(args: argparse.Namespace) -> int:
 def _request(args: argparse.Namespace) -> dict[str, Any]:
     if args.verb == "pair":
         return {"op": "pair", "node": args.node, "site": _read_json(args.site)}
+    if args.verb == "vm" and args.vm_verb == "remove":
+        volume = {"delete_volume": args.delete_volume}
+        return {"op": "vm-remove", "name": args.name, **volume, "one_node": args.one_node}
     if args.verb == "vm":
-        return {"op": "protect", "vm": _read_json(args.file)}
+        return {"op": f"vm-{args.vm_verb}", "vm": _read_json(args.file), "one_node": args.one_node}
+    if args.verb == "site":
+        return {"op": "site-change", "site": _read_json(args.site), "one_node": args.one_node}
+    if args.verb == "definitions":
+        return {"op": "definitions-take"} if args.take else {"op": "definitions", "words": not args.json}
     return {"op": args.verb, "node": args.name}
 
 

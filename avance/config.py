@@ -14,24 +14,24 @@ import re
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 
+from avance.checked import NAME, address_of, is_host, keys
 from avance.core.crashloop import SAMPLES_MIN, Policy
-from avance.core.model import LinkName, NodeId, Timers, VmId, VmSpec
-from avance.definitions import NUMBER, numbered
+from avance.core.model import LinkName, NodeId, Timers, VmSpec
+from avance.definitions import numbered
 from avance.errors import ConfigError
 from avance.parsed import Json
+from avance.vm_config import Tombstone, parse_vms
 from avance.wire import derived
 
 CONFIG_PATH = Path("/etc/avance/config.json")
 SITE_SCHEMA = "avance.site/1"
 POLICIES = ("availability", "safety")
-FIRST_DRBD_PORT = 7789
 WITNESSES_MAX = 2  # the one in office and its alternate
 PORT_MAX = 65535
 BMC_USER_MAX = 16  # bytes (IPMI 2.0, 22.28 Set User Name)
 BMC_PASSWORD_MAX = 20  # bytes (IPMI 2.0, 22.30 Set User Password)
 CRASH_SAMPLES_MAX = 100
 TIMER_S_MAX = 3600  # a longer wait would switch the takeover off in silence
-_NAME = re.compile(r"[a-z][a-z0-9-]{0,31}")
 _DEVICE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,14}")  # of the names that Linux allows, those that every tool takes
 _PORT = re.compile(r"[0-9]{1,5}", re.ASCII)
 _URL = re.compile(r"https://[A-Za-z0-9][A-Za-z0-9.-]{0,252}(:(?P<port>[0-9]{1,5}))?(/[!-~]*)?")
@@ -39,8 +39,7 @@ _TOKEN = re.compile(r"[!-~]{8,1024}")
 _PEM = re.compile(r"-----BEGIN CERTIFICATE-----\s+([A-Za-z0-9+/=\s]+?)\s*-----END CERTIFICATE-----")
 _DER_HEAD_BYTES = 4  # of a sequence of 256 to 65535 bytes
 _DIGITS_DISTINCT_MIN = 6  # in a secret; of 32 random digits fewer are different once in 10^14 secrets
-_MAC = re.compile(r"[0-9a-f]{2}(:[0-9a-f]{2}){5}")
-_TIMER_NAMES = frozenset(field.name for field in fields(Timers)) - {"second_s"}  # that one is the dilation
+_TIMERNAMES = frozenset(field.name for field in fields(Timers)) - {"second_s"}  # that one is the dilation
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +104,7 @@ class Config:
     stay_without_disk: bool = False
     crash_policy: Policy = Policy.THRESHOLD
     crash_samples: int = SAMPLES_MIN
+    removed: tuple[Tombstone, ...] = ()
 
     @property
     def public_devices(self) -> tuple[str, ...]:
@@ -122,7 +122,7 @@ def parse(node: str, site: Json, vms: Json) -> Config:
     Raises:
         ConfigError: with one sentence that names the place and what is possible there.
     """
-    _keys(
+    keys(
         "site",
         site,
         needed={"schema", "secret", "nodes", "service_address", "replication_link"},
@@ -156,7 +156,8 @@ def parse(node: str, site: Json, vms: Json) -> Config:
     vms = numbered(vms)
     whole = _encoded({"site": site, "vms": vms})
     taken = {address for link in links for address in (link.address.ip, link.peer_address)} | {service_address.ip}
-    specs = _vms(vms, {link.name: link for link in links if link.name != site["replication_link"]}, taken)
+    networks = {link.name: link.address.network for link in links if link.name != site["replication_link"]}
+    specs, removed = parse_vms(vms, networks, taken)
     taken |= {ipaddress.IPv4Address(spec.address) for spec in specs}
     gateways = _gateways(site.get("gateways", {}), links, taken)
     witnesses = _witnesses(site.get("witnesses", []), taken, {address for _, address in gateways})
@@ -183,18 +184,8 @@ def parse(node: str, site: Json, vms: Json) -> Config:
         stay_without_disk=stay,
         crash_policy=crash_policy,
         crash_samples=crash_samples,
+        removed=removed,
     )
-
-
-def _keys(place: str, value: Json, *, needed: set[str], optional: set[str]) -> None:
-    if not isinstance(value, dict):
-        raise ConfigError(f"{place} must be an object with the keys {sorted(needed)}")
-    missing, unknown = needed - value.keys(), value.keys() - needed - optional
-    if missing:
-        raise ConfigError(f"{place} lacks {', '.join(sorted(missing))}")
-    if unknown:
-        possible = sorted(needed | optional)
-        raise ConfigError(f"{place} has unknown keys {', '.join(sorted(unknown))}; possible are {possible}")
 
 
 def _encoded(whole: Json) -> bytes:
@@ -218,12 +209,12 @@ def _secret(value: Json) -> bytes:
 
 
 def _links(node: str, nodes: Json) -> tuple[LinkConfig, ...]:
-    if not isinstance(nodes, dict) or len(nodes) != 2 or not all(_NAME.fullmatch(str(name)) for name in nodes):
+    if not isinstance(nodes, dict) or len(nodes) != 2 or not all(NAME.fullmatch(str(name)) for name in nodes):
         raise ConfigError("site.nodes must describe exactly two nodes, each named by a-z, 0-9 and '-'")
     if node not in nodes:
         raise ConfigError(f"this node is called {node!r}, but the site describes {' and '.join(sorted(nodes))}")
     for name, entry in nodes.items():
-        _keys(f"site.nodes.{name}", entry, needed={"links"}, optional={"bmc"})
+        keys(f"site.nodes.{name}", entry, needed={"links"}, optional={"bmc"})
     mine = nodes[node]["links"]
     theirs = next(entry["links"] for name, entry in nodes.items() if name != node)
     if not isinstance(mine, dict) or not isinstance(theirs, dict) or not mine or mine.keys() != theirs.keys():
@@ -246,10 +237,10 @@ def _links(node: str, nodes: Json) -> tuple[LinkConfig, ...]:
 
 def _link(node: str, name: str, entry: Json, peers: Json) -> LinkConfig:
     place, peers_place = f"site.nodes.{node}.links.{name}", f"the peer's link {name}"
-    if not _NAME.fullmatch(name):
-        raise ConfigError(f"{place}: the name must match {_NAME.pattern}")
+    if not NAME.fullmatch(name):
+        raise ConfigError(f"{place}: the name must match {NAME.pattern}")
     for where, value in ((place, entry), (peers_place, peers)):
-        _keys(where, value, needed={"device", "address"}, optional=set())
+        keys(where, value, needed={"device", "address"}, optional=set())
         if not isinstance(value["device"], str) or not _DEVICE.fullmatch(value["device"]):
             raise ConfigError(f"{where}.device is {value['device']!r}; it must be the name of a network device")
     own, peer = _interface(place, entry["address"]), _interface(peers_place, peers["address"])
@@ -263,27 +254,13 @@ def _interface(place: str, text: Json) -> ipaddress.IPv4Interface:
         found = ipaddress.IPv4Interface(text if isinstance(text, str) else "")
     except ValueError as error:
         raise ConfigError(f"{place}: {text!r} is not an IPv4 address with prefix length") from error
-    if not _is_host(found.ip, found.network):
+    if not is_host(found.ip, found.network):
         raise ConfigError(f"{place}: {found} is no address of a host in its network")
     return found
 
 
-def _is_host(address: ipaddress.IPv4Address, network: ipaddress.IPv4Network) -> bool:
-    """Say whether a machine can have this address there: not the network's own, nor broadcast, nor a special one."""
-    ends = {network.network_address, network.broadcast_address} if network.num_addresses > 2 else set()
-    special = address.is_multicast or address.is_loopback or address.is_unspecified or address.is_reserved
-    return address in network and address not in ends and not special
-
-
-def _address(place: str, text: Json) -> ipaddress.IPv4Address:
-    try:
-        return ipaddress.IPv4Address(text if isinstance(text, str) else "")
-    except ValueError as error:
-        raise ConfigError(f"{place} is {text!r}; it must be an IPv4 address") from error
-
-
 def _service(value: Json, links: tuple[LinkConfig, ...], private: str) -> tuple[str, ipaddress.IPv4Interface]:
-    _keys("site.service_address", value, needed={"network", "address"}, optional=set())
+    keys("site.service_address", value, needed={"network", "address"}, optional=set())
     link = next((link for link in links if link.name == value["network"]), None)
     if link is None:
         raise ConfigError(f"site.service_address.network {value['network']!r} is not a link of this site")
@@ -298,15 +275,15 @@ def _service(value: Json, links: tuple[LinkConfig, ...], private: str) -> tuple[
 def _timers(dilation: Json, overrides: Json) -> tuple[float, Timers]:
     if not isinstance(dilation, int | float) or not 1.0 <= dilation <= 40.0:
         raise ConfigError(f"site.dilation is {dilation!r}; it must be a number from 1 to 40")
-    if not isinstance(overrides, dict) or not overrides.keys() <= _TIMER_NAMES:
-        raise ConfigError(f"site.timers may only set {', '.join(sorted(_TIMER_NAMES))}")
+    if not isinstance(overrides, dict) or not overrides.keys() <= _TIMERNAMES:
+        raise ConfigError(f"site.timers may only set {', '.join(sorted(_TIMERNAMES))}")
     for name, value in overrides.items():
         if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value <= TIMER_S_MAX:
             raise ConfigError(
                 f"site.timers.{name} must be a number above 0 and up to {TIMER_S_MAX}, before the dilation"
             )
     base = Timers()
-    values = {name: float(overrides.get(name, getattr(base, name))) * dilation for name in sorted(_TIMER_NAMES)}
+    values = {name: float(overrides.get(name, getattr(base, name))) * dilation for name in sorted(_TIMERNAMES)}
     timers = Timers(second_s=float(dilation), **values)
     reason = timers.unsafe_reason()
     if reason is not None:
@@ -339,14 +316,14 @@ def _witnesses(
 
 
 def _witness(place: str, value: Json) -> WitnessSite:
-    _keys(place, value, needed={"name", "address"}, optional=set())
+    keys(place, value, needed={"name", "address"}, optional=set())
     name, text = value["name"], value["address"]
-    if not isinstance(name, str) or not _NAME.fullmatch(name):
-        raise ConfigError(f"{place}.name is {name!r}; it must match {_NAME.pattern}")
+    if not isinstance(name, str) or not NAME.fullmatch(name):
+        raise ConfigError(f"{place}.name is {name!r}; it must match {NAME.pattern}")
     host, _, port = text.partition(":") if isinstance(text, str) else ("", "", "")
     if not _PORT.fullmatch(port) or not 1 <= int(port) <= PORT_MAX:
         raise ConfigError(f"{place}.address is {text!r}; it must be an IPv4 address, a colon and a port up to 65535")
-    return WitnessSite(name, _address(f"{place}.address", host), int(port))
+    return WitnessSite(name, address_of(f"{place}.address", host), int(port))
 
 
 def _peer_bmc(node: str, nodes: Json, taken: set[ipaddress.IPv4Address], secret: bytes) -> BmcConfig | None:
@@ -364,12 +341,12 @@ def _peer_bmc(node: str, nodes: Json, taken: set[ipaddress.IPv4Address], secret:
 
 def _bmc(node: str, value: Json, taken: set[ipaddress.IPv4Address], usual: str) -> BmcConfig:
     place = f"site.nodes.{node}.bmc"
-    _keys(place, value, needed={"address", "user"}, optional={"password"})
+    keys(place, value, needed={"address", "user"}, optional={"password"})
     user, password = value["user"], value.get("password", usual)
     for key, text, least, most in (("user", user, 1, BMC_USER_MAX), ("password", password, 8, BMC_PASSWORD_MAX)):
         if not isinstance(text, str) or not re.fullmatch(f"[ -~]{{{least},{most}}}", text):
             raise ConfigError(f"{place}.{key} must be {least} to {most} printable ASCII characters")
-    address = _address(f"{place}.address", value["address"])
+    address = address_of(f"{place}.address", value["address"])
     if address in taken:
         raise ConfigError(
             f"{place}.address {address} belongs to a node, the service, a VM, a gateway or a witness, not to a bmc"
@@ -387,8 +364,8 @@ def _gateways(
     for link in links:
         if link.name in value:
             place = f"site.gateways.{link.name}"
-            address, network = _address(place, value[link.name]), link.address.network
-            if not _is_host(address, network):
+            address, network = address_of(place, value[link.name]), link.address.network
+            if not is_host(address, network):
                 raise ConfigError(f"{place} {address} is no host of the link's network {network}")
             if address in taken:
                 raise ConfigError(f"{place} {address} belongs to a node, the service or a VM, not to a gateway")
@@ -405,7 +382,7 @@ def _switch(site: Json, key: str, *, default: bool) -> bool:
 
 def _quarantine(value: Json) -> tuple[Policy, int]:
     """How a node that fails again and again is judged; the mean time between failures is the timer crash_mean_s."""
-    _keys("site.quarantine", value, needed=set(), optional={"policy", "samples"})
+    keys("site.quarantine", value, needed=set(), optional={"policy", "samples"})
     policy, samples = value.get("policy", Policy.THRESHOLD), value.get("samples", SAMPLES_MIN)
     if policy not in list(Policy):
         raise ConfigError(f"site.quarantine.policy is {policy!r}; possible are {', '.join(Policy)}")
@@ -417,7 +394,7 @@ def _quarantine(value: Json) -> tuple[Policy, int]:
 def _call_home(value: Json) -> CallHome | None:
     if value is None:
         return None
-    _keys("site.call_home", value, needed={"url", "ca_pem", "token"}, optional=set())
+    keys("site.call_home", value, needed={"url", "ca_pem", "token"}, optional=set())
     if not all(isinstance(text, str) for text in value.values()):
         raise ConfigError("site.call_home consists of texts")
     url = _URL.fullmatch(value["url"])
@@ -452,46 +429,3 @@ def _is_certificate(text: str) -> bool:
         ):
             return False
     return True
-
-
-def _vms(value: Json, networks: dict[LinkName, LinkConfig], taken: set[ipaddress.IPv4Address]) -> tuple[VmSpec, ...]:
-    specs = tuple(_vm(index, entry, networks, taken) for index, entry in enumerate(value))
-    for what in ("name", "mac", "address"):
-        if len({getattr(spec, what) for spec in specs}) < len(specs):
-            raise ConfigError(f"two VMs have the same {what}")
-    return specs
-
-
-def _vm(index: int, value: Json, networks: dict[LinkName, LinkConfig], taken: set[ipaddress.IPv4Address]) -> VmSpec:
-    place = f"vm {value.get('name', index)!r}" if isinstance(value, dict) else f"vm {index}"
-    texts = {"name", "kernel", "ramdisk", "cmdline", "mac", "network", "address"}
-    _keys(place, value, needed=texts | {"memory_mib", "volume_mib", NUMBER}, optional=set())
-    if not all(isinstance(value[key], str) for key in texts):
-        raise ConfigError(f"{place}: {', '.join(sorted(texts))} must be texts")
-    if not _NAME.fullmatch(value["name"]) or not _MAC.fullmatch(value["mac"]):
-        raise ConfigError(f"{place}: the name must match {_NAME.pattern} and the mac {_MAC.pattern}")
-    if int(value["mac"][:2], 16) & 1 or value["mac"] == "00:00:00:00:00:00":
-        raise ConfigError(f"{place}: the mac {value['mac']} is no address of a single card")
-    link = networks.get(value["network"])
-    if link is None:
-        raise ConfigError(f"{place}: network {value['network']!r} is not one of the public links {list(networks)}")
-    address = _address(f"{place}: address", value["address"])
-    if not _is_host(address, link.address.network):
-        raise ConfigError(f"{place}: address {address} is no host of the link's network {link.address.network}")
-    if address in taken:
-        raise ConfigError(f"{place}: address {address} belongs to a node or the service")
-    for key, low, high in (("memory_mib", 64, 65536), ("volume_mib", 4, 1 << 20)):
-        if isinstance(value[key], bool) or not isinstance(value[key], int) or not low <= value[key] <= high:
-            raise ConfigError(f"{place}: {key} must be a whole number from {low} to {high}")
-    for key in sorted(texts):
-        if not value[key].isprintable() or any(mark in value[key] for mark in "\"'\\"):
-            raise ConfigError(f"{place}: {key} holds a quote, a backslash, a line break or another control character")
-    values = {key: value[key] for key in texts - {"name"}}
-    return VmSpec(
-        name=VmId(value["name"]),
-        memory_mib=value["memory_mib"],
-        volume_mib=value["volume_mib"],
-        minor=value[NUMBER],
-        port=FIRST_DRBD_PORT + value[NUMBER],
-        **values,
-    )

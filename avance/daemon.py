@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-import socket
 import sys
 import threading
 import uuid
@@ -34,34 +33,36 @@ from avance.adapters.vif import DomainWires
 from avance.adapters.watchdog import REASON, NodeWatchdog, left_before
 from avance.adapters.witness import WitnessClient
 from avance.adapters.xen import XenHypervisor
+from avance.change_over import ChangeOver, StartAnew
+from avance.changes import VERBS, shown
 from avance.clock import HardwareClock, now_s
 from avance.config import CONFIG_PATH, Config, parse
 from avance.configuration import TWIN, Configuration
 from avance.core import alerts
 from avance.core import commands as c
 from avance.core.engine import Engine
-from avance.core.events import CommandDone, Event, FencePeerAsked, OperatorAsked, VmAdded
-from avance.core.model import NodeId, NodePart, Outcome
+from avance.core.events import CommandDone, Event
+from avance.core.leftover import MayGo
+from avance.core.model import NodePart, Outcome, VmId
 from avance.core.results import Done, answered
-from avance.definitions import added
 from avance.disk_work import DiskCommand, disk_work
+from avance.documents import Documents, missing_device
 from avance.engine_setup import engine_setup
 from avance.errors import AvanceError, ConfigError
 from avance.journal import JOURNAL_PATH, Journal
+from avance.leftovers import Leftovers
 from avance.loop import Loop
-from avance.parsed import Json
 from avance.parts import NodeParts
 from avance.ports import PeerChannel
+from avance.requests import OPERATOR_VERBS, Requests
 from avance.standby import await_turn
 from avance.status import Around, document, unpaired
-from avance.status_text import status_text
-from avance.wire import derived, names
+from avance.status_text import definitions_text, status_text
+from avance.wire import derived
 from avance.wire.decision_lines import Before
+from avance.wire.document import Document
 from avance.wire.masked import Mask
 
-_FENCE_ANSWER_S = 20.0  # deadline of the fence-peer handler, times the dilation
-_OPERATOR_ANSWER_S = 20.0  # what a person asked for is durable or refused by then; times the dilation
-_OPERATOR_VERBS = ("override", "reset-device", "keep")
 _ASK_WORKERS_S = 5.0  # between two looks whether the asyncio loop still answers
 _END_S = 5.0  # for the turn that the decisions are in when the daemon ends
 
@@ -75,12 +76,11 @@ class PairedNode:
         Raises:
             StoreError: the durable record is damaged.
         """
-        self.config = config
-        self._raw, self._kept = raw, kept
-        self._configuring = asyncio.Lock()
+        self._kept = kept
+        self._documents = Documents(config, raw, kept, lambda: self._leftovers.unfinished)
         self._boot = uuid.uuid4().hex
         self._store = RecordStore(STATE_DIR, config.dilation)
-        self.engine = Engine(engine_setup(config, self._boot), self._store.load())
+        self.engine = Engine(engine_setup(config, self._boot, self._documents.stand), self._store.load())
         self._clock = HardwareClock()
         self._loop = Loop(self._turn, self.engine.wake_at, self._clock)
         self._turning = threading.Lock()  # the engine is looked at between two turns only
@@ -91,17 +91,20 @@ class PairedNode:
         self._mirror = mirror
         self._module = DrbdModule()
         self._hypervisor = XenHypervisor(config, sink)
+        self._leftovers = Leftovers(self._hypervisor, self._disks, self._may_go, dilation=config.dilation)
+        self._leftovers.take_on(config.removed)
         self._network = NodeNetwork(config, sink)
         self._wires = DomainWires()
         self._gate = LeaseGate(config.public_devices, config.service_address.ip, put_filter, has_filter)
         self._neighbours = ArpNeighbours(config, sink)
+        keepers = (self._hypervisor, self._disks, self._neighbours)
+        self._change_over = ChangeOver(self._documents, self._loop.put, keepers, self._leftovers, self._peer_hash)
         self._power = None if config.peer_bmc is None else PeerBmc(config.peer_bmc, config.dilation)
         self._watchdog = watchdog = NodeWatchdog(config.timers.watchdog_s)
         self.alerts = AlertQueue(QUEUE_DIR, config.node)
         self._journal = Journal(JOURNAL_PATH, config.node, self._boot)
         self._witnesses = WitnessClient(config, self._boot)
-        self._asks: dict[int, asyncio.Future[int]] = {}
-        self._questions: dict[int, asyncio.Future[c.AnswerOperator]] = {}
+        self.requests = Requests(config, self._loop.put, self.engine.units, self._documents)
         self._rejected: Mapping[str, int] = {}
         self._gate_tried = False
         self._parts = NodeParts(
@@ -114,18 +117,28 @@ class PairedNode:
                 NodePart.JOURNAL: lambda: self._journal.problem or "",
                 NodePart.ALERTS: lambda: self.alerts.problem or "",
                 NodePart.MODULE: lambda: self._module.problem,
+                NodePart.REMOVAL: lambda: self._leftovers.problem,
             }
         )
 
+    @property
+    def config(self) -> Config:
+        """What this node works with."""
+        return self._documents.in_use
+
     async def run(self) -> None:
-        """Serve until the process ends."""
+        """Serve until the process ends.
+
+        Raises:
+            StartAnew: in a group: definitions count that only a new start takes into use.
+        """
         self._journal.begin(self.engine, now_s())
         self._mirror.attach(self._hear)
         reset = left_before(REASON)
         started = [f"epoch {self.engine.record.epoch} was durable", self._store.found, self._kept.found]
         started.append("" if reset is None else f"this machine had reset itself: {reset[0]}")
         self._journal.milestone("daemon_started", now_s(), "; ".join(text for text in started if text))
-        with HeartbeatChannel(self.config, self._boot, self._hear) as channel, self._clock:
+        with HeartbeatChannel(self.config, self._boot, self._hear, self._document_came) as channel, self._clock:
             self._rejected = channel.rejected
             async with asyncio.TaskGroup() as tasks:
                 self._attach(channel, tasks)
@@ -137,6 +150,8 @@ class PairedNode:
                 tasks.create_task(self._network.run())
                 tasks.create_task(self._keep_gate())
                 tasks.create_task(self._look_at_parts())
+                tasks.create_task(self._leftovers.run())
+                tasks.create_task(self._change_over.run())
                 tasks.create_task(self._tell_reset(reset))
 
     def _attach(self, channel: PeerChannel, tasks: asyncio.TaskGroup) -> None:
@@ -197,10 +212,12 @@ class PairedNode:
                 self._watchdog.reset(reason)
             case c.SendAlert(alert, epoch):
                 self._workers.call_soon_threadsafe(self.alerts.put, alert, epoch)
-            case c.AnswerFencePeer():
-                self._workers.call_soon_threadsafe(self._answer_fence_peer, command)
-            case c.AnswerOperator():
-                self._workers.call_soon_threadsafe(self._answer_operator, command)
+            case c.UseDefinitions():
+                self._workers.call_soon_threadsafe(self._change_over.use, command)
+            case c.SendDocument(key):
+                self._workers.call_soon_threadsafe(self._send_document, key)
+            case c.AnswerFencePeer() | c.AnswerOperator():
+                self._workers.call_soon_threadsafe(self.requests.answered, command)
             case _:
                 self._workers.call_soon_threadsafe(self._start, command)
 
@@ -239,6 +256,8 @@ class PairedNode:
                 return self._witness_work(command)
             case c.SaveRecord(record):
                 return self._store.save(record)
+            case c.SaveDefinitions(stand):
+                return self._documents.save(stand)
             case c.HoldAddress():
                 return self._network.hold_address()
             case c.ReleaseAddress():
@@ -307,73 +326,34 @@ class PairedNode:
             up = await self._mirror.ready()
         return await disk_work(self._disks, command) if up.outcome is Outcome.OK else up
 
-    # ---------------------------------------------------------------- requests from the control socket
+    # ---------------------------------------------------------------- definitions, status
 
-    async def fence_peer(self, resource: str) -> dict[str, Any]:
-        """Let the core answer DRBD's question; no answer within the deadline is a denial."""
-        vm = names.vm_of(resource)
-        if vm is None or vm not in self.engine.units:
-            return {"error": f"there is no VM with the resource {resource!r} on this node"}
-        ask = max(self._asks, default=0) + 1
-        answer: asyncio.Future[int] = asyncio.get_running_loop().create_future()
-        self._asks[ask] = answer
-        self._loop.put(FencePeerAsked(vm, ask))
-        try:
-            async with asyncio.timeout(_FENCE_ANSWER_S * self.config.dilation):
-                return {"code": await answer}
-        except TimeoutError:
-            return {"error": f"no right to go on without the peer within {_FENCE_ANSWER_S * self.config.dilation:g} s"}
-        finally:
-            del self._asks[ask]
+    def _document_came(self, document: Document) -> None:
+        """Look at a document for which this node asks; in the thread of the decisions."""
+        if document.key == self.engine.sight.agreement.asks:
+            self._workers.call_soon_threadsafe(self._look_at_document, document)
 
-    def _answer_fence_peer(self, command: c.AnswerFencePeer) -> None:
-        answer = self._asks.get(command.ask)
-        if answer is not None and not answer.done():
-            answer.set_result(command.code)
+    def _look_at_document(self, document: Document) -> None:
+        self._hear(self._documents.heard(document))
 
-    async def operator(self, request: str, typed: str) -> dict[str, Any]:
-        """Let the core do what only a person may ask for; the typed name must be one that this makes sense for."""
-        possible = [self.config.peer] if request == "override" else sorted([self.config.node, self.config.peer])
-        if typed not in possible:
-            return {"error": f"{request} {typed!r}: the name must be {' or '.join(possible)}; nothing was changed"}
-        ask = max(self._questions, default=0) + 1
-        answer: asyncio.Future[c.AnswerOperator] = asyncio.get_running_loop().create_future()
-        self._questions[ask] = answer
-        self._loop.put(OperatorAsked(request, NodeId(typed), ask))
-        deadline_s = _OPERATOR_ANSWER_S * self.config.dilation
-        try:
-            async with asyncio.timeout(deadline_s):
-                given = await answer
-        except TimeoutError:
-            return {"error": f"{request} {typed}: no decision within {deadline_s:g} s; look at the status"}
-        finally:
-            del self._questions[ask]
-        return {"ok" if given.done else "error": given.text}
+    def _send_document(self, key: str) -> None:
+        datagram = self._documents.datagram(key)
+        if datagram is not None:
+            self._channel.send_document(datagram)
 
-    def _answer_operator(self, command: c.AnswerOperator) -> None:
-        answer = self._questions.get(command.ask)
-        if answer is not None and not answer.done():
-            answer.set_result(command)
+    def _peer_hash(self) -> str | None:
+        with self._turning:
+            peer = self.engine.sight.peer
+            return None if peer is None else peer.config_hash
 
-    async def protect(self, definition: Json) -> dict[str, Any]:
-        """Add a VM: check it, make the configuration durable, then tell the core.
+    def _may_go(self, vm: VmId) -> MayGo:
+        with self._turning:
+            return self.engine.sight.may_go(vm, now_s())
 
-        Raises:
-            ConfigError: the definition is refused; nothing was changed.
-        """
-        async with self._configuring:
-            return await self._protect(definition)
-
-    async def _protect(self, definition: Json) -> dict[str, Any]:
-        raw = {**self._raw, "vms": added(self._raw["vms"], definition)}
-        config = parse(self.config.node, raw["site"], raw["vms"])
-        await asyncio.to_thread(self._kept.save, raw)
-        known, self.config, self._raw = self.config.vms, config, raw
-        (spec,) = set(config.vms) - set(known)
-        self._loop.put(VmAdded(spec, config.config_hash))
-        for adapter in (self._hypervisor, self._disks, self._neighbours):
-            adapter.add(spec)
-        return {"ok": f"VM {spec.name} is to be protected"}
+    def definitions(self) -> dict[str, Any]:
+        """Return which definitions this node holds, with their contents; what is secret in them is left out."""
+        contents = self._documents.contents
+        return {**self.status()["definitions"], "site": shown(contents.site), "vms": shown(contents.vms)}
 
     def status(self) -> dict[str, Any]:
         """Return the status document (schema `avance/schema/status.json`)."""
@@ -451,13 +431,18 @@ class Daemon:
         if op == "pair":
             async with self._pairing:
                 return await self._pair(request)
-        if op == "protect":
-            return await self._paired_node().protect(request.get("vm"))
+        if op in VERBS:
+            return await self._paired_node().requests.change(request)
+        if op == "definitions":
+            found = self._paired_node().definitions()
+            return {"ok": definitions_text(found)} if request.get("words") is True else found
+        if op == "definitions-take":
+            return await self._paired_node().requests.take()
         if op == "fence-peer":
-            return await self._paired_node().fence_peer(str(request.get("resource")))
-        if op in _OPERATOR_VERBS:
-            return await self._paired_node().operator(op, str(request.get("node")))
-        possible = ("status", "pair", "protect", "fence-peer", *_OPERATOR_VERBS)
+            return await self._paired_node().requests.fence_peer(str(request.get("resource")))
+        if op in OPERATOR_VERBS:
+            return await self._paired_node().requests.operator(op, str(request.get("node")))
+        possible = ("status", "pair", *VERBS, "definitions", "definitions-take", "fence-peer", *OPERATOR_VERBS)
         return {"error": f"unknown request {op!r}; possible are {', '.join(possible)}"}
 
     def _paired_node(self) -> PairedNode:
@@ -473,18 +458,14 @@ class Daemon:
         if self._node is not None:
             raise ConfigError(f"this node is paired already, as {self._node.config.node}; nothing was changed")
         raw: dict[str, Any] = {"node": request.get("node"), "site": request.get("site"), "vms": []}
+        raw |= {"number": 0, "history": [], "proposal": None}  # paired and never changed
         config = parse(str(raw["node"]), raw["site"], raw["vms"])
-        _check_devices(config)
+        missing = missing_device(config)
+        if missing:
+            raise ConfigError(f"{missing}; nothing was changed")
         await asyncio.to_thread(self._kept.save, raw)
         self._adopt(raw)
         return {"ok": f"this node is {config.node}; its peer is {config.peer}"}
-
-
-def _check_devices(config: Config) -> None:
-    present = {name for _, name in socket.if_nameindex()}
-    for link in config.links:
-        if link.device not in present:
-            raise ConfigError(f"link {link.name} names the device {link.device}, but this node has {sorted(present)}")
 
 
 def _notify_ready() -> None:
@@ -495,5 +476,8 @@ def main() -> int:
     """Run the daemon."""
     os.umask(0o077)
     await_turn(warm_up)
-    asyncio.run(Daemon().run())
-    return 1  # reached only when the loop was ended from outside
+    try:
+        asyncio.run(Daemon().run())
+    except* StartAnew:
+        print("avance: the daemon starts anew, with the definitions that count now", flush=True)
+    return 1  # reached only when the loop was ended from outside, or for a new start

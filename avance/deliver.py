@@ -97,7 +97,7 @@ def deliver_all(wait: Callable[[float], bool]) -> int:
         if not names:
             courier.rest()
             continue
-        target = target or _target(log)
+        target = _target(log)  # anew each time: the site may be another one by now
         if target is None:
             courier.pause_s = _BACK_OFF_MAX_S
             continue

@@ -5,14 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 
 from avance.config import Config
-from avance.core.model import LinkName
+from avance.core.model import LinkName, Stand
 from avance.core.setup import Setup
 
 MACHINE_BOOT = Path("/proc/sys/kernel/random/boot_id")  # proc(5): a new one at each start of the kernel
 
 
-def engine_setup(config: Config, boot: str) -> Setup:
-    """Return what the core of this node is told, for a boot of its daemon."""
+def engine_setup(config: Config, boot: str, stand: Stand) -> Setup:
+    """Return what the core of this node is told, for a boot of its daemon; `stand`: what it has of definitions."""
     return Setup(
         me=config.node,
         peer_id=config.peer,
@@ -32,4 +32,6 @@ def engine_setup(config: Config, boot: str) -> Setup:
         watchdog=config.watchdog,
         crash_policy=config.crash_policy,
         crash_samples=config.crash_samples,
+        removed=tuple(tombstone.name for tombstone in config.removed),
+        stand=stand,
     )

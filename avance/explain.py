@@ -5,9 +5,18 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from avance.core.commands import Command, SaveRecord, SendAlert
+from avance.core.commands import Command, SaveDefinitions, SaveRecord, SendAlert
 from avance.core.engine import Decision, Engine
-from avance.core.events import CommandDone, DiskChanged, DomainChanged, Event, HeartbeatSeen, OperatorAsked
+from avance.core.events import (
+    ChangeAsked,
+    CommandDone,
+    DiskChanged,
+    DocumentHeard,
+    DomainChanged,
+    Event,
+    HeartbeatSeen,
+    OperatorAsked,
+)
 from avance.core.model import PairState
 from avance.wire.decision_lines import Before, is_routine, told
 
@@ -135,6 +144,10 @@ def event_words(event: Event) -> str:
             return f"{name}: {vm} {still if paused else 'runs' if running else 'does not run'}"
         case OperatorAsked(request, node):
             return f"{name}: {request} {node}"
+        case ChangeAsked(text):
+            return f"{name}: {text}"
+        case DocumentHeard(_, version, _, problem):
+            return f"{name}: definitions number {version.number}{f' ({problem})' if problem else ''}"
     return name
 
 
@@ -143,6 +156,10 @@ def command_words(command: Command) -> str:
     name = type(command).__name__
     if isinstance(command, SaveRecord):
         return f"{name}(epoch {command.record.epoch}, owner {command.record.owner})"
+    if isinstance(command, SaveDefinitions):
+        stand = command.stand
+        proposed = "" if stand.proposal is None else f", proposed {stand.proposal.version.number}"
+        return f"{name}(number {stand.version.number}{proposed})"
     if isinstance(command, SendAlert):
         return f"{name}({command.alert.code})"
     about = getattr(command, "vm", None) or getattr(command, "witness", None)

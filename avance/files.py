@@ -37,6 +37,16 @@ def write_durably(path: Path, raw: bytes) -> None:
     sync_directory(path.parent)
 
 
+def remove_durably(path: Path) -> None:
+    """Let a file be gone, also after a power cut; one that is not there is gone.
+
+    Raises:
+        OSError: the disk refused, or it is no file.
+    """
+    path.unlink(missing_ok=True)
+    sync_directory(path.parent)
+
+
 def write_text(path: Path, text: str) -> None:
     """Write a file that a power cut may take away.
 

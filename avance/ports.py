@@ -12,12 +12,24 @@ from avance.core.results import Done
 Sink = Callable[[Event], None]
 
 
-class Disks(Protocol):
-    """Volumes and their replication."""
+class VmKeeper(Protocol):
+    """Whoever has to know which VMs there are."""
 
     def add(self, spec: VmSpec) -> None:
         """Take another VM into care."""
         ...
+
+    def change(self, spec: VmSpec) -> None:
+        """Take another definition of a VM; what runs goes on as it was started."""
+        ...
+
+    def remove(self, vm: VmId) -> None:
+        """Take a VM out of care; what is left of it stays for now."""
+        ...
+
+
+class Disks(VmKeeper, Protocol):
+    """Volumes and their replication."""
 
     def prepare(self, vm: VmId) -> Awaitable[Done]:
         """Create and zero the volume unless it is there; a VolumePrepared when it is."""
@@ -78,6 +90,10 @@ class Disks(Protocol):
         """Count the open requests of the VM; an InFlightCounted when that is done."""
         ...
 
+    def clear(self, vm: VmId, minor: int) -> Awaitable[Done]:
+        """Let nothing be left of a removed VM, whose domain is gone: resource, its file, volume. OK when nothing is."""
+        ...
+
 
 class Mirror(Protocol):
     """The mirror of this node's data disks; each change of it is reported as an event."""
@@ -103,12 +119,8 @@ class Mirror(Protocol):
         ...
 
 
-class Hypervisor(Protocol):
-    """Domains; `read` reports what it saw as an event before it is done."""
-
-    def add(self, spec: VmSpec) -> None:
-        """Take another VM into care."""
-        ...
+class Hypervisor(VmKeeper, Protocol):
+    """Domains; `read` reports what it saw as an event before it is done. A removed VM is paused with the others."""
 
     def start(self, vm: VmId) -> Awaitable[Done]:
         """Create the domain."""
@@ -128,6 +140,10 @@ class Hypervisor(Protocol):
 
     def unpause(self) -> Awaitable[Done]:
         """Let all paused domains go on."""
+        ...
+
+    def clear(self, vm: VmId) -> Awaitable[Done]:
+        """Let a removed VM run no more; OK when it does not, which is reported as an event before."""
         ...
 
 
@@ -176,12 +192,8 @@ class PeerPower(Protocol):
         ...
 
 
-class Neighbours(Protocol):
+class Neighbours(VmKeeper, Protocol):
     """Who answers on the public networks; `probe` reports what it saw as an event before it is done."""
-
-    def add(self, spec: VmSpec) -> None:
-        """Take another VM into care."""
-        ...
 
     def probe(self) -> Awaitable[Done]:
         """Look at all of them."""
@@ -235,6 +247,10 @@ class PeerChannel(Protocol):
 
     def send(self, view: PeerView, *, echoing: bool) -> None:
         """Send one heartbeat on every link; `echoing`: with the echo of what the core has heard there last."""
+        ...
+
+    def send_document(self, datagram: bytes) -> None:
+        """Send a sealed document on every link, once."""
         ...
 
     def heard(self, event: Event) -> None:

@@ -58,7 +58,7 @@ def document(config: Config, engine: Engine, around: Around, now: float) -> dict
         "waits": waits(engine, now),
         "dilation": config.dilation,
         "vms": {name: _vm(engine, name) for name in engine.units},
-        "definitions": {"hash": engine.sight.config_hash, "peer_hash": _peer_hash(engine)},
+        "definitions": definitions(engine, now),
         "links": engine.liveness.states,
         "service_address": {"address": str(config.service_address), "held": engine.address.held},
         "call_home": {
@@ -98,7 +98,14 @@ def unpaired(now: float, mirror: MirrorView | None = None, broken: str = "") -> 
         "waits": broken or None,
         "dilation": 1.0,
         "vms": {},
-        "definitions": {"hash": None, "peer_hash": None},
+        "definitions": {
+            "hash": None,
+            "peer_hash": None,
+            "number": 0,
+            "peer_number": None,
+            "proposal": None,
+            "waits": None,
+        },
         "links": {},
         "service_address": {"address": None, "held": False},
         "call_home": {"queued": 0, "dropped": 0, "refused": False},
@@ -213,9 +220,42 @@ def _mirror(view: MirrorView) -> dict[str, Any]:
     return {"state": view.state, "halves": view.halves, "of": view.of, "detail": view.detail}
 
 
-def _peer_hash(engine: Engine) -> str | None:
-    peer = engine.sight.partner.view
-    return None if peer is None else peer.config_hash
+def definitions(engine: Engine, now: float) -> dict[str, Any]:
+    """Return which definitions count here and on the peer, what is proposed, and what an agreement waits for."""
+    peer, stand = engine.sight.peer, engine.sight.agreement.stand
+    proposal = stand.proposal
+    return {
+        "hash": engine.sight.config_hash,
+        "peer_hash": None if peer is None else peer.config_hash,
+        "number": stand.version.number,
+        "peer_number": None if peer is None else peer.agreement.version.number,
+        "proposal": None if proposal is None else {"number": proposal.version.number, "by": proposal.by},
+        "waits": _definitions_wait(engine, now),
+    }
+
+
+def _definitions_wait(engine: Engine, now: float) -> str | None:
+    """Say what is missing until both nodes hold the same definitions and use them; None when nothing is."""
+    agreement, facts = engine.sight.agreement, engine.sight.agreement_facts(now)
+    peer, mine, proposal, said = engine.setup.peer_id, agreement.stand.version, agreement.stand.proposal, facts.said
+    if proposal is not None and proposal.by == engine.setup.me:
+        return f"node {peer} has to hold number {proposal.version.number}, which was proposed here"
+    if proposal is not None:
+        return f"node {peer} has to say whether number {proposal.version.number}, which it proposed, counts"
+    if said is None:
+        return None
+    if agreement.differs(facts):
+        return (
+            f"this node and node {peer} were changed apart from each other: `avance definitions take` on the node whose"
+            " definitions are given up"
+        )
+    if said.version.number > mine.number:
+        why = agreement.refused[1] if agreement.refused[0] == said.version.key else "it has not taken it yet"
+        return f"node {peer} has the newer number {said.version.number}, and this node does not: {why}"
+    if said.version != mine:
+        why = said.refused[1] if said.refused[0] == mine.key else "it has not taken it yet"
+        return f"this node has the newer number {mine.number}, and node {peer} does not: {why}"
+    return None if facts.in_use and facts.both_use else f"number {mine.number} is being taken into use on both nodes"
 
 
 def _arbitration(config: Config, engine: Engine, now: float) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 
@@ -29,9 +30,7 @@ def status_text(status: dict[str, Any]) -> str:
         lines.insert(1, f"WAITS: {status['waits']}")
     for node, parts in status["unguarded"].items():
         lines.insert(1, f"NOT GUARDED: the {' and the '.join(parts)} of node {node} would not stop it when it hangs")
-    mine, peers = (status.get("definitions", {}).get(key) for key in ("hash", "peer_hash"))
-    if peers is not None and mine != peers:
-        lines.append(f"DEFINITIONS DIFFER: {mine} here, {peers} on the peer; until they are equal no disk connects")
+    lines += _definitions_lines(status["definitions"])
     if status["quarantined"]:
         lines.append("QUARANTINED: the other node failed too often; `avance reset-device NODE` takes it back")
     if status["rejected"]:
@@ -43,6 +42,20 @@ def status_text(status: dict[str, Any]) -> str:
     if status["dilation"] != 1.0:
         lines.append(f"all times are multiplied by {status['dilation']:g} (declared dilation)")
     return "\n".join(lines)
+
+
+def definitions_text(found: dict[str, Any]) -> str:
+    """Return which definitions count, with their contents, for a person who compares two nodes."""
+    lines = [f"definitions number {found['number']}, {found['hash']}", *_definitions_lines(found)]
+    return "\n".join([*lines, json.dumps({"site": found["site"], "vms": found["vms"]}, indent=1, sort_keys=True)])
+
+
+def _definitions_lines(found: dict[str, Any]) -> list[str]:
+    lines = [f"definitions wait: {found['waits']}"] if found["waits"] else []
+    mine, peers = found["hash"], found["peer_hash"]
+    if peers is not None and mine != peers:
+        lines.append(f"DEFINITIONS DIFFER: {mine} here, {peers} on the peer; until they are equal no disk connects")
+    return lines
 
 
 def _arbitration_text(status: dict[str, Any]) -> str:

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Generic, TypeVar
 
 from avance.errors import StoreError
-from avance.files import overwrite, read_small, sync_directory
+from avance.files import overwrite, read_small, remove_durably
 from avance.wire.summed import UnknownFormat
 
 T = TypeVar("T")
@@ -78,7 +78,7 @@ class TwoCopies(Generic[T]):
         except OSError as error:
             self.problem = _one_copy(f"{told}, and it cannot be written anew ({error.strerror or error})")
             with contextlib.suppress(OSError):  # as in `save`; a disk that takes nothing leaves it as it is
-                _take_away(path)
+                remove_durably(path)
 
     def save(self, raw: bytes) -> None:
         """Write both copies.
@@ -96,13 +96,8 @@ class TwoCopies(Generic[T]):
         for path, why in refused.items():
             if len(refused) == len(self._paths):
                 raise why
-            _take_away(path)
+            remove_durably(path)
             self.problem = _one_copy(f"{path} cannot be written ({why.strerror or why})")
-
-
-def _take_away(path: Path) -> None:
-    path.unlink(missing_ok=True)
-    sync_directory(path.parent)
 
 
 def _one_copy(why: str) -> str:

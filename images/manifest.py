@@ -22,7 +22,7 @@ KERNEL_ARGS = (
 PRODUCT = {
     "status": ["avance", "status", "--json"],
     "pair": ["avance", "pair", "--node", "{node}", "--site", "{file}"],
-    "protect": ["avance", "vm", "protect", "--file", "{file}"],
+    "protect": ["avance", "vm", "add", "--file", "{file}"],
     "journal": "/var/log/avance/journal.jsonl",
     "inputs": "/var/log/avance/inputs.jsonl",
     "daemon": "/run/avance/daemon.pid",

@@ -13,7 +13,7 @@ from avance.config import Config
 from avance.core.events import DiskChanged, DiskStreamReset
 from avance.core.model import Outcome, VmId, VmSpec
 from avance.core.results import Done, GenerationsRead, InFlightCounted, VolumePrepared
-from avance.files import read_text, write_durably
+from avance.files import read_text, remove_durably, write_durably
 from avance.late import in_time
 from avance.ports import Sink
 from avance.wire import derived, drbd, names
@@ -53,12 +53,52 @@ class DrbdDisks:
         view = self._parser.views.get(spec.name)
         self._sink(DiskChanged(spec.name, view))
 
+    def change(self, spec: VmSpec) -> None:
+        """Take another definition of a VM; its volume, minor and port stay."""
+        if spec.name in self._specs:
+            self._specs[spec.name] = spec
+
+    def remove(self, vm: VmId) -> None:
+        """Take a VM out of care: nothing is reported of it, and nothing is done for it but to clear it."""
+        self._specs.pop(vm, None)
+
+    async def clear(self, vm: VmId, minor: int) -> Done:
+        """Take down the resource of a removed VM, and remove its file and its volume, each unless it is gone already.
+
+        A version that was kept beside the volume (`avance keep`) stays.
+        """
+        if vm in self._specs:
+            return Done(Outcome.FAILED, f"{vm} is a VM of this node")
+        resume, down = drbd.clear_argvs(vm, minor)
+        await run(resume, timeout_s=_SHORT_S * self._slow)
+        done = (await run(down, timeout_s=_SHORT_S * self._slow)).done
+        if done.outcome is not Outcome.OK:
+            return done
+        try:
+            await asyncio.to_thread(remove_durably, RESOURCE_DIR / f"{names.of(vm)}.res")
+        except OSError as error:
+            return Done(Outcome.FAILED, f"the resource file of {vm} was not removed: {error}")
+        return await self._remove_volumes(names.of(vm), drbd.part_name(vm))
+
+    async def _remove_volumes(self, *volumes: str) -> Done:
+        """Remove those that are there: only a volume group that is there, and was listed in full, can lack one."""
+        group, limit_s = drbd.VOLUME_GROUP, _SHORT_S * self._slow
+        listed = await run(["lvs", "--noheadings", "-o", "lv_name", group], timeout_s=limit_s)
+        if listed.outcome is not Outcome.OK:
+            return listed.done
+        if listed.detail:
+            return Done(Outcome.UNKNOWN, listed.detail)
+        there = [volume for volume in volumes if volume in listed.stdout.split()]
+        return await run_all([["lvremove", "-fq", f"{group}/{volume}"] for volume in there], timeout_s=limit_s)
+
     async def prepare(self, vm: VmId) -> Done:
         """Create the volume when there is none, and zero it; of one that is there read the generations.
 
         They are not read when its resource is up already. A success is a VolumePrepared.
         """
-        spec = self._specs[vm]
+        spec = self._specs.get(vm)
+        if spec is None:
+            return _removed(vm)
         written = await self._write(vm, drbd.resource_file(self._shared, spec))
         if written.outcome is not Outcome.OK:
             return written
@@ -142,12 +182,16 @@ class DrbdDisks:
 
     async def generations(self, vm: VmId) -> Done:
         """Read which generation of the data the attached copy is."""
-        return await self._read_generations(drbd.generations_argv(self._specs[vm]))
+        spec = self._specs.get(vm)
+        return _removed(vm) if spec is None else await self._read_generations(drbd.generations_argv(spec))
 
     async def in_flight(self, vm: VmId) -> Done:
         """Count the requests that DRBD has of the VM; it is a short text of the kernel, and starts no program."""
+        spec = self._specs.get(vm)
+        if spec is None:
+            return _removed(vm)
         try:
-            every, local, peer = drbd.in_flight(read_text(_COUNTERS), self._specs[vm].minor)
+            every, local, peer = drbd.in_flight(read_text(_COUNTERS), spec.minor)
         except (OSError, ValueError) as error:
             return Done(Outcome.UNKNOWN, str(error))
         return InFlightCounted(Outcome.OK, f"{every} {local} {peer}", every, local, peer)
@@ -158,6 +202,8 @@ class DrbdDisks:
 
     async def attach(self, vm: VmId) -> Done:
         """Bring the resource up on the local disk; a half-raised one is taken down again."""
+        if vm not in self._specs:
+            return _removed(vm)
         done = await run_all(drbd.attach_argvs(vm), timeout_s=_SHORT_S * self._slow)
         if done.outcome is not Outcome.OK:
             await run(drbd.down_argv(vm), timeout_s=_SHORT_S * self._slow)
@@ -169,7 +215,9 @@ class DrbdDisks:
 
     async def keep(self, vm: VmId, epoch: int) -> Done:
         """Copy the volume to one that nothing overwrites; a half copy never carries the final name."""
-        spec, group = self._specs[vm], drbd.VOLUME_GROUP
+        spec, group = self._specs.get(vm), drbd.VOLUME_GROUP
+        if spec is None:
+            return _removed(vm)
         kept, part = drbd.kept_name(vm, epoch), drbd.part_name(vm)
         volume = await run(["lvs", f"{group}/{kept}"], timeout_s=_SHORT_S * self._slow)
         if volume.outcome is Outcome.OK:
@@ -252,7 +300,7 @@ class DrbdDisks:
                     return f"DRBD said what this version does not understand: {quoted(str(error))}, in {quoted(line)!r}"
                 if line.strip() == "exists -":
                     self._listed.set()
-                    for vm in self._specs:
+                    for vm in tuple(self._specs):
                         self._report(vm)
                 elif self._listed.is_set() and changed is not None:
                     self._report(changed)
@@ -264,6 +312,10 @@ class DrbdDisks:
     def _report(self, vm: VmId) -> None:
         if vm in self._specs:
             self._sink(DiskChanged(vm, self._parser.views.get(vm)))
+
+
+def _removed(vm: VmId) -> Done:
+    return Done(Outcome.FAILED, f"nothing was done: {vm} was removed")
 
 
 def _is_absent(volume: Completed) -> bool:

@@ -22,11 +22,12 @@ from avance.core.events import DatagramsRefused, Event, HeartbeatSeen, Heartbeat
 from avance.core.model import LinkName, PeerView
 from avance.ports import Sink
 from avance.wire import derived
+from avance.wire.document import BYTES_MAX, Document, is_document, unseal
 from avance.wire.heartbeat import NOT_ECHOED_YET, Heartbeat, Receiver, Unproven, body, seal
 from avance.wire.rejected import Rejected
 
 PORT = 7780
-_DATAGRAM_BYTES_MAX = 8192
+_DATAGRAM_BYTES_MAX = BYTES_MAX + 1
 _REFUSED_S = 60.0  # between two times that refused datagrams are told of
 _SENDERS_MAX = 4  # of the addresses that refused datagrams came from
 _PRIORITY = 6  # above bulk replication in the queueing discipline (socket(7), SO_PRIORITY)
@@ -44,12 +45,15 @@ class _LinkSocket:
 class HeartbeatChannel:
     """The port `PeerChannel`; a context manager, because it owns sockets.
 
+    `documents` gets each authentic document, in the thread that reads the sockets.
+
     It must never echo what the core has not heard of: an echo renews the peer's lease, and the core counts
     its wait from what it heard. Events reach the core in order, so `_unheard` is a queue.
     """
 
-    def __init__(self, config: Config, boot: str, sink: Sink) -> None:
-        self._sink = sink
+    def __init__(self, config: Config, boot: str, sink: Sink, documents: Callable[[Document], None]) -> None:
+        self._sink, self._documents = sink, documents
+        self._secret = config.secret
         self._boot = boot
         self._key = derived.of_heartbeats(config.secret)
         self._receiver = Receiver(self._key, config.node, config.peer, boot)
@@ -116,6 +120,9 @@ class HeartbeatChannel:
             datagram, (sender, _) = port.socket.recvfrom(_DATAGRAM_BYTES_MAX)
         except OSError:
             return  # an asynchronous network error that the next send meets again
+        if is_document(datagram):
+            self._take_document(port, datagram, sender)
+            return
         beat = self._receiver.accept(port.link.name, datagram)
         if isinstance(beat, Rejected):
             self._refuse(port.link.name, beat.reason, sender)
@@ -124,6 +131,20 @@ class HeartbeatChannel:
         else:
             echoed = beat.echo[1] if beat.echo is not None and beat.echo[0] == self._boot else None
             self._tell(HeartbeatSeen(port.link.name, beat.view, echoed), port, beat)
+
+    def _take_document(self, port: _LinkSocket, datagram: bytes, sender: str) -> None:
+        document = unseal(self._secret, datagram)
+        if isinstance(document, Rejected):
+            self.rejected[document.reason] = self.rejected.get(document.reason, 0) + 1
+            self._refuse(port.link.name, document.reason, sender)
+        else:
+            self._documents(document)
+
+    def send_document(self, datagram: bytes) -> None:
+        """Send a document on every link, from any thread; one that cannot carry it is left out."""
+        for port in self._ports.values():
+            with contextlib.suppress(OSError):
+                port.socket.sendto(datagram, port.target)
 
     def _tell(self, event: Event, port: _LinkSocket, beat: Heartbeat) -> None:
         self._unheard.append((event, port, (beat.view.boot, beat.sent_s)))

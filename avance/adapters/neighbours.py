@@ -17,7 +17,7 @@ from pathlib import Path
 
 from avance.config import Config
 from avance.core.events import NeighboursSeen
-from avance.core.model import Outcome, VmSpec
+from avance.core.model import Outcome, VmId, VmSpec
 from avance.core.results import Done
 from avance.files import read_small, read_text
 from avance.ports import Sink
@@ -67,18 +67,33 @@ class ArpNeighbours:
             _Question(self._links[name].device, self._links[name].address.ip, gateway)
             for name, gateway in config.gateways
         ]
-        self._own = [_Question(config.service_device, arp.NOBODY, config.service_address.ip)]
+        self._service = _Question(config.service_device, arp.NOBODY, config.service_address.ip)
+        self._vms: dict[VmId, list[_Question]] = {}
         for spec in config.vms:
             self.add(spec)
 
     def add(self, spec: VmSpec) -> None:
         """Take another VM into care."""
+        self._vms[spec.name] = [self._question(spec)]
+
+    def change(self, spec: VmSpec) -> None:
+        """Ask for the new address as well; until its next start, wherever that is, the VM answers for the old one."""
+        asked, question = self._vms.setdefault(spec.name, []), self._question(spec)
+        if question not in asked:
+            asked.append(question)
+
+    def remove(self, vm: VmId) -> None:
+        """Take a VM out of care."""
+        self._vms.pop(vm, None)
+
+    def _question(self, spec: VmSpec) -> _Question:
         device = next(link.device for name, link in self._links.items() if name == spec.network)
-        self._own.append(_Question(device, arp.NOBODY, ipaddress.IPv4Address(spec.address)))
+        return _Question(device, arp.NOBODY, ipaddress.IPv4Address(spec.address))
 
     async def probe(self) -> Done:
         """Look at all networks; what was seen is an event before this is done."""
-        questions = [*self._gateways, *self._own]
+        own = [self._service, *(each for asked in self._vms.values() for each in asked)]
+        questions = [*self._gateways, *own]
         silent: dict[str, str] = {}
         with contextlib.ExitStack() as stack:
             ports: dict[str, _DeviceSocket] = {}
@@ -94,7 +109,7 @@ class ArpNeighbours:
                         await asyncio.sleep(_PAUSE_S)
                 await asyncio.sleep(_WAIT_S * self._slow)
             gateway = any(_answered(ports, each) for each in self._gateways) if self._gateways else None
-            claimed = tuple(str(each.target) for each in self._own if self._is_claimed(ports, each))
+            claimed = tuple(str(each.target) for each in own if self._is_claimed(ports, each))
         self._sink(NeighboursSeen(gateway, claimed))
         return Done(Outcome.OK, "; ".join(silent.values()))
 

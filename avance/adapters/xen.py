@@ -56,18 +56,36 @@ class XenHypervisor:
         self._halted = False
         self._paused: set[int] = set()
         self._starting: set[VmId] = set()
+        self._removed: set[VmId] = set()
         for spec in config.vms:
             self.add(spec)
+        for tombstone in config.removed:
+            self.remove(tombstone.name)
 
     def add(self, spec: VmSpec) -> None:
         """Take another VM into care."""
         self._specs[spec.name] = spec
+        self._removed.discard(spec.name)
         self._by_uuid[xl.uuid_of(spec.name)] = spec.name
         self._changed.set()
 
+    def change(self, spec: VmSpec) -> None:
+        """Take another definition of a VM: it counts when its domain is created."""
+        if spec.name in self._specs:
+            self._specs[spec.name] = spec
+
+    def remove(self, vm: VmId) -> None:
+        """Take a VM out of care: nothing is reported of it, but what is left of it is paused with the others."""
+        self._specs.pop(vm, None)
+        self._told.pop(vm, None)
+        self._removed.add(vm)
+        self._by_uuid[xl.uuid_of(vm)] = vm
+
     async def start(self, vm: VmId) -> Done:
         """Create the domain; what is left of an earlier one of this VM is cleared away first."""
-        listed = await self._list()
+        if vm not in self._specs:
+            return Done(Outcome.FAILED, f"{vm} was not started: it was removed")
+        spec, listed = self._specs[vm], await self._list()
         if isinstance(listed, Done):
             return listed
         dead = [domain.number for domain in listed.get(vm, ()) if not domain.alive]
@@ -75,7 +93,7 @@ class XenHypervisor:
             cleared = await self._destroy(vm, dead)
             if cleared.outcome is not Outcome.OK:
                 return cleared
-        spec, path = self._specs[vm], CONFIG_DIR / f"{vm}.cfg"
+        path = CONFIG_DIR / f"{vm}.cfg"
         try:
             write_text(path, xl.domain_config(spec, self._bridges[spec.network]))  # tmpfs: cannot hang on a dying disk
         except (OSError, ValueError) as error:  # ValueError: it has letters that no file can hold
@@ -101,6 +119,18 @@ class XenHypervisor:
         if isinstance(listed, Done):
             return listed
         return await self._destroy(vm, [domain.number for domain in listed.get(vm, ())])
+
+    async def clear(self, vm: VmId) -> Done:
+        """Destroy what is left of a removed VM; a domain that is dying never runs again, and counts as destroyed."""
+        if vm in self._starting:
+            return Done(Outcome.FAILED, f"the domain of {vm} is just being created")
+        destroyed, listed = await self.destroy(vm), await self._list()
+        if isinstance(listed, Done):
+            return listed
+        if any(domain.alive for domain in listed.get(vm, ())):
+            return destroyed if not destroyed.ok else Done(Outcome.FAILED, f"the domain of {vm} is there again")
+        self._sink(DomainChanged(vm, running=False))
+        return Done(Outcome.OK)
 
     async def _destroy(self, vm: VmId, numbers: Iterable[int]) -> Done:
         said = ""
@@ -169,7 +199,8 @@ class XenHypervisor:
         listed = await self._look()
         if isinstance(listed, Done):
             return listed
-        self._tell(vm, listed, again=True)
+        if vm in self._specs:
+            self._tell(vm, listed, again=True)
         return Done(Outcome.OK)
 
     async def follow(self) -> None:
@@ -181,7 +212,7 @@ class XenHypervisor:
                 if isinstance(listed, Done):
                     self._told.clear()  # whoever is known again is told anew
                 else:
-                    for vm in self._specs:
+                    for vm in tuple(self._specs):
                         self._tell(vm, listed, again=False)
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(_ASK_S * self._slow):
@@ -229,6 +260,6 @@ class XenHypervisor:
         found: dict[VmId, list[XenDomain]] = {}
         for domain in domains:
             vm = self._by_uuid.get(domain.uuid) or names.vm_of(self._named.get((domain.number, domain.uuid), ""))
-            if vm is not None and vm in self._specs:
+            if vm is not None and (vm in self._specs or vm in self._removed):
                 found.setdefault(vm, []).append(domain)
         return found

@@ -67,6 +67,25 @@ def mismatch(reason: str) -> Alert:
     return Alert("fault", "pair_mismatch", "critical", f"Not paired: {reason}.")
 
 
+def definitions_differ(me: NodeId, peer: NodeId) -> Alert:
+    """Both nodes were changed apart from each other."""
+    text = (
+        f"Nodes {me} and {peer} hold definitions that were changed apart from each other: neither comes from the other,"
+        " so neither node takes the other's, and no disk connects anew. Compare them (avance definitions, on both"
+        " nodes), and run `avance definitions take` on the node whose definitions are given up."
+    )
+    return Alert("fault", "definitions_differ", "critical", text)
+
+
+def definitions_refused(peer: NodeId, why: str) -> Alert:
+    """The peer has newer definitions, which this node cannot take."""
+    text = (
+        f"This node does not take the newer definitions of node {peer}, and no disk connects anew until it does: {why}."
+        " It looks again each minute."
+    )
+    return Alert("fault", "definitions_refused", "critical", text)
+
+
 def vm_started(vm: VmId) -> Alert:
     """A VM runs on this node now."""
     return Alert("recovery", "vm_started", "info", f"VM {vm} runs on this node.", vm)

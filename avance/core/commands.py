@@ -1,11 +1,11 @@
 """What the core can ask of the world, in the imperative. Commands with an outcome come back as `events.CommandDone`;
-SendHeartbeat, SendAlert, AnswerFencePeer, AnswerOperator, FeedWatchdog and ResetNode are fire and forget."""
+those in `Told` are fire and forget."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-from avance.core.model import Alert, NodeId, PairState, PeerView, Record, VmId
+from avance.core.model import Alert, NodeId, PairState, PeerView, Record, Stand, Version, VmId
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +21,31 @@ class SaveRecord:
     """Make the record durable; nothing that depends on it may happen before its outcome is OK."""
 
     record: Record
+
+
+@dataclass(frozen=True, slots=True)
+class SaveDefinitions:
+    """Make durable which definitions count here and which are proposed, with their contents."""
+
+    stand: Stand
+
+
+@dataclass(frozen=True, slots=True)
+class UseDefinitions:
+    """Take the definitions of this version into use; they count, and are durable here.
+
+    `later`: the peer does so as well, and begins. Both daemons must not start anew at the same time.
+    """
+
+    version: Version
+    later: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class SendDocument:
+    """Send the peer the document for which it asks: a proposal's id, or a version's key."""
+
+    key: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -313,10 +338,21 @@ EvidenceCommand = AskWitness | ReadPeerPower | CutPeerPower | RestorePeerPower |
 MirrorCommand = KeepMirrorNote | UseMirrorNote | ReuseHalves | TrustMirror
 
 NodeCommand = (
-    SaveRecord | HoldAddress | ReleaseAddress | PauseVms | UnpauseVms | TeachWitness | EvidenceCommand | MirrorCommand
+    SaveRecord
+    | SaveDefinitions
+    | HoldAddress
+    | ReleaseAddress
+    | PauseVms
+    | UnpauseVms
+    | TeachWitness
+    | EvidenceCommand
+    | MirrorCommand
 )
 
 Work = VmCommand | NodeCommand  # what has an outcome
-Told = SendHeartbeat | AnswerFencePeer | AnswerOperator | SendAlert | OpenGate | FeedWatchdog | ResetNode
+Told = (
+    SendHeartbeat | AnswerFencePeer | AnswerOperator | SendAlert | OpenGate | FeedWatchdog | ResetNode | UseDefinitions
+    | SendDocument
+)  # fmt: skip
 
 Command = Work | Told

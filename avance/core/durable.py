@@ -36,9 +36,10 @@ class Held:
     """What both nodes hold, as far as the record has to say it.
 
     `in_service`: the pair is PAIRED or ALONE. `together`: it is PAIRED, and the peer is heard. `synced`: the volumes
-    whose copies are equal. `whole`: all are, and the private link carries. `zeroed`: volumes that were made just now.
+    whose copies are equal. `whole`: all are, and the private link carries. `zeroed`: new volumes that are not noted.
     `works`: a command of a VM is in flight. `tripped`: the peer fails too often. `elected`: the arbiters that should be
-    in office now, None for no change. `behind` and `generations`: as in the record.
+    in office now, None for no change. `behind` and `generations`: as in the record. `vms`: the VMs that there are; the
+    record names no other one.
     """
 
     in_service: bool
@@ -51,6 +52,7 @@ class Held:
     elected: tuple[str, ...] | None
     behind: tuple[VmId, ...]
     generations: tuple[tuple[VmId, str], ...]
+    vms: frozenset[VmId]
 
 
 @dataclass(slots=True)
@@ -175,7 +177,8 @@ class Durable:
 def _fresh(record: Record, held: Held) -> tuple[VmId, ...]:
     """Volumes that were zeroed here and never written, until both copies are equal."""
     zeroed = held.zeroed - {*record.fresh}
-    return tuple(name for name in (*record.fresh, *sorted(zeroed)) if name not in held.synced)
+    known = (name for name in (*record.fresh, *sorted(zeroed)) if name in held.vms)
+    return tuple(name for name in known if name not in held.synced)
 
 
 def _outdated(held: Held, *, quarantined: bool) -> bool:
@@ -185,7 +188,8 @@ def _outdated(held: Held, *, quarantined: bool) -> bool:
 
 def _discard(record: Record, held: Held) -> tuple[VmId, ...]:
     """Versions that were given up, until the other one is here."""
-    return tuple(vm for vm in record.discard if vm not in held.synced) if held.together else record.discard
+    known = tuple(vm for vm in record.discard if vm in held.vms)
+    return tuple(vm for vm in known if vm not in held.synced) if held.together else known
 
 
 __all__ = ["Durable", "Held", "Saved", "Wish"]

@@ -13,10 +13,11 @@ from __future__ import annotations
 
 from typing import assert_never
 
-from avance.core import alerts, calm, cure, goal, operator
+from avance.core import alerts, calm, cure, goal, operator, roster
 from avance.core import commands as c
 from avance.core import events as e
 from avance.core.address import Address
+from avance.core.agreement import Agreement
 from avance.core.arbitration import Arbitration
 from avance.core.care import Care
 from avance.core.circumstances import Circumstances
@@ -28,6 +29,7 @@ from avance.core.fence import Fence
 from avance.core.guard import Guard, Standing
 from avance.core.handover import HandOver
 from avance.core.holdings import held
+from avance.core.leftover import Leftover
 from avance.core.liveness import Liveness
 from avance.core.mirror import MirrorCare
 from avance.core.model import Copy, LinkState, PairState, PeerView, Record, VmId
@@ -69,9 +71,14 @@ class Engine:
             pairing=Pairing(),
             partner=Partner(timers, crashes),
             liveness=Liveness(timers, setup.links),
-            units=Units(timers, {spec.name: VmUnit(spec, untouched=new) for spec in setup.vms}),
+            units=Units(
+                timers,
+                {spec.name: VmUnit(spec, untouched=new) for spec in setup.vms},
+                {} if new else {vm: Leftover() for vm in setup.removed},
+            ),
             mirror=MirrorCare(timers.retry_s),
             parts=OwnParts(guards_of(watchdog=setup.watchdog)),
+            agreement=Agreement(setup.me, setup.peer_id, timers, setup.stand),
         )
         self.right = Right(Arbitration(timers, setup.boot, setup.power))
         self.handover = HandOver()
@@ -139,6 +146,7 @@ class Engine:
         sight.units.judge_protection(sight.copy_facts(now), draft, now, protected=sight.is_protected())
         if self.fence.asks:
             self.fence.answer(self.right.fence_code(sight), draft)
+        sight.agreement.judge(sight.agreement_facts(now), draft, now)
         self._care_for_witnesses(draft, now)
         if sight.mirror.free(now):
             sight.mirror.drive(sight.mirror_facts(now, override=self.right.override), draft)
@@ -166,7 +174,7 @@ class Engine:
             case e.HeartbeatUnproven(link):
                 sight.liveness.receipt(link, now)
             case e.DiskChanged():
-                self._disk_changed(event, draft, now)
+                roster.disk_changed(event, sight, self.fence, draft, now)
             case e.DiskStreamReset(why):
                 sight.units.disks_unknown()
                 if why:
@@ -185,10 +193,9 @@ class Engine:
         sight = self.sight
         match event:
             case e.FencePeerAsked(vm, ask):
-                self.fence.asked(vm, ask, draft)
-            case e.VmAdded(spec, config_hash):
-                sight.units.add(spec, draft)
-                sight.config_hash = config_hash
+                self.fence.asked(vm, ask, draft, known=vm in sight.units.by_name)
+            case e.VmAdded() | e.VmChanged() | e.VmRemoved():
+                sight.config_hash = roster.changed(event, sight, self.fence, self.restarts, draft)
             case e.LinkChanged():
                 sight.liveness.carrier_changed(event, draft, now)
             case e.NeighboursSeen(gateway, claimed):
@@ -197,55 +204,24 @@ class Engine:
             case e.DatagramsRefused():
                 self.strangers.refused(event, draft, now)
             case e.OperatorAsked():
-                self._operator_asked(event, draft)
+                operator.asked(event, sight, self.right, self.cure, self.restarts, draft)
             case e.MirrorChanged(view):
                 if sight.mirror.changed(view, draft):
                     sight.units.mirror_runs()
             case e.PartSeen(part, problem, name):
                 sight.parts.seen(part, problem, name, draft)
+            case e.ChangeAsked() | e.TakeAsked() | e.DocumentHeard():
+                sight.agreement.take_in(event, sight.agreement_facts(now), draft, now)
             case e.AddressSeen(present):
                 self.address.seen(draft, present=present)
             case _:
                 assert_never(event)
 
-    def _disk_changed(self, event: e.DiskChanged, draft: Draft, now: float) -> None:
-        units, vm, view = self.sight.units, event.vm, event.view
-        carries = self.sight.private_link() is LinkState.UP
-        before = units.disk_changed(vm, view, draft, now, carries=carries)
-        if view is not None and view.connection == "Connected":
-            self.fence.connected(vm, draft)
-        units.tell_of_disk(vm, before, draft, both_fresh=self.sight.both_fresh(vm))
-
-    def _operator_asked(self, event: e.OperatorAsked, draft: Draft) -> None:
-        """Do what only a person may decide, or say why not; the answer does not wait for the effect."""
-        decided = operator.decide(event, self.sight)
-        match decided:
-            case operator.Refusal(reason):
-                draft.command(c.AnswerOperator(event.ask, done=False, text=reason))
-                return
-            case Wish():
-                self.sight.durable.wish(decided, draft)
-            case operator.Order.OVERRIDE:
-                self.right.vouched()
-            case operator.Order.RESET_DEVICE:
-                self.sight.partner.reset_device()
-            case operator.Order.START_ANEW:
-                self.cure.mended()
-                self.restarts.anew()
-            case operator.Order.YIELD:
-                self.sight.pairing.give_up()
-            case _:
-                assert_never(decided)
-        draft.alert(alerts.operator(event.request, event.node))
-        draft.command(c.AnswerOperator(event.ask, done=True, text=f"{event.request} {event.node}: done"))
-
     def _command_done(self, command: c.Work, result: Result, draft: Draft, now: float) -> None:
         sight = self.sight
         match command:
-            case c.SaveRecord():
-                saved = sight.durable.done(result, draft, now)
-                if saved is not None:
-                    self._saved(saved, draft)
+            case c.SaveRecord() | c.SaveDefinitions():
+                self._save_done(command, result, draft, now)
             case c.HoldAddress() | c.ReleaseAddress():
                 self.address.done(command, result, draft, now)
             case c.PauseVms() | c.UnpauseVms():
@@ -263,11 +239,21 @@ class Engine:
                     draft.say(said)
                 if isinstance(command, c.CutPeerPower):
                     self.right.fence_tried(sight, result.detail, draft)
+            case _ if command.vm not in sight.units.by_name:
+                sight.units.done_in_vain(command.vm)
             case _:
                 sight.units.done(command, result, self.around(command.vm, now), draft, now)
                 self.restarts.done(command, result, now)
 
     # ------------------------------------------------------------ the record and the pair
+
+    def _save_done(self, command: c.SaveRecord | c.SaveDefinitions, result: Result, draft: Draft, now: float) -> None:
+        if isinstance(command, c.SaveDefinitions):
+            self.sight.agreement.done(command, result, draft, now)
+            return
+        saved = self.sight.durable.done(result, draft, now)
+        if saved is not None:
+            self._saved(saved, draft)
 
     def _saved(self, saved: Saved, draft: Draft) -> None:
         """Act on a record that is durable now; the peer has to know of it."""
@@ -430,6 +416,7 @@ class Engine:
         return (
             sight.durable.rests(now)
             and sight.partner.rests(now)
+            and sight.agreement.rests
             and self.right.rests
             and sight.is_whole
             and self.cure.rests

@@ -6,7 +6,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from avance.core import commands as c
-from avance.core.model import DiskView, LinkName, MirrorView, NodeId, NodePart, PeerView, VmId, VmSpec
+from avance.core.model import DiskView, LinkName, MirrorView, NodeId, NodePart, PeerView, Version, VmId, VmSpec
 from avance.core.results import Result, answer_of
 
 
@@ -123,6 +123,22 @@ class VmAdded:
 
 
 @dataclass(frozen=True, slots=True)
+class VmChanged:
+    """The definition of a VM is another one, durably; it counts from the VM's next start."""
+
+    spec: VmSpec
+    config_hash: str
+
+
+@dataclass(frozen=True, slots=True)
+class VmRemoved:
+    """A VM was removed from the definitions, durably; what is left of it here is taken away by others."""
+
+    vm: VmId
+    config_hash: str
+
+
+@dataclass(frozen=True, slots=True)
 class DatagramsRefused:
     """Datagrams came on a link that must not be believed; told at most once a minute, `count` since the last time.
 
@@ -161,9 +177,47 @@ class AddressSeen:
     present: bool
 
 
+@dataclass(frozen=True, slots=True)
+class ChangeAsked:
+    """A person asked for other definitions, which are sound here: `text` says in words what is changed.
+
+    `base`: the version that was changed. `hash`: of the new contents. `id`: a new one for each question. `alone`: they
+    are to count without the other node. `ask` numbers the question for the answer.
+    """
+
+    text: str
+    base: Version
+    hash: str
+    id: str
+    alone: bool
+    ask: int
+
+
+@dataclass(frozen=True, slots=True)
+class TakeAsked:
+    """A person asked that this node gives its definitions up and takes the peer's."""
+
+    ask: int
+
+
+@dataclass(frozen=True, slots=True)
+class DocumentHeard:
+    """The peer sent the document for which this node asked by `key`; its contents are those that the key names.
+
+    `version` and `history` are those of the document. `problem`: why this node cannot take it, "" when it can.
+    """
+
+    key: str
+    version: Version
+    history: tuple[Version, ...]
+    problem: str
+
+
 Rarer = (
     FencePeerAsked
     | VmAdded
+    | VmChanged
+    | VmRemoved
     | LinkChanged
     | NeighboursSeen
     | OperatorAsked
@@ -171,5 +225,8 @@ Rarer = (
     | MirrorChanged
     | PartSeen
     | AddressSeen
+    | ChangeAsked
+    | TakeAsked
+    | DocumentHeard
 )
 Event = Tick | HeartbeatSeen | HeartbeatUnproven | DiskChanged | DiskStreamReset | DomainChanged | CommandDone | Rarer

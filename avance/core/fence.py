@@ -22,13 +22,15 @@ class Fence:
 
     asks: dict[int, VmId] = field(default_factory=dict)
 
-    def asked(self, vm: VmId, ask: int, draft: Draft) -> None:
-        """Note a question."""
+    def asked(self, vm: VmId, ask: int, draft: Draft, *, known: bool = True) -> None:
+        """Note a question; one about a VM that was removed is denied at once."""
         self.asks[ask] = vm
         draft.say(f"DRBD asks whether the peer of {vm} is out of the way")
+        if not known:
+            self.deny(vm, draft)
 
-    def connected(self, vm: VmId, draft: Draft) -> None:
-        """Deny what was asked before DRBD connected: it ignores the answer by now, but waits for one."""
+    def deny(self, vm: VmId, draft: Draft) -> None:
+        """Deny what was asked about a VM so far."""
         for ask in sorted(ask for ask, asked in self.asks.items() if asked == vm):
             del self.asks[ask]
             draft.command(c.AnswerFencePeer(ask, DENIED_CODE))

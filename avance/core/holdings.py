@@ -12,7 +12,7 @@ from avance.core.sight import Sight
 
 
 def held(sight: Sight, care: Care, now: float) -> Held:
-    """Return what both nodes hold just now; what was zeroed since the last call is taken over."""
+    """Return what both nodes hold just now."""
     record, peer, units = sight.durable.record, sight.partner.view, sight.units
     synced, elected = units.synced(), None
     together = sight.pairing.pair is PairState.PAIRED and peer is not None and sight.liveness.peer_alive(now)
@@ -23,12 +23,13 @@ def held(sight: Sight, care: Care, now: float) -> Held:
         together=together,
         synced=synced,
         whole=len(synced) == len(units.by_name) and sight.private_link() is not LinkState.DOWN,
-        zeroed=units.take_zeroed(),
+        zeroed=units.unnoted(record.fresh),
         works=record.peer_outdated and units.works,  # only then it matters
         tripped=sight.partner.crashes.tripped,
         elected=elected,
         behind=_behind(sight),
         generations=_newest_generations(sight),
+        vms=frozenset(units.by_name),
     )
 
 
@@ -49,7 +50,7 @@ def _newest_generations(sight: Sight) -> tuple[tuple[VmId, str], ...]:
         theirs = copies.peer_copy(peer, name).generations
         if copies.descends(mine, theirs) and known != theirs[0] and copies.peer_is_vouched(record, peer, name):
             record = replace(record, generations=copies.with_newest(record, name, theirs[0]))
-    return record.generations
+    return tuple(pair for pair in record.generations if pair[0] in sight.units.by_name)
 
 
 def _behind(sight: Sight) -> tuple[VmId, ...]:

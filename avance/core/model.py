@@ -91,6 +91,7 @@ class NodePart(StrEnum):
     JOURNAL = "journal"
     ALERTS = "alerts"
     MODULE = "module"
+    REMOVAL = "removal"
 
 
 class MirrorState(StrEnum):
@@ -278,6 +279,58 @@ class MirrorView:
 
 
 @dataclass(frozen=True, slots=True)
+class Version:
+    """One state of the definitions: its number, which grows with each change, and the hash of its contents.
+
+    A node that was paired and never changed is at number 0.
+    """
+
+    number: int = 0
+    hash: str = ""
+
+    @property
+    def key(self) -> str:
+        """By what a node asks for the document of this version."""
+        return f"{self.number} {self.hash}"
+
+
+@dataclass(frozen=True, slots=True)
+class Proposal:
+    """A version that counts as soon as both nodes hold it; `id` is another one for each proposal, `by` who made it."""
+
+    id: str
+    version: Version
+    by: NodeId
+
+
+@dataclass(frozen=True, slots=True)
+class Stand:
+    """What a node holds durably of the definitions, without their contents.
+
+    `version` counts. `history`: the versions from which it comes, the oldest first. `proposal`: what does not count
+    yet.
+    """
+
+    version: Version = Version()
+    history: tuple[Version, ...] = ()
+    proposal: Proposal | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class AgreementWord:
+    """What a node says of its definitions in a heartbeat.
+
+    `version` and `proposal` are durable there. `asks`: the document that it wants to be sent, a proposal's id or a
+    version's key. `refused`: one that it refuses, and why.
+    """
+
+    version: Version = Version()
+    proposal: Proposal | None = None
+    asks: str = ""
+    refused: tuple[str, str] = ("", "")
+
+
+@dataclass(frozen=True, slots=True)
 class PeerView:
     """What a node says of itself in a heartbeat.
 
@@ -287,7 +340,7 @@ class PeerView:
     `mirror` is the note of its newest half and what it keeps of the receiver's (MirrorView). `unguarded`: those of its
     gate and its watchdog that do not do their work, or are not known to (core/own_parts.py). `left`: VMs whose guest
     has died there too often. `unmade`: VMs that could not be created there. `ends`: why it resets itself just now, for
-    people; it proves nothing.
+    people; it proves nothing. `agreement`: what it says of its definitions.
     """
 
     node: NodeId
@@ -307,6 +360,7 @@ class PeerView:
     unmade: tuple[VmId, ...] = ()
     ends: str = ""
     unguarded: tuple[NodePart, ...] = ()
+    agreement: AgreementWord = AgreementWord()
 
 
 @dataclass(frozen=True, slots=True)

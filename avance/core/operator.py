@@ -4,10 +4,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from enum import StrEnum
+from typing import assert_never
 
+from avance.core import alerts
+from avance.core import commands as c
 from avance.core import events as e
+from avance.core.cure import Cure
+from avance.core.decision import Draft
 from avance.core.durable import Wish
 from avance.core.model import PairState
+from avance.core.restarts import Restarts
+from avance.core.rights import Right
 from avance.core.sight import Sight
 
 
@@ -25,6 +32,30 @@ class Refusal:
     """Why it is not done."""
 
     reason: str
+
+
+def asked(event: e.OperatorAsked, sight: Sight, right: Right, cure: Cure, restarts: Restarts, draft: Draft) -> None:
+    """Do what only a person may decide, or say why not; the answer does not wait for the effect."""
+    decided = decide(event, sight)
+    match decided:
+        case Refusal(reason):
+            draft.command(c.AnswerOperator(event.ask, done=False, text=reason))
+            return
+        case Wish():
+            sight.durable.wish(decided, draft)
+        case Order.OVERRIDE:
+            right.vouched()
+        case Order.RESET_DEVICE:
+            sight.partner.reset_device()
+        case Order.START_ANEW:
+            cure.mended()
+            restarts.anew()
+        case Order.YIELD:
+            sight.pairing.give_up()
+        case _:
+            assert_never(decided)
+    draft.alert(alerts.operator(event.request, event.node))
+    draft.command(c.AnswerOperator(event.ask, done=True, text=f"{event.request} {event.node}: done"))
 
 
 def decide(event: e.OperatorAsked, sight: Sight) -> Order | Wish | Refusal:
@@ -77,4 +108,4 @@ def _keep(event: e.OperatorAsked, sight: Sight) -> Order | Wish | Refusal:
     return Wish(kept, "an operator keeps this node's data")
 
 
-__all__ = ["Order", "Refusal", "decide"]
+__all__ = ["Order", "Refusal", "asked", "decide"]

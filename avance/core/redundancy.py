@@ -44,6 +44,11 @@ class Redundancy:
             else:
                 self._since.pop(vm, None)
 
+    def forget(self, vm: VmId, draft: Draft) -> None:
+        """The VM was removed."""
+        self._since.pop(vm, None)
+        draft.in_order(f"one_copy {vm}", f"last_disk {vm}")
+
     def _in_sync(self, vm: VmId, draft: Draft) -> None:
         self._since.pop(vm, None)
         if f"one_copy {vm}" in draft.told:

@@ -59,6 +59,12 @@ class Restarts:
     def _count(self, counts: dict[VmId, Damper], vm: VmId, now: float) -> None:
         counts[vm] = counts.get(vm, Damper(FAILURES_MAX, HOUR_S * self.second_s)).counted(now)
 
+    def forget(self, vm: VmId, draft: Draft) -> None:
+        """The VM was removed."""
+        self.failures.pop(vm, None)
+        self.in_vain.pop(vm, None)
+        draft.in_order(f"left {vm}")
+
     def anew(self) -> None:
         """A person says that what failed is mended."""
         self.failures.clear()
@@ -99,7 +105,7 @@ class Restarts:
         failed = [vm for vm in units if self.fails(vm, now)]
         if len(failed) < len(units) or any(_left_there(peer, vm) or vm in peer.unmade for vm in failed):
             return None
-        if record.peer_outdated or peer.record.peer_outdated or sight.behind or peer.record.behind:
+        if record.peer_outdated or peer.record.peer_outdated or sight.behind or sight.peer_behind:
             return None
         if len(sight.units.synced()) == len(failed):
             self.equal_in = record.epoch

@@ -59,7 +59,7 @@ class Right:
 
     def is_consenting(self, sight: Sight, now: float) -> bool:
         """This backup is asked for its consent, and the owner's copy is good."""
-        return self.is_asked(sight, now) and all(_owner_is_good(sight, name) for name in sight.units.by_name)
+        return self.is_asked(sight, now) and all(_owner_is_good(sight, name) for name in sight.filled)
 
     def consents(self, sight: Sight, now: float) -> Wish | None:
         """As the backup: give the consent that the owner asks for, when nothing here can be promoted any more."""
@@ -112,7 +112,7 @@ class Right:
         next_epoch = self.offered == sight.durable.record.epoch + 1
         if not next_epoch or sight.pairing.pair is not PairState.PAIRED or not sight.liveness.peer_alive(now):
             return None
-        units = sight.units.by_name
+        units = {name: sight.units.by_name[name] for name in sight.filled}
         good = all(sight.is_good(name) and unit.disk is not None for name, unit in units.items())
         if not sight.durable.owner:  # the peer has had the VMs: whatever is on its disk has to be here
             theirs = {name: copies.peer_copy(sight.partner.view, name).generations for name in units}
@@ -394,7 +394,7 @@ def _owner_is_good(sight: Sight, name: VmId) -> bool:
 
 
 def _replication_lost(sight: Sight, now: float, *, waiting: bool) -> str | None:
-    if any(not sight.is_good(name) for name in sight.units.by_name):
+    if any(not sight.is_good(name) for name in sight.filled):
         return None  # an owner without a good copy has no use for the right to write alone
     link = sight.private_link()
     if link is LinkState.DOWN and not sight.liveness.silent(sight.setup.replication_link, now):

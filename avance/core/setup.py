@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from avance.core.crashloop import SAMPLES_MIN, Policy
-from avance.core.model import LinkName, NodeId, Timers, VmSpec
+from avance.core.model import LinkName, NodeId, Stand, Timers, VmId, VmSpec
 
 
 @dataclass(frozen=True, slots=True)
 class Setup:
-    """One node of a pair and its site; `machine` is the boot of the machine, `boot` the run of the daemon."""
+    """One node of a pair and its site; `machine` is the boot of the machine, `boot` the run of the daemon.
+
+    `removed`: VMs that were removed, and of which something may still be here. `stand`: what is durable here of the
+    definitions; `config_hash` is that of those in use.
+    """
 
     me: NodeId
     peer_id: NodeId
@@ -30,6 +34,8 @@ class Setup:
     stays_without_disk: bool = False
     crash_policy: Policy = Policy.THRESHOLD
     crash_samples: int = SAMPLES_MIN
+    removed: tuple[VmId, ...] = ()
+    stand: Stand = field(default_factory=Stand)
 
 
 __all__ = ["Setup"]

@@ -8,8 +8,10 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from avance.core import copies
+from avance.core.agreement import Agreement, AgreementFacts
 from avance.core.durable import Durable
 from avance.core.guard import Standing
+from avance.core.leftover import MayGo
 from avance.core.liveness import Liveness
 from avance.core.mirror import MirrorCare, MirrorFacts
 from avance.core.model import (
@@ -32,6 +34,8 @@ from avance.core.redundancy import CopyFacts
 from avance.core.setup import Setup
 from avance.core.units import Units
 
+_BLANK = ((), (copies.JUST_CREATED,))  # the generations of a volume to which nothing was ever written
+
 
 @dataclass(slots=True)
 class Sight:
@@ -46,6 +50,7 @@ class Sight:
     units: Units
     mirror: MirrorCare
     parts: OwnParts
+    agreement: Agreement
 
     @property
     def timers(self) -> Timers:
@@ -112,18 +117,42 @@ class Sight:
 
     @property
     def may_write(self) -> bool:
-        """A VM runs here, or could."""
-        return self.durable.served and any(unit.may_write for unit in self.units.by_name.values())
+        """A VM runs here, or could; one that was removed counts until it is gone."""
+        units = self.units
+        if any(unit.may_write for unit in units.by_name.values()):
+            return self.durable.served
+        return self.durable.served and any(left.runs for left in units.leftovers.values())
 
     @property
     def known(self) -> bool:
         """This node knows of each VM whether it runs here."""
-        return not self.durable.served or all(unit.known for unit in self.units.by_name.values())
+        known = self._leftovers_known and all(unit.known for unit in self.units.by_name.values())
+        return known or not self.durable.served
 
     @property
     def sure(self) -> bool:
         """This node knows of each VM whether it runs here; what DRBD says of its disk may be unknown."""
-        return not self.durable.served or all(unit.is_sure for unit in self.units.by_name.values())
+        sure = self._leftovers_known and all(unit.is_sure for unit in self.units.by_name.values())
+        return sure or not self.durable.served
+
+    @property
+    def _leftovers_known(self) -> bool:
+        return all(left.runs is not None for left in self.units.leftovers.values())
+
+    def may_go(self, vm: VmId, now: float) -> MayGo:
+        """Say what of a removed VM may be taken away (docs/safety.md, S44).
+
+        The end of the replication could freeze a VM that the peer still runs. So the disk stays until the peer holds
+        the same definitions, has no such VM, or is not heard.
+        """
+        peer = self.partner.view
+        harmless = self.is_agreed or self.silent(now) or (peer is not None and vm not in peer.vms)
+        record, busy = self.durable.record, vm in self.units.leftovers and self.units.leftovers[vm].busy
+        if vm in self.units.by_name or busy:
+            return MayGo(domain=False, disk=False, forgotten=False)
+        named = {*record.fresh, *record.discard, *record.behind, *(name for name, _ in record.generations)}
+        forgotten = vm not in named and vm not in self.units.leftovers
+        return MayGo(domain=True, disk=harmless, forgotten=forgotten)
 
     # ------------------------------------------------------------ the copies
 
@@ -157,6 +186,12 @@ class Sight:
         record, units = self.durable.record, self.units.by_name
         return frozenset(name for name, unit in units.items() if unit.unread and copies.newest(record, name))
 
+    @property
+    def peer_behind(self) -> bool:
+        """The peer says that its copy of a VM is behind; what it still says of a VM that was removed does not count."""
+        peer = self.partner.view
+        return peer is not None and any(name in self.units.by_name for name in peer.record.behind)
+
     def is_behind(self, name: VmId) -> bool:
         """Say the same of one volume."""
         unit, record = self.units.by_name[name], self.durable.record
@@ -173,6 +208,20 @@ class Sight:
         peer = self.partner.view
         return peer is not None and vm in self.durable.record.fresh and vm in peer.record.fresh
 
+    @property
+    def filled(self) -> list[VmId]:
+        """The volumes to which something may ever have been written; a right depends on no other one's copy."""
+        return [name for name in self.units.by_name if not self._is_blank(name)]
+
+    def _is_blank(self, vm: VmId) -> bool:
+        """Neither node has ever known a generation of this volume: it is just being made, or both copies are zeroed."""
+        unit, peer = self.units.by_name[vm], self.partner.view
+        bare = unit.disk is None or unit.disk.disk is DiskState.INCONSISTENT
+        if peer is None or not bare or unit.generations not in _BLANK or copies.newest(self.durable.record, vm):
+            return False
+        theirs = copies.peer_copy(peer, vm)
+        return theirs.disk in (DiskState.DISKLESS, DiskState.INCONSISTENT) and theirs.generations in _BLANK
+
     def is_protected(self) -> bool:
         """Every VM runs, on two copies that are equal and known to be, and both nodes are guarded."""
         peer, units = self.partner.view, self.units.by_name
@@ -184,7 +233,7 @@ class Sight:
             return False
         if not all(unit.disk is not None and unit.disk.in_sync for unit in units.values()):
             return False
-        if self.behind or peer.record.behind or not self._same_generations():
+        if self.behind or self.peer_behind or not self._same_generations():
             return False
         mine = {name: unit.state for name, unit in units.items()}
         running = mine if self.durable.owner else peer.vms
@@ -238,6 +287,21 @@ class Sight:
         peer = self.partner.view
         return peer is not None and peer.config_hash == self.config_hash
 
+    def silent(self, now: float) -> bool:
+        """Nothing at all was heard of the peer for the peer-lost time."""
+        return now - self.liveness.silent_from_s(now) >= self.setup.timers.peer_lost_s
+
+    def agreement_facts(self, now: float) -> AgreementFacts:
+        """Return what must be known of the pair to agree on definitions."""
+        peer, mine = self.partner.view, self.agreement.stand.version
+        return AgreementFacts(
+            said=None if peer is None else peer.agreement,
+            heard=peer is not None and self.liveness.peer_alive(now),
+            silent=self.silent(now),
+            in_use=self.config_hash == mine.hash,
+            both_use=self.is_agreed,
+        )
+
     # ------------------------------------------------------------ what others are told
 
     def view(self, wants: int, leaves: int, witnesses: tuple[str, ...]) -> PeerView:
@@ -262,6 +326,7 @@ class Sight:
             mirror=(mirror.note, mirror.kept),
             leaves=leaves,
             unguarded=self.parts.unguarded,
+            agreement=self.agreement.word,
         )
 
     def standing(self, now: float, *, tick: bool, leaving: bool) -> Standing:

@@ -136,7 +136,7 @@ class VmUnit:
     def comes_up(self, now: float, retry_s: float) -> bool:
         """A command may be bringing the copy up: it is in flight, or DRBD has said nothing yet of what it attached."""
         attached = self.settled == ("AttachDisk", self.disk) and now < self.settled_at + retry_s
-        return self.busy is not None or attached
+        return self.busy not in (None, "PrepareVolume") or attached
 
     def is_stuck(self, now: float, for_s: float) -> bool:
         """The tools of this node hang, and so the VM cannot be started here; it is known that it did not run before."""

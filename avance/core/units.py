@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from avance.core import alerts, copies
 from avance.core import commands as c
 from avance.core import events as e
 from avance.core.circumstances import Circumstances
 from avance.core.decision import Draft
+from avance.core.leftover import Leftover, left_of
 from avance.core.model import DiskState, DiskView, NodeId, Timers, VmId, VmSpec, VmState
 from avance.core.redundancy import CopyFacts, Redundancy
 from avance.core.results import GenerationsRead, InFlightCounted, Result, VolumePrepared
@@ -20,10 +21,14 @@ _SYNCING = ("SyncSource", "SyncTarget")
 
 @dataclass(slots=True)
 class Units:
-    """The VMs by name; `zeroed` are the volumes that were made since the record was looked at last."""
+    """The VMs by name; `zeroed` are the volumes that were made in this run, and that the record does not name yet.
+
+    `leftovers`: VMs that were removed, and of which something may still run here, or begin to.
+    """
 
     timers: Timers
     by_name: dict[VmId, VmUnit]
+    leftovers: dict[VmId, Leftover] = field(default_factory=dict)
     zeroed: set[VmId] = field(default_factory=set)
     protected: bool = False
     redundancy: Redundancy = field(init=False)
@@ -37,7 +42,27 @@ class Units:
         """Take another VM into care."""
         assert spec.name not in self.by_name, f"{spec.name} is protected already"
         self.by_name[spec.name] = VmUnit(spec)
+        self.leftovers.pop(spec.name, None)  # whether anything of that name runs is looked at anew
         draft.say(f"VM {spec.name} is to be protected")
+
+    def change(self, spec: VmSpec, draft: Draft) -> None:
+        """Take another definition of a VM; what runs goes on as it was started."""
+        if spec.name in self.by_name:
+            self.by_name[spec.name] = replace(self.by_name[spec.name], spec=spec)
+            draft.say(f"VM {spec.name} has another definition, from its next start")
+
+    def remove(self, vm: VmId, draft: Draft) -> None:
+        """Let a VM be none any more; what may still run of it is remembered until it is known to be gone."""
+        unit = self.by_name.pop(vm, None)
+        if unit is None:
+            return
+        left = left_of(unit)
+        if not left.is_gone:
+            self.leftovers[vm] = left
+        self.zeroed.discard(vm)
+        self.redundancy.forget(vm, draft)
+        draft.in_order(*(f"{what} {vm}" for what in ("unsteady", "copy_lost", "no_good_copy", "foreign_disk")))
+        draft.say(f"VM {vm} is removed")
 
     def disks_unknown(self) -> None:
         """Forget what DRBD said."""
@@ -73,7 +98,12 @@ class Units:
 
     def domain_changed(self, event: e.DomainChanged, draft: Draft) -> bool:
         """Note what Xen says of a domain; true when a running VM was lost."""
-        unit, vm = self.by_name[event.vm], event.vm
+        unit, vm = self.by_name.get(event.vm), event.vm
+        if unit is None:
+            if vm in self.leftovers:
+                self.leftovers[vm].domain_changed(running=event.running)
+                self._tidy(vm)
+            return False
         lost = unit.domain_changed(running=event.running, paused=event.paused, never_ran=event.never_ran)
         if lost:
             draft.say(f"the domain of {vm} is gone", alert=alerts.vm_crashed(vm))
@@ -95,6 +125,16 @@ class Units:
         if follow is not None:
             draft.command(follow)
         self._answered(unit, result)
+
+    def done_in_vain(self, vm: VmId) -> None:
+        """Note that a command of a VM that was removed has ended; what it says of the VM is of no use."""
+        if vm in self.leftovers:
+            self.leftovers[vm].done()
+            self._tidy(vm)
+
+    def _tidy(self, vm: VmId) -> None:
+        if self.leftovers[vm].is_gone:
+            del self.leftovers[vm]
 
     def _answered(self, unit: VmUnit, result: Result) -> None:
         """Note what an answer says of the copy."""
@@ -141,10 +181,11 @@ class Units:
         elif before and not protected:
             draft.say("no longer protected")
 
-    def take_zeroed(self) -> set[VmId]:
-        """Return the volumes that were made since the last call."""
-        zeroed, self.zeroed = self.zeroed, set()
-        return zeroed
+    def unnoted(self, fresh: tuple[VmId, ...]) -> set[VmId]:
+        """Return the volumes that were made, and are neither durably noted, in `fresh`, nor equal to the peer's yet."""
+        if self.zeroed:
+            self.zeroed -= {*fresh} | self.synced()
+        return set(self.zeroed)
 
     def left_behind(self, known: tuple[VmId, ...], found: tuple[VmId, ...], by: NodeId | None, draft: Draft) -> None:
         """Say which copies are behind that were not; `by`: the peer of an owner, which people have to hear of."""
@@ -159,8 +200,8 @@ class Units:
 
     @property
     def works(self) -> bool:
-        """A command of a VM is in flight."""
-        return any(unit.busy for unit in self.by_name.values())
+        """A command of a VM is in flight, or a removed VM may still write."""
+        return bool(self.leftovers) or any(unit.busy for unit in self.by_name.values())
 
     @property
     def acts(self) -> bool:
@@ -187,7 +228,8 @@ class Units:
 
     def rest(self, now: float) -> bool:
         """No VM needs anything."""
-        return not self.zeroed and all(unit.rests(now, self.timers.retry_s) for unit in self.by_name.values())
+        quiet = not self.zeroed and not self.leftovers
+        return quiet and all(unit.rests(now, self.timers.retry_s) for unit in self.by_name.values())
 
 
 __all__ = ["Units"]

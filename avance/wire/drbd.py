@@ -120,6 +120,15 @@ def down_argv(vm: VmId) -> list[str]:
     return ["drbdadm", "down", names.of(vm)]
 
 
+def clear_argvs(vm: VmId, minor: int) -> list[list[str]]:
+    """Take down the resource of a removed VM, without its file and whatever its disk holds.
+
+    I/O that is frozen, and that nobody waits for any more, is let go first: it would hold the device open. `down` of a
+    resource that is not there is no failure (drbd-utils, v84/drbdsetup.c, missing_ok); `resume-io` of it is one.
+    """
+    return [["drbdsetup", "resume-io", str(minor)], ["drbdsetup", "down", names.of(vm)]]
+
+
 def connect_argv(vm: VmId, *, discard: bool) -> list[str]:
     """Let the resource connect; `discard` only after an operator gave this version up (guide, 'Manual recovery')."""
     return ["drbdadm", *(["--", "--discard-my-data"] if discard else []), "connect", names.of(vm)]

@@ -13,6 +13,7 @@ from typing import Any
 
 from avance.core import (
     address,
+    agreement,
     arbitration,
     care,
     circumstances,
@@ -27,6 +28,7 @@ from avance.core import (
     fence,
     guard,
     handover,
+    leftover,
     liveness,
     mirror,
     model,
@@ -50,9 +52,9 @@ from avance.core import (
 from avance.parsed import Json
 
 _MODULES: tuple[ModuleType, ...] = (
-    address, arbitration, care, circumstances, commands, crashloop, cure, damper, decision, durable, engine, events,
-    fence, guard, handover, liveness, mirror, model, own_parts, pair, pairing, partner, pause, redundancy, restarts,
-    rights, setup, sight, steadiness, strangers, takeover, unit, units, vm,
+    address, agreement, arbitration, care, circumstances, commands, crashloop, cure, damper, decision, durable, engine,
+    events, fence, guard, handover, leftover, liveness, mirror, model, own_parts, pair, pairing, partner, pause,
+    redundancy, restarts, rights, setup, sight, steadiness, strangers, takeover, unit, units, vm,
 )  # fmt: skip
 _CLASSES: dict[str, type] = {
     f"{module.__name__.rpartition('.')[2]}.{name}": value

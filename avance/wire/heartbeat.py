@@ -1,6 +1,6 @@
 """Heartbeat datagrams: encode, authenticate, refuse what is forged, replayed or old.
 
-Layout: b"AVH3", 32 bytes HMAC-SHA256 over all the rest, a small head, and a body in compact JSON (schema
+Layout: b"AVH4", 32 bytes HMAC-SHA256 over all the rest, a small head, and a body in compact JSON (schema
 `avance/schema/heartbeat.json`). The head holds what each datagram changes: number, send time, echo, link. The body is
 what the node says of itself; it is made once for each change, and read only when its bytes are not those of the last
 one. All of it is authenticated each time.
@@ -18,12 +18,26 @@ import struct
 from dataclasses import dataclass, field, fields, replace
 from math import isfinite
 
-from avance.core.model import Copy, DiskState, LinkName, NodeId, NodePart, PairState, PeerView, Record, VmId, VmState
+from avance.core.model import (
+    AgreementWord,
+    Copy,
+    DiskState,
+    LinkName,
+    NodeId,
+    NodePart,
+    PairState,
+    PeerView,
+    Proposal,
+    Record,
+    Version,
+    VmId,
+    VmState,
+)
 from avance.parsed import Json
 from avance.wire.plain import read_record, to_plain
 from avance.wire.rejected import Rejected
 
-MAGIC = b"AVH3"
+MAGIC = b"AVH4"
 _FAMILY = b"AVH"  # what the datagrams of every version begin with
 NOT_ECHOED_YET = "a new boot that does not echo ours yet"  # each restart of the peer begins with it: no attack
 _MAC_BYTES = 32
@@ -82,7 +96,20 @@ def body(view: PeerView) -> bytes:
         values["e"] = view.ends[:ENDS_MAX]
     if view.unguarded:
         values["u"] = view.unguarded
+    values |= _agreement(view.agreement)
     return json.dumps(values, separators=(",", ":")).encode()
+
+
+def _agreement(word: AgreementWord) -> dict[str, Json]:
+    values: dict[str, Json] = {"a": [word.version.number, word.version.hash]}
+    if word.proposal is not None:
+        one = word.proposal
+        values["o"] = [one.id, one.version.number, one.version.hash, one.by]
+    if word.asks:
+        values["q"] = word.asks
+    if word.refused[0]:
+        values["y"] = [word.refused[0], word.refused[1][:ENDS_MAX]]
+    return values
 
 
 def seal(key: bytes, link: LinkName, seq: int, sent_s: float, echo: tuple[str, float] | None, said: bytes) -> bytes:
@@ -137,6 +164,17 @@ def _parse(data: bytes, known: _Known | None) -> tuple[Heartbeat, _Known]:
     return Heartbeat(LinkName(data[_HEAD.size : link_end].decode()), seq, sent_s, echo, known[1]), known
 
 
+def _word(values: Json) -> AgreementWord:
+    number, contents = values["a"]
+    proposal, refused = values.get("o"), values.get("y", ("", ""))
+    if proposal is not None:
+        one, proposed, proposed_contents, by = proposal
+        proposal = Proposal(str(one), Version(int(proposed), str(proposed_contents)), NodeId(str(by)))
+    key, why = refused
+    version = Version(int(number), str(contents))
+    return AgreementWord(version, proposal, str(values.get("q", "")), (str(key), str(why)))
+
+
 def _view(values: Json) -> PeerView:
     return PeerView(
         node=NodeId(values["n"]),
@@ -150,6 +188,7 @@ def _view(values: Json) -> PeerView:
         wants=int(values["w"]),
         leaves=int(values.get("l", 0)),
         unguarded=tuple(NodePart(part) for part in values.get("u", ())),
+        agreement=_word(values),
         witnesses=tuple(str(name) for name in values["g"]),
         copies={VmId(vm): Copy(DiskState(disk), tuple(map(str, rest))) for vm, (disk, *rest) in values["k"].items()},
         mirror=(str(values["h"][0]), str(values["h"][1])),

@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterable
 from dataclasses import replace
 
-from avance.core.events import CommandDone, DiskStreamReset, Event, MirrorChanged, PartSeen
+from avance.core.events import ChangeAsked, CommandDone, DiskStreamReset, DocumentHeard, Event, MirrorChanged, PartSeen
 
 MARK = "(secret)"
 _PIECE = 8  # so many letters of a secret in a row are hidden: a text may have been cut inside one
@@ -51,6 +51,10 @@ class Mask:
                 return MirrorChanged(replace(view, detail=self.text(view.detail)))
             case DiskStreamReset(why):
                 return DiskStreamReset(self.text(why))
+            case ChangeAsked(text=text):
+                return replace(event, text=self.text(text))
+            case DocumentHeard(problem=problem):
+                return replace(event, problem=self.text(problem))
             case PartSeen(part, problem, name):
                 return PartSeen(part, self.text(problem), name)
             case _:

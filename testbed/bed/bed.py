@@ -198,10 +198,8 @@ class Bed(WorldParts):
         await node.command(self.image.product.pair, document, timeout_s=COMMAND_TIMEOUT_S)
 
     async def tell_bare(self, node: Node) -> None:
-        """Tell a machine that has just been put in a node's place its site and its VMs, as a person would."""
+        """Tell a machine that has just been put in a node's place its site, as a person would; VMs it takes over."""
         await self._tell_site(node)
-        for vm in self.topology.guests:
-            await self._tell_vm(node, vm)
 
     @property
     def _the_vms(self) -> str:
@@ -214,11 +212,6 @@ class Bed(WorldParts):
 
     async def _protect_vm(self, vm: Vm) -> None:
         mark = self.history.mark()
-        await self.each(lambda node: self._tell_vm(node, vm))
-        for name in self.nodes:
-            await self.wait_milestone("protected", node=name, after=mark, timeout_s=PROTECT_TIMEOUT_S)
-
-    async def _tell_vm(self, node: Node, vm: Vm) -> None:
         workload = self.image.workload
         document = site.avance_vm(
             self.options.site,
@@ -228,7 +221,11 @@ class Bed(WorldParts):
             memory_mib=workload.memory_mib,
             volume_mib=workload.volume_mib,
         )
-        await node.command(self.image.product.protect, document, timeout_s=COMMAND_TIMEOUT_S)
+        template = self.image.product.protect
+        given_on = next(iter(self.nodes.values()))  # once: the nodes agree on it
+        await given_on.command(template, document, timeout_s=COMMAND_TIMEOUT_S)
+        for name in self.nodes:
+            await self.wait_milestone("protected", node=name, after=mark, timeout_s=PROTECT_TIMEOUT_S)
 
     async def wait_served(self, timeout_s: float) -> None:
         """Wait until each VM answers the client."""

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from tests.mutants import (
+    catalogue_agreed,
     catalogue_copies,
     catalogue_damping,
     catalogue_data,
     catalogue_mirror,
     catalogue_outside,
+    catalogue_removed,
     catalogue_right,
     catalogue_serves,
     catalogue_stop,
@@ -24,4 +26,6 @@ MUTANTS = (
     *catalogue_serves.MUTANTS,
     *catalogue_damping.MUTANTS,
     *catalogue_told.MUTANTS,
+    *catalogue_agreed.MUTANTS,
+    *catalogue_removed.MUTANTS,
 )

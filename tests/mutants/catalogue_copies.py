@@ -17,7 +17,7 @@ MUTANTS = (
         "consent-without-good-copy",
         "a backup gives up the only good copy for an owner whose own copy is gone, and that owner asks for it",
         (
-            Edit(_RIGHTS, " and all(_owner_is_good(sight, name) for name in sight.units.by_name)", ""),
+            Edit(_RIGHTS, " and all(_owner_is_good(sight, name) for name in sight.filled)", ""),
             Edit(_RIGHTS, "    if any(not sight.is_good(name)", "    if any(False"),
             Edit(
                 "avance/core/consent.py",
@@ -72,7 +72,13 @@ MUTANTS = (
     Mutant(
         "handed-over-while-attaching",
         "the right is handed over, or consent given, while DRBD has not yet said what became of the own disk",
-        (Edit(_UNIT, "        return self.busy is not None or attached\n", "        return self.busy is not None\n"),),
+        (
+            Edit(
+                _UNIT,
+                '        return self.busy not in (None, "PrepareVolume") or attached\n',
+                "        return self.busy is not None\n",
+            ),
+        ),
     ),
     Mutant(
         "started-without-data",
@@ -194,7 +200,7 @@ MUTANTS = (
         "definitions-not-compared",
         "disks connect although the two nodes hold different definitions of their VMs",
         (Edit(_UNIT, " and around.agreed and", " and"),),
-        beyond="both nodes of the simulator are given one configuration",
+        beyond="the VMs of the simulator have no ports that could be mixed up",
         units=("tests/unit/avance/core/test_goal.py",),
     ),
     Mutant(
@@ -207,7 +213,7 @@ MUTANTS = (
                 "return peer is None or peer.config_hash == self.config_hash",
             ),
         ),
-        beyond="both nodes of the simulator are given one configuration",
+        beyond="the VMs of the simulator have no ports that could be mixed up",
         units=("tests/unit/avance/core/test_goal.py",),
     ),
     Mutant(
@@ -220,7 +226,7 @@ MUTANTS = (
                 "[{**entry, NUMBER: place} if isinstance(entry, dict) else entry for place, entry in enumerate(vms)]",
             ),
         ),
-        beyond="both nodes of the simulator are given one configuration",
+        beyond="the VMs of the simulator have no ports that could be mixed up",
     ),
     Mutant(
         "kept-version-behind",

@@ -69,7 +69,7 @@ MUTANTS = (
     Mutant(
         "older-copy-stays",
         "a copy that could not be written keeps the older record, which a later start may find",
-        (Edit(_TWICE, "                raise why\n            _take_away(path)\n", "                raise why\n"),),
+        (Edit(_TWICE, "                raise why\n            remove_durably(path)\n", "                raise why\n"),),
         _OUTSIDE,
     ),
     Mutant(

@@ -24,10 +24,11 @@ TWINS = "tests/sim/twins"  # compare an engine with itself, and a defect is in b
 VARIANTS = 3  # of each test; more differ by a seed only, and the random histories have enough of those
 TEST_LIMIT_S = 60  # a defect may make a test endless; that kills it too
 _DEFECT_ERRORS = (LookupError, TypeError, ValueError, AttributeError, RecursionError, TimeoutError)
+WORLDS = "tests/sim/test_agreed_worlds.py"  # minutes; test_agreed_small.py sees the same
 YEAR = "tests/sim/test_year_of_daemons.py"  # hours of a sound product, to see whether anything grows
 _USUAL = (
     "-q", "-p", "no:randomly", "-p", "no:cacheprovider", f"--timeout={TEST_LIMIT_S}",
-    f"--ignore={TWINS}", f"--ignore={YEAR}",
+    f"--ignore={TWINS}", f"--ignore={YEAR}", f"--ignore={WORLDS}",
 )  # fmt: skip
 
 

@@ -19,7 +19,8 @@ from avance.wire.derived import of_heartbeats
 from avance.wire.heartbeat import Heartbeat, Receiver, Unproven, encode
 from avance.wire.rejected import Rejected
 from tests.playbook import ended
-from tests.sim import work
+from tests.sim import agreed, work
+from tests.sim.leftovers import Leftovers
 from tests.sim.links import LINKS
 from tests.sim.site import peer_of
 
@@ -49,10 +50,12 @@ class Daemon:
         self.machine = machine
         self.world = machine.world
         self.boot = boot
+        agreed.begin(machine)
         site = self.world.site
         setup = site.setup(
-            machine.name, boot=boot, machine=machine_boot, config_hash=machine.config_hash, vms=machine.vms
-        )
+            machine.name, boot=boot, machine=machine_boot, config_hash=machine.config_hash, vms=machine.vms,
+            removed=machine.removed, stand=machine.stand,
+        )  # fmt: skip
         self.engine = Engine(setup, machine.store.record)
         self.receiver = Receiver(KEY, machine.name, peer_of(machine.name), boot)
         self.echo: dict[LinkName, tuple[str, float]] = {}
@@ -63,6 +66,7 @@ class Daemon:
         self.nonces: dict[tuple[str, str], bool] = {}
         self.parts: dict[NodePart, str] = {}  # what was told of gate and watchdog
         self.held: bool | None = None  # where the last command left the service address
+        self.leftovers = Leftovers(self)
         self._armed = False
         self._seq = 0
         self._box: deque[e.Event | Arrived] = deque()
@@ -76,6 +80,7 @@ class Daemon:
         self.machine.after(FIRST_REPORT_S, self._look_at_parts)
         if self.machine.mirror is not None:
             self.machine.after(FIRST_REPORT_S, self._first_look_at_mirror, self.machine.mirror)
+        self.leftovers.take_on(self.machine.removed)
 
     def die(self) -> None:
         """The process is gone."""
@@ -219,6 +224,10 @@ class Daemon:
                     machine.reset(reason)
             case c.AnswerOperator():
                 world.answers.append(command)
+            case c.UseDefinitions(version):
+                agreed.use(self, version)
+            case c.SendDocument(key):
+                agreed.send(self, key)
             case c.SendAlert(alert):
                 world.alerts.append((world.now, machine.name, alert.code))
             case _:

@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 from avance.core.model import DiskRole, DiskState, NodeId, Outcome
 from tests.sim.drbd_io import DISK_TIMEOUT_S, KO_COUNT_S
-from tests.sim.drbd_side import CONNECTED, CONNECTING, STANDALONE, Side, rank
+from tests.sim.drbd_side import CONNECTED, CONNECTING, STANDALONE, Content, Side, rank
 from tests.sim.drbd_wire import GONE_CODES, NEGOTIATES_S, Wire
 
 Finish = Callable[..., None]
@@ -91,6 +91,25 @@ class Resource(Wire):
         side.keep()
         self.changed()
         return True
+
+    def clear(self, node: NodeId) -> bool:
+        """Take the resource down and remove its volume (`drbdsetup resume-io` and `down`, lvremove).
+
+        A device that is open refuses it. What was in flight has nobody who waits for it any more.
+        """
+        side, other = self.pair(node)
+        if side.machine.holds(self.vm):
+            return False
+        if side.up:
+            side.suspended = False
+            self.disconnect(node)
+            other.peer_primary = False
+            side.down()
+        if not side.gone:
+            side.put_in(Content())
+        self.poll()
+        self.changed()
+        return not side.gone
 
     def initialise(self, node: NodeId) -> bool:
         """Declare two blank copies equal (new-current-uuid --clear-bitmap)."""

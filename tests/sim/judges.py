@@ -189,7 +189,7 @@ class Judges(Hole):
         new = record.epoch != self._saved_epoch.get(machine.name)
         self._saved_epoch[machine.name] = record.epoch
         if record.epoch > theirs.epoch and record.peer_outdated:
-            for resource in self.world.resources.values():
+            for resource in (self.world.resources[vm] for vm in machine.vms):
                 side = resource.sides[machine.name]
                 # One that is behind is never served, whatever DRBD calls it.
                 held = not copies.is_behind(record, resource.vm, copies.known(tuple(side.words().split())))
@@ -313,8 +313,8 @@ class Judges(Hole):
         if self.fell_in:
             self._end_of_a_split()
             return
-        for vm, resource in world.resources.items():
-            runner = world.runner(vm)
+        for vm in world.site.vms:
+            resource, runner = world.resources[vm], world.runner(vm)
             for node in (A, B) if runner is None else (runner,):
                 lost = self.missing(vm, resource.data_of(node), node)
                 if lost:
@@ -327,8 +327,8 @@ class Judges(Hole):
         if self.fell_in:
             self._own_writes()
             return
-        for vm, resource in world.resources.items():
-            runner = world.runner(vm)
+        for vm in world.site.vms:
+            resource, runner = world.resources[vm], world.runner(vm)
             nodes = (A, B) if runner is None else (runner,)
             copies = [(resource.data_of(node), node) for node in nodes]
             if runner is None:  # an own disk that lies beside its node, a foreign one in its place, is a copy, too
@@ -351,8 +351,8 @@ class Judges(Hole):
         self._own_writes()
 
     def _own_writes(self) -> None:
-        for vm, resource in self.world.resources.items():
-            for node, side in resource.sides.items():
+        for vm in self.world.site.vms:
+            for node, side in self.world.resources[vm].sides.items():
                 own = side.machine.own_disks.get(vm)  # beside its node, while another one is in its place
                 lost = self.missing(vm, side.data if own is None else own.data, node)
                 if lost:

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from avance.core import events as e
-from avance.core.model import DiskRole, DiskState, DiskView, NodeId, VmId
+from avance.core.model import DiskRole, DiskState, DiskView, NodeId, Stand, Version, VmId
 from tests.sim.daemon import Daemon
 from tests.sim.drbd_side import Content
 from tests.sim.mirror import Mirror
@@ -42,6 +42,9 @@ class Machine:
         self.store = Store(self)
         self.config_hash = "c0ffee"
         self.vms: tuple[VmId, ...] = world.site.vms
+        self.removed: tuple[VmId, ...] = ()
+        self.memory: dict[VmId, int] = {}
+        self.stand = Stand(Version(0, self.config_hash))  # durable, as the record
         self.daemon: Daemon | None = None
         self.domains: dict[VmId, bool] = {}  # value: its processors run (not paused)
         self.address = False

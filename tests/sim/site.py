@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from avance.core.engine import Setup
-from avance.core.model import NodeId, Timers, VmId
+from avance.core.model import NodeId, Stand, Timers, Version, VmId
 from tests.playbook import BIZ, PRIV, WEB, A, setup, spec
 
 NODES = (NodeId("a"), NodeId("b"))
@@ -28,7 +28,17 @@ class SimSite:
         """The names of the witnesses, the preferred one first."""
         return tuple(f"w{number}" for number in range(1, self.witnesses + 1))
 
-    def setup(self, me: NodeId, *, boot: str, machine: str, config_hash: str, vms: tuple[VmId, ...]) -> Setup:
+    def setup(
+        self,
+        me: NodeId,
+        *,
+        boot: str,
+        machine: str,
+        config_hash: str,
+        vms: tuple[VmId, ...],
+        removed: tuple[VmId, ...] = (),
+        stand: Stand | None = None,
+    ) -> Setup:
         """Return what the engine of a node is told at its start."""
         base = setup(me)
         return replace(
@@ -44,6 +54,8 @@ class SimSite:
             power=self.power,
             gateway=self.gateway,
             watchdog=True,
+            removed=removed,
+            stand=stand or Stand(Version(0, config_hash)),
         )
 
     def text(self) -> str:

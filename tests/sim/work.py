@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from avance.core import commands as c
 from avance.core.model import DiskState, Outcome
+from tests.sim import agreed
 from tests.sim.arbiters import ASK_S
 
 if TYPE_CHECKING:
@@ -46,6 +47,9 @@ def begin(daemon: Daemon, command: c.Work) -> None:
     if isinstance(command, c.KeepMirrorNote | c.UseMirrorNote | c.ReuseHalves | c.TrustMirror):
         assert machine.mirror is not None, "only a mirror that is simulated says anything to the core"
         machine.after(world.random.uniform(*USUAL_S), machine.mirror.do, daemon, command)
+        return
+    if isinstance(command, c.SaveDefinitions):
+        agreed.save(daemon, command)
         return
     if isinstance(command, c.AskWitness | c.TeachWitness):
         world.arbiters[command.witness].send(daemon, command)

@@ -21,6 +21,7 @@ from tests.sim import story
 from tests.sim.arbiters import Bmc, WitnessHost
 from tests.sim.clock import START_S, Clock
 from tests.sim.daemon import Arrived, Daemon
+from tests.sim.definitions import Document
 from tests.sim.drbd import Resource
 from tests.sim.drbd_side import CONNECTED
 from tests.sim.judges import Judges
@@ -44,6 +45,9 @@ class World(Clock):
         super().__init__()
         self.random = random.Random(seed)
         self.site = site or SimSite()
+        self.document: Document | None = None  # the newest definitions, when a person has given any
+        self.offers: dict[str, Document] = {}  # all that was ever given to be agreed on, by hash
+        self.first_vms = self.site.vms
         self.tick_s = tick_s
         self.tracing = tracing
         self.wire = False  # real bytes for heartbeats
@@ -178,17 +182,6 @@ class World(Clock):
         daemon = self.machines[node].daemon
         if daemon is not None:
             daemon.machine.after(0.0, daemon.deliver, e.OperatorAsked(request, typed, self._asks))
-
-    def protect(self, vm: VmId, config_hash: str) -> None:
-        """Let a person protect one more VM on both nodes."""
-        self.resources[vm] = Resource(self, vm, self.machines)
-        self.judges.protect(vm)
-        for machine in self.machines.values():
-            machine.vms = (*machine.vms, vm)
-            machine.config_hash = config_hash
-            if machine.daemon is not None:
-                machine.daemon.deliver(e.VmAdded(spec(vm, len(machine.vms) - 1), config_hash))
-                machine.daemon.deliver(e.DiskChanged(vm, None))
 
     # ------------------------------------------------------------ what goes on by itself
 

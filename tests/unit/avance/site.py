@@ -58,6 +58,11 @@ def vm(**changes: Json) -> Json:
     return copy.deepcopy(_VM) | changes
 
 
+def kept_of(node: str = "a", *vms: Json, **changes: Json) -> dict[str, Json]:
+    """Return what a node keeps of that site with these VMs; `changes` replace single keys of the site."""
+    return {"node": node, "site": site(**changes), "vms": list(vms), "number": 1, "history": [], "proposal": None}
+
+
 def config(node: str = "a", **changes: Json) -> Config:
     """Return the configuration of one node of that site with that VM."""
     return parse(node, site(**changes), [vm()])

@@ -26,7 +26,7 @@ from avance.wire import derived
 from avance.wire.masked import MARK
 from tests.playbook import WEB
 from tests.unit.avance.adapters.tools import Tools
-from tests.unit.avance.site import CERTIFICATE, full_site, vm
+from tests.unit.avance.site import CERTIFICATE, full_site, kept_of, vm
 
 PIECE = 8
 
@@ -56,6 +56,9 @@ class Around:
         """Take no notice."""
 
     def send(self, view: PeerView, *, echoing: bool) -> None:
+        """Send nothing."""
+
+    def send_document(self, datagram: bytes) -> None:
         """Send nothing."""
 
 
@@ -114,7 +117,7 @@ def test_no_canary_is_kept_or_sent(
     tools: Tools, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     """Journal, inputs, alerts, status, logs and argument vectors tell of the failures, and of no secret."""
-    raw = {"node": "a", "site": site(), "vms": [vm()]}
+    raw = {**kept_of("a", vm()), "site": site()}
 
     async def story() -> dict[str, Any]:
         kept = Configuration(tmp_path / "config.json", tmp_path / TWIN.name)

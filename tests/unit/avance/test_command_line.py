@@ -17,7 +17,7 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
     """The requests that reach the daemon, which says ok."""
     requests: list[dict[str, Any]] = []
 
-    def ask(request: dict[str, Any]) -> dict[str, Any]:
+    def ask(request: dict[str, Any], *, answer_s: float) -> dict[str, Any]:
         requests.append(request)
         return {"ok": "done"}
 
@@ -34,12 +34,38 @@ def test_pair_sends_the_site(asked: list[dict[str, Any]], tmp_path: Path, capsys
     assert capsys.readouterr().out == "done\n"
 
 
-def test_protect_sends_the_definition(asked: list[dict[str, Any]], tmp_path: Path) -> None:
-    """`avance vm protect` hands the definition over as it is."""
-    path = tmp_path / "vm.json"
+@pytest.mark.parametrize(
+    ("words", "op"),
+    [(["vm", "add"], "vm-add"), (["vm", "change"], "vm-change"), (["site", "change"], "site-change")],
+)
+@pytest.mark.parametrize("alone", [False, True])
+def test_changes_send_the_file(
+    asked: list[dict[str, Any]], tmp_path: Path, words: list[str], op: str, *, alone: bool
+) -> None:
+    """A verb that changes definitions hands the file over as it is."""
+    path = tmp_path / "given.json"
     path.write_text(json.dumps(vm()))
-    assert module.main(["vm", "protect", "--file", str(path)]) == 0
-    assert asked == [{"op": "protect", "vm": vm()}]
+    option, key = ("--site", "site") if words[0] == "site" else ("--file", "vm")
+    assert module.main([*words, option, str(path), *(["--one-node"] if alone else [])]) == 0
+    assert asked == [{"op": op, key: vm(), "one_node": alone}]
+
+
+def test_a_removal_says_whether_data_may_be_deleted(asked: list[dict[str, Any]]) -> None:
+    """The daemon refuses one that does not."""
+    assert module.main(["vm", "remove", "web"]) == 0
+    assert module.main(["vm", "remove", "web", "--delete-volume", "--one-node"]) == 0
+    assert [(one["delete_volume"], one["one_node"]) for one in asked] == [(False, False), (True, True)]
+    assert {one["name"] for one in asked} == {"web"}
+
+
+def test_definitions_are_shown_and_taken(asked: list[dict[str, Any]], capsys: pytest.CaptureFixture[str]) -> None:
+    """In words for people, as a document for programs, and those of the other node instead of ours."""
+    for words in (["definitions"], ["definitions", "--json"], ["definitions", "take"]):
+        assert module.main(words) == 0
+    assert asked == [
+        {"op": "definitions", "words": True}, {"op": "definitions", "words": False}, {"op": "definitions-take"},
+    ]  # fmt: skip
+    assert capsys.readouterr().out == 'done\n{"ok": "done"}\ndone\n'
 
 
 def test_status_in_another_spelling_is_the_status(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -74,10 +100,10 @@ def test_timers_of_a_site_file(tmp_path: Path, capsys: pytest.CaptureFixture[str
 
 def test_refusal_is_code_2(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """What the daemon refuses ends with 2 and its reason."""
-    monkeypatch.setattr(module, "ask", lambda _: {"error": "this node is paired already"})
+    monkeypatch.setattr(module, "ask", lambda _, **__: {"error": "this node is paired already"})
     path = tmp_path / "vm.json"
     path.write_text("{}")
-    assert module.main(["vm", "protect", "--file", str(path)]) == 2
+    assert module.main(["vm", "add", "--file", str(path)]) == 2
     assert "paired already" in capsys.readouterr().err
 
 

@@ -15,9 +15,9 @@ from avance.configuration import TWIN, Configuration
 from avance.daemon import Daemon
 from avance.errors import ConfigError, StoreError
 from tests.schema_check import complaints
-from tests.unit.avance.site import site
+from tests.unit.avance.site import kept_of, site
 
-RAW = {"node": "a", "site": {"any": "thing"}, "vms": []}
+RAW = {"node": "a", "site": {"any": "thing"}, "vms": [], "number": 1, "history": [], "proposal": None}
 
 
 @pytest.fixture
@@ -96,7 +96,7 @@ def test_request_meets_a_disk_that_refuses(directory: Path, monkeypatch: pytest.
 def test_node_that_cannot_read_what_it_keeps_says_so(directory: Path, name: str) -> None:
     """The daemon does not end: it answers, serves nothing, and says what to do."""
     if name == "record.a":
-        kept(directory).save({"node": "a", "site": site(), "vms": []})
+        kept(directory).save(kept_of())
     (directory / name).write_text("{")
     requests: list[dict[str, Any]] = [
         {"op": "status"}, {"op": "status", "words": True}, {"op": "pair", "node": "a", "site": site()},

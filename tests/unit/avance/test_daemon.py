@@ -22,22 +22,18 @@ from avance.core.events import (
     CommandDone,
     DatagramsRefused,
     Event,
-    FencePeerAsked,
     HeartbeatSeen,
-    OperatorAsked,
     Tick,
-    VmAdded,
 )
 from avance.core.model import Outcome, PairState, PeerView, Record
 from avance.core.register import Word
 from avance.core.results import Done, WitnessAsked, WitnessTaught
 from avance.daemon import Daemon, PairedNode
-from avance.errors import ConfigError
 from avance.replay import replay
 from tests.playbook import PRIV, WEB, A, B
 from tests.schema_check import complaints
 from tests.unit.avance.adapters.tools import until
-from tests.unit.avance.site import site, vm
+from tests.unit.avance.site import kept_of, site, vm
 
 
 @pytest.fixture(autouse=True)
@@ -52,7 +48,7 @@ def directories(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def node(*vms: dict[str, Any]) -> PairedNode:
     """Return node a of the site."""
-    raw, directory = {"node": "a", "site": site(), "vms": list(vms)}, Path(vars(module)["STATE_DIR"])
+    raw, directory = kept_of("a", *vms), Path(vars(module)["STATE_DIR"])
     kept = Configuration(directory / "config.json", directory / TWIN.name)
     return PairedNode(parse("a", raw["site"], raw["vms"]), raw, kept, DataMirror(directory))
 
@@ -78,10 +74,15 @@ class Channel:
     def __init__(self) -> None:
         self.sent: list[PeerView] = []
         self.told: list[Event] = []
+        self.documents: list[bytes] = []
 
     def send(self, view: PeerView, *, echoing: bool) -> None:
         """Keep a view."""
         self.sent.append(view)
+
+    def send_document(self, datagram: bytes) -> None:
+        """Keep a document."""
+        self.documents.append(datagram)
 
     def heard(self, event: Event) -> None:
         """Keep what the core has taken in."""
@@ -104,7 +105,7 @@ def test_status_in_words_is_asked_for() -> None:
 
 def test_unpaired_node_refuses_to_act() -> None:
     """Before a site is known there is nothing to protect and nobody to fence."""
-    given = answers(Daemon(), {"op": "protect", "vm": vm()}, {"op": "fence-peer", "resource": ""}, {"op": "dance"})
+    given = answers(Daemon(), {"op": "vm-add", "vm": vm()}, {"op": "fence-peer", "resource": ""}, {"op": "dance"})
     assert ["not paired yet" in answer["error"] for answer in given] == [True, True, False]
     assert "unknown request" in given[2]["error"]
 
@@ -127,92 +128,6 @@ def test_bad_site_changes_nothing(directories: Path, change: dict[str, Any]) -> 
     assert "error" in given[0]
     assert given[1]["pair"] == "UNPAIRED"
     assert not (directories / "config.json").exists()
-
-
-def test_protected_vm_is_durable_before_the_core_hears_of_it(directories: Path) -> None:
-    """The definition is on disk when the event is sent."""
-
-    async def story() -> None:
-        one = node()
-        assert "ok" in await one.protect(vm())
-        assert json.loads((directories / "config.json").read_text())["vms"] == [vm(number=0)]
-        event = one._loop.waiting.popleft()
-        assert isinstance(event, VmAdded)
-        assert event.spec == one.config.vms[0]
-
-    asyncio.run(story())
-
-
-def test_refused_vm_changes_nothing(directories: Path) -> None:
-    """A second VM of the same name is refused, and the first stays as it is."""
-
-    async def story() -> None:
-        one = node(vm())
-        with pytest.raises(ConfigError, match="same name"):
-            await one.protect(vm())
-        assert not one._loop.waiting
-
-    asyncio.run(story())
-    assert not (directories / "config.json").exists()
-
-
-def test_question_of_drbd_reaches_the_core_and_back(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The handler gets the core's code, an error for a foreign resource, and an error after the deadline."""
-
-    async def story() -> None:
-        one = node(vm())
-        assert ["no VM" in (await one.fence_peer(foreign))["error"] for foreign in ("avance-db", "web")] == [True, True]
-
-        async def answer() -> None:
-            event = await next_event(one)
-            assert isinstance(event, FencePeerAsked)
-            one._answer_fence_peer(c.AnswerFencePeer(event.ask, 5))
-
-        async with asyncio.TaskGroup() as tasks:
-            asked = tasks.create_task(one.fence_peer("avance-web"))
-            tasks.create_task(answer())
-        assert asked.result() == {"code": 5}
-        monkeypatch.setattr(module, "_FENCE_ANSWER_S", 0.01)
-        assert "error" in await one.fence_peer("avance-web")
-        one._answer_fence_peer(c.AnswerFencePeer(99, 5))
-
-    asyncio.run(story())
-
-
-def test_operator_asks_the_core(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A person gets the core's answer, done or refused; no answer within the deadline is an error."""
-
-    async def story() -> None:
-        one = node(vm())
-        for done, key in ((True, "ok"), (False, "error")):
-
-            async def answer(*, done: bool = done) -> None:
-                event = await next_event(one)
-                assert isinstance(event, OperatorAsked)
-                assert (event.request, event.node) == ("override", B)
-                one._answer_operator(c.AnswerOperator(event.ask, done, "so it is"))
-
-            async with asyncio.TaskGroup() as tasks:
-                asked = tasks.create_task(one.operator("override", "b"))
-                tasks.create_task(answer())
-            assert asked.result() == {key: "so it is"}
-        monkeypatch.setattr(module, "_OPERATOR_ANSWER_S", 0.01)
-        assert "no decision within" in (await one.operator("keep", "a"))["error"]
-        one._answer_operator(c.AnswerOperator(99, done=True, text="late"))
-
-    asyncio.run(story())
-
-
-@pytest.mark.parametrize(("verb", "name"), [("override", "a"), ("override", "c"), ("keep", ""), ("reset-device", "c")])
-def test_mistyped_node_is_refused(verb: str, name: str) -> None:
-    """Only the peer can be overridden, and only a node of the pair can be named; the core is not even asked."""
-
-    async def story() -> None:
-        one = node(vm())
-        assert "nothing was changed" in (await one.operator(verb, name))["error"]
-        assert not one._loop.waiting
-
-    asyncio.run(story())
 
 
 def test_unpaired_node_has_no_operator() -> None:

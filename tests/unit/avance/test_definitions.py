@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from avance.config import parse
-from avance.definitions import VMS_MAX, added, numbered
+from avance.definitions import VMS_MAX, added, numbered, removed, without_tombstones
 from avance.errors import ConfigError
 from avance.parsed import Json
 from tests.unit.avance.site import site, vm
@@ -56,3 +56,34 @@ def test_person_gives_no_number() -> None:
         added([], vm(number=3))
     with pytest.raises(ConfigError, match="at most 8"):
         added([vm(name=str(one)) for one in range(VMS_MAX)], vm())
+    with pytest.raises(ConfigError, match="must not say `removed`"):
+        added([], vm(removed=True))
+
+
+def test_removed_vm_leaves_its_name_and_number() -> None:
+    """A tombstone keeps both taken, and nothing else of the definition stays."""
+    vms = removed([vm(), DB], "web")
+    assert vms == [{"name": "web", "number": 0, "removed": True}, DB | {"number": 1}]
+    config = parse("a", site(), vms)
+    assert [spec.name for spec in config.vms] == ["db"]
+    assert [(one.name, one.minor) for one in config.removed] == [("web", 0)]
+    assert added(vms, vm(name="new"))[-1]["number"] == 2
+    with pytest.raises(ConfigError, match="was removed, and its name is taken"):
+        added(vms, vm())
+
+
+def test_tombstones_are_no_vms() -> None:
+    """Eight VMs fit beside eight tombstones; a tombstone cannot be removed once more, and is dropped in the end."""
+    vms: Json = [vm(name=f"x{one}") for one in range(VMS_MAX)]
+    for one in range(VMS_MAX):
+        vms = removed(vms, f"x{one}")
+    vms = [*vms, *(vm(name=f"y{one}") for one in range(VMS_MAX))]
+    assert [entry["number"] for entry in numbered(vms)] == list(range(2 * VMS_MAX))
+    assert [entry["number"] for entry in without_tombstones(vms)] == list(range(VMS_MAX, 2 * VMS_MAX))
+    with pytest.raises(ConfigError, match="there is no VM 'x0'; there are: y0, y1"):
+        removed(vms, "x0")
+
+
+def test_tombstone_is_a_difference() -> None:
+    """Nodes of which one has removed a VM are not equal, and so the peer is known to have removed it, too."""
+    assert parse("a", site(), [DB]).config_hash != parse("a", site(), removed([vm(), DB], "web")).config_hash

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from avance.core.model import LinkName
+from avance.core.model import LinkName, Stand, Version
 from avance.engine_setup import MACHINE_BOOT, engine_setup
 from tests.unit.avance.site import config
 
 
 def test_the_core_is_told_what_the_site_says() -> None:
     """Names, policy and times come from the configuration, the machine's boot from the kernel."""
-    told = engine_setup(config("b", policy="safety", dilation=2.0), "boot-1")
+    told = engine_setup(config("b", policy="safety", dilation=2.0), "boot-1", Stand(Version(3, "c0ffee")))
     assert (told.me, told.peer_id, told.boot, told.policy, told.dilation) == ("b", "a", "boot-1", "safety", 2.0)
     assert told.links == (LinkName("priv0"), LinkName("biz0"))
     assert told.timers.lease_s == 12.0
     assert told.machine == MACHINE_BOOT.read_text().strip()
+    assert told.stand == Stand(Version(3, "c0ffee"))
     assert not told.power

@@ -7,7 +7,7 @@ import pytest
 from avance.core import commands as c
 from avance.core import events as e
 from avance.core.engine import Decision, Engine
-from avance.core.model import Alert, DiskRole, Outcome, PairState, Record
+from avance.core.model import Alert, DiskRole, Outcome, PairState, Proposal, Record, Stand, Version
 from avance.core.takeover import Allowed
 from avance.explain import RunSummary, command_words, event_words, summary
 from avance.wire.decision_lines import Before
@@ -119,6 +119,9 @@ def test_decisions_are_shown_once_and_in_time() -> None:
         (e.DomainChanged(WEB, running=False), "web does not run"),
         (e.DomainChanged(WEB, running=True, paused=True), "web stands still"),
         (e.OperatorAsked("override", B, 1), "override b"),
+        (e.ChangeAsked("vm add web", Version(), "c0ffee", "4711", alone=False, ask=1), "ChangeAsked: vm add web"),
+        (e.DocumentHeard("4711", Version(3, "c0ffee"), (), ""), "definitions number 3"),
+        (e.DocumentHeard("4711", Version(3, "c0ffee"), (), "no such device"), "number 3 (no such device)"),
     ],
 )
 def test_events_are_told_in_words(event: e.Event, words: str) -> None:
@@ -130,6 +133,11 @@ def test_events_are_told_in_words(event: e.Event, words: str) -> None:
     ("command", "words"),
     [
         (c.SaveRecord(Record(4, B)), "SaveRecord(epoch 4, owner b)"),
+        (c.SaveDefinitions(Stand(Version(3, "c0ffee"))), "SaveDefinitions(number 3)"),
+        (
+            c.SaveDefinitions(Stand(Version(3, "c0ffee"), (), Proposal("4711", Version(4, "decaf"), B))),
+            "SaveDefinitions(number 3, proposed 4)",
+        ),
         (c.StartDomain(WEB), "StartDomain(web)"),
         (c.AskWitness("w1", 4, "n"), "AskWitness(w1)"),
         (c.HoldAddress(), "HoldAddress"),

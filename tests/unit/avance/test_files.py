@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from avance.files import overwrite, read_small, write_durably
+from avance.files import overwrite, read_small, remove_durably, write_durably
 
 
 def test_new_content_replaces_the_old(tmp_path: Path) -> None:
@@ -114,3 +114,16 @@ def test_small_file_is_read(tmp_path: Path) -> None:
     """All of it, up to the bound."""
     (tmp_path / "file").write_bytes(b"x" * 100)
     assert read_small(tmp_path / "file", 100) == b"x" * 100
+
+
+def test_removed_file_is_gone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """After a power cut as well; what is gone already is gone, and what is no file is not removed."""
+    synced: list[Path] = []
+    monkeypatch.setattr("avance.files.sync_directory", synced.append)
+    (tmp_path / "one").write_text("x")
+    for _ in range(2):
+        remove_durably(tmp_path / "one")
+    assert synced == [tmp_path, tmp_path]
+    assert not (tmp_path / "one").exists()
+    with pytest.raises(OSError, match="directory"):
+        remove_durably(tmp_path)

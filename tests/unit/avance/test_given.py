@@ -30,10 +30,12 @@ def test_what_is_not_clear_is_refused(
     path = tmp_path / "site.json"
     path.write_bytes(text)
     asked: list[object] = []
-    monkeypatch.setattr(command_line, "ask", asked.append)
+    monkeypatch.setattr(command_line, "ask", lambda request, **_: asked.append(request))
     verbs: tuple[Callable[[], int], ...] = (
         lambda: command_line.main(["pair", "--node", "a", "--site", str(path)]),
-        lambda: command_line.main(["vm", "protect", "--file", str(path)]),
+        lambda: command_line.main(["vm", "change", "--file", str(path)]),
+        lambda: command_line.main(["site", "change", "--site", str(path)]),
+        lambda: command_line.main(["vm", "add", "--file", str(path)]),
         lambda: show_timers.main(path),
         lambda: show_secret.main("witness", "w1", path),
     )

@@ -13,7 +13,7 @@ from avance import journal as module
 from avance.core import commands as c
 from avance.core import events as e
 from avance.core.engine import Decision, Engine
-from avance.core.model import DiskRole, LinkName, Outcome, Record, VmId
+from avance.core.model import DiskRole, LinkName, Outcome, Record, Stand, VmId
 from avance.engine_setup import engine_setup as daemon_setup
 from avance.journal import Journal, inputs_path
 from avance.parsed import Json
@@ -149,7 +149,7 @@ def test_inputs_hold_no_secret(tmp_path: Path) -> None:
     """What the daemon was told in confidence never reaches the files."""
     one = config()
     tape = Tape(tmp_path)
-    engine = Engine(daemon_setup(one, "boot"), Record(3, A))
+    engine = Engine(daemon_setup(one, "boot", Stand()), Record(3, A))
     tape.handle(engine, e.Tick(), 1.0)
     tape.end()
     text = "".join(path.read_text() for path in tmp_path.iterdir())

@@ -14,11 +14,15 @@ from pathlib import Path
 
 import pytest
 
+from avance.changes import changed
 from avance.config import parse
 from avance.definitions import VMS_MAX
 from avance.errors import ConfigError
 from avance.parsed import Json
+from tests.unit.avance.core.test_agreement import REFUSED as AGREEMENTS
+from tests.unit.avance.core.test_agreement import refusal
 from tests.unit.avance.site import CERTIFICATE, SECRET, W1, W2, full_site, site, vm, with_bmc, with_links
+from tests.unit.avance.test_changes import BEFORE, FIXED, REFUSED
 
 PAGE = Path(__file__).resolve().parents[3] / "docs" / "refusals.md"
 CALL_HOME = site()["call_home"]
@@ -149,10 +153,17 @@ VMS: list[tuple[Json, str]] = [
     ([vm(address="10.77.0.11")], "belongs to a node"),
     ([vm(address="10.77.0.10")], "belongs to a node or the service"),
     ([vm(memory_mib=True)], "memory_mib"),
-    ([vm(number=8)], "from 0 to 7"),
-    ([vm(number=True)], "from 0 to 7"),
-    ([vm(number="0")], "from 0 to 7"),
+    ([vm(number=16)], "from 0 to 15"),
+    ([vm(number=True)], "from 0 to 15"),
+    ([vm(number="0")], "from 0 to 15"),
     ([vm(number=2), vm(number=2, name="db")], "the number 2"),
+    ([vm(number=2), {"name": "db", "number": 2, "removed": True}], "the number 2"),
+    ([vm(), {"name": "web", "number": 1, "removed": True}], "its name is taken"),
+    ([{"name": "db", "number": 1, "removed": True}, {"name": "db", "number": 2, "removed": True}], "its name is taken"),
+    ([vm(removed=False)], "stands for no removed VM"),
+    ([{"name": "db", "removed": True}], "stands for no removed VM"),
+    ([{"name": "../x", "number": 1, "removed": True}], "stands for no removed VM"),
+    ([vm()] + [{"name": f"x{one}", "number": one, "removed": True} for one in range(16)], "all numbers belong"),
 ]
 
 
@@ -194,7 +205,25 @@ def page() -> str:
     for vms, _ in VMS:
         changed = vms if len(vms) != 1 else {key: value for key, value in vms[0].items() if value != vm().get(key)}
         lines.append(_row({"vm": changed} if len(vms) == 1 else f"{len(vms)} VMs", answer(site(), vms)))
+    lines += ["", "## Changes", "", "What a pair cannot change, or not in this way.", ""]
+    lines += ["| Asked | Answer |", "|---|---|"]
+    for change, _ in FIXED:
+        asked = {"op": "site-change", "site": change}
+        lines.append(_row(asked, refused_change({"op": "site-change", "site": full_site(**change)})))
+    for asked, _ in REFUSED:
+        given = asked.get("vm")
+        shown = {**asked, "vm": _difference(given, vm())} if isinstance(given, dict) else asked
+        lines.append(_row(shown, refused_change(asked)))
+    lines += ["", "## While both nodes have to agree", "", "Asked on node a.", "", "| Answer |", "|---|"]
+    lines += dict.fromkeys(f"| {refusal(asked, facts, said)} |" for asked, facts, said, _ in AGREEMENTS)
     return "\n".join(lines) + "\n"
+
+
+def refused_change(asked: dict[str, Json]) -> str:
+    """Return the sentence with which a change is refused."""
+    with pytest.raises(ConfigError) as refused:
+        changed(asked, BEFORE, alone=False)
+    return str(refused.value)
 
 
 def _row(given: Json, said: str) -> str:

@@ -13,7 +13,7 @@ from avance.adapters.mirror import DataMirror
 from avance.config import parse
 from avance.configuration import TWIN, Configuration
 from avance.daemon import PairedNode
-from tests.unit.avance.site import site
+from tests.unit.avance.site import kept_of
 
 
 @pytest.fixture
@@ -24,7 +24,7 @@ def node(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> PairedNode:
     monkeypatch.setattr(module, "JOURNAL_PATH", tmp_path / "journal.jsonl")
     monkeypatch.setattr(module, "REASON", tmp_path / "reset")
     (tmp_path / "reset").write_text("{}")
-    raw = {"node": "a", "site": site(), "vms": []}
+    raw = kept_of()
     kept = Configuration(tmp_path / "config.json", tmp_path / TWIN.name)
     return PairedNode(parse("a", raw["site"], []), raw, kept, DataMirror(tmp_path))
 

@@ -216,7 +216,8 @@ def test_definitions_that_differ_are_told() -> None:
     book = paired(A)
     book.peer_says(config_hash="another")
     given = document(config(), book.engine, AROUND, book.now)
-    assert given["definitions"] == {"hash": "c0ffee", "peer_hash": "another"}
+    found = given["definitions"]
+    assert (found["hash"], found["peer_hash"], found["number"], found["proposal"]) == ("c0ffee", "another", 0, None)
     book.engine.units[WEB].state = VmState.STANDBY
     assert "not the same on a and b" in str(document(config(), book.engine, AROUND, book.now)["waits"])
     book.peer_says(config_hash="c0ffee")

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from avance.status import unpaired
-from avance.status_text import status_text
+from avance.status_text import definitions_text, status_text
 
 
 def test_status_for_people_begins_with_what_matters() -> None:
@@ -84,8 +84,21 @@ def test_closed_hole_and_lone_right_are_said() -> None:
     assert "refused" not in text
 
 
+DEFINITIONS = {"hash": "1a", "peer_hash": "1a", "number": 3, "peer_number": 3, "proposal": None, "waits": None}
+
+
+def test_what_an_agreement_waits_for_is_said() -> None:
+    """In the status, and with the contents where a person compares two nodes."""
+    found = DEFINITIONS | {"waits": "node b has to hold number 4, which was proposed here"}
+    known = unpaired(0.0) | {"pair": "PAIRED", "definitions": found}
+    assert "definitions wait: node b has to hold number 4" in status_text(known)
+    text = definitions_text(found | {"site": {"policy": "safety"}, "vms": []})
+    assert text.startswith("definitions number 3, 1a\ndefinitions wait: node b has to hold number 4")
+    assert '"policy": "safety"' in text
+
+
 @pytest.mark.parametrize(("mine", "peers", "told"), [("1a", "2b", True), ("1a", "1a", False), ("1a", None, False)])
 def test_definitions_that_differ_are_said_in_words(mine: str, peers: str | None, told: bool) -> None:
     """Nothing is said while they are equal, or the peer has not been heard."""
-    known = unpaired(0.0) | {"pair": "PAIRED", "definitions": {"hash": mine, "peer_hash": peers}}
+    known = unpaired(0.0) | {"pair": "PAIRED", "definitions": DEFINITIONS | {"hash": mine, "peer_hash": peers}}
     assert ("DEFINITIONS DIFFER: 1a here, 2b on the peer" in status_text(known)) is told

@@ -90,7 +90,7 @@ async def story() -> dict[str, object]:
         events.clear()
         return seen
 
-    with HeartbeatChannel(site, "boot", events.append) as channel:
+    with HeartbeatChannel(site, "boot", events.append, lambda _: None) as channel:
         async with asyncio.TaskGroup() as tasks:
             running = tasks.create_task(network.run())
             await come(lambda: len(events) >= 2)

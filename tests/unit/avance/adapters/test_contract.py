@@ -423,7 +423,8 @@ def test_devices(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
     asyncio.run(story())
     assert DomainWires(place / "absent").take_down().outcome is Outcome.UNKNOWN
-    with HeartbeatChannel(site, "boot", events.append) as channel:
+    with HeartbeatChannel(site, "boot", events.append, lambda _: None) as channel:
+        channel.send_document(b"x" * 70_000)
         channel.send(VIEW, echoing=True)
         assert set(channel.unsent.values()) == {1}
         for read in channel.sockets.values():
@@ -452,7 +453,7 @@ def test_module(place: Path, listed: object) -> None:
         async def story(module: object = module) -> None:
             async with FakeStore(place / "store").serving():
                 hypervisor = XenHypervisor(config(), print, Hypercalls(module), str(place / "store"))
-                for act in (hypervisor.read, hypervisor.start, hypervisor.destroy):
+                for act in (hypervisor.read, hypervisor.start, hypervisor.destroy, hypervisor.clear):
                     assert (await settled(act(WEB))).outcome is Outcome.UNKNOWN
                 for halt in (hypervisor.pause, hypervisor.unpause):
                     assert not (await settled(halt())).ok

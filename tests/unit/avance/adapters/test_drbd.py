@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,7 @@ from avance.adapters import drbd as module
 from avance.adapters.drbd import DrbdDisks
 from avance.core.events import DiskChanged, DiskStreamReset, Event
 from avance.core.model import DiskRole, Outcome
-from avance.core.results import InFlightCounted, VolumePrepared
+from avance.core.results import Done, InFlightCounted, VolumePrepared
 from tests.playbook import WEB, in_sync, spec
 from tests.unit.avance.adapters.tools import Tools, beside, until
 from tests.unit.avance.site import config
@@ -279,3 +280,84 @@ def test_requests_are_counted_without_a_program(tools: Tools, tmp_path: Path, mo
     (tmp_path / "counters").write_text("version: 8.4.11\n")
     assert asyncio.run(adapter.in_flight(WEB)).outcome is Outcome.UNKNOWN
     assert tools.calls == []
+
+
+# ---------------------------------------------------------------- VMs that are changed and removed
+
+CLEARED = ["drbdsetup resume-io 3", "drbdsetup down avance-web", "lvs --noheadings -o lv_name vg0"]
+
+
+def removed(events: list[Event] | None = None) -> DrbdDisks:
+    """Return the adapter of a node that has removed its VM."""
+    adapter = disks(events)
+    adapter.remove(WEB)
+    return adapter
+
+
+def test_nothing_is_left_of_a_removed_vm(tools: Tools, tmp_path: Path) -> None:
+    """Neither resource, nor file, nor volume; what was kept beside the volume stays, and so do other volumes."""
+    (tmp_path / "avance-web.res").write_text("resource avance-web {}")
+    tools.says("lvs", "  avance-web\n  avance-web.part\n  avance-web.kept-4\n  avance-db\n")
+    assert asyncio.run(removed().clear(WEB, 3)) == Done(Outcome.OK)
+    assert tools.calls == [*CLEARED, "lvremove -fq vg0/avance-web", "lvremove -fq vg0/avance-web.part"]
+    assert not (tmp_path / "avance-web.res").exists()
+
+
+def test_what_is_gone_already_is_gone(tools: Tools) -> None:
+    """No resource, no file, no volume: all of it counts as done; that there is no minor to resume is no failure."""
+    tools.ends("drbdsetup.resume-io", 10)
+    tools.says("lvs", "  avance-db\n")
+    assert asyncio.run(removed().clear(WEB, 3)) == Done(Outcome.OK)
+    assert tools.calls == CLEARED
+
+
+@pytest.mark.parametrize("program", ["drbdsetup.down", "lvs", "lvremove"])
+def test_step_that_fails_is_not_passed_over(tools: Tools, tmp_path: Path, program: str) -> None:
+    """While the resource is up its file stays; without a volume group nobody knows that the volume is gone."""
+    (tmp_path / "avance-web.res").write_text("resource avance-web {}")
+    tools.says("lvs", "  avance-web\n")
+    tools.ends(program, 5)
+    done = asyncio.run(removed().clear(WEB, 3))
+    assert done.outcome is Outcome.FAILED
+    assert (tmp_path / "avance-web.res").exists() is (program == "drbdsetup.down")
+    assert tools.calls[-1].startswith(program.replace(".", " "))
+
+
+def test_vm_of_this_node_is_never_cleared(tools: Tools) -> None:
+    """Only a removed one has nothing to lose."""
+    assert asyncio.run(disks().clear(WEB, 0)).outcome is Outcome.FAILED
+    assert tools.calls == []
+
+
+def test_command_for_a_removed_vm_does_nothing(tools: Tools) -> None:
+    """It was on its way when the VM was removed: nothing is made or attached any more."""
+
+    async def story() -> None:
+        adapter = removed()
+        acts = (adapter.prepare, adapter.attach, adapter.generations, adapter.in_flight)
+        for done in [await act(WEB) for act in acts] + [await adapter.keep(WEB, 4)]:
+            assert done == Done(Outcome.FAILED, "nothing was done: web was removed")
+
+    asyncio.run(story())
+    assert tools.calls == []
+
+
+def test_nothing_is_reported_of_a_removed_vm(tools: Tools) -> None:
+    """DRBD may speak of it until it is cleared."""
+    tools.says("drbdsetup", "exists resource name:avance-web role:Secondary suspended:no\nexists -\n")
+    events: list[Event] = []
+    adapter = removed(events)
+    beside(adapter.follow(), lambda: until(lambda: any(isinstance(event, DiskStreamReset) for event in events)))
+    assert not any(isinstance(event, DiskChanged) for event in events)
+
+
+def test_changed_vm_keeps_its_resource(tools: Tools, tmp_path: Path) -> None:
+    """Memory and kernel are none of DRBD's business; a VM that was removed meanwhile is not taken back."""
+    adapter = disks()
+    adapter.change(replace(spec(), memory_mib=512))
+    tools.ends("lvs", 5)
+    assert asyncio.run(adapter.prepare(WEB)).ok
+    assert "device /dev/drbd0 minor 0;" in (tmp_path / "avance-web.res").read_text()
+    adapter.remove(WEB)
+    adapter.change(spec())
+    assert not asyncio.run(adapter.prepare(WEB)).ok

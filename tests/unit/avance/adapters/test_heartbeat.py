@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from ipaddress import IPv4Address, IPv4Interface
 
@@ -16,12 +16,14 @@ from avance.adapters.heartbeat import HeartbeatChannel
 from avance.config import LinkConfig
 from avance.core.events import DatagramsRefused, Event, HeartbeatSeen, HeartbeatUnproven, Tick
 from avance.core.model import PairState, PeerView, Record
+from avance.wire import document as wire
 from avance.wire.derived import of_heartbeats
+from avance.wire.document import Document
 from avance.wire.heartbeat import Heartbeat, decode, encode
 from avance.wire.rejected import Rejected
 from tests.playbook import PRIV, A, B
 from tests.unit.avance.adapters.tools import until
-from tests.unit.avance.site import SECRET, config
+from tests.unit.avance.site import SECRET, config, site
 
 LOOPBACK = LinkConfig(PRIV, "lo", IPv4Interface("127.0.0.1/8"), IPv4Address("127.0.0.2"))
 VIEW = PeerView(B, "b-boot", "c0ffee", 1.0, PairState.PAIRED, Record(3, A))
@@ -43,15 +45,15 @@ def peer(monkeypatch: pytest.MonkeyPatch) -> Iterator[socket.socket]:
         yield sock
 
 
-def channel(events: list[Event]) -> HeartbeatChannel:
+def channel(events: list[Event], documents: Callable[[Document], None] = print) -> HeartbeatChannel:
     """Return the channel of node a on the loopback device."""
-    return HeartbeatChannel(replace(config(), links=(LOOPBACK,)), "a-boot", events.append)
+    return HeartbeatChannel(replace(config(), links=(LOOPBACK,)), "a-boot", events.append, documents)
 
 
 @contextlib.contextmanager
-def listening(events: list[Event]) -> Iterator[HeartbeatChannel]:
+def listening(events: list[Event], documents: Callable[[Document], None] = print) -> Iterator[HeartbeatChannel]:
     """Let the loop of this test read the sockets of node a's channel, as the daemon's loop does."""
-    with channel(events) as mine:
+    with channel(events, documents) as mine:
         loop = asyncio.get_running_loop()
         for descriptor, read in mine.sockets.items():
             loop.add_reader(descriptor, read)
@@ -86,6 +88,29 @@ def test_heartbeat_is_believed_and_echoed(peer: socket.socket) -> None:
 
     asyncio.run(story())
     assert events == [HeartbeatSeen(PRIV, VIEW, 41.5)]
+
+
+def test_documents_come_and_go_on_the_same_sockets(peer: socket.socket) -> None:
+    """What was sealed is handed over as it is; what is forged is counted, and told as other junk is."""
+    events: list[Event] = []
+    found: list[Document] = []
+    sent = Document("4711", 2, (), site(), [])
+    datagram = wire.seal(bytes.fromhex(SECRET), sent, bytes(wire.NONCE_BYTES))
+    assert datagram is not None
+
+    async def story() -> None:
+        with listening(events, found.append) as mine:
+            peer.sendto(datagram[:-1] + b"x", ("127.0.0.1", module.PORT))
+            peer.sendto(datagram, ("127.0.0.1", module.PORT))
+            async with asyncio.timeout(100):
+                await until(lambda: bool(found))
+                mine.send_document(datagram)
+                assert await asyncio.get_running_loop().sock_recv(peer, 1 << 16) == datagram
+            assert mine.rejected == {"a document with a wrong authentication code": 1}
+
+    asyncio.run(story())
+    assert found == [sent]
+    assert events == [DatagramsRefused(PRIV, "a document with a wrong authentication code", 1, ("127.0.0.2",))]
 
 
 def test_echo_of_an_earlier_boot_is_none(peer: socket.socket) -> None:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
-from avance.adapters.neighbours import own_macs
+from avance.adapters.neighbours import ArpNeighbours, own_macs
+from tests.playbook import WEB
+from tests.unit.avance.site import config
 
 
 def test_own_addresses_are_those_behind_domain_ports(tmp_path: Path) -> None:
@@ -20,3 +23,22 @@ def test_own_addresses_are_those_behind_domain_ports(tmp_path: Path) -> None:
     (tmp_path / "biz0" / "brforward").write_bytes(table)
     assert own_macs("biz0", tmp_path) == {bytes.fromhex("00163e770020"), bytes.fromhex("00163e770021")}
     assert own_macs("eth7", tmp_path) == set()
+
+
+def addresses(adapter: ArpNeighbours) -> list[str]:
+    """Return for which addresses of VMs it asks."""
+    return [str(each.target) for asked in adapter._vms.values() for each in asked]
+
+
+def test_addresses_follow_the_vms() -> None:
+    """Until its next start a VM answers for its old address, too, on whichever node; of a removed one nobody asks."""
+    adapter = ArpNeighbours(config(), print)
+    moved = replace(config().vms[0], address="10.77.0.29")
+    for _ in range(2):
+        adapter.change(moved)
+    assert addresses(adapter) == ["10.77.0.20", "10.77.0.29"]
+    adapter.remove(WEB)
+    adapter.remove(WEB)
+    assert addresses(adapter) == []
+    adapter.add(moved)
+    assert addresses(adapter) == ["10.77.0.29"]

@@ -12,6 +12,7 @@ EVERY = [
     alerts.link_down(PRIV), alerts.link_up(LinkName("biz0")), alerts.peer_lost(A, 5.04), alerts.peer_returned(A),
     alerts.takeover(4, "policy availability"), alerts.alone(4, "policy availability"),
     alerts.takeover_refused(("no good copy", "no right")), alerts.fenced("the peer owns epoch 5"),
+    alerts.definitions_differ(A, B), alerts.definitions_refused(B, "no such device"),
     alerts.mismatch("the configurations differ"), alerts.vm_started(WEB), alerts.vm_crashed(WEB),
     alerts.command_failed("StartDomain", WEB, "no memory"), alerts.store_failed("disk hangs"), alerts.protected(),
     alerts.no_good_copy(WEB), alerts.split("both nodes claim epoch 3"), alerts.resets_itself("it is fenced"),

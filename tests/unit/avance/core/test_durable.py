@@ -9,7 +9,7 @@ import pytest
 from avance.core import commands as c
 from avance.core.decision import Draft
 from avance.core.durable import Durable, Held, Saved, Wish
-from avance.core.model import Outcome, PairState, Record, Timers
+from avance.core.model import Outcome, PairState, Record, Timers, VmId
 from avance.core.results import Done
 from tests.playbook import WEB, A, B
 
@@ -30,7 +30,7 @@ def held(**changes: object) -> Held:
     """Return what a whole, paired pair holds; `changes` replace single fields."""
     whole = Held(
         in_service=True, together=True, synced={WEB}, whole=True, zeroed=set(), works=False, tripped=False,
-        elected=None, behind=(), generations=(),
+        elected=None, behind=(), generations=(), vms=frozenset({WEB, VmId("db")}),
     )  # fmt: skip
     return replace(whole, **changes)  # type: ignore[arg-type]  # a test names the fields that it changes
 

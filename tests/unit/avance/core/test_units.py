@@ -8,12 +8,13 @@ import pytest
 
 from avance.core import commands as c
 from avance.core import events as e
-from avance.core.model import DiskRole, DiskState, Outcome, Record, VmState
+from avance.core.model import DiskRole, DiskState, Outcome, Record, VmId, VmState
 from avance.core.unit import VmUnit
 from tests.playbook import (
     WEB,
     A,
     B,
+    ended,
     in_sync,
     paired,
     peer_gone,
@@ -102,3 +103,18 @@ def test_what_is_in_order_is_told_anew() -> None:
     assert not book.engine.told & {f"foreign_disk {WEB}", f"no_good_copy {WEB}"}
     assert book.engine.protected
     assert not book.engine.told & {"backup_down", "refused"}
+@pytest.mark.parametrize("outcome", [Outcome.FAILED, Outcome.UNKNOWN])
+def test_new_volume_is_noted_until_that_is_durable(outcome: Outcome) -> None:
+    """A record that could not be written costs the VM nothing but time; forgotten, it would never be initialised."""
+    book, db = paired(A), VmId("db")
+    book.hears(e.VmAdded(spec(db, 1), "hash"))
+    book.hears(e.DomainChanged(db, running=False))
+    book.hears(ended(c.ReadDomain(db)))
+    said = book.hears(ended(c.PrepareVolume(db), detail="fresh"))
+    assert any(isinstance(one, c.SaveRecord) and one.record.fresh == (db,) for one in said)
+    for end in (outcome, Outcome.OK, Outcome.OK):
+        if (saving := book.engine.sight.durable.saving) is not None:
+            book.hears(ended(c.SaveRecord(saving), end))
+        book.pass_time(3.0, peer_alive=True)
+    assert book.engine.record.fresh == (db,)
+    assert not book.engine.sight.units.zeroed

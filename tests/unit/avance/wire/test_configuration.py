@@ -6,15 +6,47 @@ import json
 
 import pytest
 
-from avance.wire.configuration import decode, encode
+from avance.core.model import Proposal, Stand, Version
+from avance.parsed import Json
+from avance.wire.configuration import decode, encode, stand_of
+from tests.playbook import B
 
-RAW = {"node": "a", "site": {"x": 1.5, "deep": [1, None]}, "vms": [{"name": "w\u00e9b"}]}
+OLD: dict[str, Json] = {"node": "a", "site": {"x": 1.5, "deep": [1, None]}, "vms": [{"name": "w\u00e9b"}]}
+RAW = {**OLD, "number": 3, "history": [[1, "aa"], [2, "bb"]], "proposal": None}
+PROPOSAL = {"id": "4711", "number": 4, "hash": "dd", "by": "b", "site": {"x": 2}, "vms": []}
 
 
 def test_round_trip() -> None:
     """What was given comes back, with its number; line ends behind it are no matter."""
-    assert decode(encode(RAW, 7) + b"\n" * 100) == (7, RAW)
-    assert decode(json.dumps(RAW).encode()) == (0, RAW)
+    for raw in (RAW, {**RAW, "proposal": PROPOSAL}):
+        assert decode(encode(raw, 7) + b"\n" * 100) == (7, raw)
+        assert decode(json.dumps(raw).encode()) == (0, raw)
+
+
+def test_file_of_an_earlier_release_counts_as_number_one() -> None:
+    """It knew no numbers of definitions; with its checksum and without one it is read as ever."""
+    expected = {**OLD, "number": 1, "history": [], "proposal": None}
+    assert decode(json.dumps(OLD).encode()) == (0, expected)
+    assert decode(encode(OLD, 7)) == (7, expected)
+
+
+def test_what_is_durable_of_the_definitions() -> None:
+    """Number, history and proposal become the values of the core; the hash is that of the contents."""
+    history = (Version(1, "aa"), Version(2, "bb"))
+    assert stand_of(RAW, "cc") == Stand(Version(3, "cc"), history)
+    assert stand_of({**RAW, "proposal": PROPOSAL}, "cc").proposal == Proposal("4711", Version(4, "dd"), B)
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [{"number": "3"}, {"number": True}, {"number": -1}, {"history": 5}, {"history": [[1]]}, {"history": [[1, 2]]},
+     {"history": [["1", "aa"]]}, {"proposal": []}, {"proposal": {}}, {"proposal": {**PROPOSAL, "by": 1}},
+     {"proposal": {**PROPOSAL, "number": None}}, {"proposal": {**PROPOSAL, "more": 1}}],
+)  # fmt: skip
+def test_odd_state_of_the_definitions_is_refused(odd: dict[str, object]) -> None:
+    """A file without a checksum may hold anything."""
+    with pytest.raises(ValueError, match="its `number`, its `history` or its `proposal` is none"):
+        decode(json.dumps({**RAW, **odd}).encode())
 
 
 @pytest.mark.parametrize("data", [b"", b"{}", b"[]", b"5", b"\xff", b"[" * 100_000, b'{"node": "a", "site": {}}'])

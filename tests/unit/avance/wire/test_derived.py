@@ -23,7 +23,7 @@ def test_each_follows_from_the_site_by_the_published_rule() -> None:
 def test_no_two_uses_share_one() -> None:
     """Every text of a site with everything is another one, and the site's secret is in none of the derived ones."""
     found = derived.every(full_site())
-    assert len(set(found)) == len(found) == 8
+    assert len(set(found)) == len(found) == 10
     assert found[0] == SECRET
     assert not [text for text in found[1:] if SECRET[:16] in text]
 
@@ -35,7 +35,7 @@ def test_every_secret_of_the_site_is_named() -> None:
     bare = full_site(witnesses=[], call_home=None)
     for entry in bare["nodes"].values():
         entry["bmc"] = None
-    assert len(derived.every(bare)) == 3
+    assert len(derived.every(bare)) == 5
 
 
 def test_a_bmc_without_a_password_has_the_derived_one() -> None:

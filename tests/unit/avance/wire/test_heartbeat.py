@@ -9,7 +9,20 @@ from math import inf, nan
 
 import pytest
 
-from avance.core.model import Copy, DiskState, LinkName, NodeId, PairState, PeerView, Record, VmId, VmState
+from avance.core.model import (
+    AgreementWord,
+    Copy,
+    DiskState,
+    LinkName,
+    NodeId,
+    PairState,
+    PeerView,
+    Proposal,
+    Record,
+    Version,
+    VmId,
+    VmState,
+)
 from avance.wire.derived import of_heartbeats
 from avance.wire.heartbeat import ENDS_MAX, MAGIC, Heartbeat, Receiver, Unproven, body, decode, encode, seal
 from avance.wire.rejected import Rejected
@@ -24,9 +37,11 @@ RECORD = Record(
 VIEW = PeerView(
     A, "boot-1", "c0ffee", 1.5, PairState.ALONE, RECORD, {WEB: VmState.RUNNING}, "machine-1", 8, ("w1", "w2"),
     {WEB: Copy(DiskState.UP_TO_DATE, ("1a2c", "1c2e"))}, ("5 note", "4 note"),
+    agreement=AgreementWord(Version(3, "c0ffee")),
 )  # fmt: skip
+PROPOSAL = Proposal("4711", Version(4, "decaf"), A)
 BEAT = Heartbeat(PRIV, 5, 81.25, ("b-boot", 80.5), VIEW)
-MAC_CAPTURED = "fa79a92a7569dfe5a511d358227a6bff3e338d4b96c7c1413083bd6ce2ab3c96"
+MAC_CAPTURED = "fdc325cc178589d843288a14e977a9a7636e247ff945772155912122dd5cc615"
 
 
 def receiver() -> Receiver:
@@ -67,15 +82,35 @@ def test_body_matches_its_schema() -> None:
     assert encode(KEY, BEAT).endswith(body(VIEW))
 
 
+@pytest.mark.parametrize(
+    "word",
+    [AgreementWord(Version(3, "c0ffee"), PROPOSAL), AgreementWord(asks="4711"),
+     AgreementWord(Version(2, "old"), None, "3 c0ffee", ("4711", "no such device"))],
+)  # fmt: skip
+def test_word_about_definitions_travels(word: AgreementWord) -> None:
+    """What a node holds, asks for and refuses, as published."""
+    beat = replace(BEAT, view=replace(VIEW, agreement=word))
+    assert decode(KEY, encode(KEY, beat)) == beat
+    assert complaints("heartbeat", json.loads(body(beat.view))) == []
+
+
+@pytest.mark.parametrize(
+    "odd", [{"a": 3}, {"a": [3]}, {"a": ["x", "y"]}, {"o": []}, {"o": 5}, {"y": ["x"]}, {"y": 7}, {"a": None}]
+)
+def test_odd_word_about_definitions_is_refused(odd: dict[str, object]) -> None:
+    """One part that is not as agreed refuses the whole heartbeat."""
+    assert "not understood" in reason(decode(KEY, with_body({**json.loads(body(VIEW)), **odd})))
+
+
 def test_captured_datagram_is_read() -> None:
     """A datagram that was kept is read as what was sent then: the layout has not changed under this version's name."""
     head = "0000000000000005 4054500000000000 4054200000000000 0506 7072697630 622d626f6f74 "
     said = (
         b'{"n":"a","b":"boot-1","c":"c0ffee","d":1.5,"p":"ALONE","r":[7,"a",true,["web"],["witness:w1","survivor:a"],'
         b'"machine-1",7,false,false,[],0,["web"],[["web","1a2c"]]],"v":{"web":"RUNNING"},"m":"machine-1","w":8,'
-        b'"g":["w1","w2"],"k":{"web":["UpToDate","1a2c","1c2e"]},"h":["5 note","4 note"]}'
+        b'"g":["w1","w2"],"k":{"web":["UpToDate","1a2c","1c2e"]},"h":["5 note","4 note"],"a":[3,"c0ffee"]}'
     )
-    whole = b"AVH3" + bytes.fromhex(MAC_CAPTURED + head) + said
+    whole = b"AVH4" + bytes.fromhex(MAC_CAPTURED + head) + said
     assert decode(KEY, whole) == BEAT
     assert encode(KEY, BEAT) == whole
 
@@ -113,7 +148,7 @@ def test_odd_record_is_refused(place: int, odd: object) -> None:
 
 def test_other_version_has_its_own_words() -> None:
     """A peer of an earlier release is named as such, not taken for noise or for a forger."""
-    for magic in (b"AVH1", b"AVH2"):
+    for magic in (b"AVH1", b"AVH2", b"AVH3"):
         assert "another version" in reason(decode(KEY, magic + encode(KEY, BEAT)[4:]))
 
 

@@ -25,7 +25,8 @@ VIEW = paired(A).peer
 STATEMENTS = [
     e.Tick(), e.Tick(1.7e9), e.HeartbeatSeen(PRIV, VIEW, 1.25), e.HeartbeatSeen(BIZ, VIEW, None),
     e.HeartbeatSeen(BIZ, replace(VIEW, pair=PairState.ALONE), 2.5), e.DiskStreamReset(),
-    e.VmAdded(spec(VmId("db"), 1), "hash"), e.DatagramsRefused(PRIV, "not a heartbeat", 3), e.DomainChanged(WEB, True),
+    e.VmAdded(spec(VmId("db"), 1), "hash"), e.VmChanged(spec(VmId("db"), 1), "2"), e.VmRemoved(VmId("db"), "3"),
+    e.DatagramsRefused(PRIV, "not a heartbeat", 3), e.DomainChanged(WEB, True),
 ]  # fmt: skip
 
 

@@ -1,0 +1,112 @@
+"""Defects of the agreement on definitions: what counts, what is withdrawn, what is taken from the peer."""
+
+from __future__ import annotations
+
+from tests.mutants.mutant import Edit, Mutant
+
+_CORE = "avance/core/agreement.py"
+_FILES = "the simulator knows neither files nor datagrams of definitions"
+
+MUTANTS = (
+    Mutant(
+        "counts-without-the-peers-hold",
+        "a proposal counts as soon as the peer says anything but no",
+        (Edit(_CORE, "        elif said.proposal == own:\n", "        elif said.refused[0] != own.id:\n"),),
+    ),
+    Mutant(
+        "hold-dropped-in-silence",
+        "a node that starts anew drops what it holds of its silent peer",
+        (
+            Edit(
+                _CORE,
+                "            return again if said is None else",
+                "            return replace(stand, proposal=None) if said is None else",
+            ),
+        ),
+    ),
+    Mutant(
+        "takes-what-does-not-descend",
+        "newer definitions of the peer overwrite our own, wherever they come from",
+        (
+            Edit(
+                _CORE,
+                "        return self.stand.version.number == 0 or self.stand.version in event.history\n",
+                "        return True\n",
+            ),
+        ),
+    ),
+    Mutant(
+        "one-node-while-heard",
+        "a change counts on one node alone although the other one is heard and could agree",
+        (Edit(_CORE, "            free = facts.silent or self.differs(facts)\n", "            free = True\n"),),
+    ),
+    Mutant(
+        "both-keep-their-own",
+        "of two changes that are proposed at the same moment, neither is withdrawn for the other",
+        (Edit(_CORE, "said.proposal.by == peer and peer < self.me:", 'said.proposal.by == peer and peer == "":'),),
+    ),
+    Mutant(
+        "refused-before-durable",
+        "a person hears that nothing was changed while the disk may still hold the proposal",
+        (
+            Edit(
+                _CORE,
+                " or self.unsure or self.decided is not None or self._own is not None:\n            return\n",
+                " or self.decided is not None:\n            return\n",
+            ),
+        ),
+    ),
+    Mutant(
+        "proposal-said-before-durable",
+        "a node says that it holds a proposal while it is still on its way to the disk",
+        (
+            Edit(
+                _CORE,
+                "self.stand.proposal, self.asks, self.refused)\n",
+                "(self.saving or self.stand).proposal, self.asks, self.refused)\n",
+            ),
+        ),
+    ),
+    Mutant(
+        "withdrawn-while-decided",
+        "the coordinator withdraws, after a while, what it has let count already and cannot write",
+        (
+            Edit(_CORE, "        return self.decided is None and (self.asked", "        return (self.asked"),
+            Edit(
+                _CORE,
+                "        if self.decided is not None:\n            return self.decided\n",
+                "        if self.decided is not None and not self.why_not:\n            return self.decided\n",
+            ),
+        ),
+    ),
+    Mutant(
+        "site-secret-travels",
+        "the site's secret is in the document that is sent",
+        (Edit("avance/wire/document.py", ' if key != "secret"}', "}"),),
+        _FILES,
+    ),
+    Mutant(
+        "earlier-release-counts-as-blank",
+        "definitions of an earlier release count as those of a node that was never changed",
+        (Edit("avance/wire/configuration.py", "_FIRST = 1  #", "_FIRST = 0  #"),),
+        _FILES,
+    ),
+    Mutant(
+        "both-start-anew-at-once",
+        "for another site both daemons start anew at the same moment",
+        (
+            Edit(
+                "avance/change_over.py",
+                "(_PEER_BEGINS_S * self._documents.in_use.dilation if command.later else 0.0)",
+                "0.0",
+            ),
+        ),
+        "the simulator changes VMs only, which needs no new start",
+    ),
+    Mutant(
+        "timers-change-in-service",
+        "timers may be changed while the pair runs, on one node after the other",
+        (Edit("avance/changes.py", '("policy", ', '("timers", "policy", '),),
+        _FILES,
+    ),
+)

@@ -1,0 +1,132 @@
+"""Defects of what becomes of VMs that are added, changed or removed while the pair lives."""
+
+from __future__ import annotations
+
+from tests.mutants.mutant import Edit, Mutant
+
+_SIGHT, _ENGINE, _UNITS = "avance/core/sight.py", "avance/core/engine.py", "avance/core/units.py"
+_OUTSIDE = "the simulator has a machine of its own in the place of adapters and files"
+_LEFTOVER = ("tests/unit/avance/core/test_leftover.py",)
+_ROSTER = ("tests/unit/avance/core/test_roster.py",)
+_BUSY = "record, busy = self.durable.record, vm in self.units.leftovers and self.units.leftovers[vm].busy\n"
+
+MUTANTS = (
+    Mutant(
+        "outcome-of-a-removed-vm-counts",
+        "the outcome of a command of a VM that was removed meanwhile is taken for that of a VM",
+        (
+            Edit(
+                _ENGINE,
+                "            case _ if command.vm not in sight.units.by_name:\n"
+                "                sight.units.done_in_vain(command.vm)\n",
+                "",
+            ),
+        ),
+        units=_ROSTER,
+    ),
+    Mutant(
+        "disk-of-a-removed-vm-goes-at-once",
+        "the disk of a removed VM leaves the peer before the peer has removed the VM",
+        (Edit(_SIGHT, "disk=harmless", "disk=True"),),
+        units=_LEFTOVER,
+    ),
+    Mutant(
+        "record-names-a-removed-vm",
+        "the record says for ever what the newest data of a removed VM were, so a later VM of that name is refused",
+        (
+            Edit(
+                "avance/core/holdings.py",
+                "    return tuple(pair for pair in record.generations if pair[0] in sight.units.by_name)\n",
+                "    return record.generations\n",
+            ),
+        ),
+        units=_LEFTOVER,
+    ),
+    Mutant(
+        "removed-vm-writes-nothing",
+        "the domain of a removed VM does not count as one that may write, so nothing stops it when the right ends",
+        (
+            Edit(
+                _SIGHT,
+                "        return self.durable.served and any(left.runs for left in units.leftovers.values())\n",
+                "        return False\n",
+            ),
+        ),
+        units=_LEFTOVER,
+    ),
+    Mutant(
+        "taken-away-under-a-command",
+        "what is left of a removed VM is taken away while a command of it is under way, and comes back",
+        (Edit(_SIGHT, _BUSY, "record, busy = self.durable.record, False\n"),),
+        units=_LEFTOVER,
+    ),
+    Mutant(
+        "removed-vm-is-gone-after-a-restart",
+        "a daemon that was started anew takes it for granted that the domain of a removed VM is gone",
+        (Edit(_ENGINE, "{} if new else {vm: Leftover() for vm in setup.removed}", "{}"),),
+        "in the simulator a domain is looked for within a second",
+        units=_LEFTOVER,
+    ),
+    Mutant(
+        "peers-word-of-a-removed-vm-counts",
+        "what the peer still says of a VM that was removed here keeps the others from being protected",
+        (
+            Edit(
+                _SIGHT,
+                "peer is not None and any(name in self.units.by_name for name in peer.record.behind)",
+                "peer is not None and bool(peer.record.behind)",
+            ),
+        ),
+        "there the peer follows within a second",
+        units=_ROSTER,
+    ),
+    Mutant(
+        "new-volume-holds-back-the-others",
+        "a VM whose volume is just being made keeps the owner of others from going on without its peer",
+        (
+            Edit(
+                _SIGHT, "for name in self.units.by_name if not self._is_blank(name)]", "for name in self.units.by_name]"
+            ),
+        ),
+        units=_ROSTER,
+    ),
+    Mutant(
+        "written-volume-counts-as-new",
+        "a volume of which the peer has data counts as one that holds nothing",
+        (Edit(_SIGHT, "DiskState.INCONSISTENT) and theirs.generations in _BLANK", "DiskState.INCONSISTENT)"),),
+        "there a node has read the generation of its own copy before",
+        units=_ROSTER,
+    ),
+    Mutant(
+        "lost-volume-group-has-no-volumes",
+        "where the volume group cannot be listed, the volume of a removed VM counts as gone",
+        (
+            Edit(
+                "avance/adapters/drbd.py",
+                "        if listed.outcome is not Outcome.OK:\n"
+                "            return listed.done\n"
+                "        if listed.detail:\n",
+                "        if listed.detail and listed.outcome is Outcome.OK:\n",
+            ),
+        ),
+        _OUTSIDE,
+    ),
+    Mutant(
+        "removal-that-failed-is-done",
+        "what could not be taken away of a removed VM is not tried again",
+        (Edit("avance/leftovers.py", "        return done.ok\n", "        return True\n"),),
+        _OUTSIDE,
+    ),
+    Mutant(
+        "forgets-a-removal-that-goes-on",
+        "a node takes definitions that forget a VM of which something is left there",
+        (Edit("avance/apply.py", "        if vm not in tombstones:\n", "        if vm in new:\n"),),
+        _OUTSIDE,
+    ),
+    Mutant(
+        "name-of-a-removed-vm-is-free",
+        "a new VM gets the name of one that was removed and is still being taken away",
+        (Edit("avance/definitions.py", "        if names.count(name) > 1:\n", "        if False:\n"),),
+        _OUTSIDE,
+    ),
+)

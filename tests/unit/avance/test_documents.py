@@ -1,0 +1,182 @@
+"""A change of the definitions, from a person's words on one node to the files of both, with real datagrams."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import socket
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from avance.core.events import TakeAsked
+from avance.core.model import Outcome, Stand, Version
+from avance.errors import ConfigError
+from tests.unit.avance.site import W1, kept_of, site, vm
+from tests.unit.avance.two_nodes import TwoNodes
+
+ADD = {"op": "vm-add", "vm": vm()}
+DB = vm(name="db", mac="00:16:3e:77:00:21", address="10.77.0.21")
+ADD_DB = {"op": "vm-add", "vm": DB}
+
+
+@pytest.fixture
+def pair(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> TwoNodes:
+    """Two nodes that were paired and never changed."""
+    monkeypatch.setattr(socket, "if_nameindex", lambda: [(1, "eth0"), (2, "biz0")])
+    return TwoNodes(tmp_path)
+
+
+def test_change_is_given_once_and_counts_on_both(pair: TwoNodes) -> None:
+    """In use, in the files of both, and the person hears that it is done."""
+    pair.run(1.0)
+    pair.b.asks(ADD)
+    pair.run()
+    assert pair.is_agreed
+    assert [answer.text for answer in pair.b.answers] == ["vm add web: done, both nodes hold it"]
+    for node in (pair.a, pair.b):
+        raw = node.kept.load(mend=False)
+        assert raw is not None
+        assert (raw["vms"], raw["number"], raw["proposal"]) == ([vm(number=0)], 1, None)
+        assert [spec.name for spec in node.used[-1].vms] == ["web"]
+    pair.a.begin()
+    pair.run(1.0)
+    assert pair.is_agreed
+
+
+def test_node_that_refuses_says_why(pair: TwoNodes, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is impossible there is told here, and counts nowhere."""
+    pair.run(1.0)
+    pair.a.asks(ADD)
+    pair.b.unfinished = ("web",)
+    pair.run()
+    assert pair.is_agreed
+    assert pair.a.vms == pair.b.vms == []
+    (answer,) = pair.a.answers
+    assert not answer.done
+    assert answer.text.startswith("vm add web: node b refuses it: node b still removes the VM web")
+    assert answer.text.endswith("nothing was changed")
+    raw = pair.a.kept.load(mend=False)
+    assert raw is not None
+    assert raw["proposal"] is None
+
+
+def test_silent_peer_lets_nothing_count(pair: TwoNodes) -> None:
+    """A peer that is lost in the middle: it is withdrawn in time, and what the peer holds is dropped later."""
+    pair.run(1.0)
+    pair.a.asks(ADD)
+    pair.run(1.0)
+    pair.cut = True
+    pair.run(25.0)
+    pair.cut = False
+    pair.run()
+    assert pair.is_agreed
+    assert [answer.done for answer in pair.a.answers] == [pair.a.vms == ["web"]]
+
+
+def test_one_node_changes_and_the_other_takes_it_later(pair: TwoNodes) -> None:
+    """Two changes while the other node is away; it takes both at once when it is back."""
+    pair.run(1.0)
+    pair.cut = True
+    pair.run(1.0)
+    pair.a.asks({**ADD, "one_node": True})
+    pair.run(2.0)
+    pair.a.asks({**ADD_DB, "one_node": True}, 2)
+    pair.run(2.0)
+    assert [answer.done for answer in pair.a.answers] == [True, True]
+    assert pair.b.vms == []
+    pair.cut = False
+    pair.run()
+    assert pair.is_agreed
+    assert pair.b.vms == ["web", "db"]
+
+
+def test_nodes_that_were_changed_apart_are_told_and_a_person_chooses(pair: TwoNodes) -> None:
+    """Neither is overwritten; the one on which a person says so takes the other's."""
+    pair.run(1.0)
+    pair.cut = True
+    pair.run(1.0)
+    pair.a.asks({**ADD, "one_node": True})
+    pair.b.asks({**ADD_DB, "one_node": True})
+    pair.run(2.0)
+    pair.cut = False
+    pair.run(5.0)
+    assert (pair.a.vms, pair.b.vms) == (["web"], ["db"])
+    assert pair.a.alerts == pair.b.alerts == ["definitions_differ"]
+    pair.a.queue.append(TakeAsked(7))
+    pair.run(1.5)
+    assert "node a has a VM web, of which these definitions know nothing" in pair.a.answers[-1].text
+    assert "--one-node" in pair.a.answers[-1].text
+    remove = {"op": "vm-remove", "name": "web", "delete_volume": True, "one_node": True}
+    pair.a.asks(remove, 8)
+    pair.run(1.5)
+    assert pair.a.answers[-1].done
+    pair.a.queue.append(TakeAsked(9))
+    pair.run(1.5)
+    assert pair.a.answers[-1].text == "definitions take: this node has the definitions of node b, number 1"
+    assert pair.is_agreed
+    assert pair.a.vms == pair.b.vms == ["db"]
+
+
+def test_replaced_node_takes_all_of_the_other(pair: TwoNodes, tmp_path: Path) -> None:
+    """A bare machine is paired with the site of long ago, and has the definitions of today soon."""
+    pair.run(1.0)
+    for number, request in enumerate((ADD, ADD_DB, {"op": "site-change", "site": site(policy="safety")})):
+        pair.a.asks(request, number)
+        pair.run()
+    assert [answer.done for answer in pair.a.answers] == [True, True, True]
+    for name in ("b.json", "b.twin.json"):
+        (tmp_path / name).unlink()
+    pair.b.kept.save({**kept_of("b"), "number": 0})
+    pair.b.begin()
+    pair.run()
+    assert pair.is_agreed
+    assert pair.b.vms == ["web", "db"]
+    assert pair.b.documents.in_use.policy == "safety"
+
+
+def test_what_no_node_could_send_is_refused(pair: TwoNodes) -> None:
+    """Before anybody is asked to agree."""
+    noise = random.Random(1).randbytes(40_000).hex()
+    with pytest.raises(ConfigError, match="more than 32 KiB"):
+        pair.a.asks({"op": "vm-add", "vm": vm(cmdline=noise)})
+
+
+def test_missing_device_is_refused_on_either_node(pair: TwoNodes, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each node looks at its own devices."""
+    monkeypatch.setattr(socket, "if_nameindex", lambda: [(1, "eth0")])
+    with pytest.raises(ConfigError, match="names the device biz0, but node a has"):
+        pair.a.asks(ADD)
+
+
+def test_stand_without_contents_is_not_written(pair: TwoNodes) -> None:
+    """What nobody gave cannot be kept."""
+    done = asyncio.run(pair.a.documents.save(Stand(Version(3, "unknown"))))
+    assert done.outcome is Outcome.FAILED
+
+
+def test_disk_that_refuses_leaves_it_open(pair: TwoNodes, tmp_path: Path) -> None:
+    """Nobody knows what a start will find, so the outcome is unknown; the node goes on with what it has."""
+    before = pair.a.documents.stand
+    for name in ("a.json", "a.twin.json"):
+        (tmp_path / f"{name}.part").mkdir()
+    done = asyncio.run(pair.a.documents.save(before))
+    assert done.outcome in (Outcome.UNKNOWN, Outcome.OK)
+    assert pair.a.documents.stand == before
+
+
+@pytest.mark.parametrize("key", ["", "0 other", "4711"])
+def test_document_that_is_not_here_is_not_sent(pair: TwoNodes, key: str) -> None:
+    """The peer asks for what it heard of; it may be gone by then."""
+    assert pair.a.documents.datagram(key) is None
+
+
+def test_site_is_changed_on_both(pair: TwoNodes) -> None:
+    """Also a site with secrets of its own; the site's secret never travels."""
+    changed: dict[str, Any] = site(witnesses=[W1], policy="safety")
+    pair.run(1.0)
+    pair.a.asks({"op": "site-change", "site": changed})
+    pair.run()
+    assert pair.is_agreed
+    assert pair.b.documents.contents.site == changed
