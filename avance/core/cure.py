@@ -78,7 +78,8 @@ class Cure:
         self.anew = True
 
     def _reason(self, sight: Sight, now: float) -> str | None:
-        if sight.private_link() is LinkState.DOWN and sight.liveness.was_up(sight.setup.replication_link):
+        heard = LinkState.UP in sight.liveness.states.values()  # else it may be the peer that is gone
+        if heard and sight.private_link() is LinkState.DOWN and sight.liveness.was_up(sight.setup.replication_link):
             return "the private link is down"
         if self.dropped_at is not None and now >= self.dropped_at + _DROPPED_S * sight.setup.timers.second_s:
             return "DRBD dropped a disk, which is used again only after a start"
