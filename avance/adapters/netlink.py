@@ -29,6 +29,7 @@ _CALL_S = 20.0
 _LOOK_S = 5.0  # between two looks when the kernel has said nothing
 _GROUPS = 0x01 | 0x08 | 0x10  # linux/rtnetlink.h: RTMGRP_LINK, RTMGRP_TC, RTMGRP_IPV4_IFADDR
 _FILTER = "avance_lease"
+_LOOPBACK = "lo"
 DEVICES = Path("/sys/class/net")
 _EGRESS = 0xFFFFFFF3  # linux/pkt_sched.h: TC_H_MAKE(TC_H_CLSACT, TC_H_MIN_EGRESS)
 _ALL_PROTOCOLS = 0x0003  # linux/if_ether.h: ETH_P_ALL
@@ -42,7 +43,9 @@ class NodeNetwork:
     """The port `Network`.
 
     The addresses of the links are its own business: each has its address while its device is there, also after the
-    device was made anew or somebody has flushed it. Whether this node holds the service address the core decides.
+    device was made anew or somebody has flushed it. While the device of the private link is not there, the loopback
+    has that address: DRBD's tool finds this host by it, and without it does not even let a VM's I/O go on. Whether this
+    node holds the service address the core decides.
     """
 
     def __init__(self, config: Config, sink: Sink) -> None:
@@ -73,18 +76,21 @@ class NodeNetwork:
             if self._carriers.get(link.name, carrier) is not carrier:
                 self._sink(LinkChanged(link.name, carrier=carrier))
             self._carriers[link.name] = carrier
-            problem = await self._put(link) if present else self._missing(link)
+            problem = await self._put(link) if present else await self._missing(link)
             if problem != self._problems.get(link.name, ""):
                 self._sink(PartSeen(NodePart.DEVICE, problem, link.name))
             self._problems[link.name] = problem
-            if not problem and link.name == self._config.replication_link:
+            if link.name == self._config.replication_link and is_here(link.address.ip):
                 self._ready.set()
         present = is_here(self._config.service_address.ip)
         if self._held is not None and present is not self._held:
             self._sink(AddressSeen(present))
 
-    def _missing(self, link: LinkConfig) -> str:
+    async def _missing(self, link: LinkConfig) -> str:
         self._given.discard(link.name)
+        if link.name == self._config.replication_link and not is_here(link.address.ip):
+            with contextlib.suppress(OSError, TimeoutError):  # it is tried again at the next look
+                await self._call(self._add, _LOOPBACK, _alone(link.address))
         return (
             f"The network device {link.device} of link {link.name} is not there: this node neither hears nor sends on"
             " it. Look at the card and its driver; as soon as the device is back, it is used again"
@@ -96,6 +102,8 @@ class NodeNetwork:
             return ""
         try:
             await self._call(self._add, link.device, link.address)
+            if link.name == self._config.replication_link:
+                await self._call(self._remove, _LOOPBACK, _alone(link.address))
         except (OSError, TimeoutError) as error:
             return (
                 f"Link {link.name} has no address: {link.address} could not be given to {link.device} "
@@ -112,7 +120,7 @@ class NodeNetwork:
         self._news.clear()
 
     async def wait_up(self) -> Done:
-        """Wait until the private link has its address, which DRBD needs to find itself in its configuration."""
+        """Wait until this node has the address of the private link: DRBD finds itself by it in its configuration."""
         try:
             async with asyncio.timeout(_CALL_S * self._config.dilation):
                 await self._ready.wait()
@@ -207,6 +215,11 @@ class _Bell:
         if self._socket is not None:
             _drain(self._socket)
         self._rung.clear()
+
+
+def _alone(address: ipaddress.IPv4Interface) -> ipaddress.IPv4Interface:
+    """The same address without its network: nobody else is reached by it."""
+    return ipaddress.IPv4Interface((address.ip, address.max_prefixlen))
 
 
 def is_here(ip: ipaddress.IPv4Address) -> bool:

@@ -79,7 +79,9 @@ class Cure:
 
     def _reason(self, sight: Sight, now: float) -> str | None:
         link, liveness = sight.setup.replication_link, sight.liveness
-        if sight.private_link() is LinkState.DOWN and liveness.was_up(link) and not liveness.returns(link):
+        heard = LinkState.UP in liveness.states.values()  # else it may be the peer that is gone
+        ill = sight.private_link() is LinkState.DOWN and liveness.was_up(link) and not liveness.returns(link)
+        if heard and ill:
             return "the private link is down"
         if self.dropped_at is not None and now >= self.dropped_at + _DROPPED_S * sight.setup.timers.second_s:
             return "DRBD dropped a disk, which is used again only after a start"

@@ -189,8 +189,8 @@ MUTANTS = (
         (
             Edit(
                 "avance/core/cure.py",
-                "liveness.was_up(link) and not liveness.returns(link):\n",
-                "liveness.was_up(link):\n",
+                "liveness.was_up(link) and not liveness.returns(link)\n",
+                "liveness.was_up(link)\n",
             ),
         ),
     ),

@@ -19,6 +19,7 @@ from ipaddress import IPv4Address
 from avance.adapters.gate import LeaseGate
 from avance.adapters.heartbeat import HeartbeatChannel
 from avance.adapters.netlink import NodeNetwork, has_filter, is_here, put_filter
+from avance.adapters.process import run
 from avance.core.events import Event
 from tests.integration.avance.adapters.netns_lan import IMPOSSIBLE, NEW_NAMESPACES, must
 from tests.unit.avance.adapters.test_heartbeat import VIEW
@@ -60,6 +61,18 @@ async def come(what: Callable[[], bool]) -> bool:
     return True
 
 
+async def held_by(address: IPv4Address) -> list[str]:
+    """Return the devices that have an address, when that has come to rest."""
+    devices: list[str] = []
+    for _ in range(100):
+        listed = (await run(["ip", "-o", "-4", "address"], timeout_s=LIMIT_S)).stdout
+        devices, before = [line.split()[1] for line in listed.splitlines() if f" {address}/" in line], devices
+        if devices == before and len(devices) == 1:
+            break
+        await asyncio.sleep(0.1)
+    return devices
+
+
 async def hung() -> bool:
     """Say whether the gate is on the private card."""
     return await asyncio.to_thread(has_filter, "eth0")
@@ -81,6 +94,7 @@ async def story() -> dict[str, object]:
         raise PermissionError(ctypes.get_errno(), "new namespaces (unshare) need CAP_SYS_ADMIN")
     await must("mount", "--make-rprivate", "/")
     await must("mount", "-t", "sysfs", "sys", "/sys")  # of this network
+    await must("ip", "link", "set", "lo", "up")
     site, events, found = config(), list[Event](), dict[str, object]()
     network, gate = NodeNetwork(site, events.append), LeaseGate(["eth0"], SERVICE, put_filter, has_filter)
     gate.open_until(None)
@@ -96,11 +110,14 @@ async def story() -> dict[str, object]:
             await come(lambda: len(events) >= 2)
             channel.send(VIEW, echoing=True)
             found["no card"] = [told(), {str(link): count for link, count in channel.unsent.items()}]
+            found["no card, addresses"] = [await come(lambda: is_here(PRIVATE)), is_here(PUBLIC)]
+            found["no card, is up"] = (await network.wait_up()).outcome
             far = await card()
             await must("ip", "link", "add", "biz0", "type", "bridge")
             await must("ip", "link", "set", "biz0", "up")
             found["cards come"] = await come(lambda: is_here(PRIVATE) and is_here(PUBLIC))
             found["is up"] = (await network.wait_up()).outcome
+            found["cards come, addresses"] = await held_by(PRIVATE)
             async with asyncio.timeout(LIMIT_S):
                 found["sent"] = await sent(channel, far)
             await gate.keep()
@@ -120,9 +137,11 @@ async def story() -> dict[str, object]:
             await must("ip", "link", "delete", "eth0")
             await come(lambda: any("eth0 of link priv0 is not there" in str(event) for event in events))
             told()
+            found["gone, addresses"] = [await come(lambda: is_here(PRIVATE)), await held_by(PRIVATE)]
             far = await card()
             found["anew"] = await come(lambda: is_here(PRIVATE))
             await come(lambda: any(type(event).__name__ == "PartSeen" for event in events))
+            found["anew, addresses"] = await held_by(PRIVATE)
             found["anew, told"] = [one for one in told() if one[0] == "PartSeen"]
             async with asyncio.timeout(LIMIT_S):
                 found["anew, sent"] = await sent(channel, far)

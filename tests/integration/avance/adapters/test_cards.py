@@ -33,6 +33,15 @@ def test_missing_card_is_told() -> None:
     assert unsent == {"priv0": 1, "biz0": 1}
 
 
+def test_address_of_the_private_link_is_here_without_its_card() -> None:
+    """On the loopback meanwhile, and only there: DRBD's tool finds this host by it (row H23)."""
+    assert cards()["no card, addresses"] == [True, False]
+    assert cards()["no card, is up"] == "OK"
+    assert cards()["cards come, addresses"] == ["eth0"]
+    assert cards()["gone, addresses"] == [True, ["lo"]]
+    assert cards()["anew, addresses"] == ["eth0"]
+
+
 def test_card_that_comes_later_is_used() -> None:
     """It gets its address, and carries heartbeats."""
     assert cards()["cards come"] is True

@@ -55,6 +55,19 @@ def test_link_that_is_good_again_needs_no_restart() -> None:
     assert book.engine.liveness.state(PRIV) is LinkState.UP
 
 
+def test_a_backup_whose_owner_dies_does_not_restart_for_its_link() -> None:
+    """All links fall silent, the private one a moment before the other: there is nothing to cure (row F1)."""
+    book = releasing(link_down=False)
+    book.done(c.SaveRecord(served(B, CONSENT)), c.ConnectDisk(WEB))
+    book.peer_says(record=CONSENT, wants=0)
+    book.now += 0.2
+    book.peer_says(links=(BIZ,))
+    commands = book.pass_time(6.0)
+    assert "peer_lost" in alerts(commands)
+    assert "ResetNode" not in names(commands)
+    assert not [one for one in commands if isinstance(one, c.SaveRecord) and one.record.cures]
+
+
 def test_failed_cure_is_told_after_the_restart() -> None:
     """The alert that the link is dead in spite of the restart comes after the restart, not with the consent."""
     book = cut_off()
