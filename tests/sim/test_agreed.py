@@ -144,8 +144,8 @@ def test_another_site_needs_a_start_of_both_daemons(node: NodeId, seed: int) -> 
     row = Row(TWO_VMS, seed)
     world, given = row.world, replace(definitions.document(row.world), number=1)
     new = Stand(Version(1, given.hash), (world.machines[A].stand.version,))
-    world.offers[given.hash] = given
-    for machine in world.machines.values():
+    world.offers[given.hash], both = given, tuple(world.machines.values())
+    for machine in both:
         machine.stand = new
         assert machine.engine is not None
         machine.engine.sight.agreement.stand = new
@@ -154,8 +154,7 @@ def test_another_site_needs_a_start_of_both_daemons(node: NodeId, seed: int) -> 
         machine.config_hash = new.version.hash
         machine.kill_daemon()
         world.run(8.0)
-        world.run_until(lambda: all(row.pair(each) is PairState.PAIRED for each in (A, B)), 60.0)
-    world.run(30.0)
-    assert world.protected(), world.summary()
+        world.run_until(lambda: all(one.engine and one.engine.pair is PairState.PAIRED for one in both), 60.0)
+    world.run_until(world.protected, 120.0)
     assert not world.judges.starts
     assert not row.resets(A)
