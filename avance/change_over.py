@@ -1,7 +1,7 @@
 """Takes definitions that count into use: at once where that can be, and otherwise with a new start of the daemon.
 
 Both daemons must not start anew at the same time: the pair would be without either. So the node where the change was
-given waits until the other one works with it.
+given waits until the other one works with it, and both are paired again.
 """
 
 from __future__ import annotations
@@ -25,7 +25,10 @@ class StartAnew(Exception):
 
 
 class ChangeOver:
-    """From the definitions in use to those that count; `peer_hash` says with which ones the peer works."""
+    """From the definitions in use to those that count.
+
+    `is_ready`: the peer works with those of a hash, and is paired.
+    """
 
     def __init__(
         self,
@@ -33,10 +36,10 @@ class ChangeOver:
         put: Sink,
         keepers: Sequence[VmKeeper],
         leftovers: Leftovers,
-        peer_hash: Callable[[], str | None],
+        is_ready: Callable[[str], bool],
     ) -> None:
         self._documents, self._put, self._keepers = documents, put, keepers
-        self._leftovers, self._peer_hash = leftovers, peer_hash
+        self._leftovers, self._is_ready = leftovers, is_ready
         self._anew: asyncio.Queue[c.UseDefinitions] = asyncio.Queue()
 
     def use(self, command: c.UseDefinitions) -> None:
@@ -57,7 +60,7 @@ class ChangeOver:
         await asyncio.sleep(_LOOK_S)  # whoever asked for it gets the answer
         until_s = now_s() + (_PEER_BEGINS_S * self._documents.in_use.dilation if command.later else 0.0)
         while True:
-            if now_s() >= until_s or self._peer_hash() == command.version.hash:
+            if now_s() >= until_s or self._is_ready(command.version.hash):
                 raise StartAnew
             await asyncio.sleep(_LOOK_S)
 

@@ -43,7 +43,7 @@ from avance.core import commands as c
 from avance.core.engine import Engine
 from avance.core.events import CommandDone, Event
 from avance.core.leftover import MayGo
-from avance.core.model import NodePart, Outcome, VmId
+from avance.core.model import NodePart, Outcome, PairState, VmId
 from avance.core.results import Done, answered
 from avance.disk_work import DiskCommand, disk_work
 from avance.documents import Documents, missing_device
@@ -98,7 +98,7 @@ class PairedNode:
         self._gate = LeaseGate(config.public_devices, config.service_address.ip, put_filter, has_filter)
         self._neighbours = ArpNeighbours(config, sink)
         keepers = (self._hypervisor, self._disks, self._neighbours)
-        self._change_over = ChangeOver(self._documents, self._loop.put, keepers, self._leftovers, self._peer_hash)
+        self._change_over = ChangeOver(self._documents, self._loop.put, keepers, self._leftovers, self._peer_works_with)
         self._power = None if config.peer_bmc is None else PeerBmc(config.peer_bmc, config.dilation)
         self._watchdog = watchdog = NodeWatchdog(config.timers.watchdog_s)
         self.alerts = AlertQueue(QUEUE_DIR, config.node)
@@ -341,10 +341,10 @@ class PairedNode:
         if datagram is not None:
             self._channel.send_document(datagram)
 
-    def _peer_hash(self) -> str | None:
+    def _peer_works_with(self, contents_hash: str) -> bool:
         with self._turning:
-            peer = self.engine.sight.peer
-            return None if peer is None else peer.config_hash
+            peer, pair = self.engine.sight.peer, self.engine.pair
+            return pair is PairState.PAIRED and peer is not None and peer.config_hash == contents_hash
 
     def _may_go(self, vm: VmId) -> MayGo:
         with self._turning:

@@ -69,8 +69,8 @@ def _was_left(sight: Sight, vm: VmId) -> bool:
     """The local disk is lost, and the peer's copy may take writes that this one does not."""
     unit, peer = sight.units.by_name[vm], sight.partner.view
     view = unit.disk
-    if view is None or not copies.is_lost(view):
-        return False
+    if view is None or not copies.is_lost(view) or sight.both_fresh(vm):
+        return False  # ... and to a volume that both nodes have just made, nothing was ever written
     if sight.durable.owner and view.role is not DiskRole.PRIMARY:
         return False  # nobody writes
     if view.connection == "Connected":  # however silent the peer's daemon is, its DRBD may mirror on

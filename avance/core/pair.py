@@ -99,7 +99,8 @@ def diagram() -> str:
 class PairFacts:
     """All that the pair rules may look at.
 
-    `yielded`: an operator gave up this node's version of diverged data, and a copy of it is kept. `vms`: all volumes.
+    `agreed`: both nodes hold the same definitions durably, which one of them is just taking into use. `yielded`: an
+    operator gave up this node's version of diverged data, and a copy of it is kept. `vms`: all volumes.
     `peer_lost`: no receipt for the peer-lost time, for the owner no echo (see core/liveness.py). `boot_wait_over`:
     nothing was heard since this run of the daemon began, for long enough to stop waiting; `waited`: it began so long
     ago. `known`: this node knows whether its VMs run.
@@ -117,6 +118,7 @@ class PairFacts:
     known: bool
     config_hash: str
     dilation: float
+    agreed: bool = False
     yielded: bool = False
     waited: bool = False
     vms: tuple[VmId, ...] = ()
@@ -153,7 +155,7 @@ def mismatch(facts: PairFacts) -> str | None:
         return None
     if peer.dilation != facts.dilation:
         return f"the nodes declare different dilations: {facts.dilation:g} here, {peer.dilation:g} on {peer.node}"
-    if peer.config_hash != facts.config_hash:
+    if peer.config_hash != facts.config_hash and not facts.agreed:
         return f"the configurations differ: {facts.config_hash} here, {peer.config_hash} on {peer.node}"
     if _blank_owner(facts, peer):
         return f"this node is blank, and the peer knows it as the owner of epoch {peer.record.epoch}"

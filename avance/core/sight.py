@@ -287,6 +287,12 @@ class Sight:
         peer = self.partner.view
         return peer is not None and peer.config_hash == self.config_hash
 
+    @property
+    def _is_durably_agreed(self) -> bool:
+        """Both nodes hold the same definitions, and each uses them or will in a moment (docs/safety.md, S43)."""
+        peer, mine = self.partner.view, self.agreement.stand.version
+        return peer is not None and peer.agreement.version == mine and mine.hash in (self.config_hash, peer.config_hash)
+
     def silent(self, now: float) -> bool:
         """Nothing at all was heard of the peer for the peer-lost time."""
         return now - self.liveness.silent_from_s(now) >= self.setup.timers.peer_lost_s
@@ -374,6 +380,7 @@ class Sight:
             known=self.sure,
             config_hash=self.config_hash,
             dilation=setup.dilation,
+            agreed=self._is_durably_agreed,
             yielded=self.pairing.yields and self.units.kept,
             vms=tuple(self.units.by_name),
         )

@@ -124,9 +124,8 @@ def use(daemon: Daemon, version: Version) -> None:
     """Take what counts into use."""
     world, new = daemon.world, daemon.world.offers[version.hash]
     for vm in new.vms:
-        if vm not in world.resources:
-            world.resources[vm] = Resource(world, vm, world.machines)
-        if vm not in world.judges.by_vm:
+        if vm not in world.site.vms:  # it is new, or another one of that name
+            world.resources.setdefault(vm, Resource(world, vm, world.machines))
             world.judges.protect(vm)
     world.document, world.site = new, replace(world.site, vms=tuple(new.vms))
     definitions._take(world, daemon.machine, new)

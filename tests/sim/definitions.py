@@ -102,6 +102,8 @@ def _take(world: World, machine: Machine, new: Document) -> None:
         elif before.get(vm, 96) != new.vms[vm]:
             events.append(e.VmChanged(spec(vm, place), new.hash))
     if machine.daemon is not None:
+        for vm in gone:
+            machine.daemon.reported.pop(vm, None)  # a later VM of that name is told of anew
         for event in events:
             machine.daemon.deliver(event)
         machine.daemon.leftovers.take_on(new.removed)

@@ -5,11 +5,13 @@ All judges of the simulator watch all the time.
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
-from avance.core.model import NodeId, VmId
+from avance.core.model import NodeId, PairState, Stand, Version, VmId
 from tests.playbook import WEB, A, B
-from tests.sim import agreed
+from tests.sim import agreed, definitions
 from tests.sim.agreed import holds_the_same
 from tests.sim.definitions import what_is_left
 from tests.sim.inject import heal_all
@@ -133,3 +135,26 @@ def test_changed_apart(seed: int) -> None:
     assert agreed.answered(row.world, taken).done  # type: ignore[union-attr]
     ends_well(row, taken)
     assert row.world.machines[A].vms == (WEB, DB, NEW)
+
+
+@seeds
+@nodes
+def test_another_site_needs_a_start_of_both_daemons(node: NodeId, seed: int) -> None:
+    """One after the other: the nodes are paired in between, although only one works with it; nothing stops."""
+    row = Row(TWO_VMS, seed)
+    world, given = row.world, replace(definitions.document(row.world), number=1)
+    new = Stand(Version(1, given.hash), (world.machines[A].stand.version,))
+    world.offers[given.hash], both = given, tuple(world.machines.values())
+    for machine in both:
+        machine.stand = new
+        assert machine.engine is not None
+        machine.engine.sight.agreement.stand = new
+    for one in (node, peer_of(node)):
+        machine = world.machines[one]
+        machine.config_hash = new.version.hash
+        machine.kill_daemon()
+        world.run(8.0)
+        world.run_until(lambda: all(one.engine and one.engine.pair is PairState.PAIRED for one in both), 60.0)
+    world.run_until(world.protected, 120.0)
+    assert not world.judges.starts
+    assert not row.resets(A)

@@ -54,7 +54,7 @@ class Scene:
         self.peer_hash = config.config_hash
         keepers: Any = (self.keeper,)
         left: Any = Leftovers()
-        self.over = ChangeOver(self.documents, self.events.append, keepers, left, lambda: self.peer_hash)
+        self.over = ChangeOver(self.documents, self.events.append, keepers, left, lambda known: known == self.peer_hash)
 
 
 @pytest.fixture(autouse=True)

@@ -424,7 +424,6 @@ def test_devices(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     asyncio.run(story())
     assert DomainWires(place / "absent").take_down().outcome is Outcome.UNKNOWN
     with HeartbeatChannel(site, "boot", events.append, lambda _: None) as channel:
-        channel.send_document(b"x" * 70_000)
         channel.send(VIEW, echoing=True)
         assert set(channel.unsent.values()) == {1}
         for read in channel.sockets.values():

@@ -104,6 +104,7 @@ def test_documents_come_and_go_on_the_same_sockets(peer: socket.socket) -> None:
             peer.sendto(datagram, ("127.0.0.1", module.PORT))
             async with asyncio.timeout(100):
                 await until(lambda: bool(found))
+                mine.send_document(b"x" * 70_000)  # no datagram can be so long, and that is nobody's end
                 mine.send_document(datagram)
                 assert await asyncio.get_running_loop().sock_recv(peer, 1 << 16) == datagram
             assert mine.rejected == {"a document with a wrong authentication code": 1}

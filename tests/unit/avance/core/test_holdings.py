@@ -8,8 +8,22 @@ from avance.core import arbiters
 from avance.core import commands as c
 from avance.core import events as e
 from avance.core.engine import Engine
-from avance.core.model import DiskRole, DiskState, Outcome, PairState, Record
-from tests.playbook import WEB, A, B, Playbook, acts, alerts, ended, in_sync, paired, peer_gone, served, setup
+from avance.core.model import Copy, DiskRole, DiskState, DiskView, Outcome, PairState, Record
+from tests.playbook import (
+    GENERATIONS,
+    WEB,
+    A,
+    B,
+    Playbook,
+    acts,
+    alerts,
+    ended,
+    in_sync,
+    paired,
+    peer_gone,
+    served,
+    setup,
+)
 
 P = DiskRole.PRIMARY
 BEHIND = replace(in_sync(P), peer_disk=DiskState.INCONSISTENT, replication="SyncSource")
@@ -111,3 +125,18 @@ def test_copy_is_behind_until_it_was_the_target_of_a_resynchronisation() -> None
     book.hears(e.DiskChanged(WEB, filling))
     whole = book.hears(e.DiskChanged(WEB, replace(in_sync(DiskRole.SECONDARY), peer_role=P)))
     assert [one.record.behind for one in whole if isinstance(one, c.SaveRecord)] == [()]
+
+
+def test_new_volume_whose_disk_is_lost_is_not_behind() -> None:
+    """Both nodes have just made it, and neither has written to it: a mark would keep it from ever being initialised."""
+    lost = DiskView(DiskRole.SECONDARY, DiskState.DISKLESS, "Connecting")
+    for fresh, behind in (((WEB,), False), ((), True)):
+        book = paired(B)
+        book.engine.sight.durable.record = replace(book.engine.record, fresh=fresh)
+        book.peer_says(
+            record=replace(book.peer.record, fresh=fresh), copies={WEB: Copy(DiskState.INCONSISTENT, GENERATIONS)}
+        )
+        saves = [
+            command.record for command in book.hears(e.DiskChanged(WEB, lost)) if isinstance(command, c.SaveRecord)
+        ]
+        assert any(WEB in record.behind for record in saves) is behind

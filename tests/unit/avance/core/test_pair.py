@@ -293,7 +293,8 @@ def test_mismatch_comes_after_the_epoch() -> None:
     assert became(PairState.PAIRED, other) is PairState.FENCED
     assert judge(PairState.STARTING, facts(config_hash="other")) == Stay()
     assert "configurations" in str(mismatch(facts(config_hash="other")))
-    assert "dilations" in str(mismatch(facts(dilation=2.0)))
+    assert mismatch(facts(config_hash="other", agreed=True)) is None, "both hold the same, and one does not use it yet"
+    assert "dilations" in str(mismatch(facts(dilation=2.0, agreed=True)))
     assert mismatch(facts(peer=None, dilation=2.0)) is None
     assert mismatch(FACTS) is None
 
