@@ -103,6 +103,8 @@ def test_what_is_in_order_is_told_anew() -> None:
     assert not book.engine.told & {f"foreign_disk {WEB}", f"no_good_copy {WEB}"}
     assert book.engine.protected
     assert not book.engine.told & {"backup_down", "refused"}
+
+
 @pytest.mark.parametrize("outcome", [Outcome.FAILED, Outcome.UNKNOWN])
 def test_new_volume_is_noted_until_that_is_durable(outcome: Outcome) -> None:
     """A record that could not be written costs the VM nothing but time; forgotten, it would never be initialised."""
