@@ -193,5 +193,7 @@ MUTANTS = (
                 "liveness.was_up(link)\n",
             ),
         ),
+        beyond="a restart that was not needed harms nobody there",
+        units=("tests/unit/avance/core/test_cure.py",),
     ),
 )
