@@ -79,7 +79,9 @@ class Cure:
 
     def _reason(self, sight: Sight, now: float) -> str | None:
         heard = LinkState.UP in sight.liveness.states.values()  # else it may be the peer that is gone
-        if heard and sight.private_link() is LinkState.DOWN and sight.liveness.was_up(sight.setup.replication_link):
+        back = sight.partner.links_are_up(now)  # else it may have just come back, one link after the other
+        fell = sight.private_link() is LinkState.DOWN and sight.liveness.was_up(sight.setup.replication_link)
+        if heard and back and fell:
             return "the private link is down"
         if self.dropped_at is not None and now >= self.dropped_at + _DROPPED_S * sight.setup.timers.second_s:
             return "DRBD dropped a disk, which is used again only after a start"
