@@ -61,8 +61,7 @@ def test_a_backup_whose_owner_comes_back_gives_its_links_time() -> None:
     book = releasing(link_down=False)
     book.done(c.SaveRecord(served(B, CONSENT)), c.ConnectDisk(WEB))
     book.peer_says(record=CONSENT, wants=0)
-    book.pass_time(20.0)
-    assert book.engine.pair is PairState.WAITING
+    assert "peer_lost" in alerts(book.pass_time(20.0))
     book.peer_says(links=(BIZ,), pair=PairState.STARTING, machine="a-machine-2", boot="a-boot-2")
     book.peer_says(links=(BIZ,), pair=PairState.PAIRED)
     assert book.engine.pair is PairState.PAIRED
