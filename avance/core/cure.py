@@ -80,8 +80,9 @@ class Cure:
     def _reason(self, sight: Sight, now: float) -> str | None:
         link, liveness = sight.setup.replication_link, sight.liveness
         heard = LinkState.UP in liveness.states.values()  # else it may be the peer that is gone
-        ill = sight.private_link() is LinkState.DOWN and liveness.was_up(link) and not liveness.returns(link)
-        if heard and ill:
+        back = sight.partner.links_are_up(now)  # else it may have just come back, one link after the other
+        fell = sight.private_link() is LinkState.DOWN and liveness.was_up(link) and not liveness.returns(link)
+        if heard and back and fell:
             return "the private link is down"
         if self.dropped_at is not None and now >= self.dropped_at + _DROPPED_S * sight.setup.timers.second_s:
             return "DRBD dropped a disk, which is used again only after a start"

@@ -26,6 +26,7 @@ _WATCH = f'setsid ip -o monitor address > {_LOG} 2>&1 < /dev/null & echo "$!" > 
 _UNWATCH = f"kill $(cat {_PID}) 2> /dev/null; rm -f {_PID}; true"
 _DEVICE = 'basename "$(readlink -f /sys/class/net/"$1"/device)"'
 _DRIVER = "/sys/bus/virtio/drivers/virtio_net"
+_BACK = f'echo "$1" > {_DRIVER}/bind; ip link set "$2" up; true'  # as the node does at its start
 _FOREIGN = "/run/fault-foreign.cfg"
 _CREATE = f"""
 printf 'name = "%s"\\nkernel = "%s"\\nmemory = 16\\n' "$1" "$2" > {_FOREIGN}
@@ -147,7 +148,7 @@ class CardGone(_LinuxFault):
                 or device in (await shell(bed, self.target, "ls /sys/class/net")).split()
             ):
                 return True
-            await shell(bed, self.target, f'echo "$1" > {_DRIVER}/bind; true', self._bus)
+            await shell(bed, self.target, _BACK, self._bus, bed.topology.devices[PRIVATE])
             return False
 
         await _mended(there, f"the card of node {self.target}")

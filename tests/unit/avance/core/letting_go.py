@@ -32,6 +32,7 @@ def releasing(*, link_down: bool = True, cure: int = 0, cures: int = 0) -> Playb
     """Return a backup that was asked for consent and has left the replication; it saves its consent now."""
     book = paired(B)
     if link_down:
+        book.pass_time(10.0, peer_alive=True)  # all links have had their time to come up
         book.pass_time(4.0, links=(BIZ,))
     links = (BIZ,) if link_down else ()
     assert acts(book.peer_says(links=links, wants=4)) == [c.DisconnectDisk(WEB)]

@@ -68,6 +68,21 @@ def test_a_backup_whose_owner_dies_does_not_restart_for_its_link() -> None:
     assert not [one for one in commands if isinstance(one, c.SaveRecord) and one.record.cures]
 
 
+def test_a_backup_whose_owner_comes_back_gives_its_links_time() -> None:
+    """The private link is heard a moment after the other one; it is cured only when it stays away (row F1)."""
+    book = releasing(link_down=False)
+    book.done(c.SaveRecord(served(B, CONSENT)), c.ConnectDisk(WEB))
+    book.peer_says(record=CONSENT, wants=0)
+    assert "peer_lost" in alerts(book.pass_time(20.0))
+    book.peer_says(links=(BIZ,), pair=PairState.STARTING, machine="a-machine-2", boot="a-boot-2")
+    book.peer_says(links=(BIZ,), pair=PairState.PAIRED)
+    assert book.engine.pair is PairState.PAIRED
+    cures = [one for one in book.pass_time(9.0, links=(BIZ,)) if isinstance(one, c.SaveRecord) and one.record.cures]
+    assert not cures
+    cures = [one for one in book.pass_time(12.0, links=(BIZ,)) if isinstance(one, c.SaveRecord) and one.record.cures]
+    assert cures
+
+
 def test_failed_cure_is_told_after_the_restart() -> None:
     """The alert that the link is dead in spite of the restart comes after the restart, not with the consent."""
     book = cut_off()
