@@ -201,7 +201,7 @@ MUTANTS = (
     Mutant(
         "other-configuration-ignored",
         "nodes with different configurations are paired",
-        (Edit(_PAIR, "    if peer.config_hash != facts.config_hash:\n", "    if peer.config_hash == '':\n"),),
+        (Edit(_PAIR, "    if peer.config_hash != facts.config_hash and", "    if peer.config_hash == '' and"),),
     ),
     # ------------------------------------------------------------ below the core
     Mutant(
