@@ -201,13 +201,7 @@ MUTANTS = (
     Mutant(
         "other-configuration-ignored",
         "nodes with different configurations are paired",
-        (
-            Edit(
-                _PAIR,
-                "    if peer.config_hash != facts.config_hash and not facts.agreed:\n",
-                "    if peer.config_hash == '':\n",
-            ),
-        ),
+        (Edit(_PAIR, "    if peer.config_hash != facts.config_hash and", "    if peer.config_hash == '' and"),),
     ),
     # ------------------------------------------------------------ below the core
     Mutant(
@@ -257,12 +251,6 @@ MUTANTS = (
                 "            if self._late is not None and self._deadline_s < 0:\n",
             ),
         ),
-        _OUTSIDE,
-    ),
-    Mutant(
-        "read-only-in-doubt",
-        "a save that a read-only file system refused counts as one that may be on the disk",
-        (Edit("avance/adapters/store.py", "error.errno == errno.EROFS", "error.errno < 0"),),
         _OUTSIDE,
     ),
     Mutant(
