@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from avance.core import commands as c
-from avance.core.model import PairState
+from avance.core.model import PairState, Stand, Version
 from tests.playbook import A, B
 from tests.sim.rows import PLAIN, SAFE, SEEDS, WITNESS, Row
 from tests.sim.site import SimSite
@@ -129,10 +129,11 @@ def test_h9_witness_paused(seed: int) -> None:
 def test_h20_configuration_of_one_node_differs() -> None:
     """A node with another configuration is told apart and never paired with; with the right one all is well again.
 
-    Taking the peer's copy of the configuration is not this step's work: the promise here is that nothing is guessed.
+    Neither node's comes from the other's, so no node takes the other's by itself: nothing is guessed.
     """
     row = Row(WITNESS)
-    row.world.machines[B].config_hash = "spoiled"
+    node = row.world.machines[B]
+    node.config_hash, node.stand = "spoiled", Stand(Version(0, "spoiled"))
     back = row.off(B)
     row.passes(20.0)
     row.heals(back)
@@ -141,7 +142,7 @@ def test_h20_configuration_of_one_node_differs() -> None:
     assert row.pair(B) is not PairState.PAIRED
     assert "mismatch" in " ".join(row.alerts())
     assert not [command for _, who, command in row.world.commands if who == B and isinstance(command, c.StartDomain)]
-    row.world.machines[B].config_hash = "c0ffee"
+    node.config_hash, node.stand = "c0ffee", Stand(Version(0, "c0ffee"))
     row.breaks("process.kill", "b/daemon")
     row.passes(60.0)
     row.recovers()

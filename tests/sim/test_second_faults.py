@@ -7,13 +7,17 @@ from __future__ import annotations
 
 import pytest
 
-from avance.core.model import PairState, VmId
+from avance.core.model import NodeId, PairState, Stand, Version
 from tests.playbook import WEB, A, B
 from tests.sim.demand import is_served, said
 from tests.sim.rows import PLAIN, SAFE, WITNESS, Row
 from tests.sim.site import SimSite
 
-DB = VmId("db")
+
+def _holds(row: Row, node: NodeId, version: str) -> None:
+    """Let a node hold definitions of its own from its next start on; neither node's come from the other's."""
+    machine = row.world.machines[node]
+    machine.config_hash, machine.stand = version, Stand(Version(0, version))
 
 
 def test_a_guest_that_was_moved_comes_back_with_the_right() -> None:
@@ -36,7 +40,7 @@ def test_a_lone_owner_starts_beside_a_peer_with_another_site(site: SimSite, how:
     """A serves alone, B is back with other definitions, and A starts anew: B need not be off for A to serve."""
     row = Row(site)
     off = row.off(B)
-    row.world.machines[B].config_hash = "other"
+    _holds(row, B, "other")
     row.passes(60.0)
     row.heals(off)
     row.passes(30.0)
@@ -45,7 +49,7 @@ def test_a_lone_owner_starts_beside_a_peer_with_another_site(site: SimSite, how:
     assert row.served_by() == A, row.world.summary()
     assert row.pair(A) is PairState.ALONE
     assert any("configurations differ" in one or "outdated in epoch" in one for one in said(row.world))
-    row.world.machines[B].config_hash = "c0ffee"
+    _holds(row, B, "c0ffee")
     row.breaks("process.kill", "b/daemon")
     row.recovers()
 
@@ -55,7 +59,7 @@ def test_nodes_with_other_sites_that_start_together(site: SimSite) -> None:
     """The witness lets the owner serve; without one neither does, and both say what both need, not that nobody came."""
     row = Row(site)
     off = row.breaks("power.cut_both", "a+b")
-    row.world.machines[A].config_hash = "other"
+    _holds(row, A, "other")
     row.passes(5.0)
     row.heals(off)
     assert is_served(row.world) is bool(site.witnesses), row.world.summary()
@@ -63,7 +67,7 @@ def test_nodes_with_other_sites_that_start_together(site: SimSite) -> None:
     heard = [text.partition(",")[0] for text in said(row.world)]
     assert heard == ["a: node b is heard", "b: node a is heard"][bool(site.witnesses) :]
     assert row.alerts().count("pair_mismatch") == 2
-    row.world.machines[A].config_hash = "c0ffee"
+    _holds(row, A, "c0ffee")
     row.breaks("process.kill", "a/daemon")
     row.recovers()
 
