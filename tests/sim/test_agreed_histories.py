@@ -21,6 +21,7 @@ from tests.sim.world import World
 NEW = VmId("new")
 CHANGES = 4
 ALONE = 0.4
+SEEDS = [seed for seed in range(30) if draw(seed).lasting is None]  # one whose fault stays ends otherwise
 
 
 class Person:
@@ -63,12 +64,10 @@ def lineage(world: World, node: NodeId) -> set[str]:
     return {version.hash for version in (*stand.history, stand.version)}
 
 
-@pytest.mark.parametrize("seed", range(30))
+@pytest.mark.parametrize("seed", SEEDS)
 def test_persons_hear_the_truth(seed: int) -> None:
     """Both nodes hold the same in the end, or tell that they do not; what was done counts, and nothing else."""
     plan = draw(seed)
-    if plan.lasting is not None:
-        pytest.skip("a plan whose fault stays ends otherwise")
     chance, asks = random.Random(seed), list[int]()
     world = begin(plan)
     for _ in range(CHANGES):
