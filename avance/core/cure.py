@@ -46,7 +46,7 @@ class Cure:
         dropped = any(unit.dropped for unit in sight.units.by_name.values())
         self.dropped_at = None if not dropped else now if self.dropped_at is None else self.dropped_at
         reason = self._reason(sight, now)
-        self.ill_at = self.ill_at if reason is None else now
+        self.ill_at = now if reason is not None or _fell(sight) else self.ill_at
         if self._is_forgotten(sight, now):
             self.anew = False
             draft.in_order("cures")
@@ -78,11 +78,9 @@ class Cure:
         self.anew = True
 
     def _reason(self, sight: Sight, now: float) -> str | None:
-        link, liveness = sight.setup.replication_link, sight.liveness
-        heard = LinkState.UP in liveness.states.values()  # else it may be the peer that is gone
+        heard = LinkState.UP in sight.liveness.states.values()  # else it may be the peer that is gone
         back = sight.partner.links_are_up(now)  # else it may have just come back, one link after the other
-        fell = sight.private_link() is LinkState.DOWN and liveness.was_up(link) and not liveness.returns(link)
-        if heard and back and fell:
+        if heard and back and _fell(sight) and not sight.liveness.returns(sight.setup.replication_link):
             return "the private link is down"
         if self.dropped_at is not None and now >= self.dropped_at + _DROPPED_S * sight.setup.timers.second_s:
             return "DRBD dropped a disk, which is used again only after a start"
@@ -92,6 +90,11 @@ class Cure:
     def rests(self) -> bool:
         """No restart is planned, and no disk is gone."""
         return not self.due and self.dropped_at is None
+
+
+def _fell(sight: Sight) -> bool:
+    """The private link is down, or is good again and not trusted yet; in this run it was up."""
+    return sight.private_link() is LinkState.DOWN and sight.liveness.was_up(sight.setup.replication_link)
 
 
 def failed(sight: Sight, now: float) -> bool:

@@ -189,8 +189,8 @@ MUTANTS = (
         (
             Edit(
                 "avance/core/cure.py",
-                "liveness.was_up(link) and not liveness.returns(link)\n",
-                "liveness.was_up(link)\n",
+                "_fell(sight) and not sight.liveness.returns(sight.setup.replication_link):\n",
+                "_fell(sight):\n",
             ),
         ),
         beyond="a restart that was not needed harms nobody there",
