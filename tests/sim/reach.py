@@ -134,7 +134,7 @@ def in_journals(journals: list[Path]) -> tuple[Reached, list[str]]:
             except (Differs, JournalError) as error:
                 left.append(f"{journal}: {error}")
             else:
-                watch.ran(journal.parent.name)
+                watch.ran(str(journal))
     return watch.reached, left
 
 
@@ -240,7 +240,7 @@ def main(argv: list[str] | None = None) -> int:
     """Make the page; 1 when a transition was reached by no history."""
     parser = argparse.ArgumentParser(prog="python -m tests.sim.reach", description=__doc__)
     parser.add_argument("--seeds", default="0..999", help="a range of seeds, both ends included")
-    parser.add_argument("--journals", type=Path, help="a directory: each journal.jsonl below it is decided again")
+    parser.add_argument("--journals", type=Path, help="a directory: the journals below it are decided again")
     parser.add_argument("--jobs", type=int, default=1)
     parser.add_argument("--write", type=Path, help="a file for the page; without it the page is printed")
     parser.add_argument("--note-rare", action="store_true", help=f"write {RARE.name}, from which plans are drawn")
@@ -252,7 +252,7 @@ def main(argv: list[str] | None = None) -> int:
         for part in pool.map(in_histories, [seeds[at : at + CHUNK] for at in range(0, len(seeds), CHUNK)]):
             histories.add(part)
     if given.journals is not None:
-        on_pair, left = in_journals(sorted(given.journals.rglob("journal.jsonl")))
+        on_pair, left = in_journals(sorted(given.journals.rglob("journal*.jsonl")))
         print("\n".join(left), file=sys.stderr)
     text = page(SAFETY.read_text(), histories, on_pair)
     if given.write is None:
