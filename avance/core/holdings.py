@@ -77,6 +77,10 @@ def _was_left(sight: Sight, vm: VmId) -> bool:
         return view.peer_disk in (DiskState.UP_TO_DATE, DiskState.CONSISTENT)
     if sight.durable.record.solo(sight.setup.me) and unit.held_apart:
         return False  # the peer was lost before, and nobody writes to its copy since: this one stays the good one
+    if view.peer_disk is DiskState.INCONSISTENT:
+        return (
+            False  # it was just being filled from here: nothing can be written there, and this one stays the good one
+        )
     if view.role is DiskRole.PRIMARY or peer is None:
         return True
     theirs = copies.peer_copy(peer, vm)

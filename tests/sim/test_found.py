@@ -336,3 +336,13 @@ def test_a_disk_is_not_foreign_because_of_the_other_version() -> None:
     result = run(Plan(14778, SimSite(0), faults, 11.89))
     assert result.split
     assert result.violation is None
+
+
+def test_a_copy_is_not_behind_one_that_it_was_filling() -> None:
+    """A's disk was lost while it filled B's copy, and the link broke: A's, the only good one, was called behind."""
+    faults = (
+        Fault("link.no_large", "both", 4.62, 25.34),
+        Fault("disk.gone", "a", 17.02, 8.47, {"back": "foreign", "press": True}),
+        Fault("clock.jump", "a", 26.64, parameters={"by_s": -3600.0}),
+    )
+    assert run(Plan(20022, SimSite(2), faults, 8.68)).violation is None
