@@ -66,6 +66,7 @@ class RuleFault:
     _ways: list[_Way] = field(default_factory=list, init=False)
     _placed: list[int] = field(default_factory=list, init=False)  # taps
     _ended: list[int] = field(default_factory=list, init=False)  # rules
+    _last: dict[Direction, FrameBalance] = field(default_factory=dict, init=False)  # of the window before
     _at_s: float | None = field(default=None, init=False)
 
     def settings(self) -> dict[str, object]:
@@ -81,7 +82,7 @@ class RuleFault:
         return self.window_s
 
     async def speak(self, bed: Bed) -> None:
-        """Send frames at the beginning of a window, where the fault ends the very traffic that would show it."""
+        """Send frames at the beginning of a window, where the traffic that is there cannot show the fault."""
 
     async def prepare(self, bed: Bed) -> None:
         """Place the taps before and behind where the rule will stand."""
@@ -150,7 +151,7 @@ class RuleFault:
         verdicts: list[FaultVerdict] = []
         evidence: dict[str, object] = {"window_s": window_s}
         for way in self._ways:
-            seen = self._compare(last, way, window_s)
+            seen = self._last[way.direction] = self._compare(last, way, window_s)
             verdict = self.judge(seen, window_s)
             counters = counted(first["ports"], last["ports"], self.target, way.direction)
             arrived = last["taps"][str(way.behind)]["matched"]
