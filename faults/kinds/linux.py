@@ -12,11 +12,11 @@ from collections.abc import Awaitable, Callable
 from typing import ClassVar
 
 from faults.fault import Proof
-from faults.kinds.evidence.inside import check_node, check_number, shell
+from faults.kinds.evidence.inside import check_node, shell
 from faults.kinds.evidence.silence import PortSilence
 from testbed.bed import Bed
 from testbed.errors import GuestCommandError, UsageError, WaitTimeout
-from testbed.topology import MEMORY_MAX_MIB, PREFIX, PRIVATE
+from testbed.topology import PREFIX, PRIVATE
 from testbed.wait import wait_until
 
 MENDED_S = 30.0
@@ -159,16 +159,15 @@ class ForeignDomain(_LinuxFault):
 
     name = "linux.foreign_domain"
 
-    def __init__(self, target: str, *, called: str = "not ours", memory_mib: int = 64) -> None:
+    def __init__(self, target: str, *, called: str = "not ours") -> None:
         super().__init__(target)
-        check_number("memory_mib", memory_mib, 1, MEMORY_MAX_MIB)
         self.called = called
-        self.memory_mib = memory_mib
 
     async def inject(self, bed: Bed) -> None:
-        """Create it."""
+        """Create it, as large as a workload guest: into less its kernel does not fit."""
+        guest = bed.image.workload
         self._injected_at_s = time.monotonic()
-        await shell(bed, self.target, _CREATE, self.called, bed.image.workload.kernel, str(self.memory_mib))
+        await shell(bed, self.target, _CREATE, self.called, guest.kernel, str(guest.memory_mib))
 
     async def confirm(self, bed: Bed) -> Proof:
         """Confirmed when Xen lists it by a look of its own."""

@@ -21,6 +21,7 @@ from testbed.lan import packets
 TRIALS = 8  # frames that a fault sends itself in one window; the last one leaves when half of it is over
 SHORT_BYTES, FULL_BYTES = 60, 1_514  # an Ethernet frame, at least and usually at most
 ASKED_OF_RATE = 1.25  # so much of the limit is asked for where the nodes ask for less
+ASKED_S = 0.5  # so long: what waits in the queue afterwards delays a heartbeat by an eighth of a second
 
 
 @dataclass
@@ -170,14 +171,16 @@ class RateLimit(RuleFault):
         """Rate and queue."""
         return {"bits_per_s": self.bits_per_s, "queue_frames": self.queue_frames}
 
+    def window(self) -> float:
+        """At first long enough for what the nodes send; then short, for frames of its own."""
+        return min(ASKED_S, self.window_s) if self._last else self.window_s
+
     async def speak(self, bed: Bed) -> None:
-        """Add what the window before lacked of a load above the limit; nothing before that is known."""
-        for way in ways_of(self.direction) if not self.match else ():
-            seen = self._last.get(way)
-            lack = 0.0 if seen is None else (ASKED_OF_RATE * self.bits_per_s - seen.sent_bits_per_s) * self.window()
-            if (count := math.ceil(lack / (8 * FULL_BYTES))) > 0:
-                frames = [packets.trial_frame(FULL_BYTES)]
-                await bed.switch.inject(self.target, way, frames, interval_s=0.9 * self.window() / count, count=count)
+        """Ask for more than the limit, where the first window has not: nodes that wait for answers ask for less."""
+        count = math.ceil(ASKED_OF_RATE * self.bits_per_s * self.window() / (8 * FULL_BYTES))
+        for way in ways_of(self.direction) if self._last and count and not self.match else ():
+            frames = [packets.trial_frame(FULL_BYTES)]
+            await bed.switch.inject(self.target, way, frames, interval_s=0.9 * self.window() / count, count=count)
 
     def judge(self, seen: FrameBalance, window_s: float) -> FaultVerdict:
         """No more came out than the rate allows, although more was sent."""

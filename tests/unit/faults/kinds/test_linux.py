@@ -84,7 +84,7 @@ class World:
     def bed(self) -> Bed:
         """As the faults want it."""
         node = SimpleNamespace(is_on=True, machine=SimpleNamespace(guest=HostAgent(self.obey)))
-        image = SimpleNamespace(workload=SimpleNamespace(kernel="/vmlinux"))
+        image = SimpleNamespace(workload=SimpleNamespace(kernel="/vmlinux", memory_mib=96))
         parts = {"nodes": {"a": node}, "switch": self, "topology": Topology(), "image": image, "history": History()}
         return cast("Bed", SimpleNamespace(**parts))
 
