@@ -40,6 +40,7 @@ _WATCH = (
     f"setsid timeout {WATCH_S} sh -c 'echo $$ >{WATCH_PID}; xenstore-watch @introduceDomain @releaseDomain "
     f"| while read -r _; do xl list -v; done >{WATCH_LOG}' </dev/null >/dev/null 2>&1 &"
 )
+_WATCH_ONCE = f"kill -0 $(cat {WATCH_PID} 2>/dev/null) 2>/dev/null && exit; rm -f {WATCH_LOG}; {_WATCH}"
 _UNWATCH = f"test -e {WATCH_PID} && kill -- -$(ps -o pgid= -p $(cat {WATCH_PID}) | tr -d ' '); rm -f {WATCH_PID}"
 
 
@@ -140,9 +141,13 @@ class _End(GuestFault):
     async def prepare(self, bed: Bed) -> None:
         """Find the VM and start the watcher in each dom0."""
         await super().prepare(bed)
+        await self.watch(bed)
+
+    async def watch(self, bed: Bed) -> None:
+        """Start the watcher in each dom0 that has none, and wait until the one beside the VM lists it."""
         for name, node in bed.nodes.items():
             if node.is_on:
-                await shell(bed, name, f"rm -f {WATCH_LOG}; {_WATCH}")
+                await shell(bed, name, _WATCH_ONCE)
 
         async def watching() -> bool:
             return any(one.name == in_tools(self.target) for one in await self._witnessed(bed, self._node))
@@ -253,6 +258,7 @@ class GuestCrashLoop(GuestCrash):
         try:
             await wait_until(new_boot, what="the next boot", timeout_s=self.patience_s, poll_s=POLL_S)
             self._node, self._domain = await self._find(bed)
+            await self.watch(bed)  # its node may have started anew, and watchers end with their node
         except (WaitTimeout, UsageError):
             return False
         return True

@@ -45,6 +45,9 @@ class World:
     runs: bool = True
     witness: list[str] = field(default_factory=list)
     mended: set[str] = field(default_factory=set)
+    reboots: bool = False  # the node starts anew before each next boot of the VM, and its watcher is gone
+    watches: bool = False
+    due: bool = False
 
     def line(self, flags: str = "-b----", reason: str = "-") -> str:
         """The VM's line of the list."""
@@ -52,11 +55,13 @@ class World:
 
     def ends(self, flags: str, reason: str) -> None:
         """The domain ends, and the product starts another."""
-        self.witness.append(self.line(flags, reason))
+        if self.watches:
+            self.witness.append(self.line(flags, reason))
         self.runs, self.hangs = self.restarts > 0, False
         if self.runs:
             self.restarts -= 1
             self.id += 1
+            self.due = self.reboots
 
     async def dom0(self, node: str, argv: Sequence[str]) -> ExecResult:
         """Do a command in dom0 of a node."""
@@ -66,6 +71,7 @@ class World:
         elif self.stopped and "xl" in script:
             return ExecResult(124, "", "")
         elif "setsid" in script:
+            self.watches = True
             self.witness.append(self.line())
         elif f"cat {guest.WATCH_LOG}" in script:
             return ExecResult(0, "\n".join(self.witness), "")
@@ -88,6 +94,9 @@ class World:
 
     def answer(self, request: bytes) -> bytes | None:
         """Answer a datagram of the client, or do not."""
+        if self.due:
+            self.due, self.watches = False, False
+            self.witness.clear()
         return f"PONG {request.split()[1].decode()} boot{self.id} 0".encode() if self.runs and not self.hangs else None
 
 
@@ -205,6 +214,12 @@ def test_a_crash_is_no_shutdown() -> None:
     proof = tell(Wrong("web"), World())
     assert proof.verdict is FaultVerdict.MISMATCH
     assert proof.evidence["reason_seen_by_dom0"] == 3
+
+
+def test_a_node_that_started_anew_is_watched_again() -> None:
+    """Its watcher went with it, and each crash has to be seen."""
+    proof = tell(GuestCrashLoop("web", crashes=3), World(reboots=True))
+    assert (proof.verdict, proof.evidence["crashes_seen_by_dom0"]) == (FaultVerdict.CONFIRMED, 3)
 
 
 def test_the_loop_goes_on_as_long_as_the_vm_comes_back() -> None:
