@@ -34,6 +34,7 @@ AlertCode: TypeAlias = Literal[
 Phase: TypeAlias = Literal["detect", "decide", "fence", "promote", "vm_start", "guest_up", "service_up", "redundancy"]
 
 PREFIX = "avance-"  # before a VM's name stand these letters, where a tool speaks of its domain, resource or volume
+KEPT = ".kept-"  # behind it stand these, and an epoch, where a volume holds the version that a person gave up
 
 ALERT_CODES: tuple[AlertCode, ...] = get_args(AlertCode)
 PHASES: tuple[Phase, ...] = get_args(Phase)
@@ -42,3 +43,8 @@ PHASES: tuple[Phase, ...] = get_args(Phase)
 def in_tools(vm: str) -> str:
     """What Xen, DRBD and LVM call a VM, its resource and its volume."""
     return PREFIX + vm
+
+
+def is_kept_of(vm: str, volume: str) -> bool:
+    """Say whether a volume holds a version of the VM that a person gave up (`avance keep`)."""
+    return volume.startswith(in_tools(vm) + KEPT)

@@ -214,7 +214,11 @@ class DrbdDisks:
         return (await run(drbd.connect_argv(vm, discard=discard), timeout_s=_SHORT_S * self._slow)).done
 
     async def keep(self, vm: VmId, epoch: int) -> Done:
-        """Copy the volume to one that nothing overwrites; a half copy never carries the final name."""
+        """Copy the volume to one that nothing overwrites; a half copy never carries the final name.
+
+        It is read past the kernel's cache of the volume. DRBD writes below that cache and holds the volume open, so
+        what was read there for an earlier copy stays in it, and is old by now.
+        """
         spec, group = self._specs.get(vm), drbd.VOLUME_GROUP
         if spec is None:
             return _removed(vm)
@@ -226,10 +230,10 @@ class DrbdDisks:
             return volume.done
         await run(["lvremove", "-fq", f"{group}/{part}"], timeout_s=_SHORT_S * self._slow)
         size = f"{spec.volume_mib + drbd.METADATA_MIB}m"
-        source, target = drbd.volume_path(vm), drbd.path_of(part)
+        copying = ["dd", f"if={drbd.volume_path(vm)}", "iflag=direct", f"of={drbd.path_of(part)}"]
         steps = [
             ["lvcreate", "-q", "-y", "-Wn", "-Zn", "-L", size, "-n", part, group],
-            ["dd", f"if={source}", f"of={target}", "bs=1M", f"count={size[:-1]}", "oflag=direct", "conv=fsync"],
+            [*copying, "bs=1M", f"count={size[:-1]}", "oflag=direct", "conv=fsync"],
             ["lvrename", "-q", group, part, kept],
         ]
         done = await run_all(steps, timeout_s=(_SHORT_S + spec.volume_mib / _ZERO_MIB_PER_S) * self._slow)

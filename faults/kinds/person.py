@@ -84,7 +84,8 @@ class PersonOrders:
 
     async def confirm(self, bed: Bed) -> Proof:
         """Confirmed when the node's journal, which comes by a way of its own, tells of the order."""
-        evidence: dict[str, object] = {"answers": self._answers}
+        told = {"order": self.order.value, "typed": self._typed, "given_at_s": self._given_at_s}  # judges read these
+        evidence: dict[str, object] = {**told, "answers": self._answers}
         try:
             line = await wait_for_record(
                 bed.history, self._tells, what=f"the journal of node {self.target} to tell of it",

@@ -85,10 +85,12 @@ async def look_back(bed: Bed, result: Result, began_s: float, overlap_max_s: flo
     until_s = time.monotonic()  # what follows is our own looking
     readings = {vm: [reading.from_service("the service", until_s, task.result())] for vm, task in asked.items()}
     reports: dict[str, ReplicaReport | str] = dict.fromkeys(asked, "the nodes do not both say that they are in sync")
+    disks = {name: {disk: node.storage[disk].socket for disk in look.DATA_DISKS} for name, node in bed.nodes.items()}
+    if result.expect is Expect.CHOICE:
+        async with bed.progress.step("read the version that was given up"):
+            for vm in asked:
+                readings[vm] += await look.look_kept(disks, vm)
     if result.is_redundant:
-        disks = {
-            name: {disk: node.storage[disk].socket for disk in look.DATA_DISKS} for name, node in bed.nodes.items()
-        }
         async with bed.progress.step("compare both copies from outside"):
             for vm in asked:
                 seen = await look.look_when_quiet(disks, vm, timeout_s=QUIET_LIMIT_S)
@@ -99,4 +101,5 @@ async def look_back(bed: Bed, result: Result, began_s: float, overlap_max_s: flo
         Scene(bed.topology, bed.options.site.dilation), since_s=began_s, until_s=until_s, replicas=reports,
         readings={vm: tuple(found) for vm, found in readings.items()}, overlap_allowed_s=pace.scaled(overlap_max_s),
         duplicates_allowed=any(fault.name in REPEATING_FAULTS for fault in result.faults),
+        choice_expected=result.expect is Expect.CHOICE,
     )  # fmt: skip

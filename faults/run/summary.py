@@ -30,7 +30,7 @@ def figures(result: Result) -> list[str]:
     return [
         f"phases after the first fault: {phases}",
         f"seen by the client: {story.outage(asdict(result))}{resolution}",
-        f"writes: {ledger['acknowledged']} acknowledged, {lost} lost, {stale} stale",
+        f"writes: {ledger['acknowledged']} acknowledged, {lost} lost, {stale} stale" + _given_up(ledger),
         f"two nodes active at once: {_known(result.dual_active)}",
         f"accelerator {result.accel}, dilation {result.dilation:g}, {_speed(result)}, seed {result.seed:#x}",
         f"verdict: {result.verdict}" + "".join(f"\n  because {reason}" for reason in result.reasons),
@@ -45,6 +45,12 @@ def _speed(result: Result) -> str:
     if middle is None or low is None:
         return "host speed unknown"
     return f"host speed {middle:.2f} (lowest {low:.2f})"
+
+
+def _given_up(ledger: dict[str, object]) -> str:
+    """How many writes are in the version only that a person gave up; nothing where there are none."""
+    given_up = ledger.get("given_up")
+    return f", {given_up} in the version that was given up only" if given_up else ""
 
 
 def _known(value: object) -> object:

@@ -63,6 +63,7 @@ class Recorded:
 
     `replicas` and `readings` are those of each VM, or a sentence when there are none: why not. `records` are all of the
     run, also those before and after the time that is judged, and `books` are what the client wrote to each VM.
+    `choice_expected`: both nodes are forced to run, and a person chooses one of the two versions.
     """
 
     scene: Scene
@@ -72,6 +73,7 @@ class Recorded:
     readings: Mapping[str, tuple[Reading, ...]] | str
     overlap_allowed_s: float = 0.0
     duplicates_allowed: bool = False  # after faults that make the network duplicate requests
+    choice_expected: bool = False
     records: tuple[HistoryRecord, ...] = ()
     books: Mapping[str, tuple[Entry, ...]] = field(default_factory=dict)
 

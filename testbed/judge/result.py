@@ -21,7 +21,7 @@ from testbed.judge.verdict import Verdict
 from testbed.vocabulary import PHASES, Phase
 
 SCHEMA = "testbed.result/2"  # 1 had no such key; its findings had a `state`: holds, violated or blind
-LEDGER_COUNTS = ("acknowledged", "lost", "stale", "unknown", "duplicated", "resurrected")
+LEDGER_COUNTS = ("acknowledged", "lost", "stale", "unknown", "duplicated", "resurrected", "given_up")
 
 
 class Expect(StrEnum):
@@ -30,6 +30,7 @@ class Expect(StrEnum):
     TAKEOVER = "takeover"  # the backup starts the VM, once, and the service centre hears of it
     STAY = "stay"  # the VM runs on where it is
     RETURN = "return"  # the VM was gone for a while, and serves again where it was
+    CHOICE = "choice"  # persons force both nodes to run, and choose one of the two versions; the other one is kept
     ANY = "any"
 
 

@@ -20,7 +20,7 @@ from typing import Protocol, Self
 
 from testbed.replica import layout
 from testbed.replica.layout import DrbdMetadata, Extent, MdMember, ReplicaError
-from testbed.vocabulary import in_tools
+from testbed.vocabulary import in_tools, is_kept_of
 
 VOLUME_GROUP = "vg0"  # nothing depends on it but the words: a node has one group
 CHUNK_BYTES = 1 << 20
@@ -136,24 +136,43 @@ class ReplicaReport:
         return all(comparison.is_equal for comparison in self.nodes)
 
 
-async def open_replica(node: str, disks: Mapping[str, Reader], vm: str) -> Replica:
-    """Find a VM's replica on the disks of a node; a disk that is unusable or behind is left out and said."""
+async def open_replica(node: str, disks: Mapping[str, Reader], vm: str, *, volume: str = "") -> Replica:
+    """Find a VM's replica on the disks of a node; a disk that is unusable or behind is left out and said.
+
+    With `volume` it is one that is kept beside (`kept_volumes`), and not the one that is in use.
+    """
     halves, problems = await _halves(node, disks)
-    best = halves[0]
-    where = f"node {node}, disk {best.disk}"
-    label = layout.parse_lvm_label(await _read(best, 0, layout.LVM_LABEL_BYTES), where)
-    header = await _read(best, label.offset, layout.LVM_AREA_HEADER_BYTES)
-    pieces, checksum = layout.parse_lvm_area(header, label, where)
-    text = b"".join([await _read(best, piece.offset, piece.count) for piece in pieces])
-    extents = layout.parse_lvm_text(text, checksum, in_tools(vm), f"{where}, group {VOLUME_GROUP}")
+    best, name = halves[0], volume or in_tools(vm)
+    where = _where(node, best)
+    extents = layout.parse_lvm_text(*await _lvm_text(best, where), name, f"{where}, group {VOLUME_GROUP}")
     size = sum(extent.count for extent in extents)
     at = layout.drbd_metadata_at(size)
     metadata = layout.parse_drbd(
-        await _read_extents(best, extents, at, layout.DRBD_BYTES), f"{where}, volume {vm}, byte {at}"
+        await _read_extents(best, extents, at, layout.DRBD_BYTES), f"{where}, volume {name}, byte {at}"
     )
     if not 0 < metadata.data_size <= at:
-        raise ReplicaError(f"{where}, volume {vm}: expected DRBD data of 1 to {at} bytes, found {metadata.data_size}")
+        raise ReplicaError(f"{where}, volume {name}: expected DRBD data of 1 to {at} bytes, found {metadata.data_size}")
     return Replica(node, vm, halves, extents, metadata, problems)
+
+
+async def kept_volumes(node: str, disks: Mapping[str, Reader], vm: str) -> tuple[str, ...]:
+    """The volumes of a node that hold versions of the VM which a person gave up; raises ReplicaError."""
+    best = (await _halves(node, disks))[0][0]
+    where = _where(node, best)
+    named = layout.volumes_in(*await _lvm_text(best, where), f"{where}, group {VOLUME_GROUP}")
+    return tuple(volume for volume in named if is_kept_of(vm, volume))
+
+
+def _where(node: str, half: Half) -> str:
+    return f"node {node}, disk {half.disk}"
+
+
+async def _lvm_text(half: Half, where: str) -> tuple[bytes, int]:
+    """The text metadata of the group on a half, and the checksum that it has to have."""
+    label = layout.parse_lvm_label(await _read(half, 0, layout.LVM_LABEL_BYTES), where)
+    header = await _read(half, label.offset, layout.LVM_AREA_HEADER_BYTES)
+    pieces, checksum = layout.parse_lvm_area(header, label, where)
+    return b"".join([await _read(half, piece.offset, piece.count) for piece in pieces]), checksum
 
 
 async def _halves(node: str, disks: Mapping[str, Reader]) -> tuple[tuple[Half, ...], tuple[str, ...]]:

@@ -172,13 +172,15 @@ def parse_lvm_area(header: bytes, area: Extent, where: str) -> tuple[list[Extent
     return pieces, checksum
 
 
+def volumes_in(text: bytes, checksum: int, where: str) -> tuple[str, ...]:
+    """The names of all logical volumes on the device."""
+    return tuple(_volumes(_group(text, checksum, where), where))
+
+
 def parse_lvm_text(text: bytes, checksum: int, volume: str, where: str) -> tuple[Extent, ...]:
     """The pieces of a logical volume on the device, in the order of the volume."""
-    made = _lvm_checksum(text)
-    if made != checksum:
-        raise ReplicaError(f"{where}: expected LVM text with checksum {checksum:#x}, found {made:#x}: damaged")
-    group = _first_section(parse_lvm_values(text.rstrip(b"\0").decode(errors="replace"), where))
-    volumes = _section(group, "logical_volumes", where) if "logical_volumes" in group else {}
+    group = _group(text, checksum, where)
+    volumes = _volumes(group, where)
     if volume not in volumes:
         raise ReplicaError(
             f"{where}: expected a logical volume {volume!r}, found {', '.join(volumes) or 'none'}: the VM was never "
@@ -194,6 +196,17 @@ def parse_lvm_text(text: bytes, checksum: int, volume: str, where: str) -> tuple
     if not pieces:
         raise ReplicaError(f"{where}: expected at least one segment of logical volume {volume!r}, found none")
     return tuple(piece for _start, piece in sorted(pieces, key=lambda item: item[0]))
+
+
+def _group(text: bytes, checksum: int, where: str) -> Section:
+    made = _lvm_checksum(text)
+    if made != checksum:
+        raise ReplicaError(f"{where}: expected LVM text with checksum {checksum:#x}, found {made:#x}: damaged")
+    return _first_section(parse_lvm_values(text.rstrip(b"\0").decode(errors="replace"), where))
+
+
+def _volumes(group: Section, where: str) -> Section:
+    return _section(group, "logical_volumes", where) if "logical_volumes" in group else {}
 
 
 def _piece(segment: Section, volume: str, start: int, extent_bytes: int, where: str) -> tuple[int, Extent]:

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from testbed.disk.server import NbdClient
 from testbed.errors import UsageError, WaitTimeout
-from testbed.replica.compare import RawFile, Reader, Replica, ReplicaReport, compare, open_replica
+from testbed.replica.compare import RawFile, Reader, Replica, ReplicaReport, compare, kept_volumes, open_replica
 from testbed.replica.layout import ReplicaError
 from testbed.replica.reading import Reading, from_replica, unreadable
 from testbed.replica.worklog import Log, read_log
@@ -64,6 +64,24 @@ async def look(disks: Mapping[str, Mapping[str, Path]], vm: str) -> Inspection:
         else:
             report = await _compared(list(opened.values()), tuple(problems))
     return Inspection(report, logs, tuple(readings))
+
+
+async def look_kept(disks: Mapping[str, Mapping[str, Path]], vm: str) -> tuple[Reading, ...]:
+    """Read each version of the VM that a node keeps because a person gave it up; no reading means that none is kept."""
+    readings: list[Reading] = []
+    async with AsyncExitStack() as stack:
+        for node, paths in disks.items():
+            at_s, name = time.monotonic(), f"kept version of {node}"
+            try:
+                readers, _ = await _readers(stack, paths)
+                for volume in await kept_volumes(node, readers, vm):
+                    kept = await open_replica(node, readers, vm, volume=volume)
+                    name = f"{volume} of {node}"
+                    log = await read_log(kept, kept.size, name)
+                    readings.append(from_replica(name, at_s, log, given_up_by=node))
+            except ReplicaError as error:
+                readings.append(unreadable(name, at_s, str(error), given_up_by=node))
+    return tuple(readings)
 
 
 async def look_when_quiet(disks: Mapping[str, Mapping[str, Path]], vm: str, *, timeout_s: float) -> Inspection:

@@ -311,3 +311,33 @@ def test_d17_late_grant(seed: int) -> None:
     assert row.served_by() is None
     assert row.pair(A) is not PairState.ALONE
     row.recovers()
+
+
+@pytest.mark.parametrize("keep", [A, B])
+def test_d19_both_forced(keep: str) -> None:
+    """Persons force both sides of a cut to run: both say SPLIT when they meet; one is chosen, the other one kept."""
+    row = Row(SAFE)
+    row.apart()
+    row.passes(25.0)
+    for node, other in ((B, A), (A, B)):
+        row.world.judges.vouched(node)
+        row.world.operator(node, "override", other)
+        row.passes(35.0)
+    assert [len(row.world.machines[node].domains) for node in (A, B)] == [1, 1], row.world.summary()
+    faults.heal_all(row.world)
+    row.passes(20.0)
+    assert split(row.world)
+    assert all("split" in row.alerts(node) for node in (A, B))
+    chosen, other = (A, B) if keep == A else (B, A)
+    given_up = {*row.world.judges.alone[other]}
+    assert given_up, "both wrote alone"
+    row.world.judges.chose(chosen)
+    for node in (A, B):
+        row.world.operator(node, "keep", chosen)
+    row.passes(90.0)
+    assert row.world.protected(), row.world.summary()
+    assert row.served_by() == chosen
+    kept = row.world.resources[WEB].sides[other].copies
+    assert len(kept) == 1
+    assert not row.world.judges.lacking(given_up, kept[-1])
+    row.world.judges.end()

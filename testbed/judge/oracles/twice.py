@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from testbed.history import HistoryRecord
 from testbed.judge.finding import Finding, blind, failed, passed, together
 from testbed.judge.oracle import Oracle
+from testbed.judge.orders import Choice, choice_of
 from testbed.judge.recorded import Recorded
 from testbed.vocabulary import in_tools
 
@@ -69,6 +70,8 @@ class TwiceByDomains:
         """Judge the lists; a node need not be looked at while nothing can run on it."""
         since_s, until_s, scene = recorded.since_s, recorded.until_s, recorded.scene
         gone = {node: away(recorded.records, node, until_s, scene.dilation) for node in scene.node_ports}
+        choice = choice_of(recorded)
+        ordered = (choice.both_s, choice.chosen_s) if isinstance(choice, Choice) else None
         said = {}
         for vm in scene.vms:
             lists = domains_of(recorded.records, vm)  # of all records: a node's lives are counted from the first
@@ -81,6 +84,7 @@ class TwiceByDomains:
                 gap_max_s=GAP_MAX_S * scene.dilation,
                 still={node: standstills(recorded.records, node) for node in scene.node_ports},
                 allowed_s=recorded.overlap_allowed_s,
+                ordered=ordered,
             )
         return together(self.name, said)
 
@@ -110,12 +114,16 @@ def judge_domains(
     gap_max_s: float = GAP_MAX_S,
     still: Mapping[str, Sequence[Window]] | None = None,
     allowed_s: float = 0.0,
+    ordered: Window | None = None,
 ) -> Finding:
     """Judge what the nodes' dom0s listed; `away` are the times in which a node was off or stood still.
 
-    `still` are those of them in which its machine was paused, after which a domain may run for `allowed_s`.
+    `still` are those of them in which its machine was paused, after which a domain may run for `allowed_s`. In the time
+    `ordered` persons had forced both nodes to run: two domains are what they asked for.
     """
     name, overlaps = TwiceByDomains.name, twice(alive(lists, still or {}, allowed_s))
+    if ordered is not None:
+        overlaps = [one for one in overlaps if not (ordered[0] <= one.from_s and one.to_s <= ordered[1])]
     if overlaps:
         return failed(name, f"{overlaps[0]}", overlaps=[str(item) for item in overlaps])
     gaps = {

@@ -1,9 +1,13 @@
-"""What became of each write, over all readings of a run: stable, lost, stale, duplicated or never read? Pure.
+"""What became of each write, over all readings of a run: stable, lost, stale, duplicated, given up or never read? Pure.
 
 A reading is all ids that one reader had: the survivor's service, or the log on a node's replica. A write is *owed* once
 it was acknowledged or once any reading showed it: every complete reading that began later must have it, at the place
 that was named. An unknown outcome counts neither way until a reading has shown it. It must never call a write fine that
 no reading could have shown.
+
+After a choice between two versions, a write that the node whose version was given up may have acknowledged alone is not
+in the other version. It is *given up* if it is at its place in the copy of that version, and lost if it is in neither.
+The copy makes no write owed.
 """
 
 from __future__ import annotations
@@ -18,6 +22,7 @@ from testbed.client.ledger import Entry
 from testbed.client.outage import AttemptOutcome
 from testbed.judge.finding import Finding, blind, together
 from testbed.judge.oracle import Oracle
+from testbed.judge.orders import Choice, choice_of
 from testbed.judge.recorded import Recorded
 from testbed.judge.verdict import Verdict
 from testbed.replica.reading import Reading
@@ -32,6 +37,7 @@ class Fate(StrEnum):
     LOST = "lost"
     STALE = "stale"
     DUPLICATED = "duplicated"
+    GIVEN_UP = "given up"
     NEVER_READ = "never read"
 
 
@@ -52,7 +58,9 @@ class Writes:
         if isinstance(readings, str):
             acknowledged = sum(entry.outcome is AttemptOutcome.OK for entry in book)
             return blind(self.name, readings, acknowledged=acknowledged)
-        found = classify(book, readings, duplicates_allowed=recorded.duplicates_allowed)
+        choice = choice_of(recorded)  # one that was to be made and was not excuses nothing
+        made = choice if isinstance(choice, Choice) else None
+        found = classify(book, readings, duplicates_allowed=recorded.duplicates_allowed, choice=made)
         return Finding(self.name, found.verdict, found.reason, as_fields(found))
 
 
@@ -109,12 +117,16 @@ def classify(
     *,
     duplicates_allowed: bool,
     pong_totals: Iterable[tuple[int, int]] = (),
+    choice: Choice | None = None,
 ) -> SetFull:
     """Give every write its fate; duplicates are allowed only where the network was told to duplicate requests.
 
-    `pong_totals` are (request number, total) of a probe that pinged beside it, if any.
+    `pong_totals` are (request number, total) of a probe that pinged beside it, if any. `choice`: which of two versions
+    a person gave up.
     """
     book = tuple(entries)
+    copies = [_index(one) for one in readings if choice is not None and one.given_up_by == choice.given_up]
+    readings = [one for one in readings if not one.given_up_by]
     seen = [_index(reading) for reading in sorted(readings, key=lambda reading: reading.at_s)]
     fates: dict[str, Fate] = {}
     by_reader: dict[str, Counter[str]] = {one.reading.reader: Counter() for one in seen}
@@ -123,8 +135,10 @@ def classify(
         owed_at_s = _owed_at(entry, seen)
         said = [(one.reading.reader, one.fate(entry, owed_at_s)) for one in seen]
         found = [(reader, fate) for reader, fate in said if fate is not None]
+        if choice is not None and choice.may_have_written(entry.acknowledged_at_s):
+            found = _in_the_copy(entry, found, copies)
         for reader, fate in found:
-            by_reader[reader][fate.value] += 1
+            by_reader.setdefault(reader, Counter())[fate.value] += 1
         if found:
             fates[entry.id] = _overall(found)
         elif entry.outcome is not AttemptOutcome.FAIL:
@@ -135,7 +149,7 @@ def classify(
     counts, outcomes = Counter(fates.values()), Counter(entry.outcome for entry in book)
     named = [reading.totals for reading in readings] + [[total for _, total in sorted(pong_totals)]]
     back = sum(after < before for totals in named for before, after in pairwise(totals))
-    why_not = _why_not(readings, outcomes[AttemptOutcome.OK], unread)
+    why_not = _why_not([*readings, *(one.reading for one in copies)], outcomes[AttemptOutcome.OK], unread)
     verdict, reason = _verdict(by_reader, back, why_not, duplicates_allowed=duplicates_allowed)
     return SetFull(
         verdict=verdict,
@@ -173,12 +187,26 @@ def _owed_at(entry: Entry, seen: Sequence[_IndexedReading]) -> float | None:
     return min(shown, default=None)
 
 
+def _in_the_copy(
+    entry: Entry, found: list[tuple[str, Fate]], copies: Sequence[_IndexedReading]
+) -> list[tuple[str, Fate]]:
+    """What the copy of the given-up version says of a write that every reader of the other version lacks."""
+    if not found or any(fate is not Fate.LOST for _, fate in found):
+        return found
+    said = [(one.reading.reader, one.fate(entry, one.reading.at_s)) for one in copies]
+    there = [(reader, Fate.GIVEN_UP) for reader, fate in said if fate is Fate.STABLE]
+    unknown = any(fate is None for _, fate in said)
+    return there or ([] if unknown else found)
+
+
 def _overall(found: Sequence[tuple[str, Fate]]) -> Fate:
     """A write that any reader's newest reading lacks is lost; one that only an earlier reading lacked is stale."""
     newest = dict(found)  # the readings are in the order of time
     fates = [fate for _, fate in found]
     if Fate.LOST in newest.values():
         return Fate.LOST
+    if Fate.GIVEN_UP in fates:
+        return Fate.GIVEN_UP
     if Fate.LOST in fates or Fate.STALE in fates:
         return Fate.STALE
     return Fate.DUPLICATED if Fate.DUPLICATED in fates else Fate.STABLE
@@ -198,7 +226,9 @@ def _verdict(
         return Verdict.FAIL, f"writes that must be there are not as they were acknowledged; {'; '.join(broken)}"
     if why_not:
         return Verdict.INCONCLUSIVE, "; ".join(why_not)
-    return Verdict.PASS, f"every write that must be there is at its place in {', '.join(by_reader)}"
+    text = f"every write that must be there is at its place in {', '.join(by_reader)}"
+    given_up = sum(count.get(Fate.GIVEN_UP, 0) for count in by_reader.values())
+    return Verdict.PASS, f"{text}; {given_up} of them in the version that was given up only" if given_up else text
 
 
 def _why_not(readings: Sequence[Reading], acknowledged: int, unread: int) -> list[str]:

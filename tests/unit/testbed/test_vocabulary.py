@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 from typing import Any, get_args
 
+from avance.core.model import VmId
+from avance.wire.drbd import kept_name, part_name
 from testbed.site import ROOT
-from testbed.vocabulary import AlertCode, Milestone, PairState, VmState, in_tools
+from testbed.vocabulary import AlertCode, Milestone, PairState, VmState, in_tools, is_kept_of
 
 
 def published(name: str) -> Any:  # noqa: ANN401 - unchecked JSON
@@ -36,3 +38,9 @@ def test_names_in_tools_are_those_of_the_status() -> None:
     """A VM's domain, resource and volume are called as the product says."""
     said = published("status")["properties"]["vms"]["additionalProperties"]["properties"]["name_in_tools"]["pattern"]
     assert said == f"^{in_tools('')}."
+
+
+def test_a_kept_version_is_a_volume_of_its_vm() -> None:
+    """As the product names it; the volume in use, a half copy and the volume of another VM are none."""
+    named = [kept_name(VmId("web"), 7), "avance-web", part_name(VmId("web")), kept_name(VmId("web1"), 7)]
+    assert [is_kept_of("web", volume) for volume in named] == [True, False, False, False]

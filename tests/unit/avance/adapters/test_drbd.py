@@ -106,6 +106,20 @@ def test_a_volume_whose_daemon_died_before_it_was_used_is_still_fresh(
     assert asyncio.run(disks().prepare(WEB)) == volume(detail)
 
 
+def test_a_version_that_is_given_up_is_copied_from_the_disk_and_named_at_last(tools: Tools) -> None:
+    """Past the cache, which may hold what an earlier copy read; one that failed half-way never has the name."""
+    tools.ends("lvs", 5)
+    assert asyncio.run(disks().keep(WEB, 7)).detail == "kept as vg0/avance-web.kept-7"
+    assert [call.split()[0] for call in tools.calls] == ["lvs", "lvremove", "lvcreate", "dd", "lvrename"]
+    copied = tools.calls[3].split()
+    assert {"if=/dev/vg0/avance-web", "of=/dev/vg0/avance-web.part", "iflag=direct", "conv=fsync"} <= set(copied)
+    tools.ends("dd", 1)
+    assert asyncio.run(disks().keep(WEB, 8)).outcome is Outcome.FAILED
+    assert tools.calls[-1].split()[0] == "dd"
+    tools.ends("lvs", 0)
+    assert asyncio.run(disks().keep(WEB, 7)).detail == "vg0/avance-web.kept-7 is there already"
+
+
 def test_failed_zeroing_is_not_fresh(tools: Tools) -> None:
     """A volume that could not be zeroed gets no name and is not called fresh."""
     tools.ends("lvs", 5)

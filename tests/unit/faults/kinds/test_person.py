@@ -80,6 +80,8 @@ def test_the_order_is_given_again_until_it_is_taken() -> None:
     assert asked == ["avance override b"] * 4
     assert proof.verdict is FaultVerdict.CONFIRMED
     assert proof.evidence["answers"] == ["avance: this node is PAIRED"] * 2 + ["done"]
+    assert (proof.evidence["order"], proof.evidence["typed"]) == ("override", "b")
+    assert proof.evidence["given_at_s"] == proof.injected_at_s
 
 
 def test_the_name_that_is_typed_is_the_own_one_or_that_of_the_peer() -> None:

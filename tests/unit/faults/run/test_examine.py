@@ -121,3 +121,7 @@ def test_each_vm_is_read_back_from_its_own_network() -> None:
     assert seen.scene.topology == Topology(networks=2, vms=2)
     assert {seen.replicas_of(vm) for vm in seen.scene.vms} == {"the nodes do not both say that they are in sync"}
     assert counted == [1]
+    assert [
+        asyncio.run(look_back(world, result(expect), 1.0, 0.0)).choice_expected
+        for expect in (Expect.ANY, Expect.CHOICE)
+    ] == [False, True]

@@ -45,6 +45,16 @@ def test_what_is_not_known_is_no_figure() -> None:
     ]
 
 
+def test_what_a_person_gave_up_is_counted_beside_what_was_lost() -> None:
+    """Only where there is something."""
+    result = a_result()
+    result.ledger |= {"given_up": 7}
+    told = "writes: 120 acknowledged, 0 lost, unknown stale, 7 in the version that was given up only"
+    assert figures(result)[2] == told
+    result.ledger |= {"given_up": 0}
+    assert figures(result)[2] == told.partition(", 7")[0]
+
+
 def test_a_run_without_a_story_says_so(tmp_path: Path) -> None:
     """The verdict is shown all the same."""
     text = summary(tmp_path, a_result())

@@ -15,7 +15,8 @@ from testbed.topology import Topology
 
 UNEQUAL = Comparison("a", "b", 9, 1, ((0, 9), (4096, 4096)))
 REPORT = ReplicaReport({"a": "x"}, (UNEQUAL,), (Comparison("a", "on vdc", 9, 0),), ("one",), {"a": "g"}, ("b",))
-READINGS = (Reading("the service", 9.0, ("w0", "w1"), totals=(2,)), unreadable("replica b", 9.5, "no disk"))
+READINGS = (Reading("the service", 9.0, ("w0", "w1"), totals=(2,)), unreadable("replica b", 9.5, "no disk"),
+            Reading("kept", 9.5, ("w2",), given_up_by="a"))  # fmt: skip
 
 
 @pytest.mark.parametrize("replicas", [REPORT, "node a was off"])
@@ -38,7 +39,7 @@ def test_a_run_is_read_back_as_it_was_written(
         run = Recorded(
             Scene(topology, 2.0), 1.0, 9.0, {"web": replicas, "web1": "it was never protected"},
             readings if isinstance(readings, str) else {"web": readings, "web1": READINGS[1:]},
-            overlap_allowed_s=0.5, duplicates_allowed=True,
+            overlap_allowed_s=0.5, duplicates_allowed=True, choice_expected=True,
             records=tuple(history), books={"web": ledger.entries(), "web1": second.entries()},
         )  # fmt: skip
     run.write(tmp_path)

@@ -173,7 +173,7 @@ def test_a_lost_write_is_a_failure_whatever_else_happened(change: dict[str, obje
 
 def test_the_figures_of_the_oracles_have_keys_of_their_own() -> None:
     """What an oracle could not see is None, never 0."""
-    counted = {"acknowledged": 9, "lost": 2, "stale": 0, "unknown": 1, "duplicated": 0, "resurrected": 0}
+    counted = {"acknowledged": 9, "lost": 2, "stale": 0, "unknown": 1, "duplicated": 0, "resurrected": 0, "given_up": 0}
     result = good()
     moved = passed("failovers", "fine", vm_moves=1, vm_starts=2)
     take(result, [failed("writes", "gone", **counted), moved, failed("dual_active", "both", overlaps=[["x"]])])

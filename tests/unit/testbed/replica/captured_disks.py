@@ -11,6 +11,7 @@ import asyncio
 import functools
 import lzma
 import struct
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -24,6 +25,8 @@ SECTOR_BYTES = 512
 VOLUME_AT = 2 << 20  # 1 MiB of md, 1 MiB of LVM: the first byte of the VM's volume on a disk
 VOLUME_BYTES, DATA_BYTES = 36 << 20, 37_707_776
 DRBD_AT = VOLUME_AT + VOLUME_BYTES - 4096
+LVM_AT = (1 << 20) + 4096  # behind md's own: the header of LVM's text
+KEPT_AT = VOLUME_AT + VOLUME_BYTES  # of a version that is kept beside the volume
 RECORDS, FIRST_BOOT_RECORDS = 863, 248
 
 
@@ -76,10 +79,38 @@ def captured(name: str) -> MemoryDisk:
 
 def write_image(name: str, path: Path) -> None:
     """A captured disk as a raw file, as long as its last bytes."""
+    write_disk(original(name), path)
+
+
+def write_disk(disk: MemoryDisk, path: Path) -> None:
+    """A disk as a raw file, as long as its last bytes."""
     with path.open("wb") as file:
-        for number, page in original(name).pages.items():
+        for number, page in disk.pages.items():
             file.seek(number * PAGE_BYTES)
             file.write(page)
+
+
+def with_kept_version(name: str, volume: str = "avance-web.kept-2") -> MemoryDisk:
+    """A captured disk with DRBD's data told to be 1 MiB, and beside its volume a copy, as `avance keep` makes one."""
+    disk, header = captured(name), bytearray(original(name).pages[1][LVM_AT - PAGE_BYTES :][:512])
+    disk.write(DRBD_AT, struct.pack(">Q", PAGE_BYTES // SECTOR_BYTES))
+    offset, size, _, flags = struct.unpack_from("<QQII", header, 40)
+    text = bytes(disk.pages[1][LVM_AT + offset - PAGE_BYTES :][: size - 1]).decode()  # its last byte is a zero
+    start = text.index("avance-web {")
+    section = text[start : text.index("\n}\n}\n", start) + 4]
+    copy = section.replace("avance-web", volume).replace('"pv0", 0', '"pv0", 9')
+    made = text.replace(section, f"{section}\n{copy}").encode() + b"\0"
+    struct.pack_into("<QQII", header, 40, offset, len(made), _lvm_checksum(made), flags)
+    struct.pack_into("<I", header, 0, _lvm_checksum(bytes(header[4:])))
+    disk.write(LVM_AT, bytes(header))
+    disk.write(LVM_AT + offset, made)
+    for at in (VOLUME_AT, DRBD_AT // PAGE_BYTES * PAGE_BYTES):
+        disk.write(at + VOLUME_BYTES, bytes(disk.pages[at // PAGE_BYTES]))
+    return disk
+
+
+def _lvm_checksum(data: bytes) -> int:
+    return zlib.crc32(data, 0xF597A6CF ^ 0xFFFFFFFF) ^ 0xFFFFFFFF
 
 
 class Pair:

@@ -10,16 +10,18 @@ from pathlib import Path
 import pytest
 
 from testbed.replica import layout
-from testbed.replica.compare import BLOCK_BYTES, RANGES_MAX, RawFile, ReplicaReport, compare, open_replica
+from testbed.replica.compare import BLOCK_BYTES, RANGES_MAX, RawFile, ReplicaReport, compare, kept_volumes, open_replica
 from testbed.replica.layout import Extent, ReplicaError
 from tests.unit.testbed.replica.captured_disks import (
     DATA_BYTES,
     DRBD_AT,
+    KEPT_AT,
     RECORDS,
     VOLUME_AT,
     MemoryDisk,
     Pair,
     captured,
+    with_kept_version,
     write_image,
 )
 from tests.unit.testbed.replica.md_block import md_block
@@ -198,3 +200,17 @@ def test_a_raw_file_is_a_disk(tmp_path: Path) -> None:
         assert asyncio.run(replica.read((RECORDS - 1) * 512, 8)) == b"WORKLOG1"
         with pytest.raises(OSError, match="ends before byte"):
             asyncio.run(disk.read(100 << 20, 1))
+
+
+def test_a_kept_version_is_a_volume_of_its_own() -> None:
+    """It is found by its name, and read from its own place; the volume of another VM is none."""
+    disks = {disk: with_kept_version(f"a-{disk}") for disk in ("vdb", "vdc")}
+    assert asyncio.run(kept_volumes("a", disks, "web")) == ("avance-web.kept-2",)
+    assert asyncio.run(kept_volumes("a", disks, "we")) == ()
+    assert asyncio.run(kept_volumes("a", Pair().disks["a"], "web")) == ()
+    for disk in disks.values():
+        disk.write(KEPT_AT + 700_001, b"\x01")
+    kept = asyncio.run(open_replica("a", disks, "web", volume="avance-web.kept-2"))
+    used = asyncio.run(open_replica("a", disks, "web"))
+    assert asyncio.run(kept.read(700_001, 1)) == b"\x01" != asyncio.run(used.read(700_001, 1))
+    assert asyncio.run(kept.read(0, 4096)) == asyncio.run(used.read(0, 4096))

@@ -92,6 +92,7 @@ def test_the_real_volume_lies_where_lvm_says() -> None:
     text = b"".join(piece(MD_DATA_AT + part.offset, part.count) for part in pieces)
     assert stored == checksum(text)
     assert layout.parse_lvm_text(text, stored, "avance-web", "here") == (Extent(1 << 20, VOLUME_BYTES),)
+    assert layout.volumes_in(text, stored, "here") == ("avance-web",)
     with pytest.raises(ReplicaError, match=r"logical volume 'mail', found avance-web"):
         layout.parse_lvm_text(text, stored, "mail", "here")
     with pytest.raises(ReplicaError, match="expected LVM text with checksum"):

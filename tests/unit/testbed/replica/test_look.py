@@ -11,8 +11,16 @@ import pytest
 from testbed.errors import UsageError
 from testbed.replica.compare import ReplicaReport
 from testbed.replica.layout import MD_OFFSET_BYTES
-from testbed.replica.look import Inspection, find_disks, look, look_when_quiet, main
-from tests.unit.testbed.replica.captured_disks import DRBD_AT, RECORDS, VOLUME_AT, write_image
+from testbed.replica.look import Inspection, find_disks, look, look_kept, look_when_quiet, main
+from tests.unit.testbed.replica.captured_disks import (
+    DRBD_AT,
+    KEPT_AT,
+    RECORDS,
+    VOLUME_AT,
+    with_kept_version,
+    write_disk,
+    write_image,
+)
 from tests.unit.testbed.replica.md_block import md_block
 
 NAMES = ("a-vdb", "a-vdc", "b-vdb", "b-vdc")
@@ -35,6 +43,23 @@ def write_images(directory: Path) -> Path:
 def looked(directory: Path) -> Inspection:
     """One look."""
     return asyncio.run(look(find_disks(directory), "web"))
+
+
+def test_a_version_that_was_given_up_is_read_from_the_node_that_keeps_it(images: Path) -> None:
+    """The other node keeps none; what is no log, and disks that are not there, are readings that could not read."""
+    assert asyncio.run(look_kept(find_disks(images), "web")) == ()
+    for disk in ("vdb", "vdc"):
+        write_disk(with_kept_version(f"a-{disk}"), images / f"a-{disk}.raw")
+    (seen,) = asyncio.run(look_kept(find_disks(images), "web"))
+    assert (seen.reader, seen.given_up_by, seen.complete) == ("avance-web.kept-2 of a", "a", True)
+    assert seen.ids == looked(images).readings[0].ids
+    for disk in ("vdb", "vdc"):
+        damage(images / f"a-{disk}.raw", KEPT_AT, b"x")
+        (images / f"b-{disk}.raw").unlink()
+    torn, gone = asyncio.run(look_kept(find_disks(images), "web"))
+    assert (torn.given_up_by, torn.ids, bool(torn.reason)) == ("a", (), True)
+    assert (gone.given_up_by, gone.complete) == ("b", False)
+    assert "expected a usable half of its mirror" in gone.reason
 
 
 def damage(path: Path, offset: int, data: bytes) -> None:

@@ -10,6 +10,7 @@ from testbed.judge.oracles.twice import (
     BOOT_GRACE_S,
     Alive,
     Domains,
+    TwiceByDomains,
     away,
     boots_of,
     domains_of,
@@ -20,7 +21,9 @@ from testbed.judge.oracles.twice import (
     twice,
     unwatched,
 )
+from testbed.judge.recorded import Recorded, Scene
 from testbed.judge.verdict import Verdict
+from tests.unit.testbed.judge.test_orders import FORCED, KEPT, tells
 
 
 def looked(node: str, at_s: float, *running: int, life: str = "1") -> Domains:
@@ -219,3 +222,28 @@ def test_times_in_which_a_node_cannot_run_anything_are_known() -> None:
         (30.0, 40.0), (40.0, 40.0 + BOOT_GRACE_S),
     ]  # fmt: skip
     assert away(tuple(history)[:-2], "a", 200.0)[-1] == (30.0, 200.0)  # not started again
+
+
+@pytest.mark.parametrize(("from_s", "to_s", "verdict"), [(5.9, 10.0, "pass"), (6.1, 10.0, "fail"), (5.9, 9.8, "fail")])
+def test_two_domains_are_no_violation_while_persons_have_forced_both(from_s: float, to_s: float, verdict: str) -> None:
+    """They overlap from 6.0 to 9.9 s: in the time of the orders, from before the second order, and over the choice."""
+    found = judge_domains(
+        [*watched("a", 1), *watched("b", to_s=5), *watched("b", 3, from_s=6)],
+        nodes=("a", "b"), since_s=0.0, until_s=10.0, away={}, ordered=(from_s, to_s),
+    )  # fmt: skip
+    assert found.verdict == verdict
+
+
+def test_the_time_of_the_orders_is_that_of_the_history() -> None:
+    """From the second order to the choice; without the word of the schedule there is none."""
+    history = History()
+    for second in range(1, 100):
+        running = {"a": second > 51, "b": second < 85}
+        for node, number in (("a", 1), ("b", 2)):
+            listed = [{"name": "avance-web", "id": number, "state": "-b----"}] if running[node] else []
+            history.record_at(float(second), "guests", "domains", node=node, asked_s=second - 0.1, domains=listed)
+    for order in (*FORCED, *KEPT):
+        tells(history, *order)
+    for expected in (True, False):
+        run = Recorded(Scene(), 1.0, 99.0, "none", "none", choice_expected=expected, records=tuple(history))
+        assert (TwiceByDomains().judge(run).verdict is Verdict.FAIL) is not expected

@@ -8,11 +8,14 @@ from collections.abc import Sequence
 import pytest
 
 from testbed.client.ledger import Ledger
+from testbed.history import History
 from testbed.judge.oracles.writes import Fate, SetFull, Writes, as_fields, classify
+from testbed.judge.orders import Choice
 from testbed.judge.recorded import Recorded, Scene
 from testbed.judge.verdict import Verdict
 from testbed.replica.reading import Reading, from_replica, unreadable
 from testbed.replica.worklog import make_record, read_log
+from tests.unit.testbed.judge.test_orders import tells
 from tests.unit.testbed.replica.captured_disks import RECORDS, Pair
 
 
@@ -228,3 +231,101 @@ def test_the_numbers_go_into_the_result() -> None:
     assert (fields["stable"], fields["lost"], fields["never_read"]) == (1, 1, 1)
     assert (fields["acknowledged"], fields["unknown"]) == (2, 1)
     assert fields["ids"] == {"lost": ["w1"], "stale": [], "duplicated": []}
+
+
+# Node a was forced to run at 2 s, and its version was given up at 4 s: w2 and w3 may be in the copy of it only.
+CHOICE = Choice("b", "a", forced_s=2.0, both_s=2.0, chosen_s=4.0)
+
+
+def given_up(ids: str, *, node: str = "a", reader: str = "copy") -> Reading:
+    """The copy of a version that was given up."""
+    return Reading(reader, 90.0, tuple(f"w{number}" for number in ids), given_up_by=node)
+
+
+def after_choice(*readings: Reading, choice: Choice | None = CHOICE, duplicated: bool = False) -> SetFull:
+    """Two writes to both, two to node a alone, at their places in its version, and two to what was kept."""
+    ledger = book("oooooo")
+    for number, index in ((4, 2), (5, 3)):  # they follow on the kept version, which lacks w2 and w3
+        ledger.ok(f"w{number}", index, number + 0.5)
+    return classify(ledger.entries(), readings, duplicates_allowed=duplicated, choice=choice)
+
+
+def test_a_write_of_the_version_that_was_given_up_has_to_be_in_its_copy() -> None:
+    """It is there, so nothing that was acknowledged is nowhere."""
+    found = after_choice(read("0145"), read("0145", reader="replica a"), given_up("0123"))
+    assert (found.verdict, found.counts[Fate.GIVEN_UP], found.counts[Fate.STABLE]) == (Verdict.PASS, 2, 4)
+    assert found.by_reader["copy"] == {"given up": 2}
+    assert found.reason.endswith("survivor, replica a, copy; 2 of them in the version that was given up only")
+    assert as_fields(found)["given_up"] == 2
+
+
+def test_a_write_in_neither_version_is_lost() -> None:
+    """Planted: the copy ends before it."""
+    found = after_choice(read("0145"), given_up("012"))
+    assert (found.verdict, found.ids[Fate.LOST]) == (Verdict.FAIL, ("w3",))
+
+
+def test_without_the_copy_everything_that_was_given_up_is_lost() -> None:
+    """Planted: nobody kept it, or the copy is of the other node, or no choice was made."""
+    for readings in ((), (given_up("0123", node="b"),)):
+        assert after_choice(read("0145"), *readings).ids[Fate.LOST] == ("w2", "w3")
+    assert after_choice(read("0145"), given_up("0123"), choice=None).ids[Fate.LOST] == ("w2", "w3")
+
+
+def test_a_write_that_the_kept_version_owes_is_excused_by_no_copy() -> None:
+    """Planted: w1 came before node a could be alone, and w4 after the choice; both are in the copy."""
+    assert after_choice(read("045"), given_up("0123")).ids[Fate.LOST] == ("w1",)
+    assert after_choice(read("015"), given_up("01234")).ids[Fate.LOST] == ("w4",)
+
+
+def test_a_pair_that_chose_the_other_side_loses_what_was_to_be_kept() -> None:
+    """Planted: node b wrote w0 and w1 as well, and has the version of node a now; both versions are on node a only."""
+    choice = Choice("a", "b", forced_s=0.0, both_s=2.0, chosen_s=4.0)  # the person said: keep node a
+    assert after_choice(read("0145"), given_up("0123"), choice=choice).ids[Fate.LOST] == ("w2", "w3")
+
+
+def test_a_write_that_one_reader_of_the_kept_version_has_is_owed_by_all() -> None:
+    """Planted: a replica lacks what the other one has; the copy does not make it good."""
+    found = after_choice(read("012345"), read("0145", reader="replica a"), given_up("0123"))
+    assert found.by_reader["replica a"]["lost"] == 2
+
+
+def test_a_write_at_another_place_in_the_copy_is_lost() -> None:
+    """Planted: the copy is not what was written."""
+    assert after_choice(read("0145"), given_up("0132")).ids[Fate.LOST] == ("w2", "w3")
+
+
+def test_an_unknown_write_in_the_copy_only_is_not_owed() -> None:
+    """Nobody was told that it was written, and nobody is served from the copy."""
+    found = classify(
+        book("ox").entries(), [read("0"), given_up("01")], duplicates_allowed=False,
+        choice=Choice("b", "a", 0.0, 0.0, 9.0),
+    )  # fmt: skip
+    assert (found.verdict, found.counts[Fate.NEVER_READ]) == (Verdict.PASS, 1)
+
+
+def test_a_copy_that_nobody_could_read_proves_nothing() -> None:
+    """Whether the writes are in it is not known, so they are not called lost."""
+    found = after_choice(read("0145"), unreadable("copy", 9.0, "no disk", given_up_by="a"))
+    assert (found.verdict, found.unread, found.counts[Fate.LOST]) == (Verdict.INCONCLUSIVE, 2, 0)
+    assert "copy could not be read: no disk" in found.reason
+
+
+def test_the_oracle_takes_the_choice_from_the_history() -> None:
+    """With the orders the copy counts; a choice that was to be made and was not excuses nothing."""
+    history = History()
+    orders = (
+        (0.0, "b", "override", "a"),
+        (2.0, "a", "override", "b"),
+        (4.0, "a", "keep", "b"),
+        (5.0, "b", "keep", "b"),
+    )
+    verdicts = []
+    for order in orders:
+        tells(history, *order)
+        run = Recorded(
+            Scene(), 0.0, 9.0, "none", {"web": (read("01"), given_up("0123"))},
+            choice_expected=True, records=tuple(history), books={"web": book("oooo").entries()},
+        )  # fmt: skip
+        verdicts.append(Writes().judge(run).verdict)
+    assert verdicts == [Verdict.FAIL] * 3 + [Verdict.PASS]
