@@ -73,7 +73,7 @@ class NodeNetwork:
         for link in self._config.links:
             present = (DEVICES / link.device).exists()
             carrier = present and read_carrier(link.device)
-            if self._carriers.get(link.name, carrier) is not carrier:
+            if self._carriers.get(link.name, True) is not carrier:  # at first the core takes it to be up
                 self._sink(LinkChanged(link.name, carrier=carrier))
             self._carriers[link.name] = carrier
             problem = await self._put(link) if present else await self._missing(link)
