@@ -61,6 +61,11 @@ MUTANTS = (
         "VMs are handed over for health while the copies are not equal",
         (
             Edit(
+                _HEALTH,
+                "        if record.peer_outdated or peer.record.peer_outdated or sight.behind or sight.peer_behind:\n",
+                "        if False:\n",
+            ),
+            Edit(
                 _HEALTH, "        if not units or len(sight.units.synced()) < len(units):\n", "        if not units:\n"
             ),
             Edit(

@@ -114,6 +114,18 @@ def test_c4_the_backup_is_worse(seed: int) -> None:
     row.untouched()
 
 
+@pytest.mark.parametrize("seed", SEEDS)
+def test_c4_the_backup_is_as_ill(seed: int) -> None:
+    """A loses its network, and B has lost a half of its mirror: neither is better, so nothing moves."""
+    row = Row(SimSite(witnesses=1, halves=True), seed)
+    row.breaks("half.gone", "b", disk="vdb")
+    row.passes(30.0)
+    row.breaks("link.carrier_loss", "a.biz0")
+    row.passes(200.0)
+    row.untouched()
+    assert "vms_stay" not in row.alerts()
+
+
 def test_c5_flapping_public_port() -> None:
     """Two seconds up and five down, for ten minutes: one move at most, and one alert."""
     row = Row(WITNESS)

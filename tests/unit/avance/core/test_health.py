@@ -229,6 +229,14 @@ def _halves(book: Playbook, count: int) -> None:
     book.hears(e.MirrorChanged(MirrorView(MirrorState.CURRENT, count, 2, "n", "k", "one is away")))
 
 
+def test_a_fan_is_no_reason_for_a_restart() -> None:
+    """The peer is better, nobody misses anything, and a person is told so."""
+    book = pair()
+    said = goes(book, 10.0 + HELD_S + TOLD_S + 10.0, FAN)
+    assert "hands_over" not in alerts(said)
+    assert "a move would restart them, and nobody misses them here" in book.reasons
+
+
 def test_a_degraded_primary_waits_and_a_bad_one_does_not() -> None:
     """Thirty seconds after it counts; at once where the peer has no bad ailment."""
     book = pair()
