@@ -33,6 +33,8 @@ def main(argv: list[str] | None = None) -> int:
     verbs.add_parser("callhome", help="deliver queued alerts (started by the supervisor)")
     status = verbs.add_parser("status", help="what this node knows of the pair")
     status.add_argument("--json", action="store_true", help="the whole document, for programs")
+    health = verbs.add_parser("health", help="what is wrong with each node, and what to do")
+    health.add_argument("--json", action="store_true", help="the whole document, for programs")
     pair = verbs.add_parser("pair", help="tell this node its site; the same file on both nodes")
     pair.add_argument("--node", required=True, help="the name of this node in the site file")
     pair.add_argument("--site", required=True, type=Path, help="site file, schema avance.site/1")
@@ -125,7 +127,7 @@ def _ask_daemon(args: argparse.Namespace) -> int:
     if "error" in answer:
         print(f"avance: {answer['error']}", file=sys.stderr)
         return 2
-    if args.verb == "definitions" and args.json and args.take is None:
+    if (args.verb == "health" and args.json) or (args.verb == "definitions" and args.json and args.take is None):
         print(json.dumps(answer))
         return 0
     print(answer["ok"])
@@ -142,6 +144,8 @@ def _request(args: argparse.Namespace) -> dict[str, Any]:
         return {"op": f"vm-{args.vm_verb}", "vm": _read_json(args.file), "one_node": args.one_node}
     if args.verb == "site":
         return {"op": "site-change", "site": _read_json(args.site), "one_node": args.one_node}
+    if args.verb == "health":
+        return {"op": "health", "words": not args.json}
     if args.verb == "definitions":
         return {"op": "definitions-take"} if args.take else {"op": "definitions", "words": not args.json}
     return {"op": args.verb, "node": args.name}

@@ -49,6 +49,7 @@ from avance.disk_work import DiskCommand, disk_work
 from avance.documents import Documents, missing_device
 from avance.engine_setup import engine_setup
 from avance.errors import AvanceError, ConfigError
+from avance.health_text import health_text
 from avance.journal import JOURNAL_PATH, Journal
 from avance.leftovers import Leftovers
 from avance.loop import Loop
@@ -436,14 +437,18 @@ class Daemon:
         if op == "definitions":
             found = self._paired_node().definitions()
             return {"ok": definitions_text(found)} if request.get("words") is True else found
+        if op == "health":
+            health = self._paired_node().status()["health"]
+            return {"ok": health_text(health)} if request.get("words") is True else health
         if op == "definitions-take":
             return await self._paired_node().requests.take()
         if op == "fence-peer":
             return await self._paired_node().requests.fence_peer(str(request.get("resource")))
         if op in OPERATOR_VERBS:
             return await self._paired_node().requests.operator(op, str(request.get("node")))
-        possible = ("status", "pair", *VERBS, "definitions", "definitions-take", "fence-peer", *OPERATOR_VERBS)
-        return {"error": f"unknown request {op!r}; possible are {', '.join(possible)}"}
+        others = ("status", "health", "pair", "definitions", "definitions-take", "fence-peer")
+        possible = ", ".join((*others, *VERBS, *OPERATOR_VERBS))
+        return {"error": f"unknown request {op!r}; possible are {possible}"}
 
     def _paired_node(self) -> PairedNode:
         if self._broken:

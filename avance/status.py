@@ -16,6 +16,7 @@ from avance.core.engine import Engine
 from avance.core.model import MirrorView, PairState, VmId, VmState
 from avance.core.pair import mismatch
 from avance.core.unit import VmUnit
+from avance.health_text import health_of, unknown_health
 from avance.wire import names
 
 SCHEMA = "avance.status/1"
@@ -79,6 +80,7 @@ def document(config: Config, engine: Engine, around: Around, now: float) -> dict
         "drbd": {"version": around.drbd_version or None, "problem": around.drbd_problem or None},
         "mirror": _mirror(engine.sight.mirror.view),
         "unguarded": _unguarded(engine),
+        "health": health_of(engine),
         "quarantined": record.quarantined,
         "versions": {"avance": avance.__version__},
     }
@@ -117,6 +119,7 @@ def unpaired(now: float, mirror: MirrorView | None = None, broken: str = "") -> 
         "drbd": {"version": None, "problem": None},
         "mirror": _mirror(mirror or MirrorView()),
         "unguarded": {},
+        "health": unknown_health(),
         "quarantined": False,
         "versions": {"avance": avance.__version__},
     }

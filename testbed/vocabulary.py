@@ -18,18 +18,20 @@ VmState: TypeAlias = Literal[
     "CHECKING", "STANDBY", "PROMOTING", "STARTING", "RUNNING", "STOPPING", "DEMOTING", "FAILED",
 ]  # fmt: skip
 AlertCode: TypeAlias = Literal[
-    "address_failed", "address_restored", "alerts_failed", "alerts_restored", "alone", "backup_down", "command_failed",
-    "configuration_failed", "configuration_restored", "copy_behind", "copy_lost", "cures_used_up", "daemon_lag",
-    "datagrams_refused", "definitions_differ", "definitions_refused", "device_failed", "device_restored",
-    "fence_failed", "fenced", "foreign_disk", "gate_failed",
-    "gate_restored", "hands_over", "journal_failed", "journal_restored", "last_disk", "link_down", "link_up",
-    "machine_paused", "mirror_degraded", "mirror_refused", "mirror_reused", "mirror_whole", "module_failed",
-    "module_restored", "no_good_copy", "one_copy", "operator_keep", "operator_override", "operator_reset_device",
-    "out_of_sync", "pair_mismatch", "peer_lost", "peer_resets", "peer_returned", "protected", "quarantined",
-    "record_failed", "record_restored", "removal_failed", "removal_restored", "replication_unsteady",
-    "resets_itself", "split", "store_failed", "takeover",
-    "takeover_refused", "two_copies", "vm_crashed", "vm_left", "vm_started", "waits_for_peer", "was_reset",
-    "watchdog_failed", "watchdog_restored",
+    "address_failed", "address_restored", "alerts_failed", "alerts_restored", "alone", "backup_down",
+    "command_failed", "configuration_failed", "configuration_restored", "copy_behind", "copy_lost", "cures_used_up",
+    "daemon_lag", "datagrams_refused", "definitions_differ", "definitions_refused", "device_failed",
+    "device_restored", "fan_failed", "fan_failed_over", "fan_slow", "fan_slow_over", "fence_failed", "fenced",
+    "foreign_disk", "gate_failed", "gate_restored", "hands_over", "journal_failed", "journal_restored", "last_disk",
+    "link_down", "link_up", "machine_paused", "memory_corrects", "memory_corrects_over", "memory_failed",
+    "memory_failed_over", "mirror_degraded", "mirror_refused", "mirror_reused", "mirror_whole", "module_failed",
+    "module_restored", "much_too_warm", "much_too_warm_over", "network_lost", "network_lost_over", "no_good_copy",
+    "one_copy", "operator_keep", "operator_override", "operator_reset_device", "out_of_sync", "overheated",
+    "overheated_over", "pair_mismatch", "peer_lost", "peer_resets", "peer_returned", "power_supply_failed",
+    "power_supply_failed_over", "protected", "quarantined", "record_failed", "record_restored", "removal_failed",
+    "removal_restored", "replication_unsteady", "resets_itself", "sensors_silent", "sensors_silent_over", "split",
+    "store_failed", "takeover", "takeover_refused", "too_warm", "too_warm_over", "two_copies", "vm_crashed",
+    "vm_left", "vm_started", "vms_stay", "waits_for_peer", "was_reset", "watchdog_failed", "watchdog_restored",
 ]  # fmt: skip
 Phase: TypeAlias = Literal["detect", "decide", "fence", "promote", "vm_start", "guest_up", "service_up", "redundancy"]
 

@@ -12,6 +12,7 @@ import ipaddress
 import socket
 import struct
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -23,7 +24,8 @@ from avance.core.results import Done
 from avance.files import read_text
 from avance.ports import Sink
 
-_ANNOUNCE_S = (0.0, 0.1, 0.2)  # gratuitous ARP after these pauses; well below 10 multicasts per second
+# Gratuitous ARP so long after the address is up, times the dilation: who is just starting misses the first.
+ANNOUNCE_S: tuple[float, ...] = (0.0, 1.0, 3.0, 10.0)
 _ETH_P_ARP = 0x0806
 _CALL_S = 20.0
 _LOOK_S = 5.0  # between two looks when the kernel has said nothing
@@ -58,22 +60,25 @@ class NodeNetwork:
         self._carriers: dict[LinkName, bool] = {}
         self._given: set[LinkName] = set()  # the links whose device has got its address since it appeared
         self._problems: dict[LinkName, str] = {}
+        self._announced = asyncio.Event()
         self._held: bool | None = None  # where the last command left the service address; None: nobody knows
 
     async def run(self) -> None:
         """Give every link its address, report devices, carriers and a service address that moved, for ever."""
         with _Bell() as bell:
-            while True:
-                await self._look()
-                self._news.set()
-                await bell.wait(_LOOK_S)
+            async with asyncio.TaskGroup() as tasks:
+                tasks.create_task(self._announce_again())
+                while True:
+                    await self._look()
+                    self._news.set()
+                    await bell.wait(_LOOK_S)
 
     async def _look(self) -> None:
         """Look at every link and at the service address, and put back what is missing of the links."""
         for link in self._config.links:
             present = (DEVICES / link.device).exists()
             carrier = present and read_carrier(link.device)
-            if self._carriers.get(link.name, carrier) is not carrier:
+            if self._carriers.get(link.name, True) is not carrier:  # at first the core takes it to be up
                 self._sink(LinkChanged(link.name, carrier=carrier))
             self._carriers[link.name] = carrier
             problem = await self._put(link) if present else await self._missing(link)
@@ -144,15 +149,31 @@ class NodeNetwork:
         self._held = None
         try:
             await self._call(act, device, address)
-            for pause_s in _ANNOUNCE_S if announce else ():
-                await asyncio.sleep(pause_s)
+            if announce:
                 announce_address(device, address.ip)
         except TimeoutError:
             return Done(Outcome.UNKNOWN, f"rtnetlink did not answer for {address} on {device}")
         except OSError as error:
             return Done(Outcome.FAILED, f"{address} on {device}: {error}")
         self._held = announce
+        if announce:
+            self._announced.set()
         return Done(Outcome.OK)
+
+    async def _announce_again(self) -> None:
+        """Announce the service address some more times after each first one, as long as this node has it."""
+        device, address = self._config.service_device, self._config.service_address.ip
+        while True:
+            await self._announced.wait()
+            self._announced.clear()
+            for before_s, at_s in pairwise(ANNOUNCE_S):
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout((at_s - before_s) * self._config.dilation):
+                        await self._announced.wait()
+                if self._announced.is_set() or self._held is not True or not is_here(address):
+                    break
+                with contextlib.suppress(OSError):  # the device is away just now
+                    announce_address(device, address)
 
     async def _call(
         self, act: Callable[[str, ipaddress.IPv4Interface], None], device: str, address: ipaddress.IPv4Interface

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from avance.core.model import Alert, LinkName, MirrorView, NodeId, NodePart, VmId
+from avance.core.conditions import Condition
+from avance.core.model import AilmentSeverity, Alert, LinkName, MirrorView, NodeId, NodePart, VmId
 
 
 def link_down(link: LinkName) -> Alert:
@@ -306,3 +307,22 @@ def part_restored(part: NodePart, name: str) -> Alert:
     """It does its work again."""
     which = f"{part} {name}".strip()
     return Alert("recovery", f"{part}_restored", "info", f"In order again on this node: {which}.")
+
+
+def ailing(what: Condition, subject: str) -> Alert:
+    """Something that counts for the health of this node is wrong."""
+    severity = "critical" if what.severity is AilmentSeverity.BAD else "warning"
+    text = f"{what.text.format(subject=subject)} ({what.severity}). {what.action}. It concerns: {what.part}."
+    return Alert("fault", what.code, severity, text, subject)
+
+
+def recovered(what: Condition, subject: str) -> Alert:
+    """It is in order again."""
+    text = f"In order again: {what.code} {subject}".strip()
+    return Alert("recovery", what.over, "info", f"{text}.", subject)
+
+
+def stays(me: NodeId, why: str, against: str, *, stopped: bool) -> Alert:
+    """The backup is in better health, and the VMs stay; `stopped`: they have moved so often that a person is needed."""
+    text = f"The VMs stay on node {me}, although they would be better off: {why}. Against a move: {against}."
+    return Alert("fault", "vms_stay", "critical" if stopped else "warning", text)

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from typing import assert_never
 
-from avance.core import alerts, calm, cure, goal, operator, roster
+from avance.core import alerts, calm, conditions, cure, goal, operator, roster
 from avance.core import commands as c
 from avance.core import events as e
 from avance.core.address import Address
@@ -28,6 +28,7 @@ from avance.core.durable import Durable, Saved, Wish
 from avance.core.fence import Fence
 from avance.core.guard import Guard, Standing
 from avance.core.handover import HandOver
+from avance.core.health import Health
 from avance.core.holdings import held
 from avance.core.leftover import Leftover
 from avance.core.liveness import Liveness
@@ -59,6 +60,7 @@ class Engine:
         reason = setup.timers.unsafe_reason()
         assert reason is None, reason
         assert setup.me != setup.peer_id
+        assert conditions.unsound_reason() is None, conditions.unsound_reason()
         timers = setup.timers
         new = record.boot != setup.machine  # a machine that has just started runs no VM
         crashes = CrashLoop(timers.crash_mean_s, setup.crash_samples, setup.crash_policy)
@@ -86,6 +88,7 @@ class Engine:
         self.fence = Fence()
         self.strangers = Strangers(timers.second_s)
         self.restarts = Restarts(timers.second_s)
+        self.health = Health(timers.second_s)
         self.address = Address(timers.retry_s)
         self.guard = Guard(timers)
         self.care = Care(timers, setup.witnesses)
@@ -135,7 +138,10 @@ class Engine:
         self._take(event, draft, now)
         sight.liveness.judge(draft, now)
         self._judge_pair(draft, now)
-        sight.durable.wish(self.handover.judge(sight, draft, now, failing=self.restarts.elsewhere(sight, now)), draft)
+        self.health.look(sight, draft, now)
+        moves = self.health.moves(sight, draft, now)
+        failing = self.restarts.elsewhere(sight, now)
+        sight.durable.wish(self.handover.judge(sight, draft, now, failing=failing or moves, sure=bool(moves)), draft)
         self.restarts.tell(sight, draft, now, moves=not self.handover.rests)
         self._judge_consent(draft, now)
         sight.durable.wish(self.right.judge(sight, draft, now), draft)
@@ -196,15 +202,15 @@ class Engine:
                 self.fence.asked(vm, ask, draft, known=vm in sight.units.by_name)
             case e.VmAdded() | e.VmChanged() | e.VmRemoved():
                 sight.config_hash = roster.changed(event, sight, self.fence, self.restarts, draft)
-            case e.LinkChanged():
-                sight.liveness.carrier_changed(event, draft, now)
+            case e.LinkChanged() | e.SensorsRead():
+                self.health.take(event, sight.setup, draft, now)
             case e.NeighboursSeen(gateway, claimed):
                 self.right.arbitration.neighbours_seen(event, now)
                 draft.say(f"{_GATEWAY[gateway]}; others answer for {', '.join(claimed) or 'none of our addresses'}")
             case e.DatagramsRefused():
                 self.strangers.refused(event, draft, now)
             case e.OperatorAsked():
-                operator.asked(event, sight, self.right, self.cure, self.restarts, draft)
+                operator.asked(event, sight, self.right, self.cure, self.restarts, self.health, draft)
             case e.MirrorChanged(view):
                 if sight.mirror.changed(view, draft):
                     sight.units.mirror_runs()
@@ -404,7 +410,8 @@ class Engine:
     def view(self, now: float, *, ends: str = "") -> PeerView:
         """What this node says of itself, the very same value until it changes; `ends`: why it resets itself."""
         leaves = max(self.right.left, self.handover.leaves)
-        view = self.sight.view(self.right.wants, leaves if leaves > self.record.epoch else 0, self.care.up(now))
+        leaves = leaves if leaves > self.record.epoch else 0
+        view = self.sight.view(self.right.wants, leaves, self.care.up(now), self.health.ailments)
         view = self.restarts.said(view, now, ends)
         self.said = self.said if view == self.said else view
         assert self.said is not None

@@ -213,6 +213,17 @@ class DocumentHeard:
     problem: str
 
 
+@dataclass(frozen=True, slots=True)
+class SensorsRead:
+    """A source of sensors (core/conditions.py) was read as a whole: `wrong` names all that is not as it should be.
+
+    Each is (sensor, subject, reading). What is missing there is sound.
+    """
+
+    source: str
+    wrong: tuple[tuple[str, str, str], ...] = ()
+
+
 Rarer = (
     FencePeerAsked
     | VmAdded
@@ -228,5 +239,6 @@ Rarer = (
     | ChangeAsked
     | TakeAsked
     | DocumentHeard
+    | SensorsRead
 )
 Event = Tick | HeartbeatSeen | HeartbeatUnproven | DiskChanged | DiskStreamReset | DomainChanged | CommandDone | Rarer

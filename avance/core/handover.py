@@ -39,10 +39,13 @@ class HandOver:
     leaves: int = 0
     given: bool = False
 
-    def judge(self, sight: Sight, draft: Draft, now: float, *, failing: str | None = None) -> Wish | None:
+    def judge(
+        self, sight: Sight, draft: Draft, now: float, *, failing: str | None = None, sure: bool = False
+    ) -> Wish | None:
         """As an owner without a good copy: stop the VMs, then give the right to the peer, which has one.
 
-        `failing`: both copies are equal, and this is why the VMs are to be tried there (core/restarts.py).
+        `failing`: both copies are equal, and this is why the VMs are to be tried there (core/restarts.py,
+        core/health.py). `sure`: that was held long enough already.
         """
         mute, peer_id = _cannot_record(sight, now), sight.setup.peer_id
         self.leaves = self.leaves if self.leaves > sight.durable.record.epoch else 0
@@ -56,7 +59,7 @@ class HandOver:
             self.leaving = ""
             return None
         self.unfit_from_s = now if self.unfit_from_s is None else self.unfit_from_s
-        sure = self.marking or sight.behind or now >= self.unfit_from_s + sight.setup.timers.boot_wait_s
+        sure = sure or self.marking or bool(sight.behind) or now >= self.unfit_from_s + sight.setup.timers.boot_wait_s
         if not self.leaving:
             if not sure:
                 return None

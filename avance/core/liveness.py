@@ -20,13 +20,11 @@ from dataclasses import dataclass, field
 from math import inf
 
 from avance.core import alerts
-from avance.core import events as e
-from avance.core.damper import HOUR_S, Damper, doubled
+from avance.core.damper import doubled
 from avance.core.decision import Draft
 from avance.core.model import LinkName, LinkState, Timers
 from avance.core.pause import PauseWatch
 
-_CARRIERS_MAX = 60  # lines an hour
 _ANSWER_S = 0.1  # beyond a heartbeat: then the peer has echoed what was sent after a lag
 _AFTER_PAUSE = 2  # heartbeats: a peer that is there has answered before this node looks for another right
 
@@ -52,7 +50,6 @@ class Liveness:
     names: tuple[LinkName, ...]
     _links: dict[LinkName, _Link] = field(init=False)
     pauses: PauseWatch = field(init=False)
-    carriers: Damper = field(init=False)  # lines about the carriers of links
     started_at: float | None = field(init=False, default=None)
     lease_from_s: float | None = field(init=False, default=None)
     _void_before_s: float | None = field(init=False, default=None)
@@ -68,7 +65,6 @@ class Liveness:
         assert self.names, "a pair needs at least one link"
         self._links = {name: _Link() for name in self.names}
         self.pauses = PauseWatch(self.timers.pause_s, self.timers.second_s)
-        self.carriers = Damper(_CARRIERS_MAX, HOUR_S * self.timers.second_s)
 
     def begin(self, now: float) -> None:
         """Note when this run of the daemon began; only the first call counts."""
@@ -121,14 +117,6 @@ class Liveness:
         if gap_s:
             self.void(now)
             draft.say(f"this machine stood still for about {gap_s:.0f} s", alert=alerts.paused_machine(gap_s))
-
-    def carrier_changed(self, event: e.LinkChanged, draft: Draft, now: float) -> None:
-        """Note it for people; it decides nothing, the echo does. A loose plug must not fill the journal."""
-        if self.carriers.full(now):
-            return
-        self.carriers = self.carriers.counted(now)
-        more = "; it changes so often that no more is said for a while" if self.carriers.full(now) else ""
-        draft.say(f"carrier of {event.link} is {'up' if event.carrier else 'down'}{more}")
 
     def judge(self, draft: Draft, now: float) -> None:
         """Re-judge every link, and say what has changed, and that nothing was judged for too long."""

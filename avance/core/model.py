@@ -94,6 +94,19 @@ class NodePart(StrEnum):
     REMOVAL = "removal"
 
 
+class AilmentSeverity(StrEnum):
+    """How bad an ailment of a node is; they stand from the worst to the least."""
+
+    BAD = "bad"  # the node cannot do its work, or not for long
+    DEGRADED = "degraded"  # it does its work, and something that stands in for a fault is used up
+    POTENTIAL = "potential"  # it does its work, and something is about to fail
+
+    @property
+    def rank(self) -> int:
+        """A number that is the higher, the worse it is."""
+        return len(AilmentSeverity) - list(AilmentSeverity).index(self)
+
+
 class MirrorState(StrEnum):
     """What this node's data disks hold (`core/halves.py`)."""
 
@@ -331,6 +344,19 @@ class AgreementWord:
 
 
 @dataclass(frozen=True, slots=True)
+class Ailment:
+    """Something that is wrong with a node and counts for its health (core/conditions.py); `subject`: of which one."""
+
+    severity: AilmentSeverity
+    code: str
+    subject: str = ""
+
+    def __str__(self) -> str:
+        """For people."""
+        return f"{self.code} {self.subject}".strip()
+
+
+@dataclass(frozen=True, slots=True)
 class PeerView:
     """What a node says of itself in a heartbeat.
 
@@ -340,7 +366,8 @@ class PeerView:
     `mirror` is the note of its newest half and what it keeps of the receiver's (MirrorView). `unguarded`: those of its
     gate and its watchdog that do not do their work, or are not known to (core/own_parts.py). `left`: VMs whose guest
     has died there too often. `unmade`: VMs that could not be created there. `ends`: why it resets itself just now, for
-    people; it proves nothing. `agreement`: what it says of its definitions.
+    people; it proves nothing. `agreement`: what it says of its definitions. `ailments`: what is wrong with it,
+    the worst first.
     """
 
     node: NodeId
@@ -361,6 +388,7 @@ class PeerView:
     ends: str = ""
     unguarded: tuple[NodePart, ...] = ()
     agreement: AgreementWord = AgreementWord()
+    ailments: tuple[Ailment, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,7 @@ from avance.core import events as e
 from avance.core.cure import Cure
 from avance.core.decision import Draft
 from avance.core.durable import Wish
+from avance.core.health import Health
 from avance.core.model import PairState
 from avance.core.restarts import Restarts
 from avance.core.rights import Right
@@ -34,7 +35,9 @@ class Refusal:
     reason: str
 
 
-def asked(event: e.OperatorAsked, sight: Sight, right: Right, cure: Cure, restarts: Restarts, draft: Draft) -> None:
+def asked(
+    event: e.OperatorAsked, sight: Sight, right: Right, cure: Cure, restarts: Restarts, health: Health, draft: Draft
+) -> None:
     """Do what only a person may decide, or say why not; the answer does not wait for the effect."""
     decided = decide(event, sight)
     match decided:
@@ -50,6 +53,7 @@ def asked(event: e.OperatorAsked, sight: Sight, right: Right, cure: Cure, restar
         case Order.START_ANEW:
             cure.mended()
             restarts.anew()
+            health.anew()
         case Order.YIELD:
             sight.pairing.give_up()
         case _:

@@ -13,7 +13,8 @@ class Setup:
     """One node of a pair and its site; `machine` is the boot of the machine, `boot` the run of the daemon.
 
     `removed`: VMs that were removed, and of which something may still be here. `stand`: what is durable here of the
-    definitions; `config_hash` is that of those in use.
+    definitions; `config_hash` is that of those in use. `sources`: the sources of sensors that this node has, which say
+    something in each period (core/conditions.py).
     """
 
     me: NodeId
@@ -36,6 +37,7 @@ class Setup:
     crash_samples: int = SAMPLES_MIN
     removed: tuple[VmId, ...] = ()
     stand: Stand = field(default_factory=Stand)
+    sources: tuple[str, ...] = ()
 
 
 __all__ = ["Setup"]

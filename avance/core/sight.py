@@ -15,6 +15,7 @@ from avance.core.leftover import MayGo
 from avance.core.liveness import Liveness
 from avance.core.mirror import MirrorCare, MirrorFacts
 from avance.core.model import (
+    Ailment,
     Copy,
     DiskState,
     LinkState,
@@ -310,11 +311,11 @@ class Sight:
 
     # ------------------------------------------------------------ what others are told
 
-    def view(self, wants: int, leaves: int, witnesses: tuple[str, ...]) -> PeerView:
+    def view(self, wants: int, leaves: int, witnesses: tuple[str, ...], ailments: tuple[Ailment, ...] = ()) -> PeerView:
         """Return what this node says of itself.
 
         `wants`: the epoch that it asks for. `leaves`: the one that it leaves to the peer. `witnesses`: those that it
-        reaches.
+        reaches. `ailments`: what is wrong with it.
         """
         setup, mirror, units = self.setup, self.mirror.view, self.units.by_name
         return PeerView(
@@ -333,6 +334,7 @@ class Sight:
             leaves=leaves,
             unguarded=self.parts.unguarded,
             agreement=self.agreement.word,
+            ailments=ailments,
         )
 
     def standing(self, now: float, *, tick: bool, leaving: bool) -> Standing:

@@ -18,6 +18,7 @@ from avance.core import (
     care,
     circumstances,
     commands,
+    conditions,
     crashloop,
     cure,
     damper,
@@ -28,6 +29,7 @@ from avance.core import (
     fence,
     guard,
     handover,
+    health,
     leftover,
     liveness,
     mirror,
@@ -52,9 +54,10 @@ from avance.core import (
 from avance.parsed import Json
 
 _MODULES: tuple[ModuleType, ...] = (
-    address, agreement, arbitration, care, circumstances, commands, crashloop, cure, damper, decision, durable, engine,
-    events, fence, guard, handover, leftover, liveness, mirror, model, own_parts, pair, pairing, partner, pause,
-    redundancy, restarts, rights, setup, sight, steadiness, strangers, takeover, unit, units, vm,
+    address, agreement, arbitration, care, circumstances, commands, conditions, crashloop, cure, damper, decision,
+    durable, engine, events, fence, guard, handover, health, leftover, liveness, mirror, model, own_parts, pair,
+    pairing, partner, pause, redundancy, restarts, rights, setup, sight, steadiness, strangers, takeover, unit, units,
+    vm,
 )  # fmt: skip
 _CLASSES: dict[str, type] = {
     f"{module.__name__.rpartition('.')[2]}.{name}": value

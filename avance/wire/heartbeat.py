@@ -20,6 +20,8 @@ from math import isfinite
 
 from avance.core.model import (
     AgreementWord,
+    Ailment,
+    AilmentSeverity,
     Copy,
     DiskState,
     LinkName,
@@ -96,6 +98,8 @@ def body(view: PeerView) -> bytes:
         values["e"] = view.ends[:ENDS_MAX]
     if view.unguarded:
         values["u"] = view.unguarded
+    if view.ailments:
+        values["s"] = [[one.severity, one.code, one.subject] for one in view.ailments]
     values |= _agreement(view.agreement)
     return json.dumps(values, separators=(",", ":")).encode()
 
@@ -195,6 +199,7 @@ def _view(values: Json) -> PeerView:
         left=tuple(VmId(str(name)) for name in values.get("f", ())),
         unmade=tuple(VmId(str(name)) for name in values.get("x", ())),
         ends=str(values.get("e", ""))[:ENDS_MAX],
+        ailments=tuple(Ailment(AilmentSeverity(how), str(code), str(of)) for how, code, of in values.get("s", ())),
     )
 
 

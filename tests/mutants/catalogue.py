@@ -7,6 +7,7 @@ from tests.mutants import (
     catalogue_copies,
     catalogue_damping,
     catalogue_data,
+    catalogue_health,
     catalogue_mirror,
     catalogue_outside,
     catalogue_removed,
@@ -28,4 +29,5 @@ MUTANTS = (
     *catalogue_told.MUTANTS,
     *catalogue_agreed.MUTANTS,
     *catalogue_removed.MUTANTS,
+    *catalogue_health.MUTANTS,
 )

@@ -69,12 +69,15 @@ def listed(text: str, begin: str, end: str) -> list[str]:
     return re.findall(r"`(\w+)`", part) or re.findall(r"\b[A-Z]{4,}\b", part)
 
 
-def alert_codes(alerts: str, requests: Iterable[str], parts: Iterable[str] = ()) -> set[str]:
+def alert_codes(
+    alerts: str, requests: Iterable[str], parts: Iterable[str] = (), conditions: Iterable[str] = ()
+) -> set[str]:
     """The codes that the product can send, from the source of its alerts.
 
     An operator's are made of the requests; a code that only ends with a word begins with the name of a part of a node.
+    `conditions` are those that the table of conditions (avance/core/conditions.py) gives to alerts.
     """
-    codes: set[str] = set()
+    codes: set[str] = set(conditions)
     for node in ast.walk(ast.parse(alerts)):
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "Alert":
             code = node.args[1]
@@ -82,6 +85,6 @@ def alert_codes(alerts: str, requests: Iterable[str], parts: Iterable[str] = ())
                 codes.add(str(code.value))
             elif isinstance(code, ast.JoinedStr) and isinstance(end := code.values[-1], ast.Constant):
                 codes |= {f"{part}{end.value!s}" for part in parts}
-            else:
+            elif isinstance(code, ast.Name):
                 codes |= {f"operator_{request.replace('-', '_')}" for request in requests}
     return codes

@@ -78,6 +78,7 @@ class Daemon:
         self.machine.after(0.01, self._tick)
         self.machine.after(FIRST_REPORT_S, self._first_report)
         self.machine.after(FIRST_REPORT_S, self._look_at_parts)
+        self.machine.after(FIRST_REPORT_S, self._look_at_links)
         if self.machine.mirror is not None:
             self.machine.after(FIRST_REPORT_S, self._first_look_at_mirror, self.machine.mirror)
         self.leftovers.take_on(self.machine.removed)
@@ -134,6 +135,12 @@ class Daemon:
             for vm in self.machine.vms:
                 self.reported[vm] = self.machine.view(vm)
                 self.deliver(e.DiskChanged(vm, self.machine.view(vm)))
+
+    def _look_at_links(self) -> None:
+        """Tell of the devices that have no carrier, as the first look of avance/adapters/netlink.py does."""
+        for link in LINKS:
+            if self.world.network.ports[self.machine.name, link].no_carrier:
+                self.deliver(e.LinkChanged(link, carrier=False))
 
     def _first_look_at_mirror(self, mirror: Mirror) -> None:
         if self.alive:

@@ -29,8 +29,9 @@ def _cut(world: World, fault: Fault, by: int) -> None:
     port.cut_out += by if way in ("out", "both") else 0
     port.cut_in, port.cut_out = max(0, port.cut_in), max(0, port.cut_out)
     if fault.name in CARRIER:
+        before, port.no_carrier = port.no_carrier, max(0, port.no_carrier + by)
         daemon = world.machines[node].daemon
-        if daemon is not None:
+        if daemon is not None and bool(before) is not bool(port.no_carrier):
             world.machines[node].after(0.0, daemon.deliver, e.LinkChanged(link, by < 0))
     world.judges.placement_changed()
 

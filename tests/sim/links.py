@@ -19,10 +19,12 @@ LINKS = (PRIV, BIZ)
 
 @dataclass(slots=True)
 class Port:
-    """One node's socket on one link; `cut_in` and `cut_out` count the faults that stop a direction."""
+    """One node's socket on one link; `cut_in` and `cut_out` count the faults that stop a direction, `no_carrier` those
+    that the node's device sees."""
 
     cut_in: int = 0
     cut_out: int = 0
+    no_carrier: int = 0
     loss: float = 0.0
     delay_s: float = 0.0
     double: float = 0.0

@@ -8,6 +8,7 @@ host gives no such namespace. It must never touch the host's own network: it lea
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import ctypes
 import json
 import socket
@@ -16,6 +17,7 @@ from collections.abc import Callable
 from dataclasses import asdict
 from ipaddress import IPv4Address
 
+from avance.adapters import netlink
 from avance.adapters.gate import LeaseGate
 from avance.adapters.heartbeat import HeartbeatChannel
 from avance.adapters.netlink import NodeNetwork, has_filter, is_here, put_filter
@@ -28,6 +30,7 @@ from tests.unit.avance.site import config
 
 PRIVATE, PUBLIC, SERVICE = IPv4Address("10.9.0.1"), IPv4Address("10.77.0.11"), IPv4Address("10.77.0.10")
 LIMIT_S = 60.0
+ANNOUNCE_S = tuple(at_s / 20 for at_s in netlink.ANNOUNCE_S)  # here nobody has to start
 
 
 async def card() -> socket.socket:
@@ -49,6 +52,37 @@ def asks_for_peer(far: socket.socket) -> bool:
                 return True
     except BlockingIOError:
         return False
+
+
+async def announcing(network: NodeNetwork) -> dict[str, object]:
+    """Take the service address, let go of it, and take it again; says how often it was announced."""
+    with socket.socket(socket.AF_PACKET, socket.SOCK_RAW | socket.SOCK_NONBLOCK, socket.htons(3)) as wire:
+        wire.bind(("biz0", 3))
+        again = [(await network.hold_address()).outcome, is_here(SERVICE)]
+        four = await announcements(wire, at_least=len(ANNOUNCE_S))
+        await network.hold_address()
+        await network.release_address()
+        one = await announcements(wire)
+        await network.hold_address()
+    return {"held again": again, "announced": four, "announced, then released": one}
+
+
+async def announcements(wire: socket.socket, *, at_least: int = 0) -> int:
+    """Return how often the service address was announced, after so many came and twice their time has passed."""
+    count = 0
+
+    def heard() -> bool:
+        nonlocal count
+        with contextlib.suppress(BlockingIOError):
+            while True:
+                frame = wire.recv(2048)
+                count += frame[12:14] == b"\x08\x06" and frame[28:32] == frame[38:42] == SERVICE.packed
+        return count >= at_least
+
+    await come(heard)
+    await asyncio.sleep(2 * ANNOUNCE_S[-1])
+    heard()
+    return count
 
 
 async def come(what: Callable[[], bool]) -> bool:
@@ -95,6 +129,7 @@ async def story() -> dict[str, object]:
     await must("mount", "--make-rprivate", "/")
     await must("mount", "-t", "sysfs", "sys", "/sys")  # of this network
     await must("ip", "link", "set", "lo", "up")
+    netlink.ANNOUNCE_S = ANNOUNCE_S
     site, events, found = config(), list[Event](), dict[str, object]()
     network, gate = NodeNetwork(site, events.append), LeaseGate(["eth0"], SERVICE, put_filter, has_filter)
     gate.open_until(None)
@@ -107,7 +142,7 @@ async def story() -> dict[str, object]:
     with HeartbeatChannel(site, "boot", events.append, lambda _: None) as channel:
         async with asyncio.TaskGroup() as tasks:
             running = tasks.create_task(network.run())
-            await come(lambda: len(events) >= 2)
+            await come(lambda: len(events) >= 4)
             channel.send(VIEW, echoing=True)
             found["no card"] = [told(), {str(link): count for link, count in channel.unsent.items()}]
             found["no card, addresses"] = [await come(lambda: is_here(PRIVATE)), is_here(PUBLIC)]
@@ -132,7 +167,7 @@ async def story() -> dict[str, object]:
             found["flushed"] = await come(lambda: any(type(event).__name__ == "AddressSeen" for event in events))
             found["flushed, told"] = told()
             found["flushed, back"] = [await come(lambda: is_here(PUBLIC)), is_here(SERVICE)]
-            found["held again"] = [(await network.hold_address()).outcome, is_here(SERVICE)]
+            found |= await announcing(network)
             far.close()
             await must("ip", "link", "delete", "eth0")
             await come(lambda: any("eth0 of link priv0 is not there" in str(event) for event in events))

@@ -13,6 +13,8 @@ import pytest
 from avance.adapters.process import run
 from tests.integration.avance.adapters.netns_lan import IMPOSSIBLE
 
+LINKS = ("priv0", "biz0")
+
 
 @functools.cache
 def cards() -> dict[str, Any]:
@@ -29,7 +31,8 @@ def cards() -> dict[str, Any]:
 def test_missing_card_is_told() -> None:
     """Each card that is not there is named, and no heartbeat is lost unseen."""
     told, unsent = cards()["no card"]
-    assert [(one[0], one[1], one[3]) for one in told] == [("PartSeen", "device", name) for name in ("priv0", "biz0")]
+    assert [one[:3] for one in told if one[0] == "LinkChanged"] == [["LinkChanged", x, "False"] for x in LINKS]
+    assert [(one[1], one[3]) for one in told if one[0] == "PartSeen"] == [("device", name) for name in LINKS]
     assert unsent == {"priv0": 1, "biz0": 1}
 
 
@@ -47,6 +50,12 @@ def test_card_that_comes_later_is_used() -> None:
     assert cards()["cards come"] is True
     assert cards()["is up"] == "OK"
     assert cards()["sent"][0] >= 1
+
+
+def test_the_service_address_is_announced_while_it_is_here() -> None:
+    """Four times within ten seconds, for those who are just starting; never again once it is released."""
+    assert cards()["announced"] == 4
+    assert cards()["announced, then released"] == 1
 
 
 def test_address_that_was_flushed_is_put_back() -> None:

@@ -5,9 +5,11 @@ from __future__ import annotations
 import pytest
 
 from avance.core import alerts
+from avance.core.conditions import TABLE
 from avance.core.model import Alert, LinkName, MirrorView, NodePart
 from tests.playbook import PRIV, WEB, A, B
 
+TOLD = [row for row in TABLE if row.told]
 EVERY = [
     alerts.link_down(PRIV), alerts.link_up(LinkName("biz0")), alerts.peer_lost(A, 5.04), alerts.peer_returned(A),
     alerts.takeover(4, "policy availability"), alerts.alone(4, "policy availability"),
@@ -28,6 +30,8 @@ EVERY = [
     alerts.vm_left(WEB, A, 5, there=False), alerts.peer_resets(B, "it is fenced"), alerts.was_reset("fenced", "noon"),
     alerts.cures_used_up(B, "the private link is down", 3),
     alerts.mirror_refused(MirrorView(detail="vdb is old")), alerts.mirror_reused(),
+    alerts.stays(A, "network_lost biz0", "the copies are not equal", stopped=False),
+    *(alerts.ailing(row, "Fan 1") for row in TOLD), *(alerts.recovered(row, "Fan 1") for row in TOLD),
     *(alerts.part_failed(part, "It is gone. Look for it") for part in NodePart),
     *(alerts.part_restored(part, "") for part in NodePart),
 ]  # fmt: skip
@@ -61,5 +65,5 @@ def test_texts_carry_the_evidence() -> None:
 def test_every_alert_is_tried_here() -> None:
     """A new alert is added to this list, so that its words are checked."""
     made = {name for name, one in vars(alerts).items() if callable(one) and one.__module__ == alerts.__name__}
-    parts = 2 * (len(NodePart) - 1)
-    assert len(made) == len(EVERY) - 2 - parts, "the operator has three words, and each part of a node has its own"
+    more = 2 * (len(NodePart) - 1) + 2 * (len(TOLD) - 1)
+    assert len(made) == len(EVERY) - 2 - more, "the operator has three words; parts and conditions have their own"
