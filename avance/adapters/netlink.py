@@ -17,6 +17,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from avance.adapters.gate import uplinks_of
 from avance.config import Config, LinkConfig
 from avance.core.events import AddressSeen, LinkChanged, PartSeen
 from avance.core.model import LinkName, NodePart, Outcome
@@ -254,9 +255,16 @@ def is_here(ip: ipaddress.IPv4Address) -> bool:
 
 
 def read_carrier(device: str, root: Path = DEVICES) -> bool:
-    """Say whether a device has a carrier; one that is absent or down has none (sysfs-class-net)."""
+    """Say whether a network has a carrier here; a device that is absent or down has none (sysfs-class-net).
+
+    A bridge has one of its own as long as any of its ports has, a VM's too. So its uplinks are asked.
+    """
+    return any(_has_carrier(root / uplink) for uplink in uplinks_of(device, root))
+
+
+def _has_carrier(device: Path) -> bool:
     try:
-        return read_text(root / device / "carrier") == "1"
+        return read_text(device / "carrier") == "1"
     except OSError:
         return False
 

@@ -92,3 +92,15 @@ def test_carrier_is_read_from_sysfs(tmp_path: Path) -> None:
         (tmp_path / name).mkdir()
         (tmp_path / name / "carrier").write_text(text)
     assert [read_carrier(name, tmp_path) for name in ("eth0", "eth1", "eth2")] == [True, False, False]
+
+
+def test_the_carrier_of_a_bridge_is_that_of_its_uplinks(tmp_path: Path) -> None:
+    """A bridge keeps its carrier while a VM is plugged in; that VM reaches nobody without the cable."""
+    for name, text in (("biz0", "1\n"), ("eth1", "0\n"), ("vif3.0", "1\n")):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "carrier").write_text(text)
+    for port in ("eth1", "vif3.0"):
+        (tmp_path / "biz0" / "brif" / port).mkdir(parents=True)
+    assert not read_carrier("biz0", tmp_path)
+    (tmp_path / "eth1" / "carrier").write_text("1\n")
+    assert read_carrier("biz0", tmp_path)
