@@ -22,9 +22,8 @@ from pathlib import Path
 
 from avance.errors import AvanceError
 from avance.files import read_text
-from avance.wire.xl import DOMAIN_DEVICE
+from avance.network_devices import DEVICES, uplinks_of
 
-DEVICES = Path("/sys/class/net")
 LOOK_S, LOOK_SOON_S = 60.0, 1.0  # between two looks at the gate when the network has not changed
 NO_END = 2**64 - 1  # later than every clock: the right has no end of its own
 _NS = 1_000_000_000
@@ -129,15 +128,6 @@ class LeaseGate:
 
     def _mac(self, device: str) -> bytes:
         return bytes.fromhex(read_text(self._root / device / "address").replace(":", ""))
-
-
-def uplinks_of(device: str, root: Path = DEVICES) -> list[str]:
-    """Return the devices by which a network leaves this machine: a bridge's ports but the domains', or itself."""
-    try:
-        ports = sorted(port.name for port in (root / device / "brif").iterdir())
-    except OSError:
-        return [device] if (root / device).exists() else []
-    return [port for port in ports if not DOMAIN_DEVICE.fullmatch(port)]
 
 
 def instructions(numbers: int, own: Iterable[bytes], service: ipaddress.IPv4Address) -> bytes:

@@ -13,16 +13,14 @@ import socket
 import struct
 from collections.abc import Callable
 from itertools import pairwise
-from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from avance.adapters.gate import uplinks_of
 from avance.config import Config, LinkConfig
 from avance.core.events import AddressSeen, LinkChanged, PartSeen
 from avance.core.model import LinkName, NodePart, Outcome
 from avance.core.results import Done
-from avance.files import read_text
+from avance.network_devices import DEVICES, read_carrier
 from avance.ports import Sink
 
 # Gratuitous ARP so long after the address is up, times the dilation: who is just starting misses the first.
@@ -33,7 +31,6 @@ _LOOK_S = 5.0  # between two looks when the kernel has said nothing
 _GROUPS = 0x01 | 0x08 | 0x10  # linux/rtnetlink.h: RTMGRP_LINK, RTMGRP_TC, RTMGRP_IPV4_IFADDR
 _FILTER = "avance_lease"
 _LOOPBACK = "lo"
-DEVICES = Path("/sys/class/net")
 _EGRESS = 0xFFFFFFF3  # linux/pkt_sched.h: TC_H_MAKE(TC_H_CLSACT, TC_H_MIN_EGRESS)
 _ALL_PROTOCOLS = 0x0003  # linux/if_ether.h: ETH_P_ALL
 _MESSAGE_BYTES_MAX = 65536
@@ -252,21 +249,6 @@ def is_here(ip: ipaddress.IPv4Address) -> bool:
     except OSError as error:
         return error.errno != errno.EADDRNOTAVAIL
     return True
-
-
-def read_carrier(device: str, root: Path = DEVICES) -> bool:
-    """Say whether a network has a carrier here; a device that is absent or down has none (sysfs-class-net).
-
-    A bridge has one of its own as long as any of its ports has, a VM's too. So its uplinks are asked.
-    """
-    return any(_has_carrier(root / uplink) for uplink in uplinks_of(device, root))
-
-
-def _has_carrier(device: Path) -> bool:
-    try:
-        return read_text(device / "carrier") == "1"
-    except OSError:
-        return False
 
 
 def put_filter(device: str, program: int) -> None:

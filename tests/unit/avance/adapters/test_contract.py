@@ -38,11 +38,12 @@ from avance.adapters.witness import WitnessClient
 from avance.adapters.xen import XenHypervisor
 from avance.config import BmcConfig, CallHome, WitnessSite
 from avance.core import alerts
-from avance.core.events import DiskStreamReset, Event, MirrorChanged, NeighboursSeen
+from avance.core.events import DiskStreamReset, Event, LinkChanged, MirrorChanged, NeighboursSeen, PartSeen
 from avance.core.halves import Note
 from avance.core.model import NodePart, Outcome, Record
 from avance.core.results import Done
 from avance.errors import StoreError
+from avance.network_devices import read_carrier
 from avance.wire import md
 from tests.playbook import WEB, A
 from tests.unit.avance.adapters import nasty
@@ -104,7 +105,7 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
         (xen, "_CREATE_S", 0.2), (xen, "_ANSWER_S", 0.3), (power, "READ_S", 0.2), (power, "CUT_S", 0.2),
         (mirror, "_TOOL_S", 0.2), (data_disks, "_TOOL_S", 0.2), (data_disks, "_READ_S", 1.0), (mirror, "_LOOK_S", 0.05),
         (neighbours, "_WAIT_S", 0.01), (neighbours, "_PAUSE_S", 0.001), (process, "_REAP_S", 30.0),
-        (netlink, "_ANNOUNCE_S", (0.0,)), (callhome, "_REQUEST_S", 0.5),
+        (netlink, "ANNOUNCE_S", (0.0,)), (callhome, "_REQUEST_S", 0.5),
     ):  # fmt: skip
         monkeypatch.setattr(module, name, value)
     children = tmp_path / "children"
@@ -296,7 +297,7 @@ def test_files_of_the_kernel(place: Path, how: str) -> None:
     ):
         nasty.file(path, how)
     nasty.file(place / "biz0" / "carrier", how)
-    assert netlink.read_carrier("biz0", place) is False
+    assert read_carrier("biz0", place) is False
     gate = LeaseGate(["biz0"], IPv4Address("10.77.0.10"), lambda device, program: None, lambda device: True, place)
     gate.open_until(None)
     asyncio.run(gate.keep())
@@ -395,9 +396,8 @@ def absent_devices() -> Any:  # noqa: ANN401 - a Config with other devices
     """The configuration of a node whose network cards are not there."""
     site = config()
     links = tuple(replace(link, device=f"no-such-{link.name}"[:15]) for link in site.links)
-    return replace(
-        site, links=links, service_device="no-such-biz0", gateways=((site.links[1].name, IPv4Address("10.77.0.2")),)
-    )
+    gateways = ((site.links[1].name, IPv4Address("10.77.0.2")),)
+    return replace(site, links=links, service_device="no-such-biz0", gateways=gateways)
 
 
 def test_devices(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -408,9 +408,11 @@ def test_devices(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     async def story() -> None:
         network = NodeNetwork(site, events.append)
         network._route = Route()  # pyroute2 leaves something open in each thread
-        await followed(network.run(), lambda: len(events) == 2, "")
-        assert {(event.part, event.name) for event in events} == {(NodePart.DEVICE, link.name) for link in site.links}
-        assert "as soon as the device is back, it is used again" in events[0].problem
+        await followed(network.run(), lambda: len(events) == 4, "")
+        told = [event for event in events if isinstance(event, PartSeen)]
+        assert {(event.part, event.name) for event in told} == {(NodePart.DEVICE, link.name) for link in site.links}
+        assert "as soon as the device is back, it is used again" in told[0].problem
+        assert {LinkChanged(link.name, carrier=False) for link in site.links} == {*events} - {*told}
         for act in (network.hold_address, network.release_address):
             assert "no network device" in (await settled(act())).detail
         monkeypatch.setattr(netlink, "_CALL_S", 0.01)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from avance.adapters.gate import LeaseGate, instructions, uplinks_of
+from avance.adapters.gate import LeaseGate, instructions
 
 
 def test_missing_network_is_told(tmp_path: Path) -> None:
@@ -18,16 +18,6 @@ def test_missing_network_is_told(tmp_path: Path) -> None:
     asyncio.run(gate.keep())
     assert gate.problem is not None
     assert gate.guarded == ()
-
-
-def test_uplinks_are_the_ports_but_the_domains(tmp_path: Path) -> None:
-    """Of a bridge its ports without the back ends; a plain device is its own uplink; an absent one has none."""
-    for port in ("eth1", "bond0", "vif3.0"):
-        (tmp_path / "biz0" / "brif" / port).mkdir(parents=True)
-    (tmp_path / "eth2").mkdir()
-    assert uplinks_of("biz0", tmp_path) == ["bond0", "eth1"]
-    assert uplinks_of("eth2", tmp_path) == ["eth2"]
-    assert uplinks_of("eth9", tmp_path) == []
 
 
 def test_jumps_stay_in_the_program() -> None:

@@ -6,11 +6,10 @@ import asyncio
 import errno
 import ipaddress
 import socket
-from pathlib import Path
 
 import pytest
 
-from avance.adapters.netlink import NodeNetwork, announce_address, gratuitous_arp, read_carrier
+from avance.adapters.netlink import NodeNetwork, announce_address, gratuitous_arp
 from avance.core.events import Event
 from avance.core.model import Outcome
 from tests.unit.avance.site import config
@@ -84,23 +83,3 @@ def test_failed_announcement_is_a_failure_and_no_crash() -> None:
     done = asyncio.run(network(route).hold_address())
     assert done.outcome is Outcome.FAILED
     assert route.calls == [("add", 7, "10.77.0.10", 24)]
-
-
-def test_carrier_is_read_from_sysfs(tmp_path: Path) -> None:
-    """A device has a carrier only when the kernel says so; one that is down or absent has none."""
-    for name, text in (("eth0", "1\n"), ("eth1", "0\n")):
-        (tmp_path / name).mkdir()
-        (tmp_path / name / "carrier").write_text(text)
-    assert [read_carrier(name, tmp_path) for name in ("eth0", "eth1", "eth2")] == [True, False, False]
-
-
-def test_the_carrier_of_a_bridge_is_that_of_its_uplinks(tmp_path: Path) -> None:
-    """A bridge keeps its carrier while a VM is plugged in; that VM reaches nobody without the cable."""
-    for name, text in (("biz0", "1\n"), ("eth1", "0\n"), ("vif3.0", "1\n")):
-        (tmp_path / name).mkdir()
-        (tmp_path / name / "carrier").write_text(text)
-    for port in ("eth1", "vif3.0"):
-        (tmp_path / "biz0" / "brif" / port).mkdir(parents=True)
-    assert not read_carrier("biz0", tmp_path)
-    (tmp_path / "eth1" / "carrier").write_text("1\n")
-    assert read_carrier("biz0", tmp_path)

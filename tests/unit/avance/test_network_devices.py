@@ -1,0 +1,37 @@
+"""What sysfs says of network devices."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from avance.network_devices import read_carrier, uplinks_of
+
+
+def test_carrier_is_read_from_sysfs(tmp_path: Path) -> None:
+    """A device has a carrier only when the kernel says so; one that is down or absent has none."""
+    for name, text in (("eth0", "1\n"), ("eth1", "0\n")):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "carrier").write_text(text)
+    assert [read_carrier(name, tmp_path) for name in ("eth0", "eth1", "eth2")] == [True, False, False]
+
+
+def test_the_carrier_of_a_bridge_is_that_of_its_uplinks(tmp_path: Path) -> None:
+    """A bridge keeps its carrier while a VM is plugged in; that VM reaches nobody without the cable."""
+    for name, text in (("biz0", "1\n"), ("eth1", "0\n"), ("vif3.0", "1\n")):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "carrier").write_text(text)
+    for port in ("eth1", "vif3.0"):
+        (tmp_path / "biz0" / "brif" / port).mkdir(parents=True)
+    assert not read_carrier("biz0", tmp_path)
+    (tmp_path / "eth1" / "carrier").write_text("1\n")
+    assert read_carrier("biz0", tmp_path)
+
+
+def test_uplinks_are_the_ports_but_the_domains(tmp_path: Path) -> None:
+    """Of a bridge its ports without the back ends; a plain device is its own uplink; an absent one has none."""
+    for port in ("eth1", "bond0", "vif3.0"):
+        (tmp_path / "biz0" / "brif" / port).mkdir(parents=True)
+    (tmp_path / "eth2").mkdir()
+    assert uplinks_of("biz0", tmp_path) == ["bond0", "eth1"]
+    assert uplinks_of("eth2", tmp_path) == ["eth2"]
+    assert uplinks_of("eth9", tmp_path) == []
