@@ -74,8 +74,8 @@ sim: setup ## the rows of the fault catalogue and 3,000 random histories in simu
 sim-nightly: setup ## 100,000 random histories; SEEDS=0..99999 and JOBS=2 can be given
 	@$(V) -m tests.sim --seeds $(or $(SEEDS),0..99999) --jobs $(or $(JOBS),2)
 
-mutants: setup ## seeded defects of the product, the test that kills each, and the kill score; writes docs/mutants.md
-	@$(V) -m tests.mutants --jobs $(or $(JOBS),2) --write docs/mutants.md
+mutants: setup ## is each seeded defect of the product still noticed? THOROUGH=1 searches anew, for hours; writes docs/mutants.md
+	@$(V) -m tests.mutants --jobs $(or $(JOBS),2) $(if $(THOROUGH),--thorough) --write docs/mutants.md
 
 test: ## everything: check, integration, the simulator, the system tests, then one report of it all; the last line is its path
 	@$(PYTHON) -m testbed.host.setup --tests
