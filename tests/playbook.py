@@ -37,6 +37,7 @@ PRIV, BIZ = LinkName("priv0"), LinkName("biz0")
 WEB = VmId("web")
 DB = VmId("db")
 TICK_S = 0.1
+LONG_S, LONG_TICK_S = 30.0, 0.5  # who lets more time pass at once measures nothing in it: a turn for each heartbeat
 GENERATIONS = ("1a2c", "1c2e")
 
 
@@ -118,14 +119,17 @@ class Playbook:
         return commands
 
     def pass_time(
-        self, seconds: float, *, peer_alive: bool = False, links: tuple[LinkName, ...] = (), tick_s: float = TICK_S
+        self, seconds: float, *, peer_alive: bool = False, links: tuple[LinkName, ...] = (), tick_s: float = 0.0
     ) -> list[c.Command]:
         """Let time pass in ticks, in silence or with the peer being heard; returns all that was commanded.
+
+        The ticks are those of the product while anything is under way, but in a long time (`LONG_S`) coarser.
 
         A record that is written only to see whether it can be written, before a right is looked for, is written.
         """
         commands: list[c.Command] = []
         end = self.now + seconds
+        tick_s = tick_s or (TICK_S if seconds <= LONG_S else LONG_TICK_S)
         while self.now < end - 1e-9:
             self.now = min(round(self.now + tick_s, 6), end)
             given = self.peer_says(links=links) if peer_alive or links else self.hears(e.Tick())

@@ -5,10 +5,12 @@ from __future__ import annotations
 import importlib
 import re
 import sys
-from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor
+from collections.abc import Callable, Iterator
+from concurrent.futures import Executor, Future, ProcessPoolExecutor
+from dataclasses import replace
 from multiprocessing import get_context
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -20,6 +22,7 @@ from tests.mutants.mutant import ROOT, CatalogueError, Edit, Finder, Mutant, ins
 from tests.mutants.worker import Found
 
 PAUSE = "avance/core/pause.py"
+NOTICES = "test_pause_on_a_drifting_clock_is_found"
 DEFECT = Mutant(
     "blind",
     "sees no pause",
@@ -110,6 +113,82 @@ def test_a_defect_is_killed_and_the_sound_product_is_not() -> None:
     assert again.failed == (last,), "what noticed it the last time is tried first"
 
 
+def test_only_what_is_named_is_run() -> None:
+    """Nothing else is asked whether it notices; what failed without a defect, or is there no more, is not run."""
+    folders, name = (worker.UNITS,), f"test_pause.py::{NOTICES}"
+    with command._pool(1) as pool:
+        kills = pool.submit(worker.named, DEFECT, frozenset({name, "test_x.py::test_y"}), folders, frozenset())
+        [killer] = kills.result().failed
+        assert worker.short(killer) == name
+        no_proof = pool.submit(worker.named, DEFECT, frozenset({name}), folders, frozenset({killer}))
+        assert not no_proof.result().failed
+
+
+class _Told(Executor):
+    """Answers as it was told what fails, by the name of the mutant; notes what it was asked."""
+
+    def __init__(self, failed: dict[str, tuple[str, ...]]) -> None:
+        self._failed = failed
+        self.asked: list[tuple[str, list[str], tuple[str, ...]]] = []
+
+    def submit(self, fn: Callable[..., Any], /, *args: Any, **_: Any) -> Future[Any]:  # noqa: ANN401 - as in Executor
+        """Answer at once: what fails, without what must not be run."""
+        mutant, names, folders, excluded = args
+        name = mutant.name if mutant else ""
+        self.asked.append((name, sorted(names), folders))
+        future: Future[Any] = Future()
+        future.set_result(Found(tuple(one for one in self._failed.get(name, ()) if one not in excluded), 1.0))
+        return future
+
+
+def test_the_killer_that_the_page_names_is_enough(capsys: pytest.CaptureFixture[str]) -> None:
+    """One that passes with the defect, or fails without it, is no proof; then, as without a name, a search follows."""
+    unit, other, row = "`test_pause.py::test_a`", "`test_pause.py::test_b`", "`test_rows_a.py::test_a1[1]`"
+    known = {
+        "killed": command.Line("as it was told before", row, unit),
+        "by-the-simulator": command.Line("", row, "**survives**"),
+        "passes-on-it": command.Line("", row, unit),
+        "fails-without-it": command.Line("", row, other),
+        "survived": command.Line("", "cannot see it", "**survives**"),
+    }
+    chosen = [Mutant(name, "a story", DEFECT.edits) for name in (*known, "new")]
+    mirror = "tests/unit/avance/core/test_pause.py"
+    a, b, a1 = f"{mirror}::test_a", f"{mirror}::test_b", "tests/sim/test_rows_a.py::test_a1[1]"
+    pool = _Told({"": (b,), "killed": (a,), "by-the-simulator": (a1,), "fails-without-it": (b,)})
+    broken, lines = command.ask_named(pool, chosen, known)
+    assert broken == {b}
+    assert lines == {
+        "killed": command.Line("a story", row, unit),
+        "by-the-simulator": command.Line("a story", row, "**survives**"),
+    }
+    first, second, third = (worker.short(one) for one in (a, b, a1))
+    assert pool.asked == [
+        ("", [first, second, third], ("tests/unit", "tests/sim")),
+        ("killed", [first], ("tests/unit",)),
+        ("by-the-simulator", [third], ("tests/sim",)),
+        ("passes-on-it", [first], ("tests/unit",)),
+        ("fails-without-it", [second], ("tests/unit",)),
+    ]
+    assert "not yet   passes-on-it: test_pause.py::test_a" in capsys.readouterr().out
+
+
+def test_the_page_says_what_the_last_run_has_seen(tmp_path: Path) -> None:
+    """A run of all says which cells it tried itself; a run of some leaves that sentence, and its rows change."""
+    page, line = tmp_path / "page.md", command.Line("a story", "`test_rows_a.py::test_a1[1]`", "`test_x.py::test_y`")
+    first, second = (mutant.name for mutant in MUTANTS[:2])
+    lines = {first: line, second: line}
+    told = command.verified(lines, [second])
+    assert told.startswith("The last run of all mutants: 2 of 2 are noticed. It asked the unit test that a row names")
+    assert told.endswith(f"searched for anew, in both columns: {second}.")
+    assert command.verified(lines, [first, second]).endswith("It searched for all of them in both columns.")
+    assert command.verified(lines, []).endswith("The other cell of a row is as an earlier run left it.")
+    command.write(page, lines, 10, told)
+    command.write(page, {second: replace(line, units="**survives**")}, 10, "")
+    written = page.read_text(encoding="utf-8")
+    assert told in written.splitlines()
+    assert command.read_page(written) == {first: line, second: replace(line, units="**survives**")}
+
+
 def test_the_score_names_survivors() -> None:
     """One that outlives the simulator is named, unless it lies beyond its sight; so is one that outlives everything."""
     edit = DEFECT.edits
@@ -124,7 +203,7 @@ def test_the_score_names_survivors() -> None:
     told = command.score(command.lines_of(verdicts))
     assert "the simulator kills 1 of 3" in told
     assert told.endswith("; only unit tests notice two; survivors: four")
-    page = command.document(command.lines_of(verdicts), 10)
+    page = command.document(command.lines_of(verdicts), 10, "")
     assert "| two | is not noticed | **survives** | `test_rows_a.py::test_a1[1]` |" in page
     assert "| three | is below | cannot see it |" in page
     two, three = (command.read_page(page)[name] for name in ("two", "three"))
@@ -150,8 +229,8 @@ def test_mutants_that_were_not_tried_keep_their_line(tmp_path: Path) -> None:
     """A page of all is read again as it was written; only what was tried changes, in the order of the catalogue."""
     page, (first, second) = tmp_path / "page.md", MUTANTS[:2]
     no, yes = Found((), 1.0), Found(("tests/unit/test_x.py::test_a[1|2]",), 1.0)
-    command.write(page, [command.Verdict(second, no, yes)], 10)
-    command.write(page, [command.Verdict(first, yes, no)], 10)
+    command.write(page, command.lines_of([command.Verdict(second, no, yes)]), 10, "")
+    command.write(page, command.lines_of([command.Verdict(first, yes, no)]), 10, "")
     lines = command.read_page(page.read_text(encoding="utf-8"))
     assert list(lines) == [first.name, second.name]
     assert lines == command.lines_of([command.Verdict(first, yes, no), command.Verdict(second, no, yes)])

@@ -38,7 +38,7 @@ from avance.adapters.witness import WitnessClient
 from avance.adapters.xen import XenHypervisor
 from avance.config import BmcConfig, CallHome, WitnessSite
 from avance.core import alerts
-from avance.core.events import DiskStreamReset, Event, LinkChanged, MirrorChanged, NeighboursSeen, PartSeen
+from avance.core.events import Event, LinkChanged, NeighboursSeen, PartSeen
 from avance.core.halves import Note
 from avance.core.model import NodePart, Outcome, Record
 from avance.core.results import Done
@@ -56,7 +56,7 @@ from tests.unit.avance.site import config
 TEXT_MAX = 4000  # letters of an outcome: an alert holds 4096
 LIMIT_S = 30.0
 NOTE = md.note_text(Note(1, "a" * 32, ("b" * 32,), 9))
-# Of each file in avance/adapters: which tests of this file feed it. What has no outside world of its own is left out.
+# Of each file in avance/adapters: which tests of this file feed it ("programs": test_programs.py of tests/integration).
 FED = {
     "callhome": "files, sockets, descriptors",
     "control": "tests/unit/avance/adapters/test_control.py, with the other ends of that socket",
@@ -142,33 +142,9 @@ def data_mirror(directory: Path, sink: Callable[[Event], None]) -> DataMirror:
     return made
 
 
-# ---------------------------------------------------------------- programs
+# ---------------------------------------------------------------- programs: tests/integration, with the same nasty list
 
 NOT_DONE = {"absent", "no program", "fails", "is killed", "hangs", "complains without an end"}
-
-
-@pytest.mark.parametrize("how", nasty.PROGRAMS)
-def test_programs(place: Path, monkeypatch: pytest.MonkeyPatch, how: str) -> None:
-    """Whatever the tools do: each command has an outcome, and what did not do its work is never called OK."""
-    monkeypatch.setenv("PATH", str(nasty.programs(place, how)))
-    events: list[Event] = []
-
-    async def story() -> None:
-        disks, hypervisor = DrbdDisks(config(), events.append), XenHypervisor(config(), events.append, xen_with_web())
-        for call in disk_calls(disks):
-            done = await settled(call())
-            assert not (how in NOT_DONE and done.ok)
-        for act in (bmc().read, bmc().cut, bmc().restore):
-            done = await settled(act())
-            assert not (how in NOT_DONE and done.ok)
-        await settled(hypervisor.start(WEB))
-        assert not (await settled(hypervisor.destroy(WEB))).ok, "Xen lists it still"
-        await followed(disks.follow(), lambda: any(isinstance(event, DiskStreamReset) for event in events), how)
-        made = data_mirror(place, events.append)
-        await followed(made.run(), lambda: any(isinstance(event, MirrorChanged) for event in events), how)
-        await settled(made.trust())
-
-    asyncio.run(story())
 
 
 async def followed(forever: Awaitable[None], seen: Callable[[], bool], how: str) -> None:
@@ -482,7 +458,7 @@ def test_no_descriptor_is_left(place: Path) -> None:
             lambda: store.save(Record(4, A)), lambda: made.keep_note(NOTE),
             lambda: WitnessClient(site, "boot").ask("w1", 4, "n0"),
         ]  # fmt: skip
-        before = descriptors()
+        before = await asyncio.to_thread(descriptors)  # with the first thread asyncio imports what makes threads
         with nasty.no_descriptor():
             for call in calls:
                 assert not (await settled(call())).ok

@@ -17,30 +17,11 @@ from avance.core.model import Outcome
 from avance.definitions import removed
 from tests.playbook import WEB, spec
 from tests.unit.avance.adapters import nasty
-from tests.unit.avance.adapters.test_contract import NOT_DONE, disk_calls, place, settled, xen_with_web
+from tests.unit.avance.adapters.test_contract import place, settled
 from tests.unit.avance.adapters.test_xen import Host, _gone_when_destroyed, host
 from tests.unit.avance.site import config, site, vm
 
 __all__ = ["host", "place"]
-
-
-@pytest.mark.parametrize("how", nasty.PROGRAMS)
-def test_programs_that_are_asked_for_a_removed_vm(place: Path, monkeypatch: pytest.MonkeyPatch, how: str) -> None:
-    """Each step has an outcome, and nothing is called gone that nobody has taken away."""
-    monkeypatch.setenv("PATH", str(nasty.programs(place, how)))
-
-    async def story() -> None:
-        disks, hypervisor = DrbdDisks(config(), print), XenHypervisor(config(), print, xen_with_web())
-        for keeper in (disks, hypervisor):
-            keeper.remove(WEB)
-        for call in disk_calls(disks):
-            await settled(call())
-        assert not (await settled(hypervisor.start(WEB))).ok
-        assert not (await settled(hypervisor.clear(WEB))).ok, "Xen lists it still"
-        done = await settled(disks.clear(WEB, 0))
-        assert not (how in (*NOT_DONE, "no line end", "much to say") and done.ok)
-
-    asyncio.run(story())
 
 
 @pytest.mark.parametrize("how", nasty.FILES)
