@@ -57,6 +57,7 @@ LIMIT_S = 30.0
 NOTE = md.note_text(Note(1, "a" * 32, ("b" * 32,), 9))
 # Of each file in avance/adapters: which tests of this file feed it. What has no outside world of its own is left out.
 FED = {
+    "bmc_sensors": "files, descriptors, answers: test_bmc_sensors.py",
     "callhome": "files, sockets, descriptors",
     "control": "tests/unit/avance/adapters/test_control.py, with the other ends of that socket",
     "drbd": "programs, files, descriptors",
@@ -104,7 +105,7 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
         (xen, "_CREATE_S", 0.2), (xen, "_ANSWER_S", 0.3), (power, "READ_S", 0.2), (power, "CUT_S", 0.2),
         (mirror, "_TOOL_S", 0.2), (data_disks, "_TOOL_S", 0.2), (data_disks, "_READ_S", 1.0), (mirror, "_LOOK_S", 0.05),
         (neighbours, "_WAIT_S", 0.01), (neighbours, "_PAUSE_S", 0.001), (process, "_REAP_S", 30.0),
-        (netlink, "_ANNOUNCE_S", (0.0,)), (callhome, "_REQUEST_S", 0.5),
+        (netlink, "ANNOUNCE_S", (0.0,)), (callhome, "_REQUEST_S", 0.5),
     ):  # fmt: skip
         monkeypatch.setattr(module, name, value)
     children = tmp_path / "children"
@@ -202,16 +203,8 @@ def test_files(place: Path, monkeypatch: pytest.MonkeyPatch, how: str) -> None:
     """What is written or read has an outcome, and nobody waits for, or keeps, what has no end."""
     monkeypatch.setattr(drbd, "_COUNTERS", place / "counters")
     monkeypatch.setenv("PATH", str(place))
-    for name in (
-        "counters",
-        "web.cfg",
-        "web.cfg.part",
-        "avance-web.res.part",
-        "mirror",
-        "mirror.peer",
-        "mirror.part",
-        "keeper",
-    ):
+    of_mirror = ("mirror", "mirror.peer", "mirror.part", "keeper")
+    for name in ("counters", "web.cfg", "web.cfg.part", "avance-web.res.part", *of_mirror):
         nasty.file(place / name, how)
 
     async def story() -> None:
@@ -408,9 +401,10 @@ def test_devices(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     async def story() -> None:
         network = NodeNetwork(site, events.append)
         network._route = Route()  # pyroute2 leaves something open in each thread
-        await followed(network.run(), lambda: len(events) == 2, "")
-        assert {(event.part, event.name) for event in events} == {(NodePart.DEVICE, link.name) for link in site.links}
-        assert "as soon as the device is back, it is used again" in events[0].problem
+        await followed(network.run(), lambda: len(events) == 4, "")
+        parts = {(event.part, event.name) for event in events[1::2]}  # after its carrier
+        assert parts == {(NodePart.DEVICE, link.name) for link in site.links}
+        assert "as soon as the device is back, it is used again" in events[1].problem
         for act in (network.hold_address, network.release_address):
             assert "no network device" in (await settled(act())).detail
         monkeypatch.setattr(netlink, "_CALL_S", 0.01)
