@@ -254,9 +254,20 @@ def is_here(ip: ipaddress.IPv4Address) -> bool:
 
 
 def read_carrier(device: str, root: Path = DEVICES) -> bool:
-    """Say whether a device has a carrier; one that is absent or down has none (sysfs-class-net)."""
+    """Say whether a device has a carrier; one that is absent or down has none (sysfs-class-net).
+
+    A bridge has one while any of its ports has, also that of a domain of this node (vif*). The other ports count here.
+    """
     try:
-        return read_text(root / device / "carrier") == "1"
+        ports = [port.name for port in (root / device / "brif").iterdir() if not port.name.startswith("vif")]
+    except OSError:  # no bridge
+        ports = []
+    return any(_says_carrier(root / port) for port in ports or [device])
+
+
+def _says_carrier(device: Path) -> bool:
+    try:
+        return read_text(device / "carrier") == "1"
     except OSError:
         return False
 

@@ -161,4 +161,10 @@ MUTANTS = (
         ),
         _OUTSIDE,
     ),
+    Mutant(
+        "bridge-is-up-for-its-own-vm",
+        "the public network of a primary counts as up without its card, because the wire of a VM keeps the bridge up",
+        (Edit("avance/adapters/netlink.py", 'if not port.name.startswith("vif")', "if port.name"),),
+        _OUTSIDE,
+    ),
 )

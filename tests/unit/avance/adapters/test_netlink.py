@@ -92,3 +92,18 @@ def test_carrier_is_read_from_sysfs(tmp_path: Path) -> None:
         (tmp_path / name).mkdir()
         (tmp_path / name / "carrier").write_text(text)
     assert [read_carrier(name, tmp_path) for name in ("eth0", "eth1", "eth2")] == [True, False, False]
+
+
+@pytest.mark.parametrize(
+    ("ports", "carrier"),
+    [({"eth1": "0", "vif1.0": "1"}, False), ({"eth1": "1", "vif1.0": "0"}, True), ({"eth1": "0", "eth2": "1"}, True),
+     ({"eth1": "0"}, False), ({}, True), ({"vif1.0": "1"}, True)],
+)  # fmt: skip
+def test_carrier_of_a_bridge_is_that_of_its_cards(tmp_path: Path, ports: dict[str, str], *, carrier: bool) -> None:
+    """The port of a VM of this node keeps its bridge up, although no client is reached any more."""
+    for name, text in {"biz0": "1", **ports}.items():
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "carrier").write_text(f"{text}\n")
+    for name in ports:
+        (tmp_path / "biz0" / "brif" / name).mkdir(parents=True)
+    assert read_carrier("biz0", tmp_path) is carrier
