@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import avance
+from avance.adapters.bmc_sensors import BmcSensors
 from avance.adapters.callhome import QUEUE_DIR, AlertQueue
 from avance.adapters.control import serve
 from avance.adapters.drbd import DrbdDisks
@@ -154,6 +155,8 @@ class PairedNode:
                 tasks.create_task(self._leftovers.run())
                 tasks.create_task(self._change_over.run())
                 tasks.create_task(self._tell_reset(reset))
+                if self.config.peer_bmc is not None:  # a site names the BMCs of both nodes, or none
+                    tasks.create_task(BmcSensors(self._hear, self.config.dilation).run())
 
     def _attach(self, channel: PeerChannel, tasks: asyncio.TaskGroup) -> None:
         """Say where heartbeats go, and who does the work that waits."""

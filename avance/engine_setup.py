@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from avance.config import Config
+from avance.core.conditions import BMC
 from avance.core.model import LinkName, Stand
 from avance.core.setup import Setup
 
@@ -34,4 +35,5 @@ def engine_setup(config: Config, boot: str, stand: Stand) -> Setup:
         crash_samples=config.crash_samples,
         removed=tuple(tombstone.name for tombstone in config.removed),
         stand=stand,
+        sources=() if config.peer_bmc is None else (BMC,),  # a site names the BMCs of both nodes, or none
     )

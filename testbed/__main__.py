@@ -61,6 +61,7 @@ def _main(argv: list[str] | None) -> int:
     up.add_argument("--cold", action="store_true", help="boot it instead of using the snapshot")
     up.add_argument("--networks", type=int, default=1, help=f"public networks, 1 to {NETWORKS_MAX}; default 1")
     up.add_argument("--vms", type=int, default=1, help=f"protected VMs, 1 to {VMS_MAX}; default 1")
+    up.add_argument("--power", action="store_true", help="tell the nodes of their BMCs: sensors, and the other's power")
     pace.add_option(up)
     up.set_defaults(act=_up)
     by_hand_verbs.register(verbs)
@@ -105,7 +106,7 @@ def _is_unread() -> bool:
 
 
 def _up(args: argparse.Namespace) -> int:
-    site = SiteOptions(networks=args.networks, vms=args.vms)
+    site = SiteOptions(networks=args.networks, vms=args.vms, power=args.power)
 
     async def stay() -> None:
         async with Session(made(args.out), site) as session, desk.serving(session.bed) as orders:

@@ -121,4 +121,56 @@ MUTANTS = (
         (Edit("avance/adapters/drbd.py", "        if vm in self._writing:\n", "        if not vm:\n"),),
         beyond="it lies below the core",
     ),
+    Mutant(
+        "unread-sensors-are-sound",
+        "a BMC of which no sensor can be read is told as one that finds nothing wrong",
+        (
+            Edit(
+                "avance/adapters/bmc_sensors.py",
+                "        if all(word is None for word in words.values()):\n",
+                "        if False:\n",
+            ),
+        ),
+        _OUTSIDE,
+    ),
+    Mutant(
+        "late-answer-of-the-bmc-counts",
+        "the answer to an earlier question is taken for that to the present one, of another sensor",
+        (Edit("avance/adapters/bmc_sensors.py", "(kind, number) == (_RESPONSE, self._number)", "kind == _RESPONSE"),),
+        _OUTSIDE,
+    ),
+    Mutant(
+        "hung-readings-add-up",
+        "a reading that hangs in the kernel gets one more beside it in each period",
+        (Edit("avance/adapters/bmc_sensors.py", "acquire(blocking=False):", "acquire(blocking=False) and not self:"),),
+        _OUTSIDE,
+    ),
+    Mutant(
+        "unavailable-reading-counts",
+        "what a BMC still shows of a sensor that it cannot read counts",
+        (Edit("avance/wire/ipmi_sensors.py", "body[1] & _UNAVAILABLE or not body[1] & _SCANNED", "False"),),
+        _OUTSIDE,
+    ),
+    Mutant(
+        "hot-is-warm",
+        "of several limits that are crossed the least one is told",
+        (
+            Edit(
+                "avance/wire/ipmi_sensors.py", "in _KINDS[sensor.kind][2] if", "in reversed(_KINDS[sensor.kind][2]) if"
+            ),
+        ),
+        _OUTSIDE,
+    ),
+    Mutant(
+        "bridge-is-up-for-its-own-vm",
+        "the public network of a primary counts as up without its card, because the wire of a VM keeps the bridge up",
+        (
+            Edit(
+                "avance/network_devices.py",
+                "for uplink in uplinks_of(device, root))",
+                "for uplink in [device])",
+            ),
+        ),
+        _OUTSIDE,
+    ),
 )

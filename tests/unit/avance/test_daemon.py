@@ -7,7 +7,7 @@ import json
 import socket
 from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import pytest
 
@@ -17,12 +17,14 @@ from avance.clock import now_s
 from avance.config import parse
 from avance.configuration import TWIN, Configuration
 from avance.core import commands as c
+from avance.core.conditions import BMC
 from avance.core.engine import Decision
 from avance.core.events import (
     CommandDone,
     DatagramsRefused,
     Event,
     HeartbeatSeen,
+    SensorsRead,
     Tick,
 )
 from avance.core.model import Outcome, PairState, PeerView, Record
@@ -33,7 +35,7 @@ from avance.replay import replay
 from tests.playbook import PRIV, WEB, A, B
 from tests.schema_check import complaints
 from tests.unit.avance.adapters.tools import until
-from tests.unit.avance.site import kept_of, site, vm
+from tests.unit.avance.site import full_site, kept_of, site, vm
 
 
 @pytest.fixture(autouse=True)
@@ -46,9 +48,9 @@ def directories(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def node(*vms: dict[str, Any]) -> PairedNode:
-    """Return node a of the site."""
-    raw, directory = kept_of("a", *vms), Path(vars(module)["STATE_DIR"])
+def node(*vms: dict[str, Any], **changes: Any) -> PairedNode:  # noqa: ANN401 - keys of a site
+    """Return node a of the site; `changes` replace single keys of it."""
+    raw, directory = kept_of("a", *vms, **changes), Path(vars(module)["STATE_DIR"])
     kept = Configuration(directory / "config.json", directory / TWIN.name)
     return PairedNode(parse("a", raw["site"], raw["vms"]), raw, kept, DataMirror(directory))
 
@@ -383,6 +385,60 @@ def test_look_at_the_neighbours_is_performed() -> None:
 def test_without_a_bmc_nothing_is_known_of_the_power(command: c.ReadPeerPower | c.CutPeerPower) -> None:
     """A site without BMC gets FAILED, never an answer."""
     assert asyncio.run(outcome(node(), command)) is Outcome.FAILED
+
+
+class Idle:
+    """Stands for everything that has a task of its own, which never ends here."""
+
+    def __init__(self, *_given: object) -> None:
+        self.sockets: dict[int, Callable[[], None]] = {}
+        self.rejected: dict[str, int] = {}
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_given: object) -> None:
+        pass
+
+    def __getattr__(self, name: str) -> Callable[..., Awaitable[None]]:
+        async def forever(*_given: object) -> None:
+            await asyncio.Event().wait()
+
+        return forever
+
+
+class ToldAtOnce:
+    """Stands for the reading of the sensors."""
+
+    def __init__(self, hear: Callable[[Event], None], dilation: float) -> None:
+        self._hear = hear
+
+    async def run(self) -> None:
+        """Tell it once."""
+        self._hear(SensorsRead(BMC))
+
+
+@pytest.mark.parametrize("has_bmc", [True, False])
+def test_the_sensors_of_a_bmc_are_heard(monkeypatch: pytest.MonkeyPatch, *, has_bmc: bool) -> None:
+    """They are read where the site names BMCs, and nowhere else."""
+    monkeypatch.setattr(module, "BmcSensors", ToldAtOnce)
+    monkeypatch.setattr(module, "HeartbeatChannel", Idle)
+    for name in ("_decide", "_keep_gate", "_look_at_parts"):
+        monkeypatch.setattr(PairedNode, name, getattr(Idle(), name))
+    one = node(nodes=full_site()["nodes"]) if has_bmc else node()
+    for name in ("_clock", "_disks", "_hypervisor", "_network", "_leftovers", "_change_over"):
+        monkeypatch.setattr(one, name, Idle())
+
+    async def story() -> None:
+        async with asyncio.TaskGroup() as tasks:
+            task = tasks.create_task(one.run())
+            await until(lambda: hasattr(one, "_tasks"))
+            for _ in range(3):
+                await asyncio.sleep(0)
+            task.cancel()
+
+    asyncio.run(story())
+    assert list(one._loop.waiting) == ([SensorsRead(BMC)] if has_bmc else [])
 
 
 def test_journal_of_a_daemon_replays(directories: Path) -> None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from avance.config import parse
+from avance.core.conditions import BMC
 from avance.core.model import LinkName, Stand, Version
 from avance.engine_setup import MACHINE_BOOT, engine_setup
-from tests.unit.avance.site import config
+from tests.unit.avance.site import config, full_site, vm
 
 
 def test_the_core_is_told_what_the_site_says() -> None:
@@ -16,3 +18,10 @@ def test_the_core_is_told_what_the_site_says() -> None:
     assert told.machine == MACHINE_BOOT.read_text().strip()
     assert told.stand == Stand(Version(3, "c0ffee"))
     assert not told.power
+
+
+def test_a_node_with_a_bmc_has_its_sensors() -> None:
+    """Only then their silence is an ailment; a site names the BMCs of both nodes, or none."""
+    for node in ("a", "b"):
+        assert engine_setup(parse(node, full_site(), [vm()]), "boot-1", Stand()).sources == (BMC,)
+    assert engine_setup(config(), "boot-1", Stand()).sources == ()

@@ -141,9 +141,9 @@ def test_up_takes_directory_and_cold_boot(tmp_path: Path, monkeypatch: pytest.Mo
 
 
 def test_up_takes_a_topology(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    """Networks and VMs are counted, and what a site does not have is refused before anything starts."""
-    up(monkeypatch, None, "--networks", "2", "--vms", "8")
-    assert FakeSession.arguments == (command.RUN_DIR, SiteOptions(networks=2, vms=8), False)
+    """Networks and VMs are counted, BMCs are wanted or not; what a site does not have is refused before it starts."""
+    up(monkeypatch, None, "--networks", "2", "--vms", "8", "--power")
+    assert FakeSession.arguments == (command.RUN_DIR, SiteOptions(networks=2, vms=8, power=True), False)
     assert up(monkeypatch, None, "--vms", "9") == 2
     assert "vms is 9; a site has 1 to 8 of them." in capsys.readouterr().err
 

@@ -23,6 +23,8 @@ from avance.adapters.heartbeat import HeartbeatChannel
 from avance.adapters.netlink import NodeNetwork, has_filter, is_here, put_filter
 from avance.adapters.process import run
 from avance.core.events import Event
+from avance.core.model import LinkName
+from avance.network_devices import DEVICES
 from tests.integration.avance.adapters.netns_lan import IMPOSSIBLE, NEW_NAMESPACES, must
 from tests.unit.avance.adapters.test_heartbeat import VIEW
 from tests.unit.avance.adapters.tools import until
@@ -107,6 +109,23 @@ async def held_by(address: IPv4Address) -> list[str]:
     return devices
 
 
+async def bridged(network: NodeNetwork, link: LinkName) -> dict[str, object]:
+    """Put a card and the wire of a VM into the bridge, then unplug the card."""
+    for port, end in (("eth1", "far1"), ("vif1.0", "guest")):
+        await must("ip", "link", "add", port, "type", "veth", "peer", "name", end)
+        for name in (port, end):
+            await must("ip", "link", "set", name, "up")
+        await must("ip", "link", "set", port, "master", "biz0")
+    both = [await come(lambda: network._carriers[link]), bridge_carrier()]
+    await must("ip", "link", "set", "far1", "down")
+    return {"bridge": both, "bridge, card dead": [await come(lambda: not network._carriers[link]), bridge_carrier()]}
+
+
+def bridge_carrier() -> str:
+    """What the kernel says of the bridge itself."""
+    return (DEVICES / "biz0" / "carrier").read_text().strip()
+
+
 async def hung() -> bool:
     """Say whether the gate is on the private card."""
     return await asyncio.to_thread(has_filter, "eth0")
@@ -183,6 +202,7 @@ async def story() -> dict[str, object]:
             await gate.keep()
             found["anew, gate"] = [gate.problem, await hung()]
             far.close()
+            found |= await bridged(network, site.links[1].name)
             running.cancel()
     return found
 

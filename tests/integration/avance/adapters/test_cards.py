@@ -75,6 +75,12 @@ def test_card_that_was_made_anew_is_used_again() -> None:
     assert after - before >= 1, "the first one met the card that is gone"
 
 
+def test_carrier_of_a_public_network_is_that_of_its_card() -> None:
+    """The wire to a VM of this node keeps the bridge up in the kernel's eyes, when the card has none any more."""
+    assert cards()["bridge"] == [True, "1"]
+    assert cards()["bridge, card dead"] == [True, "1"]
+
+
 def test_gate_that_vanished_is_put_back() -> None:
     """A filter that somebody took away, and a card that was made anew."""
     assert cards()["gate"] == [None, True]

@@ -58,6 +58,7 @@ LIMIT_S = 30.0
 NOTE = md.note_text(Note(1, "a" * 32, ("b" * 32,), 9))
 # Of each file in avance/adapters: which tests of this file feed it ("programs": test_programs.py of tests/integration).
 FED = {
+    "bmc_sensors": "files, descriptors, answers: test_bmc_sensors.py",
     "callhome": "files, sockets, descriptors",
     "control": "tests/unit/avance/adapters/test_control.py, with the other ends of that socket",
     "drbd": "programs, files, descriptors",
@@ -179,16 +180,8 @@ def test_files(place: Path, monkeypatch: pytest.MonkeyPatch, how: str) -> None:
     """What is written or read has an outcome, and nobody waits for, or keeps, what has no end."""
     monkeypatch.setattr(drbd, "_COUNTERS", place / "counters")
     monkeypatch.setenv("PATH", str(place))
-    for name in (
-        "counters",
-        "web.cfg",
-        "web.cfg.part",
-        "avance-web.res.part",
-        "mirror",
-        "mirror.peer",
-        "mirror.part",
-        "keeper",
-    ):
+    of_mirror = ("mirror", "mirror.peer", "mirror.part", "keeper")
+    for name in ("counters", "web.cfg", "web.cfg.part", "avance-web.res.part", *of_mirror):
         nasty.file(place / name, how)
 
     async def story() -> None:
