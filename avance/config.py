@@ -153,13 +153,12 @@ def parse(node: str, site: Json, vms: Json) -> Config:
     watchdog = _switch(site, "watchdog", default=True)
     data_integrity, stay = (_switch(site, key, default=False) for key in ("data_integrity", "stay_without_disk"))
     crash_policy, crash_samples = _quarantine(site.get("quarantine", {}))
-    vms = numbered(vms)
+    vms, ends = numbered(vms), [link.address.network for link in links]
     whole = _encoded({"site": site, "vms": vms})
     taken = {address for link in links for address in (link.address.ip, link.peer_address)} | {service_address.ip}
     networks = {link.name: link.address.network for link in links if link.name != site["replication_link"]}
     specs, removed = parse_vms(vms, networks, taken)
     taken |= {ipaddress.IPv4Address(spec.address) for spec in specs}
-    ends = [link.address.network for link in links]
     gateways = _gateways(site.get("gateways", {}), links, taken)
     witnesses = _witnesses(site.get("witnesses", []), taken, {address for _, address in gateways}, ends)
     third = {address for _, address in gateways} | {witness.address for witness in witnesses}

@@ -18,7 +18,8 @@ VmState: TypeAlias = Literal[
     "CHECKING", "STANDBY", "PROMOTING", "STARTING", "RUNNING", "STOPPING", "DEMOTING", "FAILED",
 ]  # fmt: skip
 AlertCode: TypeAlias = Literal[
-    "address_failed", "address_restored", "alerts_failed", "alerts_restored", "alone", "backup_down", "command_failed",
+    "address_failed", "address_restored", "alerts_failed", "alerts_restored", "alone", "backup_down",
+    "bmc_failed", "bmc_restored", "command_failed",
     "configuration_failed", "configuration_restored", "copy_behind", "copy_lost", "cures_used_up", "daemon_lag",
     "datagrams_refused", "definitions_differ", "definitions_refused", "device_failed", "device_restored",
     "fence_failed", "fenced", "foreign_disk", "gate_failed",
@@ -29,7 +30,7 @@ AlertCode: TypeAlias = Literal[
     "record_failed", "record_restored", "removal_failed", "removal_restored", "replication_unsteady",
     "resets_itself", "split", "store_failed", "takeover",
     "takeover_refused", "two_copies", "vm_crashed", "vm_left", "vm_started", "waits_for_peer", "was_reset",
-    "watchdog_failed", "watchdog_restored",
+    "watchdog_failed", "watchdog_restored", "witness_failed", "witness_restored",
 ]  # fmt: skip
 Phase: TypeAlias = Literal["detect", "decide", "fence", "promote", "vm_start", "guest_up", "service_up", "redundancy"]
 

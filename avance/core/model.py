@@ -92,6 +92,8 @@ class NodePart(StrEnum):
     ALERTS = "alerts"
     MODULE = "module"
     REMOVAL = "removal"
+    BMC = "bmc"  # that of the peer
+    WITNESS = "witness"  # a third machine, and the way from here to it
 
 
 class MirrorState(StrEnum):
