@@ -128,3 +128,31 @@ def test_bmc_that_stays_silent_is_told(tools: Tools, monkeypatch: pytest.MonkeyP
     assert seen[:3] == [None] * 3
     assert "does not answer this node (no answer)" in str(seen[3])
     assert seen[4:] == ["", "", "", ""]
+
+
+@pytest.mark.parametrize(
+    "ipmitool", [None, "exit 1", "head -c 70000 /dev/zero | tr '\\0' x", "printf 'Chassis Power is'"]
+)
+def test_bmc_that_cannot_be_asked_ends_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ipmitool: str | None
+) -> None:
+    """A program that is not there, fails, prints without an end or is cut: it is told, and the look goes on."""
+    monkeypatch.setattr(module, "_LOOK_S", 0.0)
+    tools = Tools(tmp_path, monkeypatch, "ipmitool")
+    assert tools.calls == []
+    (tmp_path / "ipmitool").unlink()
+    if ipmitool is not None:
+        (tmp_path / "ipmitool").write_text(f"#!/bin/sh\n{ipmitool}\n")
+        (tmp_path / "ipmitool").chmod(0o755)
+    peer = bmc()
+
+    looks = iter(range(3))
+
+    async def pause(_: float) -> None:
+        if next(looks, None) is None:
+            raise TimeoutError
+
+    monkeypatch.setattr(asyncio, "sleep", pause)
+    with pytest.raises(TimeoutError):
+        asyncio.run(peer.follow())
+    assert "does not answer this node" in str(peer.problem)
