@@ -6,7 +6,6 @@ of site and VM definitions travels in each heartbeat, so two nodes with differen
 
 from __future__ import annotations
 
-import base64
 import hashlib
 import ipaddress
 import json
@@ -14,7 +13,7 @@ import re
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 
-from avance.checked import NAME, address_of, is_host, keys
+from avance.checked import NAME, address_of, is_certificate, is_host, is_host_name, is_machine, keys, machine_of
 from avance.core.crashloop import SAMPLES_MIN, Policy
 from avance.core.model import LinkName, NodeId, Timers, VmSpec
 from avance.definitions import numbered
@@ -31,13 +30,14 @@ PORT_MAX = 65535
 BMC_USER_MAX = 16  # bytes (IPMI 2.0, 22.28 Set User Name)
 BMC_PASSWORD_MAX = 20  # bytes (IPMI 2.0, 22.30 Set User Password)
 CRASH_SAMPLES_MAX = 100
+TIMER_S_MIN = 0.05  # what is shorter keeps a node busy with nothing else
 TIMER_S_MAX = 3600  # a longer wait would switch the takeover off in silence
 _DEVICE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,14}")  # of the names that Linux allows, those that every tool takes
+_NO_DEVICES = ("lo", "all", "default")  # the first has no cable; the others are words of the kernel's own settings
+_PREFIXED = re.compile(r"[0-9.]+/[0-9]{1,2}", re.ASCII)
 _PORT = re.compile(r"[0-9]{1,5}", re.ASCII)
-_URL = re.compile(r"https://[A-Za-z0-9][A-Za-z0-9.-]{0,252}(:(?P<port>[0-9]{1,5}))?(/[!-~]*)?")
+_URL = re.compile(r"https://(?P<host>[A-Za-z0-9.-]+)(:(?P<port>[0-9]{1,5}))?(/[!-\"$-~]*)?")
 _TOKEN = re.compile(r"[!-~]{8,1024}")
-_PEM = re.compile(r"-----BEGIN CERTIFICATE-----\s+([A-Za-z0-9+/=\s]+?)\s*-----END CERTIFICATE-----")
-_DER_HEAD_BYTES = 4  # of a sequence of 256 to 65535 bytes
 _DIGITS_DISTINCT_MIN = 6  # in a secret; of 32 random digits fewer are different once in 10^14 secrets
 _TIMERNAMES = frozenset(field.name for field in fields(Timers)) - {"second_s"}  # that one is the dilation
 
@@ -153,14 +153,14 @@ def parse(node: str, site: Json, vms: Json) -> Config:
     watchdog = _switch(site, "watchdog", default=True)
     data_integrity, stay = (_switch(site, key, default=False) for key in ("data_integrity", "stay_without_disk"))
     crash_policy, crash_samples = _quarantine(site.get("quarantine", {}))
-    vms = numbered(vms)
+    vms, ends = numbered(vms), [link.address.network for link in links]
     whole = _encoded({"site": site, "vms": vms})
     taken = {address for link in links for address in (link.address.ip, link.peer_address)} | {service_address.ip}
     networks = {link.name: link.address.network for link in links if link.name != site["replication_link"]}
     specs, removed = parse_vms(vms, networks, taken)
     taken |= {ipaddress.IPv4Address(spec.address) for spec in specs}
     gateways = _gateways(site.get("gateways", {}), links, taken)
-    witnesses = _witnesses(site.get("witnesses", []), taken, {address for _, address in gateways})
+    witnesses = _witnesses(site.get("witnesses", []), taken, {address for _, address in gateways}, ends)
     third = {address for _, address in gateways} | {witness.address for witness in witnesses}
     return Config(
         node=NodeId(node),
@@ -173,11 +173,11 @@ def parse(node: str, site: Json, vms: Json) -> Config:
         policy=policy,
         dilation=dilation,
         timers=timers,
-        call_home=_call_home(site.get("call_home")),
+        call_home=_call_home(site.get("call_home"), taken, ends),
         vms=specs,
         config_hash=hashlib.sha256(whole).hexdigest()[:16],
         witnesses=witnesses,
-        peer_bmc=_peer_bmc(node, site["nodes"], taken | third, _secret(site["secret"])),
+        peer_bmc=_peer_bmc(node, site["nodes"], taken | third, ends, _secret(site["secret"])),
         gateways=gateways,
         watchdog=watchdog,
         data_integrity=data_integrity,
@@ -243,6 +243,8 @@ def _link(node: str, name: str, entry: Json, peers: Json) -> LinkConfig:
         keys(where, value, needed={"device", "address"}, optional=set())
         if not isinstance(value["device"], str) or not _DEVICE.fullmatch(value["device"]):
             raise ConfigError(f"{where}.device is {value['device']!r}; it must be the name of a network device")
+        if value["device"] in _NO_DEVICES:
+            raise ConfigError(f"{where}.device is {value['device']!r}, which is no network card")
     own, peer = _interface(place, entry["address"]), _interface(peers_place, peers["address"])
     if own.network != peer.network or own.ip == peer.ip:
         raise ConfigError(f"{place}: {own} and {peer} must be two addresses of one network")
@@ -251,7 +253,7 @@ def _link(node: str, name: str, entry: Json, peers: Json) -> LinkConfig:
 
 def _interface(place: str, text: Json) -> ipaddress.IPv4Interface:
     try:
-        found = ipaddress.IPv4Interface(text if isinstance(text, str) else "")
+        found = ipaddress.IPv4Interface(text if isinstance(text, str) and _PREFIXED.fullmatch(text) else "")
     except ValueError as error:
         raise ConfigError(f"{place}: {text!r} is not an IPv4 address with prefix length") from error
     if not is_host(found.ip, found.network):
@@ -273,14 +275,14 @@ def _service(value: Json, links: tuple[LinkConfig, ...], private: str) -> tuple[
 
 
 def _timers(dilation: Json, overrides: Json) -> tuple[float, Timers]:
-    if not isinstance(dilation, int | float) or not 1.0 <= dilation <= 40.0:
+    if isinstance(dilation, bool) or not isinstance(dilation, int | float) or not 1.0 <= dilation <= 40.0:
         raise ConfigError(f"site.dilation is {dilation!r}; it must be a number from 1 to 40")
     if not isinstance(overrides, dict) or not overrides.keys() <= _TIMERNAMES:
         raise ConfigError(f"site.timers may only set {', '.join(sorted(_TIMERNAMES))}")
     for name, value in overrides.items():
-        if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value <= TIMER_S_MAX:
+        if isinstance(value, bool) or not isinstance(value, int | float) or not TIMER_S_MIN <= value <= TIMER_S_MAX:
             raise ConfigError(
-                f"site.timers.{name} must be a number above 0 and up to {TIMER_S_MAX}, before the dilation"
+                f"site.timers.{name} must be a number from {TIMER_S_MIN:g} to {TIMER_S_MAX}, before the dilation"
             )
     base = Timers()
     values = {name: float(overrides.get(name, getattr(base, name))) * dilation for name in sorted(_TIMERNAMES)}
@@ -292,11 +294,14 @@ def _timers(dilation: Json, overrides: Json) -> tuple[float, Timers]:
 
 
 def _witnesses(
-    value: Json, taken: set[ipaddress.IPv4Address], gateways: set[ipaddress.IPv4Address]
+    value: Json,
+    taken: set[ipaddress.IPv4Address],
+    gateways: set[ipaddress.IPv4Address],
+    networks: list[ipaddress.IPv4Network],
 ) -> tuple[WitnessSite, ...]:
     if not isinstance(value, list) or len(value) > WITNESSES_MAX:
         raise ConfigError(f"site.witnesses must be a list of at most {WITNESSES_MAX} witnesses, the preferred first")
-    witnesses = tuple(_witness(f"site.witnesses[{index}]", entry) for index, entry in enumerate(value))
+    witnesses = tuple(_witness(f"site.witnesses[{index}]", entry, networks) for index, entry in enumerate(value))
     for index, witness in enumerate(witnesses):
         if any(witness.name == other.name for other in witnesses[:index]):
             raise ConfigError(f"two witnesses are called {witness.name}; each needs a name of its own")
@@ -315,7 +320,7 @@ def _witnesses(
     return witnesses
 
 
-def _witness(place: str, value: Json) -> WitnessSite:
+def _witness(place: str, value: Json, networks: list[ipaddress.IPv4Network]) -> WitnessSite:
     keys(place, value, needed={"name", "address"}, optional=set())
     name, text = value["name"], value["address"]
     if not isinstance(name, str) or not NAME.fullmatch(name):
@@ -323,30 +328,42 @@ def _witness(place: str, value: Json) -> WitnessSite:
     host, _, port = text.partition(":") if isinstance(text, str) else ("", "", "")
     if not _PORT.fullmatch(port) or not 1 <= int(port) <= PORT_MAX:
         raise ConfigError(f"{place}.address is {text!r}; it must be an IPv4 address, a colon and a port up to 65535")
-    return WitnessSite(name, address_of(f"{place}.address", host), int(port))
+    return WitnessSite(name, machine_of(f"{place}.address", host, networks), int(port))
 
 
-def _peer_bmc(node: str, nodes: Json, taken: set[ipaddress.IPv4Address], secret: bytes) -> BmcConfig | None:
+def _peer_bmc(
+    node: str,
+    nodes: Json,
+    taken: set[ipaddress.IPv4Address],
+    networks: list[ipaddress.IPv4Network],
+    secret: bytes,
+) -> BmcConfig | None:
     given = {name: entry["bmc"] for name, entry in nodes.items() if entry.get("bmc") is not None}
     if not given:
         return None
     if len(given) < len(nodes):
         lacking = next(name for name in nodes if name not in given)
         raise ConfigError(f"site.nodes.{lacking} lacks a bmc; either both nodes have one or none")
-    bmcs = {name: _bmc(name, value, taken, derived.of_bmc(secret, name)) for name, value in given.items()}
+    bmcs = {name: _bmc(name, value, taken, networks, derived.of_bmc(secret, name)) for name, value in given.items()}
     if len({bmc.address for bmc in bmcs.values()}) < len(bmcs):
         raise ConfigError("both nodes name the same bmc address; a node would switch itself off")
     return next(bmc for name, bmc in bmcs.items() if name != node)
 
 
-def _bmc(node: str, value: Json, taken: set[ipaddress.IPv4Address], usual: str) -> BmcConfig:
+def _bmc(
+    node: str,
+    value: Json,
+    taken: set[ipaddress.IPv4Address],
+    networks: list[ipaddress.IPv4Network],
+    usual: str,
+) -> BmcConfig:
     place = f"site.nodes.{node}.bmc"
     keys(place, value, needed={"address", "user"}, optional={"password"})
     user, password = value["user"], value.get("password", usual)
     for key, text, least, most in (("user", user, 1, BMC_USER_MAX), ("password", password, 8, BMC_PASSWORD_MAX)):
         if not isinstance(text, str) or not re.fullmatch(f"[ -~]{{{least},{most}}}", text):
             raise ConfigError(f"{place}.{key} must be {least} to {most} printable ASCII characters")
-    address = address_of(f"{place}.address", value["address"])
+    address = machine_of(f"{place}.address", value["address"], networks)
     if address in taken:
         raise ConfigError(
             f"{place}.address {address} belongs to a node, the service, a VM, a gateway or a witness, not to a bmc"
@@ -391,41 +408,36 @@ def _quarantine(value: Json) -> tuple[Policy, int]:
     return Policy(policy), samples
 
 
-def _call_home(value: Json) -> CallHome | None:
+def _call_home(
+    value: Json, taken: set[ipaddress.IPv4Address], networks: list[ipaddress.IPv4Network]
+) -> CallHome | None:
     if value is None:
         return None
     keys("site.call_home", value, needed={"url", "ca_pem", "token"}, optional=set())
     if not all(isinstance(text, str) for text in value.values()):
         raise ConfigError("site.call_home consists of texts")
     url = _URL.fullmatch(value["url"])
-    if url is None or not 1 <= int(url["port"] or 443) <= PORT_MAX:
+    if url is None or not 1 <= int(url["port"] or 443) <= PORT_MAX or not _is_somebody(url["host"], networks):
         raise ConfigError(
             f"site.call_home.url is {value['url']!r}; it must be https://, a host, and if need be a port and a path"
         )
-    if not _is_certificate(value["ca_pem"]):
+    if any(url["host"] == str(address) for address in taken):
+        raise ConfigError(
+            f"site.call_home.url: {url['host']} belongs to a node, the service or a VM; who tells of their end must be "
+            "another machine"
+        )
+    if not is_certificate(value["ca_pem"]):
         raise ConfigError("site.call_home.ca_pem must hold a whole certificate in PEM, from BEGIN to END CERTIFICATE")
     if not _TOKEN.fullmatch(value["token"]):
         raise ConfigError("site.call_home.token must be 8 to 1024 printable ASCII characters without blanks")
     return CallHome(value["url"], value["ca_pem"], value["token"])
 
 
-def _is_certificate(text: str) -> bool:
-    """Say whether the text holds certificates and nothing that is broken; what is inside them the TLS library judges.
-
-    Each is one DER sequence that is as long as it says (RFC 7468, section 5; ITU-T X.690, 8.1.3).
-    """
-    bodies = _PEM.findall(text)
-    if not bodies or text.count("-----BEGIN") != len(bodies):
+def _is_somebody(host: str, networks: list[ipaddress.IPv4Network]) -> bool:
+    """Say whether a machine can have this name or address."""
+    if is_host_name(host):
+        return True
+    try:
+        return is_machine(ipaddress.IPv4Address(host), networks)
+    except ValueError:
         return False
-    for body in bodies:
-        try:
-            der = base64.b64decode("".join(body.split()), validate=True)
-        except ValueError:
-            return False
-        if (
-            len(der) < _DER_HEAD_BYTES
-            or der[:2] != b"\x30\x82"
-            or int.from_bytes(der[2:4]) != len(der) - _DER_HEAD_BYTES
-        ):
-            return False
-    return True

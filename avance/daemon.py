@@ -120,6 +120,7 @@ class PairedNode:
                 NodePart.ALERTS: lambda: self.alerts.problem or "",
                 NodePart.MODULE: lambda: self._module.problem,
                 NodePart.REMOVAL: lambda: self._leftovers.problem,
+                NodePart.BMC: lambda: "" if self._power is None else self._power.problem,
             }
         )
 
@@ -157,6 +158,8 @@ class PairedNode:
                 tasks.create_task(self._tell_reset(reset))
                 if self.config.peer_bmc is not None:  # a site names the BMCs of both nodes, or none
                     tasks.create_task(BmcSensors(self._hear, self.config.dilation).run())
+                if self._power is not None:
+                    tasks.create_task(self._power.follow())
 
     def _attach(self, channel: PeerChannel, tasks: asyncio.TaskGroup) -> None:
         """Say where heartbeats go, and who does the work that waits."""

@@ -18,6 +18,9 @@ from avance.errors import ConfigError
 from avance.parsed import Json
 
 FIRST_DRBD_PORT = 7789
+PATH_BYTES_MAX = 4095  # PATH_MAX of Linux, without the zero at its end
+CMDLINE_BYTES_MAX = 1023  # MAX_GUEST_CMDLINE of Xen, without the zero at its end: the rest would be cut off in silence
+_BACK_END_MAC = "fe:ff:ff:ff:ff:ff"  # what Xen gives to its own end of every card: the bridge would keep the frames
 _MAC = re.compile(r"[0-9a-f]{2}(:[0-9a-f]{2}){5}")
 _Networks = Mapping[LinkName, ipaddress.IPv4Network]
 _Taken = set[ipaddress.IPv4Address]
@@ -58,7 +61,7 @@ def _vm(index: int, value: Json, networks: _Networks, taken: _Taken) -> VmSpec:
         raise ConfigError(f"{place}: {', '.join(sorted(texts))} must be texts")
     if not NAME.fullmatch(value["name"]) or not _MAC.fullmatch(value["mac"]):
         raise ConfigError(f"{place}: the name must match {NAME.pattern} and the mac {_MAC.pattern}")
-    if int(value["mac"][:2], 16) & 1 or value["mac"] == "00:00:00:00:00:00":
+    if int(value["mac"][:2], 16) & 1 or value["mac"] in ("00:00:00:00:00:00", _BACK_END_MAC):
         raise ConfigError(f"{place}: the mac {value['mac']} is no address of a single card")
     network = networks.get(value["network"])
     if network is None:
@@ -71,9 +74,7 @@ def _vm(index: int, value: Json, networks: _Networks, taken: _Taken) -> VmSpec:
     for key, low, high in (("memory_mib", 64, 65536), ("volume_mib", 4, 1 << 20)):
         if isinstance(value[key], bool) or not isinstance(value[key], int) or not low <= value[key] <= high:
             raise ConfigError(f"{place}: {key} must be a whole number from {low} to {high}")
-    for key in sorted(texts):
-        if not value[key].isprintable() or any(mark in value[key] for mark in "\"'\\"):
-            raise ConfigError(f"{place}: {key} holds a quote, a backslash, a line break or another control character")
+    _check_texts(place, {key: value[key] for key in sorted(texts)})
     values = {key: value[key] for key in texts - {"name"}}
     return VmSpec(
         name=VmId(value["name"]),
@@ -83,3 +84,18 @@ def _vm(index: int, value: Json, networks: _Networks, taken: _Taken) -> VmSpec:
         port=FIRST_DRBD_PORT + value[NUMBER],
         **values,
     )
+
+
+def _check_texts(place: str, texts: Mapping[str, str]) -> None:
+    """Refuse what could break out of the file that xl reads, or what Xen would cut off or could not open."""
+    for key, text in texts.items():
+        if not text.isprintable() or any(mark in text for mark in "\"'\\"):
+            raise ConfigError(f"{place}: {key} holds a quote, a backslash, a line break or another control character")
+    for key in ("kernel", "ramdisk"):
+        text = texts[key]
+        if not text.startswith("/") or text.endswith("/") or len(text.encode()) > PATH_BYTES_MAX:
+            raise ConfigError(
+                f"{place}: {key} must be the whole path of a file, from / on, of at most {PATH_BYTES_MAX} bytes"
+            )
+    if len(texts["cmdline"].encode()) > CMDLINE_BYTES_MAX:
+        raise ConfigError(f"{place}: cmdline has more than {CMDLINE_BYTES_MAX} bytes, which a domain cannot be given")

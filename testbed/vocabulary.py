@@ -18,9 +18,9 @@ VmState: TypeAlias = Literal[
     "CHECKING", "STANDBY", "PROMOTING", "STARTING", "RUNNING", "STOPPING", "DEMOTING", "FAILED",
 ]  # fmt: skip
 AlertCode: TypeAlias = Literal[
-    "address_failed", "address_restored", "alerts_failed", "alerts_restored", "alone", "backup_down",
-    "command_failed", "configuration_failed", "configuration_restored", "copy_behind", "copy_lost", "cures_used_up",
-    "daemon_lag", "datagrams_refused", "definitions_differ", "definitions_refused", "device_failed",
+    "address_failed", "address_restored", "alerts_failed", "alerts_restored", "alone", "backup_down", "bmc_failed",
+    "bmc_restored", "command_failed", "configuration_failed", "configuration_restored", "copy_behind", "copy_lost",
+    "cures_used_up", "daemon_lag", "datagrams_refused", "definitions_differ", "definitions_refused", "device_failed",
     "device_restored", "fan_failed", "fan_failed_over", "fan_slow", "fan_slow_over", "fence_failed", "fenced",
     "foreign_disk", "gate_failed", "gate_restored", "hands_over", "journal_failed", "journal_restored", "last_disk",
     "link_down", "link_up", "machine_paused", "memory_corrects", "memory_corrects_over", "memory_failed",
@@ -32,6 +32,7 @@ AlertCode: TypeAlias = Literal[
     "removal_restored", "replication_unsteady", "resets_itself", "sensors_silent", "sensors_silent_over", "split",
     "store_failed", "takeover", "takeover_refused", "too_warm", "too_warm_over", "two_copies", "vm_crashed",
     "vm_left", "vm_started", "vms_stay", "waits_for_peer", "was_reset", "watchdog_failed", "watchdog_restored",
+    "witness_failed", "witness_restored",
 ]  # fmt: skip
 Phase: TypeAlias = Literal["detect", "decide", "fence", "promote", "vm_start", "guest_up", "service_up", "redundancy"]
 

@@ -259,7 +259,7 @@ def _post(target: CallHome, raw: bytes, wanted: str) -> Delivery:
         end = threading.Timer(_WHOLE_S, _cut, (connection,))
         end.daemon = True
         end.start()
-        connection.request("POST", url.path or "/", raw, headers)
+        connection.request("POST", (url.path or "/") + (f"?{url.query}" if url.query else ""), raw, headers)
         response = connection.getresponse()
         answer = response.read(_ANSWER_BYTES_MAX)
     except (OSError, http.client.HTTPException) as error:

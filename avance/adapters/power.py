@@ -2,6 +2,9 @@
 
 A BMC that cannot be reached, or that merely accepts an order, has confirmed nothing: the outcome is UNKNOWN then. It
 must never say `off` of a power that was not read as off in this very moment (docs/safety.md, S15).
+
+It is needed when the peer is dead, and then it is too late to mend it. So it is asked once a minute, and its silence is
+told.
 """
 
 from __future__ import annotations
@@ -18,6 +21,8 @@ from avance.wire.quoted import quoted
 READ_S = 2.0  # deadline of one question
 CUT_S = 3.0  # deadline of the whole cut
 _PATIENCE_S = 1.0  # how long ipmitool waits for one datagram
+_LOOK_S = 60.0  # between two looks whether it answers, while nobody needs it
+_MISSED_MAX = 3  # looks without an answer, after which people are told
 
 
 class PeerBmc:
@@ -28,6 +33,22 @@ class PeerBmc:
         self._secret = {ipmi.PASSWORD_VARIABLE: bmc.password}
         self._patience_s = _PATIENCE_S * dilation
         self._slow = dilation
+        self.problem: str | None = None  # why it is of no use, for a person; empty while it is, None: unknown
+
+    async def follow(self) -> None:
+        """Ask for ever whether it answers; nothing is decided by that."""
+        missed = 0
+        while True:
+            seen = await self.read()
+            missed = 0 if seen.ok else missed + 1
+            if seen.ok:
+                self.problem = ""
+            elif missed >= _MISSED_MAX:
+                self.problem = (
+                    f"The BMC of the other node does not answer this node ({seen.detail}): a takeover cannot be made"
+                    " sure by switching that node off. Look at its address, its account and the way to it"
+                )
+            await asyncio.sleep(_LOOK_S * self._slow)
 
     async def read(self) -> PowerRead:
         """Ask whether the peer's power is on."""

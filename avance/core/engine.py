@@ -154,6 +154,7 @@ class Engine:
             self.fence.answer(self.right.fence_code(sight), draft)
         sight.agreement.judge(sight.agreement_facts(now), draft, now)
         self._care_for_witnesses(draft, now)
+        self.care.tell(draft, now)
         if sight.mirror.free(now):
             sight.mirror.drive(sight.mirror_facts(now, override=self.right.override), draft)
         self._say_heartbeat(draft, now)
@@ -381,6 +382,8 @@ class Engine:
             asks = self.right.arbitration.epoch != 0 or sight.durable.saving is not None
             paired = sight.pairing.pair is PairState.PAIRED and not asks
             draft.give(self.care.teach(sight.durable.record, paired=paired, alone=sight.solo, now=now))
+        else:
+            self.care.rest()
 
     # ------------------------------------------------------------ what is done
 

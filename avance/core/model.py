@@ -92,6 +92,8 @@ class NodePart(StrEnum):
     ALERTS = "alerts"
     MODULE = "module"
     REMOVAL = "removal"
+    BMC = "bmc"  # that of the peer
+    WITNESS = "witness"  # a third machine, and the way from here to it
 
 
 class AilmentSeverity(StrEnum):
@@ -170,6 +172,10 @@ class Timers:
             return "the times must rise: heartbeat < suspect < link_down < peer_lost < lease < grant"
         if self.grant_s > self.lease_s + self.watchdog_s:
             return "the grant deadline must not be later than the watchdog, which ends a node anyway"
+        if self.pause_s < self.second_s:
+            return f"pause {self.pause_s:g} s is shorter than a second of the hardware clock, {self.second_s:g} s"
+        if self.link_hold_max_s < self.link_hold_s:
+            return f"link_hold_max {self.link_hold_max_s:g} s is shorter than link_hold {self.link_hold_s:g} s"
         short_s = self.link_down_s + self.watchdog_s + self.pause_s + self.second_s + self.margin_s
         if wait_s < short_s * _EXACT:
             return (

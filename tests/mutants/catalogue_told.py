@@ -5,6 +5,7 @@ from __future__ import annotations
 from tests.mutants.mutant import Edit, Mutant
 
 _SIGHT, _PARTS, _REDUNDANCY = "avance/core/sight.py", "avance/core/own_parts.py", "avance/core/redundancy.py"
+_CARE = "avance/core/care.py"
 _IN_DOUBT = "        if self.parts.unguarded or peer.unguarded:\n"
 
 MUTANTS = (
@@ -106,5 +107,23 @@ MUTANTS = (
         "the second time in which the restart of the backup does not cure the private link is not told",
         (Edit("avance/core/units.py", '            draft.in_order("backup_down", "refused")\n', ""),),
         beyond="alerts are only counted in the simulator",
+    ),
+    Mutant(
+        "missed-witness-is-silence",
+        "nobody hears of a witness that has been of no use for long",
+        (Edit(_CARE, "now - self._missed_from.get(name, now) >= limit_s", "limit_s < 0"),),
+        beyond="nothing but an alert follows from it",
+    ),
+    Mutant(
+        "silence-of-one-that-was-not-asked",
+        "a node that was out of service for long says that it missed its witness",
+        (Edit(_CARE, "        self._missed_from.clear()\n", "        return\n"),),
+        beyond="nothing but an alert follows from it",
+    ),
+    Mutant(
+        "missed-witness-told-late",
+        "a calm node sleeps on when a witness has been silent for long enough to be told",
+        (Edit(_CARE, "for missed in self._missed_from.values()]", "for missed in ()]"),),
+        beyond="there an event comes in the next moment",
     ),
 )

@@ -8,8 +8,14 @@ import copy
 from avance.config import Config, parse
 from avance.parsed import Json
 
-_DER = b"\x30\x82\x01\x00" + bytes(256)  # the frame of a certificate; nobody connects with it
-CERTIFICATE = f"-----BEGIN CERTIFICATE-----\n{base64.b64encode(_DER).decode()}\n-----END CERTIFICATE-----\n"
+
+def pem(der: str) -> str:
+    """Return as a certificate in PEM what is given as hexadecimal digits."""
+    body = base64.b64encode(bytes.fromhex(der)).decode()
+    return f"-----BEGIN CERTIFICATE-----\n{body}\n-----END CERTIFICATE-----\n"
+
+
+CERTIFICATE = pem("3081d2 3003020101 3000 0381c8" + "00" * 200)  # the form of one; nobody connects with it
 SECRET = "5e8f2b90c1d7463a" * 4
 _SITE = {
     "schema": "avance.site/1",

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from avance import deliver as module
-from avance.adapters.callhome import DEAD_LETTERS, Delivery, Reception, waiting
+from avance.adapters.callhome import DEAD_LETTERS, AlertQueue, Delivery, Reception, waiting
+from avance.adapters.callhome import deliver as really_deliver
 from avance.config import CallHome
+from avance.core import alerts
 from avance.parsed import Json
+from tests.playbook import A
 from tests.unit.avance.site import site
 
 Answer = Callable[[str], Reception]
@@ -154,3 +159,39 @@ def test_no_queue_yet_is_no_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     """The deliverer may start before the daemon."""
     monkeypatch.setattr(module, "QUEUE_DIR", tmp_path / "later")
     assert run(monkeypatch, lambda _: Reception.TAKEN, 3)[0] == [2.0, 2.0, 2.0]
+
+
+@pytest.mark.parametrize("how", ["bytes", "other digits", "endless", "directory", "loop", "fifo", "cannot be read"])
+def test_a_file_that_nobody_gave_blocks_nobody(
+    tmp_path: Path, queue: Path, monkeypatch: pytest.MonkeyPatch, how: str
+) -> None:
+    """Whatever lies in the directory, and is first there: the alerts behind it are delivered, and new ones are kept."""
+    configure(tmp_path, monkeypatch)
+    first = queue / "000000000000.json"
+    match how:
+        case "bytes":
+            (queue / "\udcff\udcfe.json").touch()
+        case "other digits":
+            (queue / ("\u0663" * 12 + ".json")).write_text("{}")
+        case "endless":
+            (queue / f"{'9' * 200}.json").write_text("{}")
+        case "directory":
+            first.mkdir()
+        case "loop":
+            first.symlink_to(first.name)
+        case "fifo":
+            os.mkfifo(first)
+        case _:
+            first.symlink_to("/proc/self/mem")  # whose read is an EIO
+
+    def deliver(target: CallHome, path: Path) -> Delivery:
+        if path.name not in NAMES:
+            return really_deliver(target, path)
+        path.unlink()
+        return Delivery(Reception.TAKEN)
+
+    turns = iter(range(40))
+    monkeypatch.setattr(module, "deliver", deliver)
+    module.deliver_all(lambda _: next(turns, None) is None)
+    assert not any((queue / name).exists() for name in NAMES)
+    assert asyncio.run(AlertQueue(queue, A).keep(alerts.protected(), 3))

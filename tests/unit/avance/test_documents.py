@@ -13,7 +13,7 @@ import pytest
 from avance.core.events import TakeAsked
 from avance.core.model import Outcome, Stand, Version
 from avance.errors import ConfigError
-from tests.unit.avance.site import W1, kept_of, site, vm
+from tests.unit.avance.site import W1, kept_of, pem, site, vm
 from tests.unit.avance.two_nodes import TwoNodes
 
 ADD = {"op": "vm-add", "vm": vm()}
@@ -138,9 +138,11 @@ def test_replaced_node_takes_all_of_the_other(pair: TwoNodes, tmp_path: Path) ->
 
 def test_what_no_node_could_send_is_refused(pair: TwoNodes) -> None:
     """Before anybody is asked to agree."""
-    noise = random.Random(1).randbytes(40_000).hex()
+    noise = random.Random(1).randbytes(40_000)
+    inside = f"3003020101 3000 0382{len(noise):04x} {noise.hex()}"
+    authority = pem(f"3082{len(bytes.fromhex(inside)):04x} {inside}")
     with pytest.raises(ConfigError, match="more than 32 KiB"):
-        pair.a.asks({"op": "vm-add", "vm": vm(cmdline=noise)})
+        pair.a.asks({"op": "site-change", "site": site(call_home=site()["call_home"] | {"ca_pem": authority})})
 
 
 def test_missing_device_is_refused_on_either_node(pair: TwoNodes, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -21,7 +21,7 @@ from avance.errors import ConfigError
 from avance.parsed import Json
 from tests.unit.avance.core.test_agreement import REFUSED as AGREEMENTS
 from tests.unit.avance.core.test_agreement import refusal
-from tests.unit.avance.site import CERTIFICATE, SECRET, W1, W2, full_site, site, vm, with_bmc, with_links
+from tests.unit.avance.site import CERTIFICATE, SECRET, W1, W2, full_site, pem, site, vm, with_bmc, with_links
 from tests.unit.avance.test_changes import BEFORE, FIXED, REFUSED
 
 PAGE = Path(__file__).resolve().parents[3] / "docs" / "refusals.md"
@@ -45,6 +45,17 @@ SITES: list[tuple[dict[str, Json], str]] = [
     ({"witnesses": [W1 | {"address": "10.77.0.12:7790"}]}, "must be a third machine"),
     ({"witnesses": [W1 | {"address": "10.77.0.10:7790"}]}, "must be a third machine"),
     ({"witnesses": [W1 | {"address": "10.77.0.20:7790"}]}, "must be a third machine"),
+    # a witness on this machine would say yes to each node
+    ({"witnesses": [W1 | {"address": "127.0.0.1:7790"}]}, "that one other machine can have"),
+    ({"witnesses": [W1 | {"address": "0.0.0.0:7790"}]}, "that one other machine can have"),
+    ({"witnesses": [W1 | {"address": "224.0.0.9:7790"}]}, "that one other machine can have"),
+    ({"witnesses": [W1 | {"address": "255.255.255.255:7790"}]}, "that one other machine can have"),
+    ({"witnesses": [W1 | {"address": "10.77.0.255:7790"}]}, "that one other machine can have"),
+    ({"witnesses": [W1 | {"address": "10.9.0.0:7790"}]}, "that one other machine can have"),
+    ({"nodes": with_bmc(address="127.0.0.1")}, "that one other machine can have"),
+    ({"nodes": with_bmc(address="0.0.0.0")}, "that one other machine can have"),
+    ({"nodes": with_bmc(address="224.0.0.9")}, "that one other machine can have"),
+    ({"nodes": with_bmc(address="10.77.0.255")}, "that one other machine can have"),
     ({"nodes": with_bmc(address="10.77.0.31")}, "would switch itself off"),
     ({"nodes": with_bmc(address="10.77.0.11")}, "not to a bmc"),
     ({"nodes": with_bmc(address="bmc-b")}, "must be an IPv4 address"),
@@ -73,6 +84,7 @@ SITES: list[tuple[dict[str, Json], str]] = [
     ({"policy": "never"}, "availability, safety"),
     ({"takeover": False}, "unknown keys takeover"),
     ({"dilation": 0.5}, "1 to 40"),
+    ({"dilation": True}, "1 to 40"),
     ({"timers": {"takeover_wait_s": 1}}, "unsafe"),
     ({"timers": {"watchdog_s": 60}}, "unsafe"),
     ({"timers": {"margin_s": -10}}, "margin_s"),
@@ -80,6 +92,11 @@ SITES: list[tuple[dict[str, Json], str]] = [
     ({"timers": {"takeover_wait_s": math.nan}}, "takeover_wait_s"),
     ({"timers": {"takeover_wait_s": 1e9}}, "takeover_wait_s"),
     ({"timers": {"takeover_wait_s": "12"}}, "takeover_wait_s"),
+    ({"timers": {"heartbeat_s": 1e-9}}, "from 0.05 to 3600"),
+    ({"timers": {"retry_s": 0.01}}, "from 0.05 to 3600"),
+    ({"timers": {"heartbeat_s": 3600}}, "the times must rise"),
+    ({"timers": {"pause_s": 0.5}}, "the hardware clock"),
+    ({"timers": {"link_hold_s": 200}}, "link_hold_max"),
     ({"timers": {"wait_s": 12}}, "may only set"),
     ({"secret": "ABABABABABABABABABABABABABABABAB"}, "lower case"),
     ({"replication_link": "eth9"}, "eth9"),
@@ -89,6 +106,9 @@ SITES: list[tuple[dict[str, Json], str]] = [
     ({"nodes": with_links(a={"priv0": {"device": "eth 0"}})}, "name of a network device"),
     ({"nodes": with_links(b={"priv0": {"device": "eth0;reboot"}})}, "name of a network device"),
     ({"nodes": with_links(a={"priv0": {"device": "a-name-of-sixteen"}})}, "name of a network device"),
+    ({"nodes": with_links(a={"priv0": {"device": "lo"}})}, "no network card"),
+    ({"nodes": with_links(b={"priv0": {"device": "all"}})}, "no network card"),
+    ({"nodes": with_links(a={"priv0": {"device": "default"}})}, "no network card"),
     ({"nodes": with_links(a={"priv0": {"device": "biz0"}})}, "two links of node a name the device biz0"),
     ({"nodes": with_links(b={"priv0": {"device": "biz0"}})}, "two links of node b name the device biz0"),
     (
@@ -103,6 +123,17 @@ SITES: list[tuple[dict[str, Json], str]] = [
         "of a host",
     ),
     ({"nodes": with_links(a={"priv0": {"address": "fd00::1/64"}})}, "not an IPv4 address"),
+    ({"nodes": with_links(a={"priv0": {"address": "10.9.0.1"}})}, "with prefix length"),
+    ({"nodes": with_links(a={"priv0": {"address": "10.9.0.1/255.255.255.0"}})}, "with prefix length"),
+    ({"nodes": with_links(a={"priv0": {"address": "10.9.0.1/0.0.0.255"}})}, "with prefix length"),
+    (
+        {"nodes": with_links(a={"priv0": {"address": "0.0.0.1/8"}}, b={"priv0": {"address": "0.0.0.2/8"}})},
+        "no address of a host",
+    ),
+    (
+        {"nodes": with_links(a={"priv0": {"address": "10.9.0.1/32"}}, b={"priv0": {"address": "10.9.0.2/32"}})},
+        "two addresses of one network",
+    ),
     ({"nodes": with_links(a={"Priv 0": {}}, b={"Priv 0": {}})}, "the name must match"),
     # addresses that collide, or lie where nobody is
     ({"service_address": SERVICE | {"network": "priv0", "address": "10.9.0.9/24"}}, "the private link"),
@@ -120,10 +151,24 @@ SITES: list[tuple[dict[str, Json], str]] = [
     ({"call_home": CALL_HOME | {"url": "https://x:99999/"}}, "a host"),
     ({"call_home": CALL_HOME | {"url": "https://x/\r\nHost: y"}}, "a host"),
     ({"call_home": CALL_HOME | {"url": "https://user@x/"}}, "a host"),
+    ({"call_home": CALL_HOME | {"url": "https://u:p@x/"}}, "a host"),
+    ({"call_home": CALL_HOME | {"url": "https://[::1]/"}}, "a host"),
+    ({"call_home": CALL_HOME | {"url": "https://x..y/"}}, "a host"),
+    ({"call_home": CALL_HOME | {"url": "https://x-/"}}, "a host"),
+    ({"call_home": CALL_HOME | {"url": "https://10.77.0.256/"}}, "a host"),
+    ({"call_home": CALL_HOME | {"url": "https://10.77.4/"}}, "a host"),
+    ({"call_home": CALL_HOME | {"url": "https://127.0.0.1/"}}, "a host"),
+    ({"call_home": CALL_HOME | {"url": "https://10.77.0.255/"}}, "a host"),
+    ({"call_home": CALL_HOME | {"url": "https://x/#alerts"}}, "a host"),
+    ({"call_home": CALL_HOME | {"url": "https://10.77.0.10/v1"}}, "must be another machine"),
+    ({"call_home": CALL_HOME | {"url": "https://10.77.0.12/v1"}}, "must be another machine"),
+    ({"call_home": CALL_HOME | {"url": "https://10.77.0.20/v1"}}, "must be another machine"),
     ({"call_home": CALL_HOME | {"ca_pem": ""}}, "a whole certificate"),
     ({"call_home": CALL_HOME | {"ca_pem": CERTIFICATE[:-20]}}, "a whole certificate"),
     ({"call_home": CALL_HOME | {"ca_pem": CERTIFICATE.replace("AAAAAAAA", "", 1)}}, "a whole certificate"),
     ({"call_home": CALL_HOME | {"ca_pem": CERTIFICATE + CERTIFICATE[:40]}}, "a whole certificate"),
+    ({"call_home": CALL_HOME | {"ca_pem": pem("3003020101")}}, "a whole certificate"),
+    ({"call_home": CALL_HOME | {"ca_pem": pem("300a 3005020101 3000 030100")}}, "a whole certificate"),
     ({"call_home": CALL_HOME | {"token": "a b"}}, "without blanks"),
     ({"call_home": CALL_HOME | {"token": "a\r\nX: y"}}, "without blanks"),
     ({"call_home": CALL_HOME | {"token": "short"}}, "8 to 1024"),
@@ -147,6 +192,20 @@ VMS: list[tuple[Json, str]] = [
     ([vm(cmdline="\udc80")], "half a character"),
     ([vm(mac="01:16:3e:77:00:20")], "no address of a single card"),
     ([vm(mac="00:00:00:00:00:00")], "no address of a single card"),
+    ([vm(mac="fe:ff:ff:ff:ff:ff")], "no address of a single card"),
+    ([vm(mac="33:33:00:00:00:01")], "no address of a single card"),
+    ([vm(mac="00:16:3E:77:00:20")], "must match"),
+    ([vm(kernel="")], "the whole path"),
+    ([vm(kernel="vmlinux")], "the whole path"),
+    ([vm(kernel="/boot/")], "the whole path"),
+    ([vm(ramdisk="")], "the whole path"),
+    ([vm(ramdisk="/" + "x" * 4095)], "at most 4095 bytes"),
+    ([vm(cmdline="x" * 1024)], "more than 1023 bytes"),
+    ([vm(cmdline="x" * 500 + "ä" * 262)], "more than 1023 bytes"),
+    ([vm(memory_mib=10**30)], "memory_mib"),
+    ([vm(memory_mib=96.5)], "memory_mib"),
+    ([vm(volume_mib=3)], "volume_mib"),
+    ([vm(address="10.77.0.020")], "must be an IPv4 address"),
     ([vm(network="priv0")], "public links"),
     ([vm(address="10.9.0.20")], "no host of the link's network"),
     ([vm(address="10.77.0.255")], "no host of the link's network"),
@@ -239,7 +298,7 @@ def _short(given: Json) -> Json:
             return {"nodes": _difference(given["nodes"], usual)}
         return {key: _short(value) for key, value in given.items()}
     if isinstance(given, str) and len(given) > 80:
-        return given[:60] + "..."
+        return f"{given[:60]}... ({len(given.encode())} bytes)" if given.isprintable() else given[:60] + "..."
     if isinstance(given, float | int) and not isinstance(given, bool) and not math.isfinite(given):
         return str(given)
     return given

@@ -107,3 +107,52 @@ def test_node_without_ipmitool_fails(monkeypatch: pytest.MonkeyPatch, tmp_path: 
     """A missing program is no crash of the daemon, and no knowledge either."""
     monkeypatch.setenv("PATH", str(tmp_path))
     assert asyncio.run(bmc().read()).outcome is Outcome.UNKNOWN
+
+
+def test_bmc_that_stays_silent_is_told(tools: Tools, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not of one look, but of three; and it is in order again with the first answer. Nothing is said before a look."""
+    monkeypatch.setattr(module, "_LOOK_S", 0.0)
+    peer, seen = bmc(), list[str | None]()
+    answers = ["fails", "fails", "fails", "on", "fails", "fails", "on"]
+
+    async def read() -> PowerRead:
+        seen.append(peer.problem)
+        if len(seen) > len(answers):
+            raise TimeoutError
+        word = answers[len(seen) - 1]
+        return PowerRead(Outcome.OK, word) if word == "on" else PowerRead(Outcome.UNKNOWN, "no answer")
+
+    monkeypatch.setattr(peer, "read", read)
+    with pytest.raises(TimeoutError):
+        asyncio.run(peer.follow())
+    assert seen[:3] == [None] * 3
+    assert "does not answer this node (no answer)" in str(seen[3])
+    assert seen[4:] == ["", "", "", ""]
+
+
+@pytest.mark.parametrize(
+    "ipmitool", [None, "exit 1", "head -c 70000 /dev/zero | tr '\\0' x", "printf 'Chassis Power is'"]
+)
+def test_bmc_that_cannot_be_asked_ends_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ipmitool: str | None
+) -> None:
+    """A program that is not there, fails, prints without an end or is cut: it is told, and the look goes on."""
+    monkeypatch.setattr(module, "_LOOK_S", 0.0)
+    tools = Tools(tmp_path, monkeypatch, "ipmitool")
+    assert tools.calls == []
+    (tmp_path / "ipmitool").unlink()
+    if ipmitool is not None:
+        (tmp_path / "ipmitool").write_text(f"#!/bin/sh\n{ipmitool}\n")
+        (tmp_path / "ipmitool").chmod(0o755)
+    peer = bmc()
+
+    looks = iter(range(3))
+
+    async def pause(_: float) -> None:
+        if next(looks, None) is None:
+            raise TimeoutError
+
+    monkeypatch.setattr(asyncio, "sleep", pause)
+    with pytest.raises(TimeoutError):
+        asyncio.run(peer.follow())
+    assert "does not answer this node" in str(peer.problem)

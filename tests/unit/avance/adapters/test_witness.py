@@ -8,10 +8,12 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from ipaddress import IPv4Address
 
 import pytest
 
 from avance.adapters.witness import WitnessClient
+from avance.config import WitnessSite
 from avance.core.model import NodeId, Outcome
 from avance.core.register import Known, Register, Word
 from avance.core.results import WitnessAsked, WitnessTaught
@@ -36,8 +38,10 @@ def free_port() -> int:
 
 def client(port: int, *, node: str = "a", try_s: float = 10.0, boot: str = "boot") -> WitnessClient:
     """Return the client of a node whose site has the witness w1 at this port."""
-    one = config(node, witnesses=[{"name": "w1", "address": f"127.0.0.1:{port}"}])
-    return WitnessClient(replace(one, timers=replace(one.timers, witness_try_s=try_s)), f"{node}-{boot}")
+    one, here = config(node), WitnessSite("w1", IPv4Address("127.0.0.1"), port)
+    return WitnessClient(
+        replace(one, witnesses=(here,), timers=replace(one.timers, witness_try_s=try_s)), f"{node}-{boot}"
+    )
 
 
 def witness(known: Known = Known()) -> WitnessLife:  # noqa: B008 - a frozen value

@@ -7,7 +7,8 @@ import pytest
 from avance.core import arbiters
 from avance.core import commands as c
 from avance.core.care import Care
-from avance.core.model import Outcome, Record, Timers
+from avance.core.decision import Draft
+from avance.core.model import Outcome, PairState, Record, Timers
 from avance.core.results import WitnessTaught
 from tests.playbook import A, B
 
@@ -137,3 +138,52 @@ def test_nothing_changes_while_the_office_is_well_held() -> None:
     teach(one, 5.0, answering=("w1", "w2"))
     held = Record(3, A, arbiters=(W2,))
     assert one.elect(held, held, A, peer_up=("w1", "w2"), now=5.1) is None
+
+
+def told(one: Care, now: float, memory: set[str]) -> list[str]:
+    """Return what is said of the witnesses now."""
+    draft = Draft(3, PairState.PAIRED, memory)
+    one.tell(draft, now)
+    return [
+        f"{command.alert.code} {command.alert.text}" for command in draft.commands if isinstance(command, c.SendAlert)
+    ]
+
+
+def test_witness_that_is_silent_for_long_is_told_once() -> None:
+    """After 30 s without an answer that counts, and again when it answers; a shorter silence is nobody's business."""
+    one, memory = care(), set[str]()
+    taught(one, 100.0, 10.0, ("w1", "w2"))
+    taught(one, 110.5, 28.0, ("w1",))
+    assert told(one, 138.5, memory) == []
+    taught(one, 139.0, 3.0, ("w1",))
+    (said,) = told(one, 142.0, memory)
+    assert said.startswith("witness_failed Witness w2 has not answered this node for 30 s")
+    assert told(one, 143.0, memory) == []
+    taught(one, 144.0, 2.0, ("w1", "w2"))
+    assert told(one, 146.0, memory) == ["witness_restored In order again on this node: witness w2."]
+
+
+def test_witness_that_stays_untaught_is_told() -> None:
+    """It answers, and could not grant."""
+    one = care()
+    for step in range(80):
+        teach(one, 100.0 + step / 2, answering=("w1", "w2"), word="untaught")
+    assert len(told(one, 140.0, set())) == 2
+
+
+def test_silence_counts_only_while_it_is_asked() -> None:
+    """A node that was out of service for long has asked nobody."""
+    one = care()
+    teach(one, 100.0)
+    one.rest()
+    teach(one, 200.0)
+    assert told(one, 229.0, set()) == []
+    assert len(told(one, 230.0, set())) == 2
+
+
+def test_calm_ends_when_a_silence_is_long_enough() -> None:
+    """The moment in which it has to be told is one of those that time alone brings."""
+    one = care()
+    teach(one, 100.0, answering=("w1", "w2"))
+    teach(one, 102.0)
+    assert one.unchanged_until(130.5) == 132.0

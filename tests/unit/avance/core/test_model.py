@@ -93,6 +93,19 @@ def test_unnoticed_pause_fits_into_the_wait() -> None:
     assert "unnoticed pause" in str(Timers(link_down_s=3.01).unsafe_reason())
 
 
+def test_second_of_the_hardware_clock_is_no_pause() -> None:
+    """A limit below the second that the clock counts in would take each of its steps for a pause."""
+    assert Timers(pause_s=1.0).unsafe_reason() is None
+    assert "hardware clock" in str(Timers(pause_s=0.99).unsafe_reason())
+    assert "hardware clock" in str(Timers(pause_s=1.5, second_s=1.6).unsafe_reason())
+
+
+def test_longest_hold_of_a_link_is_not_shorter_than_the_first() -> None:
+    """Holds double up to the longest one."""
+    assert Timers(link_hold_s=160.0).unsafe_reason() is None
+    assert "link_hold" in str(Timers(link_hold_s=160.1).unsafe_reason())
+
+
 @pytest.mark.parametrize("tenths", range(10, 401, 7))
 def test_every_dilation_is_safe(tenths: int) -> None:
     """No dilation of the defaults is refused because of the last bit of a sum."""
