@@ -24,7 +24,7 @@ def held(sight: Sight, care: Care, now: float) -> Held:
         in_service=sight.pairing.in_service,
         together=together,
         synced=synced,
-        whole=len(synced) == len(units.by_name) and sight.private_link() is not LinkState.DOWN,
+        whole=synced.issuperset(sight.filled) and sight.private_link() is not LinkState.DOWN,
         zeroed=units.unnoted(record.fresh),
         works=record.peer_outdated and units.works,  # only then it matters
         tripped=sight.partner.crashes.tripped,
