@@ -90,7 +90,7 @@ class Node:
                 assert datagram is not None
                 self.sent.append(datagram)
             case c.UseDefinitions(version):
-                self.documents.in_use = self.documents.parsed(version)
+                self.documents.in_use = self.documents.parsed(version.hash)
                 self.used.append(self.documents.in_use)
 
     def gets(self, datagram: bytes) -> Document | Rejected:
