@@ -26,13 +26,19 @@ def held(sight: Sight, care: Care, now: float) -> Held:
         synced=synced,
         whole=synced.issuperset(sight.filled) and sight.private_link() is not LinkState.DOWN,
         zeroed=units.unnoted(record.fresh),
-        works=record.peer_outdated and units.works,  # only then it matters
+        works=record.peer_outdated and (units.works or _may_be_served(sight)),  # only then it matters
         tripped=sight.partner.crashes.tripped,
         elected=elected,
         behind=_behind(sight),
         generations=_newest_generations(sight),
         vms=frozenset(units.by_name),
     )
+
+
+def _may_be_served(sight: Sight) -> bool:
+    """A removed VM may still write here alone, and the peer, which still names it, could serve it without that."""
+    peer, left = sight.partner.view, sight.units.leftovers
+    return bool(left) and (peer is None or any(vm in peer.vms for vm in left))
 
 
 def _newest_generations(sight: Sight) -> tuple[tuple[VmId, str], ...]:

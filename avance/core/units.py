@@ -206,7 +206,7 @@ class Units:
     @property
     def works(self) -> bool:
         """A command of a VM is in flight, also of one that was removed."""
-        return any(one.busy for one in (*self.leftovers.values(), *self.by_name.values()))
+        return any(unit.busy for unit in self.by_name.values()) or any(left.busy for left in self.leftovers.values())
 
     @property
     def acts(self) -> bool:

@@ -116,16 +116,23 @@ MUTANTS = (
         "the right to write alone stays for ever while the domain of a removed VM cannot be destroyed",
         (
             Edit(
-                _UNITS,
-                "any(one.busy for one in (*self.leftovers.values(), *self.by_name.values()))",
-                "bool(self.leftovers) or any(unit.busy for unit in self.by_name.values())",
+                "avance/core/holdings.py",
+                "    return bool(left) and (peer is None or any(vm in peer.vms for vm in left))\n",
+                "    return bool(left)\n",
             ),
         ),
     ),
     Mutant(
+        "lone-right-ends-beside-a-removed-vm",
+        "the right to write alone ends while a removed VM may still write alone, and the peer could serve it",
+        (Edit("avance/core/holdings.py", "(units.works or _may_be_served(sight))", "units.works"),),
+        "the peer takes over in the second between a removal and the end of the domain",
+        units=_LEFTOVER,
+    ),
+    Mutant(
         "command-of-a-removed-vm-forgotten",
         "the right to write alone ends while a command of a removed VM is on its way",
-        (Edit(_UNITS, "(*self.leftovers.values(), *self.by_name.values()))", "self.by_name.values())"),),
+        (Edit(_UNITS, " or any(left.busy for left in self.leftovers.values())", ""),),
         "nothing that the simulator shows follows from it: the volume of a removed VM is served by nobody",
         units=_ROSTER,
     ),
