@@ -15,6 +15,7 @@ import threading
 import uuid
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -331,11 +332,12 @@ class PairedNode:
 
     def _document_came(self, document: Document) -> None:
         """Look at a document for which this node asks; in the thread of the decisions."""
-        if document.key == self.engine.sight.agreement.asks:
-            self._workers.call_soon_threadsafe(self._look_at_document, document)
+        agreement = self.engine.sight.agreement
+        if document.key == agreement.asks:
+            self._workers.call_soon_threadsafe(partial(self._look_at_document, document, taken=agreement.takes))
 
-    def _look_at_document(self, document: Document) -> None:
-        heard = self._documents.heard(document)
+    def _look_at_document(self, document: Document, *, taken: bool) -> None:
+        heard = self._documents.heard(document, taken=taken)
         if heard.problem or heard.key == heard.version.key:
             self._hear(heard)
         else:

@@ -86,11 +86,11 @@ class Documents:
             )
         return question
 
-    def heard(self, document: Document) -> DocumentHeard:
-        """Return what the core must know of a document that the peer has sent."""
+    def heard(self, document: Document, *, taken: bool = False) -> DocumentHeard:
+        """Return what the core must know of a document of the peer; `taken`: a person gives ours up for it."""
         try:
             config = parse(self.in_use.node, document.site, document.vms)
-            why = self._why_not(config)
+            why = self._why_not(config, taken=taken)
         except ConfigError as error:
             return DocumentHeard(document.key, Version(document.number), document.history, str(error))
         self._keep(config.config_hash, Contents(document.site, document.vms))
@@ -108,8 +108,8 @@ class Documents:
         except OSError as error:  # also a TimeoutError
             return f"node {before.node} cannot look for the files that its VMs start from ({str(error) or 'no answer'})"
 
-    def _why_not(self, config: Config) -> str:
-        return missing_device(config) or why_not(self.in_use, config, self._unfinished())
+    def _why_not(self, config: Config, *, taken: bool = False) -> str:
+        return missing_device(config) or why_not(self.in_use, config, self._unfinished(), taken=taken)
 
     def _keep(self, contents_hash: str, contents: Contents) -> None:
         """Keep contents that are not durable yet; of those that nobody has asked for since, the oldest is forgotten."""

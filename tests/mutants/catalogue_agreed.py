@@ -92,6 +92,12 @@ MUTANTS = (
         _FILES,
     ),
     Mutant(
+        "volume-deleted-by-a-choice",
+        "`definitions take` deletes the volume of a VM that was removed on the other node while this one served it",
+        (Edit("avance/apply.py", "        if taken and spec is None:\n", "        if False and spec is None:\n"),),
+        _FILES,
+    ),
+    Mutant(
         "history-has-no-room",
         "definitions are accepted that are too large to be sent once their history has grown",
         (Edit("avance/documents.py", "config.config_hash), _LONGEST) is None:", "config.config_hash), ()) is None:"),),

@@ -126,6 +126,32 @@ def test_nodes_that_were_changed_apart_are_told_and_a_person_chooses(pair: TwoNo
     assert pair.a.vms == pair.b.vms == ["db"]
 
 
+def test_no_volume_is_deleted_by_a_choice_between_definitions(pair: TwoNodes) -> None:
+    """A VM was removed on one node while the other one served it: whoever takes that has to say so of its volume."""
+    pair.run(1.0)
+    pair.a.asks(ADD)
+    pair.run()
+    pair.cut = True
+    pair.run(1.0)
+    remove = {"op": "vm-remove", "name": "web", "delete_volume": True, "one_node": True}
+    pair.a.asks(remove)
+    pair.b.asks({**ADD_DB, "one_node": True})
+    pair.run(2.0)
+    pair.cut = False
+    pair.run(5.0)
+    pair.b.queue.append(TakeAsked(7))
+    pair.run(1.5)
+    assert "these definitions remove the VM web, and its volume with all its data on node b" in pair.b.answers[-1].text
+    assert pair.b.vms == ["web", "db"]
+    for number, name in enumerate(("web", "db")):
+        pair.b.asks({**remove, "name": name}, number)
+        pair.run(1.5)
+    pair.b.queue.append(TakeAsked(9))
+    pair.run(3.0)
+    assert pair.b.answers[-1].text == "definitions take: this node has the definitions of node a, number 2"
+    assert pair.is_agreed
+
+
 def test_replaced_node_takes_all_of_the_other(pair: TwoNodes, tmp_path: Path) -> None:
     """A bare machine is paired with the site of long ago, and has the definitions of today soon."""
     pair.run(1.0)
@@ -155,21 +181,17 @@ def test_what_is_accepted_can_be_sent_however_long_the_history_is(pair: TwoNodes
     held, noise = pair.a.documents, random.Random(1)
     letters = noise.randbytes(40_000).hex()
 
-    def given(size: int) -> ChangeAsked:
+    def given(size: int) -> ChangeAsked | None:
         entry = vm(number=0, cmdline=letters[:size])
-        return held.asked("vm add web", Contents(held.contents.site, [entry]), alone=True)
-
-    def is_refused(size: int) -> bool:
         try:
-            given(size)
+            return held.asked("vm add web", Contents(held.contents.site, [entry]), alone=True)
         except ConfigError:
-            return True
-        return False
+            return None
 
-    about = bisect(range(len(letters)), False, key=is_refused)
-    largest = next(size for size in range(about, 0, -1) if not is_refused(size))
+    about = bisect(range(len(letters)), False, key=lambda size: given(size) is None)
+    largest = next(asked for asked in map(given, range(about, 0, -1)) if asked is not None)
     history = tuple(Version(place, noise.randbytes(8).hex()) for place in range(1000, 1000 + HISTORY_MAX))
-    held.stand = Stand(Version(2000, given(largest).hash), history)
+    held.stand = Stand(Version(2000, largest.hash), history)
     assert held.datagram(held.stand.version.key) is not None
 
 

@@ -97,7 +97,7 @@ class Node:
         """Take a datagram."""
         document = unseal(self.documents.in_use.secret, datagram)
         if isinstance(document, Document):
-            self.queue.append(self.documents.heard(document))
+            self.queue.append(self.documents.heard(document, taken=self.agreement.takes))
         return document
 
 
