@@ -15,10 +15,11 @@ from avance.leftovers import Leftovers
 from avance.ports import Sink, VmKeeper
 
 
-def why_not(before: Config, after: Config, unfinished: Collection[VmId]) -> str:
+def why_not(before: Config, after: Config, unfinished: Collection[VmId], *, taken: bool = False) -> str:
     """Say why a node with the first definitions must not take the others, or "".
 
-    `unfinished`: removed VMs of which something is left on this node.
+    `unfinished`: removed VMs of which something is left on this node. `taken`: the first ones are given up for others
+    that do not come from them. Then whoever removed a VM there did not know what became of it here.
     """
     new, tombstones = {spec.name: spec for spec in after.vms}, {one.name: one for one in after.removed}
     for vm in unfinished:
@@ -31,6 +32,12 @@ def why_not(before: Config, after: Config, unfinished: Collection[VmId]) -> str:
             return (
                 f"node {before.node} has a VM {old.name}, of which these definitions know nothing; remove it there"
                 f" first (avance vm remove {old.name} --delete-volume --one-node)"
+            )
+        if taken and spec is None:
+            return (
+                f"these definitions remove the VM {old.name}, and its volume with all its data on node {before.node};"
+                f" remove it there first if that is meant (avance vm remove {old.name} --delete-volume --one-node), or"
+                f" let node {after.peer} take those of node {before.node}"
             )
         if number != old.minor or (spec is not None and spec.volume_mib != old.volume_mib):
             return (

@@ -44,7 +44,7 @@ class ChangeOver:
 
     def use(self, command: c.UseDefinitions) -> None:
         """Take what counts into use, or let the daemon start anew soon."""
-        before, after = self._documents.in_use, self._documents.parsed(command.version)
+        before, after = self._documents.in_use, self._documents.parsed(command.version.hash)
         if apply(before, after, self._put, self._keepers, self._leftovers):
             self._anew.put_nowait(command)
         else:

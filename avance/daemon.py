@@ -14,6 +14,8 @@ import sys
 import threading
 import uuid
 from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -42,7 +44,7 @@ from avance.configuration import TWIN, Configuration
 from avance.core import alerts
 from avance.core import commands as c
 from avance.core.engine import Engine
-from avance.core.events import CommandDone, Event
+from avance.core.events import CommandDone, DocumentHeard, Event
 from avance.core.leftover import MayGo
 from avance.core.model import NodePart, Outcome, PairState, VmId
 from avance.core.results import Done, answered
@@ -337,11 +339,20 @@ class PairedNode:
 
     def _document_came(self, document: Document) -> None:
         """Look at a document for which this node asks; in the thread of the decisions."""
-        if document.key == self.engine.sight.agreement.asks:
-            self._workers.call_soon_threadsafe(self._look_at_document, document)
+        agreement = self.engine.sight.agreement
+        if document.key == agreement.asks:
+            self._workers.call_soon_threadsafe(partial(self._look_at_document, document, taken=agreement.takes))
 
-    def _look_at_document(self, document: Document) -> None:
-        self._hear(self._documents.heard(document))
+    def _look_at_document(self, document: Document, *, taken: bool) -> None:
+        heard = self._documents.heard(document, taken=taken)
+        if heard.problem or heard.key == heard.version.key:
+            self._hear(heard)
+        else:
+            self._tasks.create_task(self._look_for_files(heard))
+
+    async def _look_for_files(self, heard: DocumentHeard) -> None:
+        """Look at a proposal once more: would its VMs start on this node?"""
+        self._hear(replace(heard, problem=await self._documents.lacks(heard.version.hash)))
 
     def _send_document(self, key: str) -> None:
         datagram = self._documents.datagram(key)

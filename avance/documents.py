@@ -7,25 +7,34 @@ kept with its contents in the configuration. It decides nothing; whether content
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import secrets
 import socket
 import uuid
 from collections.abc import Callable
+from pathlib import Path
 
 from avance.apply import why_not
 from avance.changes import Contents
 from avance.config import Config, parse
 from avance.configuration import Configuration
+from avance.core.agreement import HISTORY_MAX
 from avance.core.events import ChangeAsked, DocumentHeard
 from avance.core.model import Outcome, Proposal, Stand, Version, VmId
 from avance.core.results import Done
 from avance.errors import ConfigError
+from avance.late import in_time
 from avance.parsed import Json
 from avance.wire.configuration import stand_of
 from avance.wire.document import BYTES_MAX, NONCE_BYTES, Document, seal
 
+_LOOK_S = 5.0  # in which a disk finds some files, times the dilation
 _SAVE_S = 10.0  # in which a disk takes two small files, times the dilation
 _LOOSE_MAX = 8  # contents that are not durable: one question and one document at a time need two
+# The longest history that a document can have one day. What fits with it can be sent to a node that was away for long.
+_LONGEST = tuple(
+    Version(10**9 + place, hashlib.sha256(bytes([place])).hexdigest()[:16]) for place in range(HISTORY_MAX)
+)
 
 
 class Documents:
@@ -51,9 +60,9 @@ class Documents:
         """What counts here."""
         return self._contents[self.stand.version.hash]
 
-    def parsed(self, version: Version) -> Config:
-        """Return the contents of a version that counts here as values."""
-        contents = self._contents[version.hash]
+    def parsed(self, contents_hash: str) -> Config:
+        """Return contents that this node knows as values."""
+        contents = self._contents[contents_hash]
         return parse(self.in_use.node, contents.site, contents.vms)
 
     # ------------------------------------------------------------ what is given, and what is heard
@@ -70,26 +79,37 @@ class Documents:
             raise ConfigError(f"{why}; nothing was changed")
         self._keep(config.config_hash, contents)
         question = ChangeAsked(text, self.stand.version, config.config_hash, uuid.uuid4().hex, alone, 0)
-        if self._sealed(question.id, Version(self.stand.version.number + 1, config.config_hash)) is None:
+        if self._sealed(question.id, Version(_LONGEST[-1].number, config.config_hash), _LONGEST) is None:
             raise ConfigError(
                 f"site and VMs would have more than {BYTES_MAX >> 10} KiB when they are packed, which no node can send;"
                 " nothing was changed"
             )
         return question
 
-    def heard(self, document: Document) -> DocumentHeard:
-        """Return what the core must know of a document that the peer has sent."""
+    def heard(self, document: Document, *, taken: bool = False) -> DocumentHeard:
+        """Return what the core must know of a document of the peer; `taken`: a person gives ours up for it."""
         try:
             config = parse(self.in_use.node, document.site, document.vms)
-            why = self._why_not(config)
+            why = self._why_not(config, taken=taken)
         except ConfigError as error:
             return DocumentHeard(document.key, Version(document.number), document.history, str(error))
         self._keep(config.config_hash, Contents(document.site, document.vms))
         version = Version(document.number, config.config_hash)
         return DocumentHeard(document.key, version, document.history, why)
 
-    def _why_not(self, config: Config) -> str:
-        return missing_device(config) or why_not(self.in_use, config, self._unfinished())
+    async def lacks(self, contents_hash: str) -> str:
+        """Say which file a VM of these contents starts from and this node lacks, or ""; its disk may hang.
+
+        It is for what does not count yet: what counts has to be taken, whatever a node lacks.
+        """
+        before, after = self.in_use, self.parsed(contents_hash)
+        try:
+            return await in_time(lambda: missing_file(before, after), _LOOK_S * before.dilation)
+        except OSError as error:  # also a TimeoutError
+            return f"node {before.node} cannot look for the files that its VMs start from ({str(error) or 'no answer'})"
+
+    def _why_not(self, config: Config, *, taken: bool = False) -> str:
+        return missing_device(config) or why_not(self.in_use, config, self._unfinished(), taken=taken)
 
     def _keep(self, contents_hash: str, contents: Contents) -> None:
         """Keep contents that are not durable yet; of those that nobody has asked for since, the oldest is forgotten."""
@@ -107,14 +127,14 @@ class Documents:
         """Return the sealed document with this key, None when this node does not have it any more."""
         stand = self.stand
         if key == stand.version.key:
-            return self._sealed(key, stand.version)
+            return self._sealed(key, stand.version, stand.history)
         if stand.proposal is not None and key == stand.proposal.id:
-            return self._sealed(key, stand.proposal.version)
+            return self._sealed(key, stand.proposal.version, stand.history)
         return None
 
-    def _sealed(self, key: str, version: Version) -> bytes | None:
+    def _sealed(self, key: str, version: Version, history: tuple[Version, ...]) -> bytes | None:
         contents = self._contents[version.hash]
-        document = Document(key, version.number, self.stand.history, contents.site, contents.vms)
+        document = Document(key, version.number, history, contents.site, contents.vms)
         return seal(self.in_use.secret, document, secrets.token_bytes(NONCE_BYTES))
 
     # ------------------------------------------------------------ what is durable
@@ -174,4 +194,14 @@ def missing_device(config: Config) -> str:
     return ""
 
 
-__all__ = ["Documents", "missing_device"]
+def missing_file(before: Config, after: Config) -> str:
+    """Say which file a VM that is new or changed starts from and this node lacks, or "". It may block."""
+    had = {spec.name: (spec.kernel, spec.ramdisk) for spec in before.vms}
+    for spec in after.vms:
+        for path in (spec.kernel, spec.ramdisk):
+            if path and path not in had.get(spec.name, ()) and not Path(path).is_file():
+                return f"VM {spec.name} starts from the file {path}, and node {after.node} has none of that name"
+    return ""
+
+
+__all__ = ["Documents", "missing_device", "missing_file"]

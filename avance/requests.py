@@ -17,6 +17,7 @@ from avance.core import commands as c
 from avance.core.events import Event, FencePeerAsked, OperatorAsked, TakeAsked
 from avance.core.model import NodeId
 from avance.documents import Documents
+from avance.errors import ConfigError
 from avance.wire import names
 
 _FENCE_ANSWER_S = 20.0  # deadline of the fence-peer handler, times the dilation
@@ -28,10 +29,11 @@ T = TypeVar("T")
 
 
 class Questions(Generic[T]):
-    """Questions that wait for their answers, by number."""
+    """Questions that wait for their answers, by number. No number is given twice: a late answer is nobody else's."""
 
     def __init__(self) -> None:
         self._open: dict[int, asyncio.Future[T]] = {}
+        self._asked = 0
 
     async def answer(self, put: Callable[[int], None], deadline_s: float) -> T:
         """Put a question under a new number, and return its answer.
@@ -39,7 +41,7 @@ class Questions(Generic[T]):
         Raises:
             TimeoutError: none came in time.
         """
-        ask = max(self._open, default=0) + 1
+        self._asked = ask = self._asked + 1
         answer: asyncio.Future[T] = asyncio.get_running_loop().create_future()
         self._open[ask] = answer
         put(ask)
@@ -102,6 +104,9 @@ class Requests:
         alone = request.get("one_node") is True
         wanted = changed(request, self._documents.contents, alone=alone)
         question = self._documents.asked(wanted.text, wanted.contents, alone=alone)
+        lacking = await self._documents.lacks(question.hash)
+        if lacking:
+            raise ConfigError(f"{lacking}; nothing was changed")
         return await self._agreed(wanted.text, lambda ask: replace(question, ask=ask))
 
     async def take(self) -> dict[str, Any]:

@@ -5,7 +5,7 @@ Pure: it only reads what it is given, and it must never hold a secret.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -186,7 +186,8 @@ def _owner_waits(engine: Engine, now: float) -> str | None:
         return _unwritable(engine)
     if engine.handover.leaving:
         return f"the VMs move to node {peer}: {engine.handover.leaving}"
-    missing = [vm for vm in idle if not copies.is_good(engine.record, vm, engine.copy(vm))]
+    filled = frozenset(engine.sight.filled)
+    missing = [vm for vm in idle if vm in filled and not copies.is_good(engine.record, vm, engine.copy(vm))]
     if missing and engine.record.peer_outdated:
         return f"the only good copy of {missing[0]} is on the disks of this node, and they are not there"
     if missing:
@@ -194,7 +195,21 @@ def _owner_waits(engine: Engine, now: float) -> str | None:
             f"no node is known to have a good copy of {missing[0]}; where both copies are there, an operator has to"
             f" choose: switch one node off, and run `avance override` on the other one"
         )
-    for one in idle.values():
+    if filled.isdisjoint(idle):
+        return _new_waits(next(iter(idle)))
+    return _idle_waits(engine, idle.values())
+
+
+def _new_waits(vm: VmId) -> str:
+    return (
+        f"the volume of {vm} has to be made on both nodes, and the copies have to meet; where a node has no room,"
+        f" remove the VM (avance vm remove {vm} --delete-volume): nothing was ever written to it"
+    )
+
+
+def _idle_waits(engine: Engine, idle: Iterable[VmUnit]) -> str | None:
+    me, peer = engine.setup.me, engine.setup.peer_id
+    for one in idle:
         if one.failures:
             times = f"{one.failing} did not succeed {one.failures} times"
             return f"VM {one.spec.name} does not start on node {me}, whose tools or disks have to be mended: {times}"

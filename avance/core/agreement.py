@@ -162,6 +162,11 @@ class Agreement:
         return ""
 
     @property
+    def takes(self) -> bool:
+        """A person gives this node's definitions up, and waits for those of the peer."""
+        return self.asked is not None and self.asked.first is None
+
+    @property
     def _works(self) -> bool:
         return self.asked is not None or self.decided is not None or self.saving is not None or self.unsure
 
@@ -176,7 +181,7 @@ class Agreement:
         named = said.version if versioned or said.proposal is None else said.proposal.version
         if event.version != named and not event.problem:
             return  # the peer has changed it meanwhile, and names another one soon
-        taken = self.asked is not None and self.asked.first is None
+        taken = self.takes
         why = event.problem
         if not why and versioned and not taken and not self._descends(event):
             why, self.apart = _NO_DESCENT, event.version

@@ -67,9 +67,9 @@ class HandOver:
             draft.say(f"{reason}: the VMs move to the peer", alert=alerts.hands_over(peer_id, reason))
         retry_s, units = sight.setup.timers.retry_s, sight.units.by_name.values()
         tied = any(unit.comes_up(now, retry_s) or copies.is_lost(unit.disk) for unit in units)
-        tied = tied or (self.moving and not all(consent.marked(unit.disk) for unit in units))
+        tied = tied or (self.moving and not _all_marked(sight))
         stopped = sight.sure and not sight.may_write and not tied
-        if stopped and mute is not None and not self.leaves and all(consent.marked(unit.disk) for unit in units):
+        if stopped and mute is not None and not self.leaves and _all_marked(sight):
             self.leaves = sight.durable.record.epoch + 1
             draft.tell_peer()
             draft.say(f"our copies are marked as outdated on their own disks: epoch {self.leaves} is left to {peer_id}")
@@ -86,6 +86,14 @@ class HandOver:
         return self.unfit_from_s is None and not self.leaving and not self.leaves
 
 
+def _all_marked(sight: Sight) -> bool:
+    """No copy here can be promoted; one that was never made cannot become good, for it is apart from the peer's."""
+    units, filled = sight.units.by_name, sight.filled
+    return all(
+        consent.marked(unit.disk) or (vm not in filled and consent.apart(unit.disk)) for vm, unit in units.items()
+    )
+
+
 def _cannot_record(sight: Sight, now: float) -> str | None:
     """Say why this owner cannot serve: its record cannot be written, and it needs it, for a start or to go on alone.
 
@@ -97,8 +105,8 @@ def _cannot_record(sight: Sight, now: float) -> str | None:
     frozen = any(unit.disk is not None and unit.disk.suspended for unit in sight.units.by_name.values())
     if (durable.served and not frozen) or not _agreed(sight, now):
         return None
-    for name, unit in sight.units.by_name.items():
-        has_all = copies.holds(copies.peer_copy(peer, name).generations, unit.generations)
+    for name in sight.filled:
+        has_all = copies.holds(copies.peer_copy(peer, name).generations, sight.units.by_name[name].generations)
         if not has_all or not copies.peer_is_good(durable.record, peer, name):
             return None
     return "the record of this node cannot be written"
@@ -119,13 +127,13 @@ def _better_there(sight: Sight, now: float, *, once: bool) -> str | None:
     peer, record = sight.partner.view, sight.durable.record
     if peer is None or not _agreed(sight, now):
         return None
-    disks = sight.units.disks()
+    units, wait_s = {name: sight.units.by_name[name] for name in sight.filled}, sight.setup.timers.boot_wait_s
+    disks = {name: unit.disk for name, unit in units.items()}
     unsettled = frozenset(name for name, disk in disks.items() if disk is not None and disk.replication in _SYNCING)
     mine = {name: sight.copy(name) for name in disks}
-    units, wait_s = sight.units.by_name.items(), sight.setup.timers.boot_wait_s
-    guests = frozenset(name for name, unit in units if unit.guest)
-    runs = any(unit.state is VmState.RUNNING for _, unit in units)  # then what hangs need not be what it needs
-    stuck = frozenset(name for name, unit in units if once and not runs and unit.is_stuck(now, wait_s))
+    guests = frozenset(name for name, unit in units.items() if unit.guest)
+    runs = any(unit.state is VmState.RUNNING for unit in units.values())  # then what hangs need not be what it needs
+    stuck = frozenset(name for name, unit in units.items() if once and not runs and unit.is_stuck(now, wait_s))
     return wanted(HandoverFacts(record, peer, disks, mine, unsettled, guests, sight.setup.stays_without_disk, stuck))
 
 

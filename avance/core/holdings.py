@@ -10,6 +10,8 @@ from avance.core.durable import Held
 from avance.core.model import DiskRole, DiskState, LinkState, PairState, VmId
 from avance.core.sight import Sight
 
+_WHOLE = (DiskState.UP_TO_DATE, DiskState.CONSISTENT)
+
 
 def held(sight: Sight, care: Care, now: float) -> Held:
     """Return what both nodes hold just now."""
@@ -22,15 +24,21 @@ def held(sight: Sight, care: Care, now: float) -> Held:
         in_service=sight.pairing.in_service,
         together=together,
         synced=synced,
-        whole=len(synced) == len(units.by_name) and sight.private_link() is not LinkState.DOWN,
+        whole=synced.issuperset(sight.filled) and sight.private_link() is not LinkState.DOWN,
         zeroed=units.unnoted(record.fresh),
-        works=record.peer_outdated and units.works,  # only then it matters
+        works=record.peer_outdated and (units.works or _may_be_served(sight)),  # only then it matters
         tripped=sight.partner.crashes.tripped,
         elected=elected,
         behind=_behind(sight),
         generations=_newest_generations(sight),
         vms=frozenset(units.by_name),
     )
+
+
+def _may_be_served(sight: Sight) -> bool:
+    """A removed VM may still write here alone, and the peer, which still names it, could serve it without that."""
+    peer, left = sight.partner.view, sight.units.leftovers
+    return bool(left) and (peer is None or any(vm in peer.vms for vm in left))
 
 
 def _newest_generations(sight: Sight) -> tuple[tuple[VmId, str], ...]:
@@ -74,16 +82,16 @@ def _was_left(sight: Sight, vm: VmId) -> bool:
     if sight.durable.owner and view.role is not DiskRole.PRIMARY:
         return False  # nobody writes
     if view.connection == "Connected":  # however silent the peer's daemon is, its DRBD may mirror on
-        return view.peer_disk in (DiskState.UP_TO_DATE, DiskState.CONSISTENT)
+        return view.peer_disk in _WHOLE
     if sight.durable.record.solo(sight.setup.me) and unit.held_apart:
         return False  # the peer was lost before, and nobody writes to its copy since: this one stays the good one
+    theirs = copies.peer_copy(peer, vm)
     if view.peer_disk is DiskState.INCONSISTENT:
-        return (
-            False  # it was just being filled from here: nothing can be written there, and this one stays the good one
-        )
+        # It was just being filled from here, so nothing can be written there and this one stays the good one; unless
+        # the peer says that its copy has become whole in the moment in which the connection ended.
+        return theirs.disk in _WHOLE
     if view.role is DiskRole.PRIMARY or peer is None:
         return True
-    theirs = copies.peer_copy(peer, vm)
     return copies.is_there(theirs) and not copies.is_behind(peer.record, vm, theirs.generations)
 
 

@@ -104,8 +104,7 @@ def _keep(event: e.OperatorAsked, sight: Sight) -> Order | Wish | Refusal:
         return Refusal("the durable record is being written just now; ask again")
     epoch = max(record.epoch, 0 if peer is None else peer.record.epoch) + 1
     # The person vouches for the data of this node, so what was known of better ones counts no more.
-    units = sight.units.by_name.items()
-    ours = tuple((name, unit.generations[0]) for name, unit in units if unit.generations)
+    ours = sight.units.written()
     kept = replace(
         record, epoch=epoch, owner=me, peer_outdated=True, split=False, chosen=epoch, behind=(), generations=ours
     )

@@ -102,12 +102,13 @@ class Restarts:
             return None
         if peer is None or not sight.durable.owner or record.quarantined or record.split:
             return None
-        failed = [vm for vm in units if self.fails(vm, now)]
-        if len(failed) < len(units) or any(_left_there(peer, vm) or vm in peer.unmade for vm in failed):
+        filled = sight.filled
+        failed = [vm for vm in filled if self.fails(vm, now)]
+        if not failed or len(failed) < len(filled) or any(_left_there(peer, vm) or vm in peer.unmade for vm in failed):
             return None
         if record.peer_outdated or peer.record.peer_outdated or sight.behind or sight.peer_behind:
             return None
-        if len(sight.units.synced()) == len(failed):
+        if sight.units.synced().issuperset(failed):
             self.equal_in = record.epoch
         good = all(copies.peer_is_good(record, peer, vm) for vm in failed)  # nobody has written since
         if self.equal_in != record.epoch or not good:

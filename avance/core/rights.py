@@ -228,11 +228,10 @@ class Right:
     def _take(self, sight: Sight, allowed: takeover.Allowed, draft: Draft) -> Wish:
         self.granted = allowed
         draft.milestone("takeover_decided")
-        record, units = sight.durable.record, sight.units.by_name
+        record = sight.durable.record
         wanted = replace(record, epoch=record.epoch + 1, owner=sight.setup.me, peer_outdated=True)
         if self.override:  # a person vouches for the disks that are here, and chooses them before any other version
-            known = tuple((name, unit.generations[0]) for name, unit in units.items() if unit.generations)
-            wanted = replace(wanted, behind=(), generations=known, chosen=wanted.epoch)
+            wanted = replace(wanted, behind=(), generations=sight.units.written(), chosen=wanted.epoch)
         return Wish(replace(wanted, boot=sight.setup.machine), f"{allowed.means}: {allowed.reason}")
 
     def _situation(self, sight: Sight, now: float) -> takeover.Situation | None:
@@ -411,7 +410,7 @@ def _replication_lost(sight: Sight, now: float, *, waiting: bool) -> str | None:
 
 def _never_met(sight: Sight, now: float) -> str | None:
     """Say which copies stay apart although both nodes are up: the peer's disk is dead, foreign or out of reach."""
-    partner, units = sight.partner, sight.units.by_name
+    partner, units = sight.partner, {name: sight.units.by_name[name] for name in sight.filled}
     if sight.may_write or not partner.links_are_up(now, waits=2) or not partner.is_stable(now):
         return None
     apart = [name for name, unit in units.items() if unit.disk is None or unit.disk.connection != "Connected"]

@@ -217,8 +217,10 @@ class Sight:
     def _is_blank(self, vm: VmId) -> bool:
         """Neither node has ever known a generation of this volume: it is just being made, or both copies are zeroed."""
         unit, peer = self.units.by_name[vm], self.partner.view
-        bare = unit.disk is None or unit.disk.disk is DiskState.INCONSISTENT
-        if peer is None or not bare or unit.generations not in _BLANK or copies.newest(self.durable.record, vm):
+        bare = unit.disk_known and (unit.disk is None or unit.disk.disk is DiskState.INCONSISTENT)
+        if peer is None or not bare or unit.generations not in _BLANK:
+            return False
+        if any(copies.newest(record, vm) for record in (self.durable.record, peer.record)):
             return False
         theirs = copies.peer_copy(peer, vm)
         return theirs.disk in (DiskState.DISKLESS, DiskState.INCONSISTENT) and theirs.generations in _BLANK
@@ -265,9 +267,15 @@ class Sight:
             told=peer.mirror if heard and peer is not None else None,
             vouched=self.unproven and self.solo and (override or record.chosen == record.epoch),
             backup=backup,
-            replaced=self.unproven and all(unit.invalidated for unit in units.values()),
-            peer_has_all=backup and empty and all(copies.peer_is_good(record, peer, vm) for vm in units),
+            replaced=self.unproven and self._is_replaced,
+            peer_has_all=backup and empty and all(copies.peer_is_good(record, peer, vm) for vm in self.filled),
         )
+
+    @property
+    def _is_replaced(self) -> bool:
+        """Each copy that is here is taken from the peer anew; a volume that was never made has none."""
+        units, filled = self.units.by_name, self.filled
+        return all(unit.invalidated for vm, unit in units.items() if vm in filled or unit.disk is not None)
 
     # ------------------------------------------------------------ the peer and the links
 
@@ -383,8 +391,8 @@ class Sight:
             config_hash=self.config_hash,
             dilation=setup.dilation,
             agreed=self._is_durably_agreed,
-            yielded=self.pairing.yields and self.units.kept,
-            vms=tuple(self.units.by_name),
+            yielded=self.pairing.yields and self.units.kept(self.filled),
+            vms=tuple(self.filled),
         )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 
 from avance.core import alerts, copies
@@ -151,6 +151,11 @@ class Units:
             case _:
                 pass  # the outcome says it all
 
+    def written(self) -> tuple[tuple[VmId, str], ...]:
+        """Return the generation of each volume here that was ever part of a pair; to others nothing was written."""
+        found = ((name, unit.generations[0]) for name, unit in self.by_name.items() if unit.generations)
+        return tuple((name, generation) for name, generation in found if generation != copies.JUST_CREATED)
+
     def mirror_runs(self) -> None:
         """Try again at once what failed for want of a mirror."""
         for unit in self.by_name.values():
@@ -200,18 +205,17 @@ class Units:
 
     @property
     def works(self) -> bool:
-        """A command of a VM is in flight, or a removed VM may still write."""
-        return bool(self.leftovers) or any(unit.busy for unit in self.by_name.values())
+        """A command of a VM is in flight, also of one that was removed."""
+        return any(unit.busy for unit in self.by_name.values()) or any(left.busy for left in self.leftovers.values())
 
     @property
     def acts(self) -> bool:
         """A command is in flight that changes something."""
         return any(unit.busy not in (None, *READS) for unit in self.by_name.values())
 
-    @property
-    def kept(self) -> bool:
-        """A copy of every volume is kept beside it."""
-        return all(unit.kept for unit in self.by_name.values())
+    def kept(self, filled: Iterable[VmId]) -> bool:
+        """A copy of each of these volumes is kept beside it."""
+        return all(self.by_name[vm].kept for vm in filled)
 
     @property
     def stuck_looks(self) -> int:

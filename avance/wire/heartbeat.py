@@ -8,6 +8,7 @@ one. All of it is authenticated each time.
 Each datagram names its link, so one that was recorded on one link is worth nothing on another. Per link and boot the
 sequence number only rises; a boot id that was replaced by a newer one never comes back. A boot id is believed only
 after a datagram of it echoed the receiver's own boot id, so nothing that was recorded earlier can begin a conversation.
+It does not take the place of another one that has echoed what was sent later.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ import hmac
 import json
 import struct
 from dataclasses import dataclass, field, fields, replace
-from math import isfinite
+from math import inf, isfinite
 
 from avance.core.model import (
     AgreementWord,
@@ -42,6 +43,7 @@ from avance.wire.rejected import Rejected
 MAGIC = b"AVH4"
 _FAMILY = b"AVH"  # what the datagrams of every version begin with
 NOT_ECHOED_YET = "a new boot that does not echo ours yet"  # each restart of the peer begins with it: no attack
+_EARLIER = "from an earlier boot of the peer"
 _MAC_BYTES = 32
 _HASH = "sha256"
 # Number, send time, send time that is echoed, and how long link and echoed boot are; the two follow as UTF-8. No boot
@@ -220,6 +222,7 @@ class Receiver:
     my_boot: str
     rejected: dict[str, int] = field(default_factory=dict)
     _boot: str | None = None
+    _echoed_s: float = -inf  # the newest of our send times that this boot has echoed: a later boot echoes a later one
     _retired: list[str] = field(default_factory=list)
     _last_seq: dict[LinkName, int] = field(default_factory=dict)
     _newest: Heartbeat | None = None
@@ -242,16 +245,20 @@ class Receiver:
         if beat.link != link:
             return Rejected("recorded on another link")
         if beat.view.boot in self._retired:
-            return Rejected("from an earlier boot of the peer")
+            return Rejected(_EARLIER)
         if beat.view.boot != self._boot:
             if beat.echo is None or beat.echo[0] != self.my_boot:
                 return self._judge_unproven(link, beat) if self._boot is None else Rejected(NOT_ECHOED_YET)
+            if beat.echo[1] < self._echoed_s:
+                return Rejected(_EARLIER)  # one that was never heard while it lived, and held back on its way
             if self._boot is not None:
                 self._retired = [*self._retired, self._boot][-_RETIRED_BOOTS_MAX:]
             self._boot, self._last_seq, self._newest = beat.view.boot, {}, None
         if beat.seq <= self._last_seq.get(link, -1):
             return Rejected("replayed or out of order")
         self._last_seq[link] = beat.seq
+        if beat.echo is not None and beat.echo[0] == self.my_boot:
+            self._echoed_s = max(self._echoed_s, beat.echo[1])
         if self._newest is not None and beat.seq < self._newest.seq:
             # A slower link brings what a faster one has overtaken: it shows that the link works, and says nothing new.
             return replace(beat, view=self._newest.view)

@@ -92,6 +92,32 @@ MUTANTS = (
         _FILES,
     ),
     Mutant(
+        "volume-deleted-by-a-choice",
+        "`definitions take` deletes the volume of a VM that was removed on the other node while this one served it",
+        (Edit("avance/apply.py", "        if taken and spec is None:\n", "        if False and spec is None:\n"),),
+        _FILES,
+    ),
+    Mutant(
+        "history-has-no-room",
+        "definitions are accepted that are too large to be sent once their history has grown",
+        (Edit("avance/documents.py", "config.config_hash), _LONGEST) is None:", "config.config_hash), ()) is None:"),),
+        _FILES,
+    ),
+    Mutant(
+        "files-of-a-vm-not-looked-for",
+        "a node agrees to a VM that it could not start",
+        (Edit("avance/daemon.py", "if heard.problem or heard.key == heard.version.key:", "if heard.key:"),),
+        _FILES,
+        units=("tests/unit/avance/test_two_daemons.py",),
+    ),
+    Mutant(
+        "counting-definitions-need-files",
+        "a node refuses definitions that count on the other one already because of one VM that it could not start",
+        (Edit("avance/daemon.py", "if heard.problem or heard.key == heard.version.key:", "if heard.problem:"),),
+        _FILES,
+        units=("tests/unit/avance/test_two_daemons.py",),
+    ),
+    Mutant(
         "both-start-anew-at-once",
         "for another site both daemons start anew at the same moment",
         (

@@ -50,6 +50,17 @@ MUTANTS = (
         (Edit(_HOLDINGS, "not newer) or _was_left(sight, name):\n", "not newer):\n"),),
     ),
     Mutant(
+        "filled-copy-forgotten",
+        "a copy is not behind one that became whole in the moment in which the connection ended",
+        (Edit(_HOLDINGS, "        return theirs.disk in _WHOLE\n", "        return False\n"),),
+        "one direction of the link, the disk and the end of the filling have to meet in one moment",
+    ),
+    Mutant(
+        "source-is-behind-what-it-fills",
+        "a copy whose disk is lost while it fills the other one counts as behind that one",
+        (Edit(_HOLDINGS, "    if view.peer_disk is DiskState.INCONSISTENT:\n", "    if view.peer_disk is None:\n"),),
+    ),
+    Mutant(
         "behind-copy-served",
         "a copy that is behind is promoted",
         (Edit(_UNIT, "is DiskRole.PRIMARY or around.behind:\n", "is DiskRole.PRIMARY:\n"),),

@@ -123,7 +123,7 @@ MUTANTS = (
         (
             Edit(
                 _HANDOVER,
-                "        tied = tied or (self.moving and not all(consent.marked(unit.disk) for unit in units))\n",
+                "        tied = tied or (self.moving and not _all_marked(sight))\n",
                 "",
             ),
         ),

@@ -156,7 +156,7 @@ MUTANTS = (
         (
             Edit(
                 "avance/core/sight.py",
-                "yielded=self.pairing.yields and self.units.kept,",
+                "yielded=self.pairing.yields and self.units.kept(self.filled),",
                 "yielded=self.pairing.yields,",
             ),
         ),

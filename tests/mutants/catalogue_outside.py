@@ -116,6 +116,24 @@ MUTANTS = (
         units=("tests/unit/avance/core/test_liveness.py",),
     ),
     Mutant(
+        "held-back-boot-follows-a-later-one",
+        "words of an earlier run of the peer's daemon, held back on their way, are heard after those of a later run",
+        (Edit("avance/wire/heartbeat.py", "if beat.echo[1] < self._echoed_s:\n", "if False:\n"),),
+        beyond="the simulator's wires hold nothing back for so long",
+    ),
+    Mutant(
+        "question-has-the-number-of-another",
+        "a late answer to a question that is over is given to who asked something else since",
+        (
+            Edit(
+                "avance/requests.py",
+                "        self._asked = ask = self._asked + 1\n",
+                "        ask = max(self._open, default=0) + 1\n",
+            ),
+        ),
+        _OUTSIDE,
+    ),
+    Mutant(
         "resource-file-is-waited-for",
         "on a system disk that hangs, the resource file of a VM is written anew in one more thread each time",
         (Edit("avance/adapters/drbd.py", "        if vm in self._writing:\n", "        if not vm:\n"),),

@@ -98,6 +98,76 @@ MUTANTS = (
         units=_ROSTER,
     ),
     Mutant(
+        "peers-note-of-a-volume-ignored",
+        "a volume that the peer has noted as written counts as new while the peer has not looked at its disks",
+        (Edit(_SIGHT, "for record in (self.durable.record, peer.record)):", "for record in (self.durable.record,)):"),),
+        "a record that knows nothing, a bad copy and a peer that has just started have to come together",
+        units=_ROSTER,
+    ),
+    Mutant(
+        "unseen-volume-counts-as-new",
+        "a volume counts as new while nobody can ask DRBD about it",
+        (Edit(_SIGHT, "bare = unit.disk_known and (unit.disk is None or", "bare = (unit.disk is None or"),),
+        "a record that knows nothing, a bad copy and a peer that has just started have to come together",
+        units=_ROSTER,
+    ),
+    Mutant(
+        "lone-right-waits-for-a-removed-vm",
+        "the right to write alone stays for ever while the domain of a removed VM cannot be destroyed",
+        (
+            Edit(
+                "avance/core/holdings.py",
+                "    return bool(left) and (peer is None or any(vm in peer.vms for vm in left))\n",
+                "    return bool(left)\n",
+            ),
+        ),
+    ),
+    Mutant(
+        "lone-right-ends-beside-a-removed-vm",
+        "the right to write alone ends while a removed VM may still write alone, and the peer could serve it",
+        (Edit("avance/core/holdings.py", "(units.works or _may_be_served(sight))", "units.works"),),
+        "the peer takes over in the second between a removal and the end of the domain",
+        units=_LEFTOVER,
+    ),
+    Mutant(
+        "command-of-a-removed-vm-forgotten",
+        "the right to write alone ends while a command of a removed VM is on its way",
+        (Edit(_UNITS, " or any(left.busy for left in self.leftovers.values())", ""),),
+        "nothing that the simulator shows follows from it: the volume of a removed VM is served by nobody",
+        units=_ROSTER,
+    ),
+    Mutant(
+        "lone-right-waits-for-a-new-volume",
+        "the right to write alone stays for ever while a node cannot make the volume of a VM that was added",
+        (Edit("avance/core/holdings.py", "synced.issuperset(sight.filled)", "synced.issuperset(units.by_name)"),),
+    ),
+    Mutant(
+        "hand-over-waits-for-a-new-volume",
+        "an owner that cannot write its record waits for a volume that was never made, and nobody serves",
+        (
+            Edit(
+                "avance/core/handover.py",
+                "    for name in sight.filled:\n        has_all",
+                "    for name in sight.units.by_name:\n        has_all",
+            ),
+        ),
+    ),
+    Mutant(
+        "halves-wait-for-a-new-volume",
+        "old mirror halves are not emptied because the peer has no good copy of a volume that needs them to be made",
+        (Edit(_SIGHT, "vm) for vm in self.filled),\n", "vm) for vm in units),\n"),),
+    ),
+    Mutant(
+        "restart-elsewhere-waits-for-a-new-volume",
+        "a VM that cannot be created here is not tried on the other node while a volume cannot be made",
+        (Edit("avance/core/restarts.py", "filled = sight.filled\n", "filled = [*units]\n"),),
+    ),
+    Mutant(
+        "choice-waits-for-a-new-volume",
+        "after a person's choice a node waits for a copy of a volume that was never made",
+        (Edit(_SIGHT, "self.units.kept(self.filled),", "self.units.kept(self.units.by_name),"),),
+    ),
+    Mutant(
         "lost-volume-group-has-no-volumes",
         "where the volume group cannot be listed, the volume of a removed VM counts as gone",
         (

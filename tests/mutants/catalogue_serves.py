@@ -109,8 +109,8 @@ MUTANTS = (
         (
             Edit(
                 _HANDOVER,
-                "and all(consent.marked(unit.disk) for unit in units):",
-                "and all(consent.apart(unit.disk) or unit for unit in units):",
+                "and not self.leaves and _all_marked(sight):",
+                "and not self.leaves:",
             ),
         ),
     ),

@@ -280,6 +280,24 @@ def test_removed_domain_that_cannot_be_destroyed_is_stopped_as_any_other() -> No
     assert row.resets(A)
 
 
+@sites
+def test_removed_domain_that_cannot_be_destroyed_costs_nobody_the_second_node(site: str) -> None:
+    """It writes to nothing that anybody serves: B was away, has taken what it lacked, and serves when A dies."""
+    row = pair(site, 1)
+    row.breaks("domain.undead", "a")
+    removed(row.world, A)
+    row.passes(20.0)
+    off = row.off(B)
+    row.passes(40.0)
+    row.heals(off)
+    row.passes(60.0)
+    assert not row.world.machines[A].record.peer_outdated
+    row.off(A)
+    row.passes(60.0)
+    assert row.world.runner(DB) == B, row.world.summary()
+    ends_well(row, removed)
+
+
 def test_last_vm_is_removed_and_another_one_is_added() -> None:
     """A pair without VMs protects nothing and is ready for the next one, which may have the old name."""
     row = Row(PLAIN)

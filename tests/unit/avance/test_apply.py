@@ -127,6 +127,14 @@ def test_what_must_not_be_taken() -> None:
     assert "a volume of another size" in why_not(before, given(larger), ())
 
 
+def test_definitions_that_are_taken_delete_nothing() -> None:
+    """What comes from these definitions may remove a VM; what a person takes instead of them may not."""
+    before, after = given(TWO), given(removed(TWO, "db"))
+    assert why_not(before, after, ()) == ""
+    assert "remove the VM db, and its volume with all its data on node a" in why_not(before, after, (), taken=True)
+    assert why_not(after, after, (), taken=True) == ""
+
+
 def test_tombstone_stays_until_all_is_gone() -> None:
     """A node that still removes a VM takes no definitions that forget it."""
     vms = removed(TWO, "web")

@@ -5,13 +5,20 @@ from __future__ import annotations
 import asyncio
 import random
 import socket
+import threading
+from bisect import bisect
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from avance.core.events import TakeAsked
+from avance import documents
+from avance.changes import Contents
+from avance.config import parse
+from avance.core.agreement import HISTORY_MAX
+from avance.core.events import ChangeAsked, TakeAsked
 from avance.core.model import Outcome, Stand, Version
+from avance.documents import missing_file
 from avance.errors import ConfigError
 from tests.unit.avance.site import W1, kept_of, pem, site, vm
 from tests.unit.avance.two_nodes import TwoNodes
@@ -119,6 +126,32 @@ def test_nodes_that_were_changed_apart_are_told_and_a_person_chooses(pair: TwoNo
     assert pair.a.vms == pair.b.vms == ["db"]
 
 
+def test_no_volume_is_deleted_by_a_choice_between_definitions(pair: TwoNodes) -> None:
+    """A VM was removed on one node while the other one served it: whoever takes that has to say so of its volume."""
+    pair.run(1.0)
+    pair.a.asks(ADD)
+    pair.run()
+    pair.cut = True
+    pair.run(1.0)
+    remove = {"op": "vm-remove", "name": "web", "delete_volume": True, "one_node": True}
+    pair.a.asks(remove)
+    pair.b.asks({**ADD_DB, "one_node": True})
+    pair.run(2.0)
+    pair.cut = False
+    pair.run(5.0)
+    pair.b.queue.append(TakeAsked(7))
+    pair.run(1.5)
+    assert "these definitions remove the VM web, and its volume with all its data on node b" in pair.b.answers[-1].text
+    assert pair.b.vms == ["web", "db"]
+    for number, name in enumerate(("web", "db")):
+        pair.b.asks({**remove, "name": name}, number)
+        pair.run(1.5)
+    pair.b.queue.append(TakeAsked(9))
+    pair.run(3.0)
+    assert pair.b.answers[-1].text == "definitions take: this node has the definitions of node a, number 2"
+    assert pair.is_agreed
+
+
 def test_replaced_node_takes_all_of_the_other(pair: TwoNodes, tmp_path: Path) -> None:
     """A bare machine is paired with the site of long ago, and has the definitions of today soon."""
     pair.run(1.0)
@@ -145,11 +178,52 @@ def test_what_no_node_could_send_is_refused(pair: TwoNodes) -> None:
         pair.a.asks({"op": "site-change", "site": site(call_home=site()["call_home"] | {"ca_pem": authority})})
 
 
+def test_what_is_accepted_can_be_sent_however_long_the_history_is(pair: TwoNodes) -> None:
+    """A node that was away for many changes gets the newest document: the history in it has grown meanwhile."""
+    held, noise = pair.a.documents, random.Random(1)
+    letters = noise.randbytes(40_000).hex()
+
+    def given(size: int) -> ChangeAsked | None:
+        entry = vm(number=0, cmdline=letters[:size])
+        try:
+            return held.asked("vm add web", Contents(held.contents.site, [entry]), alone=True)
+        except ConfigError:
+            return None
+
+    about = bisect(range(len(letters)), False, key=lambda size: given(size) is None)
+    largest = next(asked for asked in map(given, range(about, 0, -1)) if asked is not None)
+    history = tuple(Version(place, noise.randbytes(8).hex()) for place in range(1000, 1000 + HISTORY_MAX))
+    held.stand = Stand(Version(2000, largest.hash), history)
+    assert held.datagram(held.stand.version.key) is not None
+
+
 def test_missing_device_is_refused_on_either_node(pair: TwoNodes, monkeypatch: pytest.MonkeyPatch) -> None:
     """Each node looks at its own devices."""
     monkeypatch.setattr(socket, "if_nameindex", lambda: [(1, "eth0")])
     with pytest.raises(ConfigError, match="names the device biz0, but node a has"):
         pair.a.asks(ADD)
+
+
+def test_files_that_a_vm_starts_from_are_looked_for(tmp_path: Path) -> None:
+    """Of a VM that is new or changed only: what counts already is no reason to refuse another change."""
+    there, gone = tmp_path / "kernel", tmp_path / "gone"
+    there.write_text("")
+    entry = vm(number=0, kernel=str(there), ramdisk=str(gone))
+    without, with_it = parse("a", site(), []), parse("a", site(), [entry])
+    assert missing_file(without, with_it) == f"VM web starts from the file {gone}, and node a has none of that name"
+    assert missing_file(with_it, with_it) == ""
+    assert missing_file(without, parse("a", site(), [{**entry, "ramdisk": ""}])) == ""
+    assert str(tmp_path) in missing_file(without, parse("a", site(), [{**entry, "ramdisk": str(tmp_path)}])), "no file"
+
+
+def test_disk_that_does_not_answer_is_not_waited_for(pair: TwoNodes, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Then nobody knows whether the VM could start, and the change is refused."""
+    never = threading.Event()
+    monkeypatch.setattr(documents, "_LOOK_S", 0.01)
+    monkeypatch.setattr(documents, "missing_file", lambda *_: str(never.wait(30.0)))
+    said = asyncio.run(pair.a.documents.lacks(pair.a.documents.in_use.config_hash))
+    never.set()
+    assert said == "node a cannot look for the files that its VMs start from (no answer)"
 
 
 def test_stand_without_contents_is_not_written(pair: TwoNodes) -> None:

@@ -73,7 +73,7 @@ def test_operator_asks_the_core(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_change_is_checked_and_agreed(monkeypatch: pytest.MonkeyPatch) -> None:
     """The core gets a question with its hash; what cannot work never comes so far, and a late answer is told."""
     monkeypatch.setattr(socket, "if_nameindex", lambda: [(1, "eth0"), (2, "biz0")])
-    other = vm(name="db", mac="00:16:3e:77:00:21", address="10.77.0.21")
+    other = vm(name="db", mac="00:16:3e:77:00:21", address="10.77.0.21", kernel=__file__, ramdisk="")
 
     async def story() -> None:
         core = Core(done=True, text="vm add db: done")
@@ -86,9 +86,13 @@ def test_change_is_checked_and_agreed(monkeypatch: pytest.MonkeyPatch) -> None:
         assert (first.text, first.alone, second.alone) == ("vm add db", False, True)
         assert first.hash == second.hash != first.base.hash == config().config_hash
         assert first.id != second.id
-        assert third == TakeAsked(1)
+        assert third == TakeAsked(3)
         with pytest.raises(ConfigError, match="same name"):
             await core.requests.change({"op": "vm-add", "vm": vm()})
+        with pytest.raises(
+            ConfigError, match="starts from the file /none, and node a has none of that name; nothing was"
+        ):
+            await core.requests.change({"op": "vm-add", "vm": {**other, "ramdisk": "/none"}})
         assert len(core.heard) == 3
         monkeypatch.setattr(module, "_AGREED_S", 0.01)
         assert "nothing is decided after" in (await Core().requests.take())["error"]
@@ -105,7 +109,7 @@ def test_mistyped_node_is_refused(verb: str, name: str) -> None:
 
 
 def test_answer_that_comes_late_reaches_nobody_else() -> None:
-    """Two questions have two numbers, and an answer to one that is over is dropped."""
+    """No two questions ever have the same number, so an answer to one that is over is dropped."""
 
     async def story() -> None:
         questions: Questions[str] = Questions()
@@ -116,10 +120,11 @@ def test_answer_that_comes_late_reaches_nobody_else() -> None:
             first = tasks.create_task(questions.answer(asked.append, 10.0))
             second = tasks.create_task(questions.answer(asked.append, 10.0))
             await asyncio.sleep(0)
-            assert asked == [1, 1, 2]
-            questions.answered(2, "for the second")
-            questions.answered(1, "for the first")
-            questions.answered(1, "too late")
+            assert asked == [1, 2, 3]
+            questions.answered(1, "for the one that is over")
+            questions.answered(3, "for the second")
+            questions.answered(2, "for the first")
+            questions.answered(2, "too late")
         assert (first.result(), second.result()) == ("for the first", "for the second")
 
     asyncio.run(story())

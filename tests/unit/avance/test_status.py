@@ -10,6 +10,7 @@ import pytest
 from avance.core.engine import Engine
 from avance.core.events import DiskChanged, PartSeen, VmAdded
 from avance.core.model import (
+    Copy,
     DiskRole,
     DiskState,
     MirrorState,
@@ -201,6 +202,18 @@ def test_each_vm_counts() -> None:
     assert "VM db does not start on node a" in str(waits(book.engine))
     db.state = VmState.RUNNING
     assert waits(book.engine) is None
+
+
+def test_new_volume_is_no_copy_that_a_person_has_to_choose() -> None:
+    """A VM was added, and the peer cannot make its volume: no override is advised, which would only cost a copy."""
+    book, db = paired(A), VmId("db")
+    book.hears(VmAdded(spec(db, 1), "c0ffee"))
+    book.hears(DiskChanged(db, None))
+    told = {**book.peer.copies, db: Copy(DiskState.DISKLESS)}
+    book.peer_says(vms={**book.peer.vms, db: VmState.STANDBY}, copies=told)
+    assert "the volume of db has to be made on both nodes" in str(waits(book.engine))
+    book.peer_says(record=replace(book.peer.record, generations=((db, "1a2c"),)))
+    assert "an operator has to choose" in str(waits(book.engine)), "the peer knows data of it"
 
 
 def test_a_node_that_waits_names_who_can_end_it() -> None:

@@ -90,14 +90,14 @@ class Node:
                 assert datagram is not None
                 self.sent.append(datagram)
             case c.UseDefinitions(version):
-                self.documents.in_use = self.documents.parsed(version)
+                self.documents.in_use = self.documents.parsed(version.hash)
                 self.used.append(self.documents.in_use)
 
     def gets(self, datagram: bytes) -> Document | Rejected:
         """Take a datagram."""
         document = unseal(self.documents.in_use.secret, datagram)
         if isinstance(document, Document):
-            self.queue.append(self.documents.heard(document))
+            self.queue.append(self.documents.heard(document, taken=self.agreement.takes))
         return document
 
 

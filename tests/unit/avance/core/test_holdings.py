@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import pytest
+
 from avance.core import arbiters
 from avance.core import commands as c
 from avance.core import events as e
@@ -109,6 +111,24 @@ def test_lost_disk_is_told_and_noted_at_once() -> None:
     commands = book.hears(e.DiskChanged(WEB, replace(in_sync(P), disk=DiskState.DISKLESS)))
     assert "copy_lost" in alerts(commands)
     assert c.SaveRecord(served(A, Record(3, A, behind=(WEB,)))) in commands
+
+
+@pytest.mark.parametrize(
+    ("theirs", "marked"),
+    [(DiskState.INCONSISTENT, False), (DiskState.OUTDATED, False), (DiskState.UP_TO_DATE, True)],
+)
+def test_disk_lost_while_it_filled_the_peers(theirs: DiskState, *, marked: bool) -> None:
+    """The backup's disk is lost while the owner's is filled from it, and the connection ends: who has the good copy?
+
+    Where the owner says that its copy is whole, it was filled in that moment, and may be written since.
+    """
+    book = paired(B)
+    book.hears(e.DiskChanged(WEB, replace(in_sync(DiskRole.SECONDARY), peer_role=P, peer_disk=DiskState.INCONSISTENT)))
+    lost = replace(peer_gone(DiskRole.SECONDARY), disk=DiskState.DISKLESS, peer_disk=DiskState.INCONSISTENT)
+    book.peer_says(copies={WEB: Copy(theirs, GENERATIONS)})
+    book.hears(e.DiskChanged(WEB, lost))
+    saved = book.engine.sight.durable.saving
+    assert (saved is not None and WEB in saved.behind) is marked
 
 
 def test_copy_is_behind_until_it_was_the_target_of_a_resynchronisation() -> None:

@@ -10,7 +10,7 @@ from avance.core import commands as c
 from avance.core import events as e
 from avance.core.engine import Engine
 from avance.core.leftover import Leftover, MayGo, left_of
-from avance.core.model import Record, VmId
+from avance.core.model import Record, VmId, VmState
 from avance.core.unit import VmUnit
 from tests.playbook import WEB, A, B, Playbook, acts, calm_pair, ended, guarded, paired, served, setup, spec
 
@@ -142,17 +142,19 @@ def test_guards_of_a_pair_without_vms() -> None:
     assert not any(isinstance(one, c.ResetNode) for one in book.pass_time(30.0, peer_alive=True))
 
 
-def test_lone_right_stays_while_a_removed_vm_may_write() -> None:
-    """Its domain may be writing alone, and is acknowledged: the right ends when that is gone, too."""
+@pytest.mark.parametrize("ends", [e.DomainChanged(DB, running=False), None])
+def test_lone_right_stays_while_a_removed_vm_may_write(ends: e.Event | None) -> None:
+    """Its domain may be writing alone, and is acknowledged, and the peer could serve it: until either is over."""
     book = paired(A)
     book.hears(e.VmAdded(spec(DB, 1), "hash-2"))
     book.hears(e.DomainChanged(DB, running=True))
     book.hears(ended(c.ReadDomain(DB)))
     durable = book.engine.sight.durable
     durable.record = replace(durable.record, peer_outdated=True)
-    book.peer = replace(book.peer, record=replace(book.peer.record, peer_outdated=True))
+    unnamed = book.peer.vms
+    book.peer_says(vms={**unnamed, DB: VmState.STANDBY}, record=replace(book.peer.record, peer_outdated=True))
     removed(book, DB)
     book.hears(ended(c.PrepareVolume(DB)))
     assert not [one for one in book.peer_says() if isinstance(one, c.SaveRecord)]
-    said = book.hears(e.DomainChanged(DB, running=False))
+    said = book.peer_says(vms=unnamed) if ends is None else book.hears(ends)
     assert [one.record.peer_outdated for one in said if isinstance(one, c.SaveRecord)] == [False]

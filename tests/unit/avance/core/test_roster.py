@@ -153,6 +153,28 @@ def test_volume_that_the_record_knows_was_written_to() -> None:
     assert book.engine.sight.filled == [WEB, NEW]
 
 
+def test_volume_that_the_peers_record_knows_was_written_to() -> None:
+    """The peer has just started, and has not looked at its disks yet; what it noted is said at once."""
+    book = without_streams(Copy())
+    assert book.engine.sight.filled == [WEB]
+    book.peer_says(record=replace(book.peer.record, generations=((NEW, "77"),)))
+    assert book.engine.sight.filled == [WEB, NEW]
+
+
+def test_volume_of_which_drbd_says_nothing_may_have_been_written_to() -> None:
+    """Where nobody can ask DRBD, what it has counts as written (S2)."""
+    book = without_streams(Copy())
+    book.hears(e.DiskStreamReset("it has ended"))
+    assert book.engine.sight.filled == [WEB, NEW]
+
+
+def test_new_volume_is_no_data_that_a_person_has_chosen() -> None:
+    """An override vouches for what is here: a volume that was just made holds nothing, and its number says nothing."""
+    book = without_streams(Copy())
+    book.engine.units[NEW].is_new()
+    assert book.engine.sight.units.written() == ((WEB, GENERATIONS[0]),)
+
+
 def test_backup_consents_while_it_makes_a_volume() -> None:
     """Zeroing can take hours: it attaches nothing, and so it changes no copy."""
     book = paired(B)
@@ -171,6 +193,18 @@ def test_backup_consents_while_it_makes_a_volume() -> None:
     said = acts(book.hears(ended(c.ReadGeneration(WEB), detail=" ".join(GENERATIONS))))
     said += acts(book.pass_time(1.0, peer_alive=True))
     assert any(isinstance(one, c.SaveRecord) and one.record.epoch == 4 for one in said), said
+
+
+def test_command_of_a_removed_vm_is_awaited_and_its_domain_is_not() -> None:
+    """Before the right to write alone ends, nothing that came from it may be on its way (S9)."""
+    book = paired(A)
+    book.engine.units[WEB].busy = "ResumeDisk"
+    book.hears(e.VmRemoved(WEB, "hash-2"))
+    units = book.engine.sight.units
+    assert units.works
+    book.hears(ended(c.ResumeDisk(WEB)))
+    assert units.leftovers[WEB].runs
+    assert not units.works
 
 
 def test_record_names_only_vms_that_there_are() -> None:

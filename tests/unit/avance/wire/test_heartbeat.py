@@ -251,6 +251,17 @@ def test_earlier_boot_never_comes_back() -> None:
     assert isinstance(side.accept(PRIV, encode(KEY, replace(reborn, seq=1))), Heartbeat)
 
 
+def test_boot_that_was_never_heard_does_not_follow_a_later_one() -> None:
+    """Its datagrams were held back on their way until the peer's daemon had started anew, and that one was heard."""
+    side = receiver()
+    unheard = replace(BEAT, seq=99, echo=("b-boot", 70.0), view=replace(VIEW, boot="boot-0"))
+    assert isinstance(side.accept(PRIV, encode(KEY, BEAT)), Heartbeat)
+    assert reason(side.accept(PRIV, encode(KEY, unheard))) == "from an earlier boot of the peer"
+    assert isinstance(side.accept(PRIV, encode(KEY, replace(BEAT, seq=6))), Heartbeat), "who lives is heard on"
+    later = replace(BEAT, seq=0, echo=("b-boot", 82.0), view=replace(VIEW, boot="boot-2"))
+    assert isinstance(side.accept(PRIV, encode(KEY, later)), Heartbeat)
+
+
 @pytest.mark.parametrize("echo", [None, ("an-earlier-boot-of-b", 3.0)])
 def test_a_recorded_datagram_cannot_begin_a_conversation(echo: tuple[str, float] | None) -> None:
     """After a restart of ours, an old datagram is only echoed, and does not keep the living peer out."""
