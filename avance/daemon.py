@@ -37,7 +37,7 @@ from avance.adapters.watchdog import REASON, NodeWatchdog, left_before
 from avance.adapters.witness import WitnessClient
 from avance.adapters.xen import XenHypervisor
 from avance.change_over import ChangeOver, StartAnew
-from avance.changes import VERBS, shown
+from avance.changes import shown
 from avance.clock import HardwareClock, now_s
 from avance.config import CONFIG_PATH, Config, parse
 from avance.configuration import TWIN, Configuration
@@ -58,7 +58,7 @@ from avance.leftovers import Leftovers
 from avance.loop import Loop
 from avance.parts import NodeParts
 from avance.ports import PeerChannel
-from avance.requests import OPERATOR_VERBS, Requests
+from avance.requests import ASKED, Requests
 from avance.standby import await_turn
 from avance.status import Around, document, unpaired
 from avance.status_text import definitions_text, status_text
@@ -449,22 +449,15 @@ class Daemon:
         if op == "pair":
             async with self._pairing:
                 return await self._pair(request)
-        if op in VERBS:
-            return await self._paired_node().requests.change(request)
+        if op in ASKED:
+            return await self._paired_node().requests.asked(request)
         if op == "definitions":
             found = self._paired_node().definitions()
             return {"ok": definitions_text(found)} if request.get("words") is True else found
         if op == "health":
             health = self._paired_node().status()["health"]
             return {"ok": health_text(health)} if request.get("words") is True else health
-        if op == "definitions-take":
-            return await self._paired_node().requests.take()
-        if op == "fence-peer":
-            return await self._paired_node().requests.fence_peer(str(request.get("resource")))
-        if op in OPERATOR_VERBS:
-            return await self._paired_node().requests.operator(op, str(request.get("node")))
-        others = ("status", "health", "pair", "definitions", "definitions-take", "fence-peer")
-        possible = ", ".join((*others, *VERBS, *OPERATOR_VERBS))
+        possible = ", ".join(("status", "health", "pair", "definitions", *ASKED))
         return {"error": f"unknown request {op!r}; possible are {possible}"}
 
     def _paired_node(self) -> PairedNode:

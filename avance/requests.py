@@ -11,7 +11,7 @@ from collections.abc import Callable, Container
 from dataclasses import replace
 from typing import Any, Generic, TypeVar
 
-from avance.changes import changed
+from avance.changes import VERBS, changed
 from avance.config import Config
 from avance.core import commands as c
 from avance.core.events import Event, FencePeerAsked, OperatorAsked, TakeAsked
@@ -24,6 +24,7 @@ _FENCE_ANSWER_S = 20.0  # deadline of the fence-peer handler, times the dilation
 _OPERATOR_ANSWER_S = 20.0  # what a person asked for is durable or refused by then; times the dilation
 _AGREED_S = 40.0  # what both nodes had to agree on counts or is withdrawn by then; times the dilation
 OPERATOR_VERBS = ("override", "reset-device", "keep")
+ASKED = ("fence-peer", "definitions-take", *VERBS, *OPERATOR_VERBS)
 
 T = TypeVar("T")
 
@@ -67,6 +68,21 @@ class Requests:
         self._config, self._sink, self._vms, self._documents = config, sink, vms, documents
         self._fences: Questions[c.AnswerFencePeer] = Questions()
         self.persons: Questions[c.AnswerOperator] = Questions()
+
+    async def asked(self, request: dict[str, Any]) -> dict[str, Any]:
+        """Answer one of `ASKED`.
+
+        Raises:
+            ConfigError: other definitions are refused here already; nothing was changed.
+        """
+        op = request["op"]
+        if op == "fence-peer":
+            return await self.fence_peer(str(request.get("resource")))
+        if op == "definitions-take":
+            return await self.take()
+        if op in OPERATOR_VERBS:
+            return await self.operator(op, str(request.get("node")))
+        return await self.change(request)
 
     async def fence_peer(self, resource: str) -> dict[str, Any]:
         """Let the core answer DRBD's question; no answer within the deadline is a denial."""

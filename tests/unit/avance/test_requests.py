@@ -73,7 +73,7 @@ def test_operator_asks_the_core(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_change_is_checked_and_agreed(monkeypatch: pytest.MonkeyPatch) -> None:
     """The core gets a question with its hash; what cannot work never comes so far, and a late answer is told."""
     monkeypatch.setattr(socket, "if_nameindex", lambda: [(1, "eth0"), (2, "biz0")])
-    other = vm(name="db", mac="00:16:3e:77:00:21", address="10.77.0.21", kernel=__file__, ramdisk="")
+    other = vm(name="db", mac="00:16:3e:77:00:21", address="10.77.0.21", kernel=__file__, ramdisk=__file__)
 
     async def story() -> None:
         core = Core(done=True, text="vm add db: done")
