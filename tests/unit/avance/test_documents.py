@@ -212,7 +212,7 @@ def test_files_that_a_vm_starts_from_are_looked_for(tmp_path: Path) -> None:
     without, with_it = parse("a", site(), []), parse("a", site(), [entry])
     assert missing_file(without, with_it) == f"VM web starts from the file {gone}, and node a has none of that name"
     assert missing_file(with_it, with_it) == ""
-    assert missing_file(without, parse("a", site(), [{**entry, "ramdisk": ""}])) == ""
+    assert missing_file(without, parse("a", site(), [{**entry, "ramdisk": str(there)}])) == ""
     assert str(tmp_path) in missing_file(without, parse("a", site(), [{**entry, "ramdisk": str(tmp_path)}])), "no file"
 
 
