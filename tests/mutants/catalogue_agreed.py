@@ -92,6 +92,42 @@ MUTANTS = (
         _FILES,
     ),
     Mutant(
+        "yes-to-an-earlier-proposal",
+        "what the peer still holds of a proposal that was withdrawn is a yes to a new one with the same contents",
+        (
+            Edit(
+                _CORE,
+                "elif said.proposal == own:",
+                "elif said.proposal is not None and said.proposal.version == own.version:",
+            ),
+        ),
+        "no two changes of a history have the same contents",
+    ),
+    Mutant(
+        "number-of-what-is-held-ignored",
+        "a held proposal counts when the peer has the same contents under another number, and both differ for ever",
+        (Edit(_CORE, "if said.version == proposal.version:", "if said.version.hash == proposal.version.hash:"),),
+        "no two changes of a history have the same contents",
+    ),
+    Mutant(
+        "version-known-by-its-contents",
+        "definitions of the peer are taken because they come from the contents of this node, which had changed since",
+        (
+            Edit(
+                _CORE,
+                "or self.stand.version in event.history",
+                "or self.stand.version.hash in {one.hash for one in event.history}",
+            ),
+        ),
+        "no two changes of a history have the same contents",
+    ),
+    Mutant(
+        "nonce-used-twice",
+        "two documents are sealed with the same key stream, so who has both can read what they do not share",
+        (Edit("avance/documents.py", "secrets.token_bytes(NONCE_BYTES)", "bytes(NONCE_BYTES)"),),
+        _FILES,
+    ),
+    Mutant(
         "volume-deleted-by-a-choice",
         "`definitions take` deletes the volume of a VM that was removed on the other node while this one served it",
         (Edit("avance/apply.py", "        if taken and spec is None:\n", "        if False and spec is None:\n"),),

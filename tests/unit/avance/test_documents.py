@@ -20,6 +20,7 @@ from avance.core.events import ChangeAsked, TakeAsked
 from avance.core.model import Outcome, Stand, Version
 from avance.documents import missing_file
 from avance.errors import ConfigError
+from avance.wire.document import MAGIC, NONCE_BYTES
 from tests.unit.avance.site import W1, kept_of, pem, site, vm
 from tests.unit.avance.two_nodes import TwoNodes
 
@@ -246,6 +247,16 @@ def test_disk_that_refuses_leaves_it_open(pair: TwoNodes, tmp_path: Path) -> Non
 def test_document_that_is_not_here_is_not_sent(pair: TwoNodes, key: str) -> None:
     """The peer asks for what it heard of; it may be gone by then."""
     assert pair.a.documents.datagram(key) is None
+
+
+def test_no_two_datagrams_have_the_same_key_stream(pair: TwoNodes) -> None:
+    """Whoever had two of them could read what they do not share: passwords that were changed, for one."""
+    documents = pair.a.documents
+    first, second = (documents.datagram(documents.stand.version.key) for _ in range(2))
+    assert first is not None
+    assert second is not None
+    head = len(MAGIC) + 32
+    assert first[head : head + NONCE_BYTES] != second[head : head + NONCE_BYTES]
 
 
 def test_site_is_changed_on_both(pair: TwoNodes) -> None:

@@ -304,6 +304,31 @@ def test_newer_definitions_that_do_not_come_from_ours_are_told() -> None:
     assert not blank.told, "it takes ours"
 
 
+def test_earlier_proposal_of_the_same_contents_is_another_one() -> None:
+    """It was withdrawn, and the peer has not heard that yet: what it still holds is no yes to the new one."""
+    talk = proposed()
+    assert talk.peer_says(proposal=replace(MINE, id="id-0")) == []
+    assert talk.peer_says(proposal=MINE) == [c.SaveDefinitions(COUNTS)]
+
+
+def test_same_contents_under_another_number_are_another_version() -> None:
+    """The peer has given up what it proposed, and let the same contents count alone, later."""
+    talk = Talk(PROPOSED, me=B)
+    assert talk.peer_says(Version(3, "two")) == [c.SaveDefinitions(Stand(V1))]
+    talk.saves(Stand(V1))
+    assert talk.owner.word.asks == "3 two"
+
+
+def test_change_that_was_taken_back_is_no_older_version() -> None:
+    """This node came back to contents that the peer had once, too: the peer's definitions do not come from that."""
+    talk = Talk(Stand(Version(3, "one"), (V1, OTHER)), me=B)
+    newest = Version(4, "four")
+    talk.peer_says(newest)
+    talk.hears(e.DocumentHeard("4 four", newest, (V1, V2, V3), ""))
+    assert talk.owner.saving is None
+    assert talk.told == {"definitions_differ"}
+
+
 def test_newer_definitions_that_do_not_fit_are_told_and_looked_at_again() -> None:
     """The node says why not; a minute later it may have what it lacked."""
     talk = Talk(me=B)
