@@ -39,7 +39,7 @@ def health_text(health: dict[str, Any]) -> str:
     lines = [f"the VMs move: {health['moves']}"] if health["moves"] else []
     for node, found in health["nodes"].items():
         first, second, third = found["score"]
-        lines.append(f"node {node}: {in_words((first, second, third))} wrong")
+        lines.append(f"node {node}: {in_words((first, second, third))}" + ("" if found["ailments"] else " is wrong"))
         for one in found["ailments"]:
             name = f"{one['code']} {one['subject']}".strip()
             lines.append(f"  {one['severity']}: {name}. {one.get('text', 'This node does not know what that means')}.")
