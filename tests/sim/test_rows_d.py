@@ -235,6 +235,30 @@ def test_d11_operator_chooses(keep: str) -> None:
 
 
 @pytest.mark.parametrize("seed", SEEDS)
+def test_d11_version_is_not_given_up_before_a_copy_is_kept(seed: int) -> None:
+    """LVM hangs on the node whose version an operator gives up: nothing of that version is overwritten meanwhile."""
+    row = Row(PLAIN, seed)
+    apart = row.apart()
+    row.passes(60.0)
+    row.heals(*apart)
+    recover(row.world)
+    side = row.world.resources[WEB].sides[B]
+    given_up = dict(side.data)
+    row.world.judges.chose(A)
+    hang = row.breaks("tool.hang", "b/lvm")
+    for node in (A, B):
+        row.world.operator(node, "keep", A)
+    row.passes(60.0)
+    assert side.data == given_up
+    row.heals(hang)
+    row.passes(90.0)
+    assert row.world.protected(), row.world.summary()
+    assert side.data != given_up
+    assert given_up in side.copies
+    row.world.judges.end()
+
+
+@pytest.mark.parametrize("seed", SEEDS)
 def test_d11_version_given_up_is_replaced_after_a_restart(seed: int) -> None:
     """B restarts before the copies meet: its disk is not refused as a foreign one, and the VM has two copies again.
 
