@@ -39,19 +39,23 @@ def saved(commands: list[c.Command]) -> list[Record]:
     return [command.record for command in commands if isinstance(command, c.SaveRecord)]
 
 
-def starting(record: Record, generations: tuple[str, ...], **peer: object) -> tuple[Playbook, list[c.Command]]:
+def starting(
+    record: Record, ours: tuple[str, ...], theirs: tuple[str, ...] = GENERATIONS
+) -> tuple[Playbook, list[c.Command]]:
     """Return node a, whose machine has just started beside a peer of the same epoch, and what it commands.
 
-    Its volume holds these generations, and DRBD has nothing of it yet. `peer`: what the peer says of itself.
+    `ours` and `theirs`: the generations of the two copies. DRBD has nothing of this one yet.
     """
     book = Playbook(Engine(setup(A), record))
-    book.peer = replace(book.peer, record=replace(record, discard=()), **peer)  # type: ignore[arg-type]  # its fields
+    vms = {WEB: VmState.RUNNING if record.owner == B else VmState.STANDBY}
+    copies = {WEB: Copy(DiskState.UP_TO_DATE, theirs)}
+    book.peer = replace(book.peer, record=replace(record, discard=()), vms=vms, copies=copies)
     book.hears(e.Tick())
     book.hears(e.DiskChanged(WEB, None))
     book.hears(e.DomainChanged(WEB, running=False))
     book.hears(ended(c.ReadDomain(WEB)))
     commands = lets_save(book)
-    return book, commands + book.hears(ended(c.PrepareVolume(WEB), detail=" ".join(generations)))
+    return book, commands + book.hears(ended(c.PrepareVolume(WEB), detail=" ".join(ours)))
 
 
 def test_nothing_is_handed_over_while_an_attach_may_still_come() -> None:
@@ -157,8 +161,7 @@ def test_version_that_was_given_up_is_attached_after_a_restart() -> None:
     """
     known = Record(5, B, peer_outdated=True, discard=(WEB,), generations=((WEB, "4040"),))
     common = GENERATIONS[0]
-    theirs = {WEB: Copy(DiskState.UP_TO_DATE, ("4040", common))}
-    book, commands = starting(known, ("6060", common), copies=theirs, vms={WEB: VmState.RUNNING})
+    book, commands = starting(known, ("6060", common), ("4040", common))
     assert c.AttachDisk(WEB) in commands
     assert "foreign_disk" not in alerts(commands)
     commands = book.hears(e.DiskChanged(WEB, DiskView(S, DiskState.CONSISTENT))) + book.hears(ended(c.AttachDisk(WEB)))
