@@ -10,6 +10,7 @@ _PARTNER = "avance/core/partner.py"
 _HANDED = "avance/core/handover.py"
 _PROMOTABLE = "        return disk.disk in _GOOD or _is_marked(disk)\n"
 _HANDOVER = "tests/unit/avance/core/test_handover.py"
+_DOUBT = "tests/unit/avance/core/test_copies_in_doubt.py"
 _COPIES, _UNIT, _GOAL = "avance/core/copies.py", "avance/core/unit.py", "avance/core/goal.py"
 
 MUTANTS = (
@@ -134,6 +135,7 @@ MUTANTS = (
             Edit(_SIGHT, "        if unit.serves:\n", "        if False:\n"),
             Edit(_UNIT, 'or disk.replication == "SyncTarget":', 'or disk.replication in ("SyncSource", "SyncTarget"):'),
         ),
+        units=(_DOUBT,),
     ),
     Mutant(
         "newer-copy-believed-when-durable",
@@ -162,11 +164,13 @@ MUTANTS = (
         "override-believes-a-silent-peer",
         "what the peer said last still counts after a person has vouched that it is off",
         (Edit(_PARTNER, "None if forget else self.view\n", "self.view\n"),),
+        units=(_DOUBT,),
     ),
     Mutant(
         "unknown-attach-forgotten",
         "the right is handed over although an attach whose outcome is not known may still come",
         (Edit(_UNIT, "        if outcome is not Outcome.FAILED and", "        if outcome is Outcome.OK and"),),
+        units=(_DOUBT,),
     ),
     Mutant(
         "consent-before-reading",
@@ -183,6 +187,7 @@ MUTANTS = (
                 "        return True\n",
             ),
         ),
+        units=(_DOUBT,),
     ),
     Mutant(
         "unread-disk-promoted",
@@ -206,6 +211,7 @@ MUTANTS = (
         "broken-stream-remembered",
         "what DRBD said before its stream of events broke still counts as what happened since",
         (Edit(_UNIT, "self.connected()  # DRBD may", "pass  # DRBD may"),),
+        units=(_DOUBT,),
     ),
     Mutant(
         "definitions-not-compared",
@@ -260,6 +266,7 @@ MUTANTS = (
         "given-up-disk-is-foreign",
         "a disk whose data were given up, and whose node restarts before the copies meet, is refused for ever",
         (Edit(_GOAL, "    if vm in record.discard:\n", "    if False:\n"),),
+        units=(_DOUBT,),
     ),
     Mutant(
         "other-version-is-the-newest",

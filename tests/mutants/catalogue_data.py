@@ -160,6 +160,7 @@ MUTANTS = (
                 "yielded=self.pairing.yields,",
             ),
         ),
+        units=("tests/unit/avance/core/test_operator.py",),
     ),
     Mutant(
         "blank-node-is-a-source",

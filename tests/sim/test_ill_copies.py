@@ -9,8 +9,9 @@ from __future__ import annotations
 import pytest
 
 from avance.core import commands as c
+from avance.core import events as e
 from avance.core.model import DiskState, PairState
-from tests.playbook import WEB, A, B
+from tests.playbook import BIZ, WEB, A, B
 from tests.sim.history import recover
 from tests.sim.inject import Fault
 from tests.sim.rows import PLAIN, POWER, SAFE, TWO, WITNESS, Row
@@ -242,6 +243,27 @@ def test_operator_may_serve_an_outdated_copy(seed: int, restart: bool) -> None:
     row.world.judges.chose(B)
     row.recovers()
     assert row.served_by() == B
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_late_word_of_a_node_that_is_off_stops_nobody(seed: int) -> None:
+    """A was granted an epoch and is off; its last word reaches B while B takes the same epoch from an operator."""
+    row = Row(WITNESS, seed)
+    row.apart()
+    row.world.run_until(lambda: row.world.machines[A].record.solo(A), 30.0)
+    word = row.world.engine(A).view(row.world.machines[A].mono())
+    row.off(A)
+    row.passes(30.0)
+    assert row.served_by() is None
+    row.world.judges.vouched(B)
+    row.world.operator(B, "override", A)
+    row.passes(0.01)
+    daemon = row.world.machines[B].daemon
+    assert daemon is not None
+    assert daemon.engine.sight.durable.saving is not None, "the right is on its way to the disk"
+    daemon.deliver(e.HeartbeatSeen(BIZ, word, None))
+    row.passes(30.0)
+    assert row.served_by() == B, row.world.summary()
 
 
 @pytest.mark.parametrize("seed", SEEDS)

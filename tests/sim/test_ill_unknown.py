@@ -105,3 +105,29 @@ def test_half_made_domain_does_not_run_for_the_next_run_of_the_daemon_either(see
     row.breaks("process.kill", "b/daemon")
     row.passes(60.0)
     assert row.served_by() == B, row.world.summary()
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_attach_that_may_still_come_keeps_the_vm(seed: int) -> None:
+    """Both nodes boot, and A's attach hangs until nobody waits for it. Its good copy comes then: the VM stays there."""
+    row = Row(PLAIN, seed)
+    cut = row.breaks("power.cut_both", "a+b")
+    row.passes(3.0)
+    row.heals(cut)
+    machine = row.world.machines[A]
+    row.world.run_until(lambda: machine.engine is not None, 60.0)
+    unit = row.world.engine(A).units[WEB]
+    for _ in range(200):
+        if unit.busy == "PrepareVolume":
+            break
+        row.passes(0.05)
+    hang = row.breaks("tool.hang", "a/drbd")
+    row.world.run_until(lambda: unit.hung_by == "AttachDisk", 60.0)
+    row.heals(hang)
+    side = row.world.resources[WEB].sides[A]
+    if not side.has_disk:  # the command was lost: somebody attaches the disk by hand
+        row.world.resources[WEB].attach(A)
+    row.passes(30.0)
+    row.never_on(B)
+    assert row.served_by() == A, row.world.summary()
+    row.recovers()

@@ -110,7 +110,9 @@ def test_stream_of_drbd_breaks_while_the_writer_is_alone(seed: int, site: SimSit
     machine.daemon.deliver(e.DiskStreamReset())
     machine.daemon.reported.clear()
     row.heals(streams)
-    row.world.run_until(lambda: row.world.resources[WEB].sides[B].disk is DiskState.UP_TO_DATE, 60.0)
+    ours, theirs = (row.world.resources[WEB].sides[node] for node in (A, B))
+    row.world.run_until(lambda: ours.connection == "Connected" and not (ours.syncing or ours.dirty), 60.0)
+    assert theirs.disk is DiskState.UP_TO_DATE
     row.passes(1.0)
     gone = row.breaks("disk.gone", "a", press=False)
     row.passes(0.6)

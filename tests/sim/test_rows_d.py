@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 
 from avance.core import commands as c
+from avance.core import events as e
 from avance.core.model import PairState
-from tests.playbook import WEB, A, B
+from tests.playbook import BIZ, WEB, A, B
 from tests.sim import inject as faults
 from tests.sim.history import recover, split
 from tests.sim.rows import PLAIN, SAFE, SEEDS, TWO, WITNESS, Row
@@ -230,6 +231,58 @@ def test_d11_operator_chooses(keep: str) -> None:
     kept = row.world.resources[WEB].sides[other].copies
     assert kept, "the version that was given up is kept beside"
     assert not row.world.judges.lacking(given_up, kept[-1])
+    row.world.judges.end()
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_d11_version_is_not_given_up_before_a_copy_is_kept(seed: int) -> None:
+    """LVM hangs on the node whose version an operator gives up: nothing of that version is overwritten meanwhile."""
+    row = Row(PLAIN, seed)
+    apart = row.apart()
+    row.passes(60.0)
+    row.heals(*apart)
+    recover(row.world)
+    side = row.world.resources[WEB].sides[B]
+    given_up = dict(side.data)
+    row.world.judges.chose(A)
+    hang = row.breaks("tool.hang", "b/lvm")
+    for node in (A, B):
+        row.world.operator(node, "keep", A)
+    row.passes(60.0)
+    assert side.data == given_up
+    row.heals(hang)
+    row.passes(90.0)
+    assert row.world.protected(), row.world.summary()
+    assert side.data != given_up
+    assert given_up in side.copies
+    row.world.judges.end()
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_d11_version_given_up_is_replaced_after_a_restart(seed: int) -> None:
+    """B restarts before the copies meet: its disk is not refused as a foreign one, and the VM has two copies again.
+
+    A's word comes when B has just begun a generation, so that B's daemon never reads it, and believes A's to be newer.
+    """
+    row = Row(PLAIN, seed)
+    apart, side, machine = row.apart(), row.world.resources[WEB].sides[B], row.world.machines[B]
+    common = side.current
+    row.world.run_until(lambda: side.current != common, 30.0)
+    row.heals(*apart)
+    assert machine.daemon is not None
+    word = row.world.engine(A).view(row.world.machines[A].mono())
+    machine.daemon.deliver(e.HeartbeatSeen(BIZ, word, machine.mono() - 0.1))
+    assert row.pair(B) is PairState.SPLIT
+    recover(row.world)
+    assert not row.resets(B)
+    row.world.judges.chose(A)
+    for node in (A, B):
+        row.world.operator(node, "keep", A)
+    row.world.run_until(lambda: bool(machine.record.discard), 60.0)
+    row.passes(0.5)  # it notes what A says of its copy
+    row.heals(row.breaks("power.reset", "b"))
+    row.passes(90.0)
+    assert row.world.protected(), row.world.summary()
     row.world.judges.end()
 
 
