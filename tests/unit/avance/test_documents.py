@@ -18,6 +18,7 @@ from avance.config import parse
 from avance.core.agreement import HISTORY_MAX
 from avance.core.events import ChangeAsked, TakeAsked
 from avance.core.model import Outcome, Stand, Version
+from avance.definitions import VMS_MAX
 from avance.documents import missing_file
 from avance.errors import ConfigError
 from avance.wire.document import MAGIC, NONCE_BYTES
@@ -182,16 +183,21 @@ def test_what_no_node_could_send_is_refused(pair: TwoNodes) -> None:
 def test_what_is_accepted_can_be_sent_however_long_the_history_is(pair: TwoNodes) -> None:
     """A node that was away for many changes gets the newest document: the history in it has grown meanwhile."""
     held, noise = pair.a.documents, random.Random(1)
-    letters = noise.randbytes(40_000).hex()
+    letters = [noise.randbytes(4_500).hex() for _ in range(VMS_MAX)]
 
     def given(size: int) -> ChangeAsked | None:
-        entry = vm(number=0, cmdline=letters[:size])
+        texts = [one[: size // VMS_MAX] for one in letters]  # as much as one VM may say: two paths, and its arguments
+        entries = [
+            vm(name=f"vm{number}", number=number, mac=f"00:16:3e:77:00:{number:02x}", address=f"10.77.0.{100 + number}",
+               kernel=f"/k{text[:4_000]}", ramdisk=f"/r{text[4_000:8_000]}", cmdline=text[8_000:])
+            for number, text in enumerate(texts)
+        ]  # fmt: skip
         try:
-            return held.asked("vm add web", Contents(held.contents.site, [entry]), alone=True)
+            return held.asked("vm add web", Contents(held.contents.site, entries), alone=True)
         except ConfigError:
             return None
 
-    about = bisect(range(len(letters)), False, key=lambda size: given(size) is None)
+    about = bisect(range(sum(map(len, letters))), False, key=lambda size: given(size) is None)
     largest = next(asked for asked in map(given, range(about, 0, -1)) if asked is not None)
     history = tuple(Version(place, noise.randbytes(8).hex()) for place in range(1000, 1000 + HISTORY_MAX))
     held.stand = Stand(Version(2000, largest.hash), history)
