@@ -8,12 +8,14 @@ that imports cryptography (docs/decisions/0021-libraries-of-the-checks.md).
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import os
 import shutil
 import ssl
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from ipaddress import ip_address
@@ -61,31 +63,42 @@ def ensure_credentials(cache: Path, *, address: str = CENTRE_ADDRESS, say: Calla
     Two callers at once are safe; both get the set that was published first. `say` gets a sentence when files are made.
     """
     directory = cache / "service-centre"
-    damage = _damage(directory, address)
-    if damage is None:
+    if _damage(directory, address) is None:
         return _credentials(directory)
-    work = _work_directory(cache)
+    cache.mkdir(parents=True, exist_ok=True)
+    with _alone(cache):
+        damage = _damage(directory, address)  # somebody else may have published while this one waited
+        if damage is not None:
+            _replace(cache, directory, address)
+            say(
+                f"Made new credentials of the service centre in {directory}, because {damage}. "
+                "Snapshots that know older ones are not used any more."
+            )
+        return _credentials(directory)
+
+
+@contextmanager
+def _alone(cache: Path) -> Iterator[None]:
+    """Let one caller at a time look and publish, in this process or another; a lock ends with its owner (flock(2))."""
+    lock = os.open(cache, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(lock)
+
+
+def _replace(cache: Path, directory: Path, address: str) -> None:
+    work = Path(tempfile.mkdtemp(prefix=".service-centre-", dir=cache))
     try:
         made = work / "made"
         _make(made, address)
         fresh = _damage(made, address)
         if fresh is not None:
             raise HostError(f"The new certificate cannot be used: {fresh}. Nothing was kept. Check the host's clock.")
-        damage = _damage(directory, address)  # another process may have published meanwhile
-        if damage is not None:
-            _publish(made, directory, work / "old")
-            say(
-                f"Made new credentials of the service centre in {directory}, because {damage}. "
-                "Snapshots that know older ones are not used any more."
-            )
+        _publish(made, directory, work / "old")
     finally:
         shutil.rmtree(work, ignore_errors=True)
-    return _credentials(directory)
-
-
-def _work_directory(cache: Path) -> Path:
-    cache.mkdir(parents=True, exist_ok=True)
-    return Path(tempfile.mkdtemp(prefix=".service-centre-", dir=cache))
 
 
 def _publish(made: Path, directory: Path, aside: Path) -> None:
@@ -94,11 +107,9 @@ def _publish(made: Path, directory: Path, aside: Path) -> None:
             directory.rename(aside)
         made.rename(directory)
     except OSError as error:
-        if not directory.exists():
-            raise HostError(
-                f"{directory} could not be written: {error}. Nothing is there now. Check the directory's owner."
-            ) from error
-        # another process published between the two steps: its set is as good as ours
+        raise HostError(
+            f"{directory} could not be written: {error}. What was there is not used. Check the directory's owner."
+        ) from error
 
 
 def _credentials(directory: Path) -> Credentials:

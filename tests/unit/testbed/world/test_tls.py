@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import stat
+import threading
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from ipaddress import ip_address
@@ -13,6 +15,7 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
 
+from testbed.world import tls
 from testbed.world.tls import AUTHORITY, CENTRE_ADDRESS, CERTIFICATE, KEY, Credentials, ensure_credentials
 
 
@@ -105,6 +108,25 @@ def test_callers_at_once_get_the_same_set(tmp_path: Path) -> None:
     made = asyncio.run(main())
     assert len({item.fingerprint for item in made}) == 1
     assert ensure(tmp_path) == made[0]
+
+
+def test_nobody_replaces_what_was_just_published(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two callers have seen that there is nothing; if both came to publish, each would wait here for the other."""
+    meet, publish, published = threading.Barrier(2), tls._publish, list[Path]()
+
+    def late(made: Path, directory: Path, aside: Path) -> None:
+        published.append(made)
+        with contextlib.suppress(threading.BrokenBarrierError):
+            meet.wait(0.2)
+        publish(made, directory, aside)
+
+    monkeypatch.setattr(tls, "_publish", late)
+
+    async def main() -> list[Credentials]:
+        return await asyncio.gather(*(asyncio.to_thread(ensure, tmp_path) for _ in range(2)))
+
+    one, other = asyncio.run(main())
+    assert (one, len(published)) == (other, 1)
 
 
 def test_the_client_trusts_nothing_else(tmp_path: Path) -> None:
