@@ -144,7 +144,7 @@ class Health:
     def moves(self, sight: Sight, draft: Draft, now: float) -> str | None:
         """As the owner of a pair: say why the VMs belong to the peer, because it is in better health, or None."""
         self._count_move(sight, now)
-        peer = _agreeing(sight, now)
+        peer = sight.agreeing(now)
         if peer is None or not sight.durable.owner:
             self.going, self._better_from_s = "", None
             return None
@@ -227,15 +227,6 @@ def _known(sight: Sight, now: float) -> dict[tuple[HealthSensor, str], str]:
     if sight.durable.fails(now, sight.setup.timers.boot_wait_s):
         found[HealthSensor.RECORD, ""] = "failed"
     return found
-
-
-def _agreeing(sight: Sight, now: float) -> PeerView | None:
-    """What the peer says, while both nodes are paired and it is heard."""
-    peer, record = sight.partner.view, sight.durable.record
-    if sight.pairing.pair is not PairState.PAIRED or peer is None or not sight.liveness.peer_alive(now):
-        return None
-    agrees = peer.pair is PairState.PAIRED and peer.record.epoch == record.epoch and peer.record.owner == record.owner
-    return peer if agrees else None
 
 
 def _more(mine: tuple[Ailment, ...], peer: PeerView) -> list[Ailment]:

@@ -15,7 +15,7 @@ from avance.core import commands as c
 from avance.core import events as e
 from avance.core.damper import HOUR_S, Damper
 from avance.core.decision import Draft
-from avance.core.model import Outcome, PairState, PeerView, VmId, VmState
+from avance.core.model import Outcome, PeerView, VmId, VmState
 from avance.core.results import Result
 from avance.core.sight import Sight
 
@@ -88,7 +88,7 @@ class Restarts:
 
     def held(self, sight: Sight, vm: VmId, now: float) -> bool:
         """The VM is not started here now."""
-        return bool(self.failures) and self.left(vm, now, left_there=_left_there(_agreeing(sight, now), vm))
+        return bool(self.failures) and self.left(vm, now, left_there=_left_there(sight.agreeing(now), vm))
 
     def elsewhere(self, sight: Sight, now: float) -> str | None:
         """As the owner: say why the VMs should be tried on the other node, or None.
@@ -96,7 +96,7 @@ class Restarts:
         All of them move together, so where a VM runs here, nothing moves. Both copies have to be equal, or to have been
         so when the last VM began to fail: since then nobody has written.
         """
-        peer, record, units = _agreeing(sight, now), sight.durable.record, sight.units.by_name
+        peer, record, units = sight.agreeing(now), sight.durable.record, sight.units.by_name
         if not (self.failures or self.in_vain) or any(unit.state is VmState.RUNNING for unit in units.values()):
             self.equal_in = 0
             return None
@@ -122,22 +122,13 @@ class Restarts:
         """
         if self.away and sight.durable.owner:
             self.failures.clear()
-        self.away, peer = not sight.durable.owner, _agreeing(sight, now)
+        self.away, peer = not sight.durable.owner, sight.agreeing(now)
         for vm in self.failures:
             there = _left_there(peer, vm)
             if not self.left(vm, now, left_there=there):
                 draft.in_order(f"left {vm}")
             elif not moves and sight.entitled and sight.units.by_name[vm].state is not VmState.RUNNING:
                 draft.once(f"left {vm}", alerts.vm_left(vm, sight.setup.me, self.count(vm, now), there=there))
-
-
-def _agreeing(sight: Sight, now: float) -> PeerView | None:
-    """What the peer says, while both nodes are paired and it is heard."""
-    peer, record = sight.partner.view, sight.durable.record
-    if sight.pairing.pair is not PairState.PAIRED or peer is None or not sight.liveness.peer_alive(now):
-        return None
-    agrees = peer.pair is PairState.PAIRED and peer.record.epoch == record.epoch and peer.record.owner == record.owner
-    return peer if agrees else None
 
 
 def _recent(counts: dict[VmId, Damper], vm: VmId, now: float) -> int:

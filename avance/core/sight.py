@@ -306,6 +306,14 @@ class Sight:
         """Nothing at all was heard of the peer for the peer-lost time."""
         return now - self.liveness.silent_from_s(now) >= self.setup.timers.peer_lost_s
 
+    def agreeing(self, now: float) -> PeerView | None:
+        """What the peer says, while both nodes are paired, it is heard and it says the same epoch."""
+        peer, record = self.partner.view, self.durable.record
+        if self.pairing.pair is not PairState.PAIRED or peer is None or not self.liveness.peer_alive(now):
+            return None
+        same = peer.record.epoch == record.epoch and peer.record.owner == record.owner
+        return peer if same and peer.pair is PairState.PAIRED else None
+
     def agreement_facts(self, now: float) -> AgreementFacts:
         """Return what must be known of the pair to agree on definitions."""
         peer, mine = self.partner.view, self.agreement.stand.version
