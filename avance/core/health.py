@@ -178,7 +178,9 @@ class Health:
 
     def _against(self, sight: Sight, peer: PeerView, now: float) -> str | None:
         """Say what is against a move just now, or None."""
-        record, units = sight.durable.record, sight.units.by_name
+        record, units = sight.durable.record, {vm: sight.units.by_name[vm] for vm in sight.filled}
+        if not units:
+            return "there is no VM to move"
         if self._daily.full(now):
             return f"they have moved {PING_PONGS_MAX} times within a day; `avance reset-device {sight.setup.me}` allows"
         if self._hourly.full(now):
@@ -189,7 +191,7 @@ class Health:
             return f"node {peer.node} is in quarantine"
         if record.peer_outdated or peer.record.peer_outdated or sight.behind or sight.peer_behind:
             return "the copies are not equal"
-        if not units or len(sight.units.synced()) < len(units):
+        if not sight.units.synced().issuperset(units):
             return "the copies are not equal"
         if not all(copies.peer_is_good(record, peer, vm) for vm in units):
             return f"the copies of node {peer.node} are not good"

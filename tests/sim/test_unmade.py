@@ -117,3 +117,14 @@ def test_the_version_that_is_given_up_is_replaced(seed: int) -> None:
     assert row.pair(A) is row.pair(B) is PairState.PAIRED
     assert row.served_by() == A, row.world.summary()
     assert not row.world.machines[A].record.peer_outdated
+
+
+@seeds
+@sites
+def test_the_vms_leave_a_node_that_clients_do_not_reach(site: SimSite, seed: int) -> None:
+    """The public network of A is dead: what has two equal copies moves to B, and the new VM holds nothing back."""
+    row = pair(site, seed)
+    row.breaks("link.carrier_loss", "a.biz0")
+    row.passes(60.0)
+    assert row.served_by() == B
+    ends_well(row)
