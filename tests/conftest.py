@@ -18,7 +18,7 @@ from testbed.world.tls import ensure_credentials
 HERE = Path(__file__).parent
 
 # The bed's fixtures belong to testbed; unit tests run without them as well.
-pytest_plugins = ["testbed.fixtures"] if importlib.util.find_spec("testbed.fixtures") else []
+pytest_plugins = ["tests.shuffled", *(["testbed.fixtures"] if importlib.util.find_spec("testbed.fixtures") else [])]
 
 
 def pytest_configure() -> None:
@@ -31,11 +31,6 @@ def pytest_collection_finish() -> None:
     """Look for garbage more seldom, and never in what is there for the whole run: an eighth of the time."""
     gc.freeze()
     gc.set_threshold(50_000, 20, 50)
-
-
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
-    """Names the seed of the order even in a quiet run: with it the same order comes again."""
-    terminalreporter.write_line(f"order of this run: --randomly-seed={config.getoption('randomly_seed', None)}")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

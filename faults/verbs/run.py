@@ -101,7 +101,7 @@ async def _demo_run(out: Path) -> int:
     results = out.with_name(out.name + "-allure")
     argv = [
         sys.executable, "-m", "pytest", "-q", "-s", "--run-dir", str(out), "--cold-bed", "--alluredir", str(results),
-        "--clean-alluredir", "-p", "no:randomly", "-p", "no:cacheprovider", DEMO_TEST,
+        "--clean-alluredir", "-p", "no:cacheprovider", DEMO_TEST,
     ]  # fmt: skip
     out.parent.mkdir(parents=True, exist_ok=True)
     result_path = out / "result.json"

@@ -65,7 +65,7 @@ def test_small_suites_become_one_report_with_history(
     monkeypatch.setenv("AVANCE_DEADLINE_S", "50")
 
     def command(stage: str) -> Sequence[str]:
-        argv = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "no:randomly", "-c", "/dev/null"]
+        argv = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-c", "/dev/null"]
         folder = str(good if stage == "good" else bad)
         return [*argv, "--alluredir", str(places.results), "--rootdir", folder, folder]
 

@@ -29,7 +29,7 @@ _DEFECT_ERRORS = (LookupError, TypeError, ValueError, AttributeError, RecursionE
 WORLDS = "tests/sim/test_agreed_worlds.py"  # minutes; test_agreed_small.py sees the same
 YEAR = "tests/sim/test_year_of_daemons.py"  # hours of a sound product, to see whether anything grows
 _USUAL = (
-    "-q", "-p", "no:randomly", "-p", "no:cacheprovider", f"--timeout={TEST_LIMIT_S}",
+    "-q", "-p", "no:tests.shuffled", "-p", "no:cacheprovider", f"--timeout={TEST_LIMIT_S}",
     f"--ignore={TWINS}", f"--ignore={YEAR}", f"--ignore={WORLDS}",
 )  # fmt: skip
 

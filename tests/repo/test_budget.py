@@ -71,7 +71,7 @@ def order(out: str) -> list[str]:
 
 def test_without_a_deadline_everything_runs_in_the_order_of_its_worth(tmp_path: Path) -> None:
     """Also when somebody shuffles; and a part of the tests by itself is not asked for what is required."""
-    code, out = played(tmp_path, None, "--deselect", "test_x.py::test_first", "-p", "pytest_randomly")
+    code, out = played(tmp_path, None, "--deselect", "test_x.py::test_first", "-p", "tests.shuffled")
     assert [line.split()[0] for line in order(out)] == ["test_second", "test_third", "test_unlisted"]
     assert code == 0
     assert "NOT GREEN" not in out

@@ -43,7 +43,7 @@ def test_refused():
 async def record_and_generate(folder: Path) -> Path:
     """Runs a tiny test file in a process of its own and makes its report."""
     (folder / "test_recorded.py").write_text(RECORDED)
-    argv = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "no:randomly"]
+    argv = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider"]
     argv += ["--alluredir", str(folder / "results"), "--rootdir", str(folder), "-c", "/dev/null"]
     done = await process.run(
         [*argv, str(folder / "test_recorded.py")], timeout_s=60, check=False, cwd=folder, env={"PYTHONPATH": str(ROOT)}
