@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from testbed.errors import UsageError
+from testbed.figures.picture import HistoryPoint, draw_history
 from testbed.figures.statistics import ALPHA, SampleComparison, Value, permutation_test, rate_text, summarise
 from testbed.figures.store import CONDITION, MetricStore, Series, SeriesPoint, StoredRun
 from testbed.judge.verdict import Verdict
@@ -195,8 +196,6 @@ def write_csv(found: Found, out: TextIO) -> None:
 
 def picture(found: Found, out: Path) -> Path:
     """Draw the series into a PNG and return its path; raises UsageError when there are too many for one picture."""
-    from testbed.figures.picture import HistoryPoint, draw_history  # noqa: PLC0415 - matplotlib takes a second to import
-
     if len(found) > PANELS_MAX:
         names = ", ".join(dict.fromkeys(key.metric for key in found))
         raise UsageError(

@@ -8,13 +8,15 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
+from typing import TYPE_CHECKING
 
 from testbed.figures.statistics import Value, summarise
-from testbed.report.labels import BLUE, DPI, FONT, GREEN, GREY, INK, RED, WIDTH_IN, Label, place_labels
+from testbed.report.labels import BLUE, FONT, GREEN, GREY, INK, RED, Label, place_labels
+from testbed.report.picture import empty_figure
 from testbed.report.timeline import Marker
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 PANEL_IN = 3.0  # inches of one series of a history
 VERSION_LEVELS = 4  # more versions than that on one spot are not readable anyway
@@ -31,7 +33,7 @@ class HistoryPoint:
 
 def draw_history(panels: Mapping[tuple[str, str], Sequence[HistoryPoint]], out_png: Path) -> Path:
     """Draws one panel per series, by heading and unit, with its runs in their order; returns the path of the PNG."""
-    figure = Figure(figsize=(WIDTH_IN, 0.6 + PANEL_IN * len(panels)), dpi=DPI, layout="constrained")
+    figure = empty_figure(0.6 + PANEL_IN * len(panels))
     grid = figure.subplots(len(panels), 1, squeeze=False)
     for (heading, unit), axes in zip(panels, grid[:, 0], strict=True):
         points = panels[heading, unit]

@@ -1,7 +1,7 @@
 """Draws the timeline of a run: its faults, what the client and each level of the probe saw, what each node did, the
 phases of a takeover, the latency of each write, and how fast the host was.
 
-It and `testbed.figures.picture` are the only files that import matplotlib. A person should see in five seconds when it
+It alone loads matplotlib, and only when it draws. A person should see in five seconds when it
 broke, for how long, and which step took the time. It must never smooth, interpolate or hide a sample; what was not
 recorded is not drawn.
 """
@@ -12,9 +12,7 @@ import textwrap
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
+from typing import TYPE_CHECKING
 
 from testbed.report import story, timeline
 from testbed.report.labels import (
@@ -38,6 +36,10 @@ from testbed.report.labels import (
 from testbed.report.story import FaultBar, LevelRow
 from testbed.report.timeline import Item, Marker, Span
 from testbed.vocabulary import PairState, Phase, VmState
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 PHASE_COLOURS: Mapping[Phase, str] = {
     "detect": "#8e6bbf", "decide": "#5d78c9", "promote": "#3f9bb5", "vm_start": "#d98a2b", "guest_up": "#efaa3c",
@@ -104,6 +106,13 @@ def shown_range(result: Item, spans: Sequence[Span], bars: Sequence[FaultBar] = 
     return min(-max(0.14 * end, 1.0), *moments, 0.0), max(end, core) * (1.08 if end > last or is_late else 1.02)
 
 
+def empty_figure(height_in: float) -> Figure:
+    """An empty sheet of the width of a report."""
+    from matplotlib.figure import Figure  # noqa: PLC0415 - takes half a second to import; many look without drawing
+
+    return Figure(figsize=(WIDTH_IN, height_in), dpi=DPI, layout="constrained")
+
+
 def draw_timeline(result: Item, records: Sequence[Item], out_png: Path, *, zero_at_s: float) -> Path:
     """Draws one run into a PNG and returns its path; `zero_at_s` is the injection on the clock of the records."""
     client = timeline.client_spans(records, zero_at_s)
@@ -128,7 +137,7 @@ def draw_timeline(result: Item, records: Sequence[Item], out_png: Path, *, zero_
     height_in = LANE_IN * sum(lane.height for lane in lanes)
     host = timeline.host_points(records, zero_at_s)
     host_in = HOST_IN if host else 0.0
-    figure = Figure(figsize=(WIDTH_IN, 3.4 + height_in + host_in), dpi=DPI, layout="constrained")
+    figure = empty_figure(3.4 + height_in + host_in)
     heights = [height_in, 2.1, *([HOST_IN] if host else [])]
     upper, latency, *below = figure.subplots(len(heights), 1, sharex=True, height_ratios=heights)
     draw_lanes(upper, lanes)

@@ -30,20 +30,6 @@ from testbed.topology import Topology
 from testbed.vocabulary import PHASES
 from tests.unit.testbed.small_image import small_image
 
-PNG_START = b"\x89PNG"
-
-
-@pytest.fixture
-def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The picture is ordered and not drawn, which takes longer than all the rest of a run's end."""
-
-    def order(_result: object, _records: object, out_png: Path, *, zero_at_s: float) -> Path:
-        assert zero_at_s > 0.0
-        out_png.write_bytes(PNG_START)
-        return out_png
-
-    monkeypatch.setattr(ending, "draw_timeline", order)
-
 
 class BrokenSession:
     """A session that ends at a chosen place with a chosen error, on a host of a chosen speed."""
@@ -123,15 +109,6 @@ def test_a_run_that_never_had_a_client_has_a_verdict(
     assert fields["host"]["speed"]["start"]["loop"] == chosen.get("speed", 1.0)
     for name in ("timeline.txt", "timeline.jsonl", "timeline.png", "recorded.json", "schedule.jsonl"):
         assert (out / name).is_file()
-
-
-@pytest.mark.parametrize("chosen", [ENDS[0][0], ENDS[-1][0]], ids=["booting", "refused by a slow host"])
-def test_a_run_that_never_had_a_client_has_a_picture(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, chosen: dict[str, Any]
-) -> None:
-    """Also with next to nothing to draw, wherever it ended."""
-    end(tmp_path / "run", monkeypatch, **chosen)
-    assert (tmp_path / "run" / "timeline.png").read_bytes().startswith(PNG_START)
 
 
 @pytest.mark.parametrize("error", [HostError("another bed runs"), UsageError("no such thing")])

@@ -85,6 +85,7 @@ def broken_run(directory: Path, monkeypatch: pytest.MonkeyPatch, error: Exceptio
         assert switch.zero_when_counting_s[:1] == [0.0], "multicasts were not counted from before the run began"
 
 
+@pytest.mark.usefixtures("undrawn")
 @pytest.mark.parametrize(
     ("speed", "verdict", "first"),
     [(0.4, Verdict.INVALID_HOST, "0.4 of the reference"), (0.6, Verdict.INCONCLUSIVE, "Waited 30 s for a status")],
@@ -189,6 +190,7 @@ def pulled(out: Path, monkeypatch: pytest.MonkeyPatch, *, obeys: bool = True) ->
     return asyncio.run(run_schedule(Schedule("x", 1, (step,)), out))
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_a_whole_run_proves_its_fault_takes_it_back_and_keeps_what_can_be_run_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -203,6 +205,7 @@ def test_a_whole_run_proves_its_fault_takes_it_back_and_keeps_what_can_be_run_ag
     assert [one.steps[0].target for one in kept] == ["primary", "a"]
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_a_whole_run_whose_fault_did_not_happen_is_inconclusive(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
