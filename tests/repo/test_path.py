@@ -12,7 +12,7 @@ from types import FrameType
 from avance.core.decision import Decision
 from avance.core.engine import Engine
 from tests.playbook import A, B
-from tests.unit.avance.core.test_pair_of_engines import in_service
+from tests.sim.test_pair_of_engines import in_service
 
 ROOT = Path(__file__).resolve().parents[2]
 FILES_MAX = 12

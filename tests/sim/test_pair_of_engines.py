@@ -20,9 +20,9 @@ from tests.sim.inject import Fault
 from tests.sim.site import SimSite
 from tests.sim.world import World
 
-TRANSCRIPTS = Path(__file__).resolve().parents[4] / "tests" / "transcripts"
+TRANSCRIPTS = Path(__file__).resolve().parents[1] / "transcripts"
 HEAD = (
-    "# Made by tests/unit/avance/core/test_pair_of_engines.py (AVANCE_REGENERATE=1 writes it anew).\n"
+    "# Made by tests/sim/test_pair_of_engines.py (AVANCE_REGENERATE=1 writes it anew).\n"
     "# time   node  event | changes => commands  # reasons\n"
 )
 PLAIN = SimSite()
