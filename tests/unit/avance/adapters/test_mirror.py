@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import pytest
 
 from avance import data_disks, files
 from avance.adapters import mirror as module
-from avance.adapters.mirror import DataMirror
-from avance.core.events import Event, MirrorChanged
 from avance.core.halves import Note, begun
-from avance.core.model import MirrorState, MirrorView, Outcome
+from avance.core.model import MirrorState, Outcome
 from avance.wire import md
 from tests.unit.avance.adapters.fake_md import FakeMd
-from tests.unit.avance.adapters.tools import beside, until
+from tests.unit.avance.adapters.mirror_life import Life, degraded, loses_its_first_half, makes_its_mirror, whole
+from tests.unit.avance.adapters.tools import until
 from tests.unit.avance.superblocks import FAULTY, superblock
 
 FOREIGN = "f" * 32
@@ -31,73 +29,9 @@ def fake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakeMd:
     return FakeMd(tmp_path, lambda programs: monkeypatch.setenv("PATH", programs, prepend=":"))
 
 
-class Life:
-    """One run of the daemon: the adapter and all that it reported."""
-
-    def __init__(self, fake: FakeMd) -> None:
-        self.fake = fake
-        self.said: list[MirrorView] = []
-        self.mirror = DataMirror(fake.directory, disks=fake.disks, sysfs=fake.sysfs)
-        self.mirror.attach(self._hear)
-
-    def _hear(self, event: Event) -> None:
-        assert isinstance(event, MirrorChanged)
-        self.said.append(event.view)
-
-    def lives(self, body: Callable[[], Awaitable[None]]) -> None:
-        """Run it beside a story, and end it as a power cut would, but not while it starts a program (white box)."""
-
-        async def then_end() -> None:
-            await body()
-            await self.mirror._busy.acquire()
-
-        beside(self.mirror.run(), then_end, limit_s=20.0)
-
-    async def becomes(self, state: MirrorState, count: int) -> None:
-        """Wait until it reports this."""
-        await until(lambda: (self.mirror.view.state, self.mirror.view.halves) == (state, count))
-
-    @property
-    def note(self) -> Note:
-        """What is durable."""
-        note = md.parse_note(md.read_note((self.fake.directory / "mirror").read_bytes()))
-        assert note is not None
-        return note
-
-
-def whole(fake: FakeMd) -> Note:
-    """Let a node make its mirror; returns the note of it."""
-    life = Life(fake)
-
-    async def story() -> None:
-        await life.becomes(MirrorState.CURRENT, 2)
-        assert (await life.mirror.ready()).outcome is Outcome.OK
-
-    life.lives(story)
-    fake.stops()
-    return life.note
-
-
-def degraded(fake: FakeMd) -> Note:
-    """Let a node lose its first half for good; returns the note of it."""
-    whole(fake)
-    life, (first, _) = Life(fake), fake.disks
-
-    async def story() -> None:
-        await life.becomes(MirrorState.CURRENT, 2)
-        fake.take(first)
-        fake.fails(first, count=8)
-        await life.becomes(MirrorState.CURRENT, 1)
-        await until(lambda: life.note.events >= fake.label(fake.disks[1])[2] - 1)
-
-    life.lives(story)
-    fake.stops()
-    return life.note
-
-
 def test_a_new_node_makes_its_mirror_and_notes_it(fake: FakeMd) -> None:
     """First that it is being made, then the array, and only then that both halves are current."""
-    note = whole(fake)
+    note = makes_its_mirror(fake)
     array, device, events = fake.label(fake.disks[0])
     assert note.array == array
     assert device in note.current
@@ -114,7 +48,7 @@ def test_a_new_node_makes_its_mirror_and_notes_it(fake: FakeMd) -> None:
 
 def test_a_lost_half_is_told_before_anything_else_and_then_noted(fake: FakeMd) -> None:
     """The report does not wait for the system disk; the note names the survivor and its count."""
-    note = degraded(fake)
+    note = loses_its_first_half(fake)
     assert note.current == (fake.label(fake.disks[1])[1],)
     assert note.events == fake.label(fake.disks[1])[2] - 1
     assert note.seq > 2
