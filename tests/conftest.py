@@ -13,8 +13,6 @@ from pathlib import Path
 
 import pytest
 
-from testbed.world.tls import ensure_credentials
-
 HERE = Path(__file__).parent
 
 # The bed's fixtures belong to testbed; unit tests run without them as well.
@@ -58,6 +56,8 @@ def refuse_half_characters(test: str, params: Mapping[str, object]) -> None:
 @pytest.fixture
 def credentials_cache(tmp_path: Path) -> Path:
     """A cache directory of the test's own in which only the service centre's credentials exist."""
+    from testbed.world.tls import ensure_credentials  # noqa: PLC0415 - cryptography takes long to import
+
     cache = tmp_path / "cache"
     ensure_credentials(cache, say=lambda _text: None)
     return cache

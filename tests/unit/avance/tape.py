@@ -84,7 +84,7 @@ def recorded(site: SimSite, fault: str, target: str, bound: int = 1 << 25) -> di
         inject.inject(world, broken)
         world.run(30.0)
         inject.heal(world, broken)
-        world.run(40.0)
+        world.run(15.0)
         tape.end()
         return {path.name: path.read_bytes() for path in Path(name).iterdir()}
 

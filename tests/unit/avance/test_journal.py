@@ -177,7 +177,7 @@ def test_a_full_file_becomes_the_earlier_one(tmp_path: Path, monkeypatch: pytest
     monkeypatch.setattr(module, "INPUTS_BYTES_MAX", 10_000)
     monkeypatch.setattr(module, "JOURNAL_BYTES_MAX", 2_000)
     tape, engine = Tape(tmp_path), Engine(setup(A), Record(3, A))
-    for number in range(3000):
+    for number in range(800):
         tape.handle(engine, e.Tick(), 100.0 + number / 10)
         if number % 20 == 0:
             tape.handle(engine, e.LinkChanged(LinkName("priv0"), carrier=True), 100.0 + number / 10)

@@ -8,18 +8,19 @@ import pytest
 from images import ext4, process, product
 
 
-def placed(tmp_path: Path) -> dict[str, ext4.Placed]:
-    """Return what is placed in a node by its path there."""
-    return {str(item.target): item for item in product.placed(tmp_path) if isinstance(item, ext4.Placed)}
+@pytest.fixture(scope="module")
+def placed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, ext4.Placed]:
+    """What is placed in a node by its path there."""
+    built = product.placed(tmp_path_factory.mktemp("product"))
+    return {str(item.target): item for item in built if isinstance(item, ext4.Placed)}
 
 
-def test_every_source_of_the_product_comes_with_its_bytecode(tmp_path: Path) -> None:
+def test_every_source_of_the_product_comes_with_its_bytecode(placed: dict[str, ext4.Placed]) -> None:
     """A node never compiles the product."""
-    items = placed(tmp_path)
-    sources = [path for path in items if path.startswith(str(product.PACKAGE)) and path.endswith(".py")]
+    sources = [path for path in placed if path.startswith(str(product.PACKAGE)) and path.endswith(".py")]
     assert sources
     for path in map(PurePosixPath, sources):
-        assert f"{path.parent}/__pycache__/{path.stem}.cpython-311.pyc" in items
+        assert f"{path.parent}/__pycache__/{path.stem}.cpython-311.pyc" in placed
 
 
 def test_caches_and_hidden_files_stay_out(tmp_path: Path) -> None:
@@ -30,16 +31,15 @@ def test_caches_and_hidden_files_stay_out(tmp_path: Path) -> None:
     assert [path.name for path in product.files_below(tmp_path)] == ["a.py", "b.py"]
 
 
-def test_programs_of_the_node_are_executable(tmp_path: Path) -> None:
+def test_programs_of_the_node_are_executable(placed: dict[str, ext4.Placed]) -> None:
     """runit and libxl start these by name; one without its mode would stop the node."""
-    items = placed(tmp_path)
     programs = [
-        path for path, item in items.items() if not path.startswith(str(product.PACKAGE)) and item.mode == 0o755
+        path for path, item in placed.items() if not path.startswith(str(product.PACKAGE)) and item.mode == 0o755
     ]
     assert {"/etc/runit/1", "/etc/runit/2", "/etc/runit/3", "/etc/xen/scripts/block", "/usr/bin/avance"} <= set(
         programs
     )
-    assert all(item.mode == 0o755 for path, item in items.items() if path.endswith("/run"))
+    assert all(item.mode == 0o755 for path, item in placed.items() if path.endswith("/run"))
 
 
 def test_scripts_of_the_node_have_no_syntax_error() -> None:
