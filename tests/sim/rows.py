@@ -78,6 +78,13 @@ class Row:
         """Cut the power of a node."""
         return self.breaks("power.cut", str(node))
 
+    def misses_a_while(self, node: NodeId) -> None:
+        """Let a node be away, come back and take what it lacked."""
+        off = self.off(node)
+        self.passes(40.0)
+        self.heals(off)
+        self.passes(60.0)
+
     def recovers(self, limit_s: float = 240.0) -> float:
         """Heal everything, demand protection and service, and that nothing was lost."""
         faults.heal_all(self.world)

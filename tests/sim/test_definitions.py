@@ -287,10 +287,7 @@ def test_removed_domain_that_cannot_be_destroyed_costs_nobody_the_second_node(si
     row.breaks("domain.undead", "a")
     removed(row.world, A)
     row.passes(20.0)
-    off = row.off(B)
-    row.passes(40.0)
-    row.heals(off)
-    row.passes(60.0)
+    row.misses_a_while(B)
     assert not row.world.machines[A].record.peer_outdated
     row.off(A)
     row.passes(60.0)

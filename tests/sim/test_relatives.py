@@ -260,16 +260,22 @@ def test_owner_that_starts_and_cannot_look_lets_nothing_run_beside_its_peer(seed
 # ---------------------------------------------------------------- one fault stays
 
 
-@EVERY
-@pytest.mark.parametrize("ill", ["tool.hang b/drbd", "store.refuses b", "disk.slow b", "domain.undead b"])
-def test_owner_starts_with_its_last_disk_beside_an_ill_backup(site: SimSite, ill: str) -> None:
-    """Both lost their power, and the backup comes back ill for good: the owner, which is sound, serves."""
+def started_beside(ill: str, site: SimSite) -> Row:
+    """Return a pair that lost its power and has started again, five minutes ago, with this fault for good."""
     row = Row(site)
     row.breaks("power.cut_both", "a+b")
     breaks(row, ill)
     for machine in row.world.machines.values():
         machine.power_on()
     row.passes(300.0)
+    return row
+
+
+@EVERY
+@pytest.mark.parametrize("ill", ["tool.hang b/drbd", "store.refuses b", "disk.slow b", "domain.undead b"])
+def test_owner_starts_with_its_last_disk_beside_an_ill_backup(site: SimSite, ill: str) -> None:
+    """Both lost their power, and the backup comes back ill for good: the owner, which is sound, serves."""
+    row = started_beside(ill, site)
     assert row.served_by() == A, row.world.summary()
 
 
@@ -277,12 +283,7 @@ def test_owner_starts_with_its_last_disk_beside_an_ill_backup(site: SimSite, ill
 @pytest.mark.parametrize("ill", ["tool.hang a/drbd", "tool.hang a/xl", "store.refuses a"])
 def test_backup_serves_beside_an_owner_that_starts_ill(site: SimSite, ill: str) -> None:
     """Both lost their power, and the owner comes back ill for good: the backup, which is sound, serves."""
-    row = Row(site)
-    row.breaks("power.cut_both", "a+b")
-    breaks(row, ill)
-    for machine in row.world.machines.values():
-        machine.power_on()
-    row.passes(300.0)
+    row = started_beside(ill, site)
     assert row.served_by() == B, row.world.summary()
 
 

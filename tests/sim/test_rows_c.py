@@ -141,8 +141,8 @@ def test_c5_flapping_public_port() -> None:
     row.recovers()
 
 
-def test_c5_ports_that_fail_in_turn() -> None:
-    """There and back within the hour, then the third move waits, and a person is told why."""
+def after_two_moves() -> Row:
+    """Return a pair whose VM went there and back within the hour, and whose A has no public network once more."""
     row = Row(WITNESS)
     for node, other in ((A, B), (B, A)):
         fault = row.breaks("link.carrier_loss", f"{node}.biz0")
@@ -151,6 +151,12 @@ def test_c5_ports_that_fail_in_turn() -> None:
         row.heals(fault)
         row.passes(CLEAR_S)
     row.breaks("link.carrier_loss", "a.biz0")
+    return row
+
+
+def test_c5_ports_that_fail_in_turn() -> None:
+    """The third move within an hour waits, and a person is told why."""
+    row = after_two_moves()
     row.passes(120.0)
     assert row.served_by() == A
     assert "vms_stay" in row.alerts(A)
@@ -162,14 +168,7 @@ def test_c5_ports_that_fail_in_turn() -> None:
 
 def test_c5_a_person_says_that_it_is_mended() -> None:
     """Then the VM may move at once again."""
-    row = Row(WITNESS)
-    for node, other in ((A, B), (B, A)):
-        fault = row.breaks("link.carrier_loss", f"{node}.biz0")
-        row.passes(MOVED_S)
-        moved(row, to=other)
-        row.heals(fault)
-        row.passes(CLEAR_S)
-    row.breaks("link.carrier_loss", "a.biz0")
+    row = after_two_moves()
     row.passes(60.0)
     assert row.served_by() == A
     daemon = row.world.machines[A].daemon

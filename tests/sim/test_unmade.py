@@ -46,10 +46,7 @@ def ends_well(row: Row) -> None:
 def test_the_right_to_write_alone_ends_when_the_other_copies_are_equal(site: SimSite, seed: int) -> None:
     """B was away and has taken what it lacked; then A dies, and B serves."""
     row = pair(site, seed)
-    off = row.off(B)
-    row.passes(40.0)
-    row.heals(off)
-    row.passes(60.0)
+    row.misses_a_while(B)
     assert not row.world.machines[A].record.peer_outdated
     row.off(A)
     row.passes(60.0)

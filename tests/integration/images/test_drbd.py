@@ -15,26 +15,11 @@ from images import cpio
 from testbed.node import image
 from testbed.node.image import Image
 from testbed.process import run
+from tests.integration.node_root import first_program
 
 STORY = Path(__file__).with_name("drbd_story.sh")
 LIMIT_S = 1500  # a minute on an idle host
 MODULE = "/lib/modules/$(uname -r)/kernel/drivers/block/drbd/drbd.ko"
-# The first program: the modules of the root disk, whose order is found by trying, then the story in the node's root.
-INIT = f"""#!/bin/busybox sh
-b=/bin/busybox
-$b mount -t devtmpfs dev /dev
-exec < /dev/console > /dev/console 2>&1
-for try in 1 2 3; do
-    for module in /modules/*.ko; do $b insmod $module 2> /dev/null; done
-done
-$b mount -t ext4 -o ro,noload /dev/vda /root
-for place in run tmp; do $b mount -t tmpfs $place /root/$place; done
-$b mount -t proc proc /root/proc
-$b mount -t sysfs sys /root/sys
-$b cp /story /helper /root/run/
-$b mount --move /dev /root/dev
-exec $b switch_root /root /bin/sh -c "/bin/sh /run/story {MODULE}@KEPT@; /usr/bin/busybox poweroff -f"
-"""
 # What DRBD asks when it has lost the peer: 7 means that the peer was shot, 0 is no answer.
 HELPER = """#!/bin/sh
 [ "$1" = fence-peer ] || exit 0
@@ -60,7 +45,7 @@ def node_image() -> Image:
 async def tell(node_image: Image, directory: Path, kept: str) -> str:
     """Tell the story with DRBD's module of the image, or with the one that stands beside it under this ending."""
     parts = [
-        cpio.file("init", INIT.replace("@KEPT@", kept).encode(), executable=True),
+        cpio.file("init", first_program("/story /helper", f"/bin/sh /run/story {MODULE}{kept}"), executable=True),
         cpio.file("helper", HELPER.encode(), executable=True),
         cpio.file("story", STORY.read_bytes()),
     ]

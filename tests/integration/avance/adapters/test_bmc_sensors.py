@@ -23,26 +23,14 @@ from testbed.node.image import Image
 from testbed.node.spec import IPMI_INTERRUPT, IPMI_PORT
 from testbed.process import Child
 from testbed.wait import wait_until
+from tests.integration.node_root import first_program
 from tests.unit.testbed.bmc.bmc_bench import LampPower, bmc_bench
 
 BOOT_S, SEEN_S = 300.0, 60.0
-# The first program: the modules of the root disk, whose order is found by trying, then the story in the node's root.
-INIT = """#!/bin/busybox sh
-b=/bin/busybox
-$b mount -t devtmpfs dev /dev
-exec < /dev/console > /dev/console 2>&1
-for try in 1 2 3; do
-    for module in /modules/*.ko; do $b insmod $module 2> /dev/null; done
-done
-$b mount -t ext4 -o ro,noload /dev/vda /root
-for place in run tmp; do $b mount -t tmpfs $place /root/$place; done
-$b mount -t proc proc /root/proc
-$b mount -t sysfs sys /root/sys
-$b cp -r /checkout /root/run/
-$b mount --move /dev /root/dev
-exec $b switch_root /root /bin/sh -c "modprobe -aq ipmi_si ipmi_devintf; PYTHONDONTWRITEBYTECODE=1 \
-PYTHONPATH=/run/checkout /usr/bin/python3 /run/checkout/story.py; /usr/bin/busybox poweroff -f"
-"""
+AS_PROGRAM = (
+    "modprobe -aq ipmi_si ipmi_devintf; PYTHONDONTWRITEBYTECODE=1 "
+    "PYTHONPATH=/run/checkout /usr/bin/python3 /run/checkout/story.py"
+)
 # Each line: what was told (null: nothing), then the seconds of processor that it took.
 STORY = """
 import asyncio, json, time
@@ -104,7 +92,7 @@ async def told_by(node_image: Image, bmc: Bmc, directory: Path) -> AsyncIterator
     code = {path.relative_to(product.REPOSITORY): path for path in product.files_below(product.PRODUCT)}
     folders = sorted({parent for path in code for parent in path.parents if parent.name})
     parts = [
-        cpio.file("init", INIT.encode(), executable=True),
+        cpio.file("init", first_program("/checkout", AS_PROGRAM), executable=True),
         cpio.directory("checkout"),
         *(cpio.directory(f"checkout/{folder}") for folder in folders),
         *(cpio.file(f"checkout/{name}", path.read_bytes()) for name, path in code.items()),
