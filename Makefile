@@ -11,7 +11,7 @@ PYTEST = $(V) -m pytest $(if $(AVANCE_RESULTS),--alluredir $(AVANCE_RESULTS),-p 
 unexport PYTHONDONTWRITEBYTECODE
 CORE := tests/unit/avance/core
 # The longest first. Each waits for a clock or a disk at times, the adapters mostly; then the others go on. Four, not more:
-# each begins with 2 s of imports.
+# each begins with nearly a second of imports.
 UNIT := unit-product unit-core unit-bed unit-faults
 .PHONY: help setup image demo test check lint types unit $(UNIT) tree integration coverage bench report lock \
   clean selftest catalogue sim sim-nightly mutants crashes system
@@ -37,7 +37,7 @@ lint: setup
 types: setup
 	@echo "== mypy"; time $(V) -m mypy
 
-unit: setup ## unit tests alone; some 30 s on two quiet cores
+unit: setup ## unit tests alone; some 25 s on two quiet cores
 	@time $(MAKE) --no-print-directory --jobs=5 --output-sync=target $(UNIT)
 
 unit-core: setup
