@@ -9,11 +9,19 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from avance.definitions import NUMBER, added, is_tombstone, numbered, removed, without_tombstones
+from avance.core.model import Wanted
+from avance.definitions import NUMBER, WANTED, added, is_tombstone, numbered, removed, without_tombstones
 from avance.errors import ConfigError
 from avance.parsed import Json
 
 VERBS = ("vm-add", "vm-change", "vm-remove", "site-change")
+WANTS = "vm-wanted"  # what is wanted of a VM; persons ask for it in other words (avance/vm_life.py)
+_ASKED_BY = {
+    Wanted.RUNNING: "vm start",
+    Wanted.SHUT_DOWN: "vm stop",
+    Wanted.OFF: "vm power-off",
+    Wanted.OFF_BY_GUEST: "the guest has switched off",
+}
 # Whatever else the nodes would have to change at one instant, or is built into what runs (docs/decisions/0028).
 SITE_CHANGEABLE = ("policy", "call_home", "witnesses", "gateways", "quarantine", "stay_without_disk")
 _NODE_CHANGEABLE = "bmc"
@@ -57,11 +65,29 @@ def changed(request: dict[str, Any], before: Contents, *, alone: bool) -> Change
                 " that is meant; nothing was changed"
             )
         return Changed(f"vm remove {name}", Contents(before.site, removed(vms, name)))
+    if op == WANTS:
+        name, wanted = str(request.get("name")), Wanted(request["wanted"])
+        return Changed(f"{_ASKED_BY[wanted]} {name}", Contents(before.site, _with_wanted(vms, name, wanted)))
     definition = request.get("vm")
     name = str(definition.get("name")) if isinstance(definition, dict) else "?"
     if op == "vm-add":
         return Changed(f"vm add {name}", Contents(before.site, added(vms, definition)))
     return Changed(f"vm change {name}", Contents(before.site, _vm_changed(vms, definition)))
+
+
+def _known(vms: list[Json], name: object, hint: str = "") -> Json:
+    old = next((entry for entry in vms if not is_tombstone(entry) and entry["name"] == name), None)
+    if old is None:
+        known = ", ".join(entry["name"] for entry in vms if not is_tombstone(entry)) or "none"
+        raise ConfigError(f"there is no VM {name!r}; there are: {known}; {hint}nothing was changed")
+    return old
+
+
+def _with_wanted(vms: list[Json], name: str, wanted: Wanted) -> list[Json]:
+    old = _known(vms, name)
+    kept = {key: value for key, value in old.items() if key != WANTED}
+    new = kept if wanted is Wanted.RUNNING else {**kept, WANTED: wanted.value}
+    return [new if entry is old else entry for entry in vms]
 
 
 def _vm_changed(vms: list[Json], definition: Json) -> list[Json]:
@@ -70,15 +96,13 @@ def _vm_changed(vms: list[Json], definition: Json) -> list[Json]:
     if NUMBER in definition:
         raise ConfigError(f"a definition must not say `{NUMBER}`: the product gives it; nothing was changed")
     name = definition.get("name")
-    old = next((entry for entry in vms if not is_tombstone(entry) and entry["name"] == name), None)
-    if old is None:
-        known = ", ".join(entry["name"] for entry in vms if not is_tombstone(entry)) or "none"
-        raise ConfigError(f"there is no VM {name!r}; there are: {known}; `avance vm add` adds one; nothing was changed")
+    old = _known(vms, name, "`avance vm add` adds one; ")
     if definition.get("volume_mib") != old["volume_mib"]:
         raise ConfigError(
             f"VM {name} has a volume of {old['volume_mib']} MiB, and its size cannot be changed; nothing was changed"
         )
-    return [{**definition, NUMBER: old[NUMBER]} if entry is old else entry for entry in vms]
+    wanted = {WANTED: old[WANTED]} if WANTED in old else {}  # it stays, where the definition does not speak of it
+    return [{**wanted, **definition, NUMBER: old[NUMBER]} if entry is old else entry for entry in vms]
 
 
 def _check_site(old: Json, new: Json) -> None:
@@ -117,4 +141,4 @@ def shown(value: Json) -> Json:
     return value
 
 
-__all__ = ["SITE_CHANGEABLE", "VERBS", "Changed", "Contents", "changed", "shown"]
+__all__ = ["SITE_CHANGEABLE", "VERBS", "WANTS", "Changed", "Contents", "changed", "shown"]

@@ -16,11 +16,20 @@ from avance.parsed import Json
 from avance.show_status import main as show_status
 from avance.socket_line import ANSWER_S, ask
 
-_AGREED = ("vm", "site", "definitions")  # for these the daemon waits until the other node has agreed
-_AGREED_S = 1800.0  # longer than any daemon waits, whatever its dilation
+_AGREED = ("vm", "site", "definitions", "leave")  # for these the daemon waits for the other node
+_AGREED_S = 1800.0  # longer than any daemon waits for that, whatever its dilation
+_TOLD = ("health", "readiness")  # parts of the status
+_LIFE_S = 18000.0  # longer than it waits until a VM is off, and runs again
+_LIFE_VERBS = {
+    "start": "let a VM run",
+    "stop": "ask the guest of a VM to shut down; it stays off until it is started",
+    "power-off": "end a VM at once, as by a power cut; it stays off until it is started",
+    "restart": "stop a VM, and start it",
+}
 _OPERATOR_VERBS = {
     "override": "go on without the peer NODE, which is off for certain and stays off",
     "reset-device": "take NODE back, which failed too often; on NODE itself: what was left there is tried again",
+    "move": "let the VMs run on NODE from now on; they move there while they run",
     "keep": "after both nodes wrote alone: keep the data of NODE",
 }
 
@@ -35,6 +44,8 @@ def main(argv: list[str] | None = None) -> int:
     status.add_argument("--json", action="store_true", help="the whole document, for programs")
     health = verbs.add_parser("health", help="what is wrong with each node, and what to do")
     health.add_argument("--json", action="store_true", help="the whole document, for programs")
+    ready = verbs.add_parser("readiness", help="what would happen if the primary died now")
+    ready.add_argument("--json", action="store_true", help="the whole document, for programs")
     pair = verbs.add_parser("pair", help="tell this node its site; the same file on both nodes")
     pair.add_argument("--node", required=True, help="the name of this node in the site file")
     pair.add_argument("--site", required=True, type=Path, help="site file, schema avance.site/1")
@@ -46,6 +57,7 @@ def main(argv: list[str] | None = None) -> int:
     witness.add_argument("--dilation", type=float, default=1.0, metavar="D", help="as in the site file; default 1")
     for verb, told in _OPERATOR_VERBS.items():
         verbs.add_parser(verb, help=told).add_argument("name", metavar="NODE", help="its name, typed in full")
+    verbs.add_parser("leave", help="let the VMs run on the other node, and wait for it; then switch this one off")
     replay = verbs.add_parser("replay", help="decide a recorded journal again, and say why it did or did not fail over")
     replay.add_argument("journal", type=Path, metavar="JOURNAL", help="journal.jsonl, with its inputs.jsonl beside it")
     replay.add_argument("--why", action="store_true", help="every decision in plain words, not only the summary")
@@ -99,6 +111,13 @@ def _add_definition_verbs(verbs: Any) -> None:  # noqa: ANN401 - argparse has no
     remove = vm.add_parser("remove", help="remove a VM and its volume from both nodes", parents=[alone])
     remove.add_argument("name", metavar="NAME", help="of the VM, typed in full")
     remove.add_argument("--delete-volume", action="store_true", help="yes, all data of the VM may be deleted")
+    for verb, told in _LIFE_VERBS.items():
+        one = vm.add_parser(verb, help=told, parents=[alone])
+        one.add_argument("name", metavar="NAME", help="of the VM")
+        if verb in ("stop", "restart"):
+            one.add_argument("--now", action="store_true", help="end it at once, without asking its guest")
+    listed = vm.add_parser("list", help="what each VM does, and where; the same on either node")
+    listed.add_argument("--json", action="store_true", help="the whole document, for programs")
     site = verbs.add_parser("site", help="the site of the pair").add_subparsers(dest="site_verb", required=True)
     change = site.add_parser("change", help="give the pair another site", parents=[alone])
     change.add_argument("--site", required=True, type=Path, help="site file, schema avance.site/1")
@@ -120,18 +139,24 @@ def _witness(args: argparse.Namespace) -> int:
 
 def _ask_daemon(args: argparse.Namespace) -> int:
     try:
-        answer = ask(_request(args), answer_s=_AGREED_S if args.verb in _AGREED else ANSWER_S)
+        answer = ask(_request(args), answer_s=_answer_s(args))
     except (OSError, ValueError) as error:
         print(f"avance: {error}", file=sys.stderr)
         return 1
     if "error" in answer:
         print(f"avance: {answer['error']}", file=sys.stderr)
         return 2
-    if (args.verb == "health" and args.json) or (args.verb == "definitions" and args.json and args.take is None):
+    if getattr(args, "json", False) and getattr(args, "take", None) is None:
         print(json.dumps(answer))
         return 0
     print(answer["ok"])
     return 0
+
+
+def _answer_s(args: argparse.Namespace) -> float:
+    if getattr(args, "vm_verb", "") in _LIFE_VERBS:
+        return _LIFE_S
+    return _AGREED_S if args.verb in _AGREED else ANSWER_S
 
 
 def _request(args: argparse.Namespace) -> dict[str, Any]:
@@ -140,15 +165,21 @@ def _request(args: argparse.Namespace) -> dict[str, Any]:
     if args.verb == "vm" and args.vm_verb == "remove":
         volume = {"delete_volume": args.delete_volume}
         return {"op": "vm-remove", "name": args.name, **volume, "one_node": args.one_node}
+    if args.verb == "vm" and args.vm_verb == "list":
+        return {"op": "vm-list", "words": not args.json}
+    if args.verb == "vm" and args.vm_verb in _LIFE_VERBS:
+        verb, now = args.vm_verb, args.vm_verb == "power-off" or getattr(args, "now", False)
+        op = "vm-stop" if verb == "power-off" else f"vm-{verb}"
+        return {"op": op, "name": args.name, "now": now, "one_node": args.one_node}
     if args.verb == "vm":
         return {"op": f"vm-{args.vm_verb}", "vm": _read_json(args.file), "one_node": args.one_node}
     if args.verb == "site":
         return {"op": "site-change", "site": _read_json(args.site), "one_node": args.one_node}
-    if args.verb == "health":
-        return {"op": "health", "words": not args.json}
+    if args.verb in _TOLD:
+        return {"op": args.verb, "words": not args.json}
     if args.verb == "definitions":
         return {"op": "definitions-take"} if args.take else {"op": "definitions", "words": not args.json}
-    return {"op": args.verb, "node": args.name}
+    return {"op": args.verb, "node": getattr(args, "name", "")}
 
 
 def _read_json(path: Path) -> Json:

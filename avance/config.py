@@ -44,12 +44,13 @@ _TIMERNAMES = frozenset(field.name for field in fields(Timers)) - {"second_s"}  
 
 @dataclass(frozen=True, slots=True)
 class LinkConfig:
-    """One link between the nodes: the local device, and both addresses (IPv4 with prefix length)."""
+    """One link between the nodes: both devices and both addresses (IPv4, the own one with prefix length)."""
 
     name: LinkName
     device: str
     address: ipaddress.IPv4Interface
     peer_address: ipaddress.IPv4Address
+    peer_device: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -248,7 +249,7 @@ def _link(node: str, name: str, entry: Json, peers: Json) -> LinkConfig:
     own, peer = _interface(place, entry["address"]), _interface(peers_place, peers["address"])
     if own.network != peer.network or own.ip == peer.ip:
         raise ConfigError(f"{place}: {own} and {peer} must be two addresses of one network")
-    return LinkConfig(LinkName(name), entry["device"], own, peer.ip)
+    return LinkConfig(LinkName(name), entry["device"], own, peer.ip, peers["device"])
 
 
 def _interface(place: str, text: Json) -> ipaddress.IPv4Interface:

@@ -36,6 +36,7 @@ from avance.adapters.vif import DomainWires
 from avance.adapters.watchdog import REASON, NodeWatchdog, left_before
 from avance.adapters.witness import WitnessClient
 from avance.adapters.xen import XenHypervisor
+from avance.arbiter_work import power_work, witness_work
 from avance.change_over import ChangeOver, StartAnew
 from avance.changes import shown
 from avance.clock import HardwareClock, now_s
@@ -48,8 +49,9 @@ from avance.core.events import CommandDone, DocumentHeard, Event
 from avance.core.leftover import MayGo
 from avance.core.model import NodePart, Outcome, PairState, VmId
 from avance.core.results import Done, answered
-from avance.disk_work import DiskCommand, disk_work
+from avance.disk_work import DiskCommand, disk_work, mirror_work
 from avance.documents import Documents, missing_device
+from avance.domain_work import DomainWork
 from avance.engine_setup import engine_setup
 from avance.errors import AvanceError, ConfigError
 from avance.health_text import health_text
@@ -58,10 +60,13 @@ from avance.leftovers import Leftovers
 from avance.loop import Loop
 from avance.parts import NodeParts
 from avance.ports import PeerChannel
+from avance.readiness_text import readiness_text
 from avance.requests import ASKED, Requests
 from avance.standby import await_turn
 from avance.status import Around, document, unpaired
 from avance.status_text import definitions_text, status_text
+from avance.vm_life import LIFE, VmLife
+from avance.vm_list import vms_document
 from avance.wire import derived
 from avance.wire.decision_lines import Before
 from avance.wire.document import Document
@@ -81,7 +86,9 @@ class PairedNode:
             StoreError: the durable record is damaged.
         """
         self._kept = kept
-        self._documents = Documents(config, raw, kept, lambda: self._leftovers.unfinished)
+        self._hypervisor = XenHypervisor(config, self._hear)
+        room_mib = self._hypervisor.room_mib
+        self._documents = Documents(config, raw, kept, lambda: self._leftovers.unfinished, room_mib)
         self._boot = uuid.uuid4().hex
         self._store = RecordStore(STATE_DIR, config.dilation)
         self.engine = Engine(engine_setup(config, self._boot, self._documents.stand), self._store.load())
@@ -94,7 +101,7 @@ class PairedNode:
         self._disks = DrbdDisks(config, sink)
         self._mirror = mirror
         self._module = DrbdModule()
-        self._hypervisor = XenHypervisor(config, sink)
+        self._domains = DomainWork(self._disks, self._hypervisor, config.dilation)
         self._leftovers = Leftovers(self._hypervisor, self._disks, self._may_go, dilation=config.dilation)
         self._leftovers.take_on(config.removed)
         self._network = NodeNetwork(config, sink)
@@ -109,6 +116,7 @@ class PairedNode:
         self._journal = Journal(JOURNAL_PATH, config.node, self._boot)
         self._witnesses = WitnessClient(config, self._boot)
         self.requests = Requests(config, self._loop.put, self.engine.units, self._documents)
+        self.life = VmLife(self.requests.change, self._vms, config.dilation)
         self._rejected: Mapping[str, int] = {}
         self._gate_tried = False
         self._parts = NodeParts(
@@ -225,6 +233,10 @@ class PairedNode:
                 self._workers.call_soon_threadsafe(self._change_over.use, command)
             case c.SendDocument(key):
                 self._workers.call_soon_threadsafe(self._send_document, key)
+            case c.EndMove():
+                self._workers.call_soon_threadsafe(self._end_moves)
+            case c.ProposeWanted():
+                self._workers.call_soon_threadsafe(self._propose, command)
             case c.AnswerFencePeer() | c.AnswerOperator():
                 self._workers.call_soon_threadsafe(self.requests.answered, command)
             case _:
@@ -251,6 +263,13 @@ class PairedNode:
     def _start(self, command: c.Work) -> None:
         self._tasks.create_task(self._perform(command))
 
+    def _end_moves(self) -> None:
+        """As a task, as every move is one: so it comes after those that were begun before it."""
+        self._tasks.create_task(self._domains.end_moves())
+
+    def _propose(self, command: c.ProposeWanted) -> None:
+        self._tasks.create_task(self.life.propose(command))
+
     async def _perform(self, command: c.Work) -> None:
         self._hear(CommandDone(command, answered(command, await self._work(command))))
 
@@ -262,7 +281,7 @@ class PairedNode:
         """Return the work of a command, for every command that has an outcome."""
         match command:
             case c.AskWitness() | c.TeachWitness():
-                return self._witness_work(command)
+                return witness_work(self._witnesses, command)
             case c.SaveRecord(record):
                 return self._store.save(record)
             case c.SaveDefinitions(stand):
@@ -271,31 +290,22 @@ class PairedNode:
                 return self._network.hold_address()
             case c.ReleaseAddress():
                 return self._network.release_address()
-            case c.StartDomain(vm):
-                return self._hypervisor.start(vm)
-            case c.DestroyDomain(vm):
-                return self._hypervisor.destroy(vm)
-            case c.ReadDomain(vm):
-                return self._hypervisor.read(vm)
+            case c.StartDomain() | c.DestroyDomain() | c.ShutdownDomain() | c.ReadDomain():
+                return self._domains.work(command)
+            case c.SendDomain() | c.ReceiveDomain() | c.ResumeDomain():
+                return self._domains.work(command)
             case c.PauseVms():
                 return self._pause_vms()
             case c.UnpauseVms():
                 return self._unpause_vms()
             case c.ReadPeerPower() | c.CutPeerPower() | c.RestorePeerPower():
-                return self._power_work(command)
+                return power_work(self._power, command)
             case c.ProbeNeighbours():
                 return self._neighbours.probe()
             case c.KeepMirrorNote() | c.UseMirrorNote() | c.ReuseHalves() | c.TrustMirror():
-                return self._mirror_work(command)
+                return mirror_work(self._mirror, command)
             case _:
                 return self._disk_work_when_up(command)  # it names each of them
-
-    def _witness_work(self, command: c.AskWitness | c.TeachWitness) -> Awaitable[Done]:
-        match command:
-            case c.AskWitness(witness, epoch, nonce):
-                return self._witnesses.ask(witness, epoch, nonce)
-            case c.TeachWitness(witness, epoch, owner, paired, alone):
-                return self._witnesses.teach(witness, epoch, owner, paired=paired, alone=alone)
 
     async def _pause_vms(self) -> Done:
         """First off the wire, which takes no time; both have to succeed."""
@@ -306,28 +316,6 @@ class PairedNode:
     async def _unpause_vms(self) -> Done:
         unpaused = await self._hypervisor.unpause()
         return self._wires.bring_up() if unpaused.outcome is Outcome.OK else unpaused
-
-    async def _power_work(self, command: c.ReadPeerPower | c.CutPeerPower | c.RestorePeerPower) -> Done:
-        if self._power is None:
-            return Done(Outcome.FAILED, "the site names no BMC for the peer")
-        match command:
-            case c.ReadPeerPower():
-                return await self._power.read()
-            case c.CutPeerPower():
-                return await self._power.cut()
-            case c.RestorePeerPower():
-                return await self._power.restore()
-
-    def _mirror_work(self, command: c.MirrorCommand) -> Awaitable[Done]:
-        match command:
-            case c.KeepMirrorNote(note):
-                return self._mirror.keep_note(note)
-            case c.UseMirrorNote(note):
-                return self._mirror.use_note(note)
-            case c.ReuseHalves():
-                return self._mirror.reuse()
-            case c.TrustMirror():
-                return self._mirror.trust()
 
     async def _disk_work_when_up(self, command: DiskCommand) -> Done:
         up = await self._network.wait_up()
@@ -372,6 +360,10 @@ class PairedNode:
         """Return which definitions this node holds, with their contents; what is secret in them is left out."""
         contents = self._documents.contents
         return {**self.status()["definitions"], "site": shown(contents.site), "vms": shown(contents.vms)}
+
+    def _vms(self) -> dict[str, Any]:
+        with self._turning:
+            return vms_document(self.engine, now_s())
 
     def status(self) -> dict[str, Any]:
         """Return the status document (schema `avance/schema/status.json`)."""
@@ -451,13 +443,18 @@ class Daemon:
                 return await self._pair(request)
         if op in ASKED:
             return await self._paired_node().requests.asked(request)
+        if op in LIFE:
+            return await self._paired_node().life.asked(request)
         if op == "definitions":
             found = self._paired_node().definitions()
             return {"ok": definitions_text(found)} if request.get("words") is True else found
         if op == "health":
             health = self._paired_node().status()["health"]
             return {"ok": health_text(health)} if request.get("words") is True else health
-        possible = ", ".join(("status", "health", "pair", "definitions", *ASKED))
+        if op == "readiness":
+            found = self._paired_node().status()["readiness"]
+            return {"ok": readiness_text(found)} if request.get("words") is True else {"readiness": found}
+        possible = ", ".join(("status", "health", "readiness", "pair", "definitions", *LIFE, *ASKED))
         return {"error": f"unknown request {op!r}; possible are {possible}"}
 
     def _paired_node(self) -> PairedNode:

@@ -4,6 +4,8 @@ The number of a VM's DRBD resource is given once by the product, kept with the d
 definition that a person writes has none. Minor and port of DRBD follow from it, so a VM keeps both whatever becomes of
 the other VMs (docs/safety.md, S42).
 
+A VM is to run, or it says what is wanted of it otherwise (docs/safety.md, S47).
+
 A VM that was removed leaves a *tombstone*, `{"name", "number", "removed": true}`, until nothing of it is left on either
 node: name and number are not given again before (docs/safety.md, S44).
 """
@@ -20,6 +22,7 @@ from avance.parsed import Json
 VMS_MAX = 8
 NUMBERS = 16  # more than VMs, because a removed VM keeps its number for a while
 NUMBER = "number"
+WANTED = "wanted"  # what is wanted of the VM (core/model.py, Wanted); left out where it is to run
 _REMOVED = "removed"
 
 

@@ -1,4 +1,4 @@
-"""The commands about one replicated disk, each handed to the method of the port that is named for it."""
+"""The commands about one replicated disk, or about the mirror below all, each handed to its method of the port."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import assert_never
 
 from avance.core import commands as c
 from avance.core.results import Done
-from avance.ports import Disks
+from avance.ports import Disks, Mirror
 
 _CopyCommand = c.OutdateDisk | c.KeepCopy | c.ResyncDisk | c.InvalidateDisk | c.ReadGeneration | c.ReadInFlight
 DiskCommand = (
@@ -62,3 +62,16 @@ def _copy_work(disks: Disks, command: _CopyCommand) -> Awaitable[Done]:
             return disks.keep(vm, epoch)
         case _:
             assert_never(command)
+
+
+def mirror_work(mirror: Mirror, command: c.MirrorCommand) -> Awaitable[Done]:
+    """Return the work of a command; it is done when it is awaited."""
+    match command:
+        case c.KeepMirrorNote(note):
+            return mirror.keep_note(note)
+        case c.UseMirrorNote(note):
+            return mirror.use_note(note)
+        case c.ReuseHalves():
+            return mirror.reuse()
+        case c.TrustMirror():
+            return mirror.trust()

@@ -30,6 +30,7 @@ from avance.wire.document import BYTES_MAX, NONCE_BYTES, Document, seal
 
 _LOOK_S = 5.0  # in which a disk finds some files, times the dilation
 _SAVE_S = 10.0  # in which a disk takes two small files, times the dilation
+_BESIDE_MIB = 8  # what Xen takes for a domain beside its memory, roughly
 _LOOSE_MAX = 8  # contents that are not durable: one question and one document at a time need two
 # The longest history that a document can have one day. What fits with it can be sent to a node that was away for long.
 _LONGEST = tuple(
@@ -40,13 +41,19 @@ _LONGEST = tuple(
 class Documents:
     """All contents that this node knows, by their hash.
 
-    `in_use` is what the daemon works with. `unfinished`: removed VMs of which something is left here.
+    `in_use` is what the daemon works with. `unfinished`: removed VMs of which something is left here. `room_mib`: the
+    memory that this node has for VMs, None while nobody can say.
     """
 
     def __init__(
-        self, config: Config, raw: dict[str, Json], kept: Configuration, unfinished: Callable[[], tuple[VmId, ...]]
+        self,
+        config: Config,
+        raw: dict[str, Json],
+        kept: Configuration,
+        unfinished: Callable[[], tuple[VmId, ...]],
+        room_mib: Callable[[], int | None],
     ) -> None:
-        self.in_use, self._kept, self._unfinished = config, kept, unfinished
+        self.in_use, self._kept, self._unfinished, self._room_mib = config, kept, unfinished, room_mib
         self.stand = stand_of(raw, config.config_hash)
         self._contents = {config.config_hash: Contents(raw["site"], raw["vms"])}
         if self.stand.proposal is not None:
@@ -98,13 +105,16 @@ class Documents:
         return DocumentHeard(document.key, version, document.history, why)
 
     async def lacks(self, contents_hash: str) -> str:
-        """Say which file a VM of these contents starts from and this node lacks, or ""; its disk may hang.
+        """Say which file a VM of these contents starts from and this node lacks, or that it lacks memory, or "".
+
+        The disk with the files may hang.
 
         It is for what does not count yet: what counts has to be taken, whatever a node lacks.
         """
         before, after = self.in_use, self.parsed(contents_hash)
         try:
-            return await in_time(lambda: missing_file(before, after), _LOOK_S * before.dilation)
+            missing = await in_time(lambda: missing_file(before, after), _LOOK_S * before.dilation)
+            return missing or missing_room(before, after, self._room_mib)
         except OSError as error:  # also a TimeoutError
             return f"node {before.node} cannot look for the files that its VMs start from ({str(error) or 'no answer'})"
 
@@ -204,4 +214,19 @@ def missing_file(before: Config, after: Config) -> str:
     return ""
 
 
-__all__ = ["Documents", "missing_device", "missing_file"]
+def missing_room(before: Config, after: Config, room_mib: Callable[[], int | None]) -> str:
+    """Say how much memory this node lacks for the VMs that are to run, if they need more than before; or ""."""
+    need = _needed_mib(after)
+    if need <= _needed_mib(before):
+        return ""
+    room, node = room_mib(), after.node
+    if room is None:
+        return f"node {node} cannot say how much memory it has for VMs: Xen does not answer"
+    return "" if need <= room else f"the VMs that are to run need {need} MiB, and node {node} has {room} MiB for VMs"
+
+
+def _needed_mib(config: Config) -> int:
+    return sum(spec.memory_mib + _BESIDE_MIB for spec in config.vms if spec.runs)
+
+
+__all__ = ["Documents", "missing_device", "missing_file", "missing_room"]

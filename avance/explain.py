@@ -64,9 +64,9 @@ class RunSummary:
         codes = {command.alert.code: command.alert.text for command in commands if isinstance(command, SendAlert)}
         if "peer_lost" in decision.milestones:
             self.lost_at, self.taken, self.refused = at_s, None, None
-        if "takeover_decided" in decision.milestones and engine.granted is not None:
-            self.taken = f"at {at_s:+.3f} s by {engine.granted.means}: {engine.granted.reason}"
-        if "epoch_saved" in decision.milestones and engine.granted is None:
+        if "takeover_decided" in decision.milestones and engine.right.granted is not None:
+            self.taken = f"at {at_s:+.3f} s by {engine.right.granted.means}: {engine.right.granted.reason}"
+        if "epoch_saved" in decision.milestones and engine.right.granted is None:
             self.taken = f"at {at_s:+.3f} s by consent of the peer"
         for code in ("takeover_refused", "waits_for_peer"):
             self.refused = f"at {at_s:+.3f} s: {codes[code]}" if code in codes else self.refused
@@ -108,7 +108,7 @@ def _right(engine: Engine, now: float) -> str:
         return f"no: the pair is {engine.pair}"
     if engine.record.owner != engine.setup.me:
         return f"no: epoch {engine.record.epoch} belongs to {engine.record.owner}"
-    if engine.solo:
+    if engine.sight.solo:
         return f"yes: epoch {engine.record.epoch} is this node's alone, durably"
     if engine.liveness.lease_valid(now):
         return "yes: it owns the epoch, and its lease is valid"

@@ -1,13 +1,18 @@
-"""What the kernel says of the network devices of this machine, in sysfs. It changes nothing."""
+"""What the kernel says of the network devices of this machine, in sysfs. It changes nothing.
+
+What cannot be read is unknown: a daemon that can open no more files must not take its cables for dead.
+"""
 
 from __future__ import annotations
 
+import errno
 from pathlib import Path
 
 from avance.files import read_text
 from avance.wire.xl import DOMAIN_DEVICE
 
 DEVICES = Path("/sys/class/net")
+_NONE = (errno.ENOENT, errno.ENODEV, errno.EINVAL)  # there is no such device, or it is down
 
 
 def uplinks_of(device: str, root: Path = DEVICES) -> list[str]:
@@ -19,16 +24,24 @@ def uplinks_of(device: str, root: Path = DEVICES) -> list[str]:
     return [port for port in ports if not DOMAIN_DEVICE.fullmatch(port)]
 
 
-def read_carrier(device: str, root: Path = DEVICES) -> bool:
-    """Say whether a network has a carrier here; a device that is absent or down has none (sysfs-class-net).
+def read_carrier(device: str, root: Path = DEVICES) -> bool | None:
+    """Say whether a network has a carrier here, None if nobody can tell; an absent device has none (sysfs-class-net).
 
     A bridge has one of its own as long as any of its ports has, a VM's too. So its uplinks are asked.
     """
-    return any(_has_carrier(root / uplink) for uplink in uplinks_of(device, root))
+    try:
+        ports = sorted(port.name for port in (root / device / "brif").iterdir())
+        uplinks = [port for port in ports if not DOMAIN_DEVICE.fullmatch(port)]
+    except OSError as error:
+        if error.errno not in _NONE:
+            return None
+        uplinks = [device]
+    found = {_has_carrier(root / uplink) for uplink in uplinks}
+    return True if True in found else None if None in found else False
 
 
-def _has_carrier(device: Path) -> bool:
+def _has_carrier(device: Path) -> bool | None:
     try:
         return read_text(device / "carrier") == "1"
-    except OSError:
-        return False
+    except OSError as error:
+        return False if error.errno in _NONE else None

@@ -55,6 +55,10 @@ class Disks(VmKeeper, Protocol):
         """Become the writer; `forced`: of a copy that DRBD calls outdated."""
         ...
 
+    def two_writers(self, vm: VmId, *, allowed: bool) -> Awaitable[Done]:
+        """Let DRBD have two writers of this resource, or one again; refused while both nodes are writers."""
+        ...
+
     def demote(self, vm: VmId) -> Awaitable[Done]:
         """Stop being the writer."""
         ...
@@ -128,6 +132,33 @@ class Hypervisor(VmKeeper, Protocol):
 
     def destroy(self, vm: VmId) -> Awaitable[Done]:
         """Destroy the domain."""
+        ...
+
+    def shutdown(self, vm: VmId) -> Awaitable[Done]:
+        """Ask the guest to shut down; OK: it was asked. That it has ended is reported as any end is."""
+        ...
+
+    def room_mib(self) -> int | None:
+        """Return the memory that VMs of this node can have together, with what they have; None: Xen does not say."""
+        ...
+
+    def send(self, vm: VmId, move: str) -> Awaitable[Done]:
+        """Send the running domain to the peer, which receives it by the same `move`; it stands still there then.
+
+        FAILED: it runs on here. UNKNOWN: it may stand still here, or be gone.
+        """
+        ...
+
+    def receive(self, vm: VmId, move: str) -> Awaitable[Done]:
+        """Take the domain in that the peer sends; OK: it is here, complete, and stands still; FAILED: it is not."""
+        ...
+
+    def resume(self, vm: VmId) -> Awaitable[Done]:
+        """Let a domain that was taken in go on."""
+        ...
+
+    def end_move(self) -> None:
+        """Break off what `send` and `receive` are doing; returns at once, and they end with their outcomes."""
         ...
 
     def read(self, vm: VmId) -> Awaitable[Done]:

@@ -22,8 +22,9 @@ from avance.wire import names
 
 _FENCE_ANSWER_S = 20.0  # deadline of the fence-peer handler, times the dilation
 _OPERATOR_ANSWER_S = 20.0  # what a person asked for is durable or refused by then; times the dilation
+_DEPARTS_S = 260.0  # whether no VM runs here any more is certain by then; times the dilation
 _AGREED_S = 40.0  # what both nodes had to agree on counts or is withdrawn by then; times the dilation
-OPERATOR_VERBS = ("override", "reset-device", "keep")
+OPERATOR_VERBS = ("override", "reset-device", "keep", "move", "leave")
 ASKED = ("fence-peer", "definitions-take", *VERBS, *OPERATOR_VERBS)
 
 T = TypeVar("T")
@@ -99,10 +100,11 @@ class Requests:
     async def operator(self, request: str, typed: str) -> dict[str, Any]:
         """Let the core do what only a person may ask for; the typed name must be one that this makes sense for."""
         node, peer = self._config.node, self._config.peer
+        typed = typed or (node if request == "leave" else "")  # nothing can be lost by it
         possible = [peer] if request == "override" else sorted([node, peer])
         if typed not in possible:
             return {"error": f"{request} {typed!r}: the name must be {' or '.join(possible)}; nothing was changed"}
-        deadline_s = _OPERATOR_ANSWER_S * self._config.dilation
+        deadline_s = (_DEPARTS_S if request == "leave" else _OPERATOR_ANSWER_S) * self._config.dilation
         try:
             given = await self.persons.answer(
                 lambda ask: self._sink(OperatorAsked(request, NodeId(typed), ask)), deadline_s

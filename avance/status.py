@@ -17,6 +17,7 @@ from avance.core.model import MirrorView, PairState, VmId, VmState
 from avance.core.pair import mismatch
 from avance.core.unit import VmUnit
 from avance.health_text import health_of, unknown_health
+from avance.readiness_text import readiness_of
 from avance.wire import names
 
 SCHEMA = "avance.status/1"
@@ -81,6 +82,7 @@ def document(config: Config, engine: Engine, around: Around, now: float) -> dict
         "mirror": _mirror(engine.sight.mirror.view),
         "unguarded": _unguarded(engine),
         "health": health_of(engine),
+        "readiness": readiness_of(engine, now),
         "quarantined": record.quarantined,
         "versions": {"avance": avance.__version__},
     }
@@ -120,6 +122,7 @@ def unpaired(now: float, mirror: MirrorView | None = None, broken: str = "") -> 
         "mirror": _mirror(mirror or MirrorView()),
         "unguarded": {},
         "health": unknown_health(),
+        "readiness": None,
         "quarantined": False,
         "versions": {"avance": avance.__version__},
     }
@@ -176,10 +179,10 @@ def _is_given(engine: Engine) -> bool:
 def _owner_waits(engine: Engine, now: float) -> str | None:
     """Say the same as the owner of a pair, or as a node that goes on alone."""
     me, peer, units = engine.setup.me, engine.setup.peer_id, engine.units.values()
-    left = [vm for vm in engine.units if engine.restarts.held(engine.sight, vm, now)]
+    left = [vm for vm, unit in engine.units.items() if unit.spec.runs and engine.restarts.held(engine.sight, vm, now)]
     if left and not engine.handover.leaving:
         return f"VM {left[0]} has failed too often; mend it, then `avance reset-device {me}` on this node"
-    idle = {one.spec.name: one for one in units if not _serves(one)}
+    idle = {one.spec.name: one for one in units if one.spec.runs and not _serves(one)}
     if not idle:
         return None
     if engine.sight.durable.failing_from_s is not None:
@@ -187,7 +190,7 @@ def _owner_waits(engine: Engine, now: float) -> str | None:
     if engine.handover.leaving:
         return f"the VMs move to node {peer}: {engine.handover.leaving}"
     filled = frozenset(engine.sight.filled)
-    missing = [vm for vm in idle if vm in filled and not copies.is_good(engine.record, vm, engine.copy(vm))]
+    missing = [vm for vm in idle if vm in filled and not copies.is_good(engine.record, vm, engine.sight.copy(vm))]
     if missing and engine.record.peer_outdated:
         return f"the only good copy of {missing[0]} is on the disks of this node, and they are not there"
     if missing:
@@ -210,13 +213,15 @@ def _new_waits(vm: VmId) -> str:
 def _idle_waits(engine: Engine, idle: Iterable[VmUnit]) -> str | None:
     me, peer = engine.setup.me, engine.setup.peer_id
     for one in idle:
+        if one.spec.name in engine.sight.units.ends.off:
+            return f"the guest of {one.spec.name} has switched itself off, and both nodes have to hold that"
         if one.failures:
             times = f"{one.failing} did not succeed {one.failures} times"
             return f"VM {one.spec.name} does not start on node {me}, whose tools or disks have to be mended: {times}"
         if one.disk is not None and one.disk.suspended:
             why = "; ".join(engine.right.refused) or f"node {peer} has to let this node go on alone"
             return f"the I/O of {one.spec.name} stands still: {why}; else node {peer} has to be mended or switched off"
-        if one.state is VmState.STANDBY and engine.pair is PairState.PAIRED and not engine.solo:
+        if one.state is VmState.STANDBY and engine.pair is PairState.PAIRED and not engine.sight.solo:
             if not engine.sight.is_agreed:
                 return f"site and VMs are not the same on {me} and {peer}: what one of them lacks has to be given there"
             return f"the copies of {one.spec.name} have to meet, or node {peer} has to let this node go on alone"
@@ -294,6 +299,7 @@ def _vm(engine: Engine, name: VmId) -> dict[str, Any]:
     status: dict[str, Any] = {
         "name_in_tools": names.of(name),
         "state": unit.state,
+        "wanted": unit.spec.wanted,
         "busy": unit.busy,
         "failures": unit.failures,
     }

@@ -5,6 +5,9 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from avance.core.model import Wanted
+from avance.vm_list import WHY_OFF
+
 
 def status_text(status: dict[str, Any]) -> str:
     """Return the status as a person wants to read it: the one fact that matters first."""
@@ -28,6 +31,10 @@ def status_text(status: dict[str, Any]) -> str:
     ]
     if status.get("waits"):
         lines.insert(1, f"WAITS: {status['waits']}")
+    readiness = status.get("readiness")
+    if readiness is not None and not readiness["ready"]:
+        lacking = ", ".join(name for name, vm in readiness["vms"].items() if not vm["ready"])
+        lines.insert(1, f"NOT READY for the loss of node {readiness['primary']}: {lacking}; see `avance readiness`")
     for node, parts in status["unguarded"].items():
         lines.insert(1, f"NOT GUARDED: the {' and the '.join(parts)} of node {node} would not stop it when it hangs")
     lines += _definitions_lines(status["definitions"])
@@ -38,7 +45,8 @@ def status_text(status: dict[str, Any]) -> str:
         lines.append(f"refused datagrams: {refused}")
     for name, vm in status["vms"].items():
         disks = f"{vm.get('disk', '?')}/{vm.get('peer_disk', '?')}, {vm.get('connection', '?')}"
-        lines.append(f"vm {name}: {vm['state']}, disks {disks}")
+        why = WHY_OFF[Wanted(vm["wanted"])]
+        lines.append(f"vm {name}: {vm['state']}, {f'{why}, ' if why else ''}disks {disks}")
     if status["dilation"] != 1.0:
         lines.append(f"all times are multiplied by {status['dilation']:g} (declared dilation)")
     return "\n".join(lines)

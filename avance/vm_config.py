@@ -12,8 +12,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from avance.checked import NAME, address_of, is_host, keys
-from avance.core.model import LinkName, VmId, VmSpec
-from avance.definitions import NUMBER, is_tombstone
+from avance.core.model import LinkName, VmId, VmSpec, Wanted
+from avance.definitions import NUMBER, WANTED, is_tombstone
 from avance.errors import ConfigError
 from avance.parsed import Json
 
@@ -56,7 +56,7 @@ def parse_vms(
 def _vm(index: int, value: Json, networks: _Networks, taken: _Taken) -> VmSpec:
     place = f"vm {value.get('name', index)!r}" if isinstance(value, dict) else f"vm {index}"
     texts = {"name", "kernel", "ramdisk", "cmdline", "mac", "network", "address"}
-    keys(place, value, needed=texts | {"memory_mib", "volume_mib", NUMBER}, optional=set())
+    keys(place, value, needed=texts | {"memory_mib", "volume_mib", NUMBER}, optional={WANTED})
     if not all(isinstance(value[key], str) for key in texts):
         raise ConfigError(f"{place}: {', '.join(sorted(texts))} must be texts")
     if not NAME.fullmatch(value["name"]) or not _MAC.fullmatch(value["mac"]):
@@ -74,6 +74,8 @@ def _vm(index: int, value: Json, networks: _Networks, taken: _Taken) -> VmSpec:
     for key, low, high in (("memory_mib", 64, 65536), ("volume_mib", 4, 1 << 20)):
         if isinstance(value[key], bool) or not isinstance(value[key], int) or not low <= value[key] <= high:
             raise ConfigError(f"{place}: {key} must be a whole number from {low} to {high}")
+    if value.get(WANTED, Wanted.RUNNING) not in list(Wanted):
+        raise ConfigError(f"{place}: {WANTED} is {value[WANTED]!r}; possible are {', '.join(Wanted)}")
     _check_texts(place, {key: value[key] for key in sorted(texts)})
     values = {key: value[key] for key in texts - {"name"}}
     return VmSpec(
@@ -82,6 +84,7 @@ def _vm(index: int, value: Json, networks: _Networks, taken: _Taken) -> VmSpec:
         volume_mib=value["volume_mib"],
         minor=value[NUMBER],
         port=FIRST_DRBD_PORT + value[NUMBER],
+        wanted=Wanted(value.get(WANTED, Wanted.RUNNING)),
         **values,
     )
 

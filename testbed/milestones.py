@@ -21,6 +21,9 @@ MILESTONES: Mapping[Milestone, str] = {
     "peer_returned": "peer is back",
     "resync_started": "resynchronisation of the disks started",
     "protected": "protected: both disks hold the same data",
+    "move_begun": "the VMs begin to move while they run",
+    "vm_received": "the moving VM is complete, and stands still",
+    "vm_sent": "the moving VM has left",
 }
 
 

@@ -83,6 +83,8 @@ class Playbook:
         self.engine = engine
         self.now = now
         self.said: list[Decision] = []
+        self.writes = True  # its own record, when it is written only to see whether it can be
+        self.takes = True  # a peer that is heard says that it could take an epoch that it is offered
         self.peer = PeerView(
             engine.setup.peer_id,
             f"{engine.setup.peer_id}-boot-1",
@@ -126,7 +128,8 @@ class Playbook:
 
         The ticks are those of the product while anything is under way, but in a long time (`LONG_S`) coarser.
 
-        A record that is written only to see whether it can be written, before a right is looked for, is written.
+        A record that is written only to see whether it can be written, before a right is looked for or offered, is
+        written.
         """
         commands: list[c.Command] = []
         end = self.now + seconds
@@ -134,13 +137,22 @@ class Playbook:
         while self.now < end - 1e-9:
             self.now = min(round(self.now + tick_s, 6), end)
             given = self.peer_says(links=links) if peer_alive or links else self.hears(e.Tick())
-            proof = c.SaveRecord(self.engine.record)
-            asks = any("still written" in reason for reason in self.said[-1].reasons)
-            if asks and proof in given and self.engine.pair is not PairState.PAIRED:
-                given.remove(proof)
-                given += self.hears(ended(proof))
+            offers = self.engine.handover.offers if self.engine.is_owner else 0
+            given = self.proves(given)
+            if offers and self.takes and (peer_alive or links) and self.peer.offers != offers:
+                given += self.peer_says(links=links, offers=offers)
             commands += given
         return commands
+
+    def proves(self, given: list[c.Command]) -> list[c.Command]:
+        """Write a record that was just commanded only to see whether it can be written, if `writes` is set."""
+        proof = c.SaveRecord(self.engine.record)
+        offers = self.engine.handover.offers if self.engine.is_owner else 0
+        reasons = [one for decision in self.said[-2:] for one in decision.reasons if "still written" in one]
+        asks = any(self.engine.pair is not PairState.PAIRED or "are to move" in reason for reason in reasons)
+        if not self.writes or proof not in given or not (offers or asks):
+            return given
+        return [command for command in given if command != proof] + self.hears(ended(proof))
 
     @property
     def reasons(self) -> str:

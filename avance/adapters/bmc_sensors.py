@@ -3,7 +3,8 @@
 The device is that of the kernel's IPMI driver (linux/ipmi.h). No program is started: a whole reading is a few dozen
 short messages, in a thread of its own. It is open for a reading only, and what sensors there are is asked once, and
 again after an error. A reading that did not end, or in which no sensor could be read, is told to nobody: the core
-notices the silence (docs/decisions/0030-health-is-compared.md). It must never call well what it has not looked at.
+notices the silence (docs/decisions/0030-health-is-compared.md). It must never call well what it has not looked at: a
+sensor that said that something is wrong, and cannot be read just now, still says so.
 """
 
 from __future__ import annotations
@@ -118,6 +119,7 @@ class BmcSensors:
         self._opened = opened
         self._at_work = threading.Lock()
         self._sensors: tuple[wire.OwnSensor, ...] = ()
+        self._words: dict[wire.OwnSensor, str] = {}  # what each of them read when it could be read last
 
     async def run(self) -> None:
         """Read for ever."""
@@ -153,7 +155,8 @@ class BmcSensors:
         if all(word is None for word in words.values()):
             return None
         self._sensors = known
-        return tuple((one.sensor.value, one.name, word) for one, word in words.items() if word and word != SOUND)
+        self._words = {one: self._words.get(one, SOUND) if word is None else word for one, word in words.items()}
+        return tuple((one.sensor.value, one.name, word) for one, word in self._words.items() if word != SOUND)
 
 
 def _word(line: BmcLine, sensor: wire.OwnSensor, until_s: float) -> str | None:

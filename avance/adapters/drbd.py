@@ -11,7 +11,7 @@ from pathlib import Path
 from avance.adapters.process import Completed, Lines, run, run_all
 from avance.config import Config
 from avance.core.events import DiskChanged, DiskStreamReset
-from avance.core.model import Outcome, VmId, VmSpec
+from avance.core.model import DiskRole, Outcome, VmId, VmSpec
 from avance.core.results import Done, GenerationsRead, InFlightCounted, VolumePrepared
 from avance.files import read_text, remove_durably, write_durably
 from avance.late import in_time
@@ -46,6 +46,7 @@ class DrbdDisks:
         self._slow = config.dilation
         self._writing: set[VmId] = set()  # whose resource files are being written, or hang
         self._listed = asyncio.Event()  # DRBD has said which resources there are
+        self._one_writer: set[VmId] = set()  # whose resources are known to allow one; at a start nobody knows
 
     def add(self, spec: VmSpec) -> None:
         """Take another VM into care."""
@@ -103,6 +104,7 @@ class DrbdDisks:
         if written.outcome is not Outcome.OK:
             return written
         if await self._is_up(vm):
+            await self.two_writers(vm, allowed=False)  # refused while both write; the end of that sets it back
             return VolumePrepared(Outcome.OK)
         group = drbd.VOLUME_GROUP
         volume = await run(
@@ -207,6 +209,8 @@ class DrbdDisks:
         done = await run_all(drbd.attach_argvs(vm), timeout_s=_SHORT_S * self._slow)
         if done.outcome is not Outcome.OK:
             await run(drbd.down_argv(vm), timeout_s=_SHORT_S * self._slow)
+        else:
+            self._one_writer.add(vm)  # as its file says
         return done
 
     async def connect(self, vm: VmId, *, discard: bool) -> Done:
@@ -247,9 +251,36 @@ class DrbdDisks:
         """Become the writer, with `forced` also of an outdated copy; DRBD may ask fence-peer meanwhile."""
         return (await run(drbd.promote_argv(vm, forced=forced), timeout_s=_SHORT_S * self._slow)).done
 
+    async def two_writers(self, vm: VmId, *, allowed: bool) -> Done:
+        """Let both nodes be writers of this resource, or one only; the second takes no time where it is known."""
+        if not allowed and vm in self._one_writer:
+            return Done(Outcome.OK)
+        self._one_writer.discard(vm)
+        done = (await run(drbd.two_writers_argv(vm, allowed=allowed), timeout_s=_READ_S * self._slow)).done
+        if not allowed and (done.ok or self._stands_alone(vm)):
+            self._one_writer.add(vm)
+            return Done(Outcome.OK)
+        return done
+
+    def _stands_alone(self, vm: VmId) -> bool:
+        """Say whether it has no connection, and so makes the next one as its file says."""
+        view = self._parser.views.get(vm)
+        return self._listed.is_set() and view is not None and view.connection == "StandAlone"
+
+    def _peer_writes(self, vm: VmId) -> bool:
+        view = self._parser.views.get(vm)
+        return self._listed.is_set() and view is not None and view.peer_role is DiskRole.PRIMARY
+
     async def demote(self, vm: VmId) -> Done:
-        """Stop being the writer."""
-        return (await run(drbd.demote_argv(vm), timeout_s=_SHORT_S * self._slow)).done
+        """Stop being the writer, and let the resource have one only wherever it may have had two.
+
+        Where the peer is the writer now, a VM that has left waits there for the end of this: the peer sees to the rest.
+        """
+        done = (await run(drbd.demote_argv(vm), timeout_s=_SHORT_S * self._slow)).done
+        if not done.ok or self._peer_writes(vm):
+            return done
+        one = await self.two_writers(vm, allowed=False)
+        return done if one.ok else Done(Outcome.OK, f"{vm} may still have two writers: {one.detail}")
 
     async def resume(self, vm: VmId) -> Done:
         """Let frozen I/O go on."""

@@ -14,8 +14,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from avance.core.model import DomainEnd
+
 _TOOLS = (Path("/usr/lib"), "xen-*/lib/python")  # where Debian's xen-utils puts the module
 _PART = 64  # domains asked for at once
+_KIB_PER_MIB = 1024
+# xen/include/public/sched.h; a suspend (2) and a soft reset (5) are no ends that a guest chooses for itself.
+_ENDS = {0: DomainEnd.POWEROFF, 1: DomainEnd.REBOOT, 3: DomainEnd.CRASH, 4: DomainEnd.CRASH}
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +28,7 @@ class XenDomain:
     """One domain but dom0. `alive`: neither shut down nor crashed nor dying; `ran`: it has used its processor.
 
     `uuid` is the handle that its creator chose, as 32 hexadecimal digits; it stays until nothing of the domain is left.
+    `end`: why it ended by itself, UNKNOWN for one that lives or is being destroyed. `memory_mib`: what it has now.
     """
 
     number: int
@@ -30,6 +36,8 @@ class XenDomain:
     alive: bool
     paused: bool
     ran: bool
+    end: DomainEnd = DomainEnd.UNKNOWN
+    memory_mib: int = 0
 
 
 class Hypercalls:
@@ -76,6 +84,17 @@ class Hypercalls:
                 raise OSError(f"Xen listed domain {last} when it was asked for those from {first} on")
             first = last + 1
 
+    def free_mib(self) -> int:
+        """Return how much memory is free for domains, in whole MiB.
+
+        Raises:
+            OSError: Xen cannot be asked, or does not say it.
+        """
+        try:
+            return int(self._xc().physinfo()["free_memory"]) // _KIB_PER_MIB
+        except (AttributeError, RuntimeError, TypeError, LookupError, ValueError) as error:
+            raise OSError(f"Xen did not say how much memory is free: {error!r}") from error
+
     def pause(self, number: int) -> None:
         """Stop the processors of a domain; Xen counts, so each one needs an `unpause` of its own.
 
@@ -115,4 +134,14 @@ def _domain(entry: dict[str, Any]) -> XenDomain:
         alive=not ended,
         paused=bool(entry["paused"]),
         ran=entry["cpu_time"] > 0,
+        end=_end(entry),
+        memory_mib=entry.get("mem_kb", 0) // _KIB_PER_MIB,
     )
+
+
+def _end(entry: dict[str, Any]) -> DomainEnd:
+    if entry["dying"]:
+        return DomainEnd.UNKNOWN  # somebody destroys it, and soon nothing of it is left
+    if entry["crashed"]:
+        return DomainEnd.CRASH
+    return _ENDS.get(entry.get("shutdown_reason", -1), DomainEnd.UNKNOWN) if entry["shutdown"] else DomainEnd.UNKNOWN

@@ -7,6 +7,8 @@ It never raises for what a disk or mdadm does, and no hanging disk can hold it u
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import errno
 import uuid
 from pathlib import Path
 
@@ -36,6 +38,7 @@ _RETRY_S = 1.0  # before a note is written again, or the count that belongs to i
 _AGAIN_MAX_S = 160.0  # between two tries to take a flapping disk back
 _COUNT_S = 300.0  # between two moments in which md counts on, so that an older copy of a half is known by its count
 _RUNS = (MirrorState.CURRENT, MirrorState.UNPROVEN)
+_ABSENT = (errno.ENOENT, errno.ENODEV, errno.ENXIO, errno.EINVAL, errno.ENOTDIR)  # md does not know it
 
 
 class DataMirror:
@@ -106,13 +109,18 @@ class DataMirror:
                 done = await self._save(theirs)
                 if done.outcome is not Outcome.OK:
                     return done
-                await self._open()
+                with contextlib.suppress(OSError):  # nothing can be read just now: the next look opens it
+                    await self._open()
             return Done(Outcome.OK)
 
     async def reuse(self) -> Done:
         """Make a new, empty mirror; the rest of the old one is copied over afterwards, as a disk that returns."""
         async with self._busy:
-            if self._running():
+            try:
+                running = self._running()
+            except OSError as error:
+                return Done(Outcome.UNKNOWN, f"nobody can tell whether {md.DEVICE} runs: {error}")
+            if running:
                 return Done(Outcome.FAILED, f"{md.DEVICE} runs")
             slots = await self._reader.slots()
             usable = halves.reusable(slots, self._note)
@@ -138,19 +146,25 @@ class DataMirror:
         """Bring the mirror up and follow it for ever."""
         self._note = md.parse_note(self._load(_NOTE))
         self._kept = self._load(_KEPT)
-        async with self._busy:
-            await self._open()
+        first = True
         with Attributes() as attributes:
             while True:
-                attributes.watch(self._attributes())
-                await attributes.wait(_RETRY_S if self._dirty or self._recount else _LOOK_S)
                 async with self._busy:
-                    if self._state in _RUNS:
-                        await self._look()
-                        await self._take_back()
-                        await self._count_on()
-                    elif await self._reader.slots() != self._judged:
-                        await self._open()
+                    with contextlib.suppress(OSError):  # nothing can be read just now: what was known last stays
+                        await self._turn(first=first)
+                        first = False
+                attributes.watch(self._attributes())
+                await attributes.wait(_RETRY_S if self._dirty or self._recount or first else _LOOK_S)
+
+    async def _turn(self, *, first: bool) -> None:
+        if first:
+            await self._open()
+        elif self._state in _RUNS:
+            await self._look()
+            await self._take_back()
+            await self._count_on()
+        elif await self._reader.slots() != self._judged:
+            await self._open()
 
     # ---------------------------------------------------------------- at the start
 
@@ -410,7 +424,10 @@ def count_on(path: Path) -> None:
 
 
 def _text(path: Path) -> str:
+    """Return an attribute, empty where there is none; one that cannot be read (no more files) is an error."""
     try:
         return read_text(path)
-    except OSError:
-        return ""
+    except OSError as error:
+        if error.errno in _ABSENT:
+            return ""
+        raise

@@ -75,7 +75,8 @@ class NodeNetwork:
         """Look at every link and at the service address, and put back what is missing of the links."""
         for link in self._config.links:
             present = (DEVICES / link.device).exists()
-            carrier = present and read_carrier(link.device)
+            read = read_carrier(link.device) if present else False
+            carrier = self._carriers.get(link.name, True) if read is None else read
             if self._carriers.get(link.name, True) is not carrier:  # at first the core takes it to be up
                 self._sink(LinkChanged(link.name, carrier=carrier))
             self._carriers[link.name] = carrier

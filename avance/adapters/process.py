@@ -11,6 +11,7 @@ import asyncio
 import contextlib
 import os
 import signal
+import socket
 import subprocess
 from collections import deque
 from collections.abc import Mapping, Sequence
@@ -51,14 +52,21 @@ class Completed:
         return Done(self.outcome, self.detail)
 
 
-async def run(argv: Sequence[str], *, timeout_s: float, environment: Mapping[str, str] | None = None) -> Completed:
+async def run(
+    argv: Sequence[str],
+    *,
+    timeout_s: float,
+    environment: Mapping[str, str] | None = None,
+    connection: socket.socket | None = None,
+) -> Completed:
     """Run a program to its end or to its deadline; never raises for what the program did.
 
     `environment` is added to the daemon's own: the place for passwords, which must not stand on a command line.
+    `connection` is what the program finds as its standard input; it stays open here, too.
     """
     name = " ".join(argv)
     try:
-        program = _Program(argv, environment)
+        program = _Program(argv, environment, connection=connection)
     except (OSError, ValueError) as error:  # ValueError: an argument that no program can be given
         return Completed(Outcome.FAILED, "", _not_started(name, error))
     printed = bytearray()
@@ -157,7 +165,13 @@ class _Program:
         ValueError: so it was, because of an argument that no program can be given.
     """
 
-    def __init__(self, argv: Sequence[str], environment: Mapping[str, str] | None, given: bytes | None = None) -> None:
+    def __init__(
+        self,
+        argv: Sequence[str],
+        environment: Mapping[str, str] | None,
+        given: bytes | None = None,
+        connection: socket.socket | None = None,
+    ) -> None:
         stdin, place = subprocess.DEVNULL, os.eventfd(0)  # a place for the handle: to fail later would be too late
         try:
             if given is not None:
@@ -167,7 +181,7 @@ class _Program:
             self._process = subprocess.Popen(
                 argv,
                 env=None if environment is None else {**os.environ, **environment},
-                stdin=stdin,
+                stdin=stdin if connection is None else connection.fileno(),
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
                 bufsize=0,

@@ -110,7 +110,7 @@ class Agreement:
             first = replace(self.stand, proposal=Proposal(event.id, version, self.me))
             self.asked = Asked(event.ask, event.text, "done, both nodes hold it", version, first)
         self.why_not, self.deadline = "", now + ANSWER_S * self.timers.second_s
-        draft.say(f"a person asks: {event.text}")
+        draft.say(f"asked for: {event.text}")
 
     def _why_no_change(self, event: e.ChangeAsked, facts: AgreementFacts) -> str:
         peer, said, proposal = self.peer, facts.said, self.stand.proposal

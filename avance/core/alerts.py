@@ -114,6 +114,21 @@ def vm_crashed(vm: VmId) -> Alert:
     )
 
 
+def off_by_guest(vm: VmId) -> Alert:
+    """A guest has shut down by itself."""
+    text = f"The guest of VM {vm} has switched itself off. It stays off until `avance vm start {vm}`."
+    return Alert("fault", "off_by_guest", "warning", text, vm)
+
+
+def runs_on(vm: VmId, waited_s: float) -> Alert:
+    """A guest that was asked to shut down has not done so."""
+    text = (
+        f"VM {vm} is to be off, but its guest has not shut down within {waited_s:g} s of being asked. It runs on."
+        f" `avance vm power-off {vm}` ends it at once, `avance vm start {vm}` lets it run."
+    )
+    return Alert("fault", "runs_on", "warning", text, vm)
+
+
 def command_failed(command: str, vm: VmId, detail: str) -> Alert:
     """A command for a VM did not succeed; it is tried again after a look."""
     return Alert(
@@ -191,6 +206,18 @@ def hands_over(peer: NodeId, why: str) -> Alert:
     """The VMs are stopped here and started where the good copy is."""
     text = f"The VMs move to node {peer}, which has a good copy: {why}."
     return Alert("recovery", "hands_over", "critical", text)
+
+
+def moves(peer: NodeId, why: str) -> Alert:
+    """The VMs move to the peer while they run."""
+    return Alert("recovery", "vms_move", "info", f"The VMs move to node {peer} while they run: {why}.")
+
+
+def move_failed(why: str, against: str, *, last: bool) -> Alert:
+    """A live move was broken off, and the VMs run on; `last`: it is not tried again soon."""
+    text = f"The VMs stay, although they were to move ({why}): the move was broken off, because {against}."
+    more = " Live moves have failed several times and are not tried again for an hour." if last else ""
+    return Alert("fault", "move_failed", "warning", text + more)
 
 
 def split(reason: str) -> Alert:
@@ -316,13 +343,27 @@ def ailing(what: Condition, subject: str) -> Alert:
     return Alert("fault", what.code, severity, text, subject)
 
 
-def recovered(what: Condition, subject: str) -> Alert:
-    """It is in order again."""
-    text = f"In order again: {what.code} {subject}".strip()
-    return Alert("recovery", what.over, "info", f"{text}.", subject)
+def recovered(what: Condition, subject: str, *, now: Condition | None = None) -> Alert:
+    """It is in order again; `now`: something else is wrong with the same thing instead."""
+    name = f"{what.code} {subject}".strip()
+    text = f"In order again: {name}." if now is None else f"No more: {name}. It is {now.code} now."
+    return Alert("recovery", what.over, "info", text, subject)
 
 
 def stays(me: NodeId, why: str, against: str, *, stopped: bool) -> Alert:
     """The backup is in better health, and the VMs stay; `stopped`: they have moved so often that a person is needed."""
     text = f"The VMs stay on node {me}, although they would be better off: {why}. Against a move: {against}."
     return Alert("fault", "vms_stay", "critical" if stopped else "warning", text)
+
+
+def not_ready(vm: str, backup: NodeId, primary: NodeId, why: str, action: str) -> Alert:
+    """A VM would not start on the backup if the primary died now; an empty name: none would."""
+    which = f"VM {vm} would not start" if vm else "no VM would start"
+    text = f"If node {primary} died now, {which} on node {backup}: {why}. {action}."
+    return Alert("fault", "not_ready", "warning", text, vm)
+
+
+def ready_again(vm: str, backup: NodeId) -> Alert:
+    """It would start again."""
+    which = f"VM {vm} would start" if vm else "VMs would start"
+    return Alert("recovery", "ready_again", "info", f"{which} on node {backup} again, if the other node died.", vm)

@@ -34,6 +34,9 @@ class Circumstances:
     `asked`: the owner asks this backup for its consent. `marking`: this owner's record cannot be written, so it lets go
     of its copies on their own disks. `held`: the replication broke again and again, and is left alone for a while.
     `agreed`: both nodes hold the same definitions.
+    `shuts`: the guest is to be asked to shut down.
+    `sends`: the live move for which the VMs leave this owner; `takes`: the one of the peer's in which this node takes
+    part; both empty for none. `adopts`: what was taken in may go on here (core/migration.py).
     `unread`: the record knows a generation of the volume, and this
     run of the daemon does not know the copy's.
     """
@@ -67,6 +70,10 @@ class Circumstances:
     related: bool = True
     left: bool = False
     moving: bool = False
+    shuts: bool = False
+    sends: str = ""
+    takes: str = ""
+    adopts: bool = False
 
 
 __all__ = ["Circumstances", "Goal"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from avance.core.model import Alert, NodeId, PairState, PeerView, Record, Stand, Version, VmId
+from avance.core.model import Alert, NodeId, PairState, PeerView, Record, Stand, Version, VmId, Wanted
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +46,18 @@ class SendDocument:
     """Send the peer the document for which it asks: a proposal's id, or a version's key."""
 
     key: str
+
+
+@dataclass(frozen=True, slots=True)
+class ProposeWanted:
+    """Propose definitions in which this is wanted of the VM, as if a person had asked; `alone`: without the peer.
+
+    What became of it shows in the definitions. It is given again while they are not so.
+    """
+
+    vm: VmId
+    wanted: Wanted
+    alone: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,6 +126,47 @@ class DestroyDomain:
     """Destroy the Xen domain of the VM at once; a domain that does not exist counts as destroyed."""
 
     vm: VmId
+
+
+@dataclass(frozen=True, slots=True)
+class ShutdownDomain:
+    """Ask the guest of the VM to shut down; OK: it was asked. That it has done so shows in its domain."""
+
+    vm: VmId
+
+
+@dataclass(frozen=True, slots=True)
+class SendDomain:
+    """Send the running domain to the peer, which takes it in for the same `move`, while it runs as long as possible.
+
+    OK: it stands still there, complete, and is gone from here. FAILED: it runs on here.
+    """
+
+    vm: VmId
+    move: str
+
+
+@dataclass(frozen=True, slots=True)
+class ReceiveDomain:
+    """Become the second writer of the volume, and take in the domain that the peer sends for this `move`.
+
+    OK: it is here, complete, and stands still. FAILED: nothing of it is here, and this node is no writer.
+    """
+
+    vm: VmId
+    move: str
+
+
+@dataclass(frozen=True, slots=True)
+class ResumeDomain:
+    """Let the domain that was taken in go on; only once the right is durably this node's (docs/safety.md, S46)."""
+
+    vm: VmId
+
+
+@dataclass(frozen=True, slots=True)
+class EndMove:
+    """Break off every SendDomain and ReceiveDomain that is in flight; each of them still ends with its outcome."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -324,6 +377,10 @@ VmCommand = (
     | ResumeDisk
     | StartDomain
     | DestroyDomain
+    | ShutdownDomain
+    | SendDomain
+    | ReceiveDomain
+    | ResumeDomain
     | ReadDomain
     | DisconnectDisk
     | OutdateDisk
@@ -352,7 +409,7 @@ NodeCommand = (
 Work = VmCommand | NodeCommand  # what has an outcome
 Told = (
     SendHeartbeat | AnswerFencePeer | AnswerOperator | SendAlert | OpenGate | FeedWatchdog | ResetNode | UseDefinitions
-    | SendDocument
+    | SendDocument | EndMove | ProposeWanted
 )  # fmt: skip
 
 Command = Work | Told

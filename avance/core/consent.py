@@ -54,8 +54,12 @@ def marked(view: DiskView | None) -> bool:
 
 
 def stays(view: DiskView | None) -> bool:
-    """The generation of such a copy stays: nobody writes. What stands still begins another one when it goes on."""
-    return view is not None and view.connection != "Connected" and not view.suspended
+    """The generation of such a copy stays: nobody writes. A writer that stands still begins another when it goes on.
+
+    A second writer that stood still and was demoted stands still until it meets its peer again (core/migration.py).
+    """
+    frozen = view is not None and view.suspended and view.role is DiskRole.PRIMARY
+    return view is not None and view.connection != "Connected" and not frozen
 
 
 def must_disconnect(view: DiskView) -> bool:

@@ -14,6 +14,8 @@ from avance.core.decision import Draft
 from avance.core.model import NodeId, Outcome, Record, Timers, VmId
 from avance.core.results import Done
 
+_AGAIN_S = 20.0  # between two looks whether a record that nobody needs can be written again
+
 
 @dataclass(frozen=True, slots=True)
 class Wish:
@@ -114,6 +116,12 @@ class Durable:
         self.saving = wish.record
         draft.say(wish.reason)
         draft.command(c.SaveRecord(wish.record))
+
+    def try_again(self, draft: Draft, now: float) -> None:
+        """Write the record again now and then while the last write of it has failed: the disk may be well again."""
+        ill = self.failing_from_s is not None and not self.dirty
+        if ill and self.saving is None and now >= self.retry_at + _AGAIN_S * self.timers.second_s:
+            self.wish(Wish(self.record, "the last write of the record failed: is it written again?"), draft)
 
     def done(self, result: Done, draft: Draft, now: float) -> Saved | None:
         """Note how a save ended; returns what is durable now, None if nobody can tell."""

@@ -32,19 +32,20 @@ from avance.core.health import Health
 from avance.core.holdings import held
 from avance.core.leftover import Leftover
 from avance.core.liveness import Liveness
+from avance.core.migration import Migration
 from avance.core.mirror import MirrorCare
-from avance.core.model import Copy, LinkState, PairState, PeerView, Record, VmId
+from avance.core.model import LinkState, PairState, PeerView, Record, VmId
 from avance.core.own_parts import OwnParts, guards_of
-from avance.core.pair import Happens, PairFacts, PairTrigger, Save, judge, mismatch
+from avance.core.pair import Happens, PairTrigger, Save, judge, mismatch
 from avance.core.pairing import Pairing
 from avance.core.partner import Partner
+from avance.core.readiness import Readiness
 from avance.core.restarts import Restarts
 from avance.core.results import Result, WitnessTaught
 from avance.core.rights import Right
 from avance.core.setup import Setup
 from avance.core.sight import Sight
 from avance.core.strangers import Strangers
-from avance.core.takeover import Allowed
 from avance.core.unit import VmUnit
 from avance.core.units import Units
 
@@ -84,11 +85,13 @@ class Engine:
         )
         self.right = Right(Arbitration(timers, setup.boot, setup.power))
         self.handover = HandOver()
+        self.migration = Migration(setup.boot, timers.second_s)
         self.cure = Cure()
         self.fence = Fence()
         self.strangers = Strangers(timers.second_s)
         self.restarts = Restarts(timers.second_s)
         self.health = Health(timers.second_s)
+        self.readiness = Readiness(timers.second_s)
         self.address = Address(timers.retry_s)
         self.guard = Guard(timers)
         self.care = Care(timers, setup.witnesses)
@@ -138,10 +141,14 @@ class Engine:
         self._take(event, draft, now)
         sight.liveness.judge(draft, now)
         self._judge_pair(draft, now)
+        sight.durable.try_again(draft, now)
         self.health.look(sight, draft, now)
-        moves = self.health.moves(sight, draft, now)
-        failing = self.restarts.elsewhere(sight, now)
-        sight.durable.wish(self.handover.judge(sight, draft, now, failing=failing or moves, sure=bool(moves)), draft)
+        leaving, live = bool(self.handover.leaving), not self.migration.given_up
+        moves = self.health.moves(sight, draft, now, live=live, leaving=leaving, moving=bool(self.migration.moves))
+        stopped = self.migration.stops(sight, now) or (moves if self.migration.tries and self.health.felt else None)
+        sight.durable.wish(self.migration.judge(sight, draft, now, why=moves, leaving=bool(stopped) or leaving), draft)
+        failing = stopped or self.restarts.elsewhere(sight, now)
+        sight.durable.wish(self.handover.judge(sight, draft, now, failing=failing, sure=bool(stopped)), draft)
         self.restarts.tell(sight, draft, now, moves=not self.handover.rests)
         self._judge_consent(draft, now)
         sight.durable.wish(self.right.judge(sight, draft, now), draft)
@@ -155,13 +162,15 @@ class Engine:
         sight.agreement.judge(sight.agreement_facts(now), draft, now)
         self._care_for_witnesses(draft, now)
         self.care.tell(draft, now)
+        self.readiness.look(sight, self.right, self.care, self.restarts, draft, now)
         if sight.mirror.free(now):
             sight.mirror.drive(sight.mirror_facts(now, override=self.right.override), draft)
         self._say_heartbeat(draft, now)
         silence_s = sight.liveness.unbroken_until()
         self.rest_until_s = calm.NOT_CALM
         if silence_s > now and draft.quiet and self.rests(now):
-            self.rest_until_s = calm.until(silence_s, self.care, now, self.setup.timers.second_s)
+            within_s = min(silence_s, self.readiness.next_s)
+            self.rest_until_s = calm.until(within_s, self.care, now, self.setup.timers.second_s)
         self.calm_until_s = min(self.next_heartbeat_at, self.rest_until_s)
         return draft.decision()
 
@@ -190,6 +199,8 @@ class Engine:
                 self.restarts.domain_changed(sight, event, draft, now)
             case e.CommandDone(command, result):
                 self._command_done(command, result, draft, now)
+            case e.MemorySeen(free_mib):
+                self.readiness.free_mib = free_mib
             case e.Tick(rtc_s):
                 if rtc_s is not None:
                     sight.liveness.clock_read(rtc_s, draft, now)
@@ -211,7 +222,8 @@ class Engine:
             case e.DatagramsRefused():
                 self.strangers.refused(event, draft, now)
             case e.OperatorAsked():
-                operator.asked(event, sight, self.right, self.cure, self.restarts, self.health, draft)
+                owners = operator.Owners(self.right, self.cure, self.restarts, self.health, self.migration)
+                operator.asked(event, sight, owners, draft, now)
             case e.MirrorChanged(view):
                 if sight.mirror.changed(view, draft):
                     sight.units.mirror_runs()
@@ -251,6 +263,7 @@ class Engine:
             case _:
                 sight.units.done(command, result, self.around(command.vm, now), draft, now)
                 self.restarts.done(command, result, now)
+                self.readiness.done(command, result, now)
 
     # ------------------------------------------------------------ the record and the pair
 
@@ -294,14 +307,14 @@ class Engine:
                 why = "the last record may or may not be on disk: the valid one is written again"
                 durable.wish(Wish(durable.record, why), draft)
                 return
-            facts = sight.pair_facts(now)
+            facts = sight.pair_facts(now, brought=self.migration.brings(sight))
             judgement = judge(sight.pairing.pair, facts)
             if isinstance(judgement, Save):
                 durable.wish(Wish(judgement.record, judgement.reason), draft)
             elif isinstance(judgement, Happens):
                 self._pair_happens(judgement, draft, now)
             else:
-                self._judge_mismatch(facts, draft, now)
+                sight.partner.differs(mismatch(facts) if facts.peer_alive else None, draft, now)
                 self._tidy_record(draft, now)
                 return
 
@@ -334,9 +347,6 @@ class Engine:
             sight.liveness.forgive()
         if restarted is not None and restarted.too_often and sight.durable.owner:
             draft.alert(alerts.quarantined(peer_id))
-
-    def _judge_mismatch(self, facts: PairFacts, draft: Draft, now: float) -> None:
-        self.sight.partner.differs(mismatch(facts) if facts.peer_alive else None, draft, now)
 
     def _tidy_record(self, draft: Draft, now: float) -> None:
         """Note durably what follows from the disks and from the agreement of a pair."""
@@ -392,7 +402,9 @@ class Engine:
         sight, asked = self.sight, self.right.is_asked(self.sight, now)
         consenting, paused = asked and self.right.is_consenting(sight, now), bool(self.guard.paused)
         left = self.restarts.held(sight, vm, now)
-        return goal.around(sight, self.handover, vm, now, left=left, paused=paused, asked=asked, consenting=consenting)
+        return goal.around(
+            sight, self.handover, self.migration, vm, now, left=left, paused=paused, asked=asked, consenting=consenting
+        )
 
     def _drive_address(self, draft: Draft, now: float) -> None:
         """Hold the service address where the VMs belong."""
@@ -414,8 +426,9 @@ class Engine:
         """What this node says of itself, the very same value until it changes; `ends`: why it resets itself."""
         leaves = max(self.right.left, self.handover.leaves)
         leaves = leaves if leaves > self.record.epoch else 0
-        view = self.sight.view(self.right.wants, leaves, self.care.up(now), self.health.ailments)
-        view = self.restarts.said(view, now, ends)
+        said, offers = self.readiness.said, self.handover.offers
+        view = self.sight.view(self.right.wants, leaves, self.care.up(now), self.health.ailments, offers, said)
+        view = self.migration.said(self.restarts.said(view, now, ends))
         self.said = self.said if view == self.said else view
         assert self.said is not None
         return self.said
@@ -431,6 +444,7 @@ class Engine:
             and sight.is_whole
             and self.cure.rests
             and self.handover.rests
+            and self.migration.rests
             and self.address.rests(now, owner=sight.durable.owner)
             and not self.fence.asks
             and sight.mirror.rests(now)
@@ -473,23 +487,9 @@ class Engine:
         return self.sight.units.protected
 
     @property
-    def solo(self) -> bool:
-        """This node alone has the right to write."""
-        return self.sight.solo
-
-    @property
     def is_owner(self) -> bool:
         """This node owns the current epoch."""
         return self.sight.durable.owner
-
-    @property
-    def granted(self) -> Allowed | None:
-        """By what means the right was taken."""
-        return self.right.granted
-
-    def copy(self, vm: VmId) -> Copy:
-        """What this node says of its copy."""
-        return self.sight.copy(vm)
 
 
 __all__ = ["Decision", "Engine", "Setup"]

@@ -6,7 +6,18 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from avance.core import commands as c
-from avance.core.model import DiskView, LinkName, MirrorView, NodeId, NodePart, PeerView, Version, VmId, VmSpec
+from avance.core.model import (
+    DiskView,
+    DomainEnd,
+    LinkName,
+    MirrorView,
+    NodeId,
+    NodePart,
+    PeerView,
+    Version,
+    VmId,
+    VmSpec,
+)
 from avance.core.results import Result, answer_of
 
 
@@ -65,12 +76,14 @@ class DomainChanged:
     """Xen reported whether the domain of a VM exists on this node; `paused`: its processors stand still.
 
     `never_ran`: it is paused and has had no processor time since it was created, as one whose creation was killed.
+    `ended`: why it ended by itself, for as long as Xen still lists what is left of it.
     """
 
     vm: VmId
     running: bool
     paused: bool = False
     never_ran: bool = False
+    ended: DomainEnd = DomainEnd.UNKNOWN
 
 
 @dataclass(frozen=True, slots=True)
@@ -224,6 +237,13 @@ class SensorsRead:
     wrong: tuple[tuple[str, str, str], ...] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class MemorySeen:
+    """Xen was asked how much memory is free on this node, in whole MiB; None: it does not say. Told when it changes."""
+
+    free_mib: int | None
+
+
 Rarer = (
     FencePeerAsked
     | VmAdded
@@ -241,4 +261,14 @@ Rarer = (
     | DocumentHeard
     | SensorsRead
 )
-Event = Tick | HeartbeatSeen | HeartbeatUnproven | DiskChanged | DiskStreamReset | DomainChanged | CommandDone | Rarer
+Event = (
+    Tick
+    | HeartbeatSeen
+    | HeartbeatUnproven
+    | DiskChanged
+    | DiskStreamReset
+    | DomainChanged
+    | CommandDone
+    | MemorySeen
+    | Rarer
+)

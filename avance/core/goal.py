@@ -5,6 +5,7 @@ from __future__ import annotations
 from avance.core import copies
 from avance.core.circumstances import Circumstances, Goal
 from avance.core.handover import HandOver
+from avance.core.migration import Migration
 from avance.core.model import LinkState, PairState, VmId
 from avance.core.sight import Sight
 
@@ -26,16 +27,26 @@ def goal(sight: Sight, now: float, *, solo: bool, leaving: bool, paused: bool) -
 
 
 def around(
-    sight: Sight, handover: HandOver, vm: VmId, now: float, *, left: bool, paused: bool, asked: bool, consenting: bool
+    sight: Sight,
+    handover: HandOver,
+    migration: Migration,
+    vm: VmId,
+    now: float,
+    *,
+    left: bool,
+    paused: bool,
+    asked: bool,
+    consenting: bool,
 ) -> Circumstances:
     """Return what a VM must know of the pair."""
     leaving = bool(handover.leaving)
     record, peer, owner, saving = sight.durable.record, sight.partner.view, sight.durable.owner, sight.durable.saving
     unit, theirs = sight.units.by_name[vm], copies.peer_copy(peer, vm)
-    solo, cut = sight.solo, sight.private_link() is LinkState.DOWN
+    solo, cut, ends = sight.solo, sight.private_link() is LinkState.DOWN, sight.units.ends
+    pairs = goal(sight, now, solo=solo, leaving=leaving or vm in migration.stopped, paused=paused)
     held = unit.steadiness.is_held(now, sight.setup.timers)
     return Circumstances(
-        goal=goal(sight, now, solo=solo, leaving=leaving, paused=paused),
+        goal=ends.goal(pairs, unit),
         pair=sight.pairing.pair,
         both_fresh=sight.both_fresh(vm),
         i_am_owner=owner,
@@ -56,6 +67,10 @@ def around(
         asked=asked,
         marking=handover.marking,
         moving=handover.moving,
+        shuts=pairs is Goal.RUN and not migration.moves and ends.shuts(unit, now),
+        sends=migration.sends,
+        takes=migration.takes if vm in migration.taken else "",
+        adopts=migration.adopts(sight),
         left=left,
         held=held,
         unread=vm in sight.unread,

@@ -6,6 +6,10 @@ makes durable that the peer owns the next epoch. That record, seen in its next h
 
 An owner whose record cannot be written cannot do that, and cannot serve for long either. It marks its copies as
 outdated on their own disks instead, and then leaves the next epoch to its peer by its word (docs/safety.md, S40).
+
+A VM that runs is stopped only when both nodes have just written their records: the owner *offers* the epoch, and the
+peer says that it could take it. A move that is only for the better is called off when it does not come to its end,
+unless the record that gives the right away may be on the disk already.
 """
 
 from __future__ import annotations
@@ -19,7 +23,10 @@ from avance.core.model import Copy, DiskState, DiskView, NodeId, PairState, Peer
 from avance.core.sight import Sight
 
 _SYNCING = ("SyncSource", "SyncTarget")
+_GONE = (DiskState.DISKLESS, DiskState.FAILED)
 _LEFT = "this epoch was left to the peer"
+_TOLD_S = 30.0  # so long an offer may wait, before people hear of it
+_ENDS_S = 60.0  # so long a move may take that is only for the better
 
 
 @dataclass(slots=True)
@@ -29,7 +36,9 @@ class HandOver:
     `moving`: the copies here are as good as the peer's, so they are let go of and marked as outdated first. `marking`:
     it goes by the marks on the copies, because the record cannot be written. `leaves`: the epoch that is left to the
     peer, 0 for none; whoever has said so keeps to it until it has taken in that epoch, or ends. `given`: this run has
-    handed over before, and hung tools are no reason to do so again.
+    handed over before, and hung tools are no reason to do so again. `offers`: said by an owner, the epoch that it would
+    give; said by a backup, the one that it was offered, and could take. `offered_at`, since when; `left_at`, since
+    when the VMs are being handed over.
     """
 
     leaving: str = ""
@@ -38,6 +47,9 @@ class HandOver:
     marking: bool = False
     leaves: int = 0
     given: bool = False
+    offers: int = 0
+    offered_at: float | None = None
+    left_at: float = 0.0
 
     def judge(
         self, sight: Sight, draft: Draft, now: float, *, failing: str | None = None, sure: bool = False
@@ -47,27 +59,34 @@ class HandOver:
         `failing`: both copies are equal, and this is why the VMs are to be tried there (core/restarts.py,
         core/health.py). `sure`: that was held long enough already.
         """
-        mute, peer_id = _cannot_record(sight, now), sight.setup.peer_id
+        mute, peer_id = _cannot_record(sight, now, moving=self.moving), sight.setup.peer_id
         self.leaves = self.leaves if self.leaves > sight.durable.record.epoch else 0
         self.marking = bool(self.leaves) or mute is not None
         better = mute or _better_there(sight, now, once=not self.given) or (_LEFT if self.leaves else None)
         reason = better or failing
+        if reason is None and self.leaving and _may_be_given(sight):
+            reason = self.leaving  # nothing runs here before it is known that it is not
         if reason is None:
-            self.unfit_from_s, self.moving = None, False
-            if self.leaving:
-                draft.say("the VMs are not handed over: there is no reason any more")
-            self.leaving = ""
+            self.unfit_from_s = None
+            self._stay("there is no reason any more", draft)
+            return self._takes(sight, draft, now)
+        if self.moving and (against := self._called_off(sight, now)) is not None:
+            self.unfit_from_s = None
+            self._stay(against, draft)
+            self._offer(0, draft)
             return None
         self.unfit_from_s = now if self.unfit_from_s is None else self.unfit_from_s
         sure = sure or self.marking or bool(sight.behind) or now >= self.unfit_from_s + sight.setup.timers.boot_wait_s
         if not self.leaving:
             if not sure:
                 return None
-            self.leaving, self.moving = reason, better is None
+            if not self.marking and _serves(sight) and not self._is_agreed(sight, reason, draft, now):
+                return self._to_be_proven(sight, reason, now)
+            self.leaving, self.moving, self.left_at = reason, better is None, now
             draft.say(f"{reason}: the VMs move to the peer", alert=alerts.hands_over(peer_id, reason))
         retry_s, units = sight.setup.timers.retry_s, sight.units.by_name.values()
         tied = any(unit.comes_up(now, retry_s) or copies.is_lost(unit.disk) for unit in units)
-        tied = tied or (self.moving and not _all_marked(sight))
+        tied = tied or (self.moving and not all(consent.marked(unit.disk) or _is_gone(unit.disk) for unit in units))
         stopped = sight.sure and not sight.may_write and not tied
         if stopped and mute is not None and not self.leaves and _all_marked(sight):
             self.leaves = sight.durable.record.epoch + 1
@@ -80,10 +99,82 @@ class HandOver:
         why = f"nothing runs here any more: {record.owner} owns epoch {record.epoch}, it has the good copy"
         return Wish(record, why)
 
+    def _stay(self, why: str, draft: Draft) -> None:
+        """Hand nothing over, or not any more."""
+        if self.leaving:
+            draft.say(f"the VMs are not handed over: {why}")
+        self.leaving, self.moving = "", False
+
+    def _called_off(self, sight: Sight, now: float) -> str | None:
+        """Say why a move that is only for the better does not come to its end, or None."""
+        late = now >= self.left_at + _ENDS_S * sight.timers.second_s
+        return "it takes too long" if late and not _may_be_given(sight) else None
+
+    # ------------------------------------------------------------ first: can both nodes write their records?
+
+    def _is_agreed(self, sight: Sight, reason: str, draft: Draft, now: float) -> bool:
+        """As the owner of VMs that run: offer the epoch, and say whether both records have been written since."""
+        peer, wanted = sight.partner.view, sight.durable.record.epoch + 1
+        if self.offers != wanted or self.offered_at is None:
+            self._offer(wanted, draft)
+            self.offered_at = now
+            draft.say(f"{reason}: node {sight.setup.peer_id} is asked whether it could take epoch {wanted}")
+            return False
+        mine = self._is_proven(sight)
+        if mine and peer is not None and peer.offers == wanted:
+            return True
+        if now >= self.offered_at + _TOLD_S * sight.timers.second_s:
+            who = sight.setup.peer_id if mine else sight.setup.me
+            against = f"node {who} does not show that it can write its record"
+            draft.once("offer", alerts.stays(sight.setup.me, reason, against, stopped=False))
+        return False
+
+    def _takes(self, sight: Sight, draft: Draft, now: float) -> Wish | None:
+        """As the backup that is offered the next epoch: write the record once more, and say that it could be taken."""
+        peer = sight.agreeing(now)
+        if peer is None or sight.durable.owner or peer.offers != sight.durable.record.epoch + 1:
+            self._offer(0, draft)
+            return None
+        self.offered_at = now if self.offered_at is None else self.offered_at
+        if not self._is_proven(sight):
+            return self._to_be_proven(sight, f"epoch {peer.offers} is offered", now)
+        self._offer(peer.offers, draft)
+        return None
+
+    def _offer(self, epoch: int, draft: Draft) -> None:
+        """Say from now on that this epoch is offered, or could be taken; 0 for none."""
+        if epoch != self.offers:
+            self.offers = epoch
+            draft.tell_peer()
+        if epoch == 0:
+            self.offered_at = None
+            draft.in_order("offer")
+
+    def _is_proven(self, sight: Sight) -> bool:
+        saved_at = sight.durable.saved_at
+        return self.offered_at is not None and saved_at is not None and saved_at >= self.offered_at
+
+    def _to_be_proven(self, sight: Sight, why: str, now: float) -> Wish | None:
+        """Return the record as it is, to be written once more before anything is stopped for it."""
+        if self._is_proven(sight) or not sight.durable.free(now):
+            return None
+        return Wish(sight.durable.record, f"{why}: is the record of this node still written?")
+
     @property
     def rests(self) -> bool:
         """The VMs are where the better copy is."""
-        return self.unfit_from_s is None and not self.leaving and not self.leaves
+        return self.unfit_from_s is None and not self.leaving and not self.leaves and not self.offers
+
+
+def _serves(sight: Sight) -> bool:
+    """A VM runs here and is not frozen: its clients would miss it."""
+    running = [unit for unit in sight.units.by_name.values() if unit.state is VmState.RUNNING and unit.has_data]
+    return any(unit.disk is not None and not unit.disk.suspended for unit in running)
+
+
+def _is_gone(view: DiskView | None) -> bool:
+    """This copy was lost, so nothing can be marked; the record that gives the right away speaks for it."""
+    return view is None or (view.disk in _GONE and view.connection == "StandAlone")
 
 
 def _all_marked(sight: Sight) -> bool:
@@ -94,16 +185,23 @@ def _all_marked(sight: Sight) -> bool:
     )
 
 
-def _cannot_record(sight: Sight, now: float) -> str | None:
+def _may_be_given(sight: Sight) -> bool:
+    """The record that gives the right to the peer is on its way to the disk, or may be there."""
+    written = (sight.durable.saving, sight.durable.unsure)
+    return any(record is not None and record.owner == sight.setup.peer_id for record in written)
+
+
+def _cannot_record(sight: Sight, now: float, *, moving: bool) -> str | None:
     """Say why this owner cannot serve: its record cannot be written, and it needs it, for a start or to go on alone.
 
+    So does one that has stopped its VMs to move them (`moving`).
     Its peer has a good copy of everything. This node never had the right to write alone: not on its disk, not in doubt.
     """
     durable, peer = sight.durable, sight.partner.view
     if not durable.fails(now, sight.setup.timers.boot_wait_s) or durable.record.solo(sight.setup.me) or durable.taking:
         return None
     frozen = any(unit.disk is not None and unit.disk.suspended for unit in sight.units.by_name.values())
-    if (durable.served and not frozen) or not _agreed(sight, now):
+    if (durable.served and not frozen and not moving) or not _agreed(sight, now):
         return None
     for name in sight.filled:
         has_all = copies.holds(copies.peer_copy(peer, name).generations, sight.units.by_name[name].generations)
@@ -133,7 +231,8 @@ def _better_there(sight: Sight, now: float, *, once: bool) -> str | None:
     mine = {name: sight.copy(name) for name in disks}
     guests = frozenset(name for name, unit in units.items() if unit.guest)
     runs = any(unit.state is VmState.RUNNING for unit in units.values())  # then what hangs need not be what it needs
-    stuck = frozenset(name for name, unit in units.items() if once and not runs and unit.is_stuck(now, wait_s))
+    needed = {name: unit for name, unit in units.items() if unit.spec.runs}
+    stuck = frozenset(name for name, unit in needed.items() if once and not runs and unit.is_stuck(now, wait_s))
     return wanted(HandoverFacts(record, peer, disks, mine, unsettled, guests, sight.setup.stays_without_disk, stuck))
 
 

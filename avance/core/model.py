@@ -11,6 +11,7 @@ from math import inf
 from typing import NewType
 
 _EXACT = 1 - 1e-9  # sums of dilated times differ in their last bit
+REASONS_MAX, FORETOLD_MAX = 3, 120  # of a forecast: reasons, and characters of each text
 
 NodeId = NewType("NodeId", str)
 VmId = NewType("VmId", str)
@@ -52,9 +53,30 @@ class VmState(StrEnum):
     PROMOTING = "PROMOTING"
     STARTING = "STARTING"
     RUNNING = "RUNNING"
+    SENDING = "SENDING"
+    RECEIVING = "RECEIVING"
+    RECEIVED = "RECEIVED"
     STOPPING = "STOPPING"
     DEMOTING = "DEMOTING"
     FAILED = "FAILED"
+
+
+class Wanted(StrEnum):
+    """What is wanted of a VM, as both nodes have agreed on it; and if it is to be off, who wants that, and how."""
+
+    RUNNING = "running"
+    SHUT_DOWN = "shut-down"  # a person wants it off, and its guest is asked to shut down
+    OFF = "off"  # a person wants it off at once
+    OFF_BY_GUEST = "off-by-guest"  # its guest has switched itself off
+
+
+class DomainEnd(StrEnum):
+    """Why a domain ended by itself, as Xen tells it (xen/include/public/sched.h)."""
+
+    UNKNOWN = "unknown"  # it counts as a crash
+    POWEROFF = "poweroff"
+    REBOOT = "reboot"
+    CRASH = "crash"  # the guest gave up, or did not feed its watchdog
 
 
 class DiskState(StrEnum):
@@ -188,7 +210,10 @@ class Timers:
 
 @dataclass(frozen=True, slots=True)
 class VmSpec:
-    """What a protected VM is made of; `minor` and `port` number its DRBD resource."""
+    """What a protected VM is made of; `minor` and `port` number its DRBD resource.
+
+    `wanted`: whether it is to run (core/ends.py).
+    """
 
     name: VmId
     memory_mib: int
@@ -201,6 +226,12 @@ class VmSpec:
     address: str
     minor: int
     port: int
+    wanted: Wanted = Wanted.RUNNING
+
+    @property
+    def runs(self) -> bool:
+        """It is to run."""
+        return self.wanted is Wanted.RUNNING
 
 
 @dataclass(frozen=True, slots=True)
@@ -363,6 +394,40 @@ class Ailment:
 
 
 @dataclass(frozen=True, slots=True)
+class VmForecast:
+    """What a backup foresees of one VM; `lacks`: why it would not start there (core/rehearsal.py), "" if it would.
+
+    `start_s`: how long its last start on that node took; None where this is not known.
+    """
+
+    vm: VmId
+    lacks: str = ""
+    start_s: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Forecast:
+    """What a backup foresees, should the primary die now (core/rehearsal.py).
+
+    `seconds`: from the death until the start of the VMs is commanded; None: it would not take over, `reasons` says why.
+    `means`: what would give it the right. `memory`: the free memory of the backup is known. `off_s`: the seconds if the
+    power of the primary is gone with it, and its BMC says so; None: it does not.
+    """
+
+    seconds: float | None
+    means: str = ""
+    reasons: tuple[str, ...] = ()
+    vms: tuple[VmForecast, ...] = ()
+    memory: bool = True
+    off_s: float | None = None
+
+    @property
+    def ready(self) -> bool:
+        """Every VM would start."""
+        return self.seconds is not None and not any(one.lacks for one in self.vms)
+
+
+@dataclass(frozen=True, slots=True)
 class PeerView:
     """What a node says of itself in a heartbeat.
 
@@ -373,7 +438,11 @@ class PeerView:
     gate and its watchdog that do not do their work, or are not known to (core/own_parts.py). `left`: VMs whose guest
     has died there too often. `unmade`: VMs that could not be created there. `ends`: why it resets itself just now, for
     people; it proves nothing. `agreement`: what it says of its definitions. `ailments`: what is wrong with it,
-    the worst first.
+    the worst first. `moves`: the live move of its VMs to the receiver that it has begun, and that is not over; `takes`:
+    the one of the receiver's in which it takes part (core/migration.py). `offers`: of an owner, the epoch that it would
+    give to its peer; of a backup, the one that it was offered and could take, because its record was written since
+    (core/handover.py); 0 for none. `forecast`: what it foresees as the backup; None where that is what the receiver
+    expects of it anyway (core/readiness.py).
     """
 
     node: NodeId
@@ -395,6 +464,10 @@ class PeerView:
     unguarded: tuple[NodePart, ...] = ()
     agreement: AgreementWord = AgreementWord()
     ailments: tuple[Ailment, ...] = ()
+    moves: str = ""
+    takes: str = ""
+    offers: int = 0
+    forecast: Forecast | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -35,6 +35,10 @@ class OwnParts:
         if self.unguarded != before:
             draft.tell_peer()
 
+    def works(self, part: NodePart) -> bool:
+        """It was looked at, and does its work."""
+        return part in self._sound
+
     @property
     def unguarded(self) -> tuple[NodePart, ...]:
         """The guards of this node that do not do their work, or are not known to."""

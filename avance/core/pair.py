@@ -103,7 +103,8 @@ class PairFacts:
     operator gave up this node's version of diverged data, and a copy of it is kept. `vms`: all volumes.
     `peer_lost`: no receipt for the peer-lost time, for the owner no echo (see core/liveness.py). `boot_wait_over`:
     nothing was heard since this run of the daemon began, for long enough to stop waiting; `waited`: it began so long
-    ago. `known`: this node knows whether its VMs run.
+    ago. `known`: this node knows whether its VMs run. `brought`: the peer gives the right by a live move, so that both
+    copies are equal and stay connected.
     """
 
     me: NodeId
@@ -122,6 +123,7 @@ class PairFacts:
     yielded: bool = False
     waited: bool = False
     vms: tuple[VmId, ...] = ()
+    brought: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,6 +211,9 @@ def _newer(facts: PairFacts, peer: PeerView) -> Judgement | None:
     if theirs.epoch <= mine.epoch or _blank_owner(facts, peer):
         return None
     if theirs.owner == facts.me:
+        if facts.brought:
+            record = replace(_adopted(mine, theirs), peer_outdated=False)
+            return Save(record, f"the VMs have been brought here: this node owns epoch {theirs.epoch}")
         return Save(_adopted(mine, theirs), f"the peer consents: this node owns epoch {theirs.epoch}")
     if mine.solo(facts.me):
         reason = f"the peer owns epoch {theirs.epoch}, but this node alone had the right to epoch {mine.epoch}"

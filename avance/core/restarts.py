@@ -1,6 +1,7 @@
 """Restarts of a VM that keeps failing: some here, then one on the other node, then it is left (decision 0026).
 
-A failure is a domain that was gone by itself, or a creation that failed. Both are a reason to try the other node. Only
+A failure is a domain that was gone by itself, or a creation that failed. A guest that restarts itself, or switches
+itself off, has not failed (core/ends.py). Both are a reason to try the other node. Only
 the first is a reason to leave the VM: a creation that fails says something about this node, costs nobody anything, and
 is tried again after a pause (`core/unit.py`). One whose outcome is unknown says nothing. The count holds nothing back
 but the next start on this node: not a stop, not a takeover, and not the first start after either.
@@ -19,7 +20,7 @@ from avance.core.model import Outcome, PeerView, VmId, VmState
 from avance.core.results import Result
 from avance.core.sight import Sight
 
-FAILURES_MAX = 5  # on one node within an hour; an hour holds no more reboots of a sound guest than that
+FAILURES_MAX = 5  # on one node within an hour; a sound guest does not die as often
 _ELSEWHERE = 1  # where the other node has given up: a VM that is sound needs no second try
 
 
@@ -34,7 +35,7 @@ class Restarts:
     equal_in: int = 0  # the epoch in which both copies of all VMs were equal, and no VM was to be had here
 
     def domain_changed(self, sight: Sight, event: e.DomainChanged, draft: Draft, now: float) -> None:
-        """Let the VM note what Xen says of its domain; one that was lost is a failure."""
+        """Let the VM note what Xen says of its domain, and count a failure."""
         if sight.units.domain_changed(event, draft):
             self.failed(event.vm, now)
 
@@ -103,14 +104,15 @@ class Restarts:
         if peer is None or not sight.durable.owner or record.quarantined or record.split:
             return None
         filled = sight.filled
-        failed = [vm for vm in filled if self.fails(vm, now)]
-        if not failed or len(failed) < len(filled) or any(_left_there(peer, vm) or vm in peer.unmade for vm in failed):
+        wanted = [vm for vm in filled if units[vm].spec.runs]
+        failed = [vm for vm in wanted if self.fails(vm, now)]
+        if not failed or len(failed) < len(wanted) or any(_left_there(peer, vm) or vm in peer.unmade for vm in failed):
             return None
         if record.peer_outdated or peer.record.peer_outdated or sight.behind or sight.peer_behind:
             return None
-        if sight.units.synced().issuperset(failed):
+        if sight.units.synced().issuperset(filled):
             self.equal_in = record.epoch
-        good = all(copies.peer_is_good(record, peer, vm) for vm in failed)  # nobody has written since
+        good = all(copies.peer_is_good(record, peer, vm) for vm in filled)  # nobody has written since
         if self.equal_in != record.epoch or not good:
             return None
         return f"VM {failed[0]} has failed {self.times(failed[0], now)} times within an hour on this node"
@@ -123,9 +125,11 @@ class Restarts:
         if self.away and sight.durable.owner:
             self.failures.clear()
         self.away, peer = not sight.durable.owner, sight.agreeing(now)
+        alone = sight.silent(now) or sight.agreement.differs(sight.agreement_facts(now))
+        sight.units.judge_ends(draft, now, entitled=sight.entitled, alone=alone)
         for vm in self.failures:
             there = _left_there(peer, vm)
-            if not self.left(vm, now, left_there=there):
+            if not self.left(vm, now, left_there=there) or not sight.units.by_name[vm].spec.runs:
                 draft.in_order(f"left {vm}")
             elif not moves and sight.entitled and sight.units.by_name[vm].state is not VmState.RUNNING:
                 draft.once(f"left {vm}", alerts.vm_left(vm, sight.setup.me, self.count(vm, now), there=there))

@@ -20,6 +20,9 @@ def changed(
         case e.VmAdded(spec):
             sight.units.add(spec, draft)
         case e.VmChanged(spec):
+            known = sight.units.by_name.get(spec.name)
+            if known is not None and spec.runs and not known.spec.runs:
+                restarts.forget(spec.name, draft)  # a person wants to try it again
             sight.units.change(spec, draft)
         case e.VmRemoved(vm):
             sight.units.remove(vm, draft)

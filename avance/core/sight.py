@@ -18,6 +18,7 @@ from avance.core.model import (
     Ailment,
     Copy,
     DiskState,
+    Forecast,
     LinkState,
     MirrorState,
     PairState,
@@ -226,7 +227,10 @@ class Sight:
         return theirs.disk in (DiskState.DISKLESS, DiskState.INCONSISTENT) and theirs.generations in _BLANK
 
     def is_protected(self) -> bool:
-        """Every VM runs, on two copies that are equal and known to be, and both nodes are guarded."""
+        """Every VM that is to run does, on two copies that are equal and known to be, and both nodes are guarded.
+
+        One that is to be off has two such copies, too.
+        """
         peer, units = self.partner.view, self.units.by_name
         if self.pairing.pair is not PairState.PAIRED or not units or peer is None:
             return False
@@ -240,7 +244,7 @@ class Sight:
             return False
         mine = {name: unit.state for name, unit in units.items()}
         running = mine if self.durable.owner else peer.vms
-        return all(running.get(name) is VmState.RUNNING for name in units)
+        return all(running.get(name) is VmState.RUNNING for name, unit in units.items() if unit.spec.runs)
 
     def _same_generations(self) -> bool:
         """No volume is known to be of another generation here than on the peer."""
@@ -253,7 +257,8 @@ class Sight:
     def copy_facts(self, now: float) -> CopyFacts:
         """Return what must be known to tell of a VM with one copy only."""
         units = self.units.by_name
-        serves = frozenset(name for name, unit in units.items() if unit.state is VmState.RUNNING)
+        # The volume of one that is to be off is worth two copies as well.
+        serves = frozenset(name for name, unit in units.items() if unit.state is VmState.RUNNING or not unit.spec.runs)
         heard = self.liveness.peer_alive(now)
         return CopyFacts(serves if self.entitled else frozenset(), self.units.disks(), heard, self.mirror.view)
 
@@ -327,11 +332,20 @@ class Sight:
 
     # ------------------------------------------------------------ what others are told
 
-    def view(self, wants: int, leaves: int, witnesses: tuple[str, ...], ailments: tuple[Ailment, ...] = ()) -> PeerView:
+    def view(
+        self,
+        wants: int,
+        leaves: int,
+        witnesses: tuple[str, ...],
+        ailments: tuple[Ailment, ...] = (),
+        offers: int = 0,
+        forecast: Forecast | None = None,
+    ) -> PeerView:
         """Return what this node says of itself.
 
         `wants`: the epoch that it asks for. `leaves`: the one that it leaves to the peer. `witnesses`: those that it
-        reaches. `ailments`: what is wrong with it.
+        reaches. `ailments`: what is wrong with it. `offers`: the one that it offers, or could take. `forecast`: what it
+        foresees as the backup.
         """
         setup, mirror, units = self.setup, self.mirror.view, self.units.by_name
         return PeerView(
@@ -351,6 +365,8 @@ class Sight:
             unguarded=self.parts.unguarded,
             agreement=self.agreement.word,
             ailments=ailments,
+            offers=offers,
+            forecast=forecast,
         )
 
     def standing(self, now: float, *, tick: bool, leaving: bool) -> Standing:
@@ -380,8 +396,8 @@ class Sight:
         since = self.durable.doubt_from_s
         return 0.0 if since is None else min(now - since, self.liveness.good_s(now))
 
-    def pair_facts(self, now: float) -> PairFacts:
-        """Return all that the pair rules may look at."""
+    def pair_facts(self, now: float, *, brought: bool = False) -> PairFacts:
+        """Return all that the pair rules may look at; `brought`: by a live move."""
         setup, lost = self.setup, self.peer_lost(now)
         waited_s = now - (self.liveness.started_at or now)
         return PairFacts(
@@ -401,6 +417,7 @@ class Sight:
             agreed=self._is_durably_agreed,
             yielded=self.pairing.yields and self.units.kept(self.filled),
             vms=tuple(self.filled),
+            brought=brought,
         )
 
 

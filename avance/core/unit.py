@@ -15,26 +15,33 @@ from avance.core.consent import apart, marked, must_disconnect, stays
 from avance.core.damper import doubled
 from avance.core.model import Copy, DiskRole, DiskState, DiskView, Outcome, PairState, VmSpec, VmState
 from avance.core.steadiness import Steadiness
+from avance.core.usable import GONE, GOOD, has_data, is_marked, may_meet, usable
 
-# A backup without a disk replicates nothing. If it connected all the same, its end would freeze the owner's I/O anew.
-_GONE = (DiskState.DISKLESS, DiskState.FAILED)
-_GOOD = (DiskState.UP_TO_DATE, DiskState.CONSISTENT)
-_WHOLE = (*_GOOD, DiskState.OUTDATED)
+_WHOLE = (*GOOD, DiskState.OUTDATED)
 _HELD = (DiskState.INCONSISTENT, *_WHOLE)
-_UNREADABLE = (*_GONE, DiskState.ATTACHING, DiskState.NEGOTIATING)
+_UNREADABLE = (*GONE, DiskState.ATTACHING, DiskState.NEGOTIATING)
 _RETRY_FACTOR_MAX = 16  # a broken VM is tried again at least every 16 retry times
 
-_BY_ACTION: dict[table.Action, type[c.ReadDomain | c.PromoteDisk | c.DemoteDisk | c.StartDomain | c.DestroyDomain]] = {
+_BY_ACTION: dict[
+    table.Action,
+    type[c.ReadDomain | c.PromoteDisk | c.DemoteDisk | c.StartDomain | c.DestroyDomain | c.ResumeDomain],
+] = {
     table.Action.READ_DOMAIN: c.ReadDomain,
     table.Action.PROMOTE: c.PromoteDisk,
     table.Action.DEMOTE: c.DemoteDisk,
     table.Action.START: c.StartDomain,
     table.Action.DESTROY: c.DestroyDomain,
+    table.Action.RESUME: c.ResumeDomain,
 }
+_MOVES: dict[table.Action, type[c.SendDomain | c.ReceiveDomain]] = {
+    table.Action.SEND: c.SendDomain,
+    table.Action.RECEIVE: c.ReceiveDomain,
+}
+TRIES = tuple(command.__name__ for command in _MOVES.values())  # whether they succeed is the business of the move
 _STEPS = ("ReadDomain", "PromoteDisk")
-READS = ("ReadGeneration", "ReadInFlight")  # they change nothing
+READS = ("ReadGeneration", "ReadInFlight", "ShutdownDomain")  # they change nothing here
 _COUNTS = 3  # so often the requests are counted after a change, if nobody seems stuck
-_STATE_COMMANDS = frozenset(command.__name__ for command in _BY_ACTION.values())
+_STATE_COMMANDS = frozenset(command.__name__ for command in _BY_ACTION.values()).union(TRIES)
 
 
 @dataclass(slots=True)
@@ -77,11 +84,15 @@ class VmUnit:
     counts: int = 0
     counted_at: float = 0.0
     steadiness: Steadiness = field(default_factory=Steadiness)
+    move: str = ""  # the live move for which it was sent, or taken in, last
+    moved: bool = False  # that went well: the domain is complete on the other side of it
     stuck_looks: int = 0  # so many looks in a row saw more open requests than anybody works on
 
     @property
     def may_write(self) -> bool:
-        """This node may be writing the volume: a rule that must stop writers has to count it."""
+        """This node may be writing the volume; a second writer, whose domain stands still and never ran, is none."""
+        if self.state in (VmState.RECEIVING, VmState.RECEIVED):
+            return self.domain_running and not (self.domain_paused and self.domain_never_ran)
         if self.disk is not None and self.disk.role is DiskRole.PRIMARY:
             return True
         if self.untouched:
@@ -96,7 +107,7 @@ class VmUnit:
     @property
     def has_data(self) -> bool:
         """A VM can read its volume here: from the local copy, or over the connection."""
-        return _has_data(self.disk)
+        return has_data(self.disk)
 
     @property
     def dropped(self) -> bool:
@@ -130,7 +141,7 @@ class VmUnit:
     @property
     def unread(self) -> bool:
         """The copy is there, it is not being served, and this run of the daemon does not know its generation."""
-        there = self.disk is not None and self.disk.disk in (*_GOOD, DiskState.OUTDATED)
+        there = self.disk is not None and self.disk.disk in (*GOOD, DiskState.OUTDATED)
         return there and not self.serves and not self.generations
 
     def comes_up(self, now: float, retry_s: float) -> bool:
@@ -194,9 +205,9 @@ class VmUnit:
         view = self.disk
         if view is None or view.connection == "Connected":
             self.held_apart = self.read_apart = False
-        elif view.disk in _GOOD:
+        elif view.disk in GOOD:
             self.held_apart = True
-        if view is None or view.disk not in _GONE:
+        if view is None or view.disk not in GONE:
             self.guest = False
         elif view.connection == "Connected":
             self.guest = view.peer_disk is DiskState.UP_TO_DATE
@@ -269,14 +280,14 @@ class VmUnit:
         if marks and disk.disk in _HELD and not marked(disk):
             return c.DisconnectDisk(self.spec.name) if must_disconnect(disk) else c.OutdateDisk(self.spec.name)
         consented = around.outdated and around.pair is PairState.PAIRED and not around.replicate
-        if consented and not connected and disk.disk in _GOOD:
+        if consented and not connected and disk.disk in GOOD:
             return c.OutdateDisk(self.spec.name)  # that the owner goes on alone is durable, and the link does not carry
         # While nobody writes: later the end of this connection could freeze the new writer for ever (decision 0017).
         if around.leaving and connected and copies.is_lost(disk) and disk.role is not DiskRole.PRIMARY:
             return c.DisconnectDisk(self.spec.name)
         unready = copies.is_lost(disk) or (disk.disk is DiskState.OUTDATED and around.i_am_owner)
         if connected and disk.connection != "Connected" and unready and around.solo:
-            return c.DisconnectDisk(self.spec.name)  # nobody may be met before (see _may_meet)
+            return c.DisconnectDisk(self.spec.name)  # nobody may be met before (see may_meet)
         if connected and disk.connection != "Connected" and around.held and around.solo:
             return c.DisconnectDisk(self.spec.name)  # by itself DRBD would meet the peer again at once
         lost = around.pair is PairState.WAITING and not around.i_am_owner
@@ -284,7 +295,7 @@ class VmUnit:
             return c.DisconnectDisk(self.spec.name)
         if around.keep and not self.kept and not connected and disk.role is not DiskRole.PRIMARY:
             return c.KeepCopy(self.spec.name, around.keep)
-        needless = around.cut and around.solo and disk.disk in _GOOD  # without a disk the peer's copy is the only one
+        needless = around.cut and around.solo and disk.disk in GOOD  # without a disk the peer's copy is the only one
         if disk.connection == "Connected" and needless and around.pair is PairState.PAIRED:
             return c.DisconnectDisk(self.spec.name)  # the peer consented: DRBD need not find out by its own time-out
         return None
@@ -297,7 +308,7 @@ class VmUnit:
         if around.unproven and not self.invalidated and disk.connection == "StandAlone" and disk.disk in _HELD:
             # DRBD would fetch what it noted here, and part of that may lie on the half that was lost: so it takes all.
             return c.InvalidateDisk(self.spec.name) if around.peer_good else None
-        if disk.connection == "StandAlone" and around.replicate and around.agreed and _may_meet(disk, around):
+        if disk.connection == "StandAlone" and around.replicate and around.agreed and may_meet(disk, around):
             return self._meeting(disk, around)
         whole = disk.disk is DiskState.UP_TO_DATE and disk.replication == "Established"
         doubt = (around.behind and not self.resynced) or (around.unproven and not self.invalidated)
@@ -331,7 +342,9 @@ class VmUnit:
         stands still, and when the peer asks for consent.
         """
         disk = self.disk
-        if disk is None or disk.disk in _UNREADABLE or (disk.suspended and self.generations):
+        if disk is None or disk.disk in _UNREADABLE:
+            return None
+        if disk.suspended and self.generations and not stays(disk):
             return None
         if disk.disk is DiskState.INCONSISTENT or disk.replication == "SyncTarget":
             return None  # while a copy is filled, DRBD gives it an identifier that says nothing
@@ -339,6 +352,8 @@ class VmUnit:
         soon = around.unread or self._is_questioned(around) or disk.suspended
         if not (met or soon or (around.solo and self.state is VmState.RUNNING)):
             return None
+        if not soon and (around.sends or around.takes):
+            return None  # a VM that stands still for a move waits for nothing that can be read later
         tried = self.read_at >= self.changed_at or not soon
         if disk == self.read_for or (tried and now < self.read_at + around.retry_s):
             return None
@@ -374,11 +389,26 @@ class VmUnit:
         if self.state is VmState.FAILED:
             return self._take(table.VmTrigger.RETRY)
         disk = self.disk
+        writer = disk is not None and disk.role is DiskRole.PRIMARY
+        if writer and self.state is VmState.STANDBY and self.moved and around.sends == self.move:
+            return self._take(table.VmTrigger.STOP)  # it has left, and the end of writing here has failed before
         if around.goal is Goal.RUN and self.state is VmState.STANDBY and not around.left:
-            fit = disk is not None and _usable(disk, around) and not (around.solo and around.unread)
-            return self._take(table.VmTrigger.RUN) if fit else None
+            fit = disk is not None and usable(disk, around) and not (around.solo and around.unread)
+            return self._take(table.VmTrigger.RUN) if fit and not around.sends else None
+        if self.state is VmState.RECEIVED:
+            if around.goal is Goal.RUN and around.adopts:
+                return self._take(table.VmTrigger.RUN)
+            stays = around.takes == self.move and (around.adopts or not around.i_am_owner)
+            return None if stays else self._take(table.VmTrigger.STOP)
+        if around.sends and self.state is VmState.RUNNING and self.move != around.sends:
+            self.move, self.moved = around.sends, False
+            return self._take(table.VmTrigger.SEND)
+        if around.shuts and self.state is VmState.RUNNING:
+            return c.ShutdownDomain(self.spec.name)
         if around.goal is Goal.STOP:
-            writer = disk is not None and disk.role is DiskRole.PRIMARY
+            if around.takes and self.state is VmState.STANDBY and not writer and self.move != around.takes:
+                self.move, self.moved = around.takes, False
+                return self._take(table.VmTrigger.RECEIVE)
             if self.state is VmState.RUNNING or (self.state is VmState.STANDBY and writer):
                 return self._take(table.VmTrigger.STOP)
         return None
@@ -388,7 +418,9 @@ class VmUnit:
         self.begun = self.begun or action is table.Action.PROMOTE
         self.untouched = self.untouched and action not in (table.Action.PROMOTE, table.Action.START)
         if action is table.Action.PROMOTE:
-            return c.PromoteDisk(self.spec.name, forced=self.disk is not None and _is_marked(self.disk))
+            return c.PromoteDisk(self.spec.name, forced=self.disk is not None and is_marked(self.disk))
+        if action in _MOVES:
+            return _MOVES[action](self.spec.name, self.move)
         return None if action is table.Action.NOTHING else _BY_ACTION[action](self.spec.name)
 
     def command_done(self, done: str, outcome: Outcome, around: Circumstances, now: float) -> c.VmCommand | None:
@@ -400,11 +432,11 @@ class VmUnit:
                 self.read_for = self.read_for if outcome is Outcome.OK else None
                 self.read_apart = stays(self.read_for)
             return None  # it changes nothing, and nothing else waits because it failed
-        if outcome is Outcome.UNKNOWN and not self.hung_by:
+        if outcome is Outcome.UNKNOWN and not self.hung_by and done not in TRIES:
             self.hung_by, self.hung_from_s = done, now
         elif outcome is not Outcome.UNKNOWN and done in (self.hung_by, "StartDomain"):
             self.hung_by, self.hung_from_s = "", None
-        if outcome is not Outcome.OK:
+        if outcome is not Outcome.OK and done not in TRIES:
             self.failures, self.failing, self.failed_at = self.failures + 1, done, now
         elif done == self.failing or done not in _STEPS:
             self.failures = 0  # the steps before a command that always fails do not make it better
@@ -427,9 +459,11 @@ class VmUnit:
         self.invalidated = ok if done == "InvalidateDisk" else self.invalidated
         self.kept = ok if done == "KeepCopy" else self.kept
         self.prepared = ok if done == "PrepareVolume" else self.prepared
-        if done == "StartDomain":
+        if done in TRIES:
+            self.moved = ok
+        if done in ("StartDomain", "ReceiveDomain"):
             self.half_made = not ok
-        if done in ("StartDomain", "PromoteDisk"):
+        if done in ("StartDomain", "PromoteDisk", "ResumeDomain", *TRIES):
             self.looked = self.looked and ok  # whether anything runs or writes here has to be looked at anew
         elif done == "DestroyDomain" and ok:
             self.half_made = False
@@ -437,6 +471,8 @@ class VmUnit:
     def _outcome_trigger(self, done: str, outcome: Outcome, around: Circumstances) -> table.VmTrigger:
         if outcome is not Outcome.OK:
             return table.VmTrigger.NOT_DONE
+        if done in TRIES:
+            return table.VmTrigger.DONE
         if done == "ReadDomain":
             self.looked = True
             # Whoever created it may have been an earlier run of this daemon: then only Xen can tell.
@@ -447,7 +483,7 @@ class VmUnit:
             return table.VmTrigger.FOUND_RUNNING if self.domain_running else table.VmTrigger.FOUND_GONE
         # A domain is created only while the right and its data last; one that exists is stopped only on a clear STOP.
         # A forced promotion has just made the marked copy the current one; DRBD may not have told so yet.
-        data = _has_data(self.disk) or (self.disk is not None and _is_marked(self.disk))
+        data = has_data(self.disk) or (self.disk is not None and is_marked(self.disk))
         startable = around.goal is Goal.RUN and data
         wanted = startable if done == "PromoteDisk" else around.goal is not Goal.STOP
         return table.VmTrigger.DONE if wanted else table.VmTrigger.DONE_UNWANTED
@@ -461,40 +497,3 @@ class VmUnit:
             return False
         lost, self.gone = not self.gone, True
         return lost
-
-
-def _may_meet(disk: DiskView, around: Circumstances) -> bool:
-    """Say whether a connection would do good.
-
-    An outdated copy must not meet a writer that has none: DRBD calls it UpToDate then, and begins a generation of it,
-    and the two never meet again (seen on the pair, decision 0020).
-    """
-    gone = disk.disk in _GONE
-    if around.i_am_owner:
-        return not (around.solo and (gone or _is_marked(disk)))
-    harmless = disk.disk is DiskState.INCONSISTENT or around.discard or not around.outdated
-    return not gone and (harmless or around.peer_attached)
-
-
-def _is_marked(disk: DiskView) -> bool:
-    """The copy is marked as outdated, but may be promoted: the peer gave the right back, or a person vouches for it.
-
-    DRBD does not know that, so the promotion is forced. A connected copy is left alone: it takes the peer's data.
-    """
-    return disk.disk is DiskState.OUTDATED and disk.connection == "StandAlone"
-
-
-def _has_data(disk: DiskView | None) -> bool:
-    """Say whether a VM could read its volume: from the copy here, or over the connection."""
-    if disk is None:
-        return False
-    return disk.disk in _GOOD or (disk.connection == "Connected" and disk.peer_disk is DiskState.UP_TO_DATE)
-
-
-def _usable(disk: DiskView, around: Circumstances) -> bool:
-    """Say whether the copy may be promoted (docs/safety.md, S8): one of two good ones, or one with the lone right."""
-    if disk.peer_role is DiskRole.PRIMARY or around.behind:
-        return False
-    if around.solo:
-        return disk.disk in _GOOD or _is_marked(disk)
-    return disk.disk is disk.peer_disk is DiskState.UP_TO_DATE and disk.connection == "Connected"

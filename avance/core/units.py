@@ -10,11 +10,12 @@ from avance.core import commands as c
 from avance.core import events as e
 from avance.core.circumstances import Circumstances
 from avance.core.decision import Draft
+from avance.core.ends import Ends
 from avance.core.leftover import Leftover, left_of
 from avance.core.model import DiskState, DiskView, NodeId, Timers, VmId, VmSpec, VmState
 from avance.core.redundancy import CopyFacts, Redundancy
 from avance.core.results import GenerationsRead, InFlightCounted, Result, VolumePrepared
-from avance.core.unit import READS, VmUnit
+from avance.core.unit import READS, TRIES, VmUnit
 
 _SYNCING = ("SyncSource", "SyncTarget")
 
@@ -32,9 +33,11 @@ class Units:
     zeroed: set[VmId] = field(default_factory=set)
     protected: bool = False
     redundancy: Redundancy = field(init=False)
+    ends: Ends = field(init=False)
 
     def __post_init__(self) -> None:
         self.redundancy = Redundancy(self.timers)
+        self.ends = Ends(self.timers.second_s)
 
     # ------------------------------------------------------------ what is told
 
@@ -47,8 +50,14 @@ class Units:
 
     def change(self, spec: VmSpec, draft: Draft) -> None:
         """Take another definition of a VM; what runs goes on as it was started."""
-        if spec.name in self.by_name:
-            self.by_name[spec.name] = replace(self.by_name[spec.name], spec=spec)
+        if spec.name not in self.by_name:
+            return
+        before = self.by_name[spec.name].spec
+        self.by_name[spec.name] = replace(self.by_name[spec.name], spec=spec)
+        if spec.wanted is not before.wanted:
+            self.ends.forget(spec.name, draft)
+            draft.say(f"of VM {spec.name} is wanted from now on: {spec.wanted}")
+        if replace(spec, wanted=before.wanted) != before:
             draft.say(f"VM {spec.name} has another definition, from its next start")
 
     def remove(self, vm: VmId, draft: Draft) -> None:
@@ -61,6 +70,7 @@ class Units:
             self.leftovers[vm] = left
         self.zeroed.discard(vm)
         self.redundancy.forget(vm, draft)
+        self.ends.forget(vm, draft)
         draft.in_order(*(f"{what} {vm}" for what in ("unsteady", "copy_lost", "no_good_copy", "foreign_disk")))
         draft.say(f"VM {vm} is removed")
 
@@ -97,7 +107,7 @@ class Units:
             draft.once(f"no_good_copy {vm}", alerts.no_good_copy(vm))
 
     def domain_changed(self, event: e.DomainChanged, draft: Draft) -> bool:
-        """Note what Xen says of a domain; true when a running VM was lost."""
+        """Note what Xen says of a domain; true when a VM has failed."""
         unit, vm = self.by_name.get(event.vm), event.vm
         if unit is None:
             if vm in self.leftovers:
@@ -105,25 +115,29 @@ class Units:
                 self._tidy(vm)
             return False
         lost = unit.domain_changed(running=event.running, paused=event.paused, never_ran=event.never_ran)
-        if lost:
-            draft.say(f"the domain of {vm} is gone", alert=alerts.vm_crashed(vm))
-        return lost
+        return self.ends.changed(event, unit, draft, lost=lost)
 
     def done(self, command: c.VmCommand, result: Result, around: Circumstances, draft: Draft, now: float) -> None:
         """Note how a command of a VM ended, and give the one that follows at once."""
         name, word, unit = command.vm, type(command).__name__, self.by_name[command.vm]
         if not result.ok:
             draft.say(f"{word} for {name} ended {result.outcome}: {result.detail}")
-            if unit.failures == 0 and word not in READS:
+            if unit.failures == 0 and word not in (*READS, *TRIES):
                 draft.alert(alerts.command_failed(word, name, result.detail))
         before = unit.state
         follow = unit.command_done(word, result.outcome, around, now)
         if before is VmState.PROMOTING and unit.state is VmState.STARTING:
             draft.say(f"{name}: this node is the writer now", milestone="disk_promoted")
+        if before is VmState.RECEIVING and unit.state is VmState.RECEIVED:
+            draft.say(f"{name} is here, complete, and stands still", milestone="vm_received")
+        elif before is VmState.SENDING and unit.state is VmState.DEMOTING:
+            draft.say(f"{name} has left", milestone="vm_sent")
         if unit.state is VmState.RUNNING and before is VmState.STARTING:
             draft.say(f"{name} runs here", milestone="vm_running", alert=alerts.vm_started(name))
         if follow is not None:
             draft.command(follow)
+        if isinstance(command, c.ShutdownDomain):
+            self.ends.asked(name, result.outcome, now)
         self._answered(unit, result)
 
     def done_in_vain(self, vm: VmId) -> None:
@@ -175,6 +189,10 @@ class Units:
             command = unit.next_command(circumstances, now)
             if command is not None:
                 draft.command(command)
+
+    def judge_ends(self, draft: Draft, now: float, *, entitled: bool, alone: bool) -> None:
+        """See to VMs that are to be off; `entitled`: they are those of this node, `alone`: the peer cannot agree."""
+        self.ends.judge(self.by_name.values(), draft, now, entitled=entitled, alone=alone)
 
     def judge_protection(self, facts: CopyFacts, draft: Draft, now: float, *, protected: bool) -> None:
         """Say when every VM is protected, when no longer, and when a VM has one copy only."""
@@ -232,7 +250,7 @@ class Units:
 
     def rest(self, now: float) -> bool:
         """No VM needs anything."""
-        quiet = not self.zeroed and not self.leftovers
+        quiet = not self.zeroed and not self.leftovers and self.ends.rests
         return quiet and all(unit.rests(now, self.timers.retry_s) for unit in self.by_name.values())
 
 

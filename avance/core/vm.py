@@ -24,6 +24,8 @@ class VmTrigger(StrEnum):
     FOUND_HALF_MADE = "FOUND_HALF_MADE"
     DOMAIN_GONE = "DOMAIN_GONE"
     RETRY = "RETRY"
+    SEND = "SEND"
+    RECEIVE = "RECEIVE"
 
 
 class Action(StrEnum):
@@ -35,6 +37,9 @@ class Action(StrEnum):
     DEMOTE = "DemoteDisk"
     START = "StartDomain"
     DESTROY = "DestroyDomain"
+    SEND = "SendDomain"
+    RECEIVE = "ReceiveDomain"
+    RESUME = "ResumeDomain"
 
 
 S = VmState
@@ -55,6 +60,16 @@ ROWS: dict[tuple[VmState, VmTrigger], tuple[VmState, Action]] = {
     (S.STARTING, T.DONE_UNWANTED): (S.STOPPING, Action.DESTROY),
     (S.STARTING, T.NOT_DONE): (S.FAILED, Action.NOTHING),
     (S.RUNNING, T.DOMAIN_GONE): (S.STANDBY, Action.NOTHING),
+    # A live move: the domain leaves while it runs, and stands still on the other node until the right has followed it.
+    (S.RUNNING, T.SEND): (S.SENDING, Action.SEND),
+    (S.SENDING, T.DONE): (S.DEMOTING, Action.DEMOTE),
+    (S.SENDING, T.NOT_DONE): (S.FAILED, Action.NOTHING),
+    (S.STANDBY, T.RECEIVE): (S.RECEIVING, Action.RECEIVE),
+    (S.RECEIVING, T.DONE): (S.RECEIVED, Action.NOTHING),
+    (S.RECEIVING, T.NOT_DONE): (S.FAILED, Action.NOTHING),
+    (S.RECEIVED, T.RUN): (S.STARTING, Action.RESUME),
+    (S.RECEIVED, T.STOP): (S.STOPPING, Action.DESTROY),
+    (S.RECEIVED, T.DOMAIN_GONE): (S.STANDBY, Action.NOTHING),
     # The way down: the domain first, then the right to write.
     (S.RUNNING, T.STOP): (S.STOPPING, Action.DESTROY),
     # A domain that died by itself is gone for us, but Xen lists it until it is destroyed, and it holds the disk open.
@@ -73,12 +88,16 @@ _IN_FLIGHT = "a command is in flight; its outcome decides"
 IGNORED: dict[tuple[VmState, VmTrigger], str] = {
     **{
         (state, trigger): _IN_FLIGHT
-        for state in (S.CHECKING, S.PROMOTING, S.STARTING, S.STOPPING, S.DEMOTING)
-        for trigger in (T.RUN, T.STOP, T.DOMAIN_GONE, T.RETRY)
+        for state in (S.CHECKING, S.PROMOTING, S.STARTING, S.STOPPING, S.DEMOTING, S.SENDING, S.RECEIVING)
+        for trigger in (T.RUN, T.STOP, T.DOMAIN_GONE, T.RETRY, T.SEND, T.RECEIVE)
     },
-    **{(S.RUNNING, trigger): "it runs already" for trigger in (T.RUN, T.RETRY)},
-    **{(S.STANDBY, trigger): "there is no domain to lose and nothing to retry" for trigger in (T.DOMAIN_GONE, T.RETRY)},
-    **{(S.FAILED, trigger): "the retry looks first" for trigger in (T.RUN, T.STOP, T.DOMAIN_GONE)},
+    **{(S.RUNNING, trigger): "it runs already" for trigger in (T.RUN, T.RETRY, T.RECEIVE)},
+    **{
+        (S.STANDBY, trigger): "there is no domain to lose or to send, and nothing to retry"
+        for trigger in (T.DOMAIN_GONE, T.RETRY, T.SEND)
+    },
+    **{(S.RECEIVED, trigger): "it is here, and waits for the right" for trigger in (T.RETRY, T.SEND, T.RECEIVE)},
+    **{(S.FAILED, trigger): "the retry looks first" for trigger in (T.RUN, T.STOP, T.DOMAIN_GONE, T.SEND, T.RECEIVE)},
 }
 
 

@@ -27,6 +27,11 @@ def of_documents(site_secret: bytes) -> tuple[bytes, bytes]:
     return _derived(site_secret, "avance document 1 sealed"), _derived(site_secret, "avance document 1 signed")
 
 
+def of_moves(site_secret: bytes) -> bytes:
+    """Return the key by which both nodes prove who they are before a domain moves."""
+    return _derived(site_secret, "avance move 1")
+
+
 def of_replication(site_secret: bytes) -> str:
     """Return the shared secret of DRBD's connections, as hexadecimal digits."""
     return _derived(site_secret, "avance drbd 1").hex()[:_REPLICATION_DIGITS]
@@ -45,7 +50,7 @@ def of_bmc(site_secret: bytes, node: str) -> str:
 def every(site: Json) -> tuple[str, ...]:
     """Return all secrets of a checked site file as the texts in which they could be printed."""
     secret, nodes = bytes.fromhex(site["secret"]), site["nodes"]
-    derived = [secret, of_heartbeats(secret), *of_documents(secret)]
+    derived = [secret, of_heartbeats(secret), *of_documents(secret), of_moves(secret)]
     derived += [of_witness(secret, witness["name"]) for witness in site.get("witnesses", [])]
     found = [value.hex() for value in derived] + [of_replication(secret)]
     for node, entry in nodes.items():

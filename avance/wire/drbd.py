@@ -154,6 +154,15 @@ def promote_argv(vm: VmId, *, forced: bool = False) -> list[str]:
     return ["drbdadm", "primary", *(["--force"] if forced else []), names.of(vm)]
 
 
+def two_writers_argv(vm: VmId, *, allowed: bool) -> list[str]:
+    """Let both nodes be writers at the same time, or one only, until the next connection (drbdadm(8), net-options).
+
+    DRBD 8.4 refuses the second while both are. It has no such setting of a resource that stands alone. A connected peer
+    takes it over (drbd_receiver.c, receive_protocol); two that differ do not connect again.
+    """
+    return ["drbdadm", "net-options", f"--allow-two-primaries={'yes' if allowed else 'no'}", names.of(vm)]
+
+
 def demote_argv(vm: VmId) -> list[str]:
     """Stop being the writer."""
     return ["drbdadm", "secondary", names.of(vm)]

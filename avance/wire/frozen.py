@@ -24,6 +24,7 @@ from avance.core import (
     damper,
     decision,
     durable,
+    ends,
     engine,
     events,
     fence,
@@ -32,6 +33,7 @@ from avance.core import (
     health,
     leftover,
     liveness,
+    migration,
     mirror,
     model,
     own_parts,
@@ -39,6 +41,7 @@ from avance.core import (
     pairing,
     partner,
     pause,
+    readiness,
     redundancy,
     restarts,
     rights,
@@ -55,9 +58,9 @@ from avance.parsed import Json
 
 _MODULES: tuple[ModuleType, ...] = (
     address, agreement, arbitration, care, circumstances, commands, conditions, crashloop, cure, damper, decision,
-    durable, engine, events, fence, guard, handover, health, leftover, liveness, mirror, model, own_parts, pair,
-    pairing, partner, pause, redundancy, restarts, rights, setup, sight, steadiness, strangers, takeover, unit, units,
-    vm,
+    durable, ends, engine, events, fence, guard, handover, health, leftover, liveness, migration, mirror, model,
+    own_parts, pair, pairing, partner, pause, readiness, redundancy, restarts, rights, setup, sight, steadiness,
+    strangers, takeover, unit, units, vm,
 )  # fmt: skip
 _CLASSES: dict[str, type] = {
     f"{module.__name__.rpartition('.')[2]}.{name}": value

@@ -20,11 +20,14 @@ from dataclasses import dataclass, field, fields, replace
 from math import inf, isfinite
 
 from avance.core.model import (
+    FORETOLD_MAX,
+    REASONS_MAX,
     AgreementWord,
     Ailment,
     AilmentSeverity,
     Copy,
     DiskState,
+    Forecast,
     LinkName,
     NodeId,
     NodePart,
@@ -33,6 +36,7 @@ from avance.core.model import (
     Proposal,
     Record,
     Version,
+    VmForecast,
     VmId,
     VmState,
 )
@@ -100,10 +104,37 @@ def body(view: PeerView) -> bytes:
         values["e"] = view.ends[:ENDS_MAX]
     if view.unguarded:
         values["u"] = view.unguarded
+    if view.offers:
+        values["t"] = view.offers
     if view.ailments:
         values["s"] = [[one.severity, one.code, one.subject] for one in view.ailments]
+    if view.moves:
+        values["z"] = view.moves
+    if view.takes:
+        values["i"] = view.takes
+    if view.forecast is not None:
+        values["j"] = _foretold(view.forecast)
     values |= _agreement(view.agreement)
     return json.dumps(values, separators=(",", ":")).encode()
+
+
+def _foretold(one: Forecast) -> list[Json]:
+    vms = [[vm.vm, vm.lacks, vm.start_s] for vm in one.vms]
+    return [one.seconds, one.means, list(one.reasons), vms, one.memory, one.off_s]
+
+
+def _forecast(values: Json) -> Forecast | None:
+    if values is None:
+        return None
+    seconds, means, reasons, vms, memory, off_s = values
+    return Forecast(
+        seconds=None if seconds is None else float(seconds),
+        means=str(means)[:FORETOLD_MAX],
+        reasons=tuple(str(reason)[:FORETOLD_MAX] for reason in reasons)[:REASONS_MAX],
+        vms=tuple(VmForecast(VmId(str(vm)), str(lacks), None if s is None else float(s)) for vm, lacks, s in vms),
+        memory=bool(memory),
+        off_s=None if off_s is None else float(off_s),
+    )
 
 
 def _agreement(word: AgreementWord) -> dict[str, Json]:
@@ -201,7 +232,11 @@ def _view(values: Json) -> PeerView:
         left=tuple(VmId(str(name)) for name in values.get("f", ())),
         unmade=tuple(VmId(str(name)) for name in values.get("x", ())),
         ends=str(values.get("e", ""))[:ENDS_MAX],
+        offers=int(values.get("t", 0)),
         ailments=tuple(Ailment(AilmentSeverity(how), str(code), str(of)) for how, code, of in values.get("s", ())),
+        moves=str(values.get("z", "")),
+        takes=str(values.get("i", "")),
+        forecast=_forecast(values.get("j")),
     )
 
 

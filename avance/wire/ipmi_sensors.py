@@ -129,10 +129,14 @@ def sensors_of(record: bytes) -> tuple[OwnSensor, ...]:
 
 
 def told_apart(sensors: Iterable[OwnSensor]) -> tuple[OwnSensor, ...]:
-    """Return each sensor once; of those that have the same name each but the first has its number in the name."""
+    """Return each sensor once; of those that have the same name each but the first has more in its name.
+
+    That is its number, and its logical unit where that is not enough.
+    """
     found: dict[tuple[HealthSensor, str], OwnSensor] = {}
     for one in dict.fromkeys(sensors):
-        named = one if (one.sensor, one.name) not in found else replace(one, name=f"{one.name} ({one.number:#04x})")
+        names = (one.name, f"{one.name} ({one.number:#04x})", f"{one.name} ({one.number:#04x}, unit {one.unit})")
+        named = next((replace(one, name=name) for name in names if (one.sensor, name) not in found), one)
         found.setdefault((named.sensor, named.name), named)
     return tuple(found.values())
 

@@ -26,7 +26,8 @@ def uuid_of(vm: VmId) -> str:
 def domain_config(spec: VmSpec, bridge: str) -> str:
     """Return the xl.cfg(5) text of a VM with its card on a bridge; the texts of the VM can be quoted (`config.parse`).
 
-    A dead domain is destroyed, because avance itself decides on restarts.
+    Nobody but avance decides on restarts. One that its guest has ended stays listed, with the reason, until avance
+    destroys it.
     """
     uuid = uuid_of(spec.name)
     return f"""name = "{names.of(spec.name)}"
@@ -39,8 +40,8 @@ memory = {spec.memory_mib}
 vcpus = 1
 disk = ["phy:{device_path(spec)},xvda,w"]
 vif = ["mac={spec.mac},bridge={bridge}"]
-on_poweroff = "destroy"
-on_reboot = "destroy"
+on_poweroff = "preserve"
+on_reboot = "preserve"
 on_watchdog = "destroy"
 on_crash = "destroy"
 """
@@ -51,6 +52,34 @@ def create_argv(config_path: str) -> list[str]:
     return ["xl", "create", "-q", "-e", config_path]
 
 
+def shutdown_argv(number: int) -> list[str]:
+    """Ask the guest of a domain to shut down; xl does not wait until it has."""
+    return ["xl", "shutdown", str(number)]
+
+
 def destroy_argv(number: int) -> list[str]:
     """Destroy a domain at once; by its number, because names may be anything."""
     return ["xl", "destroy", str(number)]
+
+
+# The peer is at descriptor 3 (`send_argv`). What xl sends goes there; what comes from there goes to xl, and from nobody
+# else: xl sees that the peer has closed. When xl is gone, so is all of this.
+_TRANSPORT = "cat <&3 & exec >&3; cat; kill $!"
+_WITH_THE_DAEMON = ["setpriv", "--pdeathsig", "KILL", "sh", "-c"]  # an xl that nobody watches must not go on
+
+
+def send_argv(number: int) -> list[str]:
+    """Send a domain to the peer that is connected at standard input; it stands still there then (`-p`).
+
+    xl(1), migrate: with an empty `-s` the last word is a text for the shell that carries what xl says and hears.
+    """
+    migrate = ["xl", "migrate", "-p", "-s", "", str(number), _TRANSPORT]
+    return [*_WITH_THE_DAEMON, 'exec "$@" 3<&0 </dev/null', "sh", *migrate]
+
+
+def receive_argv() -> list[str]:
+    """Take in a domain from the peer that is connected at standard input, and leave it paused (`-p`).
+
+    No xl process stays behind that would act on its own (`-e`). xl hears at standard input and speaks at its output.
+    """
+    return [*_WITH_THE_DAEMON, 'exec "$@" >&0', "sh", "xl", "migrate-receive", "-e", "-p"]

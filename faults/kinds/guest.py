@@ -25,6 +25,7 @@ from testbed.vocabulary import in_tools
 from testbed.wait import wait_until
 
 PING_S = 1.0
+START_POLL_S = 1.0
 POLL_S = 0.1
 SEEN_TIMEOUT_S = 10.0  # Xen reports an end at once, dom0 lists it a second later under emulation
 SERVED_TIMEOUT_S = 90.0
@@ -216,6 +217,24 @@ class GuestShutdown(_End):
     name = "guest.shutdown"
     reason = domains.POWEROFF
     word = "shutdown"
+
+    async def undo(self, bed: Bed) -> None:
+        """Start it, as a person would: the product leaves it off, once both nodes hold that, and refuses until then."""
+
+        async def started() -> bool:
+            if await ping(bed, self.target) is not None:
+                return True
+            for node in bed.nodes.values():
+                order = ["avance", "vm", "start", self.target]
+                if node.is_on and (await node.machine.guest.run(order, timeout_s=SERVED_TIMEOUT_S)).returncode == 0:
+                    return True
+            return False
+
+        with contextlib.suppress(WaitTimeout):  # heal says what is so then
+            await wait_until(
+                started, what="a node to start it", timeout_s=SERVED_TIMEOUT_S, poll_s=START_POLL_S,
+                tolerate=(TestbedError,),
+            )  # fmt: skip
 
 
 class GuestCrashLoop(GuestCrash):

@@ -1,8 +1,9 @@
 """What a person does at a node: one of the product's own orders. No fault, but a schedule needs it to go on.
 
 Where the product waits for a person (both wrote alone, a node in quarantine, a peer that is off for certain), nothing
-else ends the story. The order goes through the out-of-band channel; that it arrived is read in the node's journal. A
-person who is refused waits and asks again. This module must never undo what a person decided.
+else ends the story; and a person may want the VMs on the other node. The order goes through the out-of-band channel;
+that it arrived is read in the node's journal. A person who is refused waits and asks again. This module must never undo
+what a person decided.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ class PersonsOrder(StrEnum):
     """What a person may decide."""
 
     KEEP = "keep"
+    MOVE = "move"
     OVERRIDE = "override"
     RESET_DEVICE = "reset-device"
 
@@ -40,7 +42,7 @@ class Whom(StrEnum):
 
 
 class PersonOrders:
-    """A person gives an order on the node (`keep`, `override` or `reset-device`), and types a node's name for it."""
+    """A person orders `keep`, `move`, `override` or `reset-device` on the node, and types a node's name for it."""
 
     name: ClassVar[str] = "person.orders"
 

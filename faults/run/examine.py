@@ -46,6 +46,7 @@ async def call_home(bed: Bed, result: Result, began_s: float) -> None:
             "code": received.alert.code,
             "node": received.alert.node,
             "id": received.alert.id,
+            "text": received.alert.text,
             "received_at_s": round(received.t_s - began_s, 3),
         }
         for received in bed.centre.received

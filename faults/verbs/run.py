@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from faults.run.summary import summary
-from faults.verbs import live, schedule
+from faults.verbs import alarms, live, schedule
 from faults.verbs.schedule import CODES
 from testbed import pace
 from testbed.errors import TestbedError, UsageError
@@ -51,6 +51,7 @@ def register(verbs: Any) -> None:  # noqa: ANN401 - argparse does not publish th
         pace.add_option(verb)
     schedule.register(verbs)
     live.register(verbs)
+    alarms.register(verbs)
 
 
 def _seed(text: str) -> int:

@@ -28,6 +28,7 @@ class Expect(StrEnum):
     """What the run is to show of the product, beyond that it is safe, serves again and is redundant again."""
 
     TAKEOVER = "takeover"  # the backup starts the VM, once, and the service centre hears of it
+    MOVE = "move"  # the VM goes to the other node while it runs: once, and without a start
     STAY = "stay"  # the VM runs on where it is
     RETURN = "return"  # the VM was gone for a while, and serves again where it was
     CHOICE = "choice"  # persons force both nodes to run, and choose one of the two versions; the other one is kept
@@ -185,7 +186,9 @@ def _missing(result: Result, alerts_wanted: tuple[str, ...]) -> list[str]:
         missing.append("the pair was not redundant again after the heal")
     if result.expect in (Expect.STAY, Expect.RETURN) and result.failovers:
         missing.append(f"the VM was to stay where it was, and moved {result.failovers} times")
-    if result.expect is Expect.STAY and result.restarts:
+    if result.expect is Expect.MOVE and result.failovers != 1:
+        missing.append(f"the VM was to move once, and moved {result.failovers} times")
+    if result.expect in (Expect.STAY, Expect.MOVE) and result.restarts:
         missing.append(f"the VM was to run on, and was started anew {result.restarts} times")
     outage_s = result.limits_s.get("outage") if result.outage_s is None else result.outage_s
     if result.outage_max_s is not None and (outage_s or 0.0) > result.outage_max_s * result.dilation:

@@ -61,24 +61,31 @@ def parse_domains(text: str) -> tuple[Domain, ...]:
 
 async def domains(node: Node) -> tuple[Domain, ...]:
     """List the domains of one node; raises MachineError when it is off, and when Xen or xenstored does not answer."""
+    return (await _look(node))[0]
+
+
+async def _look(node: Node) -> tuple[tuple[Domain, ...], dict[str, str]]:
+    """Return the domains, and who writes each replicated volume: both nodes' roles by the number of its device."""
     question = node.image.questions.get("domains")
+    roles: dict[str, str] = {}
     if question is not None:
-        listed = _answered(await node.machine.control.ask(question, timeout_s=LIST_TIMEOUT_S), node.name)
+        listed, roles = _answered(await node.machine.control.ask(question, timeout_s=LIST_TIMEOUT_S), node.name)
     else:
         argv = ["timeout", f"{pace.scaled(LIST_LIMIT_S):g}", "xl", "list", "-v"]
         listed = parse_domains(await node.machine.guest.must_succeed(argv, timeout_s=LIST_TIMEOUT_S))
     if not listed:
         raise GuestCommandError(f"Xen on node {node.name} names no domain, not even dom0.")
-    return listed
+    return listed, roles
 
 
-def _answered(answer: dict[str, Any], node: str) -> tuple[Domain, ...]:
+def _answered(answer: dict[str, Any], node: str) -> tuple[tuple[Domain, ...], dict[str, str]]:
     try:
-        return tuple(
+        listed = tuple(
             Domain(one["name"], int(one["id"]), one["flags"], float(one["cpu_s"]), one["reason"])
             for one in answer["domains"]
         )
-    except (KeyError, TypeError, ValueError) as error:
+        return listed, {str(minor): str(roles) for minor, roles in answer.get("roles", {}).items()}
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise GuestCommandError(f"Node {node} answered with no list of domains: {str(answer)[:200]}") from error
 
 
@@ -101,8 +108,9 @@ async def where_runs(nodes: Mapping[str, Node], vm: str) -> dict[str, Domain | s
 async def watch(nodes: Mapping[str, Node], history: History) -> None:
     """Record what Xen lists on each node, now and then, until it is cancelled; a node that is off is passed over.
 
-    The records (`guests domains` with node, asked_s and name, id and state of each domain) are for the oracle that
-    looks for a VM that runs twice. It finds a pair of them that lasts; between two looks it is blind, and says so.
+    The records (`guests domains` with node, asked_s, name, id and state of each domain, and DRBD's roles) are for the
+    oracles that look for a VM that runs twice, and for two writers. They find what lasts; between two looks they are
+    blind.
     """
     async with asyncio.TaskGroup() as tasks:
         for node in nodes.values():
@@ -115,8 +123,9 @@ async def _watch_node(node: Node, history: History) -> None:
         asked_s = time.monotonic()
         with contextlib.suppress(TestbedError):
             if node.is_on:
-                listed = [{"name": one.name, "id": one.id, "state": one.flags} for one in await domains(node)]
-                history.record("guests", "domains", node=node.name, asked_s=asked_s, domains=listed)
+                found, roles = await _look(node)
+                listed = [{"name": one.name, "id": one.id, "state": one.flags} for one in found]
+                history.record("guests", "domains", node=node.name, asked_s=asked_s, domains=listed, roles=roles)
         await asyncio.sleep(max(0.1, pace.scaled(interval_s) - (time.monotonic() - asked_s)))
 
 

@@ -8,7 +8,8 @@ _RIGHTS, _HOLDINGS, _GUARD = "avance/core/rights.py", "avance/core/holdings.py",
 _SIGHT = "avance/core/sight.py"
 _PARTNER = "avance/core/partner.py"
 _HANDED = "avance/core/handover.py"
-_PROMOTABLE = "        return disk.disk in _GOOD or _is_marked(disk)\n"
+_USABLE = "avance/core/usable.py"
+_PROMOTABLE = "        return disk.disk in GOOD or is_marked(disk)\n"
 _HANDOVER = "tests/unit/avance/core/test_handover.py"
 _DOUBT = "tests/unit/avance/core/test_copies_in_doubt.py"
 _COPIES, _UNIT, _GOAL = "avance/core/copies.py", "avance/core/unit.py", "avance/core/goal.py"
@@ -64,7 +65,7 @@ MUTANTS = (
     Mutant(
         "behind-copy-served",
         "a copy that is behind is promoted",
-        (Edit(_UNIT, "is DiskRole.PRIMARY or around.behind:\n", "is DiskRole.PRIMARY:\n"),),
+        (Edit(_USABLE, "is DiskRole.PRIMARY or around.behind:\n", "is DiskRole.PRIMARY:\n"),),
     ),
     Mutant(
         "behind-copy-believed",
@@ -101,8 +102,8 @@ MUTANTS = (
         "outdated-meets-a-writer-without-a-disk",
         "an outdated copy connects to a writer that has no copy of its own, and becomes another version",
         (
-            Edit(_UNIT, "        return not (around.solo and (gone or _is_marked(disk)))\n", "        return True\n"),
-            Edit(_UNIT, "    return not gone and (harmless or", "    return not gone and (True or"),
+            Edit(_USABLE, "        return not (around.solo and (gone or is_marked(disk)))\n", "        return True\n"),
+            Edit(_USABLE, "    return not gone and (harmless or", "    return not gone and (True or"),
         ),
     ),
     Mutant(
@@ -158,7 +159,7 @@ MUTANTS = (
     Mutant(
         "outdated-copy-never-served",
         "a right that was handed back, or for which a person vouches, does not make an outdated copy the writer's",
-        (Edit(_UNIT, _PROMOTABLE, "        return disk.disk in _GOOD\n"),),
+        (Edit(_USABLE, _PROMOTABLE, "        return disk.disk in GOOD\n"),),
     ),
     Mutant(
         "override-believes-a-silent-peer",
@@ -200,7 +201,7 @@ MUTANTS = (
     Mutant(
         "guest-leaves-its-host",
         "a lone owner without a disk disconnects from the only good copy, because its heartbeats do not arrive",
-        (Edit(_UNIT, "around.solo and disk.disk in _GOOD  # without", "around.solo  # without"),),
+        (Edit(_UNIT, "around.solo and disk.disk in GOOD  # without", "around.solo  # without"),),
     ),
     Mutant(
         "guest-keeps-the-right",

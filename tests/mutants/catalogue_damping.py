@@ -123,7 +123,8 @@ MUTANTS = (
         (
             Edit(
                 _HANDOVER,
-                "        tied = tied or (self.moving and not _all_marked(sight))\n",
+                "        tied = tied or (self.moving and not all("
+                "consent.marked(unit.disk) or _is_gone(unit.disk) for unit in units))\n",
                 "",
             ),
         ),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from tests.mutants.mutant import Edit, Mutant
 
 _HEALTH = "avance/core/health.py"
+_MIGRATION = "avance/core/migration.py"
 _UNITS = ("tests/unit/avance/core/test_health.py",)
 
 MUTANTS = (
@@ -32,8 +33,8 @@ MUTANTS = (
         (
             Edit(
                 _HEALTH,
-                "        if not any(_kind(one) is Moves.RESTART for one in _more(self._ailments, peer)):\n",
-                "        if not _more(self._ailments, peer):\n",
+                "        if not live and not self.felt:\n",
+                "        if False:\n",
             ),
         ),
         units=_UNITS,
@@ -50,26 +51,26 @@ MUTANTS = (
         (
             Edit(
                 _HEALTH,
-                "self._owned is not None and owned is not self._owned:",
-                "self._owned and not owned:",
+                "(leaving and not self._left) or (owned and self._owned is False) or gave:",
+                "(leaving and not self._left) or gave:",
             ),
         ),
         units=_UNITS,
     ),
     Mutant(
         "moved-before-the-copies-meet",
-        "VMs are handed over for health while the copies are not equal",
+        "VMs move while the copies are not equal",
         (
             Edit(
-                _HEALTH,
-                "        if record.peer_outdated or peer.record.peer_outdated or sight.behind or sight.peer_behind:\n",
-                "        if False:\n",
+                _MIGRATION,
+                "    if record.peer_outdated or peer.record.peer_outdated or sight.behind or sight.peer_behind:\n",
+                "    if False:\n",
             ),
-            Edit(_HEALTH, "        if not sight.units.synced().issuperset(units):\n", "        if False:\n"),
+            Edit(_MIGRATION, "    if not sight.units.synced().issuperset(sight.filled):\n", "    if False:\n"),
             Edit(
-                _HEALTH,
-                "        if not all(copies.peer_is_good(record, peer, vm) for vm in units):\n",
-                "        if False:\n",
+                _MIGRATION,
+                "    if not all(copies.peer_is_good(record, peer, vm) for vm in sight.filled):\n",
+                "    if False:\n",
             ),
         ),
         units=_UNITS,
@@ -77,13 +78,13 @@ MUTANTS = (
     Mutant(
         "over-at-once",
         "a fan that stands still and turns in turn is a new story each time",
-        (Edit(_HEALTH, "    return 0.0 if counts is None else counts.clear_s\n", "    return 0.0\n"),),
+        (Edit(_HEALTH, "        return doubled(before.clear_s, ", "        return 0.0 * doubled(before.clear_s, "),),
         units=_UNITS,
     ),
     Mutant(
         "move-given-up-half-way",
         "a move stops when the copies are not equal any more, which its own first step brings about",
-        (Edit(_HEALTH, "        if self.going and theirs <= mine:\n", "        if False:\n"),),
+        (Edit(_HEALTH, "        if (leaving or moving) and self.going and theirs <= mine:\n", "        if False:\n"),),
         units=_UNITS,
     ),
     Mutant(
@@ -102,7 +103,7 @@ MUTANTS = (
     Mutant(
         "persons-word-forgotten",
         "a person's word does not end the stop of automatic moves",
-        (Edit("avance/core/operator.py", "            health.anew()\n", ""),),
+        (Edit("avance/core/operator.py", "            owners.health.anew()\n", ""),),
         units=_UNITS,
     ),
 )

@@ -185,8 +185,8 @@ MUTANTS = (
         (
             Edit(
                 "avance/network_devices.py",
-                "for uplink in uplinks_of(device, root))",
-                "for uplink in [device])",
+                "        uplinks = [port for port in ports if not DOMAIN_DEVICE.fullmatch(port)]\n",
+                "        uplinks = [device] if ports else []\n",
             ),
         ),
         _OUTSIDE,

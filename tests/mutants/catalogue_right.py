@@ -10,7 +10,7 @@ _DURABLE = "avance/core/durable.py"
 _AGAIN = "tests/unit/avance/core/test_heard_again.py"
 _COPY = Edit(_TAKEOVER, "    if record.owner != me and record.peer_outdated:\n", "    if False:\n")
 _GOOD = "(DiskState.UP_TO_DATE, DiskState.CONSISTENT) if situation is Situation.BOOT else (DiskState.UP_TO_DATE,)"
-_USABLE = "        return disk.disk in _GOOD or _is_marked(disk)\n"
+_USABLE = "        return disk.disk in GOOD or is_marked(disk)\n"
 
 MUTANTS = (
     Mutant(
@@ -90,7 +90,7 @@ MUTANTS = (
         (
             _COPY,
             Edit(_TAKEOVER, _GOOD, "(DiskState.UP_TO_DATE, DiskState.CONSISTENT, DiskState.OUTDATED)"),
-            Edit("avance/core/unit.py", _USABLE, "        return True\n"),
+            Edit("avance/core/usable.py", _USABLE, "        return True\n"),
         ),
     ),
     Mutant(
@@ -99,7 +99,7 @@ MUTANTS = (
         (
             _COPY,
             Edit(_TAKEOVER, _GOOD, "(DiskState.UP_TO_DATE, DiskState.CONSISTENT, DiskState.INCONSISTENT)"),
-            Edit("avance/core/unit.py", _USABLE, "        return True\n"),
+            Edit("avance/core/usable.py", _USABLE, "        return True\n"),
         ),
     ),
     Mutant(

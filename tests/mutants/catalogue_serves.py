@@ -98,7 +98,7 @@ MUTANTS = (
         (
             Edit(
                 _HANDOVER,
-                "        mute, peer_id = _cannot_record(sight, now), sight",
+                "        mute, peer_id = _cannot_record(sight, now, moving=self.moving), sight",
                 "        mute, peer_id = None, sight",
             ),
         ),
@@ -165,13 +165,13 @@ MUTANTS = (
     Mutant(
         "frozen-copy-is-not-read",
         "an owner whose daemon finds its writer frozen never reads its copy, so that its peer cannot consent",
-        (Edit(_UNIT, "or (disk.suspended and self.generations):\n", "or disk.suspended:\n"),),
+        (Edit(_UNIT, "if disk.suspended and self.generations and not stays(disk):\n", "if disk.suspended:\n"),),
         units=("tests/unit/avance/core/test_units.py",),
     ),
     Mutant(
         "frozen-copy-counts-as-read",
         "a generation that was read while the writer stood still counts as the last one after it went on",
-        (Edit("avance/core/consent.py", '!= "Connected" and not view.suspended\n', '!= "Connected"\n'),),
+        (Edit("avance/core/consent.py", '!= "Connected" and not frozen\n', '!= "Connected"\n'),),
         units=("tests/unit/avance/core/test_units.py",),
         beyond="in the simulator such a writer is read again before it can be asked",
     ),

@@ -40,6 +40,7 @@ FLOORS = {
     "faults/bench": 6,
     "faults/run": 5,
     "faults/schedule": 4,
+    "faults/alarms": 4,
     "faults/registry.py": 3,
     "faults/kinds/hardware": 2,
     "faults/kinds/link": 2,

@@ -32,7 +32,9 @@ WALLED = {
     "jsonschema": {"tests/schema_check.py"},
 }
 # What several outside systems are reached by; these implement no port, so another adapter may import them.
-ADAPTER_HELPERS = ("avance.adapters.process", "avance.adapters.hypercall", "avance.adapters.xenstore")
+ADAPTER_HELPERS = (
+    "avance.adapters.process", "avance.adapters.hypercall", "avance.adapters.xenstore", "avance.adapters.moving",
+)  # fmt: skip
 # Files that may start processes, each for a reason.
 PROCESS_FILES = {
     "avance/adapters/process.py",  # the product
@@ -141,7 +143,7 @@ def layer_complaint(path: str, imported: str) -> str:
         other = ".".join(imported.split(".")[:3])
         outer = imported.startswith(("avance.daemon", "avance.__main__"))
         if outer or (other.startswith("avance.adapters") and other not in (*ADAPTER_HELPERS, own_name(path))):
-            return "an adapter imports core, wire, ports and process (or hypercall and xenstore) only"
+            return "an adapter imports core, wire, ports and process (or hypercall, xenstore and moving) only"
     return ""
 
 

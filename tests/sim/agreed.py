@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 
 from avance.core import commands as c
 from avance.core import events as e
-from avance.core.model import NodeId, Outcome, Stand, Version, VmId
-from tests.sim import definitions
+from avance.core.model import NodeId, Outcome, Stand, Version, VmId, Wanted
+from tests.sim import definitions, guests
 from tests.sim.definitions import Document
 from tests.sim.drbd import Resource
 from tests.sim.links import LINKS
@@ -29,17 +29,23 @@ DEADLINE_S = 10.0
 
 
 def ask(world: World, node: NodeId, add: VmId | None = None, *, change: VmId | None = None, remove: VmId | None = None,
-        alone: bool = False) -> int:  # fmt: skip
+        wanted: tuple[VmId, Wanted] | None = None, alone: bool = False) -> int:  # fmt: skip
     """Let a person give a change on a node; returns the number of the question, 0 where nobody listens."""
     machine = world.machines[node]
     daemon = machine.daemon
     if daemon is None:
         return 0
     world._asks += 1
-    contents = _changed(_counting(world, machine), add=add, change=change, remove=remove, alone=alone)
+    now = _counting(world, machine)
+    contents = (
+        _with_wanted(now, *wanted, alone=alone)
+        if wanted is not None
+        else _changed(now, add=add, change=change, remove=remove, alone=alone)
+    )
     new = replace(contents, number=1000 * world._asks + len(contents.vms))
     world.offers[new.hash] = new
     text = f"add {add}" if add else f"change {change}" if change else f"remove {remove}"
+    text = text if wanted is None else f"{wanted[0]} is wanted {wanted[1]}"
     event = e.ChangeAsked(text, machine.stand.version, new.hash, f"id of {new.hash}", alone, world._asks)
     why = _why_not(daemon, new)
     if why:
@@ -72,7 +78,15 @@ def _changed(now: Document, *, add: VmId | None, change: VmId | None, remove: Vm
         return replace(kept, vms={vm: memory + (vm == change) for vm, memory in kept.vms.items()})
     assert remove is not None, "a change is one of three"
     vms = {vm: memory for vm, memory in kept.vms.items() if vm != remove}
-    return replace(kept, vms=vms, removed=(*kept.removed, remove))
+    off = {vm: what for vm, what in kept.wanted.items() if vm != remove}
+    return replace(kept, vms=vms, removed=(*kept.removed, remove), wanted=off)
+
+
+def _with_wanted(now: Document, vm: VmId, what: Wanted, *, alone: bool) -> Document:
+    """Running is what is wanted of a VM of which nothing else is said."""
+    off = {name: other for name, other in now.wanted.items() if name != vm}
+    off |= {} if what is Wanted.RUNNING or vm not in now.vms else {vm: what}
+    return replace(now if alone else replace(now, removed=()), wanted=off)
 
 
 def _counting(world: World, machine: Machine) -> Document:
@@ -88,7 +102,7 @@ def _why_not(daemon: Daemon, new: Document) -> str:
     for vm in daemon.machine.vms:
         if vm not in new.vms and vm not in new.removed:
             return f"nothing is known of {vm}"
-    return ""
+    return guests.room_lacks(daemon.machine, new.vms, new.wanted)
 
 
 def begin(machine: Machine) -> None:
@@ -118,6 +132,17 @@ def _saved(daemon: Daemon, command: c.SaveDefinitions) -> None:
     if not fails or world.random.random() < 0.5:
         daemon.machine.stand = command.stand
     daemon.done(command, Outcome.UNKNOWN if fails else Outcome.OK, "the world did not say" if fails else "")
+
+
+def told(daemon: Daemon, command: c.UseDefinitions | c.SendDocument | c.ProposeWanted) -> None:
+    """Do what the core says of definitions, and waits for in no other way."""
+    match command:
+        case c.UseDefinitions(version):
+            use(daemon, version)
+        case c.SendDocument(key):
+            send(daemon, key)
+        case c.ProposeWanted(vm, wanted, alone):
+            ask(daemon.world, daemon.machine.name, wanted=(vm, wanted), alone=alone)
 
 
 def use(daemon: Daemon, version: Version) -> None:

@@ -19,7 +19,7 @@ from avance.wire.derived import of_heartbeats
 from avance.wire.heartbeat import Heartbeat, Receiver, Unproven, encode
 from avance.wire.rejected import Rejected
 from tests.playbook import ended
-from tests.sim import agreed, work
+from tests.sim import agreed, guests, moves, work
 from tests.sim.leftovers import Leftovers
 from tests.sim.links import LINKS
 from tests.sim.site import peer_of
@@ -32,6 +32,7 @@ KEY = of_heartbeats(b"a secret of the simulated site")
 FIRST_REPORT_S = 0.05
 LOOK_AT_PARTS_S = 5.0  # as in avance/parts.py
 LOOK_SOON_S = 0.5
+BMC_MISSED_S = 150.0
 LOOK_AT_MIRROR_S = 5.0  # as in avance/adapters/mirror.py
 
 
@@ -54,19 +55,21 @@ class Daemon:
         site = self.world.site
         setup = site.setup(
             machine.name, boot=boot, machine=machine_boot, config_hash=machine.config_hash, vms=machine.vms,
-            removed=machine.removed, stand=machine.stand,
+            removed=machine.removed, stand=machine.stand, wanted=machine.wanted,
         )  # fmt: skip
         self.engine = Engine(setup, machine.store.record)
         self.receiver = Receiver(KEY, machine.name, peer_of(machine.name), boot)
         self.echo: dict[LinkName, tuple[str, float]] = {}
         self.reported: dict[VmId, DiskView | int | None] = {}
         self.alive = True
-        self.stopped = False
+        self.stopped: bool = False
         self.busy_until = -1.0
         self.nonces: dict[tuple[str, str], bool] = {}
         self.parts: dict[NodePart, str] = {}  # what was told of gate and watchdog
         self.held: bool | None = None  # where the last command left the service address
         self.leftovers = Leftovers(self)
+        self.free_mib: int | None = None  # what was told
+        self._bmc_at = self.world.now  # when it answered last
         self._armed = False
         self._seq = 0
         self._box: deque[e.Event | Arrived] = deque()
@@ -122,7 +125,8 @@ class Daemon:
         """Return what Xen says of a VM: there or not, whether its processors stand still, and whether it ever ran."""
         domains = self.machine.domains
         new = vm in self.machine.half_made
-        return e.DomainChanged(vm, vm in domains, paused=not domains.get(vm, True), never_ran=new)
+        end = guests.end_of(self.machine, vm)
+        return e.DomainChanged(vm, vm in domains, paused=not domains.get(vm, True), never_ran=new, ended=end)
 
     def _drain(self) -> None:
         while self._box and self.alive and not self.stopped and self.world.now >= self.busy_until:
@@ -159,15 +163,28 @@ class Daemon:
             return
         machine = self.machine
         told = {NodePart.GATE: "its program is gone" if machine.ungated else ""}
+        if self.world.site.power and (problem := self._problem_of_bmc()) is not None:
+            told[NodePart.BMC] = problem
         if self._armed or machine.unwatched:
             told[NodePart.WATCHDOG] = "no such device" if machine.unwatched else ""
         for part, problem in told.items():
             if self.parts.get(part) != problem:
                 self.parts[part] = problem
                 self.deliver(e.PartSeen(part, problem))
+        if self.free_mib != machine.free_mib:
+            self.free_mib = machine.free_mib
+            self.deliver(e.MemorySeen(self.free_mib))
         if self.held is not None and self.held is not machine.address:
             self.deliver(e.AddressSeen(machine.address))
         machine.after(LOOK_AT_PARTS_S if NodePart.WATCHDOG in self.parts else LOOK_SOON_S, self._look_at_parts)
+
+    def _problem_of_bmc(self) -> str | None:
+        """As avance/adapters/power.py: it is told when looks have been in vain for long; None: not known yet."""
+        bmc, me = self.world.bmc_of_peer(self.machine.name), self.machine.name
+        if bmc.hears(me) and bmc.answers(me):
+            self._bmc_at = self.world.now
+            return ""
+        return "it does not answer" if self.world.now - self._bmc_at >= BMC_MISSED_S else None
 
     def _tick(self) -> None:
         if not self.alive:
@@ -231,10 +248,10 @@ class Daemon:
                     machine.reset(reason)
             case c.AnswerOperator():
                 world.answers.append(command)
-            case c.UseDefinitions(version):
-                agreed.use(self, version)
-            case c.SendDocument(key):
-                agreed.send(self, key)
+            case c.EndMove():
+                moves.break_off(machine)
+            case c.UseDefinitions() | c.SendDocument() | c.ProposeWanted():
+                agreed.told(self, command)
             case c.SendAlert(alert):
                 world.alerts.append((world.now, machine.name, alert.code))
             case _:
@@ -249,6 +266,8 @@ class Daemon:
     def _send(self, command: c.SendHeartbeat) -> None:
         world, me = self.world, self.machine.name
         peer = world.machines[peer_of(me)]
+        if command.view.moves:
+            world.judges.moves_said()
         self._seq += 1
         now = self.machine.mono()
         for link in LINKS:

@@ -6,12 +6,13 @@ the older ones goes on with them, which is the worst that an agreement can leave
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from avance.core import events as e
-from avance.core.model import NodeId, VmId
+from avance.core.model import NodeId, VmId, Wanted
 from tests.playbook import spec
+from tests.sim import guests
 from tests.sim.drbd import Resource
 from tests.sim.drbd_side import STANDALONE
 from tests.sim.site import peer_of
@@ -30,6 +31,7 @@ class Document:
     number: int
     vms: dict[VmId, int]
     removed: tuple[VmId, ...] = ()
+    wanted: dict[VmId, Wanted] = field(default_factory=dict)  # of those that are not to run
 
     @property
     def hash(self) -> str:
@@ -49,7 +51,7 @@ def add(world: World, vm: VmId, first: NodeId) -> None:
     world.judges.protect(vm)
     now = document(world)
     kept = tuple(one for one in now.removed if one != vm and what_is_left(world, one))
-    _give(world, Document(now.number + 1, {**now.vms, vm: 96}, kept), first)
+    _give(world, Document(now.number + 1, {**now.vms, vm: 96}, kept, now.wanted), first)
 
 
 def change(world: World, vm: VmId, first: NodeId) -> None:
@@ -63,7 +65,8 @@ def remove(world: World, vm: VmId, first: NodeId) -> None:
     """Let a person remove a VM."""
     now = document(world)
     vms = {name: memory for name, memory in now.vms.items() if name != vm}
-    _give(world, Document(now.number + 1, vms, (*now.removed, vm)), first)
+    wanted = {name: what for name, what in now.wanted.items() if name != vm}
+    _give(world, Document(now.number + 1, vms, (*now.removed, vm), wanted), first)
 
 
 def _give(world: World, new: Document, first: NodeId) -> None:
@@ -91,16 +94,18 @@ def _hears(machine: Machine) -> bool:
 def _take(world: World, machine: Machine, new: Document) -> None:
     """Do what avance/apply.py does."""
     world.trace_line(machine.name, f"{new.hash} counts")
-    before, machine.memory = machine.memory, dict(new.vms)
+    before, machine.memory, off = machine.memory, dict(new.vms), machine.wanted
+    guests.took(machine, new.wanted)
     had, kept = machine.vms, machine.removed
     machine.vms, machine.removed, machine.config_hash = tuple(new.vms), new.removed, new.hash
     gone = [vm for vm in had if vm not in new.vms] + [vm for vm in new.removed if vm not in {*had, *kept}]
     events: list[e.Event] = [e.VmRemoved(vm, new.hash) for vm in gone]
     for place, vm in enumerate(new.vms):
+        given = replace(spec(vm, place), wanted=new.wanted.get(vm, Wanted.RUNNING))
         if vm not in had:
-            events += [e.VmAdded(spec(vm, place), new.hash), e.DiskChanged(vm, machine.view(vm))]
-        elif before.get(vm, 96) != new.vms[vm]:
-            events.append(e.VmChanged(spec(vm, place), new.hash))
+            events += [e.VmAdded(given, new.hash), e.DiskChanged(vm, machine.view(vm))]
+        elif before.get(vm, 96) != new.vms[vm] or off.get(vm) != new.wanted.get(vm):
+            events.append(e.VmChanged(given, new.hash))
     if machine.daemon is not None:
         for vm in gone:
             machine.daemon.reported.pop(vm, None)  # a later VM of that name is told of anew

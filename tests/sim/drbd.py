@@ -72,7 +72,7 @@ class Resource(Wire):
         was = side.connection
         if was == CONNECTED:
             self._lose(side)
-        side.connection = STANDALONE
+        side.leave()
         if was == CONNECTED and other.connection == CONNECTED:
             self._news(side, other)
         self.poll()
@@ -127,6 +127,25 @@ class Resource(Wire):
         self.changed()
         return True
 
+    def allow_two(self, node: NodeId, *, allowed: bool) -> bool:
+        """Let there be two writers, or one again, until this half looks for no peer any more (drbdadm net-options).
+
+        "Can not clear allow_two_primaries as long as there a primaries on both sides".
+        """
+        side, other = self.pair(node)
+        if not side.up or side.connection == STANDALONE:
+            return not allowed
+        if not allowed and side.primary and side.connection == CONNECTED and other.primary:
+            return False
+        side.two_writers = allowed
+        return True
+
+    def _is_taken(self, side: Side, other: Side) -> bool:
+        """The connected peer writes, and does not let a second one do so, or cannot be asked."""
+        if side.connection != CONNECTED or not other.primary:
+            return False
+        return not (side.two_writers and other.two_writers and other.connection == CONNECTED and self.path())
+
     def demote(self, node: NodeId) -> bool:
         """Stop being the writer; a device that is open, or that has a write in flight, is refused."""
         side, other = self.pair(node)
@@ -177,7 +196,7 @@ class Resource(Wire):
         good = side.disk in (DiskState.UP_TO_DATE, DiskState.CONSISTENT)
         reaches_good = connected and side.peer_disk is DiskState.UP_TO_DATE
         held = forced and side.has_disk
-        if not side.up or not (good or reaches_good or held) or (connected and other.primary):
+        if not side.up or not (good or reaches_good or held) or self._is_taken(side, other):
             finish(Outcome.FAILED, "refused by DRBD")
         elif connected or (rank(side.peer_disk) <= rank(DiskState.OUTDATED) and side.disk is DiskState.UP_TO_DATE):
             self._make_primary(side)
@@ -198,8 +217,7 @@ class Resource(Wire):
         self.changed()  # what the handler said is told before the role changes
         free = rank(side.peer_disk) <= rank(DiskState.OUTDATED) or side.connection == CONNECTED
         _, other = self.pair(side.machine.name)
-        taken = side.connection == CONNECTED and other.primary
-        if side.disk is not DiskState.UP_TO_DATE or not free or taken:
+        if side.disk is not DiskState.UP_TO_DATE or not free or self._is_taken(side, other):
             finish(Outcome.FAILED, f"fence-peer said {code}; the disk is {side.disk}")
             return
         self._make_primary(side)
@@ -218,6 +236,8 @@ class Resource(Wire):
                 self.lost_contact(other)  # a peer without a disk became the writer
                 side.exposed = other.current
             other.keep()
+            if other.primary:
+                self.world.judges.two_write(self)
         self.changed()
 
 

@@ -111,7 +111,10 @@ class Io:
         side.waiting.remove(number)
         side.unflushed.pop(number, None)
         other.unflushed.pop(number, None)
-        self.world.judges.acknowledged(self, side, other, number, alone=alone)
+        if number in side.orphans:
+            side.orphans.discard(number)
+        else:
+            self.world.judges.acknowledged(self, side, other, number, alone=alone)
 
     def _send(self, side: Side, other: Side, number: int) -> bool:
         """Replicate a write; true when the peer's acknowledgement is back."""

@@ -69,12 +69,14 @@ class Side(Content):
     peer_primary: bool = False  # what is known of a connected peer
     connection: str = STANDALONE
     discards: bool = False  # connect --discard-my-data
+    two_writers: bool = False  # net-options --allow-two-primaries
     suspended: bool = False
     new_generation: bool = False  # NEW_CUR_UUID: to be made when frozen I/O goes on
     crashed_primary: bool = False
     exposed: int = 0  # ed_uuid: the generation that the guest has seen
     syncing: str = ""
     waiting: list[int] = field(default_factory=list)  # the writes that the guest waits for
+    orphans: set[int] = field(default_factory=set)  # those whose guest is gone: they end, and nobody is told
     stuck: bool = False  # one of them is on a disk that does not answer
     unflushed: dict[int, int] = field(default_factory=dict)  # write, not acknowledged: what was in its place
     turn: int = 0
@@ -202,12 +204,18 @@ class Side(Content):
     def down(self) -> None:
         """The resource is gone from the kernel."""
         self.up, self.disk, self.peer_disk = False, DiskState.DISKLESS, DiskState.UNKNOWN
-        self.role, self.connection, self.suspended = DiskRole.SECONDARY, STANDALONE, False
+        self.role, self.suspended = DiskRole.SECONDARY, False
+        self.leave()
         self.new_generation = self.crashed_primary = self.stuck = self.discards = self.peer_primary = False
         self.syncing, self.attaching, self.exposed = "", None, 0
         self.lost_flush = False
         self.waiting.clear()
+        self.orphans.clear()
         self.turn += 1
+
+    def leave(self) -> None:
+        """Look for no peer any more; what was set for this connection at run time goes with it (net_conf)."""
+        self.connection, self.two_writers = STANDALONE, False
 
     def in_flight(self) -> str:
         """Return what /proc/drbd counts: the requests of the guest, those at the local disk, those at the peer."""

@@ -7,7 +7,7 @@ from tests.playbook import PRIV
 from tests.sim import drbd_compare
 from tests.sim.drbd_compare import SPLIT, UNRELATED
 from tests.sim.drbd_io import Io
-from tests.sim.drbd_side import CONNECTED, CONNECTING, STANDALONE, Side, rank
+from tests.sim.drbd_side import CONNECTED, CONNECTING, Side, rank
 from tests.sim.site import NODES
 
 NOTICES_S = (3.5, 6.0)  # ping-timeout on an idle link, timeout x ko-count on a busy one
@@ -109,7 +109,7 @@ class Wire(Io):
         blind = any(one.primary and not one.has_disk and one.exposed != two.current for one, two in ((a, b), (b, a)))
         refused = (
             abs(verdict) in (SPLIT, UNRELATED)
-            or a.role is b.role is DiskRole.PRIMARY
+            or (a.role is b.role is DiskRole.PRIMARY and not (a.two_writers and b.two_writers))
             or blind  # "Can only connect to data with current UUID" (receive_uuids)
             or (verdict and _cannot(source, target))
         )
@@ -117,7 +117,8 @@ class Wire(Io):
             self._half_met(a, b)
         if refused:
             self.world.judges.refused_handshake(self, verdict)
-            a.connection = b.connection = STANDALONE
+            a.leave()
+            b.leave()
             return
         a.connection = b.connection = CONNECTED
         self.world.trace_line("-", f"DRBD {self.vm}: connected, verdict {verdict}")

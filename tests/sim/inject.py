@@ -25,6 +25,7 @@ SIM_ONLY = frozenset({
     "witness.cut", "witness.restart", "gateway.down", "gateway.cut", "store.errors", "store.refuses", "commands.odd",
     "tool.hang", "domain.undead", "disk.half", "half.gone", "gate.gone", "watchdog.dead", "address.gone",
 })  # fmt: skip
+ASKS_AGAIN_S = 1.0
 DARK = frozenset({"power.cut", "power.cut_both", "node.kill", "bmc.dead_with_node"})  # the node stays off
 
 
@@ -213,7 +214,7 @@ def _blocked_off(world: World, fault: Fault) -> None:
 def _guest_crash(world: World, fault: Fault) -> None:
     for machine in world.machines.values():
         for vm in list(machine.domains):
-            if vm == fault.target and machine.awake:
+            if vm == fault.target and machine.awake and vm not in machine.half_made:
                 machine.end_domain(vm, crashed=True)
 
 
@@ -232,6 +233,28 @@ def _crash_loop_off(world: World, fault: Fault) -> None:
 def _clock(world: World, fault: Fault) -> None:
     node = _machine(world, fault).name
     world.rtc_offset_s[node] += float(fault.parameters.get("by_s", 3600.0))
+
+
+class _Person:
+    """Somebody who wants something of a node, and asks again when it is refused."""
+
+    def __init__(self, world: World, fault: Fault) -> None:
+        self.world, self.node = world, NodeId(fault.target)
+        self.order = str(fault.parameters.get("order", "move"))
+        self.until = world.now + float(fault.parameters.get("patience_s", 60.0))
+        self.ask = 0
+
+    def asks(self) -> None:
+        """Ask, and look a second later whether it was refused."""
+        world = self.world
+        done = any(answer.done for answer in world.answers if answer.ask == self.ask)
+        if not done and world.now < self.until and world.elapsed_s < world.healed_at:
+            self.ask = world.operator(self.node, self.order, peer_of(self.node))
+            world.after(ASKS_AGAIN_S, self.asks)
+
+
+def _orders(world: World, fault: Fault) -> None:
+    _Person(world, fault).asks()
 
 
 def _nothing(world: World, fault: Fault) -> None:
@@ -348,6 +371,7 @@ _TABLE: dict[str, tuple[Act, Act]] = {
     "process.stop_for": (_stop, _go_on),
     "process.kill": (_kill, _nothing),
     "process.blocked": (_blocked_on, _blocked_off),
+    "person.orders": (_orders, _nothing),
     "guest.crash": (_guest_crash, _nothing),
     "guest.crash_loop": (_crash_loop_on, _crash_loop_off),
     "clock.jump": (_clock, _nothing),

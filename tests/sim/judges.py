@@ -12,7 +12,8 @@ from avance.core import copies
 from avance.core.model import DiskState, NodeId, PairState, VmId
 from tests.playbook import A, B
 from tests.sim.drbd_side import CONNECTED, STANDALONE, Side
-from tests.sim.hole import CANNOT_STOP_S, Hole
+from tests.sim.hole import CANNOT_STOP_S
+from tests.sim.judge_moves import MoveJudges
 from tests.sim.site import peer_of
 from tests.sim.writes import Ledger, block_of
 
@@ -43,7 +44,7 @@ class Violation(AssertionError):
         return f"{self.rule}: {self.text}"
 
 
-class Judges(Hole):
+class Judges(MoveJudges):
     """All judges of one world, and what they keep."""
 
     def __init__(self, world: World) -> None:
@@ -92,6 +93,7 @@ class Judges(Hole):
             if lost:
                 self.fail("I2", f"{node} acknowledges write {number} without {len(lost)} of {last}'s")
         self.by_vm[vm].append(number)
+        self.outdate_images(vm, f"{node} acknowledged write {number}", number)
         if alone and not self.hole_open:
             self.look_for_hole()
         self.ledgers[vm].note(number, node, in_hole=alone and self.hole_open)
@@ -137,6 +139,7 @@ class Judges(Hole):
     def started(self, machine: Machine, vm: VmId, side: Side) -> None:
         """A VM starts: on one node only, and on a copy with every acknowledged write."""
         self.errors.discard((machine.name, vm))
+        self.outdate_images(vm, f"{machine.name} started it from its disk")
         self.starts.append((self.world.now, machine.name, vm))
         if machine.name != self._last_runner.get(vm, machine.name):
             self.failovers += 1
@@ -145,9 +148,14 @@ class Judges(Hole):
         lost = self.missing(vm, data, machine.name)
         self.notice_diverged(vm, data, machine.name)
         frozen = side.suspended or side.connection == CONNECTED  # it stood still, and has not noticed yet
-        if lost and not (frozen and self._unaware(machine)):
+        if lost and not (frozen and self.unaware(machine)):
             self.fail("I2", f"{vm} starts on {machine.name} without {len(lost)} acknowledged writes, first {min(lost)}")
         self.placement_changed()
+
+    def moved(self, vm: VmId, machine: Machine) -> None:
+        """A VM goes on where it was moved to; that is no failover."""
+        self.errors.discard((machine.name, vm))
+        self._last_runner[vm] = machine.name
 
     def overwritten(self, resource: Io, source: Side, target: Side, blocks: list[int]) -> None:
         """A resynchronisation copies blocks: nothing that was acknowledged may vanish from the target."""
@@ -180,12 +188,16 @@ class Judges(Hole):
     def saved(self, machine: Machine, record: Record) -> None:
         """A record became durable: a consent only after its copies are apart, a copy good only after its owner."""
         self.notice_claim(machine.name, record)
+        self.judge_taking(machine, record)
         handed_over = self._saved_owner.get(machine.name) == machine.name
         self._saved_owner[machine.name] = record.owner
         owner = self.world.machines[peer_of(machine.name)]
         if record.owner != owner.name:
             return
         theirs = owner.store.record
+        # A write that hung may land when its node has given the move up: that node still knows its own record only.
+        if handed_over and record.epoch > theirs.epoch and not machine.store.late:
+            self.judge_gift(machine, record)
         new = record.epoch != self._saved_epoch.get(machine.name)
         self._saved_epoch[machine.name] = record.epoch
         if record.epoch > theirs.epoch and record.peer_outdated:
@@ -211,7 +223,7 @@ class Judges(Hole):
         if not twice and not addresses:
             self._both_address_from = NEVER
             return
-        unaware = self._unaware(a) or self._unaware(b)
+        unaware = self.unaware(a) or self.unaware(b)
         if twice and not unaware and not self.forgiven("I4"):
             self.fail("I4", "a VM runs on both nodes")
         if self._both_address_from == NEVER:
@@ -219,7 +231,7 @@ class Judges(Hole):
             self._watching += 1
             world.after(OVERLAP_S + 0.01, self._still_twice, self._watching)
 
-    def _unaware(self, machine: Machine) -> bool:
+    def unaware(self, machine: Machine) -> bool:
         """It went on a moment ago; or it was paused without a running daemon, and has one since a moment ago at most.
 
         Nothing else in it looks at the clock that ran on (decision 0015, smaller holes). Its writes stay frozen.
@@ -260,7 +272,7 @@ class Judges(Hole):
         a, b = (self.world.machines[node] for node in (A, B))
         twice = any(a.runs(vm) and b.runs(vm) for vm in (*a.domains,))
         addresses = self._answers(a) and self._answers(b)
-        if self._unaware(a) or self._unaware(b):
+        if self.unaware(a) or self.unaware(b):
             self.world.after(OVERLAP_S, self._still_twice, watching)
             return
         if twice and not self.forgiven("I4"):
@@ -276,6 +288,7 @@ class Judges(Hole):
         if all(engine is not None and engine.protected for engine in engines):
             self._compare_copies()
             self._look_at_guards()
+        self.look_at_writers()
         self.look_for_hole()
 
     def _look_at_guards(self) -> None:

@@ -10,7 +10,8 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from avance.core import events as e
-from avance.core.model import DiskRole, DiskState, DiskView, NodeId, Stand, Version, VmId
+from avance.core.model import DiskRole, DiskState, DiskView, DomainEnd, NodeId, Stand, Version, VmId, Wanted
+from tests.sim import guests, moves
 from tests.sim.daemon import Daemon
 from tests.sim.drbd_side import Content
 from tests.sim.mirror import Mirror
@@ -44,6 +45,12 @@ class Machine:
         self.vms: tuple[VmId, ...] = world.site.vms
         self.removed: tuple[VmId, ...] = ()
         self.memory: dict[VmId, int] = {}
+        self.free_mib: int | None = 4096
+        self.wanted: dict[VmId, Wanted] = {}  # of VMs that are not to run
+        self.off_from: dict[VmId, float] = {}  # since when that counts here
+        self.room_mib = 4096
+        self.ended: dict[VmId, DomainEnd] = {}  # why what is dead has ended
+        self.lives: dict[VmId, int] = {}  # how many domains of a VM there were
         self.stand = Stand(Version(0, self.config_hash))  # durable, as the record
         self.daemon: Daemon | None = None
         self.domains: dict[VmId, bool] = {}  # value: its processors run (not paused)
@@ -54,6 +61,10 @@ class Machine:
         self.dying_vms: dict[VmId, float] = {}  # guests that die so many seconds after each start
         self.dead: set[VmId] = set()  # domains that died by themselves: Xen lists them, and they hold their disks open
         self.half_made: set[VmId] = set()  # domains that a killed `xl create` left behind, paused
+        self.moves: dict[VmId, moves.End] = {}  # live moves in which its daemon takes part
+        self.suspended: dict[VmId, moves.Image] = {}  # domains that stand still for a move: they hold their disks open
+        self.images: dict[VmId, moves.Image] = {}  # domains that were taken in, complete; they never ran here
+        self.halted = False  # every domain was paused
         self.undead = 0  # no domain can be destroyed
         self.hung: dict[str, int] = {}  # tools that do not end
         self.worked_again_at = -1e9  # when one ended again; what it was asked for before hangs until its deadline
@@ -169,6 +180,9 @@ class Machine:
         self.domains.clear()
         self.half_made.clear()
         self.dead.clear()
+        for gone in (self.moves, self.suspended, self.images):
+            gone.clear()
+        self.halted = False
         self.late.clear()
         self._waiting.clear()
         self._answers.clear()
@@ -227,7 +241,8 @@ class Machine:
         if self.daemon is None or not self.on:
             return
         self.daemon.die()
-        self.daemon = None
+        moves.daemon_died(self)
+        self.daemon, self.halted = None, False
         if self.still is None and self.world.now - max(self.thawed_at, self.daemon_at) >= NOTICES_S:
             self.blind = False  # while the machine stands still, its daemon notices nothing
         self.store.crash()
@@ -293,7 +308,7 @@ class Machine:
 
     def holds(self, vm: VmId) -> bool:
         """Say whether a domain has the device open."""
-        return vm in self.domains or vm in self.dead
+        return vm in self.domains or vm in self.dead or vm in self.suspended
 
     def runs(self, vm: VmId) -> bool:
         """Say whether the VM's processors run here now."""
@@ -304,9 +319,13 @@ class Machine:
         side, _ = self.world.resources[vm].pair(self.name)
         if not side.primary or vm in self.broken_vms or vm in self.half_made:
             return False
-        self.dead.discard(vm)  # what is left of an earlier one is cleared away first (avance/adapters/xen.py)
+        # What is left of an earlier one is cleared away first (avance/adapters/xen.py).
+        self.dead.discard(vm)
+        self._let_go(vm)
         if vm not in self.domains:
             self.domains[vm] = True
+            guests.begun(self, vm)
+            guests.started(self, vm)
             self.world.judges.started(self, vm, side)
             self._told_domain(vm)
             if vm in self.dying_vms:
@@ -343,19 +362,72 @@ class Machine:
 
     def end_domain(self, vm: VmId, *, crashed: bool = False) -> bool:
         """Let a domain be gone, by order or by a crash; false when it cannot be destroyed."""
-        if self.undead and not crashed and vm in self.domains:
+        if self.undead and not crashed and (vm in self.domains or vm in self.suspended):
             return False
         if crashed and vm in self.domains:
             self.dead.add(vm)
         elif not crashed:
             self.dead.discard(vm)
+            self._let_go(vm)
         if self.domains.pop(vm, None) is not None:
             self.half_made.discard(vm)
-            side, other = self.world.resources[vm].pair(self.name)
-            # What is on a disk already stays in flight, without anybody who waits for it.
-            side.waiting[:] = [n for n in side.waiting if n in side.unflushed or n in other.unflushed]
+            self.images.pop(vm, None)
+            self._nobody_waits(vm)
             self.world.judges.placement_changed()
             self._told_domain(vm)
+        return True
+
+    def _nobody_waits(self, vm: VmId) -> None:
+        """What is on a disk already stays in flight, without anybody who waits for it."""
+        side, other = self.world.resources[vm].pair(self.name)
+        side.waiting[:] = [n for n in side.waiting if n in side.unflushed or n in other.unflushed]
+        side.orphans.update(side.waiting)
+
+    def _let_go(self, vm: VmId) -> None:
+        if self.suspended.pop(vm, None) is not None:
+            self._nobody_waits(vm)
+
+    # ------------------------------------------------------------ domains that move
+
+    def suspend(self, vm: VmId) -> moves.Image:
+        """Let a domain stand still for a move: for Xen it is shut down, and what it was writing is still in flight."""
+        del self.domains[vm]
+        side, _ = self.world.resources[vm].pair(self.name)
+        image = self.suspended[vm] = moves.Image(vm, self.name, tuple(side.waiting))
+        self.world.judges.suspended(image)
+        self._told_domain(vm)
+        return image
+
+    def resume_here(self, vm: VmId) -> None:
+        """Let a domain that was suspended go on where it is; that the others are paused counts for it as well."""
+        image = self.suspended.pop(vm, None)
+        if image is not None:
+            self.domains[vm] = not self.halted
+            self.world.judges.goes_on(image, self)
+            self._told_domain(vm)
+
+    def take_in(self, vm: VmId) -> None:
+        """Make an empty domain for one that comes: it is paused, and has never run here."""
+        assert not self.holds(vm), f"{vm} is on {self.name} already"
+        self.domains[vm] = False
+        self.half_made.add(vm)
+        self._told_domain(vm)
+
+    def resume_received(self, vm: VmId) -> bool:
+        """Let a domain that was taken in go on; what its guest waited for it asks for again."""
+        if vm not in self.domains or self.halted:
+            return False
+        if vm not in self.half_made:
+            return self.domains[vm]
+        image = self.images.pop(vm, None)
+        side, _ = self.world.resources[vm].pair(self.name)
+        self.world.judges.resumed(self, vm, image, side)
+        assert image is not None
+        self.half_made.discard(vm)
+        self.domains[vm] = True
+        side.waiting[:] = image.waiting
+        self.world.judges.placement_changed()
+        self._told_domain(vm)
         return True
 
     def _told_domain(self, vm: VmId) -> None:
@@ -364,6 +436,7 @@ class Machine:
 
     def pause_domains(self, *, paused: bool) -> None:
         """Stop or continue the processors of every domain; one that never ran stands still (avance/adapters/xen.py)."""
+        self.halted = paused
         for vm in self.domains:
             self.domains[vm] = not paused and vm not in self.half_made
         self.world.judges.placement_changed()
@@ -402,12 +475,15 @@ class Machine:
         self.world.judges.placement_changed()
 
     def write(self) -> None:
-        """Every running guest writes once."""
-        for vm, runs in self.domains.items():
-            resource = self.world.resources[vm]
-            side = resource.sides[self.name]
-            if runs and side.role is DiskRole.PRIMARY and side.up:
+        """Every running guest writes once; what is in flight goes on without its guest."""
+        for vm, resource in self.world.resources.items():
+            side, other = resource.pair(self.name)
+            if side.role is not DiskRole.PRIMARY or not side.up:
+                continue
+            if self.domains.get(vm):
                 resource.write(self.name)
+            elif side.waiting and vm not in self.domains:
+                resource.push(side, other)
 
     @property
     def detached(self) -> bool:

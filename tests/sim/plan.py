@@ -20,6 +20,7 @@ from tests.sim.site import SimSite
 
 RARE = Path(__file__).parent / "rare.json"  # histories that took a rare transition (tests/sim/reach.py)
 TWO_VMS, TWO = (WEB, DB), 0.15  # share of plans with two VMs
+MOVED = 0.35  # share of plans in which a person moves the VMs
 HALVES = 0.08  # share of plans in which the halves of a mirror are gone
 LEANING = 0.2  # share of plans that are drawn near one of these
 FAULTS = 3
@@ -51,7 +52,7 @@ LASTING = 1 / 3  # share of plans of which one fault stays
 # What is over in a moment, or heals itself, cannot stay.
 PASSING = frozenset({"power.reset", "power.flicker", "process.kill", "process.stop_for", "guest.crash", "clock.jump",
                      "link.flap", "link.crossing", "witness.restart", "witness.wiped", "disk.half",
-                     "address.gone"})  # fmt: skip
+                     "address.gone", "person.orders"})  # fmt: skip
 BMC_FAULTS = ("bmc.unreachable", "bmc.slow", "bmc.deaf", "bmc.dead_with_node")
 WITNESS_FAULTS = ("witness.down", "witness.pause", "witness.wiped", "witness.mute", "witness.late", "witness.cut",
                   "witness.restart")  # fmt: skip
@@ -90,7 +91,7 @@ class Plan:
 
 def draw(seed: int) -> Plan:
     """Return the plan of a seed: a new one, or one that is near an earlier one that took a rare transition."""
-    plan = _with_halves(_near_a_rare_one(seed) if leans(seed) else fresh(seed))
+    plan = _with_moves(_with_halves(_near_a_rare_one(seed) if leans(seed) else fresh(seed)))
     return replace(plan, site=_site_of(seed, plan.site), faults=_stoppable(plan.faults))
 
 
@@ -120,6 +121,20 @@ def _with_halves(plan: Plan) -> Plan:
     beside = [dice.choice([fault for fault in plan.faults if not fault.stays] or [faults[0]])]
     every = tuple(sorted((*faults, *(fault for fault in beside if fault is not faults[0])), key=_moment))
     return Plan(plan.seed, replace(plan.site, halves=True), every, plan.settle_s)
+
+
+def _with_moves(plan: Plan) -> Plan:
+    """In some plans a person moves the VMs, so that one of the faults meets a move; the dice are their own."""
+    dice = random.Random(f"moves {plan.seed}")
+    if dice.random() >= MOVED:
+        return plan
+    moves = []
+    for _ in range(dice.choice((1, 1, 2, 3))):
+        met = dice.choice(plan.faults)
+        at_s = round(max(0.1, met.at_s - dice.uniform(-1.0, 10.0)), 2)
+        node = "a" if dice.random() < 0.7 else "b"
+        moves.append(Fault("person.orders", node, at_s, None, {"order": "move", "patience_s": 20.0}))
+    return replace(plan, faults=tuple(sorted((*plan.faults, *moves), key=_moment)))
 
 
 def _site_of(seed: int, site: SimSite) -> SimSite:

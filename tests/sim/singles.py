@@ -21,6 +21,7 @@ from tests.sim.site import SimSite
 from tests.sim.world import World
 
 TICK_S = 0.25
+MOVE_S = 9.0  # about as long as a live move takes
 # What one fault may leave to somebody else. Anything else that a node says while nobody serves is wrong.
 LEGITIMATE = tuple(map(re.compile, (
     r"epoch \d+ belongs to [ab], whose copy is or may be newer",  # the backup booted alone
@@ -169,6 +170,13 @@ def _backup_back(world: World, fault: Fault) -> None:
     _on(world, fault, B)
 
 
+def _moving(world: World, fault: Fault) -> None:
+    """A person moves the VMs from A to B just now, while they run."""
+    world.operator(A, "move", B)
+    world.run(world.random.uniform(0.2, MOVE_S))
+    inject(world, fault)
+
+
 STATES: dict[str, Begin] = {
     "protected": _protected,
     "resyncing": _resyncing,
@@ -176,6 +184,7 @@ STATES: dict[str, Begin] = {
     "owner back": _owner_back,
     "owner back late": _owner_back_late,
     "backup back": _backup_back,
+    "moving": _moving,
 }
 
 

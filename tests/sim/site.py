@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 
 from avance.core.engine import Setup
-from avance.core.model import NodeId, Stand, Timers, Version, VmId
+from avance.core.model import NodeId, Stand, Timers, Version, VmId, Wanted
 from tests.playbook import BIZ, PRIV, WEB, A, setup, spec
 
 NODES = (NodeId("a"), NodeId("b"))
@@ -38,6 +40,7 @@ class SimSite:
         vms: tuple[VmId, ...],
         removed: tuple[VmId, ...] = (),
         stand: Stand | None = None,
+        wanted: Mapping[VmId, Wanted] = MappingProxyType({}),
     ) -> Setup:
         """Return what the engine of a node is told at its start."""
         base = setup(me)
@@ -49,7 +52,7 @@ class SimSite:
             policy=self.policy,
             timers=TIMERS,
             links=(PRIV, BIZ),
-            vms=tuple(spec(vm, index) for index, vm in enumerate(vms)),
+            vms=tuple(replace(spec(vm, index), wanted=wanted.get(vm, Wanted.RUNNING)) for index, vm in enumerate(vms)),
             witnesses=self.witness_names,
             power=self.power,
             gateway=self.gateway,

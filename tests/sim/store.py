@@ -33,7 +33,7 @@ class Store:
     damaged: bool = False
     _writing: Record | None = None
     _finish: Finish | None = None
-    _late: bool = False
+    late: bool = False  # nobody waits for what is being written any more
     _turn: int = 0
 
     def save(self, record: Record, finish: Finish) -> None:
@@ -46,7 +46,7 @@ class Store:
             machine.after(DEADLINE_S, finish, Outcome.UNKNOWN, "an earlier write still hangs, this one was not begun")
             return
         self._turn += 1
-        self._writing, self._finish, self._late = record, finish, False
+        self._writing, self._finish, self.late = record, finish, False
         machine.after(DEADLINE_S, self._give_up, self._turn)
         self._try(self._turn)
 
@@ -71,13 +71,13 @@ class Store:
         if not fails or dice.random() < 0.5:
             self.record = self._writing
             self.machine.world.judges.saved(self.machine, self.record)
-        late, self._writing, self._finish = self._late, None, None
+        late, self._writing, self._finish = self.late, None, None
         if not late and finish is not None:
             finish(*((Outcome.UNKNOWN, "an error of the disk") if fails else (Outcome.OK, "")))
 
     def _give_up(self, turn: int) -> None:
-        if turn == self._turn and self._writing is not None and not self._late:
-            self._late = True
+        if turn == self._turn and self._writing is not None and not self.late:
+            self.late = True
             assert self._finish is not None
             self._finish(Outcome.UNKNOWN, f"the disk did not answer within {DEADLINE_S:g} s")
 

@@ -1,6 +1,6 @@
 """Random histories in which persons change the definitions: what they were told is true when all is healed.
 
-The plans are those of the other random histories; four changes come at random moments, on either node, some with
+The plans are those of the other random histories; five changes come at random moments, on either node, some with
 `--one-node`.
 """
 
@@ -10,7 +10,7 @@ import random
 
 import pytest
 
-from avance.core.model import NodeId, VmId
+from avance.core.model import NodeId, VmId, Wanted
 from tests.playbook import A, B
 from tests.sim import agreed
 from tests.sim.history import begin, recover, split
@@ -19,7 +19,7 @@ from tests.sim.plan import draw
 from tests.sim.world import World
 
 NEW = VmId("new")
-CHANGES = 4
+CHANGES = 5
 ALONE = 0.4
 SEEDS = [seed for seed in range(30) if draw(seed).lasting is None]  # one whose fault stays ends otherwise
 
@@ -31,20 +31,25 @@ class Person:
         self.world, self.chance, self.asks = world, chance, asks
 
     def __call__(self) -> None:
-        """Add, change or remove a VM, as it can be there now."""
+        """Add, change or remove a VM, as it can be there now; stop the first one, or start it."""
         world, node = self.world, self.chance.choice((A, B))
-        alone, what = self.chance.random() < ALONE, self.chance.choice(("change", "add", "remove"))
+        alone, what = self.chance.random() < ALONE, self.chance.choice(("change", "add", "remove", "wanted"))
         machine = world.machines[node]
         if machine.daemon is None or not machine.awake or machine.daemon.stopped:
             return
         there = NEW in agreed._counting(world, machine).vms
         made = NEW in world.resources and any(side.made for side in world.resources[NEW].sides.values())
-        if what == "add" and not there and not made:
+        first = world.first_vms[0]
+        if what == "wanted":
+            running = first not in agreed._counting(world, machine).wanted
+            wanted = self.chance.choice((Wanted.SHUT_DOWN, Wanted.OFF)) if running else Wanted.RUNNING
+            self.asks.append(agreed.ask(world, node, wanted=(first, wanted), alone=alone))
+        elif what == "add" and not there and not made:
             self.asks.append(agreed.ask(world, node, NEW, alone=alone))
         elif what == "remove" and there:
             self.asks.append(agreed.ask(world, node, remove=NEW, alone=alone))
         else:
-            self.asks.append(agreed.ask(world, node, change=world.first_vms[0], alone=alone))
+            self.asks.append(agreed.ask(world, node, change=first, alone=alone))
 
 
 def differ(world: World) -> bool:

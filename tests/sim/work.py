@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from avance.core import commands as c
 from avance.core.model import DiskState, Outcome
-from tests.sim import agreed
+from tests.sim import agreed, guests, moves
 from tests.sim.arbiters import ASK_S
 
 if TYPE_CHECKING:
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 SECONDS: dict[type, tuple[float, float]] = {
     c.PrepareVolume: (0.1, 0.5),
     c.StartDomain: (0.5, 1.5),
+    c.ResumeDomain: (0.1, 0.5),
     c.KeepCopy: (1.0, 3.0),
     c.ProbeNeighbours: (0.3, 1.0),
     c.ReadPeerPower: (0.1, 0.5),
@@ -24,7 +25,8 @@ SECONDS: dict[type, tuple[float, float]] = {
 USUAL_S = (0.05, 0.3)
 BMC_DEADLINE_S = 3.0
 TOOLS = {
-    **dict.fromkeys(("StartDomain", "DestroyDomain", "ReadDomain", "PauseVms", "UnpauseVms"), "xl"),
+    **dict.fromkeys(("StartDomain", "DestroyDomain", "ResumeDomain", "ReadDomain", "PauseVms", "UnpauseVms"), "xl"),
+    "ShutdownDomain": "xl",
     **dict.fromkeys(("HoldAddress", "ReleaseAddress"), "ip"),
     **dict.fromkeys(("PrepareVolume", "KeepCopy"), "lvm"),
     **dict.fromkeys(
@@ -47,6 +49,9 @@ def begin(daemon: Daemon, command: c.Work) -> None:
     if isinstance(command, c.KeepMirrorNote | c.UseMirrorNote | c.ReuseHalves | c.TrustMirror):
         assert machine.mirror is not None, "only a mirror that is simulated says anything to the core"
         machine.after(world.random.uniform(*USUAL_S), machine.mirror.do, daemon, command)
+        return
+    if isinstance(command, c.SendDomain | c.ReceiveDomain):
+        moves.begin(daemon, command)
         return
     if isinstance(command, c.SaveDefinitions):
         agreed.save(daemon, command)
@@ -153,10 +158,8 @@ def _do(daemon: Daemon, command: c.Work) -> tuple[bool, str]:
             machine.pause_domains(paused=True)
         case c.UnpauseVms():
             machine.pause_domains(paused=False)
-        case c.StartDomain(vm):
-            return machine.start_domain(vm), ""
-        case c.DestroyDomain(vm):
-            return machine.end_domain(vm), ""
+        case c.StartDomain() | c.DestroyDomain() | c.ShutdownDomain() | c.ResumeDomain():
+            return _do_domain(daemon, command), ""
         case c.ReadDomain(vm):
             daemon.deliver(daemon.domain(vm))
         case c.ProbeNeighbours():
@@ -166,12 +169,29 @@ def _do(daemon: Daemon, command: c.Work) -> tuple[bool, str]:
     return True, ""
 
 
+def _do_domain(daemon: Daemon, command: c.StartDomain | c.DestroyDomain | c.ShutdownDomain | c.ResumeDomain) -> bool:
+    machine = daemon.machine
+    match command:
+        case c.StartDomain(vm):
+            return machine.start_domain(vm)
+        case c.DestroyDomain(vm):
+            return machine.end_domain(vm)
+        case c.ShutdownDomain(vm):
+            return guests.ask(machine, vm)
+        case c.ResumeDomain(vm):
+            resumed = machine.resume_received(vm)
+            if resumed:
+                moves.withdraw(daemon, vm, moves.WITHDRAWS_S)
+            return resumed
+
+
 def _do_disk(daemon: Daemon, command: c.Work) -> tuple[bool, str]:
     name = daemon.machine.name
     resource = daemon.world.resources[command.vm]  # type: ignore[union-attr]  # all that is left belongs to a VM
     side = resource.sides[name]
     match command:
-        case c.PrepareVolume():
+        case c.PrepareVolume(vm):
+            moves.withdraw(daemon, vm)
             return _prepare(side)
         case c.ConnectDisk(discard=discard):
             return resource.connect(name, discard=discard), ""
@@ -179,6 +199,10 @@ def _do_disk(daemon: Daemon, command: c.Work) -> tuple[bool, str]:
             side.copies.append(dict(side.data))
             return True, ""
     word = type(command).__name__
+    if word == "DemoteDisk":
+        done = resource.demote(name)
+        moves.withdraw(daemon, resource.vm)
+        return done, ""
     if word == "ReadGeneration":
         return _read_generation(side)
     if word == "ReadInFlight":
@@ -191,7 +215,6 @@ _METHODS = {
     "DisconnectDisk": "disconnect",
     "OutdateDisk": "outdate",
     "InitialiseDisk": "initialise",
-    "DemoteDisk": "demote",
     "ResumeDisk": "resume",
     "ResyncDisk": "resync",
     "InvalidateDisk": "invalidate",

@@ -17,7 +17,7 @@ from avance.core.engine import Decision
 from avance.core.model import LinkName, NodeId, VmId
 from avance.wire.heartbeat import Heartbeat
 from tests.playbook import BIZ, WEB, A, B, spec
-from tests.sim import story
+from tests.sim import guests, story
 from tests.sim.arbiters import Bmc, WitnessHost
 from tests.sim.clock import START_S, Clock
 from tests.sim.daemon import Arrived, Daemon
@@ -62,6 +62,7 @@ class World(Clock):
         self.milestones: list[tuple[float, NodeId, str]] = []
         self.alerts: list[tuple[float, NodeId, str]] = []
         self.answers: list[c.AnswerOperator] = []
+        self.stubborn: set[VmId] = set()  # guests that do not shut down when they are asked
         self.held: list[tuple[Machine, LinkName, Heartbeat | bytes]] = []
         self.recorded: list[tuple[NodeId, LinkName, Heartbeat | bytes]] = []
         self.network = Network()
@@ -146,7 +147,7 @@ class World(Clock):
         engines = [machine.engine for machine in self.machines.values()]
         if not all(engine is not None and engine.protected for engine in engines):
             return False
-        return all(self.runner(vm) is not None for vm in self.site.vms)
+        return all(self.runner(vm) is not None for vm in self.site.vms if not guests.is_off(self, vm))
 
     def runner(self, vm: VmId = WEB) -> NodeId | None:
         """Return the node on which a VM runs, may write and reaches its clients."""
@@ -176,19 +177,20 @@ class World(Clock):
         self._written += 1
         return self._written
 
-    def operator(self, node: NodeId, request: str, typed: NodeId) -> None:
-        """Let a person ask a node for something."""
+    def operator(self, node: NodeId, request: str, typed: NodeId) -> int:
+        """Let a person ask a node for something; returns the number of the question."""
         self._asks += 1
         daemon = self.machines[node].daemon
         if daemon is not None:
             daemon.machine.after(0.0, daemon.deliver, e.OperatorAsked(request, typed, self._asks))
+        return self._asks
 
     # ------------------------------------------------------------ what goes on by itself
 
     def _guests(self) -> None:
         self.after(self.tick_s, self._guests)
         for machine in self.machines.values():
-            if machine.domains and machine.on and machine.still is None:
+            if machine.awake:
                 machine.write()
 
     def _look(self) -> None:

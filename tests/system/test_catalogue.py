@@ -30,7 +30,7 @@ DIRECTORY = Path(str(faults.__file__)).parent / "schedules"
 ROWS = sorted(path.stem for path in DIRECTORY.glob("[A-Z][0-9]*.jsonl"))
 EXAMPLES = ["diskless_then_private_cut", "primary_disk_gone", "second_fault_during_recovery", "cut_during_resync"]
 # The whole catalogue takes more than an hour: `make catalogue` runs it; `make test` runs what breaks first.
-CHOSEN = ["A1", "diskless_then_private_cut", "B2", "D1", "D2", "H2", "second_fault_during_recovery"]
+CHOSEN = ["A1", "diskless_then_private_cut", "B2", "D1", "D2", "H2", "P12-move", "second_fault_during_recovery"]
 NAMES = [*ROWS, *EXAMPLES] if os.environ.get("AVANCE_CATALOGUE") == "whole" else CHOSEN
 
 

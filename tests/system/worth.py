@@ -14,6 +14,7 @@ TESTS = (
     Worth("test_catalogue.py::test_row[diskless_then_private_cut]", 120, required="a schedule with lost disks"),
     Worth("test_slow_host.py::test_a_crash_beside_one_busy_program_a_core_passes", 120),
     Worth("test_catalogue.py::test_row[D1]", 80),
+    Worth("test_catalogue.py::test_row[P12-move]", 75),
     Worth("test_catalogue.py::test_row[H2]", 80),
     Worth("test_catalogue.py::test_row[B2]", 80),
     Worth("test_backup_crash.py::test_the_vm_goes_on_without_the_backup_and_is_protected_again", 60),

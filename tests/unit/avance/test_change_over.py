@@ -45,7 +45,7 @@ class Scene:
     def __init__(self, directory: Path, contents: Contents) -> None:
         config = parse("a", site(), [vm(number=0)])
         kept = Configuration(directory / "one", directory / "two")
-        self.documents = Documents(config, kept_of("a", vm(number=0)), kept, tuple)
+        self.documents = Documents(config, kept_of("a", vm(number=0)), kept, tuple, lambda: None)
         after = parse("a", contents.site, contents.vms)
         self.documents._keep(after.config_hash, contents)
         self.version = Version(2, after.config_hash)

@@ -8,6 +8,7 @@ import pytest
 
 from avance.changes import SITE_CHANGEABLE, Contents, changed, shown
 from avance.config import parse
+from avance.core.model import Wanted
 from avance.errors import ConfigError
 from tests.unit.avance.site import SECRET, W1, full_site, site, vm, with_bmc, with_links
 
@@ -32,6 +33,8 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
      ({"op": "vm-change"}, "an object"), ({"op": "vm-remove", "name": "web"}, "say --delete-volume"),
      ({"op": "vm-remove", "name": "web", "delete_volume": "yes"}, "say --delete-volume"),
      ({"op": "vm-remove", "name": "nobody", "delete_volume": True}, "there is no VM 'nobody'"),
+     ({"op": "vm-wanted", "name": "nobody", "wanted": "off"}, "there is no VM 'nobody'"),
+     ({"op": "vm-wanted", "name": "old", "wanted": "running"}, "there is no VM 'old'"),
      ({"op": "site-change", "site": 5}, "an object"), ({"op": "site-change"}, "an object"),
 ]  # fmt: skip
 
@@ -51,6 +54,29 @@ def test_vm_is_changed() -> None:
     made = changed({"op": "vm-change", "vm": other}, BEFORE, alone=False)
     assert made.contents == Contents(full_site(), [{**other, "number": 0}])
     assert parse("a", made.contents.site, made.contents.vms).vms[0].memory_mib == 128
+
+
+@pytest.mark.parametrize(
+    ("wanted", "text"),
+    [(Wanted.SHUT_DOWN, "vm stop web"), (Wanted.OFF, "vm power-off web"),
+     (Wanted.OFF_BY_GUEST, "the guest has switched off web")],
+)  # fmt: skip
+def test_vm_is_wanted_off_and_on(wanted: Wanted, text: str) -> None:
+    """It stands in its definition for as long as it is to be off; then the definition is what it was."""
+    off = changed({"op": "vm-wanted", "name": "web", "wanted": wanted}, BEFORE, alone=False)
+    assert (off.text, off.contents.vms) == (text, [vm(number=0, wanted=wanted.value)])
+    assert parse("a", off.contents.site, off.contents.vms).vms[0].wanted is wanted
+    on = changed({"op": "vm-wanted", "name": "web", "wanted": Wanted.RUNNING}, off.contents, alone=False)
+    assert (on.text, on.contents.vms) == ("vm start web", [vm(number=0)])
+
+
+def test_a_changed_definition_leaves_a_vm_off() -> None:
+    """Unless it says what is wanted."""
+    before = Contents(full_site(), [vm(number=0, wanted="off")])
+    made = changed({"op": "vm-change", "vm": vm(memory_mib=128)}, before, alone=False)
+    assert made.contents.vms == [vm(number=0, memory_mib=128, wanted="off")]
+    made = changed({"op": "vm-change", "vm": vm(wanted="running")}, before, alone=False)
+    assert made.contents.vms == [vm(number=0, wanted="running")]
 
 
 def test_vm_is_removed() -> None:

@@ -58,6 +58,25 @@ def test_a_removal_says_whether_data_may_be_deleted(asked: list[dict[str, Any]])
     assert {one["name"] for one in asked} == {"web"}
 
 
+@pytest.mark.parametrize(
+    ("words", "op", "now"),
+    [("start", "vm-start", False), ("stop", "vm-stop", False), ("stop --now", "vm-stop", True),
+     ("power-off", "vm-stop", True), ("restart", "vm-restart", False), ("restart --now", "vm-restart", True)],
+)  # fmt: skip
+@pytest.mark.parametrize("alone", [False, True])
+def test_life_of_a_vm(asked: list[dict[str, Any]], words: str, op: str, *, now: bool, alone: bool) -> None:
+    """Each verb names the VM; a power-off is a stop that does not ask the guest."""
+    assert module.main(["vm", *words.split(), "web", *(["--one-node"] if alone else [])]) == 0
+    assert asked == [{"op": op, "name": "web", "now": now, "one_node": alone}]
+
+
+def test_vms_are_listed(asked: list[dict[str, Any]], capsys: pytest.CaptureFixture[str]) -> None:
+    """In words for people, and as a document for programs."""
+    assert [module.main(["vm", "list"]), module.main(["vm", "list", "--json"])] == [0, 0]
+    assert asked == [{"op": "vm-list", "words": True}, {"op": "vm-list", "words": False}]
+    assert capsys.readouterr().out == 'done\n{"ok": "done"}\n'
+
+
 def test_definitions_are_shown_and_taken(asked: list[dict[str, Any]], capsys: pytest.CaptureFixture[str]) -> None:
     """In words for people, as a document for programs, and those of the other node instead of ours."""
     for words in (["definitions"], ["definitions", "--json"], ["definitions", "take"]):
@@ -66,6 +85,16 @@ def test_definitions_are_shown_and_taken(asked: list[dict[str, Any]], capsys: py
         {"op": "definitions", "words": True}, {"op": "definitions", "words": False}, {"op": "definitions-take"},
     ]  # fmt: skip
     assert capsys.readouterr().out == 'done\n{"ok": "done"}\ndone\n'
+
+
+@pytest.mark.parametrize("verb", ["health", "readiness"])
+def test_parts_of_the_status_are_shown(
+    asked: list[dict[str, Any]], capsys: pytest.CaptureFixture[str], verb: str
+) -> None:
+    """In words for people, and as a document for programs."""
+    assert [module.main([verb]), module.main([verb, "--json"])] == [0, 0]
+    assert asked == [{"op": verb, "words": True}, {"op": verb, "words": False}]
+    assert capsys.readouterr().out == 'done\n{"ok": "done"}\n'
 
 
 def test_status_in_another_spelling_is_the_status(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -105,6 +105,16 @@ def test_status_in_words_is_asked_for() -> None:
     assert given[1]["pair"] == "UNPAIRED"
 
 
+def test_readiness_is_asked_for() -> None:
+    """As a part of the status, and in words."""
+    daemon = Daemon()
+    assert "not paired yet" in answers(daemon, {"op": "readiness"})[0]["error"]
+    daemon._node = node(vm())
+    given = answers(daemon, {"op": "readiness"}, {"op": "readiness", "words": True})
+    assert given[0] == {"readiness": None}
+    assert given[1]["ok"].startswith("NOT READY: no backup stands by")
+
+
 def test_unpaired_node_refuses_to_act() -> None:
     """Before a site is known there is nothing to protect and nobody to fence."""
     given = answers(Daemon(), {"op": "vm-add", "vm": vm()}, {"op": "fence-peer", "resource": ""}, {"op": "dance"})

@@ -273,3 +273,32 @@ def test_site_is_changed_on_both(pair: TwoNodes) -> None:
     pair.run()
     assert pair.is_agreed
     assert pair.b.documents.contents.site == changed
+
+
+STOP = {"op": "vm-wanted", "name": "web", "wanted": "shut-down"}
+
+
+@pytest.mark.parametrize(("name", "room_mib"), [("a", None), ("b", 103), ("a", 104)])
+def test_a_vm_is_wanted_only_where_there_is_memory_for_it(
+    pair: TwoNodes, name: str, room_mib: int | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each node looks for itself, before it agrees; a stop needs no memory. What nobody can say is a no."""
+    monkeypatch.setattr(documents, "missing_file", lambda *_: "")
+    pair.run(1.0)
+    pair.a.asks(ADD)
+    pair.run()
+    getattr(pair, name).room_mib = 0
+    pair.b.asks(STOP, 2)
+    pair.run()
+    assert pair.is_agreed
+    assert pair.b.answers[-1].done
+    getattr(pair, name).room_mib = room_mib
+    node = getattr(pair, name).documents
+    wanted = Contents(site(), [vm(number=0)])
+    lacks = asyncio.run(node.lacks(node.asked("", wanted, alone=False).hash))
+    if room_mib == 104:
+        assert lacks == ""
+    elif room_mib is None:
+        assert lacks == f"node {name} cannot say how much memory it has for VMs: Xen does not answer"
+    else:
+        assert lacks == f"the VMs that are to run need 104 MiB, and node {name} has 103 MiB for VMs"

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 from pathlib import Path
 
 import pytest
 
+from avance import network_devices
 from avance.network_devices import read_carrier, uplinks_of
 
 
@@ -41,3 +43,22 @@ def test_uplinks_are_the_ports_but_the_domains(tmp_path: Path) -> None:
     assert uplinks_of("biz0", tmp_path) == ["bond0", "eth1"]
     assert uplinks_of("eth2", tmp_path) == ["eth2"]
     assert uplinks_of("eth9", tmp_path) == []
+
+
+def test_what_cannot_be_read_is_unknown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A daemon that may open no more files says nothing of its cables; one that is seen to carry is enough."""
+
+    def read(path: Path) -> str:
+        if path.parent.name == "eth1":
+            raise OSError(errno.EMFILE, "Too many open files")
+        return path.read_text().strip()
+
+    monkeypatch.setattr(network_devices, "read_text", read)
+    for name, text in (("eth1", "1"), ("eth2", "1")):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "carrier").write_text(text)
+        (tmp_path / "biz0" / "brif" / name).mkdir(parents=True)
+    assert read_carrier("eth1", tmp_path) is None
+    assert read_carrier("biz0", tmp_path) is True
+    (tmp_path / "eth2" / "carrier").write_text("0")
+    assert read_carrier("biz0", tmp_path) is None

@@ -23,6 +23,8 @@ from tests.unit.avance.core.test_agreement import REFUSED as AGREEMENTS
 from tests.unit.avance.core.test_agreement import refusal
 from tests.unit.avance.site import CERTIFICATE, SECRET, W1, W2, full_site, pem, site, vm, with_bmc, with_links
 from tests.unit.avance.test_changes import BEFORE, FIXED, REFUSED
+from tests.unit.avance.test_vm_life import REFUSED as LIFE
+from tests.unit.avance.test_vm_life import refusal as refused_life
 
 PAGE = Path(__file__).resolve().parents[3] / "docs" / "refusals.md"
 CALL_HOME = site()["call_home"]
@@ -219,6 +221,9 @@ VMS: list[tuple[Json, str]] = [
     ([vm(number=2), {"name": "db", "number": 2, "removed": True}], "the number 2"),
     ([vm(), {"name": "web", "number": 1, "removed": True}], "its name is taken"),
     ([{"name": "db", "number": 1, "removed": True}, {"name": "db", "number": 2, "removed": True}], "its name is taken"),
+    ([vm(wanted="asleep")], "possible are running, shut-down, off, off-by-guest"),
+    ([vm(wanted=True)], "possible are running"),
+    ([vm(wanted=["off"])], "possible are running"),
     ([vm(removed=False)], "stands for no removed VM"),
     ([{"name": "db", "removed": True}], "stands for no removed VM"),
     ([{"name": "../x", "number": 1, "removed": True}], "stands for no removed VM"),
@@ -273,6 +278,11 @@ def page() -> str:
         given = asked.get("vm")
         shown = {**asked, "vm": _difference(given, vm())} if isinstance(given, dict) else asked
         lines.append(_row(shown, refused_change(asked)))
+    lines += ["", "## The life of a VM", "", "Asked while the VM is as it says in the middle.", ""]
+    lines += ["| Asked | The VM | Answer |", "|---|---|---|"]
+    for asked, one, _ in LIFE:
+        is_ = f"{one['state']}, wanted {one['wanted']}"
+        lines.append(f"| `{json.dumps(asked)}` | {is_} | {refused_life(asked, one)} |")
     lines += ["", "## While both nodes have to agree", "", "Asked on node a.", "", "| Answer |", "|---|"]
     lines += dict.fromkeys(f"| {refusal(asked, facts, said)} |" for asked, facts, said, _ in AGREEMENTS)
     return "\n".join(lines) + "\n"

@@ -24,7 +24,7 @@ class Core:
     """Stands for the core: keeps what it is told, and answers each question as it is told to."""
 
     def __init__(self, **answer: Any) -> None:  # noqa: ANN401 - the fields of any answer
-        documents = Documents(config(), kept_of("a", vm()), Configuration(Path("x"), Path("y")), tuple)
+        documents = Documents(config(), kept_of("a", vm()), Configuration(Path("x"), Path("y")), tuple, lambda: 4096)
         self.heard: list[Event] = []
         self.requests = Requests(config(), self.hear, {"web"}, documents)
         self._answer = answer

@@ -14,7 +14,8 @@ def test_status_for_people_begins_with_what_matters() -> None:
     """The first word says whether the site is protected."""
     status = unpaired(0.0) | {
         "pair": "PAIRED", "node": "a", "role": "primary", "epoch": 3, "dilation": 2.0, "links": {"priv0": "UP"},
-        "service_address": {"address": "10.77.0.10/24", "held": True}, "vms": {"web": {"state": "RUNNING"}},
+        "service_address": {"address": "10.77.0.10/24", "held": True},
+        "vms": {"web": {"state": "RUNNING", "wanted": "running"}},
         "quarantined": True, "rejected": {"not a heartbeat": 3},
         "arbitration": {"policy": "availability", "arbiters": [], "solo": False, "lease_s": 4.25, "hole": "open"},
         "watchdog": {"configured": True, "armed": True, "problem": None, "feeds": 9},

@@ -20,12 +20,13 @@ from avance.adapters.mirror import DataMirror
 from avance.clock import now_s
 from avance.config import parse
 from avance.configuration import TWIN, Configuration
+from avance.core import commands as c
 from avance.core.events import Event, HeartbeatSeen
-from avance.core.model import Outcome, PairState, PeerView
+from avance.core.model import Outcome, PairState, PeerView, Wanted
 from avance.core.results import Done
 from avance.daemon import PairedNode
 from avance.wire.document import Document, unseal
-from tests.playbook import PRIV
+from tests.playbook import PRIV, WEB
 from tests.unit.avance.adapters.tools import until
 from tests.unit.avance.site import kept_of, vm
 
@@ -46,8 +47,15 @@ class Still:
         """Note it."""
         self.kept.append(spec.name)
 
+    def change(self, spec: Any) -> None:  # noqa: ANN401 - a VM
+        """Do nothing."""
+
     def open_until(self, until_s: float | None) -> None:
         """Do nothing."""
+
+    def room_mib(self) -> int:
+        """There is memory for every VM."""
+        return 4096
 
     def feed(self) -> None:
         """Do nothing."""
@@ -163,6 +171,30 @@ def test_vm_that_could_not_start_on_the_other_node_is_refused(
     monkeypatch.setattr(documents, "missing_file", lambda _, after: "no such file" if after.node == "a" else "")
     answer = given_on_b(pair, counts=False)
     assert answer == {"error": "vm add web: node a refuses it: no such file; nothing was changed"}
+
+
+def test_vm_for_which_the_other_node_has_no_memory_is_refused(pair: tuple[PairedNode, PairedNode]) -> None:
+    """Each node says for itself how much it has."""
+    pair[0]._documents._room_mib = lambda: 100
+    answer = given_on_b(pair, counts=False)
+    why = "the VMs that are to run need 104 MiB, and node a has 100 MiB for VMs"
+    assert answer == {"error": f"vm add web: node a refuses it: {why}; nothing was changed"}
+
+
+def test_what_a_guest_has_decided_counts_on_both(pair: tuple[PairedNode, PairedNode]) -> None:
+    """The core proposes it, and nobody is answered; the list of VMs says it on both nodes."""
+
+    async def story() -> dict[str, Any]:
+        await pair[1].requests.change({"op": "vm-add", "vm": VM})
+        await until(lambda: all("web" in one.engine.units for one in pair))
+        while any(one.engine.units[WEB].spec.runs for one in pair):  # the core does not give in either
+            pair[0]._dispatch(c.ProposeWanted(WEB, Wanted.OFF_BY_GUEST, alone=False))
+            await asyncio.sleep(0.3)
+        lists = [await one.life.asked({"op": "vm-list"}) for one in pair]
+        assert [one["vms"][0]["why_off"] for one in lists] == ["switched off by its guest"] * 2
+        return {}
+
+    assert runs(pair, story) == {}
 
 
 def test_what_counts_already_is_taken_whatever_a_node_lacks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -34,6 +34,7 @@ class Node:
         self.alerts: list[str] = []
         self.used: list[Config] = []
         self.unfinished: tuple[Any, ...] = ()
+        self.room_mib: int | None = 4096
         self.begin()
 
     def begin(self) -> None:
@@ -42,7 +43,7 @@ class Node:
         if raw is None:
             raise StoreError("nothing is kept")
         config = parse(self.name, raw["site"], raw["vms"])
-        self.documents = Documents(config, raw, self.kept, lambda: self.unfinished)
+        self.documents = Documents(config, raw, self.kept, lambda: self.unfinished, lambda: self.room_mib)
         self.agreement = Agreement(self.name, config.peer, TIMERS, self.documents.stand)
         self.said: AgreementWord | None = None
         self.told: set[str] = set()

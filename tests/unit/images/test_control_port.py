@@ -37,7 +37,9 @@ def node(tmp_path: Path) -> ModuleType:
         loader.exec_module(module)
     finally:
         sys.dont_write_bytecode = before
-    module.__dict__.update(PRODUCT=str(tmp_path / "product"), XENSTORE=str(tmp_path / "xenstore"))
+    module.__dict__.update(
+        PRODUCT=str(tmp_path / "product"), XENSTORE=str(tmp_path / "xenstore"), DRBD=str(tmp_path / "drbd")
+    )
     return module
 
 
@@ -184,6 +186,39 @@ def test_known_names_need_no_xenstored(node: ModuleType, xen: None) -> None:
         node.NAMES[number, bytes([number] * 16)] = f"name {number}"
     found = asked(node, QUESTIONS["domains"])["domains"]
     assert [one["name"] for one in found] == ["name 0", "name 3", "name 4", "name 5"]
+
+
+def test_a_domain_on_its_way_gets_its_own_name_later(node: ModuleType, xen: None) -> None:
+    """Its name is asked for again each time; while xenstored is silent the last one stays."""
+    names = iter([b"web--incoming", b"web"])
+    for number in (0, 4, 5):
+        node.NAMES[number, bytes([number] * 16)] = f"name {number}"
+
+    def talk(connection: socket.socket) -> None:
+        kind, number, _, length = node.HEADER.unpack(connection.recv(16))
+        connection.recv(length)
+        value = next(names)
+        connection.sendall(node.HEADER.pack(kind, number, 0, len(value)) + value)
+
+    for expected in ("web--incoming", "web"):
+        thread = listens(node.XENSTORE, talk)
+        assert asked(node, QUESTIONS["domains"])["domains"][1]["name"] == expected
+        thread.join()
+        Path(node.XENSTORE).unlink()
+        assert asked(node, QUESTIONS["domains"])["domains"][1]["name"] == expected  # nobody listens
+
+
+def test_who_writes_is_told_beside_the_domains(node: ModuleType, xen: None) -> None:
+    """As the kernel's module says it; a node without it says nothing."""
+    for number in (0, 3, 4, 5):
+        node.NAMES[number, bytes([number] * 16)] = f"name {number}"
+    assert asked(node, QUESTIONS["domains"])["roles"] == {}
+    Path(node.DRBD).write_text(
+        "version: 8.4.11 (api:1/proto:86-101)\n"
+        " 0: cs:Connected ro:Primary/Secondary ds:UpToDate/UpToDate C r-----\n    ns:0 nr:0 dw:0 dr:140 al:8\n"
+        "12: cs:Connected ro:Primary/Primary ds:UpToDate/UpToDate C r-----\n    ns:0 nr:0\n"
+    )
+    assert asked(node, QUESTIONS["domains"])["roles"] == {"0": "Primary/Secondary", "12": "Primary/Primary"}
 
 
 def test_a_silent_xenstored_is_an_error(node: ModuleType, xen: None) -> None:

@@ -45,6 +45,8 @@ def test_programs(place: Path, monkeypatch: pytest.MonkeyPatch, how: str) -> Non
             done = await settled(act())
             assert not (how in NOT_DONE and done.ok)
         await settled(hypervisor.start(WEB))
+        asked = await settled(hypervisor.shutdown(WEB))
+        assert not (how in NOT_DONE and asked.ok)
         assert not (await settled(hypervisor.destroy(WEB))).ok, "Xen lists it still"
         await followed(disks.follow(), lambda: any(isinstance(event, DiskStreamReset) for event in events), how)
         made = data_mirror(place, events.append)

@@ -121,6 +121,27 @@ def test_a_sensor_that_cannot_be_read_is_nothing_wrong() -> None:
     assert looks(bmc) == [SensorsRead(BMC, (("temperature", "CPU Temp", "high"),))]
 
 
+def test_what_cannot_be_read_any_more_is_not_mended() -> None:
+    """A fan that stood still, and whose sensor is away then, stands still; as soon as it can be read it may be well."""
+    bmc, told = FakeBmc(), list[Event]()
+    sensors = BmcSensors(told.append, 1.0, bmc.opened)
+
+    async def story() -> None:
+        bmc.states[1] = 0xC3
+        await sensors.look()
+        bmc.flags[1] = 0xE0
+        await sensors.look()
+        bmc.away = True
+        await sensors.look()
+        bmc.away = False  # all records are read anew
+        await sensors.look()
+        bmc.flags[1], bmc.states[1] = 0xC0, 0xC0
+        await sensors.look()
+
+    asyncio.run(story())
+    assert told == [SensorsRead(BMC, (("fan", "Fan 1", "lost"),))] * 3 + [SensorsRead(BMC, ())]
+
+
 def test_nothing_is_told_when_nothing_could_be_read() -> None:
     """All unavailable, no device, no sensors, a record that is none: never that all is well, and it is tried again."""
     bmc = FakeBmc()

@@ -21,7 +21,7 @@ from typing import Any
 import pytest
 
 from avance import data_disks
-from avance.adapters import callhome, drbd, mirror, neighbours, netlink, power, process, xen
+from avance.adapters import callhome, drbd, mirror, moving, neighbours, netlink, power, process, xen
 from avance.adapters.callhome import AlertQueue, Delivery, Reception, deliver, waiting
 from avance.adapters.drbd import DrbdDisks
 from avance.adapters.gate import LeaseGate
@@ -66,6 +66,7 @@ FED = {
     "gate": "devices, files, descriptors",
     "heartbeat": "devices, datagrams",
     "hypercall": "module",
+    "moving": "descriptors; programs and sockets: test_moving.py",
     "mirror": "programs, files, descriptors",
     "neighbours": "devices, files, descriptors",
     "netlink": "devices; pyroute2 itself loses descriptors when none is free, so that is not tried",
@@ -106,7 +107,8 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
         (xen, "_CREATE_S", 0.2), (xen, "_ANSWER_S", 0.3), (power, "READ_S", 0.2), (power, "CUT_S", 0.2),
         (mirror, "_TOOL_S", 0.2), (data_disks, "_TOOL_S", 0.2), (data_disks, "_READ_S", 1.0), (mirror, "_LOOK_S", 0.05),
         (neighbours, "_WAIT_S", 0.01), (neighbours, "_PAUSE_S", 0.001), (process, "_REAP_S", 30.0),
-        (netlink, "ANNOUNCE_S", (0.0,)), (callhome, "_REQUEST_S", 0.5),
+        (netlink, "ANNOUNCE_S", (0.0,)), (callhome, "_REQUEST_S", 0.5), (moving, "_CONNECT_S", 0.2),
+        (moving, "_ACCEPT_S", 0.2),
     ):  # fmt: skip
         monkeypatch.setattr(module, name, value)
     children = tmp_path / "children"
@@ -124,7 +126,7 @@ def disk_calls(disks: DrbdDisks) -> list[Callable[[], Awaitable[Done]]]:
         lambda: disks.keep(WEB, 4), lambda: disks.initialise(WEB), lambda: disks.promote(WEB),
         lambda: disks.demote(WEB), lambda: disks.resume(WEB), lambda: disks.disconnect(WEB), lambda: disks.outdate(WEB),
         lambda: disks.resync(WEB), lambda: disks.invalidate(WEB), lambda: disks.generations(WEB),
-        lambda: disks.in_flight(WEB),
+        lambda: disks.in_flight(WEB), lambda: disks.two_writers(WEB, allowed=True),
     ]  # fmt: skip
 
 
@@ -441,13 +443,17 @@ def test_no_descriptor_is_left(place: Path) -> None:
     async def story() -> None:
         site = replace(config(), witnesses=(WitnessSite("w1", IPv4Address("127.0.0.1"), 9),))
         disks, store = DrbdDisks(site, print), RecordStore(place, 1.0)
-        hypervisor = XenHypervisor(site, print, xen_with_web())
+        hypervisor, empty = (
+            XenHypervisor(site, print, xen_with_web()),
+            XenHypervisor(site, print, Hypercalls(FakeXen())),
+        )
         queue, made = AlertQueue(place / "queue", A), data_mirror(place, print)
         dog = NodeWatchdog(10.0, place / "dog", place / "keeper")
         gate = LeaseGate(["lo"], IPv4Address("10.77.0.10"), lambda device, program: None, lambda device: True)
         calls: list[Callable[[], Awaitable[Done]]] = [
             *disk_calls(disks), lambda: hypervisor.read(WEB), lambda: hypervisor.start(WEB),
-            lambda: hypervisor.destroy(WEB), bmc().read, bmc().cut, bmc().restore,
+            lambda: hypervisor.destroy(WEB), lambda: hypervisor.send(WEB, "m"),
+            lambda: empty.receive(WEB, "m"), bmc().read, bmc().cut, bmc().restore,
             lambda: store.save(Record(4, A)), lambda: made.keep_note(NOTE),
             lambda: WitnessClient(site, "boot").ask("w1", 4, "n0"),
         ]  # fmt: skip

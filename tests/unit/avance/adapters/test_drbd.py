@@ -141,6 +141,7 @@ def test_each_command_is_one_call(tools: Tools) -> None:
 
     async def story() -> None:
         adapter = disks()
+        assert (await adapter.attach(WEB)).outcome is Outcome.OK  # now it is known to have one writer
         tools.says("drbdadm", "Outdated/DUnknown")
         assert (await adapter.connect(WEB, discard=False)).outcome is Outcome.OK
         acts = [adapter.initialise, adapter.promote, adapter.demote, adapter.resume]
@@ -148,7 +149,7 @@ def test_each_command_is_one_call(tools: Tools) -> None:
             assert (await act(WEB)).outcome is Outcome.OK
 
     asyncio.run(story())
-    assert tools.calls == [
+    assert tools.calls[3:] == [
         "drbdadm connect avance-web",
         "drbdadm -- --clear-bitmap new-current-uuid avance-web",
         "drbdadm primary avance-web",
@@ -160,6 +161,101 @@ def test_each_command_is_one_call(tools: Tools) -> None:
         "drbdadm invalidate-remote avance-web",
         "drbdadm invalidate avance-web",
     ]
+
+
+_RESOURCE = "exists resource name:avance-web role:{} suspended:no\n"
+_CONNECTION = "exists connection name:avance-web peer-node-id:0 conn-name:x connection:Connected role:{}\n"
+YES, NO = (f"drbdadm net-options --allow-two-primaries={word} avance-web" for word in ("yes", "no"))
+
+
+def test_resource_has_two_writers_for_a_move_only(tools: Tools) -> None:
+    """After the demotion that ends a move it has one again, and no later demotion costs more than it did before."""
+
+    async def story() -> None:
+        adapter = disks()
+        await adapter.attach(WEB)
+        assert (await adapter.two_writers(WEB, allowed=True)).ok
+        assert (await adapter.demote(WEB)).ok
+        assert (await adapter.two_writers(WEB, allowed=False)).ok
+        assert (await adapter.demote(WEB)).ok
+
+    asyncio.run(story())
+    assert tools.calls[3:] == [YES, "drbdadm secondary avance-web", NO, "drbdadm secondary avance-web"]
+
+
+@pytest.mark.parametrize("late", [False, True])
+def test_what_an_earlier_daemon_allowed_is_taken_back(tools: Tools, late: bool) -> None:
+    """A daemon that finds a resource up sets it back once; refused while both nodes write, it does so afterwards."""
+    if late:
+        tools.ends("drbdadm.net-options", 10)
+
+    async def story() -> None:
+        adapter = disks()
+        await adapter._follow_once()
+        assert (await adapter.prepare(WEB)).ok
+        tools.ends("drbdadm.net-options", 0)
+        assert (await adapter.demote(WEB)).ok
+        assert (await adapter.demote(WEB)).ok
+
+    lines = [
+        "exists resource name:avance-web role:Primary suspended:no",
+        "exists connection name:avance-web peer-node-id:0 conn-name:x connection:Connected",
+        "exists -",
+    ]
+    tools.says("drbdsetup", "".join(f"{line}\n" for line in lines))
+    asyncio.run(story())
+    down = "drbdadm secondary avance-web"
+    assert [call for call in tools.calls if call.startswith("drbdadm")] == [NO, down, *([NO] if late else []), down]
+
+
+def test_a_vm_that_has_left_does_not_wait_for_the_flag(tools: Tools) -> None:
+    """The peer is the writer, and takes the flag back on both nodes when the VM runs there."""
+    tools.says("drbdsetup", f"{_RESOURCE.format('Secondary')}{_CONNECTION.format('Primary')}exists -\n")
+
+    async def story() -> None:
+        adapter = disks()
+        await adapter._follow_once()
+        assert (await adapter.two_writers(WEB, allowed=True)).ok
+        assert (await adapter.demote(WEB)).ok
+        tools.says("drbdsetup", f"{_RESOURCE.format('Secondary')}{_CONNECTION.format('Secondary')}exists -\n")
+        await adapter._follow_once()
+        assert (await adapter.demote(WEB)).ok
+
+    asyncio.run(story())
+    down = "drbdadm secondary avance-web"
+    assert [call for call in tools.calls if call.startswith("drbdadm")] == [YES, down, down, NO]
+
+
+def test_refused_end_of_two_writers_is_told_and_tried_again(tools: Tools) -> None:
+    """DRBD refuses it while both write; nobody takes that for done, and a demotion that is done stays so."""
+    tools.ends("drbdadm.net-options", 10)
+
+    async def story() -> None:
+        adapter = disks()
+        assert (await adapter.two_writers(WEB, allowed=False)).outcome is Outcome.FAILED
+        done = await adapter.demote(WEB)
+        assert done.ok
+        assert "may still have two writers" in done.detail
+        tools.ends("drbdadm.secondary", 1)
+        assert (await adapter.demote(WEB)).outcome is Outcome.FAILED
+
+    asyncio.run(story())
+    down = "drbdadm secondary avance-web"
+    assert tools.calls == [NO, down, NO, down]
+
+
+def test_resource_that_stands_alone_has_one_writer(tools: Tools) -> None:
+    """It has no such setting then, and connects with what its file says."""
+    tools.ends("drbdadm.net-options", 10)
+    tools.says("drbdsetup", "exists resource name:avance-web role:Secondary suspended:no\nexists -\n")
+
+    async def story() -> None:
+        adapter = disks()
+        await adapter._follow_once()
+        assert (await adapter.two_writers(WEB, allowed=True)).outcome is Outcome.FAILED
+        assert (await adapter.two_writers(WEB, allowed=False)).outcome is Outcome.OK
+
+    asyncio.run(story())
 
 
 @pytest.mark.parametrize(

@@ -25,7 +25,7 @@ from tests.playbook import PRIV, A, B
 from tests.unit.avance.adapters.tools import until
 from tests.unit.avance.site import SECRET, config, site
 
-LOOPBACK = LinkConfig(PRIV, "lo", IPv4Interface("127.0.0.1/8"), IPv4Address("127.0.0.2"))
+LOOPBACK = LinkConfig(PRIV, "lo", IPv4Interface("127.0.0.1/8"), IPv4Address("127.0.0.2"), "lo")
 VIEW = PeerView(B, "b-boot", "c0ffee", 1.0, PairState.PAIRED, Record(3, A))
 KEY = of_heartbeats(bytes.fromhex(SECRET))
 

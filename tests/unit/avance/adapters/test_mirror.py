@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 from pathlib import Path
 
 import pytest
@@ -225,6 +226,31 @@ def test_nothing_is_taken_back_when_the_last_half_has_failed_too(fake: FakeMd) -
 
     life.lives(story)
     assert life.note.current == note.current
+
+
+def test_a_mirror_that_cannot_be_read_is_not_called_lost(fake: FakeMd, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A daemon that may open no more files knows nothing of it: what it knew last stays, and nothing is done to it."""
+    whole(fake)
+    life = Life(fake)
+    failed = []
+
+    def fails(path: Path) -> str:
+        failed.append(path)
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    async def story() -> None:
+        await life.becomes(MirrorState.CURRENT, 2)
+        said, calls = len(life.said), len(fake.calls)
+        with monkeypatch.context() as without:
+            without.setattr(module, "read_text", fails)
+            await until(lambda: len(failed) > 3)
+            assert (await life.mirror.reuse()).outcome is Outcome.UNKNOWN
+        assert (life.said[said:], fake.calls[calls:]) == ([], [])
+        fake.take(fake.disks[0])
+        fake.fails(fake.disks[0], count=8)
+        await life.becomes(MirrorState.CURRENT, 1)
+
+    life.lives(story)
 
 
 def test_one_half_alone_that_knows_of_no_loss_is_unproven_before_it_runs(fake: FakeMd) -> None:

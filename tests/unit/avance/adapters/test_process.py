@@ -8,6 +8,7 @@ import gc
 import os
 import resource
 import signal
+import socket
 from pathlib import Path
 
 import pytest
@@ -30,6 +31,17 @@ def test_environment_is_added() -> None:
     completed = asyncio.run(run(["sh", "-c", "echo $SECRET; ls"], timeout_s=100, environment={"SECRET": "x"}))
     assert completed.outcome is Outcome.OK
     assert completed.stdout.startswith("x\n")
+
+
+def test_connection_is_the_standard_input() -> None:
+    """What the program reads there comes over the connection, which is open for others afterwards."""
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        ours.sendall(b"hello")
+        completed = asyncio.run(run(["head", "-c", "5"], timeout_s=100, connection=theirs))
+        assert completed.stdout == "hello"
+        theirs.sendall(b"still there")
+        assert ours.recv(100) == b"still there"
 
 
 def test_kept_file_stays_open(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ import pytest
 from avance.adapters import xen as module
 from avance.adapters.hypercall import Hypercalls
 from avance.adapters.xen import XenHypervisor
-from avance.core.events import DomainChanged, Event
+from avance.core.events import DomainChanged, Event, MemorySeen
 from avance.core.model import Outcome, VmId
 from tests.playbook import WEB, spec
 from tests.unit.avance.adapters.tools import Tools, until
@@ -67,13 +67,38 @@ def scripted(directory: Path, act: str) -> None:
     script.write_text(script.read_text().replace("exit 0", f"{act}\nexit 0"))
 
 
+# ---------------------------------------------------------------- memory
+
+
+def test_free_memory_is_told_when_it_changes(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Once, and again when it is another by more than a few pages, or when nobody says it any more."""
+    monkeypatch.setattr(module, "_ASK_S", 0.01)
+    host.xen.free_kib = 900 * 1024
+
+    def told() -> list[int | None]:
+        return [event.free_mib for event in host.events if isinstance(event, MemorySeen)]
+
+    async def story() -> None:
+        await until(lambda: told() == [900])
+        host.xen.free_kib = 899 * 1024
+        asked = len(host.store.asked)
+        await until(lambda: len(host.store.asked) >= asked + 3)
+        assert told() == [900]
+        host.xen.free_kib = 700 * 1024
+        await until(lambda: told() == [900, 700])
+        host.xen.free_kib = None
+        await until(lambda: told() == [900, 700, None])
+
+    host.follows(story)
+
+
 # ---------------------------------------------------------------- looks
 
 
 @pytest.mark.parametrize(
     ("state", "running", "paused"),
-    [("b", True, False), ("r", True, False), ("p", True, True), ("s", False, False), ("sc", False, False),
-     ("d", False, False), ("pd", False, False)],
+    [("b", True, False), ("r", True, False), ("p", True, True), ("s", False, False), ("d", False, False),
+     ("pd", False, False)],
 )  # fmt: skip
 def test_look_reports_what_xen_says(host: Host, state: str, running: bool, paused: bool) -> None:
     """A look tells a running domain, one that stands still and one that lingers dead apart, and starts no program."""

@@ -20,10 +20,11 @@ HEADER = struct.Struct("=IIII")
 FOREIGN = "11111111222243334444555555555555"
 
 
-def _entry(number: int, state: str, digits: str, *, ran: bool) -> dict[str, Any]:
+def _entry(number: int, state: str, digits: str, *, ran: bool, reason: int = 255) -> dict[str, Any]:
     words = {"r": "running", "b": "blocked", "p": "paused", "s": "shutdown", "c": "crashed", "d": "dying"}
     entry: dict[str, Any] = {"domid": number, "handle": list(bytes.fromhex(digits)), "cpu_time": 5 * ran}
     entry |= {word: int(letter in state) for letter, word in words.items()}
+    entry |= {"shutdown_reason": 3 if "c" in state else reason, "mem_kb": 96 << 10}
     entry["holds"] = entry["paused"]
     return entry
 
@@ -34,6 +35,7 @@ class FakeXen:
 
     listed: list[dict[str, Any]] = field(default_factory=lambda: [_entry(0, "r", "0" * 32, ran=True)])
     calls: list[str] = field(default_factory=list)
+    free_kib: int | None = None
     broken: bool = False
     stubborn: bool = False
 
@@ -41,9 +43,14 @@ class FakeXen:
         """Open the interface."""
         return self
 
-    def put(self, number: int, state: str = "b", *, vm: str = "", ran: bool = True) -> dict[str, Any]:
-        """Let a domain exist, of a VM or foreign; the letters are those of xl(1): r b p s c d."""
-        entry = _entry(number, state, xl.uuid_of(VmId(vm)) if vm else FOREIGN, ran=ran)
+    def put(
+        self, number: int, state: str = "b", *, vm: str = "", ran: bool = True, reason: int = 255
+    ) -> dict[str, Any]:
+        """Let a domain exist, of a VM or foreign; the letters are those of xl(1): r b p s c d.
+
+        `reason`: why it was shut down, 255 where it was not (xen/include/public/sched.h).
+        """
+        entry = _entry(number, state, xl.uuid_of(VmId(vm)) if vm else FOREIGN, ran=ran, reason=reason)
         self.listed.append(entry)
         return entry
 
@@ -55,6 +62,12 @@ class FakeXen:
         if not found:
             raise RuntimeError(3, "No such process")
         return found
+
+    def physinfo(self) -> dict[str, Any]:
+        """Return what Xen says of the machine; nothing of its memory unless a test does."""
+        if self.broken:
+            raise RuntimeError(13, "Permission denied")
+        return {} if self.free_kib is None else {"free_memory": self.free_kib, "nr_cpus": 2}
 
     def _hold(self, name: str, number: int, more: int) -> None:
         self.calls.append(f"{name} {number}")

@@ -66,8 +66,9 @@ HEAD = """# What counts for the health of a node
 
 Each row is a condition of [the table](../avance/core/conditions.py) that decides about health
 ([S45](safety.md#s45-vms-move-only-to-a-node-in-better-health-and-never-because-health-says-so-against-another-rule)).
-It counts when the sensor has read it for the *hold*, and is over when it has not been read for *clear after*.
-"Moves" says what it is a reason for on the primary: a restart on the backup, a live move (which does not exist yet),
+It counts when the sensor has read it for the *hold*, and is over when it has not been read for *clear after*; twice as
+long each time that it comes again within an hour, at most an hour.
+"Moves" says what it is a reason for on the primary: a restart on the backup, a live move,
 or nothing here, because a rule of its own moves the VMs. The page is made by
 [its test](../tests/unit/avance/core/test_conditions.py); run that with `AVANCE_REGENERATE=1` after a change.
 

@@ -97,4 +97,5 @@ def test_generation_of_a_copy_that_may_still_write_does_not_stay() -> None:
     assert consent.stays(left)
     assert not consent.stays(in_sync(S))
     assert not consent.stays(peer_gone(P, suspended=True))
+    assert consent.stays(peer_gone(S, suspended=True))
     assert not consent.stays(None)

@@ -47,6 +47,23 @@ def test_one_record_is_saved_at_a_time() -> None:
     assert said.epoch == 4
 
 
+def test_a_record_that_failed_is_written_again_now_and_then() -> None:
+    """Nobody needs it, and the disk may be well again: what is told of it must come to its end."""
+    one, said = durable(), draft()
+    one.try_again(said, 100.0)
+    one.wish(Wish(MINE, "first"), said)
+    one.done(Done(Outcome.FAILED, "read-only"), said, 100.0)
+    said.commands.clear()
+    one.try_again(said, 121.0)
+    assert said.commands == []
+    one.try_again(said, 122.5)
+    assert said.commands == [c.SaveRecord(MINE)]
+    one.done(Done(Outcome.OK), said, 123.0)
+    assert not one.fails(200.0, 10.0)
+    one.try_again(said, 200.0)
+    assert len([command for command in said.commands if isinstance(command, c.SaveRecord)]) == 1
+
+
 @pytest.mark.parametrize("outcome", [Outcome.FAILED, Outcome.UNKNOWN])
 def test_a_save_without_success_leaves_either_record(outcome: Outcome) -> None:
     """After an unknown end the right is used only while both records give it; after a refusal nothing has changed."""

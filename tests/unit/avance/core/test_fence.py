@@ -21,7 +21,7 @@ def solo() -> Playbook:
     book.peer = replace(book.peer, record=replace(book.peer.record, peer_outdated=True))
     book.hears(e.DiskChanged(WEB, DiskView(P, DiskState.UP_TO_DATE, "Connecting", peer_disk=DiskState.OUTDATED)))
     assert book.engine.sight.durable.saving is None
-    assert book.engine.solo
+    assert book.engine.sight.solo
     return book
 
 

@@ -143,16 +143,18 @@ def test_handed_over_record_makes_the_peer_the_lone_owner() -> None:
 
 
 def without_disk() -> tuple[Playbook, list[c.Command]]:
-    """Return an owner whose DRBD has just lost its disk, and what it commands then."""
+    """Return an owner whose DRBD has just lost its disk, and what it commands when its peer could take the VMs."""
     book = paired(A)
-    return book, book.hears(e.DiskChanged(WEB, GONE))
+    (noted,) = (one for one in book.hears(e.DiskChanged(WEB, GONE)) if isinstance(one, c.SaveRecord))
+    book.hears(ended(noted))
+    assert book.engine.handover.offers == 4
+    return book, book.peer_says(offers=4)
 
 
 def test_vm_stops_first_and_the_right_goes_then() -> None:
     """Destroy, demote, hand over: no step before the one before it has succeeded."""
     book, first = without_disk()
-    noted = next(one for one in first if isinstance(one, c.SaveRecord))
-    commands = acts([*first, *book.hears(ended(noted))])
+    commands = acts(first)
     assert [one for one in commands if not isinstance(one, c.SaveRecord)] == [c.DestroyDomain(WEB), c.ReleaseAddress()]
     assert "hands_over" in [code for decision in book.said for code in alerts(decision.commands)]
     assert acts(book.peer_says()) == []
@@ -182,8 +184,7 @@ def test_owner_without_a_disk_asks_for_no_consent() -> None:
 
 def test_domain_that_cannot_be_stopped_ends_in_a_reset() -> None:
     """A hand-over that hangs is ended by a reset after a bounded time; the right is not handed over before."""
-    book, first = without_disk()
-    book.hears(ended(next(one for one in first if isinstance(one, c.SaveRecord))))
+    book, _ = without_disk()
     commands: list[c.Command] = []
     for _ in range(200):
         book.now += 0.1
@@ -303,7 +304,7 @@ def test_backup_that_lacks_what_the_owner_has_takes_nothing() -> None:
     book.hears(e.DiskChanged(WEB, peer_gone(S)))
     theirs = {WEB: Copy(DiskState.OUTDATED, ("f0", *copies.known(GENERATIONS)))}
     book.peer_says(leaves=4, vms={WEB: VmState.STANDBY}, copies=theirs)
-    assert book.engine.granted is None
+    assert book.engine.right.granted is None
     assert book.engine.sight.durable.saving is None
 
 
@@ -312,7 +313,7 @@ def test_backup_without_a_good_copy_takes_nothing() -> None:
     book = paired(B)
     book.hears(e.DiskChanged(WEB, DiskView(S, DiskState.INCONSISTENT)))
     book.peer_says(leaves=4, vms={WEB: VmState.STANDBY})
-    assert book.engine.granted is None
+    assert book.engine.right.granted is None
 
 
 def test_owner_whose_tools_hang_from_its_start_hands_over_once() -> None:

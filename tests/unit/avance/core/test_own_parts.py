@@ -60,3 +60,14 @@ def test_other_parts_are_told_and_decide_nothing() -> None:
     book = paired(A)
     assert alerts(book.hears(e.PartSeen(NodePart.JOURNAL, "It cannot be written"))) == ["journal_failed"]
     assert book.engine.protected
+
+
+def test_what_nobody_looked_at_does_not_work() -> None:
+    """A part counts from the first look that found nothing wrong, until one that does."""
+    book = paired(A)
+    parts = book.engine.sight.parts
+    assert not parts.works(NodePart.BMC)
+    book.hears(e.PartSeen(NodePart.BMC, ""))
+    assert parts.works(NodePart.BMC)
+    book.hears(e.PartSeen(NodePart.BMC, "It does not answer"))
+    assert not parts.works(NodePart.BMC)

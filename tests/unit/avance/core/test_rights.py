@@ -63,7 +63,7 @@ def test_consent_gives_the_lone_right() -> None:
     mine = served(A, CONSENT)
     assert acts(book.peer_says(links=(BIZ,), record=CONSENT)) == [c.SaveRecord(mine)]
     book.done(c.SaveRecord(mine), c.ResumeDisk(WEB), c.AnswerFencePeer(9, 4))
-    assert book.engine.solo
+    assert book.engine.sight.solo
     assert book.engine.right.wants == 0
     assert book.engine.pair is PairState.PAIRED
 
@@ -137,7 +137,7 @@ def test_backup_leaves_the_epoch_by_a_word() -> None:
         if "SaveRecord" in commands:
             book.hears(ended(c.SaveRecord(Record()), Outcome.FAILED, "read-only"))
     assert book.engine.pair is PairState.WAITING
-    assert book.engine.granted is None
+    assert book.engine.right.granted is None
     assert "epoch 4 was left to node a" in "; ".join(book.engine.right.refused)
 
 
@@ -188,7 +188,7 @@ def test_backup_about_to_take_over_does_not_consent() -> None:
     book = paired(B)
     book.pass_time(6.0)
     book.hears(e.OperatorAsked("override", A, 1))
-    assert book.engine.granted is not None
+    assert book.engine.right.granted is not None
     book.hears(ended(c.SaveRecord(Record()), Outcome.FAILED))
     assert "OutdateDisk" not in names(book.peer_says(wants=4))
 

@@ -98,7 +98,7 @@ def test_a_write_that_may_still_come_gives_no_right() -> None:
     kept = served(A, Record(3, A, peer_outdated=True))
     assert c.SaveRecord(kept) in again
     book.hears(ended(c.SaveRecord(kept), Outcome.UNKNOWN, "an earlier write still hangs"))
-    assert not book.engine.solo
+    assert not book.engine.sight.solo
 
 
 def test_outcome_without_a_save_is_a_programmer_error() -> None:

@@ -18,11 +18,16 @@ EVER_ASKED = {
     VmState.STARTING: {VmTrigger.DONE, VmTrigger.DONE_UNWANTED, VmTrigger.NOT_DONE},
     VmState.STOPPING: {VmTrigger.DONE, VmTrigger.DONE_UNWANTED, VmTrigger.NOT_DONE},
     VmState.DEMOTING: {VmTrigger.DONE, VmTrigger.DONE_UNWANTED, VmTrigger.NOT_DONE},
+    VmState.SENDING: {VmTrigger.DONE, VmTrigger.NOT_DONE},
+    VmState.RECEIVING: {VmTrigger.DONE, VmTrigger.NOT_DONE},
+    VmState.RECEIVED: set(),
     VmState.STANDBY: set(),
     VmState.RUNNING: set(),
     VmState.FAILED: set(),
 }
-ALWAYS_POSSIBLE = {VmTrigger.RUN, VmTrigger.STOP, VmTrigger.DOMAIN_GONE, VmTrigger.RETRY}
+ALWAYS_POSSIBLE = {
+    VmTrigger.RUN, VmTrigger.STOP, VmTrigger.DOMAIN_GONE, VmTrigger.RETRY, VmTrigger.SEND, VmTrigger.RECEIVE,
+}  # fmt: skip
 
 
 def page() -> str:
@@ -69,12 +74,18 @@ def test_a_domain_is_started_only_by_a_writer() -> None:
 
 
 def test_a_disk_is_demoted_only_without_a_domain() -> None:
-    """DemoteDisk comes only where no domain can be there: it was destroyed, or it was never created.
+    """DemoteDisk comes only where no domain can be there: it was destroyed, it has left, or it was never created.
 
     One that died by itself is still listed by Xen and holds the disk open, so STANDBY destroys it first.
     """
     before = {state for (state, _), (_, action) in ROWS.items() if action is Action.DEMOTE}
-    assert before == {VmState.PROMOTING, VmState.STOPPING}
+    assert before == {VmState.PROMOTING, VmState.STOPPING, VmState.SENDING}
+
+
+def test_what_was_taken_in_is_let_go_on_from_one_state_only() -> None:
+    """ResumeDomain needs a domain that is complete, and the wish to run it."""
+    resumes = [pair for pair, (_, action) in ROWS.items() if action is Action.RESUME]
+    assert resumes == [(VmState.RECEIVED, VmTrigger.RUN)]
 
 
 def test_every_failure_leads_to_a_look() -> None:

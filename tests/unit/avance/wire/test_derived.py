@@ -16,6 +16,7 @@ def test_each_follows_from_the_site_by_the_published_rule() -> None:
     word = hmac.new(WHOLE, b"avance witness 2 w1", hashlib.sha256).hexdigest()
     assert derived.of_witness(WHOLE, "w1").hex() == word
     assert derived.of_heartbeats(WHOLE) == hmac.new(WHOLE, b"avance heartbeat 1", hashlib.sha256).digest()
+    assert derived.of_moves(WHOLE) == hmac.new(WHOLE, b"avance move 1", hashlib.sha256).digest()
     assert derived.of_replication(WHOLE) == hmac.new(WHOLE, b"avance drbd 1", hashlib.sha256).hexdigest()[:60]
     assert derived.of_bmc(bytes(32), "a") == "h5wu3qgbqrh3fage"
 
@@ -23,7 +24,7 @@ def test_each_follows_from_the_site_by_the_published_rule() -> None:
 def test_no_two_uses_share_one() -> None:
     """Every text of a site with everything is another one, and the site's secret is in none of the derived ones."""
     found = derived.every(full_site())
-    assert len(set(found)) == len(found) == 10
+    assert len(set(found)) == len(found) == 11
     assert found[0] == SECRET
     assert not [text for text in found[1:] if SECRET[:16] in text]
 
@@ -35,7 +36,7 @@ def test_every_secret_of_the_site_is_named() -> None:
     bare = full_site(witnesses=[], call_home=None)
     for entry in bare["nodes"].values():
         entry["bmc"] = None
-    assert len(derived.every(bare)) == 5
+    assert len(derived.every(bare)) == 6
 
 
 def test_a_bmc_without_a_password_has_the_derived_one() -> None:

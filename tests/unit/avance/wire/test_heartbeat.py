@@ -10,9 +10,14 @@ from math import inf, nan
 import pytest
 
 from avance.core.model import (
+    FORETOLD_MAX,
+    REASONS_MAX,
     AgreementWord,
+    Ailment,
+    AilmentSeverity,
     Copy,
     DiskState,
+    Forecast,
     LinkName,
     NodeId,
     PairState,
@@ -20,6 +25,7 @@ from avance.core.model import (
     Proposal,
     Record,
     Version,
+    VmForecast,
     VmId,
     VmState,
 )
@@ -79,7 +85,20 @@ def test_body_matches_its_schema() -> None:
     leaving = replace(BEAT, view=replace(VIEW, leaves=8))
     assert complaints("heartbeat", json.loads(body(leaving.view))) == []
     assert decode(KEY, encode(KEY, leaving)) == leaving
+    offering = replace(BEAT, view=replace(VIEW, offers=8))
+    assert complaints("heartbeat", json.loads(body(offering.view))) == []
+    assert decode(KEY, encode(KEY, offering)) == offering
     assert encode(KEY, BEAT).endswith(body(VIEW))
+
+
+def test_what_is_wrong_with_a_node_travels() -> None:
+    """In its order and with its words, also those of another version; a sound node says nothing of it."""
+    assert b'"s"' not in body(VIEW)
+    severities = list(AilmentSeverity)
+    many = tuple(Ailment(severities[number % 3], f"code_{number}", "\u00e9" * number) for number in range(16))
+    ill = replace(BEAT, view=replace(VIEW, ailments=many))
+    assert complaints("heartbeat", json.loads(body(ill.view))) == []
+    assert decode(KEY, encode(KEY, ill)) == ill
 
 
 @pytest.mark.parametrize(
@@ -319,3 +338,26 @@ def test_what_is_rarely_said_is_there_when_it_is_said() -> None:
     assert isinstance(found, Heartbeat)
     assert (found.view.left, found.view.unmade, found.view.ends) == (("web",), ("db",), "x" * ENDS_MAX)
     assert complaints("heartbeat", json.loads(body(said))) == []
+
+
+@pytest.mark.parametrize(
+    "forecast",
+    [
+        Forecast(17.6, "witness w1", vms=(VmForecast(WEB, "memory"), VmForecast(VmId("db"), "", 3.5)), memory=False),
+        Forecast(None, reasons=("no good copy", "no right"), vms=(VmForecast(WEB, "filling"),), off_s=5.6),
+    ],
+)
+def test_a_forecast_is_there_when_it_is_said(forecast: Forecast) -> None:
+    """It takes no room while both nodes foresee the same."""
+    assert b'"j"' not in body(BEAT.view)
+    said = replace(BEAT, view=replace(BEAT.view, forecast=forecast))
+    assert decode(KEY, encode(KEY, said)) == said
+    assert complaints("heartbeat", json.loads(body(said.view))) == []
+
+
+def test_a_long_forecast_is_cut() -> None:
+    """Whoever sent it: the receiver keeps no more than a few short texts."""
+    long = Forecast(None, "m" * 1000, ("r" * 1000,) * 9)
+    found = decode(KEY, encode(KEY, replace(BEAT, view=replace(BEAT.view, forecast=long))))
+    assert isinstance(found, Heartbeat)
+    assert found.view.forecast == Forecast(None, "m" * FORETOLD_MAX, ("r" * FORETOLD_MAX,) * REASONS_MAX)

@@ -114,6 +114,9 @@ def test_sensors_of_one_name_are_told_apart() -> None:
     one, other = OwnSensor(1, 0, FAN, "FAN"), OwnSensor(2, 0, FAN, "FAN")
     given = (one, one, other, sensor(MEMORY, "FAN"))
     assert [one.name for one in wire.told_apart(given)] == ["FAN", "FAN (0x02)", "FAN"]
+    units = [OwnSensor(2, unit, FAN, "FAN") for unit in range(3)]
+    names = [one.name for one in wire.told_apart((one, *units))]
+    assert names == ["FAN", "FAN (0x02)", "FAN (0x02, unit 1)", "FAN (0x02, unit 2)"], "none may be left out"
 
 
 @pytest.mark.parametrize(

@@ -14,8 +14,10 @@ from tests.playbook import spec
 def test_config_never_restarts_by_itself() -> None:
     """Xen leaves every decision on a dead domain to this product, and the disk is the replicated one."""
     text = xl.domain_config(spec(), "br7")
-    for event in ("poweroff", "reboot", "watchdog", "crash"):
+    for event in ("watchdog", "crash"):
         assert f'on_{event} = "destroy"' in text
+    for event in ("poweroff", "reboot"):
+        assert f'on_{event} = "preserve"' in text, "Xen has to say why it ended, until avance has destroyed it"
     assert 'disk = ["phy:/dev/drbd0,xvda,w"]' in text
     assert 'vif = ["mac=00:16:3e:77:00:20,bridge=br7"]' in text
     compile(text, "domain configuration", "exec")
@@ -45,3 +47,11 @@ def test_argument_vectors() -> None:
     """The commands are those of xl(1); no xl process stays behind, and a domain is named by its number."""
     assert xl.create_argv("/run/x.cfg") == ["xl", "create", "-q", "-e", "/run/x.cfg"]
     assert xl.destroy_argv(3) == ["xl", "destroy", "3"]
+
+
+def test_move_is_one_xl_on_each_side() -> None:
+    """Both leave the domain paused; what runs ends with the daemon, and is given the connection as standard input."""
+    send, receive = xl.send_argv(3), xl.receive_argv()
+    assert send[:3] == receive[:3] == ["setpriv", "--pdeathsig", "KILL"]
+    assert send[send.index("xl") : -1] == ["xl", "migrate", "-p", "-s", "", "3"]
+    assert receive[receive.index("xl") :] == ["xl", "migrate-receive", "-e", "-p"]

@@ -28,7 +28,8 @@ def short_waits(monkeypatch: pytest.MonkeyPatch) -> None:
     """This world answers at once."""
     for name in ("PING_S", "SEEN_TIMEOUT_S", "HANG_WINDOW_S"):
         monkeypatch.setattr(guest, name, 0.02)
-    monkeypatch.setattr(guest, "POLL_S", 0.002)
+    for name in ("POLL_S", "START_POLL_S"):
+        monkeypatch.setattr(guest, name, 0.002)
     monkeypatch.setattr(guest, "SERVED_TIMEOUT_S", 0.1)
 
 
@@ -45,6 +46,8 @@ class World:
     runs: bool = True
     witness: list[str] = field(default_factory=list)
     mended: set[str] = field(default_factory=set)
+    refusals: int = 1  # of a start, until both nodes hold that the VM is off
+    is_off: bool = False
     reboots: bool = False  # the node starts anew before each next boot of the VM, and its watcher is gone
     watches: bool = False
     due: bool = False
@@ -57,7 +60,8 @@ class World:
         """The domain ends, and the product starts another."""
         if self.watches:
             self.witness.append(self.line(flags, reason))
-        self.runs, self.hangs = self.restarts > 0, False
+        self.is_off = reason == "0"
+        self.runs, self.hangs = self.restarts > 0 and not self.is_off, False
         if self.runs:
             self.restarts -= 1
             self.id += 1
@@ -79,18 +83,27 @@ class World:
             self.cpu_s += HANG_LOAD if self.hangs else 0
             here = self.runs if node == "a" else self.also_on_b
             return ExecResult(0, "Domain-0 0 640 1 r----- 1.0 uuid - -\n" + (self.line() if here else ""), "")
-        elif "echo crash" in script:
-            self.ends("--psc-", "3")
-        elif "echo shutdown" in script:
-            self.ends("--ps--", "0")
+        elif "echo" in script:
+            self.told(script)
         elif script == f"avance reset-device {node}":
             self.mended.add(node)
             self.runs, self.id = True, self.id + 1
-        elif "echo hang" in script:
-            self.hangs = True
+        elif script == "avance vm start web":
+            self.refusals -= 1
+            if not self.is_off or self.refusals >= 0 or self.restarts == 0:
+                return ExecResult(2, "", "refused")
+            self.runs, self.is_off, self.id = True, False, self.id + 1
         elif "xl destroy" in script:
             self.ends("--p--d", "-")
         return ExecResult(0, "", "")
+
+    def told(self, script: str) -> None:
+        """Hear a word on the guest's console."""
+        if "echo crash" in script:
+            self.ends("--psc-", "3")
+        elif "echo shutdown" in script:
+            self.ends("--ps--", "0")
+        self.hangs = self.hangs or "echo hang" in script
 
     def answer(self, request: bytes) -> bytes | None:
         """Answer a datagram of the client, or do not."""
@@ -250,10 +263,21 @@ async def mended_of(world: World) -> set[str]:
     return world.mended
 
 
-def test_heal_says_that_a_vm_stays_down() -> None:
+@pytest.mark.parametrize("kind", [GuestCrash, GuestShutdown])
+def test_heal_says_that_a_vm_stays_down(kind: type[GuestFault]) -> None:
     """The testbed starts no VM, and does not call a dead one healed."""
     with pytest.raises(TestbedError, match="Healing needs the product"):
-        tell(GuestCrash("web"), World(restarts=0))
+        tell(kind("web"), World(restarts=0))
+
+
+def test_a_guest_that_has_shut_down_is_started_by_a_persons_word() -> None:
+    """The product leaves it off; one that runs again already needs no word."""
+    world = World(refusals=3)
+    assert tell(GuestShutdown("web"), world).verdict is FaultVerdict.CONFIRMED
+    assert (world.runs, world.refusals) == (True, -1)
+    world = World(refusals=3)
+    tell(GuestCrash("web"), world)
+    assert world.refusals == 3
 
 
 def test_each_vm_is_asked_on_its_own_network() -> None:

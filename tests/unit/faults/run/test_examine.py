@@ -27,7 +27,7 @@ class Centre:
 
     def __init__(self, *came: tuple[str, float]) -> None:
         self.received = [
-            SimpleNamespace(alert=SimpleNamespace(code=code, node="b", id=f"b-{number}"), t_s=t_s)
+            SimpleNamespace(alert=SimpleNamespace(code=code, node="b", id=f"b-{number}", text="told"), t_s=t_s)
             for number, (code, t_s) in enumerate(came)
         ]
         self.asked: list[str] = []
@@ -63,7 +63,8 @@ def test_after_a_takeover_the_service_centre_must_hear_of_it(
     world, found = bed(("paired", 5.0), ("peer_lost", 12.5)), result(expect)
     asyncio.run(call_home(world, found, 10.0))
     assert found.problems == problems
-    assert found.call_home == [{"code": "peer_lost", "node": "b", "id": "b-1", "received_at_s": 2.5}]
+    told = {"code": "peer_lost", "node": "b", "id": "b-1", "text": "told", "received_at_s": 2.5}
+    assert found.call_home == [told]
     assert cast("Centre", world.centre).asked == asked
 
 

@@ -270,7 +270,7 @@ def test_what_is_expected_is_one_of_the_known_words() -> None:
     assert (found.expect, found.outage_max_s) == (Expect.STAY, 8)
     assert parse(dump(found)) == found
     with pytest.raises(
-        UsageError, match=r"line 1: expect must be one of takeover, stay, return, choice, any, not 'luck'"
+        UsageError, match=r"line 1: expect must be one of takeover, move, stay, return, choice, any, not 'luck'"
     ):
         parse(text.replace("stay", "luck") + step)
     with pytest.raises(UsageError, match="outage_max_s must be a number of seconds, not 'long'"):

@@ -64,7 +64,7 @@ def _second(history: History, second: int) -> None:
             for where, from_s, to_s, number in RUNS
             if where == node and from_s <= second < to_s
         ]
-        history.record_at(t_s, "guests", "domains", node=node, asked_s=t_s - 0.1, domains=listed)
+        history.record_at(t_s, "guests", "domains", node=node, asked_s=t_s - 0.1, domains=listed, roles={})
     for node, from_s, to_s, boot in SERVES:
         if from_s <= second < to_s:
             used(history, t_s, node)
@@ -111,7 +111,7 @@ def test_two_domains_after_the_choice_stay_a_violation() -> None:
     history = story()
     for t_s in (110.5, 111.5):
         listed = [{"name": "avance-web", "id": 9, "state": "-b----"}]
-        history.record_at(t_s, "guests", "domains", node="a", asked_s=t_s - 0.1, domains=listed)
+        history.record_at(t_s, "guests", "domains", node="a", asked_s=t_s - 0.1, domains=listed, roles={})
     assert set(judged(history, *FINAL, COPY)) == {"vm_twice.domains"}
 
 
