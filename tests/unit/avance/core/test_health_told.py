@@ -114,6 +114,8 @@ def test_it_is_told_again_the_next_time() -> None:
     goes(book, 5.0)
     book.engine.sight.durable.record = replace(book.engine.record, owner=A)
     book.peer_says(record=replace(book.peer.record, owner=A))
+    book.engine.health.anew()
+    moved(book, MOVES_MAX)  # the same reason as the first time
     assert len(stays(goes(book, 80.0))) == 1
 
 
