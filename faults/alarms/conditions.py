@@ -70,6 +70,10 @@ UNDEMANDED: Mapping[AlertCode, str] = {
     "module_failed": "It takes an image with the wrong module of DRBD, and the image of the bed has the right one.",
     "module_restored": "It takes an image with the wrong module of DRBD, and the image of the bed has the right one.",
     "no_good_copy": "It takes two copies that are both incomplete, so no single fault brings it.",
+    "not_ready": "It comes when the backup could not take over for 60 s, whatever the reason is. A fault that is healed"
+    " earlier does not bring it.",
+    "ready_again": "It is the end of a story that no row demands.",
+    "runs_on": "It takes a guest that does not shut down when a person asks it to, which is no fault of the bed.",
     "one_copy": "It comes when two copies were not equal for 60 s, whatever the reason is. A fault that is healed"
     " earlier does not bring it.",
     "out_of_sync": "It takes a contradiction of DRBD with itself, which no fault of the bed can make.",

@@ -20,7 +20,7 @@ ALL_CLEAR: tuple[AlertCode, ...] = (
     "witness_restored",
 )  # fmt: skip
 LINK: tuple[AlertCode, ...] = ("link_down", "link_up")
-COPIES: tuple[AlertCode, ...] = ("one_copy", "two_copies", "protected", "copy_behind")
+COPIES: tuple[AlertCode, ...] = ("one_copy", "two_copies", "protected", "copy_behind", "not_ready", "ready_again")
 # A node is not heard, goes, and comes back; the other one takes over or goes on alone.
 AWAY: tuple[AlertCode, ...] = (
     *LINK, *COPIES, "peer_lost", "peer_returned", "alone", "takeover", "takeover_refused", "waits_for_peer", "fenced",

@@ -60,6 +60,7 @@ CLOCKS = (
     ),
 )  # fmt: skip
 _CRASHED = AlarmDue(("vm_crashed",), Teller.EITHER, 0.0, "VM {vm}", ("vm_started",), clear_s=60.0, mends=True)
+_SHUT_DOWN = AlarmDue(("off_by_guest",), Teller.EITHER, 0.0, "VM {vm}", ("vm_started",), clear_s=60.0, mends=True)
 GUESTS = (
     AlarmRow("guest.crash", (AlarmCase(must=(_CRASHED,), may=VM),)),
     _unseen(
@@ -79,7 +80,7 @@ GUESTS = (
             AlarmCase(must=(_CRASHED,), may=(*VM, "takeover")),
         ),
     ),
-    AlarmRow("guest.shutdown", (AlarmCase(must=(_CRASHED,), may=VM),)),
+    AlarmRow("guest.shutdown", (AlarmCase(must=(_SHUT_DOWN,), may=VM),)),
     _unseen(
         "guest.refuses_to_die", Unseen.GAP,
         "Nobody looks whether Xen's tools answer as long as no VM is to be started or stopped.", *AWAY, *VM,
