@@ -97,7 +97,7 @@ class Judges(MoveJudges):
         if alone and not self.hole_open:
             self.look_for_hole()
         self.ledgers[vm].note(number, node, in_hole=alone and self.hole_open)
-        key = (vm, record.epoch)
+        key = (vm, self._acts_under(machine))
         writer = self.writers.setdefault(key, node)
         if alone:
             self.alone[node].add(number)
@@ -109,12 +109,22 @@ class Judges(MoveJudges):
         if last != node or self.hole_open:
             self.notice_diverged(vm, resource.data_of(node), node)
         if writer != node and not self._two_writers(f"{writer} and {node}"):
-            self.fail("I1", f"{writer} and {node} both acknowledged writes of {vm} in epoch {record.epoch}")
+            self.fail("I1", f"{writer} and {node} both acknowledged writes of {vm} in epoch {key[1]}")
         engine = machine.engine
         if engine is not None and engine.pair is PairState.SPLIT:
             since = self._split_from.setdefault(node, now)
             if now - since > STOPS_S + (CANNOT_STOP_S if machine.cannot_look or machine.cannot_stop else 0.0):
                 self.fail("I3", f"{node} acknowledges write {number} {now - since:.0f} s after it knew of the split")
+
+    def _acts_under(self, machine: Machine) -> int:
+        """Return the epoch under which a node writes: while a later record may or may not be on its disk, the earlier.
+
+        An owner whose record could not be written for certain while it gave the right away goes on beside a connected
+        peer (docs/safety.md, S46). Alone it has no right: that is judged by what is durable.
+        """
+        record, engine = machine.store.record, machine.engine
+        unsure = engine is not None and engine.sight.durable.unsure == record
+        return engine.record.epoch if engine is not None and unsure else record.epoch
 
     def io_error(self, machine: Machine, vm: VmId) -> None:
         """A guest got an error for a write; no success may follow in the same life of its domain (row E4)."""

@@ -95,4 +95,5 @@ def test_plans_lean_towards_rare_transitions() -> None:
     assert len(leaning) / 2000 == pytest.approx(LEANING, abs=0.05)
     assert all(draw(seed) == draw(seed) != fresh(seed) for seed in leaning[:50])
     others = [seed for seed in range(200) if seed not in leaning and not draw(seed).site.halves]
-    assert all(fault in fresh(seed).faults for seed in others for fault in draw(seed).faults)
+    beside = [(seed, fault) for seed in others for fault in draw(seed).faults if fault.name != "person.orders"]
+    assert all(fault in fresh(seed).faults for seed, fault in beside), "moves have dice of their own"
