@@ -29,7 +29,7 @@ def test_every_holder_that_the_document_names_is_there() -> None:
     found = {rule.number: rule for rule in rules(SAFETY.read_text())}
     assert len(found) > 30
     assert all(rule.lines for rule in found.values())
-    assert {file for file, _ in found["S36"].lines} == {"unit.py"}
+    assert {file for file, _ in found["S36"].lines} == {"usable.py"}
 
 
 def test_a_rule_is_the_lines_of_its_holders() -> None:
