@@ -18,9 +18,13 @@ _NONE = (errno.ENOENT, errno.ENODEV, errno.EINVAL)  # there is no such device, o
 def uplinks_of(device: str, root: Path = DEVICES) -> list[str]:
     """Return the devices by which a network leaves this machine: a bridge's ports but the domains', or itself."""
     try:
-        ports = sorted(port.name for port in (root / device / "brif").iterdir())
+        return _ports(device, root)
     except OSError:
         return [device] if (root / device).exists() else []
+
+
+def _ports(device: str, root: Path) -> list[str]:
+    ports = sorted(port.name for port in (root / device / "brif").iterdir())
     return [port for port in ports if not DOMAIN_DEVICE.fullmatch(port)]
 
 
@@ -30,8 +34,7 @@ def read_carrier(device: str, root: Path = DEVICES) -> bool | None:
     A bridge has one of its own as long as any of its ports has, a VM's too. So its uplinks are asked.
     """
     try:
-        ports = sorted(port.name for port in (root / device / "brif").iterdir())
-        uplinks = [port for port in ports if not DOMAIN_DEVICE.fullmatch(port)]
+        uplinks = _ports(device, root)
     except OSError as error:
         if error.errno not in _NONE:
             return None

@@ -185,8 +185,8 @@ MUTANTS = (
         (
             Edit(
                 "avance/network_devices.py",
-                "        uplinks = [port for port in ports if not DOMAIN_DEVICE.fullmatch(port)]\n",
-                "        uplinks = [device] if ports else []\n",
+                "        uplinks = _ports(device, root)\n",
+                "        uplinks = [device] if _ports(device, root) else []\n",
             ),
         ),
         _OUTSIDE,
